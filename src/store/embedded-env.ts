@@ -51,7 +51,7 @@ export class EmbeddedEnv {
    */
   open(): void {
     try {
-      this.#root = open({ path: this.#dir, noSubdir: false, maxDbs: 32 })
+      this.#root = open({ path: this.#dir, noSubdir: false, maxDbs: 32, eventTurnBatching: false })
     } catch (cause) {
       throw new GatewayError(
         'STORE_UNAVAILABLE',

@@ -1,0 +1,122 @@
+/** Who exists and who may: register, authenticate, look up, delete. */
+import { randomInt } from 'node:crypto'
+import { domainToASCII } from 'node:url'
+import { LRUCache } from 'lru-cache'
+import validator from 'validator'
+import { GatewayError } from '../errors.js'
+import type { User, UserId } from '../model.js'
+import type { Store, UserQuery } from '../store/store.js'
+import type { Passwords } from './passwords.js'
+
+export interface Registration {
+  readonly email: string
+  readonly password: string
+  readonly firstName: string
+  readonly lastName: string
+  readonly username?: string
+}
+
+const ID_PATTERN = /^[1-9][0-9]{8}$/
+/** A billion ids: even with half of them taken the chance that all draws collide is below one in a million. */
+const ID_DRAWS = 20
+const KNOWN_USERS = 100_000
+
+/** The form by which emails are compared: NFC, lower case, the domain as ASCII (RFC 5890). '' when it is no address. */
+export function normalizeEmail(email: string): string {
+  const text = email.normalize('NFC')
+  const at = text.lastIndexOf('@')
+  const domain = domainToASCII(text.slice(at + 1))
+  return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
+}
+
+export class Accounts {
+  /** Ids that exist, so that a message need not ask the store. Deletion takes them out. */
+  readonly #known = new LRUCache<UserId, true>({ max: KNOWN_USERS })
+  /** One look-up an id at a time: those who ask meanwhile share its answer, and so keep their order. */
+  readonly #lookups = new Map<UserId, Promise<boolean>>()
+
+  constructor(
+    private readonly store: Store,
+    private readonly passwords: Passwords,
+  ) {}
+
+  /** @throws GatewayError BAD_FIELD (email), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
+  async register(registration: Registration): Promise<User> {
+    const { email, password, firstName, lastName, username = '' } = registration
+    // RFC 5321 4.5.3.1 lengths are part of the library's check.
+    if (!validator.isEmail(email)) throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+    const emailKey = normalizeEmail(email)
+    if (emailKey === '') throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+    // Before the hash, so that a taken email costs no hashing; the store decides in the end.
+    if (await this.store.findUserByEmail(emailKey)) throw new GatewayError('ERROR_EXIST_USER', { field: 'email' })
+    const passwordHash = await this.passwords.hash(password)
+    const user = { email, emailKey, username, firstName, lastName, profileImage: '', key: '', createdAt: Date.now() }
+    for (let draw = 0; draw < ID_DRAWS; draw++) {
+      const created = { id: String(randomInt(100_000_000, 1_000_000_000)), ...user }
+      if (await this.#create(created, passwordHash)) return created
+    }
+    throw new GatewayError('ERROR_ADD_USER_FAILED', { reason: 'no free user id found' })
+  }
+
+  /**
+   * @param login email or user id
+   * @throws GatewayError ERROR_AUTH, after the same time whether or not the account exists
+   */
+  async authenticate(login: string, password: string): Promise<User> {
+    const user = ID_PATTERN.test(login)
+      ? await this.store.findUser(login)
+      : await this.store.findUserByEmail(normalizeEmail(login))
+    const matches = user
+      ? await this.store.checkPassword(user.id, hash => this.passwords.matches(password, hash))
+      : await this.passwords.matchesNobody(password)
+    if (user === undefined || !matches) throw new GatewayError('ERROR_AUTH')
+    return user
+  }
+
+  /** @throws GatewayError ERROR_AUTH when the password is wrong */
+  async delete(userId: UserId, password: string): Promise<void> {
+    const matches = await this.store.checkPassword(userId, hash => this.passwords.matches(password, hash))
+    if (!matches) throw new GatewayError('ERROR_AUTH')
+    await this.store.deleteUser(userId)
+    this.#known.delete(userId)
+  }
+
+  /** True when the account is known to exist without asking the store. */
+  isKnown(userId: UserId): boolean {
+    return this.#known.has(userId)
+  }
+
+  async exists(userId: UserId): Promise<boolean> {
+    if (!ID_PATTERN.test(userId)) return false
+    let lookup = this.#lookups.get(userId)
+    if (lookup === undefined) {
+      lookup = this.#look(userId).finally(() => this.#lookups.delete(userId))
+      this.#lookups.set(userId, lookup)
+    }
+    return lookup
+  }
+
+  /** Oldest account first. An email is compared by its normalised form; one that is no address matches nobody. */
+  async query(query: Omit<UserQuery, 'emailKey'> & { email?: string }, limit: number, after?: UserId): Promise<User[]> {
+    const { email, ...rest } = query
+    if (email === undefined) return this.store.findUsers(rest, limit, after)
+    const emailKey = normalizeEmail(email)
+    return emailKey === '' ? [] : this.store.findUsers({ ...rest, emailKey }, limit, after)
+  }
+
+  async #look(userId: UserId): Promise<boolean> {
+    const user = await this.store.findUser(userId)
+    if (user !== undefined) this.#known.set(userId, true)
+    return user !== undefined
+  }
+
+  async #create(user: User, passwordHash: string): Promise<boolean> {
+    try {
+      await this.store.createUser({ ...user, passwordHash })
+      return true
+    } catch (error) {
+      if (error instanceof GatewayError && error.info?.field === 'id') return false
+      throw error
+    }
+  }
+}

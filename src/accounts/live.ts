@@ -1,0 +1,79 @@
+/** Who is connected now, by account, and whether one more connection may join. */
+import { type CodeName, GatewayError } from '../errors.js'
+import type { FrontEnd } from '../metrics.js'
+import type { UserId } from '../model.js'
+
+export type MultiplePolicy = 'reject' | 'replace' | 'allow'
+
+/** A logged-in connection of either front end. */
+export interface LiveConnection {
+  readonly front: FrontEnd
+  /** Resolves true as soon as the client shows that it is there, false after the heartbeat's time-out. */
+  probe(): Promise<boolean>
+  /** Tells the client why, closes, and calls LiveConnections.leave before it returns. */
+  end(code: CodeName): void
+}
+
+export class LiveConnections {
+  readonly #byUser = new Map<UserId, Set<LiveConnection>>()
+  #onPresence: (userId: UserId, online: boolean) => void = () => undefined
+
+  constructor(private readonly policy: MultiplePolicy) {}
+
+  /** Called at an account's first connection and after its last. */
+  onPresence(listener: (userId: UserId, online: boolean) => void): void {
+    this.#onPresence = listener
+  }
+
+  isOnline(userId: UserId): boolean {
+    return this.#byUser.has(userId)
+  }
+
+  /** Ids of all accounts that are online. */
+  online(): IterableIterator<UserId> {
+    return this.#byUser.keys()
+  }
+
+  /**
+   * Lets a WebSocket connection in as `sessions.multiple` says. With `reject` the one that is there is probed, so
+   * that a connection that died without a close does not lock its owner out.
+   * @throws GatewayError ERROR_MULTIPLE_LOGIN
+   */
+  async join(userId: UserId, connection: LiveConnection): Promise<void> {
+    for (let other = this.#rival(userId); other !== undefined; other = this.#rival(userId)) {
+      if (this.policy === 'replace') other.end('ERROR_CONNECTION_CLOSED')
+      else if (await other.probe()) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+      else other.end('ERROR_CONNECTION_CLOSED')
+    }
+    this.add(userId, connection)
+  }
+
+  /** Lets a connection in without asking: MQTT has its own rule, one connection a client id [MQTT-3.1.4-2]. */
+  add(userId: UserId, connection: LiveConnection): void {
+    const all = this.#byUser.get(userId)
+    if (all !== undefined) {
+      all.add(connection)
+      return
+    }
+    this.#byUser.set(userId, new Set([connection]))
+    this.#onPresence(userId, true)
+  }
+
+  leave(userId: UserId, connection: LiveConnection): void {
+    const all = this.#byUser.get(userId)
+    if (!all?.delete(connection) || all.size > 0) return
+    this.#byUser.delete(userId)
+    this.#onPresence(userId, false)
+  }
+
+  /** Ends every connection of an account. */
+  endAll(userId: UserId, code: CodeName): void {
+    for (const connection of [...(this.#byUser.get(userId) ?? [])]) connection.end(code)
+  }
+
+  #rival(userId: UserId): LiveConnection | undefined {
+    if (this.policy === 'allow') return undefined
+    for (const connection of this.#byUser.get(userId) ?? []) if (connection.front === 'json') return connection
+    return undefined
+  }
+}

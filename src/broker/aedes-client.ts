@@ -1,0 +1,207 @@
+/**
+ * The inner parts of Aedes 1.2 that the gateway relies on or changes, all in this file, each with its reason and a
+ * test (test/wire/mqtt-cures.test.ts). Aedes is pinned; an upgrade begins by running those.
+ */
+import { Aedes, type AedesOptions, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
+import Packet from 'aedes-packet'
+import mqemitter from 'mqemitter'
+import mqttPacket from 'mqtt-packet'
+import { covers } from './topics.js'
+import type { MqttTransport } from './transport.js'
+
+type QoS = 0 | 1 | 2
+type Done = (error?: Error | null) => void
+type PublishDone = (error?: Error) => void
+
+/** What Aedes' Client has beyond its published type. */
+export interface AedesClient extends Client {
+  id: string
+  readonly subscriptions: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>>
+  readonly will: AedesPublishPacket | null
+  readonly _will: AedesPublishPacket | null
+  deliver0: (packet: AedesPublishPacket, done: Done) => void
+  deliverQoS: (packet: AedesPublishPacket, done: Done) => void
+  _nextId: number
+}
+
+/** What happened to a packet before `publish` sees it. */
+export type Disposal = 'consumed' | AedesPublishPacket
+
+/** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
+const LAST_AEDES_ID = 0x7fff
+
+const noop = () => undefined
+
+/** A subscriber that is slow or never answers must not hold up the publisher, or other topics. */
+function neverWaiting() {
+  const mq = mqemitter({ concurrency: 0, matchEmptyLevels: true })
+  const emit = mq.emit.bind(mq)
+  mq.emit = (packet, done) => {
+    emit(packet, noop)
+    done?.()
+  }
+  return mq
+}
+
+export class GatewayAedes extends Aedes {
+  declare readonly clients: Record<string, AedesClient>
+  declare connectedClients: number
+  readonly #disposed = new WeakMap<object, Disposal>()
+
+  constructor(options: Omit<AedesOptions, 'mq' | 'concurrency' | 'drainTimeout' | 'queueLimit'>) {
+    // drainTimeout: the transport finds stalled clients. queueLimit: what one read may bring behind a CONNECT is
+    // bounded by the transport; the default of 42 cuts off clients that rightly do not wait for CONNACK [3.1.4].
+    super({ ...options, mq: neverWaiting(), concurrency: 1000, drainTimeout: 0, queueLimit: 65_536 })
+  }
+
+  /**
+   * What `authorizePublish` has made durable goes on as what became of it: Aedes acknowledges QoS 1 before it stores
+   * and records QoS 2 ids before it publishes, so everything that must survive happens before, and only the routing
+   * is left for here.
+   */
+  dispose(packet: object, disposal: Disposal): void {
+    this.#disposed.set(packet, disposal)
+  }
+
+  override publish(packet: PublishPacket, client?: Client | PublishDone, done?: PublishDone): void {
+    const finish = (typeof client === 'function' ? client : done) ?? noop
+    const disposal = this.#disposed.get(packet)
+    if (disposal !== 'consumed') this.#route(disposal ?? packet)
+    // Always later, as Aedes' own: callers rely on it.
+    setImmediate(finish)
+  }
+
+  /** To live subscribers, now and without waiting for any of them. */
+  #route(packet: PublishPacket): void {
+    // Numbered here, so that the copies that overlapping filters make of it can be told.
+    const { brokerId } = packet as Partial<AedesPublishPacket>
+    const numbered = brokerId === undefined ? new Packet(packet, this) : packet
+    ;(this as unknown as { mq: ReturnType<typeof neverWaiting> }).mq.emit(numbered as never, noop)
+  }
+
+  /** A take-over in quick succession would let the old client's end remove the new one's entry. */
+  unregisterClient(client: AedesClient): void {
+    if (this.clients[client.id] === client) delete this.clients[client.id]
+    this.connectedClients--
+    this.emit('clientDisconnect', client)
+  }
+}
+
+export interface DeliveryRules {
+  /** Whether this packet may reach this client. */
+  readonly mayRead: (topic: string) => boolean
+  /** Records the packet id that a queued packet goes out with; rejects when the store fails. */
+  readonly recordId: (packet: AedesPublishPacket) => Promise<void>
+  /** A QoS 0 packet was not sent because the client does not take what it has. */
+  readonly onSkipped: () => void
+  /** The client cannot be sent a QoS 1 or 2 packet: it is behind by more than its buffer. */
+  readonly onOverrun: () => void
+}
+
+/**
+ * Replaces Aedes' delivery of routed packets to one client. Aedes drops what overtakes (its dedupe keeps the highest
+ * counter seen), sends QoS 2 to a wildcard subscription of QoS 1, takes the first of overlapping filters, and mixes
+ * live packets with those queued while a persistent session was away. Here: once a client, at the highest QoS of all
+ * filters that match [MQTT-3.3.5-1], never above the packet's, and live ones behind the queue.
+ */
+export class ClientDelivery {
+  #last: AedesPublishPacket | undefined
+  /** Writes wait for their packet id to be recorded, in order. */
+  #tail: Promise<unknown> | undefined
+  /** QoS 1 and 2 packets that came while the queue is being sent. */
+  #held: AedesPublishPacket[] | undefined = []
+  readonly #fromQueue = new Set<string>()
+
+  constructor(
+    private readonly client: AedesClient,
+    private readonly transport: MqttTransport,
+    private readonly rules: DeliveryRules,
+  ) {
+    reservePacketIds(client)
+    client.deliver0 = (packet, done) => this.#deliver(packet, done)
+    client.deliverQoS = client.deliver0
+  }
+
+  /** Aedes' authorizeForward: it is asked for the packets of the queue only, since live ones come here. */
+  forwardQueued(packet: AedesPublishPacket): AedesPublishPacket | null {
+    if (this.#held !== undefined) this.#fromQueue.add(keyOf(packet))
+    return this.rules.mayRead(packet.topic) ? packet : null
+  }
+
+  /** The queue is sent (Aedes' clientReady): what came meanwhile follows. */
+  ready(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const packet of held) if (!this.#fromQueue.has(keyOf(packet))) this.#send(packet)
+    this.#fromQueue.clear()
+  }
+
+  #deliver(packet: AedesPublishPacket, done: Done): void {
+    // Retained messages at SUBSCRIBE come from a stream: it waits while the client is full.
+    const isRetained = packet.retain && !packet.brokerId
+    if (isRetained && this.transport.isCongested) this.transport.once('drain', () => done())
+    else setImmediate(done)
+    if (!this.rules.mayRead(packet.topic) || (!isRetained && this.#isCopy(packet))) return
+    if (isRetained) this.#write(packet, this.#effectiveQoS(packet))
+    else if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#held.push(packet)
+    else this.#send(packet)
+  }
+
+  /** Overlapping filters bring the same packet several times in a row. */
+  #isCopy(packet: AedesPublishPacket): boolean {
+    const last = this.#last
+    this.#last = packet
+    return last?.brokerId === packet.brokerId && last?.brokerCounter === packet.brokerCounter
+  }
+
+  #send(packet: AedesPublishPacket): void {
+    const qos = this.#effectiveQoS(packet)
+    if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.rules.onOverrun()
+    else if (qos === 0 || this.client.clean) this.#write(packet, qos)
+    else this.#writeRecorded(packet, qos)
+  }
+
+  #write(packet: AedesPublishPacket, qos: QoS): void {
+    const messageId = qos > 0 ? this.client._nextId++ : undefined
+    if (this.#tail === undefined) this.#put(packet, qos, messageId)
+    else this.#after(undefined, () => this.#put(packet, qos, messageId))
+  }
+
+  #writeRecorded(packet: AedesPublishPacket, qos: QoS): void {
+    const messageId = this.client._nextId++
+    this.#after(this.rules.recordId({ ...packet, messageId }), () => this.#put(packet, qos, messageId))
+  }
+
+  #after(record: Promise<void> | undefined, write: () => void): void {
+    const mine: Promise<void> = Promise.all([this.#tail, record]).then(write, this.rules.onOverrun).then(() => {
+      if (this.#tail === mine) this.#tail = undefined
+    })
+    this.#tail = mine
+  }
+
+  #put({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messageId: number | undefined): void {
+    const publish = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
+    this.transport.send(mqttPacket.generate(messageId === undefined ? publish : { ...publish, messageId }))
+  }
+
+  #effectiveQoS({ topic, qos }: AedesPublishPacket): QoS {
+    let granted: QoS = 0
+    for (const [filter, subscription] of Object.entries(this.client.subscriptions)) {
+      if (subscription.qos > granted && covers(filter, topic)) granted = subscription.qos
+    }
+    return Math.min(qos, granted) as QoS
+  }
+}
+
+const keyOf = ({ brokerId, brokerCounter }: AedesPublishPacket) => `${brokerCounter} ${brokerId}`
+
+/** Aedes counts `_nextId` up to 65,535; it gets the lower half. */
+function reservePacketIds(client: AedesClient): void {
+  let next = 1 + (client._nextId % LAST_AEDES_ID)
+  Object.defineProperty(client, '_nextId', {
+    get: () => next,
+    set: (value: number) => {
+      next = value > LAST_AEDES_ID || value < 1 ? 1 : value
+    },
+  })
+}

@@ -1,0 +1,384 @@
+/** Aedes in this process: its listeners, its rules, and the seam to the inbox. */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { Readable, type Duplex } from 'node:stream'
+import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
+import Packet from 'aedes-packet'
+import type { LiveConnections } from '../accounts/live.js'
+import { type Locale, toGatewayError } from '../errors.js'
+import type { Services } from '../handle/context.js'
+import { InboxSession } from '../inbox/session.js'
+import type { Metrics } from '../metrics.js'
+import type { UserId } from '../model.js'
+import type { Store } from '../store/store.js'
+import { Access, type Acl } from './access.js'
+import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.js'
+import { MqttConnection } from './connection.js'
+import type { BrokerHost } from './host.js'
+import { BrokerPersistence } from './persistence.js'
+import { Publisher } from './publisher.js'
+import { ANY_PRESENCE, isOwnTree, parseOwnTopic, presenceTopic, repliesTopic } from './topics.js'
+import { MqttTransport, type TransportOptions } from './transport.js'
+import { WriteGroup } from './write-group.js'
+
+export interface BrokerOptions {
+  readonly host: string
+  readonly port: number
+  readonly payload: 'text' | 'json'
+  /** Clients without user name and password may connect; they have no inbox. */
+  readonly anonymous: boolean
+  readonly acl: Acl
+  readonly closeOnRefused: boolean
+  /** Longest keep-alive a client may ask for, s; 0 = any. */
+  readonly keepaliveLimitSeconds: number
+  readonly connectTimeoutMs: number
+  readonly maxPacketBytes: number
+  readonly maxTopicLevels: number
+  readonly maxTopicBytes: number
+  readonly maxClientIdBytes: number
+  readonly maxInflight: number
+  readonly windowBytes: number
+  readonly maxBufferedBytes: number
+  readonly stallTimeoutMs: number
+  readonly sessionExpiryMs: number
+  readonly maxQueuedMessages: number
+  readonly maxRetained: number
+  /** Whether the gateway has all the connections it may have. */
+  readonly isFull: () => boolean
+  readonly locale: Locale
+}
+
+interface Peer {
+  readonly connection: MqttConnection
+  readonly delivery: ClientDelivery
+}
+
+/** How often sessions that were not seen for long are looked for, ms. */
+const EXPIRE_EVERY_MS = 3_600_000
+
+/**
+ * Inside the broker a client id carries its account: two accounts may use the same id, and nobody can take over the
+ * connection or the session of another's device.
+ */
+const scopedId = (userId: UserId | undefined, clientId: string) => `${userId ?? 'anonymous'}:${clientId}`
+const userIdOf = (scoped: string): UserId | undefined => /^([1-9][0-9]{8}):/.exec(scoped)?.[1]
+
+/** Makes a CONNACK say session present [MQTT-3.2.2-2] where the session has no subscription; never granted. */
+const SESSION_MARK = { topic: '$session', qos: 0 as const }
+
+export class MqttBroker {
+  readonly #aedes: GatewayAedes
+  readonly #persistence: GatewayPersistence
+  readonly #host: BrokerHost
+  readonly #group: WriteGroup
+  readonly #access: Access
+  readonly #server: Server
+  readonly #peers = new WeakMap<Client, Peer>()
+  /** By scoped client id: the connection that holds the session now. */
+  readonly #holders = new Map<string, MqttConnection>()
+  readonly #open = new Set<MqttTransport>()
+  readonly #replies = new Map<UserId, Promise<void>>()
+  #expiry: NodeJS.Timeout | undefined
+  #isOpen = true
+
+  constructor(
+    private readonly services: Services,
+    store: Store,
+    private readonly metrics: Metrics,
+    private readonly options: BrokerOptions,
+  ) {
+    this.#access = new Access(options.acl)
+    this.#group = new WriteGroup(options.stallTimeoutMs)
+    this.#persistence = new GatewayPersistence(store, services.live, {
+      sessionExpiryMs: options.sessionExpiryMs,
+      maxQueuedMessages: options.maxQueuedMessages,
+      maxRetained: options.maxRetained,
+      isAllowed: (clientId, filter) => this.#access.subscribe(userIdOf(clientId), filter),
+      onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
+      onError: err => this.#failed('persistence', err),
+      seam: {
+        owns: topic => isOwnTree(topic) && parseOwnTopic(topic).kind !== 'replies',
+        acknowledged: async (clientId, packetId) => this.#holders.get(clientId)?.acknowledged(packetId),
+        released: async (clientId, packetId) => this.#holders.get(clientId)?.released(packetId),
+      },
+    })
+    this.#aedes = this.#makeAedes()
+    this.#host = this.#makeHost()
+    this.#server = createServer({ noDelay: true }, socket => this.#takeSocket(socket))
+  }
+
+  /** @throws the system's error, EADDRINUSE for one */
+  async start(): Promise<AddressInfo> {
+    await this.#aedes.listen()
+    this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
+    this.services.live.onPresence((userId, online) => this.#publishPresence(userId, online))
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(this.options.port, this.options.host, resolve)
+    })
+    return this.#server.address() as AddressInfo
+  }
+
+  get connections(): number {
+    return this.#open.size
+  }
+
+  get isRunning(): boolean {
+    return this.#isOpen && !this.#aedes.closed
+  }
+
+  /** Takes an open byte stream that speaks MQTT. @param webSocket the socket under it, where it has one */
+  take(stream: Duplex, extra: Pick<TransportOptions, 'webSocket' | 'remoteAddress'> = {}): void {
+    const { options, services, metrics } = this
+    const transport = new MqttTransport(stream, {
+      ...options,
+      ...extra,
+      group: this.#group,
+      onMalformed: error => {
+        metrics.refusedPackets.inc({ reason: 'malformed' })
+        services.log.info({ event: 'packet.refused', reason: error.reason, clause: error.clause }, 'malformed packet')
+      },
+      onStalled: () => {
+        metrics.closed.inc({ front: 'mqtt', reason: 'stalled' })
+        services.log.warn({ event: 'socket.stalled', front: 'mqtt' }, 'client takes nothing')
+      },
+    })
+    this.#open.add(transport)
+    metrics.connections.inc({ front: 'mqtt' })
+    transport.once('close', () => {
+      this.#open.delete(transport)
+      metrics.connections.dec({ front: 'mqtt' })
+    })
+    const client = this.#aedes.handle(transport) as AedesClient
+    const connection = new MqttConnection(this.#host, client, transport)
+    const delivery = new ClientDelivery(client, transport, {
+      mayRead: topic => this.#access.read(connection.userId, topic),
+      recordId: packet => this.#persistence.outgoingUpdate(client, packet),
+      onSkipped: () => metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
+      onOverrun: () => connection.end('SLOW_CLIENT'),
+    })
+    this.#peers.set(client, { connection, delivery })
+  }
+
+  /** Refuses what comes from now on, so that what is under way can be answered; then `close`. */
+  stopTaking(): void {
+    this.#isOpen = false
+    this.#server.close()
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#expiry)
+    this.#server.close()
+    await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
+    for (const transport of this.#open) transport.destroy()
+    await Promise.all(this.#replies.values())
+    await this.#persistence.destroy()
+  }
+
+  #takeSocket(socket: Socket): void {
+    if (this.#isOpen && !this.options.isFull()) this.take(socket)
+    else socket.destroy()
+  }
+
+  #makeAedes(): GatewayAedes {
+    const { options } = this
+    const aedes = new GatewayAedes({
+      persistence: this.#persistence,
+      connectTimeout: options.connectTimeoutMs,
+      keepaliveLimit: options.keepaliveLimitSeconds,
+      maxTopicLevels: options.maxTopicLevels,
+      authenticate: (client, name, password, done) => {
+        this.#authenticate(client as AedesClient, name, password).then(
+          () => done(null, true),
+          (error: AuthenticateError) => done(error, null),
+        )
+      },
+      authorizePublish: (client, packet, done) => this.#publisher(client, packet as AedesPublishPacket).publish(packet as AedesPublishPacket, done),
+      authorizeSubscribe: (client, { topic, qos }, done) => {
+        const isGranted = this.#access.subscribe(this.#peers.get(client)?.connection.userId, topic)
+        done(null, isGranted ? { topic, qos } : null)
+      },
+      authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
+    })
+    aedes.on('clientReady', client => this.#ready(client as AedesClient))
+    aedes.on('subscribe', (granted: Subscription[], client) => this.#peers.get(client)?.connection.openInbox(granted))
+    aedes.on('unsubscribe', (_filters, client) => this.#peers.get(client)?.connection.narrowInbox())
+    const logged = (event: string) => (_client: Client, err: Error) =>
+      this.services.log.info({ event, front: 'mqtt', reason: err.message }, 'client closed with an error')
+    aedes.on('clientError', logged('client.failed'))
+    aedes.on('connectionError', logged('socket.failed'))
+    // Without a listener an 'error' would end the process.
+    aedes.on('error' as 'closed', ((err: Error) =>
+      this.services.log.error({ event: 'broker.failed', err }, 'broker error')) as () => void)
+    return aedes
+  }
+
+  #makeHost(): BrokerHost {
+    const broker = this
+    const { services, metrics, options } = this
+    return {
+      services,
+      metrics,
+      access: this.#access,
+      locale: options.locale,
+      payload: options.payload,
+      closeOnRefused: options.closeOnRefused,
+      get isOpen() {
+        return broker.#isOpen
+      },
+      openSession: session =>
+        new InboxSession(services.inbox, metrics, services.log, {
+          windowMessages: options.maxInflight,
+          windowBytes: options.windowBytes,
+          ...session,
+        }),
+      store: packet => this.#store(packet),
+      consume: packet => this.#aedes.dispose(packet, 'consumed'),
+      reply: (userId, payload) => this.#reply(userId, payload),
+    }
+  }
+
+  // ── who ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1) */
+  async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
+    const peer = this.#peers.get(client)
+    const clientId = client.id
+    const userId = await this.#userId(name, password)
+    if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
+    if (userId !== undefined) peer?.connection.authenticated(userId, clientId)
+    client.id = scopedId(userId, clientId)
+    await this.#persistence.resume(client).catch(() => {
+      throw refusal(3)
+    })
+  }
+
+  async #userId(name?: string, password?: Buffer): Promise<UserId | undefined> {
+    if (name === undefined && this.options.anonymous) return undefined
+    if (name === undefined || password === undefined) throw refusal(5)
+    try {
+      return (await this.services.accounts.authenticate(name, password.toString())).id
+    } catch (thrown) {
+      throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
+    }
+  }
+
+  #ready(client: AedesClient): void {
+    const peer = this.#peers.get(client)
+    if (peer === undefined || client.closed) return
+    this.#holders.set(client.id, peer.connection)
+    client.conn.once('close', () => {
+      if (this.#holders.get(client.id) === peer.connection) this.#holders.delete(client.id)
+    })
+    peer.connection.ready()
+    peer.delivery.ready()
+  }
+
+  /** A will outlives its client: after a restart Aedes publishes it for a client that is not there. */
+  #publisher(client: Client | null, packet: AedesPublishPacket): Pick<Publisher, 'publish'> {
+    const connection = client === null ? undefined : this.#peers.get(client)?.connection
+    if (connection !== undefined) return connection
+    return new Publisher(this.#host, userIdOf((packet as { clientId?: string }).clientId ?? ''), undefined)
+  }
+
+  // ── other topics ────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Retained message and offline queues, before anyone is told; what is then routed has its number already. */
+  async #store(packet: AedesPublishPacket): Promise<void> {
+    if (!packet.retain && packet.qos === 0) return
+    const numbered = new Packet(packet, this.#aedes) as AedesPublishPacket
+    // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
+    numbered.retain = false
+    this.#aedes.dispose(packet, numbered)
+    await Promise.all([
+      packet.retain ? this.#persistence.storeRetained(packet) : undefined,
+      packet.qos > 0 ? this.#enqueue(numbered) : undefined,
+    ])
+  }
+
+  /** One entry a session, at the highest QoS of its filters that match. */
+  async #enqueue(packet: AedesPublishPacket): Promise<void> {
+    const best = new Map<string, number>()
+    for (const { clientId, qos } of await this.#persistence.subscriptionsByTopic(packet.topic)) {
+      if (this.#access.read(userIdOf(clientId), packet.topic)) best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
+    }
+    const subscriptions = Array.from(best, ([clientId, qos]) => ({ clientId, topic: packet.topic, qos }))
+    for (const qos of [1, 2] as const) {
+      const some = subscriptions.filter(one => Math.min(one.qos, packet.qos) === qos)
+      if (some.length > 0) await this.#persistence.outgoingEnqueueCombi(some, { ...packet, qos })
+    }
+  }
+
+  /** Replies of one user keep their order. */
+  #reply(userId: UserId, payload: string): void {
+    const packet = makePacket(repliesTopic(userId), payload, 1)
+    const tail = (this.#replies.get(userId) ?? Promise.resolve())
+      .then(() => this.#store(packet))
+      .then(() => this.#aedes.publish(packet))
+      .catch(err => this.#failed('reply', err))
+      .finally(() => {
+        if (this.#replies.get(userId) === tail) this.#replies.delete(userId)
+      })
+    this.#replies.set(userId, tail)
+  }
+
+  #publishPresence(userId: UserId, online: boolean): void {
+    if (!this.#aedes.closed) this.#aedes.publish(makePacket(presenceTopic(userId), online ? 'online' : 'offline', 0))
+  }
+
+  #expire(): void {
+    this.#persistence.expire(Date.now()).catch(err => this.#failed('expire', err))
+  }
+
+  #failed(operation: string, thrown: unknown): void {
+    this.services.log.error({ event: 'store.failed', operation, err: toGatewayError(thrown) }, 'broker state not written')
+  }
+}
+
+/** The broker's state, and what it is told but does not hold: presence, and sessions without subscriptions. */
+class GatewayPersistence extends BrokerPersistence {
+  readonly #resumed = new Set<string>()
+
+  constructor(
+    store: Store,
+    private readonly live: LiveConnections,
+    options: ConstructorParameters<typeof BrokerPersistence>[1],
+  ) {
+    super(store, options)
+  }
+
+  /** Finds or begins the session of a client that has just proved who it is. */
+  async resume({ id, clean }: AedesClient): Promise<void> {
+    if (await this.touchSession(id, clean)) this.#resumed.add(id)
+  }
+
+  override async subscriptionsByClient(client: { id: string }) {
+    const subscriptions = await super.subscriptionsByClient(client)
+    return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
+  }
+
+  /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */
+  override createRetainedStreamCombi(filters: string[]): Readable {
+    const isPresence = (filter: string) => filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
+    const others = super.createRetainedStreamCombi(filters.filter(filter => !isPresence(filter)))
+    return Readable.from(this.#withPresence(filters.filter(isPresence), others))
+  }
+
+  async *#withPresence(filters: string[], others: AsyncIterable<unknown>) {
+    for (const filter of filters) {
+      const own = parseOwnTopic(filter)
+      // With a wildcard those who are online; an account that does not exist is as offline as any other.
+      const users = own.kind === 'unknown' ? [...this.live.online()] : [own.userId]
+      for (const userId of users) {
+        yield makePacket(presenceTopic(userId), this.live.isOnline(userId) ? 'online' : 'offline', 0)
+      }
+    }
+    yield* others
+  }
+}
+
+const makePacket = (topic: string, payload: string, qos: 0 | 1) =>
+  ({ cmd: 'publish', topic, payload: Buffer.from(payload), qos, retain: false, dup: false }) as AedesPublishPacket
+
+function refusal(returnCode: 3 | 4 | 5): AuthenticateError {
+  return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError
+}

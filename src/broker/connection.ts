@@ -1,0 +1,131 @@
+/** One MQTT client: who it is, what it may, and its inbox; Aedes speaks the protocol with it. */
+import type { AedesPublishPacket, Subscription } from 'aedes'
+import type { LiveConnection } from '../accounts/live.js'
+import { type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
+import type { Caller } from '../handle/context.js'
+import type { UserId } from '../model.js'
+import type { AedesClient } from './aedes-client.js'
+import type { BrokerHost } from './host.js'
+import { InboxDelivery, type QoS } from './inbox-delivery.js'
+import { Publisher } from './publisher.js'
+import { isInboxFilter } from './topics.js'
+import type { MqttTransport } from './transport.js'
+
+export class MqttConnection implements Caller, LiveConnection {
+  readonly front = 'mqtt'
+  userId: UserId | undefined
+  readonly locale: Locale
+  #publisher: Publisher
+  #device = ''
+  #inbox: InboxDelivery | undefined
+  #isReady = false
+  #ended = false
+
+  constructor(
+    private readonly host: BrokerHost,
+    private readonly client: AedesClient,
+    private readonly transport: MqttTransport,
+  ) {
+    this.locale = host.locale
+    this.#publisher = new Publisher(host, undefined, this)
+    transport.once('close', () => this.#close())
+  }
+
+  /** @param clientId as the client sent it: the name of its device */
+  authenticated(userId: UserId, clientId: string): void {
+    this.userId = userId
+    this.#device = `mqtt ${clientId}`
+    this.#publisher = new Publisher(this.host, userId, this)
+  }
+
+  /** A PUBLISH of this client, or its will; see Publisher.publish. */
+  publish(packet: AedesPublishPacket, done: (error?: Error | null) => void): void {
+    this.#publisher.publish(packet, done)
+  }
+
+  /** The session stands (CONNACK is sent, its queue too). */
+  ready(): void {
+    if (this.#ended) return
+    this.#isReady = true
+    if (this.userId !== undefined) this.host.services.live.add(this.userId, this)
+    this.openInbox()
+  }
+
+  // ── the inbox ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** SUBSCRIBE to the inbox, or a restored session that had: what is not confirmed comes (again), oldest first. */
+  openInbox(granted?: readonly Subscription[]): void {
+    const { userId } = this
+    if (userId === undefined || this.#ended) return
+    if (granted !== undefined && !granted.some(one => one.qos <= 2 && isInboxFilter(one.topic, userId))) return
+    const qos = this.#inboxQoS(userId)
+    this.closeInbox()
+    if (qos === undefined) return
+    const inbox = new InboxDelivery(this.transport, userId, qos)
+    inbox.session = this.host.openSession({ userId, device: this.#device, sink: inbox })
+    this.#inbox = inbox
+    inbox.session.start().catch(thrown => this.#fail('startSession', thrown))
+  }
+
+  /** UNSUBSCRIBE: the inbox stays open while another of its filters is subscribed to. */
+  narrowInbox(): void {
+    if (this.userId !== undefined && this.#inboxQoS(this.userId) === undefined) this.closeInbox()
+  }
+
+  closeInbox(): void {
+    this.#inbox?.close()
+    this.#inbox = undefined
+  }
+
+  acknowledged(packetId: number): void {
+    this.#inbox?.acknowledged(packetId)
+  }
+
+  async released(packetId: number): Promise<void> {
+    await this.#inbox?.released(packetId)
+  }
+
+  #inboxQoS(userId: UserId): QoS | undefined {
+    const { subscriptions } = this.client
+    const granted = Object.keys(subscriptions).filter(filter => isInboxFilter(filter, userId))
+    const qos = granted.map(filter => subscriptions[filter]?.qos ?? 0)
+    return qos.length === 0 ? undefined : (Math.max(...qos) as QoS)
+  }
+
+  // ── Caller and LiveConnection ───────────────────────────────────────────────────────────────────────────
+
+  async enter(): Promise<void> {
+    throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+  }
+
+  startDelivery(): void {
+    // SUBSCRIBE begins delivery here.
+  }
+
+  confirm(): void {
+    throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'MQTT devices confirm by PUBACK' })
+  }
+
+  async probe(): Promise<boolean> {
+    return !this.#ended
+  }
+
+  end(code: CodeName): void {
+    if (this.#ended) return
+    this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
+    this.client.close()
+    this.#close()
+  }
+
+  #fail(operation: string, thrown: unknown): void {
+    this.host.services.log.error({ event: 'store.failed', operation, userId: this.userId, err: toGatewayError(thrown) }, 'inbox not opened')
+    this.end('STORE_UNAVAILABLE')
+  }
+
+  #close(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.closeInbox()
+    if (this.#isReady && this.userId !== undefined) this.host.services.live.leave(this.userId, this)
+  }
+}

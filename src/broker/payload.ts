@@ -1,0 +1,30 @@
+/** What a PUBLISH to `users/<id>/inbox` carries → content and id. */
+import { isUtf8 } from 'node:buffer'
+import { Type } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { GatewayError } from '../errors.js'
+
+const json = TypeCompiler.Compile(
+  Type.Object(
+    { content: Type.String(), id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })) },
+    { additionalProperties: false },
+  ),
+)
+
+const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
+
+/** @throws GatewayError BAD_FIELD {field: 'payload'} */
+export function parseContent(payload: string | Buffer, format: 'text' | 'json'): { content: string; id?: string } {
+  const bytes = Buffer.from(payload)
+  if (!isUtf8(bytes)) throw bad('is not UTF-8')
+  const text = bytes.toString()
+  if (format === 'text') return { content: text }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw bad('is not JSON')
+  }
+  if (!json.Check(value) || !value.content.isWellFormed()) throw bad('must be {"content": string, "id"?: string}')
+  return value
+}

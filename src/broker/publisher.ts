@@ -1,0 +1,116 @@
+/** What becomes of a PUBLISH: a message, a request, a packet for other topics, or nothing. */
+import type { AedesPublishPacket } from 'aedes'
+import { CODES, type CodeName, GatewayError, toGatewayError } from '../errors.js'
+import type { Caller } from '../handle/context.js'
+import { handle } from '../handle/index.js'
+import { repeatKey, sendMessage } from '../handle/message.js'
+import { type Outcome, Replies } from '../handle/replies.js'
+import type { StoreWaiter } from '../inbox/inbox.js'
+import type { UserId } from '../model.js'
+import { encodeReply } from '../request/reply.js'
+import { parseRequest, RefusedRequest } from '../request/schema.js'
+import type { BrokerHost } from './host.js'
+import { parseContent } from './payload.js'
+
+type Done = (error?: Error | null) => void
+
+/** Either front end's rules of order, for one client: stores, requests and replies each go one behind the other. */
+export class Publisher {
+  readonly #replies = new Replies(outcome => this.#reply(outcome))
+  #requests: Promise<void> = Promise.resolve()
+  #stores: Promise<unknown> = Promise.resolve()
+
+  /** @param caller undefined for a will whose client is gone: it may send and publish, not ask */
+  constructor(
+    private readonly host: BrokerHost,
+    private readonly userId: UserId | undefined,
+    private readonly caller: Caller | undefined,
+  ) {}
+
+  /**
+   * Everything that an acknowledgement promises happens here, before Aedes sends it: `done()` = acknowledge,
+   * `done(error)` = no acknowledgement, the connection closes and the client sends again.
+   */
+  publish(packet: AedesPublishPacket, done: Done): void {
+    if (!this.host.isOpen) return done(new GatewayError('SHUTDOWN'))
+    const right = this.host.access.publish(this.userId, packet.topic)
+    if (right.kind === 'topic') return this.#store(packet, done)
+    this.host.consume(packet)
+    if (right.kind === 'message') this.#send(packet, right.recipient, done)
+    else if (right.kind === 'request' && this.caller !== undefined) this.#request(packet, this.caller, done)
+    else this.#refuse(packet, new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }), done)
+  }
+
+  #send(packet: AedesPublishPacket, recipient: UserId, done: Done): void {
+    const { userId: sender, host } = this
+    if (sender === undefined) return done(new GatewayError('ERROR_UNAUTHORIZED'))
+    const waiter: StoreWaiter = {
+      stored: () => {
+        this.#count('message', 'MESSAGE_SUCCESS')
+        done()
+      },
+      failed: error => {
+        this.#count('message', error.code)
+        done(error)
+      },
+    }
+    // A fault that may pass is not acknowledged: the client sends again. What never can be sent is dropped.
+    const refuse = (thrown: unknown) => {
+      const error = toGatewayError(thrown)
+      this.#count('message', error.code)
+      if (CODES[error.code].retry) done(error)
+      else this.#refuse(packet, error, done)
+    }
+    try {
+      const { content, id } = parseContent(packet.payload, host.payload)
+      const dedupKey = repeatKey(host.services, sender, id)
+      sendMessage(host.services, { sender, recipient, content, dedupKey }, waiter)?.catch(refuse)
+    } catch (thrown) {
+      refuse(thrown)
+    }
+  }
+
+  /** Acknowledged when answered. */
+  #request(packet: AedesPublishPacket, caller: Caller, done: Done): void {
+    const { services } = this.host
+    try {
+      const request = parseRequest(packet.payload.toString(), services.rules)
+      const answer = this.#replies.reserve(request.name, request.id)
+      this.#requests = this.#requests.then(() => handle(services, caller, request, answer)).then(() => done())
+    } catch (thrown) {
+      const id = thrown instanceof RefusedRequest ? thrown.id : undefined
+      this.#replies.reserve('invalid', id).refuse(toGatewayError(thrown))
+      done()
+    }
+  }
+
+  /** Stored in order, acknowledged in order, and one commit for what comes together. */
+  #store(packet: AedesPublishPacket, done: Done): void {
+    const before = this.#stores
+    const mine = this.host.store(packet)
+    this.#stores = Promise.allSettled([before, mine])
+    Promise.all([mine, before]).then(
+      () => done(),
+      thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')),
+    )
+  }
+
+  /** MQTT 3.1.1 has no negative PUBACK: acknowledge and drop, or close [MQTT-3.3.5-2]. The reply topic says why. */
+  #refuse(packet: AedesPublishPacket, error: GatewayError, done: Done): void {
+    const { host, userId } = this
+    host.metrics.refusedPackets.inc({ reason: error.code })
+    const bytes = packet.payload.length
+    host.services.log.info({ event: 'publish.refused', userId, code: error.code, bytes }, 'publish refused')
+    if (userId !== undefined) host.reply(userId, encodeReply(error.code, host.locale, error.info))
+    done(host.closeOnRefused ? error : null)
+  }
+
+  #reply({ request, id, code, data }: Outcome): void {
+    this.#count(request, code)
+    if (this.userId !== undefined) this.host.reply(this.userId, encodeReply(code, this.host.locale, data, id))
+  }
+
+  #count(request: string, code: CodeName): void {
+    this.host.metrics.answered('mqtt', request, CODES[code].code)
+  }
+}

@@ -1,0 +1,44 @@
+/** The gateway's topics: `users/<id>/…`. Built and parsed here and nowhere else. */
+import type { UserId } from '../model.js'
+
+export type OwnTopic =
+  | { readonly kind: 'inbox' | 'requests' | 'replies' | 'presence'; readonly userId: UserId }
+  | { readonly kind: 'unknown' }
+
+const KINDS = new Set(['inbox', 'requests', 'replies', 'presence'])
+const OWN = /^users\/([1-9][0-9]{8})\/([a-z]+)$/
+
+/** Everything under this first level belongs to the gateway, whatever the ACL opens. */
+export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
+
+export function parseOwnTopic(topic: string): OwnTopic {
+  const [, userId, kind] = OWN.exec(topic) ?? []
+  if (userId === undefined || kind === undefined || !KINDS.has(kind)) return { kind: 'unknown' }
+  return { kind: kind as 'inbox', userId }
+}
+
+export const repliesTopic = (userId: UserId): string => `users/${userId}/replies`
+export const presenceTopic = (userId: UserId): string => `users/${userId}/presence`
+export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`
+
+/** The two filters that subscribe to one's inbox. */
+export const isInboxFilter = (filter: string, userId: UserId): boolean =>
+  filter === `users/${userId}/inbox/#` || filter === `users/${userId}/inbox/+`
+
+export const ANY_PRESENCE = 'users/+/presence'
+
+/**
+ * Whether everything that `filter` can match is matched by `pattern` too; for a topic name, whether it matches.
+ * Source: MQTT 3.1.1, 4.7.1.
+ */
+export function covers(pattern: string, filter: string): boolean {
+  const wanted = filter.split('/')
+  const granted = pattern.split('/')
+  for (const [i, level] of granted.entries()) {
+    if (level === '#') return wanted[0]?.startsWith('$') !== true || i > 0
+    const other = wanted[i]
+    if (other === undefined || other === '#') return false
+    if (level === '+' ? i === 0 && other.startsWith('$') : level !== other) return false
+  }
+  return wanted.length === granted.length
+}

@@ -1,0 +1,43 @@
+/** MQTT over WebSocket: ws does the handshake, websocket-stream makes a byte stream of the open socket. */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import websocketStream from 'websocket-stream'
+import { type WebSocket, WebSocketServer } from 'ws'
+
+/** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
+const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
+
+const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+
+export class MqttWebSocketServer {
+  readonly #wss: WebSocketServer
+
+  /** @param take gets each open socket as a stream of MQTT bytes */
+  constructor(
+    maxFrameBytes: number,
+    private readonly take: (stream: Duplex, webSocket: WebSocket, request: IncomingMessage) => void,
+  ) {
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: maxFrameBytes,
+      handleProtocols: offered => SUBPROTOCOLS.find(name => offered.has(name)) ?? false,
+    })
+  }
+
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
+    if (!SUBPROTOCOLS.some(name => offered.includes(name))) {
+      socket.end(BAD_REQUEST)
+      return
+    }
+    this.#wss.handleUpgrade(request, socket, head, ws => {
+      // MQTT is binary: a text frame ends the connection [MQTT-6.0.0-1].
+      ws.on('message', (_data, isBinary) => {
+        if (!isBinary) ws.close(1003)
+      })
+      this.take(websocketStream(ws), ws, request)
+    })
+  }
+}

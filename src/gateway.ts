@@ -1,0 +1,229 @@
+/** The composition root: builds every concrete part from the config, starts and closes them in order. */
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { Accounts } from './accounts/accounts.js'
+import { LiveConnections } from './accounts/live.js'
+import { Passwords } from './accounts/passwords.js'
+import { MqttBroker } from './broker/broker.js'
+import { MqttWebSocketServer } from './broker/websocket.js'
+import type { Config } from './config.js'
+import type { Services } from './handle/context.js'
+import { opsRoute } from './http/ops.js'
+import { HttpServer, type Route, testRoute, type Upgrade } from './http/server.js'
+import { Cursors } from './inbox/cursors.js'
+import { Inbox } from './inbox/inbox.js'
+import type { Logger } from './log.js'
+import { Metrics } from './metrics.js'
+import { EmbeddedStore } from './store/embedded.js'
+import type { Store } from './store/store.js'
+import { JsonServer } from './ws/server.js'
+
+export interface Ports {
+  readonly http: AddressInfo | undefined
+  readonly mqtt: AddressInfo | undefined
+  readonly metrics: AddressInfo | undefined
+}
+
+/** How long clients have to answer the closing handshake, ms. */
+const CLOSE_GRACE_MS = 2000
+
+function openStore({ data, store, dedup }: Config): Store {
+  return new EmbeddedStore({
+    // No dot in the last part: lmdb takes such a path for a file.
+    dir: join(data.dir, 'store'),
+    durability: store.durability,
+    dedupWindowMs: dedup.window,
+  })
+}
+
+/** Opens and closes the store. @throws GatewayError saying what is wrong with it */
+export async function checkStore(config: Config): Promise<void> {
+  const store = openStore(config)
+  try {
+    await store.open()
+    await store.ping()
+  } finally {
+    await store.close()
+  }
+}
+
+interface Parts {
+  readonly store: Store
+  readonly cursors: Cursors
+  readonly inbox: Inbox
+  readonly json: JsonServer
+  readonly broker: MqttBroker
+}
+
+export class Gateway {
+  readonly #metrics = new Metrics()
+  readonly #servers: HttpServer[] = []
+  #parts: Parts | undefined
+  #store: Store | undefined
+  #isClosing = false
+
+  constructor(
+    private readonly config: Config,
+    private readonly log: Logger,
+  ) {}
+
+  /** Resolves when every listener is up. @throws the fault that an operator can act on; then nothing stays open */
+  async start(): Promise<Ports> {
+    try {
+      return await this.#start()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  async #start(): Promise<Ports> {
+    const { config } = this
+    const store = openStore(config)
+    this.#store = store
+    await store.open()
+    const parts = await this.#build(store)
+    this.#parts = parts
+    const mqtt = config.mqtt.enabled ? await parts.broker.start() : undefined
+    const http = config.http.enabled ? await this.#listenHttp(parts) : undefined
+    const metrics = config.ops.enabled ? await this.#listenOps(parts) : undefined
+    return { http, mqtt, metrics }
+  }
+
+  /** Answers what was accepted, sends clients away, writes what waits, closes the store. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#isClosing) return
+    this.#isClosing = true
+    const parts = this.#parts
+    const listeners = this.#servers.map(server => server.close())
+    if (parts !== undefined) {
+      parts.json.stopTaking()
+      parts.broker.stopTaking()
+      await parts.inbox.drained()
+      await parts.json.close(CLOSE_GRACE_MS)
+      await parts.broker.close()
+      await parts.cursors.close()
+    }
+    await Promise.all(listeners)
+    await this.#store?.close()
+  }
+
+  async #build(store: Store): Promise<Parts> {
+    const { config, log } = this
+    const cursors = new Cursors(store, log)
+    const inbox = new Inbox(store, cursors, this.#metrics, log)
+    const services: Services = {
+      accounts: new Accounts(store, new Passwords(config.passwords)),
+      live: new LiveConnections(config.sessions.multiple),
+      inbox,
+      log,
+      rules: {
+        anonymousQuery: config.query.anonymous,
+        queryLimit: config.query.limit,
+        maxContentBytes: config.limits.content,
+        offlineDelivery: config.delivery.offline,
+        dedup: config.dedup.window > 0,
+        unknownFields: config.request.unknownFields,
+      },
+    }
+    const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))
+    const broker = new MqttBroker(services, store, this.#metrics, this.#brokerOptions())
+    return { store, cursors, inbox, json, broker }
+  }
+
+  #jsonOptions(greeting: string): ConstructorParameters<typeof JsonServer>[2] {
+    const { limits, delivery, heartbeat, locale } = this.config
+    return {
+      greeting,
+      locale,
+      maxPipelined: limits.pipelined,
+      maxRefusals: limits.refusals,
+      maxBufferedBytes: delivery.maxBufferedBytes,
+      maxFrameBytes: limits.frame,
+      heartbeatIntervalMs: heartbeat.interval,
+      heartbeatTimeoutMs: heartbeat.timeout,
+      stallTimeoutMs: delivery.stallTimeout,
+      windowMessages: delivery.windowMessages,
+      windowBytes: delivery.windowBytes,
+    }
+  }
+
+  #brokerOptions(): ConstructorParameters<typeof MqttBroker>[3] {
+    const { mqtt, delivery, locale, limits } = this.config
+    return {
+      ...mqtt,
+      locale,
+      keepaliveLimitSeconds: Math.floor(mqtt.keepaliveLimit / 1000),
+      connectTimeoutMs: mqtt.connectTimeout,
+      windowBytes: delivery.windowBytes,
+      stallTimeoutMs: delivery.stallTimeout,
+      sessionExpiryMs: mqtt.sessionExpiry,
+      isFull: () => this.#connections >= limits.connections,
+    }
+  }
+
+  get #connections(): number {
+    return (this.#parts?.json.connections ?? 0) + (this.#parts?.broker.connections ?? 0)
+  }
+
+  async #listenHttp({ json, broker }: Parts): Promise<AddressInfo> {
+    const { http, mqtt, ops, limits } = this.config
+    const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
+    if (mqtt.enabled) {
+      const webSocket = new MqttWebSocketServer(mqtt.maxPacketBytes, (stream, socket, request) => {
+        const { remoteAddress } = request.socket
+        broker.take(stream, { webSocket: socket, ...(remoteAddress && { remoteAddress }) })
+      })
+      upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
+    }
+    const server = new HttpServer({
+      ...http,
+      upgrades,
+      routes: ops.enabled ? [testRoute] : [testRoute, this.#opsRoute()],
+      isFull: () => this.#isClosing || this.#connections >= limits.connections,
+    })
+    this.#servers.push(server)
+    return server.listen()
+  }
+
+  async #listenOps(_parts: Parts): Promise<AddressInfo> {
+    const server = new HttpServer({ ...this.config.ops, upgrades: new Map(), routes: [this.#opsRoute()], isFull: () => false })
+    this.#servers.push(server)
+    return server.listen()
+  }
+
+  #opsRoute(): Route {
+    const { health, metrics } = this.config
+    return opsRoute({
+      health: health.enabled,
+      metrics: metrics.enabled ? this.#metrics.registry : undefined,
+      notReady: () => this.#notReady(),
+    })
+  }
+
+  async #notReady(): Promise<string | undefined> {
+    if (this.#isClosing) return 'closing'
+    if (this.config.mqtt.enabled && this.#parts?.broker.isRunning !== true) return 'broker is not running'
+    return this.#parts?.store.ping().then(
+      () => undefined,
+      () => 'store does not answer',
+    )
+  }
+}
+
+const KEY_PLACE = ['greeting-key'] as const
+
+/** The greeting's X25519 public key (RFC 7748), made on first start and kept with the data; 64 upper-case hex digits. */
+async function greetingKey(store: Store): Promise<string> {
+  const kept = await store.kvGet('meta', KEY_PLACE)
+  const publicKey = kept === undefined ? await makeKey(store) : createPublicKey(createPrivateKey({ key: Buffer.from(kept), format: 'der', type: 'pkcs8' }))
+  const { x } = publicKey.export({ format: 'jwk' })
+  return Buffer.from(x ?? '', 'base64url').toString('hex').toUpperCase()
+}
+
+async function makeKey(store: Store): Promise<KeyObject> {
+  const { publicKey, privateKey } = generateKeyPairSync('x25519')
+  await store.kvWrite([{ put: 'meta', key: KEY_PLACE, value: privateKey.export({ format: 'der', type: 'pkcs8' }) }])
+  return publicKey
+}

@@ -1,0 +1,35 @@
+import { GatewayError, toGatewayError } from '../errors.js'
+import type { RequestData } from '../request/schema.js'
+import type { Handler } from './context.js'
+
+export const handleRegister: Handler<RequestData<'register'>> = async ({ accounts, log }, _caller, { data, id }, answer) => {
+  const user = await accounts.register(data).catch(error => {
+    throw toGatewayError(error, 'ERROR_ADD_USER_FAILED')
+  })
+  log.info({ event: 'account.registered', userId: user.id }, 'account registered')
+  answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
+}
+
+/** A failed look-up and a failed hash are the same to a client: the check itself failed. */
+export const handleLogin: Handler<RequestData<'login'>> = async ({ accounts, log }, caller, { data, id }, answer) => {
+  if (caller.userId !== undefined) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+  const { email = '', password = '' } = data
+  if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
+  const user = await accounts.authenticate(email, password).catch(error => {
+    throw toGatewayError(error, 'ERROR_AUTH_FAILED')
+  })
+  await caller.enter(user, data)
+  log.info({ event: 'account.logged-in', userId: user.id }, 'logged in')
+  answer.ok('LOGIN_SUCCESS', id === undefined ? null : { id: user.id })
+  caller.startDelivery()
+}
+
+/** Ends every connection of the account, this one behind its reply. */
+export const handleDelete: Handler<RequestData<'delete'>> = async ({ accounts, live, log }, caller, { data }, answer) => {
+  const userId = caller.userId
+  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  await accounts.delete(userId, data.password)
+  log.info({ event: 'account.deleted', userId }, 'account deleted')
+  answer.ok('SUCCESS')
+  live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
+}

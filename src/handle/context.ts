@@ -1,0 +1,56 @@
+/** What every handler gets: the services below it, the rules from the config, and who asks. */
+import type { Accounts } from '../accounts/accounts.js'
+import type { LiveConnections } from '../accounts/live.js'
+import type { CodeName, GatewayError, Locale } from '../errors.js'
+import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
+import type { Logger } from '../log.js'
+import type { User, UserId } from '../model.js'
+import type { RequestData, RequestRules } from '../request/schema.js'
+
+export interface HandlerRules extends RequestRules {
+  readonly anonymousQuery: 'lookup' | 'none' | 'all'
+  readonly queryLimit: number
+  readonly maxContentBytes: number
+  /** False: a message to someone who is away is refused (10008) instead of kept. */
+  readonly offlineDelivery: boolean
+  /** Whether a request `id` may be looked up for a repeat. */
+  readonly dedup: boolean
+}
+
+export interface Services {
+  readonly accounts: Accounts
+  readonly live: LiveConnections
+  readonly inbox: Inbox
+  readonly rules: HandlerRules
+  readonly log: Logger
+}
+
+/** The connection that asks, as the handlers see it. */
+export interface Caller {
+  /** undefined before login. */
+  readonly userId: UserId | undefined
+  readonly locale: Locale
+  /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN */
+  enter(user: User, options: RequestData<'login'>): Promise<void>
+  /** Begins delivery; called after the login reply is on its way, so that nothing overtakes it. */
+  startDelivery(): void
+  /** Explicit ack: everything up to `seq` arrived. @throws GatewayError FORBIDDEN when not asked for at login */
+  confirm(seq: number): void
+}
+
+/** The place of one request's reply. Exactly one method is called, once; replies leave in the order of requests. */
+export interface Answer extends StoreWaiter {
+  ok(code: CodeName, data?: unknown): void
+  refuse(error: GatewayError): void
+}
+
+/**
+ * A handler answers, now or later. Where it returns a promise the connection's next request waits for it;
+ * a rejection becomes the refusal.
+ */
+export type Handler<D> = (
+  services: Services,
+  caller: Caller,
+  request: { readonly data: D; readonly id: string | undefined },
+  answer: Answer,
+) => void | Promise<void>

@@ -1,0 +1,25 @@
+import { GatewayError } from '../errors.js'
+import { encodeExtendedMessage } from '../request/reply.js'
+import type { RequestData } from '../request/schema.js'
+import type { Handler } from './context.js'
+
+const HISTORY_PAGE = 50
+
+export const handleAck: Handler<RequestData<'ack'>> = (_services, caller, { data }, answer) => {
+  if (caller.userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  caller.confirm(data.seq)
+  answer.ok('SUCCESS')
+}
+
+/** Messages of one conversation, newest first. An object, since only a query's reply may carry an array in `data`. */
+export const handleHistory: Handler<RequestData<'history'>> = async ({ inbox }, caller, { data }, answer) => {
+  if (caller.userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  const { with: other, before, limit = HISTORY_PAGE } = data
+  const rows = await inbox.history(caller.userId, other, limit, before)
+  const messages = rows.map(({ inbox: owner, row }) => {
+    const { seq, ...message } = JSON.parse(encodeExtendedMessage(row))
+    // seq counts the reader's own inbox; in the other party's it says nothing to this one.
+    return owner === caller.userId ? { ...message, seq } : message
+  })
+  answer.ok('SUCCESS', { messages, more: rows.length === limit })
+}

@@ -1,0 +1,103 @@
+import { v7 as uuidv7 } from 'uuid'
+import { GatewayError, toGatewayError } from '../errors.js'
+import type { StoreWaiter } from '../inbox/inbox.js'
+import type { UserId } from '../model.js'
+import { encodeFields } from '../request/reply.js'
+import type { RequestData } from '../request/schema.js'
+import type { Appended } from '../store/store.js'
+import type { Handler, HandlerRules, Services } from './context.js'
+
+export interface Outgoing {
+  readonly sender: UserId
+  readonly recipient: UserId
+  readonly content: string
+  /** Same key within `dedup.window` = the same message again. */
+  readonly dedupKey: string | undefined
+}
+
+/**
+ * One user to one user; both front ends end here. `waiter.stored` means stored, not read.
+ * Returns a promise only where the store must be asked whether the recipient exists; then the caller keeps the order.
+ * @throws GatewayError BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED, ERROR_USER_NOT_ONLINE
+ */
+export function sendMessage(services: Services, message: Outgoing, waiter: StoreWaiter): void | Promise<void> {
+  checkContent(message.content, services.rules)
+  if (services.accounts.isKnown(message.recipient)) return append(services, message, waiter)
+  return sendToStranger(services, message, waiter)
+}
+
+async function sendToStranger(services: Services, message: Outgoing, waiter: StoreWaiter): Promise<void> {
+  const exists = await services.accounts.exists(message.recipient).catch(error => {
+    throw toGatewayError(error, 'ERROR_FIND_USER_FAILED')
+  })
+  if (!exists) throw new GatewayError('ERROR_FIND_USER')
+  append(services, message, waiter)
+}
+
+function append({ inbox, live, rules }: Services, message: Outgoing, waiter: StoreWaiter): void {
+  const { sender, recipient, content, dedupKey } = message
+  if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
+  const createdAt = Date.now()
+  const fields = encodeFields(sender, recipient, content, createdAt)
+  inbox.send({ inbox: recipient, id: uuidv7(), sender, recipient, createdAt, fields, dedupKey }, waiter)
+}
+
+/** A content that old desktop clients crash on (empty) or cannot show whole (NUL) never enters a log. */
+export function checkContent(content: string, { maxContentBytes }: HandlerRules): void {
+  const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'content', reason })
+  if (content === '') throw bad('must not be empty')
+  if (content.includes('\u0000')) throw bad('must not contain NUL')
+  // A UTF-16 unit is at most three bytes of UTF-8: most contents need no count.
+  if (content.length * 3 > maxContentBytes && Buffer.byteLength(content) > maxContentBytes) {
+    throw new GatewayError('TOO_LARGE', { field: 'content', reason: `longer than ${maxContentBytes} bytes` })
+  }
+}
+
+/** Two messages of one sender with the same id are the same message, by whichever front end they come. */
+export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): string | undefined =>
+  id !== undefined && rules.dedup ? `${sender} ${id}` : undefined
+
+export const handleMessage: Handler<RequestData<'message'>> = (services, caller, { data, id }, answer) => {
+  const sender = caller.userId
+  if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  const { recipient, content } = data
+  return sendMessage(services, { sender, recipient, content, dedupKey: repeatKey(services, sender, id) }, answer)
+}
+
+/** To every other user who is online now: one row in each one's inbox, so that it is as safe as a message. */
+export const handleBroadcast: Handler<RequestData<'broadcast'>> = (services, caller, { data, id: requestId }, answer) => {
+  const sender = caller.userId
+  if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  checkContent(data.content, services.rules)
+  const createdAt = Date.now()
+  const fields = encodeFields(sender, undefined, data.content, createdAt)
+  const id = uuidv7()
+  const key = repeatKey(services, sender, requestId)
+  const recipients = [...services.live.online()].filter(userId => userId !== sender)
+  if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')
+  const waiter = new BroadcastWaiter(recipients.length, error =>
+    error === undefined ? answer.ok('BROADCAST_SUCCESS') : answer.refuse(error),
+  )
+  for (const inbox of recipients) {
+    const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
+    services.inbox.send({ inbox, id, sender, recipient: undefined, createdAt, fields, dedupKey }, waiter)
+  }
+}
+
+/** Answers once all copies are decided: with the first failure, if any. */
+class BroadcastWaiter implements StoreWaiter {
+  #error: GatewayError | undefined
+  constructor(
+    private left: number,
+    private readonly done: (error: GatewayError | undefined) => void,
+  ) {}
+
+  stored(_result: Appended): void {
+    if (--this.left === 0) this.done(this.#error)
+  }
+
+  failed(error: GatewayError): void {
+    this.#error ??= error
+    if (--this.left === 0) this.done(this.#error)
+  }
+}

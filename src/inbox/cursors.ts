@@ -1,0 +1,103 @@
+/**
+ * Devices' cursors, written behind: a confirm costs a map entry, and one commit every WRITE_DELAY_MS carries all.
+ * A cursor that is lost with the process makes messages come twice and never makes one go missing, so it may wait;
+ * nobody reads a cursor past this class, so nobody sees an old one.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { toGatewayError } from '../errors.js'
+import type { Logger } from '../log.js'
+import type { Cursor, UserId } from '../model.js'
+import type { CursorMove, Store } from '../store/store.js'
+
+const WRITE_DELAY_MS = 50
+const RETRY_DELAY_MS = 1000
+
+/** The JSON device of a client that names none. It exists from registration, at 0. */
+export const DEFAULT_DEVICE = ''
+
+const keyOf = (userId: UserId, device: string) => `${userId} ${device}`
+
+export class Cursors {
+  #dirty = new Map<string, CursorMove>()
+  #writing = new Map<string, CursorMove>()
+  #writer: Promise<void> | undefined
+  #closing = false
+
+  constructor(
+    private readonly store: Store,
+    private readonly log: Logger,
+  ) {}
+
+  /**
+   * Where a device stands. A device that was never seen starts at the account's furthest confirmed message, or at 0
+   * with `from: 'start'`; the default device starts at 0.
+   */
+  async load(userId: UserId, device: string, from?: 'start'): Promise<Cursor> {
+    const known = this.#pending(userId, device) ?? (await this.store.cursor(userId, device))
+    // Read again: a move may have come while the store was asked.
+    const cursor = this.#pending(userId, device) ?? known
+    if (cursor !== undefined) return cursor
+    const confirmed = device === DEFAULT_DEVICE || from === 'start' ? 0 : await this.furthest(userId)
+    return { confirmed, sent: confirmed, released: [] }
+  }
+
+  /** Remembers a move; durable within WRITE_DELAY_MS and one commit, or at close. */
+  move(move: CursorMove): void {
+    this.#dirty.set(keyOf(move.userId, move.device), move)
+    this.#writer ??= this.#write()
+  }
+
+  /** Remembers a move and resolves when it is durable. @throws GatewayError */
+  async moveNow(move: CursorMove): Promise<void> {
+    this.move(move)
+    await this.store.moveCursors([move])
+  }
+
+  async furthest(userId: UserId): Promise<number> {
+    let furthest = await this.store.furthest(userId)
+    for (const moves of [this.#writing, this.#dirty]) {
+      for (const move of moves.values()) {
+        if (move.userId === userId) furthest = Math.max(furthest, move.confirmed)
+      }
+    }
+    return furthest
+  }
+
+  /** Writes what is left. */
+  async close(): Promise<void> {
+    this.#closing = true
+    await this.#writer
+    if (this.#dirty.size > 0) await this.store.moveCursors([...this.#dirty.values()])
+    this.#dirty.clear()
+  }
+
+  #pending(userId: UserId, device: string): CursorMove | undefined {
+    const key = keyOf(userId, device)
+    return this.#dirty.get(key) ?? this.#writing.get(key)
+  }
+
+  async #write(): Promise<void> {
+    let pause = WRITE_DELAY_MS
+    while (this.#dirty.size > 0 && !this.#closing) {
+      await delay(pause, undefined, { ref: false })
+      this.#writing = this.#dirty
+      this.#dirty = new Map()
+      pause = (await this.#writeOnce()) ? WRITE_DELAY_MS : RETRY_DELAY_MS
+    }
+    this.#writer = undefined
+  }
+
+  async #writeOnce(): Promise<boolean> {
+    try {
+      await this.store.moveCursors([...this.#writing.values()])
+      return true
+    } catch (thrown) {
+      this.log.error({ event: 'store.failed', operation: 'moveCursors', err: toGatewayError(thrown) }, 'cursors not written')
+      // Newer moves win over those that go back into the queue.
+      this.#dirty = new Map([...this.#writing, ...this.#dirty])
+      return false
+    } finally {
+      this.#writing = new Map()
+    }
+  }
+}

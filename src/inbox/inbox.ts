@@ -1,0 +1,120 @@
+/**
+ * The one write point of messages. Send = append to the recipient's log in groups, answer, hand to live sessions.
+ *
+ * Group commit: while one commit is under way everything that arrives waits, and goes into the next as one batch.
+ * One batch at a time keeps the log free of holes (a failed batch used no seq) and costs nothing under load: the
+ * busier the server, the larger the group.
+ */
+import { type GatewayError, toGatewayError } from '../errors.js'
+import type { Logger } from '../log.js'
+import type { Metrics } from '../metrics.js'
+import type { InboxRow, NewMessage, UserId } from '../model.js'
+import type { Appended, ConversationRow, Store } from '../store/store.js'
+import type { Cursors } from './cursors.js'
+
+/** Who waits for a message to be stored. Called exactly once; must not throw. */
+export interface StoreWaiter {
+  stored(result: Appended): void
+  failed(error: GatewayError): void
+}
+
+/** A device that is connected now. */
+export interface LiveReader {
+  readonly userId: UserId
+  /** A row that has just become durable; rows of one inbox come in rising order. */
+  offer(row: InboxRow): void
+}
+
+interface Waiting {
+  readonly message: NewMessage
+  readonly waiter: StoreWaiter
+  /** performance.now() when it was accepted. */
+  readonly since: number
+}
+
+/** Rows of one commit. Keeps a burst from building one commit that everyone waits for. */
+const MAX_BATCH = 4096
+
+export class Inbox {
+  readonly #readers = new Map<UserId, Set<LiveReader>>()
+  #waiting: Waiting[] = []
+  #writing = false
+  #idle: (() => void)[] = []
+
+  constructor(
+    readonly store: Store,
+    readonly cursors: Cursors,
+    private readonly metrics: Metrics,
+    private readonly log: Logger,
+  ) {}
+
+  /**
+   * Appends `message` to its inbox. `waiter.stored` is called when it is durable and before it is delivered;
+   * `waiter.failed` (STORE_UNAVAILABLE, STORE_FULL: try again) when nothing was stored.
+   */
+  send(message: NewMessage, waiter: StoreWaiter): void {
+    this.#waiting.push({ message, waiter, since: performance.now() })
+    if (this.#writing) return
+    this.#writing = true
+    // End of this event-loop turn: all that one turn's sockets brought shares a commit.
+    setImmediate(() => void this.#writeAll())
+  }
+
+  /** Resolves when everything accepted so far is answered. */
+  async drained(): Promise<void> {
+    if (this.#writing) await new Promise<void>(resolve => this.#idle.push(resolve))
+  }
+
+  attach(reader: LiveReader): void {
+    const readers = this.#readers.get(reader.userId)
+    if (readers === undefined) this.#readers.set(reader.userId, new Set([reader]))
+    else readers.add(reader)
+  }
+
+  detach(reader: LiveReader): void {
+    const readers = this.#readers.get(reader.userId)
+    if (readers?.delete(reader) && readers.size === 0) this.#readers.delete(reader.userId)
+  }
+
+  /** Messages between two users, newest first, older than message `before` where given. @throws GatewayError */
+  history(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
+    return this.store.readConversation(a, b, limit, before)
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.length <= MAX_BATCH ? this.#waiting : this.#waiting.slice(0, MAX_BATCH)
+      this.#waiting = this.#waiting.length <= MAX_BATCH ? [] : this.#waiting.slice(MAX_BATCH)
+      await this.#write(batch)
+    }
+    this.#writing = false
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<void> {
+    let results: readonly Appended[]
+    try {
+      results = await this.store.append(batch.map(one => one.message))
+    } catch (thrown) {
+      const error = toGatewayError(thrown, 'STORE_UNAVAILABLE')
+      this.log.error({ event: 'store.failed', operation: 'append', messages: batch.length, err: error }, 'append failed')
+      for (const { waiter } of batch) waiter.failed(error)
+      return
+    }
+    const now = performance.now()
+    batch.forEach(({ message, waiter, since }, i) => {
+      const result = results[i]
+      if (result === undefined) return
+      this.metrics.stored((now - since) / 1000)
+      waiter.stored(result)
+      if (!result.repeat) this.#deliver(message, result)
+    })
+  }
+
+  #deliver(message: NewMessage, { seq, id }: Appended): void {
+    const readers = this.#readers.get(message.inbox)
+    if (readers === undefined) return
+    const row: InboxRow = { seq, id, fields: message.fields }
+    for (const reader of readers) reader.offer(row)
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * One connected device reading its owner's inbox; both front ends use this class.
+ *
+ * Live: rows come from the append that has just been stored, when each is the next one. Catching up: in every other
+ * case (just connected, a hole, a full window, a full socket) rows are read from the store. The log is the truth and
+ * a notification only the fast way, so a lost one costs a page read and never a message. Memory is bounded by the
+ * window, whatever the reader does.
+ */
+import { toGatewayError } from '../errors.js'
+import type { Logger } from '../log.js'
+import type { Metrics } from '../metrics.js'
+import type { InboxRow, UserId } from '../model.js'
+import type { Inbox, LiveReader } from './inbox.js'
+
+/** How a row comes to this device. */
+export interface Delivery {
+  /** Was in the inbox when the session began: to an MQTT client a retained message. */
+  readonly waited: boolean
+  /** May have been sent to this device before: DUP. */
+  readonly again: boolean
+  /** QoS 2 and its PUBREC came: go on with PUBREL [MQTT-4.3.3-1]. */
+  readonly released: boolean
+}
+
+/** The way out to one client. */
+export interface Sink {
+  /** False while the client's socket is full; call `InboxSession.resume` when that ends. */
+  readonly canTake: boolean
+  deliver(row: InboxRow, how: Delivery): void
+}
+
+export interface SessionOptions {
+  readonly userId: UserId
+  /** Whose cursor this is. */
+  readonly device: string
+  readonly sink: Sink
+  /** Messages written and not yet confirmed. */
+  readonly windowMessages: number
+  /** The same in characters of their text. */
+  readonly windowBytes: number
+  /** A device that was never seen asks for everything. */
+  readonly from?: 'start'
+}
+
+const PAGE = 256
+const RETRY_MS = 1000
+
+export class InboxSession implements LiveReader {
+  readonly userId: UserId
+  readonly #o: SessionOptions
+  /** seq → size, rising: written and not confirmed. */
+  readonly #inFlight = new Map<number, number>()
+  readonly #released = new Set<number>()
+  #inFlightBytes = 0
+  #confirmed = 0
+  #sent = 0
+  #sentBefore = 0
+  #waitedUpTo = 0
+  #live = false
+  #missed = false
+  #reading = false
+  #closed = false
+  #retry: NodeJS.Timeout | undefined
+
+  constructor(
+    private readonly inbox: Inbox,
+    private readonly metrics: Metrics,
+    private readonly log: Logger,
+    options: SessionOptions,
+  ) {
+    this.#o = options
+    this.userId = options.userId
+  }
+
+  /** Highest seq written to the client. */
+  get sent(): number {
+    return this.#sent
+  }
+
+  get confirmed(): number {
+    return this.#confirmed
+  }
+
+  /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
+  async start(): Promise<void> {
+    const { userId, device, from } = this.#o
+    const cursor = await this.inbox.cursors.load(userId, device, from)
+    this.#confirmed = this.#sent = cursor.confirmed
+    this.#sentBefore = cursor.sent
+    for (const seq of cursor.released) this.#released.add(seq)
+    this.#waitedUpTo = await this.inbox.store.lastSeq(userId)
+    if (this.#closed) return
+    this.inbox.attach(this)
+    // Written even when nothing moved: a device that was seen keeps its place from now on.
+    this.#remember()
+    await this.#catchUp()
+  }
+
+  offer(row: InboxRow): void {
+    if (row.seq <= this.#sent) return
+    if (this.#live && row.seq === this.#sent + 1 && this.#hasRoom()) {
+      this.#write(row)
+      return
+    }
+    this.#live = false
+    this.#missed = true
+    this.resume()
+  }
+
+  /** Everything up to `seq` arrived (ack action, or a pong, or a QoS 0 write that left the process). */
+  confirmUpTo(seq: number): void {
+    let count = 0
+    for (const [one, size] of this.#inFlight) {
+      if (one > seq) break
+      this.#inFlight.delete(one)
+      this.#inFlightBytes -= size
+      count++
+    }
+    if (count > 0) this.#advance(count)
+  }
+
+  /** One message arrived (PUBACK, PUBCOMP): they may come out of order; the cursor waits for the oldest. */
+  confirmOne(seq: number): void {
+    const size = this.#inFlight.get(seq)
+    if (size === undefined) return
+    this.#inFlight.delete(seq)
+    this.#released.delete(seq)
+    this.#inFlightBytes -= size
+    this.#advance(1)
+  }
+
+  /** PUBREC came for `seq`. Resolves when that is durable, so that PUBREL may go [MQTT-4.3.3-1]. @throws GatewayError */
+  async release(seq: number): Promise<void> {
+    if (!this.#inFlight.has(seq)) return
+    this.#released.add(seq)
+    await this.inbox.cursors.moveNow(this.#place())
+  }
+
+  /** The socket takes bytes again. */
+  resume(): void {
+    if (!this.#live && !this.#reading && !this.#closed && this.#hasRoom()) void this.#catchUp()
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#retry)
+    this.inbox.detach(this)
+    if (this.#sent > 0) this.#remember()
+  }
+
+  #hasRoom(): boolean {
+    if (!this.#o.sink.canTake) return false
+    if (this.#inFlight.size === 0) return true
+    return this.#inFlight.size < this.#o.windowMessages && this.#inFlightBytes < this.#o.windowBytes
+  }
+
+  #write(row: InboxRow): void {
+    const { seq, fields } = row
+    this.#sent = seq
+    this.#inFlight.set(seq, fields.length)
+    this.#inFlightBytes += fields.length
+    this.metrics.delivered.inc()
+    this.#o.sink.deliver(row, {
+      waited: seq <= this.#waitedUpTo,
+      again: seq <= this.#sentBefore,
+      released: this.#released.size > 0 && this.#released.has(seq),
+    })
+  }
+
+  #advance(count: number): void {
+    this.metrics.confirmed.inc(count)
+    const oldest = this.#inFlight.keys().next()
+    const confirmed = oldest.done ? this.#sent : oldest.value - 1
+    if (confirmed > this.#confirmed) {
+      this.#confirmed = confirmed
+      this.#remember()
+    }
+    this.resume()
+  }
+
+  #place() {
+    return {
+      userId: this.userId,
+      device: this.#o.device,
+      confirmed: this.#confirmed,
+      sent: Math.max(this.#sent, this.#sentBefore),
+      released: [...this.#released],
+      seenAt: Date.now(),
+    }
+  }
+
+  #remember(): void {
+    this.inbox.cursors.move(this.#place())
+  }
+
+  async #catchUp(): Promise<void> {
+    this.#reading = true
+    try {
+      while (!this.#closed && !this.#live && this.#hasRoom()) await this.#readPage()
+    } catch (thrown) {
+      const err = toGatewayError(thrown, 'STORE_UNAVAILABLE')
+      this.log.error({ event: 'store.failed', operation: 'readInbox', userId: this.userId, err }, 'inbox not read')
+      this.#retry ??= setTimeout(() => {
+        this.#retry = undefined
+        this.resume()
+      }, RETRY_MS).unref()
+    } finally {
+      this.#reading = false
+    }
+  }
+
+  async #readPage(): Promise<void> {
+    this.#missed = false
+    const limit = Math.min(PAGE, Math.max(1, this.#o.windowMessages - this.#inFlight.size))
+    const rows = await this.inbox.store.readInbox(this.userId, this.#sent, limit)
+    for (const row of rows) {
+      if (this.#closed || !this.#hasRoom()) return
+      this.#write(row)
+    }
+    if (rows.length < limit && !this.#missed) this.#live = true
+  }
+}

@@ -1,0 +1,60 @@
+/** Types that every layer shares. Types only, and the one text form of a message. */
+
+/** Nine decimal digits, first digit not 0 (docs/protocol.md). */
+export type UserId = string
+
+/** What anyone above the store may know of a user: never a password, never a hash. */
+export interface User {
+  readonly id: UserId
+  /** Just as it was registered; uniqueness is judged on `emailKey`. */
+  readonly email: string
+  /** Normalised email: NFC, lower case, ASCII domain. */
+  readonly emailKey: string
+  /** '' when none is set; unique otherwise. */
+  readonly username: string
+  readonly firstName: string
+  readonly lastName: string
+  readonly profileImage: string
+  readonly key: string
+  /** ms since the epoch. */
+  readonly createdAt: number
+}
+
+/** A message on its way into a log. */
+export interface NewMessage {
+  /** Whose log it is appended to. */
+  readonly inbox: UserId
+  /** UUIDv7 (RFC 9562), the same for all who see the message. */
+  readonly id: string
+  readonly sender: UserId
+  /** ms since the epoch. */
+  readonly createdAt: number
+  /**
+   * The four (a broadcast: three) fixed members as JSON text without braces:
+   * `"sender":"…","recipient":"…","content":"…","created_at":"…"`. Encoded once, at send; the store, the JSON
+   * frame and the MQTT payload all use this text.
+   */
+  readonly fields: string
+  /** The other party, when this is a message of a conversation (not a broadcast). */
+  readonly recipient: UserId | undefined
+  /** Where set: a second append with the same key within the dedup window stores nothing (see Store.append). */
+  readonly dedupKey: string | undefined
+}
+
+/** One row of an inbox log. */
+export interface InboxRow {
+  /** 1, 2, 3 … within one inbox, without holes. */
+  readonly seq: number
+  readonly id: string
+  readonly fields: string
+}
+
+/** One device's place in its owner's inbox. */
+export interface Cursor {
+  /** Highest seq that the device has confirmed with nothing unconfirmed before it. */
+  readonly confirmed: number
+  /** Highest seq ever written to the device: what is at or below it and comes again is a DUP. */
+  readonly sent: number
+  /** QoS 2: seqs whose PUBREC came and whose PUBCOMP did not, rising. Redelivery resumes at PUBREL. */
+  readonly released: readonly number[]
+}

@@ -1,0 +1,114 @@
+/**
+ * What the gateway asks of a store. Two implementations pass one contract suite (test/contract/store.contract.ts).
+ *
+ * Every method rejects with a GatewayError: STORE_UNAVAILABLE (closed, failing, deadline passed) or STORE_FULL (no
+ * room; reads still work). A write that resolved is durable as `store.durability` says. Text that becomes part of a
+ * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 64 bytes,
+ * KvKey parts ≤ 1,400 bytes in all.
+ */
+import type { Cursor, InboxRow, NewMessage, User, UserId } from '../model.js'
+
+export interface NewUser extends User {
+  readonly passwordHash: string
+}
+
+/** All given fields must match exactly (AND). `email` is compared as `emailKey`. */
+export interface UserQuery {
+  readonly id?: UserId
+  readonly emailKey?: string
+  readonly username?: string
+  readonly firstName?: string
+  readonly lastName?: string
+}
+
+/** The outcome of one append: `repeat` = its dedupKey was seen within the window and nothing was stored. */
+export interface Appended {
+  readonly seq: number
+  readonly id: string
+  readonly repeat: boolean
+}
+
+/** A move of one device's cursor. `confirmed` never moves back: a lower value than the stored one is ignored. */
+export interface CursorMove extends Cursor {
+  readonly userId: UserId
+  readonly device: string
+  /** ms since the epoch, for expiry of devices that never come back. */
+  readonly seenAt: number
+}
+
+export interface ConversationRow {
+  readonly inbox: UserId
+  readonly row: InboxRow
+}
+
+/** Ordered (part by part: numbers by value, text by code unit or UTF-8; a shorter key before its extensions). */
+export type KvKey = readonly (string | number)[]
+export type KvCollection = 'retained' | 'subscriptions' | 'queue' | 'incoming' | 'wills' | 'meta'
+export type KvValue = Uint8Array
+export type KvWrite =
+  | { readonly put: KvCollection; readonly key: KvKey; readonly value: KvValue }
+  | { readonly remove: KvCollection; readonly key: KvKey }
+
+export interface Store {
+  /** Opens and locks. @throws GatewayError STORE_UNAVAILABLE, info.reason saying what to do (for one, locked). */
+  open(): Promise<void>
+  /** Waits for what was accepted, then closes. Safe to call twice. */
+  close(): Promise<void>
+  /** Resolves when the store answers and can write; for readiness. */
+  ping(): Promise<void>
+
+  // ── accounts ────────────────────────────────────────────────────────────────────────────────────────────
+  /** @throws GatewayError ERROR_EXIST_USER, info.field 'email' | 'username' | 'id'; ids of deleted accounts stay taken. */
+  createUser(user: NewUser): Promise<void>
+  findUser(id: UserId): Promise<User | undefined>
+  findUserByEmail(emailKey: string): Promise<User | undefined>
+  /**
+   * Oldest account first, at most `limit`, beginning behind the account `after` (which may be deleted by now).
+   * No full scan where id, emailKey or username is given.
+   * @throws GatewayError BAD_FIELD {field: 'after'} when there never was such an account
+   */
+  findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]>
+  countUsers(): Promise<number>
+  /** Hands the stored hash to `compare` and to nobody else. @returns what compare said; false for an unknown id */
+  checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean>
+  setPasswordHash(id: UserId, hash: string): Promise<void>
+  /** Removes the account, its inbox, cursors and conversation index. What it sent stays with its readers. */
+  deleteUser(id: UserId): Promise<void>
+
+  // ── inbox: one log a user ───────────────────────────────────────────────────────────────────────────────
+  /**
+   * Appends in the order given, each to its own inbox, numbering it there with the next seq; one commit for all.
+   * Durable when it resolves; results in the order of the batch. Rejects as a whole: then nothing was stored and no
+   * seq was used. One call at a time (the caller groups).
+   */
+  append(batch: readonly NewMessage[]): Promise<Appended[]>
+  /** Rows with seq > after, rising, at most `limit`; [] when nothing is newer. One range scan. */
+  readInbox(userId: UserId, after: number, limit: number): Promise<InboxRow[]>
+  /** Highest seq ever given in this inbox, 0 for none; also after trimming. */
+  lastSeq(userId: UserId): Promise<number>
+  /** Lowest seq still there; lastSeq + 1 when the log is empty. */
+  firstSeq(userId: UserId): Promise<number>
+  /** Deletes rows with seq ≤ upTo (at most `limit` of them a call), and their conversation entries. @returns how many */
+  trimInbox(userId: UserId, upTo: number, limit: number): Promise<number>
+  /** Messages between two users, newest first, older than message `before` (its id) where given. */
+  readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]>
+
+  // ── cursors: one a device ───────────────────────────────────────────────────────────────────────────────
+  /** undefined = this device was never seen. */
+  cursor(userId: UserId, device: string): Promise<Cursor | undefined>
+  /** Furthest seq confirmed by any device of the account, 0 for none. */
+  furthest(userId: UserId): Promise<number>
+  /** Also advances `furthest`. One commit for all. */
+  moveCursors(moves: readonly CursorMove[]): Promise<void>
+  /** Lowest `confirmed` of all devices of the account, undefined when it has none. */
+  slowest(userId: UserId): Promise<number | undefined>
+  /** Forgets devices (not the default one, '') not seen since `before`, ms. @returns how many */
+  forgetDevices(before: number): Promise<number>
+
+  // ── the broker's own state, for broker/persistence.ts ───────────────────────────────────────────────────
+  /** All or nothing, durable when it resolves. Calls of one turn share a commit; a later call is never visible without an earlier one. */
+  kvWrite(writes: readonly KvWrite[]): Promise<void>
+  kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined>
+  /** Entries whose key begins with `prefix` (whole parts), rising, read in pages so that nothing is held open. */
+  kvRange(collection: KvCollection, prefix: KvKey): AsyncIterable<{ key: KvKey; value: KvValue }>
+}

@@ -1,0 +1,119 @@
+/** The JSON front end: takes upgraded sockets, greets, finds dead connections. */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import type { Locale } from '../errors.js'
+import type { Services } from '../handle/context.js'
+import { InboxSession } from '../inbox/session.js'
+import type { Metrics } from '../metrics.js'
+import { encodeGreeting } from '../request/reply.js'
+import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
+import { WriteGroup } from './write-group.js'
+
+export interface JsonServerOptions extends Omit<ConnectionRules, 'pingTimeoutMs'> {
+  /** The public key of the greeting, upper-case hex. */
+  readonly greeting: string
+  readonly maxFrameBytes: number
+  readonly locale: Locale
+  /** A client that shows no life for this long is pinged, ms. */
+  readonly heartbeatIntervalMs: number
+  /** A pinged client that shows none for this long is dead, ms. */
+  readonly heartbeatTimeoutMs: number
+  /** A client that takes nothing of what waits for it for this long is cut off, ms. */
+  readonly stallTimeoutMs: number
+  readonly windowMessages: number
+  readonly windowBytes: number
+}
+
+/** A client that is dead is found at most a quarter of the time-out late. */
+const SWEEPS_A_TIMEOUT = 4
+
+export class JsonServer {
+  readonly #wss: WebSocketServer
+  readonly #connections = new Set<JsonConnection>()
+  readonly #greeting: string
+  readonly #host: ConnectionHost
+  readonly #sweeper: NodeJS.Timeout
+  #isOpen = true
+
+  constructor(
+    services: Services,
+    private readonly metrics: Metrics,
+    private readonly options: JsonServerOptions,
+  ) {
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: options.maxFrameBytes,
+    })
+    this.#greeting = encodeGreeting(options.greeting)
+    this.#host = this.#makeHost(services)
+    const sweepMs = Math.max(10, options.heartbeatTimeoutMs / SWEEPS_A_TIMEOUT)
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref()
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Completes the handshake (RFC 6455 4.2) and greets. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#wss.handleUpgrade(request, socket, head, ws => {
+      const lang = new URL(request.url ?? '/', 'http://host').searchParams.get('lang')
+      const locale = lang === 'en' || lang === 'zh-TW' ? lang : this.options.locale
+      const connection = new JsonConnection(this.#host, ws, socket, locale)
+      this.#connections.add(connection)
+      this.metrics.connections.inc({ front: 'json' })
+      connection.write(this.#greeting)
+    })
+  }
+
+  /** Refuses new requests, so that what is under way can be answered; then `close`. */
+  stopTaking(): void {
+    this.#isOpen = false
+  }
+
+  /** Sends every client away (1001); resolves when the sockets are closed or `graceMs` is over. */
+  async close(graceMs: number): Promise<void> {
+    clearInterval(this.#sweeper)
+    const open = [...this.#connections]
+    const gone = open.map(connection => connection.gone)
+    for (const connection of open) connection.goAway()
+    const deadline = new Promise<void>(resolve => setTimeout(resolve, graceMs).unref())
+    await Promise.race([Promise.all(gone), deadline])
+    for (const connection of open) connection.destroy()
+  }
+
+  #makeHost(services: Services): ConnectionHost {
+    const server = this
+    const { options, metrics } = this
+    return {
+      services,
+      metrics,
+      rules: { ...options, pingTimeoutMs: options.heartbeatTimeoutMs },
+      group: new WriteGroup(),
+      get isOpen() {
+        return server.#isOpen
+      },
+      openSession: session => new InboxSession(services.inbox, metrics, services.log, { ...options, ...session }),
+      closed(connection) {
+        server.#connections.delete(connection)
+        metrics.connections.dec({ front: 'json' })
+      },
+    }
+  }
+
+  /** Each silent client gets a ping at the interval, and is dead a time-out later. */
+  #sweep(): void {
+    const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.options
+    const late = heartbeatTimeoutMs / SWEEPS_A_TIMEOUT
+    const now = performance.now()
+    for (const connection of this.#connections) {
+      if (connection.isHeld) connection.lastSeen = now
+      const silence = now - connection.lastSeen
+      if (silence + late >= heartbeatIntervalMs + heartbeatTimeoutMs) connection.drop('dead')
+      else if (silence + late >= heartbeatIntervalMs) connection.ping()
+    }
+  }
+}
