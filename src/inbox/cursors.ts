@@ -21,7 +21,8 @@ export class Cursors {
   #dirty = new Map<string, CursorMove>()
   #writing = new Map<string, CursorMove>()
   #writer: Promise<void> | undefined
-  #closing = false
+  /** Cuts the writer's pause short. */
+  readonly #closing = new AbortController()
 
   constructor(
     private readonly store: Store,
@@ -65,7 +66,7 @@ export class Cursors {
 
   /** Writes what is left. */
   async close(): Promise<void> {
-    this.#closing = true
+    this.#closing.abort()
     await this.#writer
     if (this.#dirty.size > 0) await this.store.moveCursors([...this.#dirty.values()])
     this.#dirty.clear()
@@ -78,8 +79,8 @@ export class Cursors {
 
   async #write(): Promise<void> {
     let pause = WRITE_DELAY_MS
-    while (this.#dirty.size > 0 && !this.#closing) {
-      await delay(pause, undefined, { ref: false })
+    while (this.#dirty.size > 0 && !this.#closing.signal.aborted) {
+      await delay(pause, undefined, { ref: false, signal: this.#closing.signal }).catch(() => undefined)
       this.#writing = this.#dirty
       this.#dirty = new Map()
       pause = (await this.#writeOnce()) ? WRITE_DELAY_MS : RETRY_DELAY_MS

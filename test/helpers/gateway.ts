@@ -1,0 +1,217 @@
+/** A whole gateway on free ports and an empty folder, and real clients for it; each ends with its test. */
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import type { Test } from 'tap'
+import { type ClientOptions, WebSocket } from 'ws'
+import { loadConfig } from '../../src/config.js'
+import { Gateway, type Ports } from '../../src/gateway.js'
+import { createLogger } from '../../src/log.js'
+
+export interface RunningGateway {
+  readonly gateway: Gateway
+  readonly dir: string
+  readonly http: string
+  readonly httpPort: number
+  readonly mqttPort: number
+  /** Log lines written so far. */
+  readonly logs: readonly Record<string, unknown>[]
+  close(): Promise<void>
+}
+
+/** Fast passwords and free ports; everything else as shipped. */
+const TEST_DEFAULTS = { 'http.port': 0, 'mqtt.port': 0, 'passwords.cost': 4, 'log.level': 'debug' }
+
+/** A folder outside the project, gone with the test; lmdb takes a last part with a dot for a file. */
+export function dataDir(t: Test): string {
+  const dir = mkdtempSync(join(tmpdir(), 'mumi-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+/** @param settings config keys, `{ 'heartbeat.interval': '1s' }`; give `data.dir` to start again on the same data */
+export async function startGateway(t: Test, settings: Record<string, unknown> = {}): Promise<RunningGateway> {
+  const all: Record<string, unknown> = { ...TEST_DEFAULTS, 'data.dir': settings['data.dir'] ?? dataDir(t), ...settings }
+  const argv = Object.entries(all).map(
+    ([key, value]) => `--${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
+  const logs: Record<string, unknown>[] = []
+  const config = loadConfig({ argv, env: {} })
+  const log = createLogger(config.log, { write: line => void logs.push(JSON.parse(line)) })
+  const gateway = new Gateway(config, log)
+  const ports: Ports = await gateway.start()
+  t.teardown(() => gateway.close())
+  return {
+    gateway,
+    logs,
+    dir: String(all['data.dir']),
+    http: `http://127.0.0.1:${ports.http?.port}`,
+    httpPort: ports.http?.port ?? 0,
+    mqttPort: ports.mqtt?.port ?? 0,
+    close: () => gateway.close(),
+  }
+}
+
+export interface Reply {
+  readonly code: number
+  readonly msg: string
+  readonly data: unknown
+  readonly id?: string
+}
+
+/** One JSON client on a real socket. `next` gives frames in the order in which they came. */
+export class JsonClient {
+  readonly #frames: string[] = []
+  readonly #waiting: ((frame: string) => void)[] = []
+  /** Resolves with [code, reason] when the socket closes. */
+  readonly closed: Promise<[number, string]>
+  userId = ''
+
+  constructor(readonly ws: WebSocket) {
+    this.closed = new Promise(resolve => ws.on('close', (code, reason) => resolve([code, reason.toString()])))
+    ws.on('error', () => undefined)
+    ws.on('message', data => {
+      const frame = data.toString()
+      const waiting = this.#waiting.shift()
+      if (waiting) waiting(frame)
+      else this.#frames.push(frame)
+    })
+  }
+
+  /** Frames that nobody has asked for yet. */
+  get unread(): readonly string[] {
+    return this.#frames
+  }
+
+  async nextText(): Promise<string> {
+    return this.#frames.shift() ?? new Promise(resolve => this.#waiting.push(resolve))
+  }
+
+  async next<T = Reply>(): Promise<T> {
+    return JSON.parse(await this.nextText())
+  }
+
+  send(request: unknown): void {
+    this.ws.send(typeof request === 'string' ? request : JSON.stringify(request))
+  }
+
+  /** Sends and takes the next frame for the reply: for clients to which nothing else is on its way. */
+  async ask(request: unknown): Promise<Reply> {
+    this.send(request)
+    return this.next()
+  }
+
+  async action(action: string, data?: unknown): Promise<Reply> {
+    return this.ask({ type: 'action', action, data })
+  }
+
+  async close(): Promise<void> {
+    this.ws.close()
+    await this.closed
+  }
+}
+
+/** Connects and reads the greeting. */
+export async function jsonClient(
+  t: Test,
+  { httpPort }: { httpPort: number },
+  path = '/',
+  options?: ClientOptions,
+): Promise<JsonClient> {
+  const ws = new WebSocket(`ws://127.0.0.1:${httpPort}${path}`, options)
+  const client = new JsonClient(ws)
+  t.teardown(() => ws.terminate())
+  await once(ws, 'open')
+  await client.nextText()
+  return client
+}
+
+let accounts = 0
+
+export interface TestAccount {
+  readonly email: string
+  readonly password: string
+  readonly id: string
+}
+
+/** Registers an account over a connection of its own. */
+export async function register(t: Test, gateway: RunningGateway, email?: string): Promise<TestAccount> {
+  const client = await jsonClient(t, gateway)
+  const account = { email: email ?? `user${++accounts}@example.com`, password: 'correct horse' }
+  const reply = await client.ask({
+    type: 'action',
+    action: 'register',
+    id: 'r',
+    data: { ...account, firstName: 'First', lastName: 'Last' },
+  })
+  if (reply.code !== 203) throw new Error(`register: ${JSON.stringify(reply)}`)
+  await client.close()
+  return { ...account, id: (reply.data as { id: string }).id }
+}
+
+/** A connection that is logged in, for a new account unless one is given. */
+export async function loggedIn(
+  t: Test,
+  gateway: RunningGateway,
+  account?: TestAccount,
+  options: Record<string, unknown> = {},
+): Promise<JsonClient> {
+  const { email, password, id } = account ?? (await register(t, gateway))
+  const client = await jsonClient(t, gateway)
+  const reply = await client.action('login', { email, password, ...options })
+  if (reply.code !== 202) throw new Error(`login: ${JSON.stringify(reply)}`)
+  client.userId = id
+  return client
+}
+
+export interface MqttMessage {
+  readonly topic: string
+  readonly payload: string
+  readonly qos: number
+  readonly retain: boolean
+  readonly dup: boolean
+}
+
+/** One MQTT client on a real socket, without reconnecting; `next` gives publishes in the order in which they came. */
+export class MqttTestClient {
+  readonly messages: MqttMessage[] = []
+  readonly #waiting: ((message: MqttMessage) => void)[] = []
+  sessionPresent = false
+
+  constructor(readonly mqtt: MqttClient) {
+    mqtt.on('error', () => undefined)
+    mqtt.on('message', (topic, payload, { qos, retain, dup }) => {
+      const message = { topic, payload: payload.toString(), qos, retain, dup }
+      const waiting = this.#waiting.shift()
+      if (waiting) waiting(message)
+      else this.messages.push(message)
+    })
+  }
+
+  async next(): Promise<MqttMessage> {
+    return this.messages.shift() ?? new Promise(resolve => this.#waiting.push(resolve))
+  }
+}
+
+/** Connects; rejects when CONNACK refuses. */
+export async function mqttClient(
+  t: Test,
+  { mqttPort }: { mqttPort: number },
+  options: IClientOptions & { url?: string } = {},
+): Promise<MqttTestClient> {
+  const { url = `mqtt://127.0.0.1:${mqttPort}`, ...rest } = options
+  const raw = mqtt.connect(url, { reconnectPeriod: 0, protocolVersion: 4, ...rest })
+  const client = new MqttTestClient(raw)
+  t.teardown(() => raw.endAsync(true).catch(() => undefined))
+  await new Promise<void>((resolve, reject) => {
+    raw.once('connect', packet => {
+      client.sessionPresent = packet.sessionPresent
+      resolve()
+    })
+    raw.once('error', reject)
+    raw.once('close', () => reject(new Error('closed before CONNACK')))
+  })
+  return client
+}
