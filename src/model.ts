@@ -39,6 +39,8 @@ export interface NewMessage {
   readonly recipient: UserId | undefined
   /** Where set: a second append with the same key within the dedup window stores nothing (see Store.append). */
   readonly dedupKey: string | undefined
+  /** Certainly no repeat (MQTT without DUP): the key is remembered for those that may follow, and not looked for. */
+  readonly isFirst: boolean
 }
 
 /** One row of an inbox log. */

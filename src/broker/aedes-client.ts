@@ -22,10 +22,9 @@ export interface AedesClient extends Client {
   deliver0: (packet: AedesPublishPacket, done: Done) => void
   deliverQoS: (packet: AedesPublishPacket, done: Done) => void
   _nextId: number
+  /** Packet ids of QoS 2 packets that wait for PUBREL. */
+  readonly _inboundInflight: Set<number>
 }
-
-/** What happened to a packet before `publish` sees it. */
-export type Disposal = 'consumed' | AedesPublishPacket
 
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
 const LAST_AEDES_ID = 0x7fff
@@ -46,7 +45,7 @@ function neverWaiting() {
 export class GatewayAedes extends Aedes {
   declare readonly clients: Record<string, AedesClient>
   declare connectedClients: number
-  readonly #disposed = new WeakMap<object, Disposal>()
+  readonly #consumed = new WeakSet<object>()
 
   constructor(options: Omit<AedesOptions, 'mq' | 'concurrency' | 'drainTimeout' | 'queueLimit'>) {
     // drainTimeout: the transport finds stalled clients. queueLimit: what one read may bring behind a CONNECT is
@@ -55,24 +54,22 @@ export class GatewayAedes extends Aedes {
   }
 
   /**
-   * What `authorizePublish` has made durable goes on as what became of it: Aedes acknowledges QoS 1 before it stores
-   * and records QoS 2 ids before it publishes, so everything that must survive happens before, and only the routing
-   * is left for here.
+   * What `authorizePublish` has dealt with is not published again: Aedes acknowledges QoS 1 before it stores and
+   * records QoS 2 ids before it publishes, so storing and routing both happen there, before any acknowledgement.
    */
-  dispose(packet: object, disposal: Disposal): void {
-    this.#disposed.set(packet, disposal)
+  consume(packet: object): void {
+    this.#consumed.add(packet)
   }
 
   override publish(packet: PublishPacket, client?: Client | PublishDone, done?: PublishDone): void {
     const finish = (typeof client === 'function' ? client : done) ?? noop
-    const disposal = this.#disposed.get(packet)
-    if (disposal !== 'consumed') this.#route(disposal ?? packet)
+    if (!this.#consumed.has(packet)) this.route(packet)
     // Always later, as Aedes' own: callers rely on it.
     setImmediate(finish)
   }
 
   /** To live subscribers, now and without waiting for any of them. */
-  #route(packet: PublishPacket): void {
+  route(packet: PublishPacket): void {
     // Numbered here, so that the copies that overlapping filters make of it can be told.
     const { brokerId } = packet as Partial<AedesPublishPacket>
     const numbered = brokerId === undefined ? new Packet(packet, this) : packet

@@ -4,7 +4,7 @@ import { Readable, type Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
 import Packet from 'aedes-packet'
 import type { LiveConnections } from '../accounts/live.js'
-import { type Locale, toGatewayError } from '../errors.js'
+import { GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -51,6 +51,9 @@ interface Peer {
   readonly connection: MqttConnection
   readonly delivery: ClientDelivery
 }
+
+/** QoS 2 packets of one client that wait for PUBREL; Aedes' own default. */
+const MAX_HALF_OPEN = 1000
 
 /** How often sessions that were not seen for long are looked for, ms. */
 const EXPIRE_EVERY_MS = 3_600_000
@@ -231,8 +234,9 @@ export class MqttBroker {
           windowBytes: options.windowBytes,
           ...session,
         }),
-      store: packet => this.#store(packet),
-      consume: packet => this.#aedes.dispose(packet, 'consumed'),
+      store: (packet, client) => this.#store(packet, client),
+      route: packet => this.#aedes.route(packet),
+      consume: packet => this.#aedes.consume(packet),
       reply: (userId, payload) => this.#reply(userId, payload),
     }
   }
@@ -282,17 +286,32 @@ export class MqttBroker {
 
   // ── other topics ────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Retained message and offline queues, before anyone is told; what is then routed has its number already. */
-  async #store(packet: AedesPublishPacket): Promise<void> {
-    if (!packet.retain && packet.qos === 0) return
+  /** Retained message and offline queues, before anyone is told. */
+  async #store(packet: AedesPublishPacket, client?: AedesClient): Promise<AedesPublishPacket | undefined> {
     const numbered = new Packet(packet, this.#aedes) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
-    this.#aedes.dispose(packet, numbered)
-    await Promise.all([
-      packet.retain ? this.#persistence.storeRetained(packet) : undefined,
-      packet.qos > 0 ? this.#enqueue(numbered) : undefined,
-    ])
+    if (packet.qos === 2 && client !== undefined && (await this.#isResend(packet, client))) return undefined
+    if (packet.retain || packet.qos > 0) {
+      await Promise.all([
+        packet.retain ? this.#persistence.storeRetained(packet) : undefined,
+        packet.qos > 0 ? this.#enqueue(numbered) : undefined,
+        packet.qos === 2 && client !== undefined ? this.#persistence.incomingStorePacket(client, packet) : undefined,
+      ])
+    }
+    return numbered
+  }
+
+  /** Its id is recorded in the same commit as the packet, so after a crash either both are there or neither. */
+  async #isResend(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
+    const isKnown = await this.#persistence.incomingGetPacket(client, packet).then(
+      () => true,
+      () => false,
+    )
+    if (isKnown) return true
+    if (client._inboundInflight.size >= MAX_HALF_OPEN) throw new GatewayError('BAD_FIELD', { field: 'packet', reason: 'too many QoS 2 packets without PUBREL' })
+    client._inboundInflight.add(packet.messageId ?? 0)
+    return false
   }
 
   /** One entry a session, at the highest QoS of its filters that match. */
@@ -313,7 +332,7 @@ export class MqttBroker {
     const packet = makePacket(repliesTopic(userId), payload, 1)
     const tail = (this.#replies.get(userId) ?? Promise.resolve())
       .then(() => this.#store(packet))
-      .then(() => this.#aedes.publish(packet))
+      .then(stored => stored && this.#aedes.route(stored))
       .catch(err => this.#failed('reply', err))
       .finally(() => {
         if (this.#replies.get(userId) === tail) this.#replies.delete(userId)

@@ -27,7 +27,7 @@ export class MqttConnection implements Caller, LiveConnection {
     private readonly transport: MqttTransport,
   ) {
     this.locale = host.locale
-    this.#publisher = new Publisher(host, undefined, this)
+    this.#publisher = new Publisher(host, undefined, { caller: this, client })
     transport.once('close', () => this.#close())
   }
 
@@ -35,7 +35,7 @@ export class MqttConnection implements Caller, LiveConnection {
   authenticated(userId: UserId, clientId: string): void {
     this.userId = userId
     this.#device = `mqtt ${clientId}`
-    this.#publisher = new Publisher(this.host, userId, this)
+    this.#publisher = new Publisher(this.host, userId, { caller: this, client: this.client })
   }
 
   /** A PUBLISH of this client, or its will; see Publisher.publish. */

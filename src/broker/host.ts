@@ -5,6 +5,7 @@ import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import type { Access } from './access.js'
+import type { AedesClient } from './aedes-client.js'
 
 /** What the broker offers to its connections. */
 export interface BrokerHost {
@@ -19,9 +20,16 @@ export interface BrokerHost {
   /** False while the gateway is closing. */
   readonly isOpen: boolean
   openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink'>): InboxSession
-  /** Makes a packet durable for those who are owed it. @throws GatewayError */
-  store(packet: AedesPublishPacket): Promise<void>
-  /** The packet was dealt with and is not routed. */
+  /**
+   * Makes a packet durable for those who are owed it.
+   * @param client the sender, where it is connected: a QoS 2 packet that it sends again is stored once
+   * @returns what to route; undefined for a resend
+   * @throws GatewayError
+   */
+  store(packet: AedesPublishPacket, client?: AedesClient): Promise<AedesPublishPacket | undefined>
+  /** To subscribers that are connected. */
+  route(packet: AedesPublishPacket): void
+  /** The packet is dealt with: Aedes acknowledges it and does nothing else. */
   consume(packet: AedesPublishPacket): void
   /** Publishes to `users/<id>/replies`. */
   reply(userId: UserId, payload: string): void

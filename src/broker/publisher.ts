@@ -1,14 +1,16 @@
 /** What becomes of a PUBLISH: a message, a request, a packet for other topics, or nothing. */
+import { createHash } from 'node:crypto'
 import type { AedesPublishPacket } from 'aedes'
 import { CODES, type CodeName, GatewayError, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
-import { repeatKey, sendMessage } from '../handle/message.js'
+import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest } from '../request/schema.js'
+import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
 import { parseContent } from './payload.js'
 
@@ -20,11 +22,11 @@ export class Publisher {
   #requests: Promise<void> = Promise.resolve()
   #stores: Promise<unknown> = Promise.resolve()
 
-  /** @param caller undefined for a will whose client is gone: it may send and publish, not ask */
+  /** @param sender undefined for a will whose client is gone: it may send and publish, not ask */
   constructor(
     private readonly host: BrokerHost,
     private readonly userId: UserId | undefined,
-    private readonly caller: Caller | undefined,
+    private readonly sender: { readonly caller: Caller; readonly client: AedesClient } | undefined,
   ) {}
 
   /**
@@ -34,10 +36,10 @@ export class Publisher {
   publish(packet: AedesPublishPacket, done: Done): void {
     if (!this.host.isOpen) return done(new GatewayError('SHUTDOWN'))
     const right = this.host.access.publish(this.userId, packet.topic)
-    if (right.kind === 'topic') return this.#store(packet, done)
     this.host.consume(packet)
+    if (right.kind === 'topic') return this.#publish(packet, done)
     if (right.kind === 'message') this.#send(packet, right.recipient, done)
-    else if (right.kind === 'request' && this.caller !== undefined) this.#request(packet, this.caller, done)
+    else if (right.kind === 'request' && this.sender !== undefined) this.#request(packet, this.sender.caller, done)
     else this.#refuse(packet, new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }), done)
   }
 
@@ -63,11 +65,23 @@ export class Publisher {
     }
     try {
       const { content, id } = parseContent(packet.payload, host.payload)
-      const dedupKey = repeatKey(host.services, sender, id)
-      sendMessage(host.services, { sender, recipient, content, dedupKey }, waiter)?.catch(refuse)
+      const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(host.services, sender, id)
+      sendMessage(host.services, { sender, recipient, content, ...repeat }, waiter)?.catch(refuse)
     } catch (thrown) {
       refuse(thrown)
     }
+  }
+
+  /**
+   * A resend is the same packet id, topic and payload with DUP, from the same client. Beyond [MQTT-4.3.2-2], which
+   * lets a receiver take any DUP after its PUBACK for a new message: a PUBACK that was lost with its connection is
+   * much the commoner case, and `dedup.window` 0 switches this off.
+   */
+  #resendKey(packet: AedesPublishPacket): RepeatKey {
+    const client = this.sender?.client
+    if (packet.qos === 0 || client === undefined || !this.host.services.rules.dedup) return NO_REPEAT
+    const digest = createHash('md5').update(packet.topic).update('\0').update(packet.payload).digest('base64')
+    return { dedupKey: `${client.id} ${packet.messageId} ${digest}`, isFirst: !packet.dup }
   }
 
   /** Acknowledged when answered. */
@@ -84,13 +98,16 @@ export class Publisher {
     }
   }
 
-  /** Stored in order, acknowledged in order, and one commit for what comes together. */
-  #store(packet: AedesPublishPacket, done: Done): void {
+  /** Stored, routed and acknowledged in order, and one commit for what comes together. */
+  #publish(packet: AedesPublishPacket, done: Done): void {
     const before = this.#stores
-    const mine = this.host.store(packet)
+    const mine = this.host.store(packet, this.sender?.client)
     this.#stores = Promise.allSettled([before, mine])
     Promise.all([mine, before]).then(
-      () => done(),
+      ([stored]) => {
+        if (stored !== undefined) this.host.route(stored)
+        done()
+      },
       thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')),
     )
   }

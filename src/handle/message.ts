@@ -1,18 +1,21 @@
 import { v7 as uuidv7 } from 'uuid'
 import { GatewayError, toGatewayError } from '../errors.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
-import type { UserId } from '../model.js'
+import type { NewMessage, UserId } from '../model.js'
 import { encodeFields } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
 import type { Handler, HandlerRules, Services } from './context.js'
 
-export interface Outgoing {
+/** How a message that comes again is known: see NewMessage. */
+export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>
+
+export const NO_REPEAT: RepeatKey = { dedupKey: undefined, isFirst: true }
+
+export interface Outgoing extends RepeatKey {
   readonly sender: UserId
   readonly recipient: UserId
   readonly content: string
-  /** Same key within `dedup.window` = the same message again. */
-  readonly dedupKey: string | undefined
 }
 
 /**
@@ -35,11 +38,11 @@ async function sendToStranger(services: Services, message: Outgoing, waiter: Sto
 }
 
 function append({ inbox, live, rules }: Services, message: Outgoing, waiter: StoreWaiter): void {
-  const { sender, recipient, content, dedupKey } = message
+  const { sender, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const createdAt = Date.now()
   const fields = encodeFields(sender, recipient, content, createdAt)
-  inbox.send({ inbox: recipient, id: uuidv7(), sender, recipient, createdAt, fields, dedupKey }, waiter)
+  inbox.send({ inbox: recipient, id: uuidv7(), sender, recipient, createdAt, fields, dedupKey, isFirst }, waiter)
 }
 
 /** A content that old desktop clients crash on (empty) or cannot show whole (NUL) never enters a log. */
@@ -54,14 +57,14 @@ export function checkContent(content: string, { maxContentBytes }: HandlerRules)
 }
 
 /** Two messages of one sender with the same id are the same message, by whichever front end they come. */
-export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): string | undefined =>
-  id !== undefined && rules.dedup ? `${sender} ${id}` : undefined
+export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): RepeatKey =>
+  id !== undefined && rules.dedup ? { dedupKey: `${sender} ${id}`, isFirst: false } : NO_REPEAT
 
 export const handleMessage: Handler<RequestData<'message'>> = (services, caller, { data, id }, answer) => {
   const sender = caller.userId
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { recipient, content } = data
-  return sendMessage(services, { sender, recipient, content, dedupKey: repeatKey(services, sender, id) }, answer)
+  return sendMessage(services, { sender, recipient, content, ...repeatKey(services, sender, id) }, answer)
 }
 
 /** To every other user who is online now: one row in each one's inbox, so that it is as safe as a message. */
@@ -72,7 +75,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (services, cal
   const createdAt = Date.now()
   const fields = encodeFields(sender, undefined, data.content, createdAt)
   const id = uuidv7()
-  const key = repeatKey(services, sender, requestId)
+  const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
   const recipients = [...services.live.online()].filter(userId => userId !== sender)
   if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')
   const waiter = new BroadcastWaiter(recipients.length, error =>
@@ -80,7 +83,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (services, cal
   )
   for (const inbox of recipients) {
     const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
-    services.inbox.send({ inbox, id, sender, recipient: undefined, createdAt, fields, dedupKey }, waiter)
+    services.inbox.send({ inbox, id, sender, recipient: undefined, createdAt, fields, dedupKey, isFirst }, waiter)
   }
 }
 
