@@ -3,7 +3,7 @@ import { GatewayError } from '../errors.js'
 import type { InboxRow, NewMessage, UserId } from '../model.js'
 import type { DedupWindow } from './embedded-dedup.js'
 import type { EmbeddedEnv, Table } from './embedded-env.js'
-import { boundedKey, LAST } from './embedded-keys.js'
+import { boundedKey, type Key, LAST } from './embedded-keys.js'
 import { userNumber } from './embedded-users.js'
 import type { Appended, ConversationRow } from './store.js'
 
@@ -12,6 +12,19 @@ const ID_LENGTH = 36
 
 /** Inboxes whose last seq is remembered, so that appending to one reads nothing. */
 const REMEMBERED_INBOXES = 100_000
+
+interface Added {
+  readonly message: NewMessage
+  readonly owner: number
+  readonly seq: number
+}
+
+/** What one append will do: an answer for each message, the rows to put, the dedupKeys to remember. */
+interface Plan {
+  readonly results: Appended[]
+  readonly added: Added[]
+  readonly keys: Map<string, Appended>
+}
 
 export class EmbeddedInbox {
   readonly #env: EmbeddedEnv
@@ -41,26 +54,11 @@ export class EmbeddedInbox {
 
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {
     const now = Date.now()
-    const results: Appended[] = []
-    const added: { message: NewMessage; owner: number; seq: number }[] = []
-    const keys = new Map<string, Appended>()
     try {
-      for (const message of batch) {
-        const first = this.#env.read(() => this.#repeated(message, keys, now))
-        if (first !== undefined) {
-          results.push({ ...first, repeat: true })
-          continue
-        }
-        const owner = owned(message.inbox)
-        const seq = this.#nextSeq(owner)
-        const result = { seq, id: message.id, repeat: false }
-        if (message.dedupKey !== undefined) keys.set(message.dedupKey, result)
-        added.push({ message, owner, seq })
-        results.push(result)
-      }
+      const { results, added, keys } = this.#env.read(() => this.#plan(batch, now))
       if (added.length > 0) {
         await this.#env.write(() => {
-          for (const row of added) this.#put(row.message, row.owner, row.seq)
+          for (const row of added) this.#put(row)
           this.#dedup.put(keys, now)
         })
         this.#dedup.committed(now)
@@ -72,12 +70,26 @@ export class EmbeddedInbox {
     }
   }
 
-  #repeated(message: NewMessage, inBatch: ReadonlyMap<string, Appended>, now: number): Appended | undefined {
-    const key = message.dedupKey
-    return key === undefined ? undefined : (inBatch.get(key) ?? this.#dedup.find(key, now))
+  #plan(batch: readonly NewMessage[], now: number): Plan {
+    const plan: Plan = { results: [], added: [], keys: new Map() }
+    for (const message of batch) {
+      const { dedupKey, id } = message
+      const first =
+        dedupKey === undefined ? undefined : (plan.keys.get(dedupKey) ?? this.#dedup.find(dedupKey, now))
+      if (first !== undefined) {
+        plan.results.push({ ...first, repeat: true })
+        continue
+      }
+      const owner = ownerNumber(message.inbox)
+      const result = { seq: this.#nextSeq(owner), id, repeat: false }
+      if (dedupKey !== undefined) plan.keys.set(dedupKey, result)
+      plan.added.push({ message, owner, seq: result.seq })
+      plan.results.push(result)
+    }
+    return plan
   }
 
-  #put(message: NewMessage, owner: number, seq: number): void {
+  #put({ message, owner, seq }: Added): void {
     this.#rows.put([owner, seq], message.id + message.fields)
     if (message.recipient !== undefined) {
       this.#conversations.put(conversationKey(message.sender, message.recipient, message.id), [owner, seq])
@@ -92,23 +104,20 @@ export class EmbeddedInbox {
   }
 
   #readLastSeq(owner: number): number {
-    return this.#env.read(() => {
-      const bounds = { start: [owner, LAST], end: [owner], reverse: true, limit: 1 }
-      for (const { key } of this.#rows.getRange(bounds)) return Number(key[1])
-      return this.#trimmed.get([owner]) ?? 0
-    })
+    const bounds = { start: [owner, LAST], end: [owner], reverse: true, limit: 1 }
+    for (const { key } of this.#rows.getRange(bounds)) return Number(key[1])
+    return this.#trimmed.get([owner]) ?? 0
   }
 
   async lastSeq(userId: UserId): Promise<number> {
-    return this.#readLastSeq(userNumber(userId))
+    return this.#env.read(() => this.#readLastSeq(userNumber(userId)))
   }
 
   async firstSeq(userId: UserId): Promise<number> {
     const owner = userNumber(userId)
     return this.#env.read(() => {
-      for (const { key } of this.#rows.getRange({ start: [owner], end: [owner, LAST], limit: 1 }))
-        return Number(key[1])
-      return (this.#trimmed.get([owner]) ?? 0) + 1
+      const [first] = this.#read(owner, 0, 1)
+      return first?.seq ?? (this.#trimmed.get([owner]) ?? 0) + 1
     })
   }
 
@@ -136,22 +145,21 @@ export class EmbeddedInbox {
   #trim(owner: number, upTo: number, limit: number): number {
     const bounds = { start: [owner], end: [owner, upTo], inclusiveEnd: true, limit }
     const rows = Array.from(this.#rows.getRange(bounds), ({ key, value }) => toRow(Number(key[1]), value))
-    for (const row of rows) {
-      this.#rows.remove([owner, row.seq])
-      this.#removeFromConversation(owner, row)
-    }
+    const entries = rows.flatMap(row => this.#conversationEntry(owner, row))
+    for (const { seq } of rows) this.#rows.remove([owner, seq])
+    for (const key of entries) this.#conversations.remove(key)
     const last = rows.at(-1)
     if (last !== undefined) this.#trimmed.put([owner], last.seq)
     return rows.length
   }
 
-  /** The entry stays where it names another row: a copy of the same message in another inbox. */
-  #removeFromConversation(owner: number, row: InboxRow): void {
-    const { sender, recipient } = parties(row.fields)
-    if (sender === undefined || recipient === undefined) return
-    const key = conversationKey(sender, recipient, row.id)
-    const [inbox, seq] = this.#conversations.get(key) ?? []
-    if (inbox === owner && seq === row.seq) this.#conversations.remove(key)
+  /** The key that leads to this row; none where it leads to a copy of the message in another inbox. */
+  #conversationEntry(owner: number, { seq, id, fields }: InboxRow): Key[] {
+    const { sender, recipient } = JSON.parse(`{${fields}}`) as { sender: UserId; recipient?: UserId }
+    if (recipient === undefined) return []
+    const key = conversationKey(sender, recipient, id)
+    const [entryOwner, entrySeq] = this.#conversations.get(key) ?? []
+    return entryOwner === owner && entrySeq === seq ? [key] : []
   }
 
   async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
@@ -180,7 +188,7 @@ export class EmbeddedInbox {
   }
 }
 
-function owned(id: UserId): number {
+function ownerNumber(id: UserId): number {
   const owner = userNumber(id)
   if (owner === 0) throw new GatewayError('ERROR_FIND_USER', { field: 'inbox', reason: 'not a user id' })
   return owner
@@ -193,8 +201,4 @@ function toRow(seq: number, value: string): InboxRow {
 function conversationKey(a: UserId, b: UserId, id: string): [number, number, string] {
   const [x, y] = [Number(a), Number(b)]
   return x < y ? [x, y, id] : [y, x, id]
-}
-
-function parties(fields: string): { sender?: UserId; recipient?: UserId } {
-  return JSON.parse(`{${fields}}`) as { sender?: UserId; recipient?: UserId }
 }

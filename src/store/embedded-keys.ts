@@ -97,28 +97,30 @@ function flip(bytes: Buffer, start: number, negative: boolean): void {
   for (let i = start; i < start + 8; i++) bytes[i] = ~(bytes[i] ?? 0)
 }
 
+/** UTF-8; half of a surrogate pair as three bytes of its own, so that no two texts share a key. */
 function writeText(text: string, target: Buffer, start: number): number {
   let end = start
   target[end++] = TEXT
   for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i)
-    if (unit >= 0x80) return writeUtf8(text.slice(i), target, end)
-    target[end++] = unit
-    if (unit === 0) target[end++] = ESCAPE
+    const code = text.codePointAt(i) ?? 0
+    if (code < 0x80) {
+      target[end++] = code
+      if (code === 0) target[end++] = ESCAPE
+    } else if (code < 0x800) {
+      target[end++] = 0xc0 | (code >> 6)
+      target[end++] = 0x80 | (code & 0x3f)
+    } else {
+      if (code < 0x10000) target[end++] = 0xe0 | (code >> 12)
+      else {
+        target[end++] = 0xf0 | (code >> 18)
+        target[end++] = 0x80 | ((code >> 12) & 0x3f)
+        i++
+      }
+      target[end++] = 0x80 | ((code >> 6) & 0x3f)
+      target[end++] = 0x80 | (code & 0x3f)
+    }
   }
   target[end++] = 0
-  return end
-}
-
-/** From the first character on that is not ASCII. */
-function writeUtf8(text: string, target: Buffer, start: number): number {
-  let end = start
-  const pieces = text.split('\0')
-  for (const [i, piece] of pieces.entries()) {
-    end += target.write(piece, end)
-    target[end++] = 0
-    if (i < pieces.length - 1) target[end++] = ESCAPE
-  }
   return end
 }
 
