@@ -13,6 +13,7 @@ import { opsRoute } from './http/ops.js'
 import { HttpServer, type Route, testRoute, type Upgrade } from './http/server.js'
 import { Cursors } from './inbox/cursors.js'
 import { Inbox } from './inbox/inbox.js'
+import { Retention } from './inbox/retention.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
 import { EmbeddedStore } from './store/embedded.js'
@@ -52,6 +53,7 @@ interface Parts {
   readonly store: Store
   readonly cursors: Cursors
   readonly inbox: Inbox
+  readonly retention: Retention
   readonly json: JsonServer
   readonly broker: MqttBroker
 }
@@ -103,6 +105,7 @@ export class Gateway {
       await parts.inbox.drained()
       await parts.json.close(CLOSE_GRACE_MS)
       await parts.broker.close()
+      await parts.retention.close()
       await parts.cursors.close()
     }
     await Promise.all(listeners)
@@ -112,7 +115,18 @@ export class Gateway {
   async #build(store: Store): Promise<Parts> {
     const { config, log } = this
     const cursors = new Cursors(store, log)
-    const inbox = new Inbox(store, cursors, this.#metrics, log)
+    const retention = new Retention(
+      store,
+      {
+        maxMessages: config.inbox.maxMessages,
+        maxAgeMs: config.inbox.maxAge,
+        deviceExpiryMs: config.devices.expiry,
+      },
+      this.#metrics,
+      log,
+    )
+    retention.start()
+    const inbox = new Inbox(store, cursors, retention, this.#metrics, log)
     const services: Services = {
       accounts: new Accounts(store, new Passwords(config.passwords)),
       live: new LiveConnections(config.sessions.multiple),
@@ -129,7 +143,7 @@ export class Gateway {
     }
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))
     const broker = new MqttBroker(services, store, this.#metrics, this.#brokerOptions())
-    return { store, cursors, inbox, json, broker }
+    return { store, cursors, inbox, retention, json, broker }
   }
 
   #jsonOptions(greeting: string): ConstructorParameters<typeof JsonServer>[2] {
@@ -141,8 +155,8 @@ export class Gateway {
       maxRefusals: limits.refusals,
       maxBufferedBytes: delivery.maxBufferedBytes,
       maxFrameBytes: limits.frame,
-      heartbeatIntervalMs: heartbeat.interval,
-      heartbeatTimeoutMs: heartbeat.timeout,
+      pingIntervalMs: heartbeat.interval,
+      pingTimeoutMs: heartbeat.timeout,
       stallTimeoutMs: delivery.stallTimeout,
       windowMessages: delivery.windowMessages,
       windowBytes: delivery.windowBytes,
@@ -188,7 +202,12 @@ export class Gateway {
   }
 
   async #listenOps(_parts: Parts): Promise<AddressInfo> {
-    const server = new HttpServer({ ...this.config.ops, upgrades: new Map(), routes: [this.#opsRoute()], isFull: () => false })
+    const server = new HttpServer({
+      ...this.config.ops,
+      upgrades: new Map(),
+      routes: [this.#opsRoute()],
+      isFull: () => false,
+    })
     this.#servers.push(server)
     return server.listen()
   }
@@ -217,13 +236,20 @@ const KEY_PLACE = ['greeting-key'] as const
 /** The greeting's X25519 public key (RFC 7748), made on first start and kept with the data; 64 upper-case hex digits. */
 async function greetingKey(store: Store): Promise<string> {
   const kept = await store.kvGet('meta', KEY_PLACE)
-  const publicKey = kept === undefined ? await makeKey(store) : createPublicKey(createPrivateKey({ key: Buffer.from(kept), format: 'der', type: 'pkcs8' }))
+  const publicKey =
+    kept === undefined
+      ? await makeKey(store)
+      : createPublicKey(createPrivateKey({ key: Buffer.from(kept), format: 'der', type: 'pkcs8' }))
   const { x } = publicKey.export({ format: 'jwk' })
-  return Buffer.from(x ?? '', 'base64url').toString('hex').toUpperCase()
+  return Buffer.from(x ?? '', 'base64url')
+    .toString('hex')
+    .toUpperCase()
 }
 
 async function makeKey(store: Store): Promise<KeyObject> {
   const { publicKey, privateKey } = generateKeyPairSync('x25519')
-  await store.kvWrite([{ put: 'meta', key: KEY_PLACE, value: privateKey.export({ format: 'der', type: 'pkcs8' }) }])
+  await store.kvWrite([
+    { put: 'meta', key: KEY_PLACE, value: privateKey.export({ format: 'der', type: 'pkcs8' }) },
+  ])
   return publicKey
 }

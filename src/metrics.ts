@@ -9,11 +9,24 @@ export class Metrics {
   readonly registry = new Registry()
 
   readonly connections = this.#gauge('mumi_connections', 'Open connections by front end.', ['front'])
-  readonly accepted = this.#counter('mumi_messages_accepted_total', 'Messages stored: answered 201, 204 or PUBACK.')
-  readonly delivered = this.#counter('mumi_messages_delivered_total', 'Messages written to a device, repeats included.')
+  readonly accepted = this.#counter(
+    'mumi_messages_accepted_total',
+    'Messages stored: answered 201, 204 or PUBACK.',
+  )
+  readonly delivered = this.#counter(
+    'mumi_messages_delivered_total',
+    'Messages written to a device, repeats included.',
+  )
   readonly confirmed = this.#counter('mumi_messages_confirmed_total', 'Messages confirmed by a device.')
-  readonly dropped = this.#counter('mumi_messages_dropped_total', 'Unconfirmed messages removed by a limit.', ['limit'])
-  readonly closed = this.#counter('mumi_connections_closed_total', 'Connections that the server ended.', ['front', 'reason'])
+  readonly dropped = this.#counter(
+    'mumi_messages_dropped_total',
+    'Unconfirmed messages removed by a limit.',
+    ['limit'],
+  )
+  readonly closed = this.#counter('mumi_connections_closed_total', 'Connections that the server ended.', [
+    'front',
+    'reason',
+  ])
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
   /** One label set costs prom-client a hash a call; requests are counted in a map and handed over at a scrape. */
   readonly #answered = new Map<string, number>()

@@ -44,13 +44,25 @@ export class Accounts {
   async register(registration: Registration): Promise<User> {
     const { email, password, firstName, lastName, username = '' } = registration
     // RFC 5321 4.5.3.1 lengths are part of the library's check.
-    if (!validator.isEmail(email)) throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+    if (!validator.isEmail(email))
+      throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     const emailKey = normalizeEmail(email)
-    if (emailKey === '') throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+    if (emailKey === '')
+      throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     // Before the hash, so that a taken email costs no hashing; the store decides in the end.
-    if (await this.store.findUserByEmail(emailKey)) throw new GatewayError('ERROR_EXIST_USER', { field: 'email' })
+    if (await this.store.findUserByEmail(emailKey))
+      throw new GatewayError('ERROR_EXIST_USER', { field: 'email' })
     const passwordHash = await this.passwords.hash(password)
-    const user = { email, emailKey, username, firstName, lastName, profileImage: '', key: '', createdAt: Date.now() }
+    const user = {
+      email,
+      emailKey,
+      username,
+      firstName,
+      lastName,
+      profileImage: '',
+      key: '',
+      createdAt: Date.now(),
+    }
     for (let draw = 0; draw < ID_DRAWS; draw++) {
       const created = { id: String(randomInt(100_000_000, 1_000_000_000)), ...user }
       if (await this.#create(created, passwordHash)) return created
@@ -97,7 +109,11 @@ export class Accounts {
   }
 
   /** Oldest account first. An email is compared by its normalised form; one that is no address matches nobody. */
-  async query(query: Omit<UserQuery, 'emailKey'> & { email?: string }, limit: number, after?: UserId): Promise<User[]> {
+  async query(
+    query: Omit<UserQuery, 'emailKey'> & { email?: string },
+    limit: number,
+    after?: UserId,
+  ): Promise<User[]> {
     const { email, ...rest } = query
     if (email === undefined) return this.store.findUsers(rest, limit, after)
     const emailKey = normalizeEmail(email)

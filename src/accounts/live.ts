@@ -73,7 +73,8 @@ export class LiveConnections {
 
   #rival(userId: UserId): LiveConnection | undefined {
     if (this.policy === 'allow') return undefined
-    for (const connection of this.#byUser.get(userId) ?? []) if (connection.front === 'json') return connection
+    for (const connection of this.#byUser.get(userId) ?? [])
+      if (connection.front === 'json') return connection
     return undefined
   }
 }

@@ -14,8 +14,14 @@ export interface TopicGrant {
 /** `closed`: nothing beyond the gateway's own topics; `open`: every other topic; else what is listed. */
 export type Acl = 'closed' | 'open' | readonly TopicGrant[]
 
+export interface MessageRight {
+  readonly kind: 'message'
+  readonly sender: UserId
+  readonly recipient: UserId
+}
+
 export type PublishRight =
-  | { readonly kind: 'message'; readonly recipient: UserId }
+  | MessageRight
   | { readonly kind: 'request' }
   | { readonly kind: 'topic' }
   | { readonly kind: 'refused' }
@@ -30,7 +36,7 @@ export class Access {
     if (!isOwnTree(topic)) return this.#granted(userId, topic, 'write') ? { kind: 'topic' } : REFUSED
     const own = parseOwnTopic(topic)
     if (userId === undefined) return REFUSED
-    if (own.kind === 'inbox') return { kind: 'message', recipient: own.userId }
+    if (own.kind === 'inbox') return { kind: 'message', sender: userId, recipient: own.userId }
     return own.kind === 'requests' && own.userId === userId ? { kind: 'request' } : REFUSED
   }
 

@@ -170,9 +170,11 @@ export class ClientDelivery {
   }
 
   #after(record: Promise<void> | undefined, write: () => void): void {
-    const mine: Promise<void> = Promise.all([this.#tail, record]).then(write, this.rules.onOverrun).then(() => {
-      if (this.#tail === mine) this.#tail = undefined
-    })
+    const mine: Promise<void> = Promise.all([this.#tail, record])
+      .then(write, this.rules.onOverrun)
+      .then(() => {
+        if (this.#tail === mine) this.#tail = undefined
+      })
     this.#tail = mine
   }
 

@@ -1,6 +1,6 @@
 /** Aedes in this process: its listeners, its rules, and the seam to the inbox. */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { Readable, type Duplex } from 'node:stream'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { type Duplex, Readable } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
 import Packet from 'aedes-packet'
 import type { LiveConnections } from '../accounts/live.js'
@@ -138,7 +138,10 @@ export class MqttBroker {
       group: this.#group,
       onMalformed: error => {
         metrics.refusedPackets.inc({ reason: 'malformed' })
-        services.log.info({ event: 'packet.refused', reason: error.reason, clause: error.clause }, 'malformed packet')
+        services.log.info(
+          { event: 'packet.refused', reason: error.reason, clause: error.clause },
+          'malformed packet',
+        )
       },
       onStalled: () => {
         metrics.closed.inc({ front: 'mqtt', reason: 'stalled' })
@@ -195,7 +198,8 @@ export class MqttBroker {
           (error: AuthenticateError) => done(error, null),
         )
       },
-      authorizePublish: (client, packet, done) => this.#publisher(client, packet as AedesPublishPacket).publish(packet as AedesPublishPacket, done),
+      authorizePublish: (client, packet, done) =>
+        this.#publisher(client, packet as AedesPublishPacket).publish(packet as AedesPublishPacket, done),
       authorizeSubscribe: (client, { topic, qos }, done) => {
         const isGranted = this.#access.subscribe(this.#peers.get(client)?.connection.userId, topic)
         done(null, isGranted ? { topic, qos } : null)
@@ -203,15 +207,20 @@ export class MqttBroker {
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
     })
     aedes.on('clientReady', client => this.#ready(client as AedesClient))
-    aedes.on('subscribe', (granted: Subscription[], client) => this.#peers.get(client)?.connection.openInbox(granted))
+    aedes.on('subscribe', (granted: Subscription[], client) =>
+      this.#peers.get(client)?.connection.openInbox(granted),
+    )
     aedes.on('unsubscribe', (_filters, client) => this.#peers.get(client)?.connection.narrowInbox())
     const logged = (event: string) => (_client: Client, err: Error) =>
       this.services.log.info({ event, front: 'mqtt', reason: err.message }, 'client closed with an error')
     aedes.on('clientError', logged('client.failed'))
     aedes.on('connectionError', logged('socket.failed'))
     // Without a listener an 'error' would end the process.
-    aedes.on('error' as 'closed', ((err: Error) =>
-      this.services.log.error({ event: 'broker.failed', err }, 'broker error')) as () => void)
+    aedes.on(
+      'error' as 'closed',
+      ((err: Error) =>
+        this.services.log.error({ event: 'broker.failed', err }, 'broker error')) as () => void,
+    )
     return aedes
   }
 
@@ -296,7 +305,9 @@ export class MqttBroker {
       await Promise.all([
         packet.retain ? this.#persistence.storeRetained(packet) : undefined,
         packet.qos > 0 ? this.#enqueue(numbered) : undefined,
-        packet.qos === 2 && client !== undefined ? this.#persistence.incomingStorePacket(client, packet) : undefined,
+        packet.qos === 2 && client !== undefined
+          ? this.#persistence.incomingStorePacket(client, packet)
+          : undefined,
       ])
     }
     return numbered
@@ -309,7 +320,11 @@ export class MqttBroker {
       () => false,
     )
     if (isKnown) return true
-    if (client._inboundInflight.size >= MAX_HALF_OPEN) throw new GatewayError('BAD_FIELD', { field: 'packet', reason: 'too many QoS 2 packets without PUBREL' })
+    if (client._inboundInflight.size >= MAX_HALF_OPEN)
+      throw new GatewayError('BAD_FIELD', {
+        field: 'packet',
+        reason: 'too many QoS 2 packets without PUBREL',
+      })
     client._inboundInflight.add(packet.messageId ?? 0)
     return false
   }
@@ -318,7 +333,8 @@ export class MqttBroker {
   async #enqueue(packet: AedesPublishPacket): Promise<void> {
     const best = new Map<string, number>()
     for (const { clientId, qos } of await this.#persistence.subscriptionsByTopic(packet.topic)) {
-      if (this.#access.read(userIdOf(clientId), packet.topic)) best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
+      if (this.#access.read(userIdOf(clientId), packet.topic))
+        best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
     }
     const subscriptions = Array.from(best, ([clientId, qos]) => ({ clientId, topic: packet.topic, qos }))
     for (const qos of [1, 2] as const) {
@@ -341,7 +357,8 @@ export class MqttBroker {
   }
 
   #publishPresence(userId: UserId, online: boolean): void {
-    if (!this.#aedes.closed) this.#aedes.publish(makePacket(presenceTopic(userId), online ? 'online' : 'offline', 0))
+    if (!this.#aedes.closed)
+      this.#aedes.publish(makePacket(presenceTopic(userId), online ? 'online' : 'offline', 0))
   }
 
   #expire(): void {
@@ -349,7 +366,10 @@ export class MqttBroker {
   }
 
   #failed(operation: string, thrown: unknown): void {
-    this.services.log.error({ event: 'store.failed', operation, err: toGatewayError(thrown) }, 'broker state not written')
+    this.services.log.error(
+      { event: 'store.failed', operation, err: toGatewayError(thrown) },
+      'broker state not written',
+    )
   }
 }
 
@@ -377,7 +397,8 @@ class GatewayPersistence extends BrokerPersistence {
 
   /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */
   override createRetainedStreamCombi(filters: string[]): Readable {
-    const isPresence = (filter: string) => filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
+    const isPresence = (filter: string) =>
+      filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
     const others = super.createRetainedStreamCombi(filters.filter(filter => !isPresence(filter)))
     return Readable.from(this.#withPresence(filters.filter(isPresence), others))
   }
@@ -396,7 +417,14 @@ class GatewayPersistence extends BrokerPersistence {
 }
 
 const makePacket = (topic: string, payload: string, qos: 0 | 1) =>
-  ({ cmd: 'publish', topic, payload: Buffer.from(payload), qos, retain: false, dup: false }) as AedesPublishPacket
+  ({
+    cmd: 'publish',
+    topic,
+    payload: Buffer.from(payload),
+    qos,
+    retain: false,
+    dup: false,
+  }) as AedesPublishPacket
 
 function refusal(returnCode: 3 | 4 | 5): AuthenticateError {
   return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError

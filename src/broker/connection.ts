@@ -57,11 +57,12 @@ export class MqttConnection implements Caller, LiveConnection {
   openInbox(granted?: readonly Subscription[]): void {
     const { userId } = this
     if (userId === undefined || this.#ended) return
-    if (granted !== undefined && !granted.some(one => one.qos <= 2 && isInboxFilter(one.topic, userId))) return
+    if (granted !== undefined && !granted.some(one => one.qos <= 2 && isInboxFilter(one.topic, userId)))
+      return
     const qos = this.#inboxQoS(userId)
     this.closeInbox()
     if (qos === undefined) return
-    const inbox = new InboxDelivery(this.transport, userId, qos)
+    const inbox = new InboxDelivery(this.transport, userId, qos, event => this.host.reply(userId, event))
     inbox.session = this.host.openSession({ userId, device: this.#device, sink: inbox })
     this.#inbox = inbox
     inbox.session.start().catch(thrown => this.#fail('startSession', thrown))
@@ -118,7 +119,10 @@ export class MqttConnection implements Caller, LiveConnection {
   }
 
   #fail(operation: string, thrown: unknown): void {
-    this.host.services.log.error({ event: 'store.failed', operation, userId: this.userId, err: toGatewayError(thrown) }, 'inbox not opened')
+    this.host.services.log.error(
+      { event: 'store.failed', operation, userId: this.userId, err: toGatewayError(thrown) },
+      'inbox not opened',
+    )
     this.end('STORE_UNAVAILABLE')
   }
 

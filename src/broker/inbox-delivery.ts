@@ -8,7 +8,7 @@
  */
 import type { Delivery, InboxSession, Sink } from '../inbox/session.js'
 import type { InboxRow, UserId } from '../model.js'
-import { encodeMqttMessage } from '../request/reply.js'
+import { encodeEvent, encodeMqttMessage } from '../request/reply.js'
 import { inboxTopic } from './topics.js'
 import type { MqttTransport } from './transport.js'
 
@@ -34,6 +34,8 @@ export class InboxDelivery implements Sink {
     private readonly transport: MqttTransport,
     readonly userId: UserId,
     readonly qos: QoS,
+    /** Tells the client on its reply topic. */
+    private readonly tell: (event: string) => void,
   ) {
     transport.on('drain', this.#resume)
   }
@@ -52,6 +54,10 @@ export class InboxDelivery implements Sink {
       encodePublish(inboxTopic(this.userId, row.seq), encodeMqttMessage(row), this.qos, packetId, how),
     )
     if (this.qos === 0) this.#confirmWhenWritten()
+  }
+
+  gap(from: number, to: number): void {
+    this.tell(encodeEvent('dropped', { from, to }))
   }
 
   /** PUBACK or PUBCOMP. */

@@ -14,7 +14,10 @@ const json = TypeCompiler.Compile(
 const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
 
 /** @throws GatewayError BAD_FIELD {field: 'payload'} */
-export function parseContent(payload: string | Buffer, format: 'text' | 'json'): { content: string; id?: string } {
+export function parseContent(
+  payload: string | Buffer,
+  format: 'text' | 'json',
+): { content: string; id?: string } {
   const bytes = Buffer.from(payload)
   if (!isUtf8(bytes)) throw bad('is not UTF-8')
   const text = bytes.toString()
@@ -25,6 +28,7 @@ export function parseContent(payload: string | Buffer, format: 'text' | 'json'):
   } catch {
     throw bad('is not JSON')
   }
-  if (!json.Check(value) || !value.content.isWellFormed()) throw bad('must be {"content": string, "id"?: string}')
+  if (!json.Check(value) || !value.content.isWellFormed())
+    throw bad('must be {"content": string, "id"?: string}')
   return value
 }

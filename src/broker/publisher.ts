@@ -10,6 +10,7 @@ import type { StoreWaiter } from '../inbox/inbox.js'
 import type { UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest } from '../request/schema.js'
+import type { MessageRight } from './access.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
 import { parseContent } from './payload.js'
@@ -34,18 +35,26 @@ export class Publisher {
    * `done(error)` = no acknowledgement, the connection closes and the client sends again.
    */
   publish(packet: AedesPublishPacket, done: Done): void {
-    if (!this.host.isOpen) return done(new GatewayError('SHUTDOWN'))
+    if (!this.host.isOpen) {
+      done(new GatewayError('SHUTDOWN'))
+      return
+    }
     const right = this.host.access.publish(this.userId, packet.topic)
     this.host.consume(packet)
-    if (right.kind === 'topic') return this.#publish(packet, done)
-    if (right.kind === 'message') this.#send(packet, right.recipient, done)
-    else if (right.kind === 'request' && this.sender !== undefined) this.#request(packet, this.sender.caller, done)
-    else this.#refuse(packet, new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }), done)
+    if (right.kind === 'topic') this.#publish(packet, done)
+    else if (right.kind === 'message') this.#send(packet, right, done)
+    else if (right.kind === 'request' && this.sender !== undefined)
+      this.#request(packet, this.sender.caller, done)
+    else
+      this.#refuse(
+        packet,
+        new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }),
+        done,
+      )
   }
 
-  #send(packet: AedesPublishPacket, recipient: UserId, done: Done): void {
-    const { userId: sender, host } = this
-    if (sender === undefined) return done(new GatewayError('ERROR_UNAUTHORIZED'))
+  #send(packet: AedesPublishPacket, { sender, recipient }: MessageRight, done: Done): void {
+    const { host } = this
     const waiter: StoreWaiter = {
       stored: () => {
         this.#count('message', 'MESSAGE_SUCCESS')

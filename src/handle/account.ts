@@ -2,7 +2,12 @@ import { GatewayError, toGatewayError } from '../errors.js'
 import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
-export const handleRegister: Handler<RequestData<'register'>> = async ({ accounts, log }, _caller, { data, id }, answer) => {
+export const handleRegister: Handler<RequestData<'register'>> = async (
+  { accounts, log },
+  _caller,
+  { data, id },
+  answer,
+) => {
   const user = await accounts.register(data).catch(error => {
     throw toGatewayError(error, 'ERROR_ADD_USER_FAILED')
   })
@@ -11,7 +16,12 @@ export const handleRegister: Handler<RequestData<'register'>> = async ({ account
 }
 
 /** A failed look-up and a failed hash are the same to a client: the check itself failed. */
-export const handleLogin: Handler<RequestData<'login'>> = async ({ accounts, log }, caller, { data, id }, answer) => {
+export const handleLogin: Handler<RequestData<'login'>> = async (
+  { accounts, log },
+  caller,
+  { data, id },
+  answer,
+) => {
   if (caller.userId !== undefined) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   const { email = '', password = '' } = data
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
@@ -25,7 +35,12 @@ export const handleLogin: Handler<RequestData<'login'>> = async ({ accounts, log
 }
 
 /** Ends every connection of the account, this one behind its reply. */
-export const handleDelete: Handler<RequestData<'delete'>> = async ({ accounts, live, log }, caller, { data }, answer) => {
+export const handleDelete: Handler<RequestData<'delete'>> = async (
+  { accounts, live, log },
+  caller,
+  { data },
+  answer,
+) => {
   const userId = caller.userId
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   await accounts.delete(userId, data.password)

@@ -24,11 +24,19 @@ const HANDLERS: Table = {
  * Runs one request. Never throws: what goes wrong becomes the answer.
  * @returns a promise where the connection's next request must wait for this one
  */
-export function handle(services: Services, caller: Caller, request: Request, answer: Answer): Promise<void> | undefined {
+export function handle(
+  services: Services,
+  caller: Caller,
+  request: Request,
+  answer: Answer,
+): Promise<void> | undefined {
   const refuse = (thrown: unknown) => {
     const error = toGatewayError(thrown)
     if (error.code === 'ERROR') {
-      services.log.error({ event: 'request.failed', request: request.name, err: error.cause }, 'request failed')
+      services.log.error(
+        { event: 'request.failed', request: request.name, err: error.cause },
+        'request failed',
+      )
     }
     answer.refuse(error)
   }
@@ -41,4 +49,3 @@ export function handle(services: Services, caller: Caller, request: Request, ans
     return undefined
   }
 }
-

@@ -23,7 +23,11 @@ export interface Outgoing extends RepeatKey {
  * Returns a promise only where the store must be asked whether the recipient exists; then the caller keeps the order.
  * @throws GatewayError BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED, ERROR_USER_NOT_ONLINE
  */
-export function sendMessage(services: Services, message: Outgoing, waiter: StoreWaiter): void | Promise<void> {
+export function sendMessage(
+  services: Services,
+  message: Outgoing,
+  waiter: StoreWaiter,
+): void | Promise<void> {
   checkContent(message.content, services.rules)
   if (services.accounts.isKnown(message.recipient)) return append(services, message, waiter)
   return sendToStranger(services, message, waiter)
@@ -42,7 +46,10 @@ function append({ inbox, live, rules }: Services, message: Outgoing, waiter: Sto
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const createdAt = Date.now()
   const fields = encodeFields(sender, recipient, content, createdAt)
-  inbox.send({ inbox: recipient, id: uuidv7(), sender, recipient, createdAt, fields, dedupKey, isFirst }, waiter)
+  inbox.send(
+    { inbox: recipient, id: uuidv7(), sender, recipient, createdAt, fields, dedupKey, isFirst },
+    waiter,
+  )
 }
 
 /** A content that old desktop clients crash on (empty) or cannot show whole (NUL) never enters a log. */
@@ -68,7 +75,12 @@ export const handleMessage: Handler<RequestData<'message'>> = (services, caller,
 }
 
 /** To every other user who is online now: one row in each one's inbox, so that it is as safe as a message. */
-export const handleBroadcast: Handler<RequestData<'broadcast'>> = (services, caller, { data, id: requestId }, answer) => {
+export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
+  services,
+  caller,
+  { data, id: requestId },
+  answer,
+) => {
   const sender = caller.userId
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   checkContent(data.content, services.rules)
@@ -83,7 +95,10 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (services, cal
   )
   for (const inbox of recipients) {
     const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
-    services.inbox.send({ inbox, id, sender, recipient: undefined, createdAt, fields, dedupKey, isFirst }, waiter)
+    services.inbox.send(
+      { inbox, id, sender, recipient: undefined, createdAt, fields, dedupKey, isFirst },
+      waiter,
+    )
   }
 }
 

@@ -4,8 +4,15 @@ import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
 /** Empty conditions count as not given; without any, users are listed. */
-export const handleQuery: Handler<RequestData<'query'>> = async ({ accounts, live, rules }, caller, { data }, answer) => {
-  const { after, ...conditions } = Object.fromEntries(Object.entries(data).filter(([, value]) => value !== ''))
+export const handleQuery: Handler<RequestData<'query'>> = async (
+  { accounts, live, rules },
+  caller,
+  { data },
+  answer,
+) => {
+  const { after, ...conditions } = Object.fromEntries(
+    Object.entries(data).filter(([, value]) => value !== ''),
+  )
   const mayAsk =
     caller.userId !== undefined ||
     rules.anonymousQuery === 'all' ||

@@ -1,8 +1,8 @@
 /** The replies of one connection leave in the order of its requests, however the answers come. */
 import type { CodeName, GatewayError } from '../errors.js'
-import type { Answer } from './context.js'
 import type { RequestName } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
+import type { Answer } from './context.js'
 
 export interface Outcome {
   readonly request: RequestName | 'invalid'

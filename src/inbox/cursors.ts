@@ -93,7 +93,10 @@ export class Cursors {
       await this.store.moveCursors([...this.#writing.values()])
       return true
     } catch (thrown) {
-      this.log.error({ event: 'store.failed', operation: 'moveCursors', err: toGatewayError(thrown) }, 'cursors not written')
+      this.log.error(
+        { event: 'store.failed', operation: 'moveCursors', err: toGatewayError(thrown) },
+        'cursors not written',
+      )
       // Newer moves win over those that go back into the queue.
       this.#dirty = new Map([...this.#writing, ...this.#dirty])
       return false

@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics.js'
 import type { InboxRow, NewMessage, UserId } from '../model.js'
 import type { Appended, ConversationRow, Store } from '../store/store.js'
 import type { Cursors } from './cursors.js'
+import type { Retention } from './retention.js'
 
 /** Who waits for a message to be stored. Called exactly once; must not throw. */
 export interface StoreWaiter {
@@ -44,6 +45,7 @@ export class Inbox {
   constructor(
     readonly store: Store,
     readonly cursors: Cursors,
+    private readonly retention: Retention,
     private readonly metrics: Metrics,
     private readonly log: Logger,
   ) {}
@@ -97,7 +99,10 @@ export class Inbox {
       results = await this.store.append(batch.map(one => one.message))
     } catch (thrown) {
       const error = toGatewayError(thrown, 'STORE_UNAVAILABLE')
-      this.log.error({ event: 'store.failed', operation: 'append', messages: batch.length, err: error }, 'append failed')
+      this.log.error(
+        { event: 'store.failed', operation: 'append', messages: batch.length, err: error },
+        'append failed',
+      )
       for (const { waiter } of batch) waiter.failed(error)
       return
     }
@@ -107,7 +112,9 @@ export class Inbox {
       if (result === undefined) return
       this.metrics.stored((now - since) / 1000)
       waiter.stored(result)
-      if (!result.repeat) this.#deliver(message, result)
+      if (result.repeat) return
+      this.#deliver(message, result)
+      this.retention.appended(message.inbox, result.seq)
     })
   }
 

@@ -27,6 +27,8 @@ export interface Sink {
   /** False while the client's socket is full; call `InboxSession.resume` when that ends. */
   readonly canTake: boolean
   deliver(row: InboxRow, how: Delivery): void
+  /** Messages that this device never had were removed by a limit: seqs `from` to `to`. */
+  gap(from: number, to: number): void
 }
 
 export interface SessionOptions {
@@ -157,6 +159,8 @@ export class InboxSession implements LiveReader {
 
   #write(row: InboxRow): void {
     const { seq, fields } = row
+    // A log has no holes of its own: what is not there any more was trimmed.
+    if (seq > this.#sent + 1) this.#o.sink.gap(this.#sent + 1, seq - 1)
     this.#sent = seq
     this.#inFlight.set(seq, fields.length)
     this.#inFlightBytes += fields.length
@@ -200,7 +204,10 @@ export class InboxSession implements LiveReader {
       while (!this.#closed && !this.#live && this.#hasRoom()) await this.#readPage()
     } catch (thrown) {
       const err = toGatewayError(thrown, 'STORE_UNAVAILABLE')
-      this.log.error({ event: 'store.failed', operation: 'readInbox', userId: this.userId, err }, 'inbox not read')
+      this.log.error(
+        { event: 'store.failed', operation: 'readInbox', userId: this.userId, err },
+        'inbox not read',
+      )
       this.#retry ??= setTimeout(() => {
         this.#retry = undefined
         this.resume()

@@ -11,8 +11,8 @@ const bare = new Map<string, string>()
 export function encodeReply(name: CodeName, locale: Locale, data: unknown = null, id?: string): string {
   if (data === null && id === undefined) {
     const key = name + locale
-    let text = bare.get(key)
-    if (text === undefined) bare.set(key, (text = reply(name, locale, null)))
+    const text = bare.get(key) ?? reply(name, locale, null)
+    bare.set(key, text)
     return text
   }
   return reply(name, locale, data, id)
@@ -42,7 +42,12 @@ let lastSecond = Number.NaN
 let lastTime = ''
 
 /** The fixed members of a delivered message, without braces: see NewMessage.fields. A broadcast has no recipient. */
-export function encodeFields(sender: UserId, recipient: UserId | undefined, content: string, at: number): string {
+export function encodeFields(
+  sender: UserId,
+  recipient: UserId | undefined,
+  content: string,
+  at: number,
+): string {
   const to = recipient === undefined ? '' : `"recipient":"${recipient}",`
   return `"sender":"${sender}",${to}"content":${JSON.stringify(content)},"created_at":"${formatTime(at)}"`
 }
@@ -51,10 +56,12 @@ export function encodeFields(sender: UserId, recipient: UserId | undefined, cont
 export const encodeMessage = (row: InboxRow): string => `{${row.fields}}`
 
 /** The same with `id` and `seq` behind them, for a client that asked for any extension. */
-export const encodeExtendedMessage = (row: InboxRow): string => `{${row.fields},"id":"${row.id}","seq":${row.seq}}`
+export const encodeExtendedMessage = (row: InboxRow): string =>
+  `{${row.fields},"id":"${row.id}","seq":${row.seq}}`
 
 /** The payload of `users/<me>/inbox/<seq>`. */
-export const encodeMqttMessage = (row: InboxRow): string => `{"id":"${row.id}","seq":${row.seq},${row.fields}}`
+export const encodeMqttMessage = (row: InboxRow): string =>
+  `{"id":"${row.id}","seq":${row.seq},${row.fields}}`
 
 /** A user in a query reply: these members in this order; `password` is always empty. */
 export const encodeUser = (user: User, isLogin: boolean) => ({

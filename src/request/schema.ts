@@ -4,7 +4,8 @@ import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../errors.js'
 
 /** `pattern` refuses NUL: it ends a string in the C clients of this protocol, and a key in many stores. */
-const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength, pattern: '^[^\\u0000]*$' })
+const text = (maxLength: number, minLength = 0) =>
+  Type.String({ minLength, maxLength, pattern: '^[^\\u0000]*$' })
 
 const name = text(128, 1)
 /** RFC 5321 4.5.3.1: 64 + @ + 255; whether it is an address is decided by accounts/. */
@@ -80,7 +81,11 @@ const TOP_LEVEL = new Set(['type', 'action', 'data', 'id'])
 const compiled = new Map(
   Object.entries(REQUESTS).map(([name, schema]) => [
     name as RequestName,
-    { schema: schema as TObject, check: TypeCompiler.Compile(schema as TObject), fields: new Set(Object.keys(schema.properties)) },
+    {
+      schema: schema as TObject,
+      check: TypeCompiler.Compile(schema as TObject),
+      fields: new Set(Object.keys(schema.properties)),
+    },
   ]),
 )
 
@@ -129,20 +134,23 @@ function requestName(top: Record<string, unknown>): RequestName {
   if (typeof type !== 'string') throw badField('type', type === undefined ? 'is missing' : 'must be a string')
   if (DIRECT.has(type)) return type as RequestName
   if (type !== 'action') throw new GatewayError('UNKNOWN_REQUEST', { field: 'type', reason: 'unknown type' })
-  if (typeof action !== 'string') throw badField('action', action === undefined ? 'is missing' : 'must be a string')
+  if (typeof action !== 'string')
+    throw badField('action', action === undefined ? 'is missing' : 'must be a string')
   if (!DIRECT.has(action) && compiled.has(action as RequestName)) return action as RequestName
   throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
 }
 
 function checkData(name: RequestName, data: Record<string, unknown>, rules: RequestRules): void {
   const rule = compiled.get(name)
-  if (rule === undefined) throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
+  if (rule === undefined)
+    throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
   // A mistyped condition must never widen a query, so there unknown members are refused whatever the config says.
   if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields, '')
   if (!rule.check.Check(data)) throw firstFault(rule.check.Errors(data).First())
   for (const value of Object.values(data)) {
     // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on.
-    if (typeof value === 'string' && !value.isWellFormed()) throw badField(fieldOf(data, value), 'is not well-formed Unicode')
+    if (typeof value === 'string' && !value.isWellFormed())
+      throw badField(fieldOf(data, value), 'is not well-formed Unicode')
   }
 }
 
@@ -169,9 +177,17 @@ function firstFault(fault: Fault | undefined): GatewayError {
     case ValueErrorType.StringMinLength:
       return badField(field, 'must not be empty')
     case ValueErrorType.StringMaxLength:
-      return new GatewayError('TOO_LARGE', { field, reason: `longer than ${fault.schema.maxLength} characters` })
+      return new GatewayError('TOO_LARGE', {
+        field,
+        reason: `longer than ${fault.schema.maxLength} characters`,
+      })
     case ValueErrorType.StringPattern:
-      return badField(field, fault.schema.pattern === userId.pattern ? 'must be 9 digits, the first not 0' : 'must not contain NUL')
+      return badField(
+        field,
+        fault.schema.pattern === userId.pattern
+          ? 'must be 9 digits, the first not 0'
+          : 'must not contain NUL',
+      )
     case ValueErrorType.String:
       return badField(field, 'must be a string')
     default:

@@ -1,17 +1,17 @@
 /** One JSON client: frame in → request → handler; replies and messages out, in order and in groups. */
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { LiveConnection } from '../accounts/live.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller, Services } from '../handle/context.js'
 import { handle } from '../handle/index.js'
+import { type Outcome, Replies } from '../handle/replies.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
 import type { InboxSession, SessionOptions, Sink } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
 import type { InboxRow, User, UserId } from '../model.js'
-import { encodeExtendedMessage, encodeMessage, encodeReply } from '../request/reply.js'
+import { encodeEvent, encodeExtendedMessage, encodeMessage, encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
-import { type Outcome, Replies } from '../handle/replies.js'
 import type { Corked, WriteGroup } from './write-group.js'
 
 export interface ConnectionRules {
@@ -21,8 +21,14 @@ export interface ConnectionRules {
   readonly maxRefusals: number
   /** Bytes that the client has not taken, after which nothing is delivered or read until it takes them. */
   readonly maxBufferedBytes: number
-  /** A live client answers a ping within this, ms. */
+  /** A client that shows no life for this long is pinged, ms. */
+  readonly pingIntervalMs: number
+  /** A pinged client that shows none for this long is dead, ms. */
   readonly pingTimeoutMs: number
+  /** A client that takes nothing of what waits for it for this long is closed (4008), ms. */
+  readonly stallTimeoutMs: number
+  /** How often `check` is called, ms. */
+  readonly checkEveryMs: number
 }
 
 /** What a connection needs from the server that took it. */
@@ -41,7 +47,10 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   readonly front = 'json'
   userId: UserId | undefined
   /** performance.now() of the last sign of life: anything received, or bytes that the client took. */
-  lastSeen = performance.now()
+  #lastSeen = performance.now()
+  /** Bytes that had left for the client, and performance.now() when they were last seen to move or none waited. */
+  #taken = 0
+  #lastTaken = performance.now()
   /** Resolves when the socket is closed. */
   readonly gone: Promise<void>
   #pingedFor = Number.NaN
@@ -54,6 +63,7 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   #refusals = 0
   #session: InboxSession | undefined
   #confirmsByPong = true
+  #events: ReadonlySet<string> = new Set()
   #encode: (row: InboxRow) => string = encodeMessage
   /** seq named in the ping that is out, 0 for none. */
   #pinged = 0
@@ -62,7 +72,7 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   constructor(
     private readonly host: ConnectionHost,
     private readonly ws: WebSocket,
-    private readonly socket: Duplex,
+    private readonly socket: Socket,
     readonly locale: Locale,
   ) {
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
@@ -71,7 +81,12 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
     ws.on('close', () => this.#close())
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
-    ws.on('error', err => host.services.log.info({ event: 'socket.failed', front: 'json', code: (err as NodeJS.ErrnoException).code }, 'socket failed'))
+    ws.on('error', err =>
+      host.services.log.info(
+        { event: 'socket.failed', front: 'json', code: (err as NodeJS.ErrnoException).code },
+        'socket failed',
+      ),
+    )
     socket.on('drain', () => this.#drained())
   }
 
@@ -122,11 +137,6 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
     this.#replies.reserve('invalid', id).refuse(error)
   }
 
-  /** Reading is stopped and the reason is ours: the client's silence says nothing. */
-  get isHeld(): boolean {
-    return this.#paused && this.socket.writableLength <= this.host.rules.maxBufferedBytes
-  }
-
   /** Stops reading from a client that sends faster than it is answered or takes its answers. */
   #throttle(): void {
     const { maxPipelined, maxBufferedBytes } = this.host.rules
@@ -173,7 +183,7 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   }
 
   #drained(): void {
-    this.lastSeen = performance.now()
+    this.#lastSeen = performance.now()
     this.#session?.resume()
     this.#throttle()
   }
@@ -181,18 +191,27 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   // ── delivery ────────────────────────────────────────────────────────────────────────────────────────────
 
   get canTake(): boolean {
-    return this.socket.writableLength <= this.host.rules.maxBufferedBytes && this.ws.readyState === this.ws.OPEN
+    return (
+      this.socket.writableLength <= this.host.rules.maxBufferedBytes && this.ws.readyState === this.ws.OPEN
+    )
   }
 
   deliver(row: InboxRow): void {
     this.write(this.#encode(row))
   }
 
+  gap(from: number, to: number): void {
+    if (this.#events.has('dropped')) this.write(encodeEvent('dropped', { from, to }))
+  }
+
   startDelivery(): void {
     this.#session?.start().catch(thrown => {
       // Nothing can be delivered: the client must come back, and finds everything where it was.
       const err = toGatewayError(thrown)
-      this.host.services.log.error({ event: 'store.failed', operation: 'startSession', userId: this.userId, err }, 'inbox not opened')
+      this.host.services.log.error(
+        { event: 'store.failed', operation: 'startSession', userId: this.userId, err },
+        'inbox not opened',
+      )
       this.end('STORE_UNAVAILABLE')
     })
   }
@@ -229,7 +248,9 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
     }
     this.userId = user.id
     this.#confirmsByPong = options.ack !== 'explicit'
-    const isExtended = options.ack !== undefined || options.device !== undefined || options.events !== undefined
+    this.#events = new Set(options.events)
+    const isExtended =
+      options.ack !== undefined || options.device !== undefined || options.events !== undefined
     if (isExtended) this.#encode = encodeExtendedMessage
     const { device, from } = options
     this.#session = this.host.openSession({
@@ -242,22 +263,47 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   }
 
   confirm(seq: number): void {
-    if (this.#confirmsByPong) throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs ack: explicit at login' })
+    if (this.#confirmsByPong)
+      throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs ack: explicit at login' })
     this.#session?.confirmUpTo(seq)
   }
 
   // ── life and end ────────────────────────────────────────────────────────────────────────────────────────
 
   #sawClient(): void {
-    this.lastSeen = performance.now()
+    this.#lastSeen = performance.now()
     for (const resolve of this.#alive.splice(0)) resolve()
   }
 
-  /** Asks for a sign of life, once for each silence. */
-  ping(): void {
-    if (this.#pingedFor === this.lastSeen || this.ws.readyState !== this.ws.OPEN) return
-    this.#pingedFor = this.lastSeen
-    this.ws.ping()
+  /**
+   * To be called a few times a heartbeat: pings a silent client, ends a dead or stalled one.
+   * @param now performance.now()
+   */
+  check(now: number): void {
+    const { pingIntervalMs, pingTimeoutMs, stallTimeoutMs, checkEveryMs } = this.host.rules
+    this.#noteTaken(now)
+    if (now - this.#lastTaken >= stallTimeoutMs) this.end('SLOW_CLIENT')
+    // Reading is stopped and the reason is ours: the client's silence says nothing.
+    if (this.#paused && this.socket.writableLength <= this.host.rules.maxBufferedBytes) this.#lastSeen = now
+    const silence = now - this.#lastSeen + checkEveryMs
+    if (silence >= pingIntervalMs + pingTimeoutMs) this.drop('dead')
+    else if (
+      silence >= pingIntervalMs &&
+      this.#pingedFor !== this.#lastSeen &&
+      this.ws.readyState === this.ws.OPEN
+    ) {
+      this.#pingedFor = this.#lastSeen
+      this.ws.ping()
+    }
+  }
+
+  /** Bytes that the client took are a sign of life: a pong may wait behind a megabyte. */
+  #noteTaken(now: number): void {
+    const taken = this.socket.bytesWritten - this.socket.writableLength
+    if (this.socket.writableLength > 0 && taken === this.#taken) return
+    if (taken !== this.#taken && this.#taken > 0 && this.socket.writableLength > 0) this.#lastSeen = now
+    this.#taken = taken
+    this.#lastTaken = now
   }
 
   async probe(): Promise<boolean> {

@@ -10,30 +10,24 @@ import { encodeGreeting } from '../request/reply.js'
 import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
 import { WriteGroup } from './write-group.js'
 
-export interface JsonServerOptions extends Omit<ConnectionRules, 'pingTimeoutMs'> {
+export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
   /** The public key of the greeting, upper-case hex. */
   readonly greeting: string
   readonly maxFrameBytes: number
   readonly locale: Locale
-  /** A client that shows no life for this long is pinged, ms. */
-  readonly heartbeatIntervalMs: number
-  /** A pinged client that shows none for this long is dead, ms. */
-  readonly heartbeatTimeoutMs: number
-  /** A client that takes nothing of what waits for it for this long is cut off, ms. */
-  readonly stallTimeoutMs: number
   readonly windowMessages: number
   readonly windowBytes: number
 }
 
-/** A client that is dead is found at most a quarter of the time-out late. */
-const SWEEPS_A_TIMEOUT = 4
+/** Connections are looked at so often within a ping's time-out: a dead one is found no later than it is over. */
+const CHECKS_A_TIMEOUT = 4
 
 export class JsonServer {
   readonly #wss: WebSocketServer
   readonly #connections = new Set<JsonConnection>()
   readonly #greeting: string
   readonly #host: ConnectionHost
-  readonly #sweeper: NodeJS.Timeout
+  readonly #checker: NodeJS.Timeout
   #isOpen = true
 
   constructor(
@@ -49,8 +43,10 @@ export class JsonServer {
     })
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)
-    const sweepMs = Math.max(10, options.heartbeatTimeoutMs / SWEEPS_A_TIMEOUT)
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref()
+    this.#checker = setInterval(() => {
+      const now = performance.now()
+      for (const connection of this.#connections) connection.check(now)
+    }, this.#host.rules.checkEveryMs).unref()
   }
 
   get connections(): number {
@@ -62,7 +58,7 @@ export class JsonServer {
     this.#wss.handleUpgrade(request, socket, head, ws => {
       const lang = new URL(request.url ?? '/', 'http://host').searchParams.get('lang')
       const locale = lang === 'en' || lang === 'zh-TW' ? lang : this.options.locale
-      const connection = new JsonConnection(this.#host, ws, socket, locale)
+      const connection = new JsonConnection(this.#host, ws, request.socket, locale)
       this.#connections.add(connection)
       this.metrics.connections.inc({ front: 'json' })
       connection.write(this.#greeting)
@@ -76,7 +72,7 @@ export class JsonServer {
 
   /** Sends every client away (1001); resolves when the sockets are closed or `graceMs` is over. */
   async close(graceMs: number): Promise<void> {
-    clearInterval(this.#sweeper)
+    clearInterval(this.#checker)
     const open = [...this.#connections]
     const gone = open.map(connection => connection.gone)
     for (const connection of open) connection.goAway()
@@ -91,29 +87,17 @@ export class JsonServer {
     return {
       services,
       metrics,
-      rules: { ...options, pingTimeoutMs: options.heartbeatTimeoutMs },
+      rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
       group: new WriteGroup(),
       get isOpen() {
         return server.#isOpen
       },
-      openSession: session => new InboxSession(services.inbox, metrics, services.log, { ...options, ...session }),
+      openSession: session =>
+        new InboxSession(services.inbox, metrics, services.log, { ...options, ...session }),
       closed(connection) {
         server.#connections.delete(connection)
         metrics.connections.dec({ front: 'json' })
       },
-    }
-  }
-
-  /** Each silent client gets a ping at the interval, and is dead a time-out later. */
-  #sweep(): void {
-    const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.options
-    const late = heartbeatTimeoutMs / SWEEPS_A_TIMEOUT
-    const now = performance.now()
-    for (const connection of this.#connections) {
-      if (connection.isHeld) connection.lastSeen = now
-      const silence = now - connection.lastSeen
-      if (silence + late >= heartbeatIntervalMs + heartbeatTimeoutMs) connection.drop('dead')
-      else if (silence + late >= heartbeatIntervalMs) connection.ping()
     }
   }
 }

@@ -1,0 +1,26 @@
+declare module 'qlobber/aedes/qlobber-sub.js' {
+  /** One client's subscription to one filter. */
+  export interface TrieEntry {
+    clientId: string
+    topic: string
+    qos: number
+    rh?: number | undefined
+    rap?: boolean | undefined
+    nl?: boolean | undefined
+  }
+
+  export interface TrieOptions {
+    wildcard_one: string
+    wildcard_some: string
+    separator: string
+    match_empty_levels: boolean
+  }
+
+  export default class QlobberSub {
+    constructor(options: TrieOptions)
+    readonly subscriptionsCount: number
+    add(filter: string, entry: TrieEntry): void
+    remove(filter: string, entry: Pick<TrieEntry, 'clientId' | 'topic'>): void
+    match(topic: string): TrieEntry[]
+  }
+}

@@ -1,0 +1,75 @@
+/** The effective config: defaults, then files, then environment, then command line; every fault at once. */
+import convict from 'convict'
+import { type Config, SCHEMA } from './config/schema.js'
+import { type Layer, readArguments, readConfigFile, readEnvironment } from './config/sources.js'
+
+export type { Acl, AclRule } from './config/formats.js'
+export type { Config } from './config/schema.js'
+
+export interface ConfigSources {
+  /** What follows the command: `--section.key value`, and `--config FILE`, which may be repeated. */
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/** What is wrong, one line a fault, each naming its key and where it was written. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  constructor(readonly faults: readonly string[]) {
+    super(faults.join('\n'))
+  }
+}
+
+/** @throws ConfigError */
+export function loadConfig(sources: ConfigSources): Config {
+  // `Config` is derived from the schema that convict has just checked every value against.
+  return deepFreeze(resolve(sources).getProperties()) as unknown as Config
+}
+
+/** The effective config as JSON that `--config` takes again; secrets are masked. @throws ConfigError */
+export function printConfig(sources: ConfigSources): string {
+  return resolve(sources).toString()
+}
+
+function resolve({ argv, env }: ConfigSources): convict.Config<object> {
+  const faults: string[] = []
+  const { files, layer } = readArguments(argv, faults)
+  const layers = [...files.map(file => readConfigFile(file, faults)), readEnvironment(env, faults), layer]
+  // No env and args for convict: it would pass over unknown ones, and its parser turns `--data.dir 1e3` into 1000.
+  const settings = convict<object>(SCHEMA, { env: {}, args: [] })
+  for (const { values } of layers) for (const [key, value] of values) settings.set(key, value)
+  faults.push(...valueFaults(settings, layers))
+  if (faults.length === 0) faults.push(...crossFaults(settings.getProperties() as unknown as Config))
+  if (faults.length > 0) throw new ConfigError(faults)
+  return settings
+}
+
+/** convict lists all bad values, one a line that begins with the key; added is where the value was written. */
+function valueFaults(settings: convict.Config<object>, layers: readonly Layer[]): string[] {
+  try {
+    settings.validate({ allowed: 'strict' })
+    return []
+  } catch (error) {
+    const lines = error instanceof Error ? error.message.split('\n') : [String(error)]
+    return lines.map(line => {
+      const key = line.slice(0, line.indexOf(':'))
+      const origin = layers.findLast(layer => layer.values.has(key))?.origin(key)
+      return origin === undefined ? line : `${line} (${origin})`
+    })
+  }
+}
+
+/** Values that are good one by one and not together. */
+function crossFaults(config: Config): string[] {
+  const faults: string[] = []
+  if (!config.http.enabled && !config.mqtt.enabled)
+    faults.push('http.enabled, mqtt.enabled: one of them must be true')
+  if (config.limits.frame <= config.limits.content)
+    faults.push('limits.frame: must be larger than limits.content')
+  return faults
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
+  return Object.freeze(value)
+}

@@ -1,0 +1,56 @@
+/** The documents that are written from the schema: docs/config.md and config/default.json5. A test compares them. */
+import type { Key } from './formats.js'
+import { envName, KEYS } from './schema.js'
+
+/** docs/config.md: all keys as one table. */
+export function configTable(): string {
+  const rows = Array.from(KEYS, ([name, key]) =>
+    [`\`${name}\``, typeOf(key), `\`${key.default}\``, `\`${envName(name)}\``, key.doc].map(cell =>
+      cell.replaceAll('|', '\\|'),
+    ),
+  )
+  const table = [
+    ['Key', 'Type', 'Default', 'Environment', 'What it does'],
+    ['---', '---', '---', '---', '---'],
+    ...rows,
+  ]
+  return `${HEAD}\n${table.map(cells => `| ${cells.join(' | ')} |`).join('\n')}\n`
+}
+
+/** config/default.json5: all keys with their defaults, each under its description. */
+export function defaultFile(): string {
+  const lines = [
+    '// Every key with its default. Copy what you change into a file of your own and name it with --config.',
+    '{',
+  ]
+  let open = ''
+  for (const [name, key] of KEYS) {
+    const [section, leaf] = name.includes('.') ? name.split('.') : ['', name]
+    if (section !== open && open !== '') lines.push('  },')
+    if (section !== open && section !== '') lines.push(`  ${section}: {`)
+    open = section ?? ''
+    const indent = open === '' ? '  ' : '    '
+    lines.push(`${indent}// ${key.doc} (${typeOf(key)})`, `${indent}${leaf}: ${literal(key.default)},`)
+  }
+  return `${[...lines, '  },', '}'].join('\n')}\n`
+}
+
+const literal = (value: unknown) => (typeof value === 'string' ? `'${value}'` : String(value))
+
+function typeOf({ format, min, max }: Key<unknown>): string {
+  if (Array.isArray(format)) return format.map(choice => `\`${choice}\``).join(' | ')
+  if (min === undefined && max === undefined) return String(format)
+  return `${format}, ${max === undefined ? `at least ${min}` : `${min ?? 0} to ${max}`}`
+}
+
+const HEAD = `# Configuration
+
+Later wins: the defaults below; files named with \`--config FILE\` (JSON or JSON5, may be repeated); the environment;
+the command line (\`--http.port 9000\`). An unknown key, an unknown \`MUMI_*\` variable or a bad value stops the start,
+and all of them are reported at once. \`mumi config\` prints what is in effect, \`mumi check\` tries it and the store.
+
+A flag is \`true\` or \`false\`. A duration is a number of milliseconds or a text with a unit: \`250ms\`, \`30s\`, \`5m\`, \`12h\`,
+\`7d\`. Bytes are a number or a text with a unit: \`512B\`, \`64KiB\`, \`1MiB\`, \`1GiB\`.
+
+Written by \`npm run docs:config\` from src/config/schema.ts, as is config/default.json5: do not edit either.
+`

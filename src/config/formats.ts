@@ -1,0 +1,157 @@
+/**
+ * What a config key can be. Formats of our own, since convict's turn '80a' into 80 and 'no' into true. A text that
+ * cannot be parsed is left as it is, for the check that follows to show it.
+ */
+import convict from 'convict'
+
+/** Which topics beyond the gateway's own a logged-in MQTT client may use. `%u` in a pattern is its user id. */
+export interface AclRule {
+  readonly pattern: string
+  readonly access: 'read' | 'write' | 'readwrite'
+}
+export type Acl = 'closed' | 'open' | readonly AclRule[]
+
+/** Bounds of a key, inclusive, written as an operator would write them. */
+interface Bounds {
+  readonly min?: string | number | undefined
+  readonly max?: string | number | undefined
+}
+
+/** A key. `T` is what `Config` holds once the text of `default` is parsed. */
+export interface Key<T> extends Bounds {
+  readonly doc: string
+  readonly format: string | readonly string[]
+  readonly default: unknown
+  /** Never printed. */
+  readonly sensitive?: boolean
+  /** For the compiler only: never set. */
+  readonly parsed?: T
+}
+
+/** What setTimeout can wait, rounded down: 2^31 - 1 ms. */
+export const TIMER = { max: '24d' }
+
+const key =
+  <T>(format: string) =>
+  (value: unknown, doc: string): Key<T> => ({ doc, format, default: value })
+const bounded =
+  (format: string) =>
+  (value: string | number, bounds: Bounds, doc: string): Key<number> => ({
+    doc,
+    format,
+    default: value,
+    ...bounds,
+  })
+
+export const flag = key<boolean>('flag')
+export const text = key<string>('text')
+export const path = key<string>('path')
+export const port = key<number>('port')
+export const acl = key<Acl>('acl')
+export const count = bounded('count')
+export const bytes = bounded('bytes')
+export const duration = bounded('duration')
+export const choice = <T extends string>(value: T, choices: readonly T[], doc: string): Key<T> => ({
+  doc,
+  format: choices,
+  default: value,
+})
+
+const NUMBER = new Map([['', 1]])
+const DURATION = new Map([
+  ['', 1],
+  ['ms', 1],
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+])
+const BYTES = new Map([
+  ['', 1],
+  ['B', 1],
+  ['KiB', 2 ** 10],
+  ['MiB', 2 ** 20],
+  ['GiB', 2 ** 30],
+])
+
+function toNumber(units: ReadonlyMap<string, number>, value: unknown): unknown {
+  const [, digits, unit = ''] = /^(\d+) ?([a-zA-Z]*)$/.exec(String(value)) ?? []
+  const factor = units.get(unit)
+  return digits === undefined || factor === undefined ? value : Number(digits) * factor
+}
+
+/** A whole number within the key's bounds, in one of the units given. */
+function quantity(units: ReadonlyMap<string, number>, what: string, top?: number) {
+  return {
+    coerce: (value: unknown) => toNumber(units, value),
+    validate(value: unknown, { min = 0, max = top }: convict.SchemaObj) {
+      const highest = max === undefined ? Number.MAX_SAFE_INTEGER : Number(toNumber(units, max))
+      const inRange = Number(value) >= Number(toNumber(units, min)) && Number(value) <= highest
+      const range = max === undefined ? `at least ${min}` : `${min} to ${max}`
+      if (!Number.isSafeInteger(value) || !inRange) throw new Error(`must be ${what}, ${range}`)
+    },
+  }
+}
+
+const FLAGS = new Map<unknown, boolean>([
+  ['true', true],
+  ['false', false],
+])
+
+function checkText(value: unknown): void {
+  if (typeof value !== 'string' || value === '' || value.includes('\0'))
+    throw new Error('must be text, not empty')
+}
+
+function checkPath(value: unknown): void {
+  if (typeof value !== 'string' || !/^\/[\w./~-]+$/.test(value)) {
+    throw new Error('must be a URL path that begins with / and goes on')
+  }
+}
+
+const isFilter = (pattern: string) =>
+  /^[^\0]+$/.test(pattern) && // [MQTT-4.7.3-1], [MQTT-4.7.3-2]
+  pattern.split('/').every((level, i, all) => {
+    if (level.includes('#')) return level === '#' && i === all.length - 1 // [MQTT-4.7.1-2]
+    return !level.includes('+') || level === '+' // [MQTT-4.7.1-3]
+  })
+
+function checkRule(rule: unknown): void {
+  const { pattern, access, ...rest }: Record<string, unknown> = Object(rule)
+  const known = typeof pattern === 'string' && Object.keys(rest).length === 0
+  if (!known || !['read', 'write', 'readwrite'].includes(String(access))) {
+    throw new Error(`a rule must be {pattern: 'sensors/%u/#', access: 'read' | 'write' | 'readwrite'}`)
+  }
+  if (!isFilter(pattern)) throw new Error(`pattern ${JSON.stringify(pattern)} is not an MQTT topic filter`)
+  if (/^(users$|users\/|\$)/.test(pattern)) throw new Error(`topics under users/ and $ are the gateway's own`)
+}
+
+function checkAcl(value: unknown): void {
+  if (value === 'closed' || value === 'open') return
+  if (!Array.isArray(value)) throw new Error(`must be 'closed', 'open' or a list of rules`)
+  for (const rule of value) checkRule(rule)
+}
+
+function parseAcl(text: string): unknown {
+  try {
+    return text.startsWith('[') ? JSON.parse(text) : text
+  } catch {
+    return text
+  }
+}
+
+convict.addFormats({
+  flag: {
+    coerce: (value: unknown) => FLAGS.get(value) ?? value,
+    validate(value: unknown) {
+      if (typeof value !== 'boolean') throw new Error('must be true or false')
+    },
+  },
+  count: quantity(NUMBER, 'a whole number'),
+  port: quantity(NUMBER, 'a port', 65_535),
+  duration: quantity(DURATION, `a duration (ms, or '250ms', '30s', '5m', '12h', '7d')`),
+  bytes: quantity(BYTES, `a size (bytes, or '64KiB', '1MiB', '1GiB')`),
+  text: { validate: checkText },
+  path: { validate: checkPath },
+  acl: { coerce: parseAcl, validate: checkAcl },
+})

@@ -1,0 +1,294 @@
+/** Every config key: its format, its default, and what happens at its edge. The one place where keys are named. */
+import { acl, bytes, choice, count, duration, flag, type Key, path, port, TIMER, text } from './formats.js'
+
+export const SCHEMA = {
+  http: {
+    enabled: flag(true, 'Serve HTTP: JSON over WebSocket at `/`, MQTT over WebSocket, `GET /test`.'),
+    host: text(
+      '127.0.0.1',
+      'Address to listen on: this machine only. `0.0.0.0` or `::` opens it to every network.',
+    ),
+    port: port(8080, 'TCP port; 0 takes any free one (the log line `gateway.ready` says which).'),
+  },
+  mqtt: {
+    enabled: flag(true, 'Serve MQTT 3.1 and 3.1.1: over TCP, and over WebSocket on the HTTP port.'),
+    host: text(
+      '127.0.0.1',
+      'Address to listen on: this machine only. `0.0.0.0` or `::` opens it to every network.',
+    ),
+    port: port(1883, 'TCP port; 0 takes any free one (the log line `gateway.ready` says which).'),
+    websocketPath: path('/mqtt', 'Path of MQTT over WebSocket on the HTTP port.'),
+    payload: choice(
+      'text',
+      ['text', 'json'],
+      'What a PUBLISH to `users/<id>/inbox` carries: the content itself as UTF-8, or `{"content":"…","id":"…"}`.',
+    ),
+    anonymous: flag(
+      false,
+      'Let clients without a user name connect. They may use what `mqtt.acl` opens and no inbox.',
+    ),
+    acl: acl(
+      'closed',
+      'Topics beyond `users/…`: none, all, or a list of `{pattern, access: read | write | readwrite}`; `%u` in a pattern is the user id. In the environment and on the command line a list is JSON.',
+    ),
+    closeOnRefused: flag(
+      false,
+      'Whether a refused PUBLISH also closes its connection; without, it is only dropped.',
+    ),
+    keepaliveLimit: duration(
+      '0',
+      { max: '65535s' },
+      'Longest keep-alive a client may ask for; one that asks for more, or for none at all, is refused. 0: any.',
+    ),
+    connectTimeout: duration(
+      '10s',
+      { min: '10ms', ...TIMER },
+      'A connection that sent no CONNECT for so long is closed.',
+    ),
+    maxPacketBytes: bytes(
+      '1MiB',
+      { min: 128, max: '256MiB' },
+      'Largest packet taken from a client; a longer one closes its connection.',
+    ),
+    maxTopicLevels: count(
+      16,
+      { min: 4, max: 128 },
+      'Levels in a topic or filter; one with more is refused. An inbox topic has 4.',
+    ),
+    maxTopicBytes: bytes(
+      '1024',
+      { min: 64, max: 1024 },
+      'Longest topic or filter; a longer one is refused. Store keys allow no more.',
+    ),
+    maxClientIdBytes: bytes(
+      '256',
+      { min: 23, max: 256 },
+      'Longest client id; a longer one is refused (0x02). Store keys allow no more.',
+    ),
+    maxInflight: count(
+      100,
+      { min: 1, max: 65_535 },
+      'Inbox messages on the way to one device without its PUBACK or PUBCOMP; the next waits in the store.',
+    ),
+    maxBufferedBytes: bytes(
+      '1MiB',
+      { min: '1KiB' },
+      'Bytes that wait in one socket; above it the device is sent nothing until it has read.',
+    ),
+    sessionExpiry: duration(
+      '30d',
+      {},
+      'A persistent session whose client stayed away longer is forgotten. 0: never.',
+    ),
+    maxQueuedMessages: count(
+      10_000,
+      { min: 1 },
+      'Messages of opened topics that wait for one persistent session; beyond it the oldest is dropped.',
+    ),
+    maxRetained: count(
+      1_000_000,
+      {},
+      'Retained messages in all; a new one beyond it is not kept. Replacing one is always possible.',
+    ),
+  },
+  data: {
+    dir: text('./data', 'Folder of everything that is kept, made when absent. One process at a time.'),
+  },
+  store: {
+    type: choice(
+      'embedded',
+      ['embedded'],
+      'Where it is kept: `embedded` is LMDB in `data.dir`, nothing to install.',
+    ),
+    durability: choice(
+      'commit',
+      ['commit', 'flush'],
+      'When a message counts as stored: `commit` survives the death of the process, `flush` waits for the disk and survives a power cut.',
+    ),
+  },
+  log: {
+    level: choice(
+      'info',
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      'Lowest level that is logged. Each single message is at `debug`.',
+    ),
+    pretty: choice(
+      'auto',
+      ['auto', 'always', 'never'],
+      'Lines for people instead of JSON; `auto`: when stdout is a terminal.',
+    ),
+  },
+  locale: choice(
+    'zh-TW',
+    ['zh-TW', 'en'],
+    'Language of `msg` in replies; a connection chooses another with `?lang=en`.',
+  ),
+  sessions: {
+    multiple: choice(
+      'reject',
+      ['reject', 'replace', 'allow'],
+      'A second JSON login of an account: answered 10005, or the first connection is told 10009 and closed, or both live on.',
+    ),
+  },
+  heartbeat: {
+    interval: duration('30s', { min: '10ms', ...TIMER }, 'How often a JSON connection is pinged.'),
+    timeout: duration(
+      '10s',
+      { min: '10ms', ...TIMER },
+      'A ping without a pong for so long: the connection is dead, its account free to log in again.',
+    ),
+  },
+  delivery: {
+    offline: flag(
+      true,
+      'Keep messages for those who are away. Without, such a message is answered 10008 and not kept.',
+    ),
+    windowMessages: count(
+      1000,
+      { min: 1 },
+      'Messages on the way to one JSON session without confirmation; the next waits in the store.',
+    ),
+    windowBytes: bytes('1MiB', { min: 1 }, 'The same in bytes; one message is always let through.'),
+    stallTimeout: duration(
+      '60s',
+      { min: '10ms', ...TIMER },
+      'A session that confirms nothing for so long while messages are on their way is closed (4008).',
+    ),
+    maxBufferedBytes: bytes(
+      '1MiB',
+      { min: '1KiB' },
+      'Bytes that wait in one socket; above it the session is sent nothing until it has read.',
+    ),
+  },
+  dedup: {
+    window: duration(
+      '10m',
+      {},
+      'How long a repeat of (sender, request id) is answered and not stored again. 0: never a repeat.',
+    ),
+  },
+  query: {
+    anonymous: choice(
+      'lookup',
+      ['lookup', 'none', 'all'],
+      'What a query may ask before login: only what names an email, nothing, everything.',
+    ),
+    limit: count(1000, { min: 1, max: 10_000 }, 'Users in one reply; `after` asks for the next page.'),
+  },
+  limits: {
+    content: bytes(
+      '64KiB',
+      { min: 1, max: '16MiB' },
+      'Longest content of a message as UTF-8; a longer one is answered 10103.',
+    ),
+    frame: bytes(
+      '512KiB',
+      { min: '1KiB', max: '128MiB' },
+      'Longest JSON frame; a longer one closes the connection with 1009. JSON escapes can make content six times longer.',
+    ),
+    depth: count(
+      8,
+      { min: 2, max: 100 },
+      'Objects and arrays within each other in a request; a deeper one is answered 10100.',
+    ),
+    pipelined: count(
+      1000,
+      { min: 1 },
+      'Requests of one connection that wait for their answer; then its socket is read no further until some are answered.',
+    ),
+    refusals: count(
+      100,
+      { min: 1 },
+      'Refused requests in a row after which the connection is closed (4500).',
+    ),
+    connections: count(
+      20_000,
+      { min: 1 },
+      'Connections in all, JSON and MQTT; one more is turned away at once.',
+    ),
+  },
+  request: {
+    unknownFields: choice(
+      'refuse',
+      ['refuse', 'ignore'],
+      'A field that no request has: answered 10101, or passed over.',
+    ),
+  },
+  inbox: {
+    maxMessages: count(
+      1_000_000,
+      { min: 1 },
+      'Messages kept in one inbox; beyond it the oldest go, confirmed or not.',
+    ),
+    maxAge: duration('0', {}, 'Messages older than this go, confirmed or not. 0: kept for ever.'),
+  },
+  devices: {
+    expiry: duration(
+      '90d',
+      {},
+      'The place in the inbox of a device that stayed away longer is forgotten. 0: never.',
+    ),
+  },
+  passwords: {
+    cost: count(
+      10,
+      { min: 4, max: 15 },
+      'bcrypt cost; each step doubles the time of a login. Old hashes stay valid.',
+    ),
+    concurrency: count(
+      2,
+      { min: 1, max: 64 },
+      'Passwords hashed at one time, so that logins do not slow messages down.',
+    ),
+    queue: count(
+      1000,
+      { min: 1 },
+      'Logins and registrations that wait for that; one more is answered 10001.',
+    ),
+  },
+  health: {
+    enabled: flag(true, 'Answer `GET /healthz` (alive) and `/readyz` (store and broker up, not closing).'),
+  },
+  metrics: {
+    enabled: flag(true, 'Answer `GET /metrics` (Prometheus text).'),
+  },
+  ops: {
+    enabled: flag(
+      false,
+      'Answer health and metrics on an address of their own, and no longer on the HTTP front end.',
+    ),
+    host: text('127.0.0.1', 'That address.'),
+    port: port(9090, 'Its TCP port; 0 takes any free one.'),
+  },
+  shutdown: {
+    timeout: duration(
+      '10s',
+      { min: '10ms', ...TIMER },
+      'How long a clean end may take; then the process ends with exit code 1.',
+    ),
+  },
+} as const
+
+type Parsed<Node> = Node extends Key<infer T> ? T : { readonly [K in keyof Node]: Parsed<Node[K]> }
+
+/** The effective config, frozen. Durations are ms, sizes are bytes. */
+export type Config = Parsed<typeof SCHEMA>
+
+/** All keys in the order of the schema, each by its dotted name. */
+export const KEYS: ReadonlyMap<string, Key<unknown>> = new Map(Object.entries(SCHEMA).flatMap(keysOf))
+
+function keysOf([name, node]: [string, Key<unknown> | object]): [string, Key<unknown>][] {
+  if (isKey(node)) return [[name, node]]
+  return Object.entries(node).map(([key, leaf]) => [`${name}.${key}`, leaf])
+}
+
+function isKey(node: object): node is Key<unknown> {
+  return 'doc' in node
+}
+
+/** `mqtt.maxPacketBytes` is MUMI_MQTT_MAX_PACKET_BYTES. */
+export const envName = (key: string): string =>
+  `MUMI_${key
+    .replace(/([a-z])([A-Z])/g, '$1_$2')
+    .replace('.', '_')
+    .toUpperCase()}`

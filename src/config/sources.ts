@@ -1,0 +1,70 @@
+/** Where config values are written: files, environment, command line. Each becomes a layer of known keys. */
+import { readFileSync } from 'node:fs'
+import JSON5 from 'json5'
+import { envName, KEYS } from './schema.js'
+
+/** The values of one source by dotted key, unchecked. */
+export interface Layer {
+  /** Where a value was written, for the line about a fault in it. */
+  readonly origin: (key: string) => string
+  readonly values: ReadonlyMap<string, unknown>
+}
+
+/** Shared with the tests of the project itself, never a config key. */
+const TEST_PREFIX = 'MUMI_TEST_'
+
+/** Lines about what is no key at all; the values of known keys are checked once all layers are in. */
+export type Faults = string[]
+
+/** @returns the files that `--config` names, in order, and the layer of all other options */
+export function readArguments(argv: readonly string[], faults: Faults): { files: string[]; layer: Layer } {
+  const files: string[] = []
+  const values = new Map<string, unknown>()
+  const words = [...argv]
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? []
+    if (name === undefined) {
+      faults.push(`unexpected argument '${word}'`)
+      continue
+    }
+    const value = inline ?? (words[0]?.startsWith('--') ? undefined : words.shift())
+    if (name !== 'config' && !KEYS.has(name)) faults.push(`--${name}: no such option`)
+    else if (value === undefined) faults.push(`--${name}: needs a value`)
+    else if (name === 'config') files.push(value)
+    else values.set(name, value)
+  }
+  return { files, layer: { origin: key => `--${key}`, values } }
+}
+
+export function readEnvironment(env: Readonly<Record<string, string | undefined>>, faults: Faults): Layer {
+  const keys = new Map(Array.from(KEYS.keys(), key => [envName(key), key]))
+  const values = new Map<string, unknown>()
+  for (const [name, value] of Object.entries(env)) {
+    if (value === undefined || !name.startsWith('MUMI_') || name.startsWith(TEST_PREFIX)) continue
+    const key = keys.get(name)
+    if (key === undefined) faults.push(`${name}: no such environment variable`)
+    else values.set(key, value)
+  }
+  return { origin: envName, values }
+}
+
+/** JSON5, so JSON too. */
+export function readConfigFile(path: string, faults: Faults): Layer {
+  const values = new Map<string, unknown>()
+  const visit = (node: unknown, name: string): void => {
+    const isObject = typeof node === 'object' && node !== null && !Array.isArray(node)
+    if (KEYS.has(name) && !isObject) values.set(name, node)
+    else if (KEYS.has(name)) faults.push(`${name}: must be a value, not an object (${path})`)
+    else if (name !== '' && !isSection(name)) faults.push(`${name}: no such key (${path})`)
+    else if (!isObject) faults.push(`${name || 'the config'}: must be an object of keys (${path})`)
+    else for (const [key, child] of Object.entries(node)) visit(child, name === '' ? key : `${name}.${key}`)
+  }
+  try {
+    visit(JSON5.parse(readFileSync(path, 'utf8')), '')
+  } catch (error) {
+    faults.push(`cannot read config file ${path}: ${error instanceof Error ? error.message : error}`)
+  }
+  return { origin: () => path, values }
+}
+
+const isSection = (name: string) => Array.from(KEYS.keys()).some(key => key.startsWith(`${name}.`))

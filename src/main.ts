@@ -1,0 +1,170 @@
+#!/usr/bin/env node
+/** The command `mumi`. The only place that reads the command line and environment or ends the process. */
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { constants } from 'node:os'
+import { configTable, defaultFile } from './config/docs.js'
+import { ConfigError, type ConfigSources, loadConfig, printConfig } from './config.js'
+import { GatewayError } from './errors.js'
+import { checkStore, Gateway } from './gateway.js'
+import { createLogger, type Logger } from './log.js'
+
+const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
+
+Commands:
+  serve               run the gateway until SIGTERM or SIGINT
+  config              print the effective config as JSON, secrets masked
+  config --docs       print the table of all keys
+  config --defaults   print a commented config file with all defaults
+  check               say whether config and store are good; exit code 0 or 1
+
+Options:
+  --config FILE       JSON or JSON5; may be repeated, later wins
+  --section.key VALUE one config key, for example --http.port 9000
+  -h, --help          this text
+  -v, --version       the version
+
+Environment: MUMI_SECTION_KEY, for example MUMI_HTTP_PORT=9000.
+Order: defaults, files, environment, command line.
+`
+
+const EXIT_FAILURE = 1
+/** As shells and getopt programs answer a command line that names no command. */
+const EXIT_USAGE = 2
+
+async function run(name: string | undefined, sources: ConfigSources): Promise<void> {
+  const asks = (...options: string[]) => [name, ...sources.argv].some(word => options.includes(word ?? ''))
+  if (asks('-h', '--help')) return print(HELP)
+  if (asks('-v', '--version')) return print(`${version()}\n`)
+  switch (name) {
+    case 'serve':
+      return serve(sources)
+    case 'config':
+      return print(config(sources))
+    case 'check':
+      await checkStore(loadConfig(sources))
+      return print('config and store are good\n')
+    default:
+      process.stderr.write(name === undefined ? HELP : `mumi: unknown command '${name}'; see mumi --help\n`)
+      process.exitCode = EXIT_USAGE
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(text)
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
+}
+
+function config(sources: ConfigSources): string {
+  if (sources.argv.join() === '--docs') return configTable()
+  if (sources.argv.join() === '--defaults') return defaultFile()
+  return `${printConfig(sources)}\n`
+}
+
+/** Resolves when the gateway is ready, or failed to be; the process then ends by way of `Exit`. */
+async function serve(sources: ConfigSources): Promise<void> {
+  const config = loadConfig(sources)
+  const log = createLogger(config.log)
+  const gateway = new Gateway(config, log)
+  const starting = gateway.start()
+  // Half a gateway is not closed: the other half would open behind it.
+  const close = () =>
+    starting.then(
+      () => gateway.close(),
+      () => gateway.close(),
+    )
+  const exit = new Exit(close, config.shutdown.timeout, log)
+  process.on('SIGTERM', signal => exit.onSignal(signal))
+  process.on('SIGINT', signal => exit.onSignal(signal))
+  // Rejections that nobody handles come here too: Node's default.
+  process.on('uncaughtException', err => {
+    log.fatal({ event: 'process.failed', err }, 'uncaught exception')
+    exit.leave(EXIT_FAILURE)
+  })
+  try {
+    const { http, mqtt, metrics } = await starting
+    log.info(
+      { event: 'gateway.ready', http: place(http), mqtt: place(mqtt), metrics: place(metrics) },
+      'ready',
+    )
+  } catch (error) {
+    process.stderr.write(explain(error))
+    exit.leave(EXIT_FAILURE)
+  }
+}
+
+const place = (address: AddressInfo | undefined) => address && { host: address.address, port: address.port }
+
+/** The end of the process: everything closed, within a deadline. */
+class Exit {
+  readonly #close: () => Promise<void>
+  readonly #timeoutMs: number
+  readonly #log: Logger
+  #first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined
+  #code: number | undefined
+
+  constructor(close: () => Promise<void>, timeoutMs: number, log: Logger) {
+    this.#close = close
+    this.#timeoutMs = timeoutMs
+    this.#log = log
+  }
+
+  /** The first signal closes, a second one ends the process at once. */
+  onSignal(signal: NodeJS.Signals): void {
+    if (this.#code === undefined) {
+      this.#first = { signal, at: performance.now() }
+      this.#log.info({ event: 'gateway.closing', signal }, 'closing')
+      this.leave(0)
+    } else if (!this.#isEcho(signal)) {
+      process.exit(128 + constants.signals[signal])
+    }
+  }
+
+  /** Called again, it only makes the exit code worse. */
+  leave(code: number): void {
+    const isFirst = this.#code === undefined
+    this.#code = Math.max(code, this.#code ?? 0)
+    if (!isFirst) return
+    setTimeout(() => {
+      this.#log.error(
+        { event: 'gateway.close-timed-out', timeoutMs: this.#timeoutMs },
+        'did not close in time',
+      )
+      process.exit(EXIT_FAILURE)
+    }, this.#timeoutMs)
+    this.#close().then(
+      () => process.exit(this.#code),
+      err => {
+        this.#log.error({ event: 'gateway.close-failed', err }, 'did not close cleanly')
+        process.exit(EXIT_FAILURE)
+      },
+    )
+  }
+
+  /** Under `npm start` Ctrl-C comes twice, half a millisecond apart: from the terminal, and passed on by npm. */
+  #isEcho(signal: NodeJS.Signals): boolean {
+    return signal === this.#first?.signal && performance.now() - this.#first.at < 50
+  }
+}
+
+/** What stderr says about an error: a line where the operator can act on it, the stack where the fault is ours. */
+function explain(error: unknown): string {
+  if (error instanceof ConfigError) return error.faults.map(fault => `mumi: ${fault}\n`).join('')
+  if (!(error instanceof Error)) return `mumi: ${String(error)}\n`
+  const { code, syscall, address, port }: NodeJS.ErrnoException & { address?: string; port?: number } = error
+  if (syscall === 'listen' && code === 'EADDRINUSE') return `mumi: ${address}:${port} is in use already\n`
+  const isExpected = error instanceof GatewayError || syscall !== undefined
+  return `mumi: ${isExpected ? error.message : error.stack}\n`
+}
+
+const [command, ...argv] = process.argv.slice(2)
+
+try {
+  await run(command, { argv, env: process.env })
+} catch (error) {
+  process.stderr.write(explain(error))
+  process.exitCode = EXIT_FAILURE
+}
