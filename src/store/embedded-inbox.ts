@@ -54,6 +54,8 @@ export class EmbeddedInbox {
 
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {
     const now = Date.now()
+    // Only here: within a batch it holds seqs that no row has yet.
+    if (this.#lastSeqs.size >= REMEMBERED_INBOXES) this.#lastSeqs.clear()
     try {
       const { results, added, keys } = this.#env.read(() => this.#plan(batch, now))
       if (added.length > 0) {
@@ -73,9 +75,11 @@ export class EmbeddedInbox {
   #plan(batch: readonly NewMessage[], now: number): Plan {
     const plan: Plan = { results: [], added: [], keys: new Map() }
     for (const message of batch) {
-      const { dedupKey, id } = message
+      const { dedupKey, id, isFirst } = message
       const first =
-        dedupKey === undefined ? undefined : (plan.keys.get(dedupKey) ?? this.#dedup.find(dedupKey, now))
+        dedupKey === undefined || isFirst
+          ? undefined
+          : (plan.keys.get(dedupKey) ?? this.#dedup.find(dedupKey, now))
       if (first !== undefined) {
         plan.results.push({ ...first, repeat: true })
         continue
@@ -98,7 +102,6 @@ export class EmbeddedInbox {
 
   #nextSeq(owner: number): number {
     const seq = (this.#lastSeqs.get(owner) ?? this.#readLastSeq(owner)) + 1
-    if (this.#lastSeqs.size >= REMEMBERED_INBOXES) this.#lastSeqs.clear()
     this.#lastSeqs.set(owner, seq)
     return seq
   }
