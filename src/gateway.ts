@@ -105,6 +105,7 @@ export class Gateway {
       await parts.inbox.drained()
       await parts.json.close(CLOSE_GRACE_MS)
       await parts.broker.close()
+      await parts.inbox.drained()
       await parts.retention.close()
       await parts.cursors.close()
     }

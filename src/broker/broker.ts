@@ -1,10 +1,8 @@
 /** Aedes in this process: its listeners, its rules, and the seam to the inbox. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { type Duplex, Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
-import Packet from 'aedes-packet'
-import type { LiveConnections } from '../accounts/live.js'
-import { GatewayError, type Locale, toGatewayError } from '../errors.js'
+import { type Locale, toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -12,11 +10,13 @@ import type { UserId } from '../model.js'
 import type { Store } from '../store/store.js'
 import { Access, type Acl } from './access.js'
 import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.js'
+import { scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
-import { BrokerPersistence } from './persistence.js'
 import { Publisher } from './publisher.js'
-import { ANY_PRESENCE, isOwnTree, parseOwnTopic, presenceTopic, repliesTopic } from './topics.js'
+import { BrokerState, makePacket } from './state.js'
+import { TopicStore } from './topic-store.js'
+import { isOwnTree, parseOwnTopic, presenceTopic, repliesTopic } from './topics.js'
 import { MqttTransport, type TransportOptions } from './transport.js'
 import { WriteGroup } from './write-group.js'
 
@@ -52,25 +52,13 @@ interface Peer {
   readonly delivery: ClientDelivery
 }
 
-/** QoS 2 packets of one client that wait for PUBREL; Aedes' own default. */
-const MAX_HALF_OPEN = 1000
-
 /** How often sessions that were not seen for long are looked for, ms. */
 const EXPIRE_EVERY_MS = 3_600_000
 
-/**
- * Inside the broker a client id carries its account: two accounts may use the same id, and nobody can take over the
- * connection or the session of another's device.
- */
-const scopedId = (userId: UserId | undefined, clientId: string) => `${userId ?? 'anonymous'}:${clientId}`
-const userIdOf = (scoped: string): UserId | undefined => /^([1-9][0-9]{8}):/.exec(scoped)?.[1]
-
-/** Makes a CONNACK say session present [MQTT-3.2.2-2] where the session has no subscription; never granted. */
-const SESSION_MARK = { topic: '$session', qos: 0 as const }
-
 export class MqttBroker {
   readonly #aedes: GatewayAedes
-  readonly #persistence: GatewayPersistence
+  readonly #state: BrokerState
+  readonly #topics: TopicStore
   readonly #host: BrokerHost
   readonly #group: WriteGroup
   readonly #access: Access
@@ -91,7 +79,7 @@ export class MqttBroker {
   ) {
     this.#access = new Access(options.acl)
     this.#group = new WriteGroup(options.stallTimeoutMs)
-    this.#persistence = new GatewayPersistence(store, services.live, {
+    this.#state = new BrokerState(store, services.live, {
       sessionExpiryMs: options.sessionExpiryMs,
       maxQueuedMessages: options.maxQueuedMessages,
       maxRetained: options.maxRetained,
@@ -105,6 +93,7 @@ export class MqttBroker {
       },
     })
     this.#aedes = this.#makeAedes()
+    this.#topics = new TopicStore(this.#aedes, this.#state, this.#access)
     this.#host = this.#makeHost()
     this.#server = createServer({ noDelay: true }, socket => this.#takeSocket(socket))
   }
@@ -158,7 +147,7 @@ export class MqttBroker {
     const connection = new MqttConnection(this.#host, client, transport)
     const delivery = new ClientDelivery(client, transport, {
       mayRead: topic => this.#access.read(connection.userId, topic),
-      recordId: packet => this.#persistence.outgoingUpdate(client, packet),
+      recordId: packet => this.#state.outgoingUpdate(client, packet),
       onSkipped: () => metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
       onOverrun: () => connection.end('SLOW_CLIENT'),
     })
@@ -177,7 +166,7 @@ export class MqttBroker {
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
     for (const transport of this.#open) transport.destroy()
     await Promise.all(this.#replies.values())
-    await this.#persistence.destroy()
+    await this.#state.destroy()
   }
 
   #takeSocket(socket: Socket): void {
@@ -188,7 +177,7 @@ export class MqttBroker {
   #makeAedes(): GatewayAedes {
     const { options } = this
     const aedes = new GatewayAedes({
-      persistence: this.#persistence,
+      persistence: this.#state,
       connectTimeout: options.connectTimeoutMs,
       keepaliveLimit: options.keepaliveLimitSeconds,
       maxTopicLevels: options.maxTopicLevels,
@@ -243,7 +232,7 @@ export class MqttBroker {
           windowBytes: options.windowBytes,
           ...session,
         }),
-      store: (packet, client) => this.#store(packet, client),
+      store: (packet, client) => this.#topics.store(packet, client),
       route: packet => this.#aedes.route(packet),
       consume: packet => this.#aedes.consume(packet),
       reply: (userId, payload) => this.#reply(userId, payload),
@@ -260,7 +249,7 @@ export class MqttBroker {
     if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
     if (userId !== undefined) peer?.connection.authenticated(userId, clientId)
     client.id = scopedId(userId, clientId)
-    await this.#persistence.resume(client).catch(() => {
+    await this.#state.resume(client).catch(() => {
       throw refusal(3)
     })
   }
@@ -293,61 +282,11 @@ export class MqttBroker {
     return new Publisher(this.#host, userIdOf((packet as { clientId?: string }).clientId ?? ''), undefined)
   }
 
-  // ── other topics ────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Retained message and offline queues, before anyone is told. */
-  async #store(packet: AedesPublishPacket, client?: AedesClient): Promise<AedesPublishPacket | undefined> {
-    const numbered = new Packet(packet, this.#aedes) as AedesPublishPacket
-    // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
-    numbered.retain = false
-    if (packet.qos === 2 && client !== undefined && (await this.#isResend(packet, client))) return undefined
-    if (packet.retain || packet.qos > 0) {
-      await Promise.all([
-        packet.retain ? this.#persistence.storeRetained(packet) : undefined,
-        packet.qos > 0 ? this.#enqueue(numbered) : undefined,
-        packet.qos === 2 && client !== undefined
-          ? this.#persistence.incomingStorePacket(client, packet)
-          : undefined,
-      ])
-    }
-    return numbered
-  }
-
-  /** Its id is recorded in the same commit as the packet, so after a crash either both are there or neither. */
-  async #isResend(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
-    const isKnown = await this.#persistence.incomingGetPacket(client, packet).then(
-      () => true,
-      () => false,
-    )
-    if (isKnown) return true
-    if (client._inboundInflight.size >= MAX_HALF_OPEN)
-      throw new GatewayError('BAD_FIELD', {
-        field: 'packet',
-        reason: 'too many QoS 2 packets without PUBREL',
-      })
-    client._inboundInflight.add(packet.messageId ?? 0)
-    return false
-  }
-
-  /** One entry a session, at the highest QoS of its filters that match. */
-  async #enqueue(packet: AedesPublishPacket): Promise<void> {
-    const best = new Map<string, number>()
-    for (const { clientId, qos } of await this.#persistence.subscriptionsByTopic(packet.topic)) {
-      if (this.#access.read(userIdOf(clientId), packet.topic))
-        best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
-    }
-    const subscriptions = Array.from(best, ([clientId, qos]) => ({ clientId, topic: packet.topic, qos }))
-    for (const qos of [1, 2] as const) {
-      const some = subscriptions.filter(one => Math.min(one.qos, packet.qos) === qos)
-      if (some.length > 0) await this.#persistence.outgoingEnqueueCombi(some, { ...packet, qos })
-    }
-  }
-
   /** Replies of one user keep their order. */
   #reply(userId: UserId, payload: string): void {
     const packet = makePacket(repliesTopic(userId), payload, 1)
     const tail = (this.#replies.get(userId) ?? Promise.resolve())
-      .then(() => this.#store(packet))
+      .then(() => this.#topics.store(packet))
       .then(stored => stored && this.#aedes.route(stored))
       .catch(err => this.#failed('reply', err))
       .finally(() => {
@@ -362,7 +301,7 @@ export class MqttBroker {
   }
 
   #expire(): void {
-    this.#persistence.expire(Date.now()).catch(err => this.#failed('expire', err))
+    this.#state.expire(Date.now()).catch(err => this.#failed('expire', err))
   }
 
   #failed(operation: string, thrown: unknown): void {
@@ -372,59 +311,6 @@ export class MqttBroker {
     )
   }
 }
-
-/** The broker's state, and what it is told but does not hold: presence, and sessions without subscriptions. */
-class GatewayPersistence extends BrokerPersistence {
-  readonly #resumed = new Set<string>()
-
-  constructor(
-    store: Store,
-    private readonly live: LiveConnections,
-    options: ConstructorParameters<typeof BrokerPersistence>[1],
-  ) {
-    super(store, options)
-  }
-
-  /** Finds or begins the session of a client that has just proved who it is. */
-  async resume({ id, clean }: AedesClient): Promise<void> {
-    if (await this.touchSession(id, clean)) this.#resumed.add(id)
-  }
-
-  override async subscriptionsByClient(client: { id: string }) {
-    const subscriptions = await super.subscriptionsByClient(client)
-    return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
-  }
-
-  /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */
-  override createRetainedStreamCombi(filters: string[]): Readable {
-    const isPresence = (filter: string) =>
-      filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
-    const others = super.createRetainedStreamCombi(filters.filter(filter => !isPresence(filter)))
-    return Readable.from(this.#withPresence(filters.filter(isPresence), others))
-  }
-
-  async *#withPresence(filters: string[], others: AsyncIterable<unknown>) {
-    for (const filter of filters) {
-      const own = parseOwnTopic(filter)
-      // With a wildcard those who are online; an account that does not exist is as offline as any other.
-      const users = own.kind === 'unknown' ? [...this.live.online()] : [own.userId]
-      for (const userId of users) {
-        yield makePacket(presenceTopic(userId), this.live.isOnline(userId) ? 'online' : 'offline', 0)
-      }
-    }
-    yield* others
-  }
-}
-
-const makePacket = (topic: string, payload: string, qos: 0 | 1) =>
-  ({
-    cmd: 'publish',
-    topic,
-    payload: Buffer.from(payload),
-    qos,
-    retain: false,
-    dup: false,
-  }) as AedesPublishPacket
 
 function refusal(returnCode: 3 | 4 | 5): AuthenticateError {
   return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError

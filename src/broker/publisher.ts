@@ -35,7 +35,8 @@ export class Publisher {
    * `done(error)` = no acknowledgement, the connection closes and the client sends again.
    */
   publish(packet: AedesPublishPacket, done: Done): void {
-    if (!this.host.isOpen) {
+    // A will is published while the server closes, too: the connection ended without a DISCONNECT [MQTT-3.1.2-8].
+    if (!this.host.isOpen && packet !== this.sender?.client.will) {
       done(new GatewayError('SHUTDOWN'))
       return
     }

@@ -1,0 +1,64 @@
+/** The broker's kept state, and what Aedes is told of it that nobody keeps: presence, and empty sessions. */
+import { Readable } from 'node:stream'
+import type { AedesPublishPacket } from 'aedes'
+import type { LiveConnections } from '../accounts/live.js'
+import type { Store } from '../store/store.js'
+import type { AedesClient } from './aedes-client.js'
+import { BrokerPersistence } from './persistence.js'
+import type { PersistenceOptions } from './persistence-options.js'
+import { ANY_PRESENCE, parseOwnTopic, presenceTopic } from './topics.js'
+
+/** Makes a CONNACK say session present [MQTT-3.2.2-2] where the session has no subscription; never granted. */
+const SESSION_MARK = { topic: '$session', qos: 0 as const }
+
+export class BrokerState extends BrokerPersistence {
+  readonly #resumed = new Set<string>()
+
+  constructor(
+    store: Store,
+    private readonly live: LiveConnections,
+    options: PersistenceOptions,
+  ) {
+    super(store, options)
+  }
+
+  /** Finds or begins the session of a client that has just proved who it is. */
+  async resume({ id, clean }: AedesClient): Promise<void> {
+    if (await this.touchSession(id, clean)) this.#resumed.add(id)
+  }
+
+  override async subscriptionsByClient(client: { id: string }) {
+    const subscriptions = await super.subscriptionsByClient(client)
+    return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
+  }
+
+  /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */
+  override createRetainedStreamCombi(filters: string[]): Readable {
+    const isPresence = (filter: string) =>
+      filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
+    const others = super.createRetainedStreamCombi(filters.filter(filter => !isPresence(filter)))
+    return Readable.from(this.#withPresence(filters.filter(isPresence), others))
+  }
+
+  async *#withPresence(filters: string[], others: AsyncIterable<unknown>) {
+    for (const filter of filters) {
+      const own = parseOwnTopic(filter)
+      // With a wildcard those who are online; an account that does not exist is as offline as any other.
+      const users = own.kind === 'unknown' ? [...this.live.online()] : [own.userId]
+      for (const userId of users) {
+        yield makePacket(presenceTopic(userId), this.live.isOnline(userId) ? 'online' : 'offline', 0)
+      }
+    }
+    yield* others
+  }
+}
+
+export const makePacket = (topic: string, payload: string, qos: 0 | 1) =>
+  ({
+    cmd: 'publish',
+    topic,
+    payload: Buffer.from(payload),
+    qos,
+    retain: false,
+    dup: false,
+  }) as AedesPublishPacket

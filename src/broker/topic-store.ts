@@ -1,0 +1,71 @@
+/** What a PUBLISH to a topic other than the gateway's own leaves behind: retained message, queues, QoS 2 ids. */
+import type { AedesPublishPacket } from 'aedes'
+import Packet from 'aedes-packet'
+import { GatewayError } from '../errors.js'
+import type { Access } from './access.js'
+import type { AedesClient } from './aedes-client.js'
+import { userIdOf } from './client-id.js'
+import type { BrokerState } from './state.js'
+
+/** QoS 2 packets of one client that wait for PUBREL; Aedes' own default. */
+const MAX_HALF_OPEN = 1000
+
+export class TopicStore {
+  constructor(
+    /** Numbers the packets. */
+    private readonly broker: object,
+    private readonly state: BrokerState,
+    private readonly access: Access,
+  ) {}
+
+  /** Retained message and offline queues, before anyone is told. */
+  async store(packet: AedesPublishPacket, client?: AedesClient): Promise<AedesPublishPacket | undefined> {
+    const numbered = new Packet(packet, this.broker) as AedesPublishPacket
+    // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
+    numbered.retain = false
+    if (packet.qos === 2 && client !== undefined && (await this.#isResend(packet, client))) return undefined
+    if (!packet.retain && packet.qos === 0) return numbered
+    const queues = packet.qos > 0 ? await this.#queues(numbered) : []
+    // Begun in one turn, so that one commit carries all of it.
+    await Promise.all([
+      packet.retain ? this.state.storeRetained(packet) : undefined,
+      ...queues.map(({ targets, qos }) => this.state.outgoingEnqueueCombi(targets, { ...numbered, qos })),
+      packet.qos === 2 && client !== undefined ? this.state.incomingStorePacket(client, packet) : undefined,
+    ])
+    return numbered
+  }
+
+  /** Its id is recorded in the same commit as the packet, so after a crash either both are there or neither. */
+  async #isResend(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
+    const isKnown = await this.state.incomingGetPacket(client, packet).then(
+      () => true,
+      () => false,
+    )
+    if (isKnown) return true
+    if (client._inboundInflight.size >= MAX_HALF_OPEN) {
+      throw new GatewayError('BAD_FIELD', {
+        field: 'packet',
+        reason: 'too many QoS 2 packets without PUBREL',
+      })
+    }
+    client._inboundInflight.add(packet.messageId ?? 0)
+    return false
+  }
+
+  /** One entry a session, at the highest QoS of its filters that match. */
+  async #queues({ topic, qos: published }: AedesPublishPacket) {
+    const best = new Map<string, number>()
+    for (const { clientId, qos } of await this.state.subscriptionsByTopic(topic)) {
+      if (this.access.read(userIdOf(clientId), topic))
+        best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
+    }
+    const targets = Array.from(best, ([clientId, qos]) => ({
+      clientId,
+      topic,
+      qos: Math.min(qos, published),
+    }))
+    return ([1, 2] as const)
+      .map(qos => ({ qos, targets: targets.filter(target => target.qos === qos) }))
+      .filter(queue => queue.targets.length > 0)
+  }
+}
