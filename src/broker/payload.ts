@@ -28,7 +28,9 @@ export function parseContent(
   } catch {
     throw bad('is not JSON')
   }
-  if (!json.Check(value) || !value.content.isWellFormed())
-    throw bad('must be {"content": string, "id"?: string}')
+  if (!json.Check(value)) throw bad('must be {"content": string, "id"?: string}')
+  // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on, and two ids would be one key.
+  if (![value.content, value.id ?? ''].every(text => text.isWellFormed()))
+    throw bad('is not well-formed Unicode')
   return value
 }

@@ -1,0 +1,107 @@
+/** An MQTT client that can misbehave: it sends, acknowledges and reads only what the test tells it to. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import mqttPacket, {
+  type IConnackPacket,
+  type IConnectPacket,
+  type IPublishPacket,
+  type Packet,
+} from 'mqtt-packet'
+import type { Test } from 'tap'
+import type { TestAccount } from './gateway.js'
+
+type Received<C extends Packet['cmd']> = Extract<Packet, { cmd: C }> & { messageId: number }
+
+export class RawMqtt {
+  /** Packets that nobody has asked for yet, in the order in which they came. */
+  readonly unread: Packet[] = []
+  readonly closed: Promise<void>
+  readonly #waiting: { resolve: (packet: Packet) => void; reject: (error: Error) => void }[] = []
+  #isClosed = false
+
+  constructor(readonly socket: Socket) {
+    const parser = mqttPacket.parser()
+    parser.on('packet', packet => {
+      const waiting = this.#waiting.shift()
+      if (waiting) waiting.resolve(packet)
+      else this.unread.push(packet)
+    })
+    socket.on('error', () => undefined)
+    socket.on('data', bytes => parser.parse(bytes))
+    this.closed = new Promise(resolve => {
+      socket.on('close', () => {
+        this.#isClosed = true
+        for (const { reject } of this.#waiting.splice(0)) reject(new Error('connection closed'))
+        resolve()
+      })
+    })
+  }
+
+  /** The next packet, whatever it is. Rejects when the connection is closed and all was read. */
+  async next(): Promise<Packet> {
+    const packet = this.unread.shift()
+    if (packet !== undefined) return packet
+    if (this.#isClosed) throw new Error('connection closed')
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+  }
+
+  /** The next packet, which must be of this type. */
+  async take<C extends Packet['cmd']>(cmd: C): Promise<Received<C>> {
+    const packet = await this.next()
+    if (packet.cmd !== cmd) throw new Error(`${cmd} expected, got ${JSON.stringify(packet)}`)
+    return packet as Received<C>
+  }
+
+  /** Sends all in one write. */
+  send(...packets: (Packet | Uint8Array)[]): void {
+    this.socket.write(Buffer.concat(packets.map(one => ('cmd' in one ? mqttPacket.generate(one) : one))))
+  }
+
+  publish(topic: string, payload: string | Buffer, options: Partial<IPublishPacket> = {}): void {
+    this.send({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false, ...options })
+  }
+
+  ack(cmd: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp', messageId: number): void {
+    this.send({ cmd, messageId })
+  }
+
+  /** Subscribes and takes the SUBACK, which must be what comes next. @returns its return codes */
+  async subscribe(topic: string | readonly string[], qos: 0 | 1 | 2 = 1): Promise<unknown> {
+    const subscriptions = [topic].flat().map(one => ({ topic: one, qos }))
+    this.send({ cmd: 'subscribe', messageId: 1, subscriptions })
+    return (await this.take('suback')).granted
+  }
+
+  /** The connection ends without DISCONNECT. */
+  async drop(): Promise<void> {
+    this.socket.destroy()
+    await this.closed
+  }
+
+  async disconnect(): Promise<void> {
+    this.send({ cmd: 'disconnect' })
+    await this.closed
+  }
+}
+
+/** A TCP connection on which nothing was sent. */
+export async function rawSocket(t: Test, { mqttPort }: { mqttPort: number }): Promise<RawMqtt> {
+  const socket = connect(mqttPort, '127.0.0.1')
+  const client = new RawMqtt(socket)
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  return client
+}
+
+/** Sends CONNECT and takes the CONNACK, whatever it says. */
+export async function rawConnect(
+  t: Test,
+  gateway: { mqttPort: number },
+  options: Partial<IConnectPacket> & { account?: TestAccount } = {},
+): Promise<RawMqtt & { connack: IConnackPacket }> {
+  const { account, ...connect } = options
+  const client = await rawSocket(t, gateway)
+  const login = account && { username: account.email, password: Buffer.from(account.password) }
+  client.send({ cmd: 'connect', clientId: 'raw', clean: true, keepalive: 0, ...login, ...connect })
+  return Object.assign(client, { connack: await client.take('connack') })
+}

@@ -1,0 +1,129 @@
+import t from 'tap'
+import { Access } from '../../src/broker/access.js'
+
+const ME = '123456789'
+const OTHER = '987654321'
+const closed = new Access('closed')
+const open = new Access('open')
+const listed = new Access([
+  { pattern: 'sensors/%u/#', access: 'readwrite' },
+  { pattern: 'news/+', access: 'read' },
+  { pattern: 'reports', access: 'write' },
+])
+
+t.test('PUBLISH to any inbox is a message to its owner, whatever the ACL', async t => {
+  for (const access of [closed, open, listed]) {
+    t.match(access.publish(ME, `users/${OTHER}/inbox`), { kind: 'message', recipient: OTHER })
+    t.match(access.publish(ME, `users/${ME}/inbox`), { kind: 'message', recipient: ME })
+  }
+})
+
+t.test('PUBLISH to the own requests is a request, to another user’s it is refused', async t => {
+  t.same(open.publish(ME, `users/${ME}/requests`), { kind: 'request' })
+  t.same(open.publish(ME, `users/${OTHER}/requests`), { kind: 'refused' })
+})
+
+t.test('nobody publishes what only the gateway may, not even where everything is open', async t => {
+  const topics = [
+    `users/${ME}/replies`,
+    `users/${ME}/presence`,
+    `users/${ME}/inbox/1`,
+    `users/${ME}`,
+    'users',
+  ]
+  topics.push('users/anything/else', '$SYS/broker', '$share/g/x', '$anything')
+  for (const topic of topics) t.same(open.publish(ME, topic), { kind: 'refused' }, topic)
+})
+
+t.test('an anonymous client has no messages, no requests, no inbox, no presence', async t => {
+  for (const topic of [`users/${ME}/inbox`, `users/${ME}/requests`]) {
+    t.same(open.publish(undefined, topic), { kind: 'refused' }, topic)
+  }
+  for (const filter of [`users/${ME}/inbox/#`, `users/${ME}/replies`, 'users/+/presence']) {
+    t.equal(open.subscribe(undefined, filter), false, filter)
+    t.equal(open.read(undefined, filter), false, filter)
+  }
+  t.same(open.publish(undefined, 'a/b'), { kind: 'topic' })
+  t.equal(open.subscribe(undefined, '#'), true)
+})
+
+t.test('SUBSCRIBE is granted for the own inbox and replies and for presence', async t => {
+  const granted = [`users/${ME}/inbox/#`, `users/${ME}/inbox/+`, `users/${ME}/replies`]
+  granted.push(`users/${OTHER}/presence`, `users/${ME}/presence`, 'users/+/presence')
+  for (const filter of granted) {
+    t.equal(closed.subscribe(ME, filter), true, filter)
+    t.equal(open.subscribe(ME, filter), true, filter)
+  }
+})
+
+t.test(
+  'SUBSCRIBE is refused for everything else under users/ and $, even where everything is open',
+  async t => {
+    const refused = [`users/${OTHER}/inbox/#`, `users/${OTHER}/inbox/+`, `users/${OTHER}/replies`]
+    refused.push(
+      `users/${ME}/#`,
+      `users/${ME}/+`,
+      `users/${ME}/inbox`,
+      `users/${ME}/inbox/1`,
+      `users/${ME}/requests`,
+    )
+    refused.push(
+      'users/#',
+      'users/+/#',
+      'users/+/inbox/#',
+      'users/+/+',
+      'users/+/replies',
+      'users/+/presence/#',
+    )
+    refused.push('$SYS/#', '$share/group/x', `$share/group/users/${ME}/inbox/#`, '$session')
+    for (const filter of refused) {
+      t.equal(closed.subscribe(ME, filter), false, filter)
+      t.equal(open.subscribe(ME, filter), false, filter)
+    }
+  },
+)
+
+t.test('a closed ACL opens no other topic', async t => {
+  for (const topic of ['a', 'a/b', '#', '+', '+/+', '/']) {
+    t.equal(closed.subscribe(ME, topic), false, topic)
+    t.equal(closed.read(ME, topic), false, topic)
+    t.same(closed.publish(ME, topic), { kind: 'refused' }, topic)
+  }
+})
+
+t.test('a wildcard granted in an open ACL reads nothing of the gateway’s own', async t => {
+  for (const filter of ['#', '+/#', `+/${OTHER}/replies`]) t.equal(open.subscribe(ME, filter), true, filter)
+  for (const topic of [`users/${OTHER}/replies`, `users/${OTHER}/inbox/1`, 'users/x', '$SYS/x/heartbeat']) {
+    t.equal(open.read(ME, topic), false, topic)
+  }
+  t.equal(open.read(ME, `users/${ME}/replies`), true)
+  t.equal(open.read(ME, `users/${OTHER}/presence`), true)
+  t.equal(open.read(ME, 'a/b'), true)
+})
+
+t.test('a listed pattern grants what it says and to whom it says', async t => {
+  t.same(listed.publish(ME, `sensors/${ME}/t`), { kind: 'topic' })
+  t.same(listed.publish(ME, `sensors/${OTHER}/t`), { kind: 'refused' })
+  t.equal(listed.subscribe(ME, `sensors/${ME}/#`), true)
+  t.equal(listed.subscribe(ME, `sensors/${ME}/+/x`), true)
+  for (const filter of ['sensors/#', 'sensors/+/t', '#', `sensors/${OTHER}/#`, 'news/#']) {
+    t.equal(listed.subscribe(ME, filter), false, filter)
+  }
+  t.equal(listed.read(ME, `sensors/${ME}/t`), true)
+  t.equal(listed.read(ME, `sensors/${OTHER}/t`), false)
+})
+
+t.test('read and write are separate rights', async t => {
+  t.equal(listed.subscribe(ME, 'news/+'), true)
+  t.same(listed.publish(ME, 'news/today'), { kind: 'refused' })
+  t.equal(listed.subscribe(ME, 'reports'), false)
+  t.same(listed.publish(ME, 'reports'), { kind: 'topic' })
+})
+
+t.test('a pattern with %u grants an anonymous client nothing', async t => {
+  for (const topic of ['sensors//t', 'sensors/undefined/t', 'sensors/%u/t']) {
+    t.same(listed.publish(undefined, topic), { kind: 'refused' }, topic)
+    t.equal(listed.subscribe(undefined, topic), false, topic)
+  }
+  t.equal(listed.subscribe(undefined, 'news/+'), true)
+})

@@ -1,0 +1,190 @@
+import { EventEmitter } from 'node:events'
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import t from 'tap'
+import { InboxDelivery, isInboxPacketId, type QoS } from '../../src/broker/inbox-delivery.js'
+import type { MqttTransport } from '../../src/broker/transport.js'
+import type { Delivery, InboxSession } from '../../src/inbox/session.js'
+
+const ME = '123456789'
+const FIRST: Delivery = { waited: false, again: false, released: false }
+
+/** What an InboxDelivery wrote, and what it told its session. */
+function setUp(qos: QoS, confirmed = 0) {
+  const written: Packet[] = []
+  const told: [string, number][] = []
+  const events: string[] = []
+  const flushes: ((error?: Error) => void)[] = []
+  const parser = mqttPacket.parser()
+  parser.on('packet', packet => written.push(packet))
+  const transport = Object.assign(new EventEmitter(), {
+    isCongested: false,
+    destroyed: false,
+    send: (bytes: Buffer) => void parser.parse(bytes),
+    flushed: (done: (error?: Error) => void) => void flushes.push(done),
+  })
+  const session = {
+    confirmed,
+    sent: 0,
+    confirmOne: (seq: number) => void told.push(['confirmOne', seq]),
+    confirmUpTo: (seq: number) => void told.push(['confirmUpTo', seq]),
+    release: async (seq: number) => void told.push(['release', seq]),
+    resume: () => void told.push(['resume', 0]),
+    close: () => void told.push(['close', 0]),
+  }
+  const delivery = new InboxDelivery(transport as unknown as MqttTransport, ME, qos, event =>
+    events.push(event),
+  )
+  delivery.session = session as unknown as InboxSession
+  const deliver = (seq: number, how: Partial<Delivery> = {}) => {
+    session.sent = seq
+    delivery.deliver(row(seq), { ...FIRST, ...how })
+  }
+  return { delivery, deliver, written, told, events, flushes, session, transport }
+}
+
+const row = (seq: number, content = `m${seq}`) => ({
+  seq,
+  id: `id-${seq}`,
+  fields: `"sender":"2","recipient":"1","content":${JSON.stringify(content)},"created_at":"2019-07-15T09:28:10Z"`,
+})
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+t.test('a message is a PUBLISH on its own topic, with everything in its payload', async t => {
+  const { deliver, written } = setUp(1)
+  deliver(7)
+  t.match(written, [{ cmd: 'publish', topic: `users/${ME}/inbox/7`, qos: 1, retain: false, dup: false }])
+  const [packet] = written
+  const text = packet?.cmd === 'publish' ? packet.payload.toString() : ''
+  t.equal(
+    text,
+    '{"id":"id-7","seq":7,"sender":"2","recipient":"1","content":"m7","created_at":"2019-07-15T09:28:10Z"}',
+  )
+})
+
+t.test('RETAIN says that it waited, DUP that it may have come before', async t => {
+  const { deliver, written } = setUp(2)
+  deliver(1, { waited: true })
+  deliver(2, { waited: true, again: true })
+  deliver(3, { again: true })
+  t.match(written, [
+    { retain: true, dup: false, qos: 2 },
+    { retain: true, dup: true, qos: 2 },
+    { retain: false, dup: true, qos: 2 },
+  ])
+})
+
+t.test('at QoS 0 there is no packet id and no DUP [MQTT-3.3.1-2]', async t => {
+  const { deliver, written } = setUp(0)
+  deliver(1, { again: true, waited: true })
+  t.match(written, [{ qos: 0, dup: false, retain: true, messageId: undefined }])
+})
+
+// Lengths around each step of the remaining length (MQTT 3.1.1, 2.2.3), and text that is longer in bytes.
+for (const length of [0, 1, 20, 21, 22, 16_240, 16_250, 16_260, 2_097_000, 2_097_152]) {
+  t.test(`a content of ${length} characters arrives whole`, async t => {
+    for (const unit of ['x', '好', '👋']) {
+      const { delivery, written } = setUp(1)
+      const content = unit.repeat(Math.ceil(length / unit.length))
+      delivery.deliver(row(1, content), FIRST)
+      const [packet] = written
+      t.ok(packet?.cmd === 'publish' && JSON.parse(packet.payload.toString()).content === content, unit)
+    }
+  })
+}
+
+t.test('packet ids stay in the upper half and name their seq, whatever its size', async t => {
+  const seqs = [1, 2, 32_767, 32_768, 32_769, 65_535, 65_536, 1_000_000_007, Number.MAX_SAFE_INTEGER - 1]
+  for (const seq of seqs) {
+    for (const behind of [1, 2, 100, 32_767, 32_768]) {
+      if (seq - behind < 0) continue
+      const { delivery, deliver, written, told } = setUp(1, seq - behind)
+      deliver(seq)
+      const [packet] = written
+      const messageId = packet?.messageId ?? 0
+      t.ok(isInboxPacketId(messageId) && messageId <= 65_535, `${seq}`)
+      delivery.acknowledged(messageId)
+      t.same(told, [['confirmOne', seq]], `${seq}, ${behind} behind`)
+    }
+  }
+  t.notOk(isInboxPacketId(32_767))
+})
+
+t.test('PUBREC releases its message, PUBCOMP confirms it', async t => {
+  const { delivery, deliver, written, told } = setUp(2, 40)
+  deliver(42)
+  const messageId = written[0]?.messageId ?? 0
+  await delivery.released(messageId)
+  delivery.acknowledged(messageId)
+  t.same(told, [
+    ['release', 42],
+    ['confirmOne', 42],
+  ])
+})
+
+t.test('a message whose PUBREC came goes on with PUBREL [MQTT-4.3.3-1]', async t => {
+  const { deliver, written } = setUp(2)
+  deliver(5, { again: true })
+  deliver(5, { again: true, released: true })
+  t.match(written[1], { cmd: 'pubrel', qos: 1, messageId: written[0]?.messageId })
+})
+
+t.test('once the subscription is not QoS 2 any more it comes as a PUBLISH', async t => {
+  const { deliver, written } = setUp(1)
+  deliver(5, { again: true, released: true })
+  t.match(written, [{ cmd: 'publish', qos: 1, dup: true }])
+})
+
+t.test('QoS 0 is confirmed when it has left, once for all of a turn', async t => {
+  const { deliver, flushes, told } = setUp(0)
+  deliver(1)
+  deliver(2)
+  t.same(told, [])
+  await turn()
+  t.equal(flushes.length, 1)
+  deliver(3)
+  t.same(told, [])
+  flushes[0]?.()
+  t.same(told, [['confirmUpTo', 2]])
+  await turn()
+  flushes[1]?.()
+  t.same(told.slice(1), [['confirmUpTo', 3]])
+})
+
+t.test('QoS 0 that never left is not confirmed', async t => {
+  const { deliver, flushes, told } = setUp(0)
+  deliver(1)
+  await turn()
+  flushes[0]?.(new Error('connection closed'))
+  t.same(told, [])
+})
+
+t.test('takes nothing while the client is congested or gone', async t => {
+  const { delivery, transport } = setUp(1)
+  t.equal(delivery.canTake, true)
+  transport.isCongested = true
+  t.equal(delivery.canTake, false)
+  transport.isCongested = false
+  transport.destroyed = true
+  t.equal(delivery.canTake, false)
+})
+
+t.test('resumes its session at drain, until it is closed', async t => {
+  const { delivery, transport, told } = setUp(1)
+  transport.emit('drain')
+  delivery.close()
+  transport.emit('drain')
+  t.same(told, [
+    ['resume', 0],
+    ['close', 0],
+  ])
+})
+
+t.test('tells which messages a limit removed', async t => {
+  const { delivery, events } = setUp(1)
+  delivery.gap(3, 9)
+  t.same(
+    events.map(event => JSON.parse(event)),
+    [{ event: 'dropped', data: { from: 3, to: 9 } }],
+  )
+})
