@@ -6,29 +6,22 @@ import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from 
 import type { Caller, Services } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
-import { DEFAULT_DEVICE } from '../inbox/cursors.js'
-import type { InboxSession, SessionOptions, Sink } from '../inbox/session.js'
+import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
-import type { InboxRow, User, UserId } from '../model.js'
-import { encodeEvent, encodeExtendedMessage, encodeMessage, encodeReply } from '../request/reply.js'
+import type { User, UserId } from '../model.js'
+import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
+import { InboxDelivery, type Writer } from './inbox-delivery.js'
+import { Liveness, type LivenessRules } from './liveness.js'
 import type { Corked, WriteGroup } from './write-group.js'
 
-export interface ConnectionRules {
+export interface ConnectionRules extends LivenessRules {
   /** Requests waiting for their answer; beyond it the socket is read no further until half are answered. */
   readonly maxPipelined: number
   /** Refused requests in a row after which the connection is closed. */
   readonly maxRefusals: number
   /** Bytes that the client has not taken, after which nothing is delivered or read until it takes them. */
   readonly maxBufferedBytes: number
-  /** A client that shows no life for this long is pinged, ms. */
-  readonly pingIntervalMs: number
-  /** A pinged client that shows none for this long is dead, ms. */
-  readonly pingTimeoutMs: number
-  /** A client that takes nothing of what waits for it for this long is closed (4008), ms. */
-  readonly stallTimeoutMs: number
-  /** How often `check` is called, ms. */
-  readonly checkEveryMs: number
 }
 
 /** What a connection needs from the server that took it. */
@@ -43,17 +36,12 @@ export interface ConnectionHost {
   closed(connection: JsonConnection): void
 }
 
-export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
+export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   readonly front = 'json'
   userId: UserId | undefined
-  /** performance.now() of the last sign of life: anything received, or bytes that the client took. */
-  #lastSeen = performance.now()
-  /** Bytes that had left for the client, and performance.now() when they were last seen to move or none waited. */
-  #taken = 0
-  #lastTaken = performance.now()
   /** Resolves when the socket is closed. */
   readonly gone: Promise<void>
-  #pingedFor = Number.NaN
+  readonly #liveness: Liveness
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   #waiting: string[] = []
   #busy = false
@@ -61,13 +49,7 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   #corked = false
   #ended = false
   #refusals = 0
-  #session: InboxSession | undefined
-  #confirmsByPong = true
-  #events: ReadonlySet<string> = new Set()
-  #encode: (row: InboxRow) => string = encodeMessage
-  /** seq named in the ping that is out, 0 for none. */
-  #pinged = 0
-  #alive: (() => void)[] = []
+  #inbox: InboxDelivery | undefined
 
   constructor(
     private readonly host: ConnectionHost,
@@ -75,9 +57,13 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
     private readonly socket: Socket,
     readonly locale: Locale,
   ) {
+    this.#liveness = new Liveness(ws, socket, host.rules)
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
-    ws.on('pong', payload => this.#pong(payload))
-    ws.on('ping', () => this.#sawClient())
+    ws.on('pong', payload => {
+      this.#liveness.seen()
+      this.#inbox?.pong(payload)
+    })
+    ws.on('ping', () => this.#liveness.seen())
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
     ws.on('close', () => this.#close())
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
@@ -94,7 +80,7 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
 
   #receive(data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
-    this.#sawClient()
+    this.#liveness.seen()
     if (isBinary) {
       this.#refuse(new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' }))
       return
@@ -165,11 +151,11 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
   /** One text frame; leaves with the others of this turn. */
   write(frame: string): void {
     if (this.ws.readyState !== this.ws.OPEN) return
-    this.#cork()
+    this.cork()
     this.ws.send(frame)
   }
 
-  #cork(): void {
+  cork(): void {
     if (this.#corked) return
     this.#corked = true
     this.socket.cork()
@@ -178,64 +164,20 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
 
   uncork(): void {
     this.#corked = false
-    this.#askConfirm()
+    if (this.ws.readyState === this.ws.OPEN) this.#inbox?.askConfirm()
     this.socket.uncork()
   }
 
   #drained(): void {
-    this.#lastSeen = performance.now()
-    this.#session?.resume()
+    this.#liveness.seen()
+    this.#inbox?.session.resume()
     this.#throttle()
   }
-
-  // ── delivery ────────────────────────────────────────────────────────────────────────────────────────────
 
   get canTake(): boolean {
     return (
       this.socket.writableLength <= this.host.rules.maxBufferedBytes && this.ws.readyState === this.ws.OPEN
     )
-  }
-
-  deliver(row: InboxRow): void {
-    this.write(this.#encode(row))
-  }
-
-  gap(from: number, to: number): void {
-    if (this.#events.has('dropped')) this.write(encodeEvent('dropped', { from, to }))
-  }
-
-  startDelivery(): void {
-    this.#session?.start().catch(thrown => {
-      // Nothing can be delivered: the client must come back, and finds everything where it was.
-      const err = toGatewayError(thrown)
-      this.host.services.log.error(
-        { event: 'store.failed', operation: 'startSession', userId: this.userId, err },
-        'inbox not opened',
-      )
-      this.end('STORE_UNAVAILABLE')
-    })
-  }
-
-  /**
-   * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2) and frames are ordered: the
-   * pong to a ping that names a seq proves that everything up to it arrived. One ping at a time, for many messages.
-   */
-  #askConfirm(): void {
-    const session = this.#session
-    if (session === undefined || !this.#confirmsByPong || this.#pinged !== 0) return
-    if (session.sent === session.confirmed || this.ws.readyState !== this.ws.OPEN) return
-    this.#pinged = session.sent
-    this.ws.ping(String(session.sent))
-  }
-
-  #pong(payload: Buffer): void {
-    this.#sawClient()
-    const session = this.#session
-    if (session === undefined || this.#pinged === 0 || payload.toString() !== String(this.#pinged)) return
-    const seq = this.#pinged
-    this.#pinged = 0
-    session.confirmUpTo(seq)
-    if (!this.#corked && session.sent > session.confirmed) this.#cork()
   }
 
   // ── Caller ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,78 +188,44 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
       this.host.services.live.leave(user.id, this)
       throw new GatewayError('ERROR_CONNECTION_CLOSED')
     }
-    this.userId = user.id
-    this.#confirmsByPong = options.ack !== 'explicit'
-    this.#events = new Set(options.events)
-    const isExtended =
-      options.ack !== undefined || options.device !== undefined || options.events !== undefined
-    if (isExtended) this.#encode = encodeExtendedMessage
-    const { device, from } = options
-    this.#session = this.host.openSession({
-      userId: user.id,
-      // The front ends' devices are apart: a client id and a device name may be the same by chance.
-      device: device === undefined ? DEFAULT_DEVICE : `json ${device}`,
-      sink: this,
-      ...(from && { from }),
+    const userId = user.id
+    this.userId = userId
+    this.#inbox = new InboxDelivery(this.ws, this, options, session =>
+      this.host.openSession({ userId, ...session }),
+    )
+  }
+
+  startDelivery(): void {
+    this.#inbox?.session.start().catch(thrown => {
+      // Nothing can be delivered: the client must come back, and finds everything where it was.
+      const err = toGatewayError(thrown)
+      const about = { event: 'store.failed', operation: 'startSession', userId: this.userId, err }
+      this.host.services.log.error(about, 'inbox not opened')
+      this.end('STORE_UNAVAILABLE')
     })
   }
 
   confirm(seq: number): void {
-    if (this.#confirmsByPong)
+    if (this.#inbox?.isExplicit !== true) {
       throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs ack: explicit at login' })
-    this.#session?.confirmUpTo(seq)
+    }
+    this.#inbox.session.confirmUpTo(seq)
   }
 
   // ── life and end ────────────────────────────────────────────────────────────────────────────────────────
 
-  #sawClient(): void {
-    this.#lastSeen = performance.now()
-    for (const resolve of this.#alive.splice(0)) resolve()
-  }
-
-  /**
-   * To be called a few times a heartbeat: pings a silent client, ends a dead or stalled one.
-   * @param now performance.now()
-   */
+  /** To be called every `checkEveryMs`: ends a dead or stalled client. @param now performance.now() */
   check(now: number): void {
-    const { pingIntervalMs, pingTimeoutMs, stallTimeoutMs, checkEveryMs } = this.host.rules
-    this.#noteTaken(now)
-    if (now - this.#lastTaken >= stallTimeoutMs) this.end('SLOW_CLIENT')
-    // Reading is stopped and the reason is ours: the client's silence says nothing.
-    if (this.#paused && this.socket.writableLength <= this.host.rules.maxBufferedBytes) this.#lastSeen = now
-    const silence = now - this.#lastSeen + checkEveryMs
-    if (silence >= pingIntervalMs + pingTimeoutMs) this.drop('dead')
-    else if (
-      silence >= pingIntervalMs &&
-      this.#pingedFor !== this.#lastSeen &&
-      this.ws.readyState === this.ws.OPEN
-    ) {
-      this.#pingedFor = this.#lastSeen
-      this.ws.ping()
-    }
-  }
-
-  /** Bytes that the client took are a sign of life: a pong may wait behind a megabyte. */
-  #noteTaken(now: number): void {
-    const taken = this.socket.bytesWritten - this.socket.writableLength
-    if (this.socket.writableLength > 0 && taken === this.#taken) return
-    if (taken !== this.#taken && this.#taken > 0 && this.socket.writableLength > 0) this.#lastSeen = now
-    this.#taken = taken
-    this.#lastTaken = now
+    const isHeld = this.#paused && this.socket.writableLength <= this.host.rules.maxBufferedBytes
+    const verdict = this.#liveness.check(now, isHeld)
+    if (verdict === 'dead') this.#drop()
+    else if (verdict === 'stalled') this.end('SLOW_CLIENT')
   }
 
   async probe(): Promise<boolean> {
-    if (this.#ended || this.ws.readyState !== this.ws.OPEN) return false
-    const answered = await new Promise<boolean>(resolve => {
-      const timer = setTimeout(() => resolve(false), this.host.rules.pingTimeoutMs)
-      this.#alive.push(() => {
-        clearTimeout(timer)
-        resolve(true)
-      })
-      this.ws.ping()
-    })
-    if (!answered) this.drop('dead')
-    return answered && !this.#ended
+    const isAlive = !this.#ended && (await this.#liveness.probe())
+    if (!isAlive) this.#drop()
+    return isAlive
   }
 
   end(code: CodeName): void {
@@ -337,10 +245,10 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
     this.ws.terminate()
   }
 
-  /** No goodbye: the client does not read. */
-  drop(reason: 'dead' | 'stalled'): void {
+  /** No goodbye: nobody is there. */
+  #drop(): void {
     if (this.#ended) return
-    this.#finish(reason)
+    this.#finish('dead')
     this.ws.terminate()
   }
 
@@ -353,9 +261,9 @@ export class JsonConnection implements Caller, LiveConnection, Sink, Corked {
     if (this.#ended) return
     this.#ended = true
     this.#waiting = []
-    this.#session?.close()
+    this.#inbox?.session.close()
     if (this.userId !== undefined) this.host.services.live.leave(this.userId, this)
-    for (const resolve of this.#alive.splice(0)) resolve()
+    this.#liveness.ended()
     this.host.closed(this)
   }
 }

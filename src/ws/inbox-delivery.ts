@@ -1,0 +1,74 @@
+/** An inbox over JSON: message frames out, confirmed by the pong to a ping that names a seq, or by the ack action. */
+import type { WebSocket } from 'ws'
+import { DEFAULT_DEVICE } from '../inbox/cursors.js'
+import type { InboxSession, SessionOptions, Sink } from '../inbox/session.js'
+import type { InboxRow } from '../model.js'
+import { encodeEvent, encodeExtendedMessage, encodeMessage } from '../request/reply.js'
+import type { RequestData } from '../request/schema.js'
+
+/** The part of the connection that writes. */
+export interface Writer {
+  readonly canTake: boolean
+  /** One text frame; leaves with the others of this turn. */
+  write(frame: string): void
+  /** Makes sure that a group is being written, so that `askConfirm` is called at its end. */
+  cork(): void
+}
+
+/** The front ends' devices are apart: a client id and a device name may be the same by chance. */
+const deviceName = (name: string | undefined): string =>
+  name === undefined ? DEFAULT_DEVICE : `json ${name}`
+
+export class InboxDelivery implements Sink {
+  readonly session: InboxSession
+  readonly isExplicit: boolean
+  readonly #events: ReadonlySet<string>
+  readonly #encode: (row: InboxRow) => string
+  /** seq named in the ping that is out, 0 for none. */
+  #pinged = 0
+
+  constructor(
+    private readonly ws: WebSocket,
+    private readonly writer: Writer,
+    options: RequestData<'login'>,
+    open: (options: Pick<SessionOptions, 'device' | 'sink' | 'from'>) => InboxSession,
+  ) {
+    const { ack, device, events, from } = options
+    this.isExplicit = ack === 'explicit'
+    this.#events = new Set(events)
+    const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
+    this.#encode = isExtended ? encodeExtendedMessage : encodeMessage
+    this.session = open({ device: deviceName(device), sink: this, ...(from && { from }) })
+  }
+
+  get canTake(): boolean {
+    return this.writer.canTake
+  }
+
+  deliver(row: InboxRow): void {
+    this.writer.write(this.#encode(row))
+  }
+
+  gap(from: number, to: number): void {
+    if (this.#events.has('dropped')) this.writer.write(encodeEvent('dropped', { from, to }))
+  }
+
+  /**
+   * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2) and frames are ordered: the
+   * pong to a ping that names a seq proves that everything up to it arrived. One ping at a time, for many messages.
+   */
+  askConfirm(): void {
+    const { sent, confirmed } = this.session
+    if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return
+    this.#pinged = sent
+    this.ws.ping(String(sent))
+  }
+
+  pong(payload: Buffer): void {
+    if (this.#pinged === 0 || payload.toString() !== String(this.#pinged)) return
+    const seq = this.#pinged
+    this.#pinged = 0
+    this.session.confirmUpTo(seq)
+    if (this.session.sent > this.session.confirmed) this.writer.cork()
+  }
+}

@@ -1,0 +1,96 @@
+/** Whether the client at the other end is there and takes what it is sent. */
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+
+export interface LivenessRules {
+  /** A client that shows no life for this long is pinged, ms. */
+  readonly pingIntervalMs: number
+  /** A pinged client that shows none for this long is dead, ms. */
+  readonly pingTimeoutMs: number
+  /** A client that takes nothing of what waits for it for this long is stalled, ms. */
+  readonly stallTimeoutMs: number
+  /** How often `check` is called, ms. */
+  readonly checkEveryMs: number
+}
+
+export type Verdict = 'fine' | 'dead' | 'stalled'
+
+export class Liveness {
+  /** performance.now() of the last sign of life: anything received, or bytes that the client took. */
+  #lastSeen = performance.now()
+  /** The silence that the ping which is out is about. */
+  #pingedFor = Number.NaN
+  /** Bytes that had left for the client, and performance.now() when they were last seen to move or none waited. */
+  #taken = 0
+  #lastTaken = performance.now()
+  #probes: ((isAlive: boolean) => void)[] = []
+
+  constructor(
+    private readonly ws: WebSocket,
+    private readonly socket: Socket,
+    private readonly rules: LivenessRules,
+  ) {}
+
+  /** Something came from the client. */
+  seen(): void {
+    this.#lastSeen = performance.now()
+    if (this.#probes.length > 0) this.#settleProbes(true)
+  }
+
+  /**
+   * To be called every `checkEveryMs`; pings a silent client.
+   * @param now performance.now()
+   * @param isHeld reading is stopped and the reason is ours: the client's silence says nothing
+   */
+  check(now: number, isHeld: boolean): Verdict {
+    this.#noteTaken(now)
+    if (isHeld) this.#lastSeen = now
+    const { pingIntervalMs, pingTimeoutMs, stallTimeoutMs, checkEveryMs } = this.rules
+    if (now - this.#lastTaken >= stallTimeoutMs) return 'stalled'
+    // What the next check would find late is found now.
+    const silence = now - this.#lastSeen + checkEveryMs
+    if (silence >= pingIntervalMs + pingTimeoutMs) return 'dead'
+    if (silence >= pingIntervalMs && this.#pingedFor !== this.#lastSeen) {
+      this.#pingedFor = this.#lastSeen
+      this.#ping()
+    }
+    return 'fine'
+  }
+
+  /** Pings now. @returns true as soon as anything comes, false after the ping's time-out or `ended` */
+  async probe(): Promise<boolean> {
+    if (!this.#ping()) return false
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, this.rules.pingTimeoutMs, false)
+      this.#probes.push(isAlive => {
+        clearTimeout(timer)
+        resolve(isAlive)
+      })
+    })
+  }
+
+  /** The connection is over. */
+  ended(): void {
+    this.#settleProbes(false)
+  }
+
+  #ping(): boolean {
+    if (this.ws.readyState !== this.ws.OPEN) return false
+    this.ws.ping()
+    return true
+  }
+
+  #settleProbes(isAlive: boolean): void {
+    for (const settle of this.#probes.splice(0)) settle(isAlive)
+  }
+
+  /** Bytes that the client took are a sign of life: its pong may have to wait behind a megabyte. */
+  #noteTaken(now: number): void {
+    const waits = this.socket.writableLength > 0
+    const taken = this.socket.bytesWritten - this.socket.writableLength
+    if (waits && taken === this.#taken) return
+    if (waits) this.#lastSeen = now
+    this.#taken = taken
+    this.#lastTaken = now
+  }
+}
