@@ -1,0 +1,144 @@
+/** Aedes as it is over this persistence, with real clients: what its handlers make of the contract. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { Aedes } from 'aedes'
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import t, { type Test } from 'tap'
+import { BrokerPersistence } from '../../src/broker/persistence.js'
+import type { KvStore } from '../../src/broker/persistence-kv.js'
+import type { PersistenceOptions } from '../../src/broker/persistence-options.js'
+import { STORES } from '../helpers/broker-persistence.js'
+
+interface RunningBroker {
+  readonly port: number
+  readonly aedes: Aedes
+  stop(): Promise<void>
+}
+
+async function startBroker(kv: KvStore, options: PersistenceOptions = {}): Promise<RunningBroker> {
+  const isAllowed = options.isAllowed ?? (() => true)
+  const aedes = new Aedes({
+    persistence: new BrokerPersistence(kv, options),
+    authorizeSubscribe: (client, sub, done) => done(null, isAllowed(client.id, sub.topic) ? sub : null),
+  })
+  await aedes.listen()
+  const server = createServer(aedes.handle).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const stop = async () => {
+    await new Promise<void>(resolve => aedes.close(() => resolve()))
+    await new Promise(resolve => server.close(resolve))
+  }
+  return { port: (server.address() as AddressInfo).port, aedes, stop }
+}
+
+async function connect(port: number, options: IClientOptions): Promise<MqttClient> {
+  return mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, ...options })
+}
+
+/** Topic, QoS and RETAIN of the next `count` messages; the messages must be listened for before they can come. */
+function messages(client: MqttClient, count: number): Promise<string[]> {
+  const seen: string[] = []
+  return new Promise(resolve => {
+    client.on('message', (topic, payload, { qos, retain }) => {
+      seen.push(`${topic} ${payload} ${qos}${retain ? ' retained' : ''}`)
+      if (seen.length === count) resolve(seen)
+    })
+  })
+}
+
+/** A connection with a stored session, listening before its queue comes. */
+function resume(t: Test, port: number, clientId: string): MqttClient {
+  const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { clientId, clean: false, reconnectPeriod: 0 })
+  t.teardown(() => client.endAsync(true))
+  return client
+}
+
+for (const { name, open } of STORES) {
+  t.test(`${name}: session, queue in order and retained messages survive a restart of Aedes`, async t => {
+    const store = await open(t)
+    const first = await startBroker(store)
+    const device = await connect(first.port, { clientId: 'device', clean: false })
+    await device.subscribeAsync('sensors/#', { qos: 1 })
+    await device.endAsync()
+    const sensor = await connect(first.port, { clientId: 'sensor' })
+    for (let i = 0; i < 20; i++) await sensor.publishAsync('sensors/t', String(i), { qos: 1 })
+    await sensor.publishAsync('state', 'on', { qos: 1, retain: true })
+    await sensor.endAsync()
+    await first.stop()
+    await store.close()
+    await store.open()
+
+    const second = await startBroker(store)
+    t.teardown(second.stop)
+    const again = resume(t, second.port, 'device')
+    const queued = messages(again, 20)
+    const [connack] = await once(again as never, 'connect')
+    t.match(connack, { sessionPresent: true })
+    t.same(
+      await queued,
+      Array.from({ length: 20 }, (_, i) => `sensors/t ${i} 1`),
+    )
+    const kept = messages(again, 1)
+    await again.subscribeAsync('state', { qos: 1 })
+    t.same(await kept, ['state on 1 retained'])
+  })
+
+  t.test(
+    `${name}: a refused filter of a SUBSCRIBE does not leak its messages at the next CONNECT`,
+    async t => {
+      const isAllowed = (_clientId: string, filter: string) => filter !== 'secret'
+      const broker = await startBroker(await open(t), { isAllowed })
+      t.teardown(broker.stop)
+      const device = await connect(broker.port, { clientId: 'device', clean: false })
+      const granted = await device
+        .subscribeAsync({ mine: { qos: 1 }, secret: { qos: 1 } })
+        .catch(error => error)
+      t.match(granted, /Unspecified error/)
+      await device.endAsync()
+      const sender = await connect(broker.port, { clientId: 'sender' })
+      for (const topic of ['secret', 'mine', 'secret', 'mine'])
+        await sender.publishAsync(topic, 'x', { qos: 1 })
+      await sender.endAsync()
+      t.same(await messages(resume(t, broker.port, 'device'), 2), ['mine x 1', 'mine x 1'])
+    },
+  )
+
+  t.test(`${name}: overlapping filters queue a message once, at their highest QoS`, async t => {
+    const broker = await startBroker(await open(t))
+    t.teardown(broker.stop)
+    const device = await connect(broker.port, { clientId: 'device', clean: false })
+    await device.subscribeAsync({ 'a/+': { qos: 1 }, 'a/#': { qos: 2 } })
+    await device.endAsync()
+    const sender = await connect(broker.port, { clientId: 'sender' })
+    for (const text of ['1', '2']) await sender.publishAsync('a/b', text, { qos: 2 })
+    await sender.endAsync()
+    t.same(await messages(resume(t, broker.port, 'device'), 2), ['a/b 1 2', 'a/b 2 2'])
+  })
+
+  t.test(`${name}: a retained QoS 2 message does not cost a persistent session its connection`, async t => {
+    const broker = await startBroker(await open(t))
+    t.teardown(broker.stop)
+    const device = await connect(broker.port, { clientId: 'device', clean: false })
+    t.teardown(() => device.endAsync(true))
+    await device.publishAsync('state', 'on', { qos: 2, retain: true })
+    const acknowledged = once(broker.aedes, 'ack')
+    const kept = messages(device, 1)
+    await device.subscribeAsync('state', { qos: 2 })
+    t.same(await kept, ['state on 2 retained'])
+    const [packet] = await acknowledged
+    t.match(packet, { cmd: 'pubrel' })
+    t.ok(device.connected)
+  })
+
+  t.test(`${name}: a clean CONNECT ends the stored session`, async t => {
+    const broker = await startBroker(await open(t))
+    t.teardown(broker.stop)
+    const device = await connect(broker.port, { clientId: 'device', clean: false })
+    await device.subscribeAsync('t', { qos: 1 })
+    await device.endAsync()
+    await (await connect(broker.port, { clientId: 'device', clean: true })).endAsync()
+    const again = resume(t, broker.port, 'device')
+    const [connack] = await once(again as never, 'connect')
+    t.match(connack, { sessionPresent: false })
+  })
+}

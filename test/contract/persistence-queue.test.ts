@@ -1,0 +1,278 @@
+import t, { type Test } from 'tap'
+import type { BrokerPersistence } from '../../src/broker/persistence.js'
+import type { BrokerPacket } from '../../src/broker/persistence-kv.js'
+import { all, dump, payloads, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
+
+/** As Aedes does it: queued, then, the client being there, sent under a packet identifier. */
+async function queueAndSend(persistence: BrokerPersistence, client: { id: string }, packet: BrokerPacket) {
+  await persistence.outgoingEnqueue({ clientId: client.id }, packet)
+  await persistence.outgoingUpdate(client, packet)
+}
+
+/** @param first its `brokerCounter`, from which the others rise */
+function numbered(persistence: BrokerPersistence, count: number, first = 1): BrokerPacket[] {
+  return Array.from({ length: count }, (_, i) =>
+    publication('t', {
+      brokerId: persistence.broker.id,
+      brokerCounter: first + i,
+      payload: Buffer.from(String(first + i)),
+    }),
+  )
+}
+
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => String(from + i))
+
+async function waiting(t: Test, persistence: BrokerPersistence, expected: string[]): Promise<void> {
+  t.same(payloads(await all(persistence.outgoingStream({ id: 'c' }))), expected)
+}
+
+for (const { name, open } of STORES) {
+  t.test(`${name}: a queue comes in the order in which it was filled`, async t => {
+    const persistence = await start(await open(t))
+    const packets = numbered(persistence, 1000)
+    await Promise.all(packets.map(packet => persistence.outgoingEnqueue({ clientId: 'c' }, packet)))
+    await waiting(t, persistence, range(1, 1000))
+  })
+
+  t.test(`${name}: a broker whose counter begins again overwrites and reorders nothing`, async t => {
+    const store = await open(t)
+    for (const id of ['first', 'second', 'second']) {
+      const persistence = await start(store, {}, { id })
+      for (const packet of numbered(persistence, 3)) {
+        await persistence.outgoingEnqueue({ clientId: 'c' }, packet)
+      }
+    }
+    await waiting(t, await start(store), [...range(1, 3), ...range(1, 3), ...range(1, 3)])
+  })
+
+  t.test(`${name}: a queue costs one read and one write a packet, however long it is`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    const client = { id: 'c' }
+    const packets = numbered(persistence, 2000)
+    await Promise.all(packets.map(packet => persistence.outgoingEnqueue({ clientId: 'c' }, packet)))
+    kv.reset()
+    let messageId = 0
+    for await (const packet of persistence.outgoingStream(client)) {
+      messageId += 1
+      await persistence.outgoingUpdate(client, { ...(packet as BrokerPacket), messageId })
+    }
+    t.equal(kv.walked, 2000)
+    t.equal(kv.gets, 0)
+    t.equal(kv.writes.length, 2000)
+    kv.reset()
+    await Promise.all(packets.map((_, i) => persistence.outgoingClearMessageId(client, { messageId: i + 1 })))
+    t.equal(kv.walked, 0)
+    t.equal(kv.gets, 2000)
+    t.equal(kv.writes.length, 2000)
+    await waiting(t, persistence, [])
+  })
+
+  t.test(
+    `${name}: many subscribers are one write, and a client with overlapping filters one entry`,
+    async t => {
+      const kv = new WatchedKv(await open(t))
+      const persistence = await start(kv)
+      kv.reset()
+      const targets = [
+        { clientId: 'a', qos: 1 },
+        { clientId: 'a', qos: 2 },
+        { clientId: 'a', qos: 0 },
+        { clientId: 'b', qos: 1 },
+      ]
+      await persistence.outgoingEnqueueCombi(targets, publication('t', { qos: 2, retain: true }))
+      t.equal(kv.writes.length, 1)
+      t.match(await all(persistence.outgoingStream({ id: 'a' })), [{ qos: 2, retain: false }])
+      t.match(await all(persistence.outgoingStream({ id: 'b' })), [{ qos: 1, retain: false }])
+    },
+  )
+
+  t.test(
+    `${name}: a packet that goes out twice without an identifier takes nothing from the queue`,
+    async t => {
+      const persistence = await start(await open(t))
+      const packets = numbered(persistence, 2)
+      for (const packet of packets) await persistence.outgoingEnqueue({ clientId: 'c' }, packet)
+      t.equal(await persistence.outgoingClearMessageId({ id: 'c' }, publication('t')), undefined)
+      await waiting(t, persistence, ['1', '2'])
+    },
+  )
+
+  t.test(`${name}: the same PUBACK twice at once removes one packet`, async t => {
+    const persistence = await start(await open(t), { maxQueuedMessages: 2 })
+    const client = { id: 'c' }
+    for (const packet of numbered(persistence, 2)) {
+      await queueAndSend(persistence, client, { ...packet, messageId: packet.brokerCounter })
+    }
+    const cleared = await Promise.all(
+      [1, 1].map(id => persistence.outgoingClearMessageId(client, { messageId: id })),
+    )
+    t.match(cleared, [{ messageId: 1 }, undefined])
+    await persistence.outgoingEnqueue({ clientId: 'c' }, publication('t', { payload: '3' }))
+    await waiting(t, persistence, ['2', '3'])
+  })
+
+  t.test(`${name}: what was sent comes again with DUP and its identifier, and only then`, async t => {
+    const store = await open(t)
+    const before = await start(store)
+    const connection = { id: 'c' }
+    const [sent = {}, unsent = {}] = numbered(before, 2)
+    await queueAndSend(before, connection, { ...sent, messageId: 9 })
+    await before.outgoingEnqueue({ clientId: 'c' }, unsent)
+    const expected = (dup: boolean) => [
+      { payload: sent.payload, messageId: 9, dup },
+      { payload: unsent.payload, messageId: undefined, dup: false },
+    ]
+    t.match(await all(before.outgoingStream(connection)), expected(false), 'on the connection it was sent on')
+    t.match(await all(before.outgoingStream({ id: 'c' })), expected(true), 'on the next')
+    t.match(await all((await start(store)).outgoingStream({ id: 'c' })), expected(true), 'after a restart')
+  })
+
+  t.test(`${name}: QoS 2 goes on at PUBREL after a restart`, async t => {
+    const store = await open(t)
+    const before = await start(store)
+    const [packet = {}] = numbered(before, 1)
+    await queueAndSend(before, { id: 'c' }, { ...packet, qos: 2, messageId: 9 })
+    await before.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 9 })
+    const kv = new WatchedKv(store)
+    const after = await start(kv)
+    t.same(await all(after.outgoingStream({ id: 'c' })), [{ cmd: 'pubrel', messageId: 9 }])
+    await after.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 9 })
+    t.equal(kv.writes.length, 0, 'it is stored so')
+    await after.outgoingClearMessageId({ id: 'c' }, { messageId: 9 })
+    t.same(await all(after.outgoingStream({ id: 'c' })), [])
+  })
+
+  t.test(
+    `${name}: a PUBREC of what was never queued, a retained message for one, keeps its PUBREL`,
+    async t => {
+      const persistence = await start(await open(t))
+      await persistence.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 3 })
+      t.same(await all(persistence.outgoingStream({ id: 'c' })), [{ cmd: 'pubrel', messageId: 3 }])
+      await persistence.outgoingClearMessageId({ id: 'c' }, { messageId: 3 })
+      t.same(await all(persistence.outgoingStream({ id: 'c' })), [])
+    },
+  )
+
+  t.test(`${name}: what is queued while the queue is read does not come in that reading`, async t => {
+    const persistence = await start(await open(t))
+    await persistence.outgoingEnqueue({ clientId: 'c' }, publication('early'))
+    const stream = persistence.outgoingStream({ id: 'c' })
+    await persistence.outgoingEnqueue({ clientId: 'c' }, publication('late'))
+    t.same(payloads(await all(stream)), ['early'])
+  })
+
+  t.test(`${name}: a queue over maxQueuedMessages loses its oldest, and says so`, async t => {
+    const store = await open(t)
+    const dropped: unknown[] = []
+    const options = {
+      maxQueuedMessages: 10,
+      onDropped: (clientId: string, count: number) => dropped.push({ clientId, count }),
+    }
+    const before = await start(store, options)
+    for (const packet of numbered(before, 10)) await before.outgoingEnqueue({ clientId: 'c' }, packet)
+    t.same(dropped, [])
+    const after = await start(store, options)
+    for (const packet of numbered(after, 2, 11)) await after.outgoingEnqueue({ clientId: 'c' }, packet)
+    await after.outgoingEnqueue({ clientId: 'other' }, publication('t'))
+    t.same(dropped, [
+      { clientId: 'c', count: 1 },
+      { clientId: 'c', count: 1 },
+    ])
+    await waiting(t, after, range(3, 12))
+  })
+
+  t.test(`${name}: a burst leaves the newest of a queue, and the count stays right`, async t => {
+    let dropped = 0
+    const options = {
+      maxQueuedMessages: 10,
+      onDropped: (_: string, count: number) => {
+        dropped += count
+      },
+    }
+    const persistence = await start(await open(t), options)
+    const packets = numbered(persistence, 500)
+    await Promise.all(packets.map(packet => persistence.outgoingEnqueue({ clientId: 'c' }, packet)))
+    t.equal(dropped, 490)
+    await waiting(t, persistence, range(491, 500))
+    await persistence.outgoingEnqueue({ clientId: 'c' }, publication('t', { payload: '501' }))
+    t.equal(dropped, 491)
+  })
+
+  t.test(`${name}: a queue over maxQueuedBytes loses its oldest`, async t => {
+    const persistence = await start(await open(t), { maxQueuedBytes: 3000 })
+    for (const text of ['a', 'b', 'c', 'd']) {
+      await persistence.outgoingEnqueue({ clientId: 'c' }, publication('t', { payload: text.repeat(1000) }))
+    }
+    await waiting(t, persistence, ['c'.repeat(1000), 'd'.repeat(1000)])
+  })
+
+  t.test(`${name}: what was dropped can still be sent and acknowledged, and does not come back`, async t => {
+    const store = await open(t)
+    const persistence = await start(store, { maxQueuedMessages: 1 })
+    const client = { id: 'c' }
+    const [first = {}, second = {}, third = {}] = numbered(persistence, 3)
+    await queueAndSend(persistence, client, { ...first, messageId: 1 })
+    await persistence.outgoingEnqueue({ clientId: 'c' }, second)
+    t.equal(await persistence.outgoingClearMessageId(client, { messageId: 1 }), undefined)
+    await persistence.outgoingEnqueue({ clientId: 'c' }, third)
+    await persistence.outgoingUpdate(client, { ...second, messageId: 2 })
+    await waiting(t, persistence, ['3'])
+    t.same(await dump(store), ['queue ["c",3]', 'meta ["session","c"]'])
+  })
+
+  t.test(`${name}: a packet of a session that ended does not turn up in the next`, async t => {
+    const persistence = await start(await open(t))
+    const [old = {}, fresh = {}, fresher = {}] = numbered(persistence, 3)
+    await persistence.outgoingEnqueue({ clientId: 'c' }, old)
+    await persistence.clearSession('c')
+    await persistence.outgoingEnqueue({ clientId: 'c' }, fresh)
+    await persistence.outgoingUpdate({ id: 'c' }, { ...old, messageId: 1 })
+    await persistence.outgoingEnqueue({ clientId: 'c' }, fresher)
+    await waiting(t, persistence, ['2', '3'])
+  })
+
+  t.test(`${name}: inbox packets and their identifiers go to the seam`, async t => {
+    const store = await open(t)
+    const calls: unknown[] = []
+    const seam = {
+      owns: (topic: string) => topic.startsWith('users/'),
+      acknowledged: async (clientId: string, id: number) => void calls.push(['acknowledged', clientId, id]),
+      released: async (clientId: string, id: number) => void calls.push(['released', clientId, id]),
+    }
+    const persistence = await start(store, { seam })
+    const client = { id: 'c' }
+    await persistence.outgoingEnqueue({ clientId: 'c' }, publication('users/1/inbox/5'))
+    await persistence.outgoingUpdate(client, publication('users/1/inbox/5', { messageId: 32_768 }))
+    await persistence.outgoingUpdate(client, { cmd: 'pubrel', messageId: 40_000 })
+    t.equal(await persistence.outgoingClearMessageId(client, { messageId: 65_535 }), undefined)
+    t.same(calls, [
+      ['released', 'c', 40_000],
+      ['acknowledged', 'c', 65_535],
+    ])
+    t.same(await dump(store), [])
+    await queueAndSend(persistence, client, publication('t', { brokerCounter: 1, messageId: 32_767 }))
+    t.match(await persistence.outgoingClearMessageId(client, { messageId: 32_767 }), { topic: 't' })
+    t.equal(calls.length, 2)
+  })
+
+  t.test(`${name}: an identifier that could not be stored is reported, not thrown`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const errors: unknown[] = []
+    const persistence = await start(kv, { onError: error => errors.push(error) })
+    const [one = {}, two = {}] = numbered(persistence, 2)
+    for (const packet of [one, two]) {
+      await persistence.outgoingEnqueue({ clientId: 'c' }, { ...packet, qos: 2 })
+    }
+    const [three = {}] = numbered(persistence, 1, 3)
+    await persistence.outgoingEnqueue({ clientId: 'c' }, three)
+    kv.isFailing = true
+    await persistence.outgoingUpdate({ id: 'c' }, { ...three, messageId: 3 })
+    await t.rejects(persistence.outgoingUpdate({ id: 'c' }, { ...one, messageId: 1 }), {
+      code: 'STORE_UNAVAILABLE',
+    })
+    kv.isFailing = false
+    await waiting(t, persistence, ['1', '2', '3'])
+    t.match(errors, [{ code: 'STORE_UNAVAILABLE' }])
+  })
+}

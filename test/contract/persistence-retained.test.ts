@@ -1,0 +1,116 @@
+import t from 'tap'
+import { all, payloads, retained, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
+
+for (const { name, open } of STORES) {
+  t.test(`${name}: an exact filter reads one message and walks none`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    for (let i = 0; i < 100; i++) await persistence.storeRetained(retained(`t/${i}`))
+    kv.reset()
+    t.same(payloads(await all(persistence.createRetainedStream('t/42'))), ['t/42'])
+    t.equal(kv.gets, 1)
+    t.equal(kv.walked, 0)
+  })
+
+  t.test(`${name}: a wildcard filter walks only what begins as its levels before the wildcard`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    const topics = ['a', 'a/b', 'a/b/c', 'a/bc/d', 'b/a', 'b/b']
+    for (const topic of topics) await persistence.storeRetained(retained(topic))
+    kv.reset()
+    t.same(payloads(await all(persistence.createRetainedStream('a/b/#'))), ['a/b', 'a/b/c'])
+    t.equal(kv.walked, 2)
+    kv.reset()
+    t.same(payloads(await all(persistence.createRetainedStream('a/+/d'))), ['a/bc/d'])
+    t.equal(kv.walked, 4)
+  })
+
+  t.test(
+    `${name}: + matches an empty level, # its parent, and neither a topic that begins with $`,
+    async t => {
+      const persistence = await start(await open(t))
+      const topics = ['/', '/finance', 'a', 'a/', 'a//b', 'a/x/b', '$x', '$x/y']
+      for (const topic of topics) await persistence.storeRetained(retained(topic))
+      const matching = async (filter: string) =>
+        payloads(await all(persistence.createRetainedStream(filter))).sort()
+      t.same(await matching('/+'), ['/', '/finance'])
+      t.same(await matching('+/+'), ['/', '/finance', 'a/'])
+      t.same(await matching('a/+/b'), ['a//b', 'a/x/b'])
+      t.same(await matching('a/#'), ['a', 'a/', 'a//b', 'a/x/b'])
+      t.same(await matching('#'), ['/', '/finance', 'a', 'a/', 'a//b', 'a/x/b'])
+      t.same(await matching('+'), ['a'])
+      t.same(await matching('$x/#'), ['$x', '$x/y'])
+    },
+  )
+
+  t.test(`${name}: topics beyond U+00FF are found, also under #, after a restart`, async t => {
+    const store = await open(t)
+    const before = await start(store)
+    const topics = ['é/1', 'Ā', 'ä¸­/文', '訊息/😀', '😀']
+    for (const topic of topics) await before.storeRetained(retained(topic))
+    const after = await start(store)
+    for (const topic of topics) t.same(payloads(await all(after.createRetainedStream(topic))), [topic])
+    t.same(payloads(await all(after.createRetainedStream('#'))).sort(), [...topics].sort())
+  })
+
+  t.test(`${name}: a topic that matches two filters of a SUBSCRIBE comes once`, async t => {
+    const persistence = await start(await open(t))
+    for (const topic of ['a/b', 'a/c']) await persistence.storeRetained(retained(topic))
+    const stream = persistence.createRetainedStreamCombi(['a/b', 'a/+', '#'])
+    t.same(payloads(await all(stream)), ['a/b', 'a/c'])
+  })
+
+  t.test(`${name}: a message that could not be stored is not reported as stored`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    kv.isFailing = true
+    await t.rejects(persistence.storeRetained(retained('t')), { code: 'STORE_UNAVAILABLE' })
+    kv.isFailing = false
+    t.same(await all(persistence.createRetainedStream('t')), [])
+  })
+
+  t.test(`${name}: of concurrent messages to one topic the last stays, and counts once`, async t => {
+    const persistence = await start(await open(t), { maxRetained: 2 })
+    const texts = Array.from({ length: 50 }, (_, i) => String(i))
+    await Promise.all(texts.map(text => persistence.storeRetained(retained('t', text))))
+    t.same(payloads(await all(persistence.createRetainedStream('t'))), ['49'])
+    await persistence.storeRetained(retained('second'))
+    await t.rejects(persistence.storeRetained(retained('third')), { code: 'STORE_FULL' })
+  })
+
+  t.test(`${name}: over maxRetained a new topic is refused, replacing and removing are not`, async t => {
+    const store = await open(t)
+    const before = await start(store, { maxRetained: 2 })
+    await before.storeRetained(retained('a'))
+    await before.storeRetained(retained('b'))
+    const after = await start(store, { maxRetained: 2 })
+    await t.rejects(after.storeRetained(retained('c')), { code: 'STORE_FULL' })
+    await after.storeRetained(retained('a', 'again'))
+    await after.storeRetained(retained('b', ''))
+    await after.storeRetained(retained('c'))
+    t.same(payloads(await all(after.createRetainedStream('#'))), ['again', 'c'])
+  })
+
+  t.test(`${name}: over maxRetainedBytes what needs more room is refused`, async t => {
+    const persistence = await start(await open(t), { maxRetainedBytes: 2000 })
+    await persistence.storeRetained(retained('a', 'x'.repeat(1000)))
+    await t.rejects(persistence.storeRetained(retained('b', 'x'.repeat(1000))), { code: 'STORE_FULL' })
+    await t.rejects(persistence.storeRetained(retained('a', 'x'.repeat(3000))), { code: 'STORE_FULL' })
+    await persistence.storeRetained(retained('a', 'x'))
+    await persistence.storeRetained(retained('b', 'x'.repeat(1000)))
+    t.equal((await all(persistence.createRetainedStream('+'))).length, 2)
+  })
+
+  t.test(`${name}: messages that could not be stored take no room`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv, { maxRetained: 1 })
+    const write = kv.kvWrite
+    kv.kvWrite = async () => {
+      throw new Error('no')
+    }
+    await t.rejects(persistence.storeRetained(retained('a')))
+    kv.kvWrite = write
+    await persistence.storeRetained(retained('b'))
+    t.equal((await all(persistence.createRetainedStream('#'))).length, 1)
+  })
+}

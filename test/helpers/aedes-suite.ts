@@ -1,0 +1,49 @@
+/** Runs aedes-persistence's own suite, written for node:test, under tap. */
+import assert from 'node:assert'
+import { createRequire } from 'node:module'
+import type { Test } from 'tap'
+
+interface SuiteContext {
+  readonly assert: object
+  plan(count: number): void
+  diagnostic(message: string): void
+}
+
+interface Suite {
+  test(name: string, run: (t: SuiteContext) => Promise<void>): void
+  persistence(): Promise<unknown>
+  /** The suite's word for: promises, not callbacks. */
+  testAsync: true
+}
+
+const runSuite = createRequire(import.meta.url)('aedes-persistence/abstract.js') as (suite: Suite) => void
+
+/** node:assert's own judgement, counted by tap. */
+function countedAssert(t: Test): object {
+  return new Proxy(assert, {
+    get:
+      (target, name: 'equal') =>
+      (...args: Parameters<typeof assert.equal>) => {
+        target[name](...args)
+        t.pass(name)
+      },
+  })
+}
+
+/** @param build a persistence over an empty store, closed again by `t`'s teardown */
+export function aedesSuite(t: Test, build: (t: Test) => Promise<unknown>): void {
+  let current = t
+  runSuite({
+    testAsync: true,
+    persistence: () => build(current),
+    test: (name, run) =>
+      void t.test(name, async t => {
+        current = t
+        await run({
+          assert: countedAssert(t),
+          plan: count => void t.plan(count),
+          diagnostic: message => void t.comment(message),
+        })
+      }),
+  })
+}

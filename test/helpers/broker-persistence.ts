@@ -1,0 +1,106 @@
+/** For tests of the broker's persistence: the stores it is run on, and stores that count or fail. */
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { BrokerPersistence } from '../../src/broker/persistence.js'
+import type { BrokerPacket, KvStore } from '../../src/broker/persistence-kv.js'
+import type { PersistenceOptions } from '../../src/broker/persistence-options.js'
+import { GatewayError } from '../../src/errors.js'
+import { EmbeddedStore } from '../../src/store/embedded.js'
+import type { KvCollection, KvKey, KvWrite, Store } from '../../src/store/store.js'
+
+/** Opens an empty store, closed again by `t`'s teardown. */
+export type OpenStore = (t: Test) => Promise<Store>
+
+async function openEmbedded(t: Test): Promise<Store> {
+  const store = new EmbeddedStore({ dir: join(t.testdir(), 'db'), durability: 'commit', dedupWindowMs: 1000 })
+  await store.open()
+  t.teardown(() => store.close())
+  return store
+}
+
+/** Every store the persistence must work on. */
+export const STORES: readonly { readonly name: string; readonly open: OpenStore }[] = [
+  { name: 'embedded', open: openEmbedded },
+]
+
+/** A start of the broker: each has an id of its own. Another one over the same store is a restart. */
+export async function start(
+  kv: KvStore,
+  options: PersistenceOptions = {},
+  broker: { id: string; clients?: Record<string, unknown> } = { id: crypto.randomUUID() },
+): Promise<BrokerPersistence> {
+  const persistence = new BrokerPersistence(kv, options)
+  await persistence.setup(broker)
+  return persistence
+}
+
+export async function all(stream: AsyncIterable<unknown>): Promise<BrokerPacket[]> {
+  const packets: BrokerPacket[] = []
+  for await (const packet of stream) packets.push(packet as BrokerPacket)
+  return packets
+}
+
+export function publication(topic: string, more: Partial<BrokerPacket> = {}): BrokerPacket {
+  return { cmd: 'publish', topic, payload: Buffer.from(topic), qos: 1, retain: false, dup: false, ...more }
+}
+
+export function retained(topic: string, payload = topic): BrokerPacket {
+  return publication(topic, { payload: Buffer.from(payload), retain: true })
+}
+
+export const payloads = (packets: readonly BrokerPacket[]): string[] =>
+  packets.map(({ payload }) => String(payload))
+
+/** Passes everything on, counts it, and fails where told to. */
+export class WatchedKv implements KvStore {
+  gets = 0
+  /** Entries handed out by ranges. */
+  walked = 0
+  writes: (readonly KvWrite[])[] = []
+  isFailing = false
+  readonly #kv: KvStore
+
+  constructor(kv: KvStore) {
+    this.#kv = kv
+  }
+
+  reset(): void {
+    this.gets = 0
+    this.walked = 0
+    this.writes = []
+  }
+
+  async kvWrite(writes: readonly KvWrite[]): Promise<void> {
+    this.#check()
+    this.writes.push(writes)
+    return this.#kv.kvWrite(writes)
+  }
+
+  async kvGet(collection: KvCollection, key: KvKey): ReturnType<KvStore['kvGet']> {
+    this.#check()
+    this.gets += 1
+    return this.#kv.kvGet(collection, key)
+  }
+
+  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: Uint8Array }> {
+    this.#check()
+    for await (const entry of this.#kv.kvRange(collection, prefix)) {
+      this.walked += 1
+      yield entry
+    }
+  }
+
+  #check(): void {
+    if (this.isFailing) throw new GatewayError('STORE_UNAVAILABLE')
+  }
+}
+
+/** Everything the store holds of the broker, as text: for what must be gone. */
+export async function dump(kv: KvStore): Promise<string[]> {
+  const collections = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta'] as const
+  const rows: string[] = []
+  for (const collection of collections) {
+    for await (const { key } of kv.kvRange(collection, [])) rows.push(`${collection} ${JSON.stringify(key)}`)
+  }
+  return rows
+}
