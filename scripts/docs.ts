@@ -1,0 +1,22 @@
+/** Writes the code table of docs/protocol.md from src/errors.ts: `npm run docs`. A test holds both together. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { CODES } from '../src/errors.js'
+
+const PATH = new URL('../docs/protocol.md', import.meta.url)
+const REGION = /<!-- codes -->\n[^]*<!-- \/codes -->/
+
+export function codeTable(): string {
+  const rows = Object.entries(CODES).map(
+    ([name, row]) =>
+      `| ${row.code} | ${name} | ${row['zh-TW']} | ${row.en} | ${row.retry ? 'yes' : 'no'} | ${row.close ?? ''} | ${row.when} |`,
+  )
+  return ['| code | name | zh-TW | en | retry | close | when |', '|---|---|---|---|---|---|---|', ...rows].join('\n')
+}
+
+/** @param document docs/protocol.md @returns the same with today's table */
+export const withCodeTable = (document: string): string =>
+  document.replace(REGION, `<!-- codes -->\n${codeTable()}\n<!-- /codes -->`)
+
+if (process.argv[1] === import.meta.filename) {
+  writeFileSync(PATH, withCodeTable(readFileSync(PATH, 'utf8')))
+}
