@@ -283,3 +283,10 @@ export class GatewayError extends Error {
 export function toGatewayError(thrown: unknown, fallback: CodeName = 'ERROR'): GatewayError {
   return thrown instanceof GatewayError ? thrown : new GatewayError(fallback, null, thrown)
 }
+
+/** Some requests of the old protocol have a number of their own for "the store did not answer". */
+export function nameStoreFault(thrown: unknown, name: CodeName): GatewayError {
+  const error = toGatewayError(thrown, name)
+  const isStoreFault = error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_FULL'
+  return isStoreFault ? new GatewayError(name, null, error) : error
+}

@@ -31,6 +31,10 @@ export class Metrics {
   /** One label set costs prom-client a hash a call; requests are counted in a map and handed over at a scrape. */
   readonly #answered = new Map<string, number>()
   readonly #stored = this.#histogram('mumi_store_seconds', 'From accepting a message to its being durable.')
+  readonly #sent = this.#histogram(
+    'mumi_deliver_seconds',
+    'From accepting a message to writing it to a connected device.',
+  )
 
   constructor() {
     // Process, garbage collection and event-loop delay (nodejs_eventloop_lag_*).
@@ -61,6 +65,11 @@ export class Metrics {
   stored(seconds: number): void {
     this.accepted.inc()
     this.#stored.observe(seconds)
+  }
+
+  /** One message was written to a connected device `seconds` after it was accepted. */
+  sent(seconds: number): void {
+    this.#sent.observe(seconds)
   }
 
   #gauge<T extends string>(name: string, help: string, labelNames: T[] = []): Gauge<T> {

@@ -1,4 +1,4 @@
-import { GatewayError, toGatewayError } from '../errors.js'
+import { GatewayError, nameStoreFault } from '../errors.js'
 import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
@@ -9,7 +9,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   answer,
 ) => {
   const user = await accounts.register(data).catch(error => {
-    throw toGatewayError(error, 'ERROR_ADD_USER_FAILED')
+    throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
   })
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
@@ -26,7 +26,7 @@ export const handleLogin: Handler<RequestData<'login'>> = async (
   const { email = '', password = '' } = data
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
   const user = await accounts.authenticate(email, password).catch(error => {
-    throw toGatewayError(error, 'ERROR_AUTH_FAILED')
+    throw nameStoreFault(error, 'ERROR_AUTH_FAILED')
   })
   await caller.enter(user, data)
   log.info({ event: 'account.logged-in', userId: user.id }, 'logged in')

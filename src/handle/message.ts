@@ -1,5 +1,5 @@
 import { v7 as uuidv7 } from 'uuid'
-import { GatewayError, toGatewayError } from '../errors.js'
+import { GatewayError, nameStoreFault } from '../errors.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { NewMessage, UserId } from '../model.js'
 import { encodeFields } from '../request/reply.js'
@@ -35,7 +35,7 @@ export function sendMessage(
 
 async function sendToStranger(services: Services, message: Outgoing, waiter: StoreWaiter): Promise<void> {
   const exists = await services.accounts.exists(message.recipient).catch(error => {
-    throw toGatewayError(error, 'ERROR_FIND_USER_FAILED')
+    throw nameStoreFault(error, 'ERROR_FIND_USER_FAILED')
   })
   if (!exists) throw new GatewayError('ERROR_FIND_USER')
   append(services, message, waiter)

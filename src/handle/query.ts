@@ -1,4 +1,4 @@
-import { GatewayError, toGatewayError } from '../errors.js'
+import { GatewayError, nameStoreFault } from '../errors.js'
 import { encodeUser } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
@@ -19,7 +19,7 @@ export const handleQuery: Handler<RequestData<'query'>> = async (
     (rules.anonymousQuery === 'lookup' && conditions.email !== undefined)
   if (!mayAsk) throw new GatewayError('ERROR_UNAUTHORIZED')
   const users = await accounts.query(conditions, rules.queryLimit, after).catch(error => {
-    throw toGatewayError(error, 'ERROR_EXIST_USER_FAILED')
+    throw nameStoreFault(error, 'ERROR_EXIST_USER_FAILED')
   })
   answer.ok(
     'SUCCESS',

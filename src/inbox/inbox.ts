@@ -106,22 +106,24 @@ export class Inbox {
       for (const { waiter } of batch) waiter.failed(error)
       return
     }
-    const now = performance.now()
+    const stored = performance.now()
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
-      this.metrics.stored((now - since) / 1000)
+      this.metrics.stored((stored - since) / 1000)
       waiter.stored(result)
       if (result.repeat) return
-      this.#deliver(message, result)
+      if (this.#deliver(message, result)) this.metrics.sent((performance.now() - since) / 1000)
       this.retention.appended(message.inbox, result.seq)
     })
   }
 
-  #deliver(message: NewMessage, { seq, id }: Appended): void {
+  /** @returns whether any device was there to hand it to */
+  #deliver(message: NewMessage, { seq, id }: Appended): boolean {
     const readers = this.#readers.get(message.inbox)
-    if (readers === undefined) return
+    if (readers === undefined) return false
     const row: InboxRow = { seq, id, fields: message.fields }
     for (const reader of readers) reader.offer(row)
+    return true
   }
 }

@@ -49,6 +49,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   #corked = false
   #ended = false
   #refusals = 0
+  /** Why the connection ends, until that is said. */
+  #farewell: CodeName | undefined
   #inbox: InboxDelivery | undefined
 
   constructor(
@@ -146,6 +148,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
     const wasRefused = CODES[code].code >= 500 && !CODES[code].retry
     this.#refusals = wasRefused ? this.#refusals + 1 : 0
     if (this.#refusals >= this.host.rules.maxRefusals) this.end('TOO_MANY_ERRORS')
+    this.#sayFarewell()
   }
 
   /** One text frame; leaves with the others of this turn. */
@@ -228,10 +231,19 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
     return isAlive
   }
 
+  /** What is being answered is answered first. */
   end(code: CodeName): void {
     if (this.#ended) return
-    this.write(encodeReply(code, this.locale))
     this.#finish(code)
+    this.#farewell = code
+    this.#sayFarewell()
+  }
+
+  #sayFarewell(): void {
+    const code = this.#farewell
+    if (code === undefined || this.#replies.pending > 0) return
+    this.#farewell = undefined
+    this.write(encodeReply(code, this.locale))
     this.ws.close(CODES[code].close ?? 1011, code)
   }
 
