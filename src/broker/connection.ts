@@ -60,6 +60,8 @@ export class MqttConnection implements Caller, LiveConnection {
     if (granted !== undefined && !granted.some(one => one.qos <= 2 && isInboxFilter(one.topic, userId)))
       return
     const qos = this.#inboxQoS(userId)
+    // Subscribed to again, as clients do whose session was restored: what is not confirmed is on its way already.
+    if (qos === this.#inbox?.qos) return
     this.closeInbox()
     if (qos === undefined) return
     const inbox = new InboxDelivery(this.transport, userId, qos, event => this.host.reply(userId, event))

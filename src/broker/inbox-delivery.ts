@@ -29,6 +29,8 @@ export class InboxDelivery implements Sink {
   /** Set right after construction: session and sink know each other. */
   session!: InboxSession
   #flushing = false
+  /** Settles when all releases so far have; the store may settle writes in another order. */
+  #releases: Promise<unknown> = Promise.resolve()
 
   constructor(
     private readonly transport: MqttTransport,
@@ -65,9 +67,12 @@ export class InboxDelivery implements Sink {
     this.session.confirmOne(seqOf(packetId, this.session.confirmed))
   }
 
-  /** PUBREC; resolves when PUBREL may go. @throws GatewayError */
-  released(packetId: number): Promise<void> {
-    return this.session.release(seqOf(packetId, this.session.confirmed))
+  /** PUBREC; resolves when PUBREL may go: in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
+  async released(packetId: number): Promise<void> {
+    const before = this.#releases
+    const mine = this.session.release(seqOf(packetId, this.session.confirmed))
+    this.#releases = Promise.allSettled([before, mine])
+    await Promise.all([before, mine])
   }
 
   close(): void {

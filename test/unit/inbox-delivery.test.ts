@@ -122,6 +122,25 @@ t.test('PUBREC releases its message, PUBCOMP confirms it', async t => {
   ])
 })
 
+t.test('releases resolve in the order of their PUBRECs, however they are written [MQTT-4.6.0-4]', async t => {
+  const { delivery, deliver, written, session } = setUp(2)
+  const settle: (() => void)[] = []
+  session.release = () => new Promise(resolve => settle.push(resolve))
+  const order: number[] = []
+  for (const seq of [1, 2, 3]) deliver(seq)
+  const all = written.map(async ({ messageId = 0 }, i) => {
+    await delivery.released(messageId)
+    order.push(i)
+  })
+  settle[2]?.()
+  settle[1]?.()
+  await turn()
+  t.same(order, [])
+  settle[0]?.()
+  await Promise.all(all)
+  t.same(order, [0, 1, 2])
+})
+
 t.test('a message whose PUBREC came goes on with PUBREL [MQTT-4.3.3-1]', async t => {
   const { deliver, written } = setUp(2)
   deliver(5, { again: true })
