@@ -1,6 +1,6 @@
 /** One JSON object a line on stdout: `time`, `level`, `event`, ids, sizes. Never content, passwords or tokens. */
-import { isatty } from 'node:tty'
-import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino'
+import { stdout } from 'node:process'
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 
 export type { Logger } from 'pino'
@@ -14,14 +14,12 @@ interface LogOptions {
 /** Last defence: these are not handed to a logger in the first place. */
 const SECRET = ['password', 'passwordHash', 'token', 'authorization', 'content', 'fields', 'payload']
 
-const STDOUT = 1
-
 /** Bytes of lines that wait for a reader of stdout who takes nothing; beyond it lines are dropped. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20
 
 /** @param sink takes the lines instead of stdout, for tests */
-export function createLogger({ level, pretty }: LogOptions, sink: DestinationStream = stdout()): Logger {
-  const isPretty = pretty === 'always' || (pretty === 'auto' && isatty(STDOUT))
+export function createLogger({ level, pretty }: LogOptions, sink: DestinationStream = stdoutSink()): Logger {
+  const isPretty = pretty === 'always' || (pretty === 'auto' && stdout.isTTY)
   return pino(
     {
       level,
@@ -35,12 +33,20 @@ export function createLogger({ level, pretty }: LogOptions, sink: DestinationStr
   )
 }
 
-/** Written in the background, so that a reader who stalls does not stall the gateway; flushed when the process ends. */
-function stdout(): DestinationStream {
-  const stream = destination({ dest: STDOUT, sync: false, maxLength: MAX_WAITING_BYTES })
-  // A full disk behind the log is no reason to stop serving: the line is lost, the next one is tried again.
-  stream.on('error', () => undefined)
-  return stream
+/**
+ * Stdout, never waited for: a reader of the log who stalls must stall neither the gateway nor its end. `logger.flush`
+ * calls back once all is written. (pino's own destinations freeze in the first case, or hang in exit in the second.)
+ */
+function stdoutSink(): DestinationStream & { flush(done: () => void): void } {
+  // Node makes a pipe on stdout blocking; there is no public way to say otherwise.
+  const { _handle }: { _handle?: { setBlocking?(isBlocking: boolean): void } } = Object(stdout)
+  _handle?.setBlocking?.(false)
+  // A full disk or a gone reader is no reason to stop serving: the line is lost, the next one is tried again.
+  stdout.on('error', () => undefined)
+  return {
+    write: line => stdout.writableLength < MAX_WAITING_BYTES && stdout.write(line),
+    flush: done => stdout.write('', () => done()),
+  }
 }
 
 /** In the same process and turn, unlike pino's transports: nothing is lost when the process ends. */
@@ -51,5 +57,5 @@ function prettySink(sink: DestinationStream): DestinationStream {
     messageFormat: '{event} {msg}',
     singleLine: true,
   })
-  return { write: line => sink.write(prettify(line)) }
+  return { ...sink, write: line => sink.write(prettify(line)) }
 }

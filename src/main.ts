@@ -135,13 +135,12 @@ class Exit {
       )
       process.exit(EXIT_FAILURE)
     }, this.#timeoutMs)
-    this.#close().then(
-      () => process.exit(this.#code),
-      err => {
+    this.#close()
+      .catch(err => {
         this.#log.error({ event: 'gateway.close-failed', err }, 'did not close cleanly')
-        process.exit(EXIT_FAILURE)
-      },
-    )
+        this.#code = EXIT_FAILURE
+      })
+      .finally(() => this.#log.flush(() => process.exit(this.#code)))
   }
 
   /** Under `npm start` Ctrl-C comes twice, half a millisecond apart: from the terminal, and passed on by npm. */

@@ -1,0 +1,219 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+interface Mumi {
+  readonly child: ChildProcessWithoutNullStreams
+  /** Resolves when the process has ended and all its output is here. */
+  readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>
+  /** The first log line with this event. Rejects when the process ends without it. */
+  logged(event: string): Promise<Record<string, unknown>>
+}
+
+function mumi(t: Test, args: string[], env: Record<string, string> = {}): Mumi {
+  const { PATH = '' } = process.env
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH, ...env }, cwd: t.testdirName })
+  t.teardown(() => child.kill('SIGKILL'))
+  let stderr = ''
+  child.stderr.on('data', chunk => (stderr += chunk))
+  const lines: string[] = []
+  const reader = createInterface(child.stdout).on('line', line => lines.push(line))
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code,
+    signal,
+    stdout: lines.join('\n'),
+    stderr,
+  }))
+  const find = (event: string) => lines.map(line => JSON.parse(line)).find(line => line.event === event)
+  const logged = async (event: string) => {
+    while (find(event) === undefined) {
+      const gone = ended.then(end => Promise.reject(new Error(`no ${event}: ${JSON.stringify(end)}`)))
+      await Promise.race([once(reader, 'line'), gone])
+    }
+    return find(event)
+  }
+  return { child, ended, logged }
+}
+
+/** `serve` on free ports, with its data in the test's folder. */
+function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): Mumi {
+  const dir = join(t.testdir(), 'data')
+  return mumi(t, ['serve', '--http.port', '0', '--mqtt.port', '0', '--data.dir', dir, ...args], env)
+}
+
+t.test('the built file is a program', async t => {
+  accessSync(MAIN, constants.X_OK)
+  t.match(readFileSync(MAIN, 'utf8'), /^#!\/usr\/bin\/env node\n/)
+})
+
+t.test('--help, --version, no command, unknown command', async t => {
+  t.testdir()
+  for (const args of [['--help'], ['-h'], ['serve', '--help']]) {
+    t.match(await mumi(t, args).ended, { code: 0, stdout: /Usage: mumi/, stderr: '' }, args.join(' '))
+  }
+  t.match(await mumi(t, ['--version']).ended, { code: 0, stdout: /^\d+\.\d+\.\d+/, stderr: '' })
+  t.match(await mumi(t, []).ended, { code: 2, stdout: '', stderr: /Usage: mumi/ })
+  t.match(await mumi(t, ['server']).ended, {
+    code: 2,
+    stdout: '',
+    stderr: /^mumi: unknown command 'server'.*\n$/,
+  })
+})
+
+t.test('a bad config ends with 1 and names each key, without a stack', async t => {
+  t.testdir()
+  for (const command of ['serve', 'check', 'config']) {
+    const { code, stdout, stderr } = await mumi(t, [command, '--http.port', 'x'], { MUMI_LOCALE: 'de' }).ended
+    t.equal(code, 1)
+    t.equal(stdout, '')
+    t.match(stderr.trimEnd().split('\n'), [
+      /^mumi: locale: .*MUMI_LOCALE/,
+      /^mumi: http\.port: .*--http\.port/,
+    ])
+    t.notMatch(stderr, /\n {4}at /)
+  }
+})
+
+t.test('config prints the effective config, --docs the key table, --defaults the shipped file', async t => {
+  t.testdir()
+  const { stdout } = await mumi(t, ['config', '--http.port', '81'], { MUMI_MQTT_PORT: '82' }).ended
+  t.match(JSON.parse(stdout), { http: { port: 81 }, mqtt: { port: 82 }, data: { dir: './data' } })
+  t.match((await mumi(t, ['config', '--docs']).ended).stdout, '| `http.port` |')
+  t.match((await mumi(t, ['config', '--defaults']).ended).stdout, /http: \{[^}]*port: 8080,/)
+})
+
+t.test('check tries config and store', async t => {
+  const dir = t.testdir({ file: 'not a folder' })
+  t.match(await mumi(t, ['check', '--data.dir', join(dir, 'data')]).ended, { code: 0, stderr: '' })
+  const bad = await mumi(t, ['check', '--data.dir', join(dir, 'file', 'data')]).ended
+  t.match(bad, { code: 1, stdout: '', stderr: /^mumi: .*\n$/ })
+})
+
+t.test('serve says when it is ready, and where', async t => {
+  const { child, ended, logged } = serve(t)
+  const ready = await logged('gateway.ready')
+  t.match(ready, {
+    level: 'info',
+    http: { host: '127.0.0.1', port: Number },
+    mqtt: { host: '127.0.0.1', port: Number },
+  })
+  t.notMatch(ready, { http: { port: 0 } })
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, signal: null, stderr: '' })
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  t.test(`${signal} closes and ends with 0, the last line written`, async t => {
+    const { child, ended, logged } = serve(t)
+    await logged('gateway.ready')
+    child.kill(signal)
+    const { code, stdout, stderr } = await ended
+    t.equal(code, 0)
+    t.equal(stderr, '')
+    t.match(
+      stdout
+        .split('\n')
+        .map(line => JSON.parse(line))
+        .filter(({ event }) => event === 'gateway.closing'),
+      [{ signal }],
+    )
+  })
+}
+
+/** Runs `code` in the process before the program, to plant a fault. */
+const planted = (code: string) => ({
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
+})
+
+/** `Server.close` as it is while a socket will not go: it never calls back. */
+const STUCK = `import net from 'node:net'; net.Server.prototype.close = function () { return this }`
+
+t.test('a second signal ends it at once', async t => {
+  for (const [first, second, code] of [
+    ['SIGTERM', 'SIGINT', 130],
+    ['SIGINT', 'SIGTERM', 143],
+  ] as const) {
+    const { child, ended, logged } = serve(t, [], planted(STUCK))
+    await logged('gateway.ready')
+    child.kill(first)
+    await logged('gateway.closing')
+    child.kill(second)
+    t.match(await ended, { code })
+  }
+})
+
+t.test('the echo of Ctrl-C that npm sends is not a second signal', async t => {
+  const twice = `process.on('SIGUSR2', () => { process.emit('SIGINT', 'SIGINT'); process.emit('SIGINT', 'SIGINT') })`
+  const { child, ended, logged } = serve(t, [], planted(twice))
+  await logged('gateway.ready')
+  child.kill('SIGUSR2')
+  t.match(await ended, { code: 0 })
+})
+
+t.test('an end that takes longer than shutdown.timeout is cut short with 1', async t => {
+  const { child, ended, logged } = serve(t, ['--shutdown.timeout', '50ms'], planted(STUCK))
+  await logged('gateway.ready')
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 1, stdout: 'gateway.close-timed-out' })
+})
+
+t.test('a fault of ours is logged with its stack, then everything is closed', async t => {
+  for (const fault of [`throw new Error('planted')`, `Promise.reject(new Error('planted'))`]) {
+    const { child, ended, logged } = serve(t, [], planted(`process.on('SIGUSR2', () => { ${fault} })`))
+    await logged('gateway.ready')
+    child.kill('SIGUSR2')
+    t.match(await logged('process.failed'), { level: 'fatal', err: { message: 'planted', stack: /planted/ } })
+    t.match(await ended, { code: 1 })
+  }
+})
+
+t.test('a signal before it is ready ends it too', async t => {
+  const { child, ended } = serve(t)
+  await once(child, 'spawn')
+  child.kill('SIGTERM')
+  const { code, signal } = await ended
+  t.ok(code === 0 || signal === 'SIGTERM')
+})
+
+t.test('a port in use is one line and exit code 1', async t => {
+  const other = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => other.close())
+  await once(other, 'listening')
+  const address = other.address()
+  const port = typeof address === 'object' && address !== null ? String(address.port) : ''
+  const { code, stderr } = await serve(t, ['--http.port', port]).ended
+  t.equal(code, 1)
+  t.equal(stderr, `mumi: 127.0.0.1:${port} is in use already\n`)
+})
+
+t.test('a data folder in use is one line and exit code 1', async t => {
+  const first = serve(t)
+  await first.logged('gateway.ready')
+  const args = ['--http.port', '0', '--mqtt.port', '0', '--data.dir', join(t.testdirName, 'data')]
+  for (const command of ['serve', 'check']) {
+    t.match(await mumi(t, [command, ...args]).ended, { code: 1, stderr: /^mumi: .*\n$/ }, command)
+  }
+  first.child.kill('SIGTERM')
+  t.match(await first.ended, { code: 0 })
+})
+
+t.test('config comes from files, too', async t => {
+  const dir = t.testdir()
+  const file = join(dir, 'mumi.json5')
+  writeFileSync(
+    file,
+    `{http: {port: 0}, mqtt: {enabled: false}, data: {dir: ${JSON.stringify(join(dir, 'data'))}}}`,
+  )
+  const { child, logged, ended } = mumi(t, ['serve', '--config', file])
+  const ready = await logged('gateway.ready')
+  t.notOk(ready.mqtt)
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0 })
+})

@@ -1,0 +1,199 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import JSON5 from 'json5'
+import t, { type Test } from 'tap'
+import { configTable, defaultFile } from '../../src/config/docs.js'
+import { envName, KEYS } from '../../src/config/schema.js'
+import { ConfigError, loadConfig, printConfig } from '../../src/config.js'
+
+const load = (argv: string[] = [], env: Record<string, string> = {}) => loadConfig({ argv, env })
+
+function faults(argv: string[] = [], env: Record<string, string> = {}): readonly string[] {
+  try {
+    load(argv, env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+  return []
+}
+
+function configFile(t: Test, content: string): string {
+  const file = join(t.testdir(), 'mumi.json5')
+  writeFileSync(file, content)
+  return file
+}
+
+t.test('defaults are parsed: durations to ms, sizes to bytes', async t => {
+  const config = load()
+  t.match(config, {
+    http: { enabled: true, host: '127.0.0.1', port: 8080 },
+    mqtt: { port: 1883, acl: 'closed', maxPacketBytes: 1_048_576, sessionExpiry: 2_592_000_000 },
+    heartbeat: { interval: 30_000, timeout: 10_000 },
+    limits: { content: 65_536 },
+    inbox: { maxAge: 0 },
+    locale: 'zh-TW',
+  })
+})
+
+t.test('the order is defaults, files in turn, environment, command line', async t => {
+  const dir = t.testdir({
+    'one.json': '{"http": {"port": 1}, "mqtt": {"port": 1}, "ops": {"port": 1}, "query": {"limit": 1}}',
+    'two.json5': '{mqtt: {port: 2}, ops: {port: 2}, query: {limit: 2}} // JSON5',
+  })
+  const files = ['--config', join(dir, 'one.json'), `--config=${join(dir, 'two.json5')}`]
+  const config = load([...files, '--query.limit', '4'], { MUMI_OPS_PORT: '3', MUMI_QUERY_LIMIT: '3' })
+  t.match(config, { http: { port: 1 }, mqtt: { port: 2 }, ops: { port: 3 }, query: { limit: 4 } })
+})
+
+t.test('durations and sizes take a number or a unit', async t => {
+  const interval = (text: string) => load(['--heartbeat.interval', text]).heartbeat.interval
+  t.strictSame(
+    ['250', '250ms', '30 s', '5m', '12h', '7d'].map(interval),
+    [250, 250, 30_000, 300_000, 43_200_000, 604_800_000],
+  )
+  const content = (text: string) => load(['--limits.content', text, '--limits.frame', '64MiB']).limits.content
+  t.strictSame(['7', '7B', '2KiB', '3MiB'].map(content), [7, 7, 2048, 3_145_728])
+})
+
+t.test('a value that only begins well is refused', async t => {
+  for (const [key, value] of [
+    ['http.port', '80a'],
+    ['http.port', '65536'],
+    ['http.port', '-1'],
+    ['http.port', ''],
+    ['http.port', '0x50'],
+    ['http.host', ''],
+    ['mqtt.anonymous', 'no'],
+    ['mqtt.anonymous', '0'],
+    ['heartbeat.interval', '1.5s'],
+    ['heartbeat.interval', '1 year'],
+    ['heartbeat.interval', '0'],
+    ['heartbeat.interval', '25d'],
+    ['limits.content', '64kb'],
+    ['passwords.cost', '3'],
+    ['log.level', ''],
+    ['mqtt.maxTopicBytes', '1025'],
+    ['mqtt.websocketPath', 'mqtt'],
+    ['locale', 'de'],
+  ] as const) {
+    const [fault, ...more] = faults([`--${key}=${value}`])
+    t.match(fault, `${key}: must be `, `${key}=${value}`)
+    t.match(fault, `(--${key})`)
+    t.same(more, [])
+  }
+})
+
+t.test('all faults of all sources are reported at once, each with its key and place', async t => {
+  const file = configFile(
+    t,
+    "{http: {port: 'x', prot: 1}, mqtt: 5, nothing: {}, __proto__: {a: 1}, log: {level: {a: {b: 1}}}}",
+  )
+  const found = faults(
+    [
+      '--config',
+      file,
+      '--config',
+      '/does/not/exist',
+      '--htp.port',
+      '1',
+      '--locale',
+      '--mqtt.port=x',
+      'stray',
+    ],
+    {
+      MUMI_HTTP_HOTS: 'a',
+      MUMI_LIMITS_DEPTH: '1000',
+      MUMI_TEST_MONGODB_URL: 'for the tests',
+      HOME: '/root',
+    },
+  )
+  for (const part of [
+    '--htp.port: no such option',
+    '--locale: needs a value',
+    "unexpected argument 'stray'",
+    `http.prot: no such key (${file})`,
+    `mqtt: must be an object of keys (${file})`,
+    `nothing: no such key (${file})`,
+    `__proto__: no such key (${file})`,
+    'cannot read config file /does/not/exist: ENOENT',
+    'MUMI_HTTP_HOTS: no such environment variable',
+  ]) {
+    t.equal(found.filter(fault => fault.startsWith(part)).length, 1, part)
+  }
+  t.match(
+    found.find(fault => fault.startsWith('http.port:')),
+    `(${file})`,
+  )
+  t.match(
+    found.find(fault => fault.startsWith('mqtt.port:')),
+    '(--mqtt.port)',
+  )
+  t.match(
+    found.find(fault => fault.startsWith('limits.depth:')),
+    '(MUMI_LIMITS_DEPTH)',
+  )
+  t.match(
+    found.find(fault => fault.startsWith('log.level:')),
+    `(${file})`,
+  )
+  t.equal(found.length, 13)
+})
+
+t.test('a config file that is no object, or no JSON5, is one fault', async t => {
+  t.match(faults(['--config', configFile(t, '[1]')]), [/must be an object of keys/])
+  t.match(faults(['--config', configFile(t, '{http: ')]), [/cannot read config file .*JSON5/])
+})
+
+t.test('values that do not go together are refused', async t => {
+  t.match(faults(['--http.enabled', 'false', '--mqtt.enabled', 'false']), [/http.enabled, mqtt.enabled/])
+  t.match(faults(['--limits.frame', '64KiB']), [/limits.frame: must be larger than limits.content/])
+})
+
+t.test('mqtt.acl is closed, open, or a list of rules', async t => {
+  const rules = [{ pattern: 'sensors/%u/#', access: 'readwrite' }]
+  t.strictSame(load(['--mqtt.acl', JSON.stringify(rules)]).mqtt.acl, rules)
+  t.strictSame(load(['--config', configFile(t, `{mqtt: {acl: ${JSON.stringify(rules)}}}`)]).mqtt.acl, rules)
+  t.equal(load([], { MUMI_MQTT_ACL: 'open' }).mqtt.acl, 'open')
+  for (const pattern of ['', 'a#', '#/a', 'a/+b', 'a\0b', 'users/#', 'users', '$SYS/#', '$share/g/t']) {
+    const acl = JSON.stringify([{ pattern, access: 'read' }])
+    t.match(faults(['--mqtt.acl', acl]), [/^mqtt.acl: /], acl)
+  }
+  for (const acl of [
+    'ajar',
+    '[',
+    '{}',
+    '[1]',
+    '[{"pattern":"a"}]',
+    '[{"pattern":"a","access":"all"}]',
+    '[{"pattern":"a","access":"read","x":1}]',
+  ]) {
+    t.match(faults(['--mqtt.acl', acl]), [/^mqtt.acl: /], acl)
+  }
+})
+
+t.test('the config cannot be changed', async t => {
+  const config = load(['--mqtt.acl', '[{"pattern":"a","access":"read"}]'])
+  t.ok([config, config.http, config.mqtt.acl, Object(config.mqtt.acl)[0]].every(Object.isFrozen))
+})
+
+t.test('what is printed is a config file again', async t => {
+  const argv = ['--http.port', '0', '--heartbeat.interval', '5m']
+  const file = configFile(t, printConfig({ argv, env: {} }))
+  t.strictSame(load(['--config', file]), load(argv))
+})
+
+t.test('every key says what it does and has a variable of its own', async t => {
+  for (const [name, key] of KEYS) t.ok(key.doc.length > 10 && key.doc.endsWith('.'), name)
+  t.equal(new Set(Array.from(KEYS.keys(), envName)).size, KEYS.size)
+  t.equal(envName('mqtt.maxPacketBytes'), 'MUMI_MQTT_MAX_PACKET_BYTES')
+  t.equal(envName('locale'), 'MUMI_LOCALE')
+})
+
+t.test('docs/config.md and config/default.json5 are written from the schema', async t => {
+  const shipped = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+  t.equal(shipped('docs/config.md'), configTable(), 'npm run docs:config')
+  t.equal(shipped('config/default.json5'), defaultFile(), 'npm run docs:config')
+  t.strictSame(load(['--config', configFile(t, defaultFile())]), load())
+  t.same(Object.keys(JSON5.parse(defaultFile())), Object.keys(load()))
+})
