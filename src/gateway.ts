@@ -140,6 +140,7 @@ export class Gateway {
         offlineDelivery: config.delivery.offline,
         dedup: config.dedup.window > 0,
         unknownFields: config.request.unknownFields,
+        maxDepth: config.limits.depth,
       },
     }
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))

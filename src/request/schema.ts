@@ -3,9 +3,9 @@ import { type Static, type TObject, Type } from '@sinclair/typebox'
 import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../errors.js'
 
-/** `pattern` refuses NUL: it ends a string in the C clients of this protocol, and a key in many stores. */
-const text = (maxLength: number, minLength = 0) =>
-  Type.String({ minLength, maxLength, pattern: '^[^\\u0000]*$' })
+/** NUL ends a string in the C clients of this protocol, and a key in many stores. */
+const NO_NUL = '^[^\\u0000]*$'
+const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength, pattern: NO_NUL })
 
 const name = text(128, 1)
 /** RFC 5321 4.5.3.1: 64 + @ + 255; whether it is an address is decided by accounts/. */
@@ -40,7 +40,7 @@ export const REQUESTS = {
     id: Type.Optional(text(16)),
     firstName: Type.Optional(text(128)),
     lastName: Type.Optional(text(128)),
-    after: Type.Optional(userId),
+    after: Type.Optional(Type.String({ pattern: '^([1-9][0-9]{8})?$' })),
   }),
   delete: Type.Object({ password }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),
@@ -72,6 +72,8 @@ export class RefusedRequest extends GatewayError {
 }
 
 export interface RequestRules {
+  /** Objects and arrays within each other, the request itself included. */
+  readonly maxDepth: number
   /** What to do with members that the protocol does not name. */
   readonly unknownFields: 'refuse' | 'ignore'
 }
@@ -100,7 +102,8 @@ export function parseRequest(frame: string, rules: RequestRules): Request {
     const name = requestName(top)
     const data = top.data ?? {}
     if (!isRecord(data)) throw badField('data', 'must be an object')
-    if (rules.unknownFields === 'refuse') refuseUnknown(top, TOP_LEVEL, '')
+    if (isDeeper(top, rules.maxDepth)) throw new GatewayError('BAD_JSON', { reason: 'nested too deep' })
+    if (rules.unknownFields === 'refuse') refuseUnknown(top, TOP_LEVEL)
     checkData(name, data, rules)
     // The schema has just been checked: this is the one place where the wire becomes a type.
     return { name, id, data } as Request
@@ -145,7 +148,7 @@ function checkData(name: RequestName, data: Record<string, unknown>, rules: Requ
   if (rule === undefined)
     throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
   // A mistyped condition must never widen a query, so there unknown members are refused whatever the config says.
-  if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields, '')
+  if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields)
   if (!rule.check.Check(data)) throw firstFault(rule.check.Errors(data).First())
   for (const value of Object.values(data)) {
     // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on.
@@ -157,10 +160,16 @@ function checkData(name: RequestName, data: Record<string, unknown>, rules: Requ
 const fieldOf = (data: Record<string, unknown>, value: unknown) =>
   Object.keys(data).find(key => data[key] === value) ?? 'data'
 
-function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>, prefix: string): void {
+function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>): void {
   for (const key of Object.keys(object)) {
-    if (!known.has(key)) throw badField(prefix + key.slice(0, 64), 'unknown field')
+    if (!known.has(key)) throw badField(key.slice(0, 64), 'unknown field')
   }
+}
+
+/** Goes no deeper than `levels`, so that no request can exhaust the stack. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some(inner => isDeeper(inner, levels - 1))
 }
 
 interface Fault {
@@ -182,12 +191,7 @@ function firstFault(fault: Fault | undefined): GatewayError {
         reason: `longer than ${fault.schema.maxLength} characters`,
       })
     case ValueErrorType.StringPattern:
-      return badField(
-        field,
-        fault.schema.pattern === userId.pattern
-          ? 'must be 9 digits, the first not 0'
-          : 'must not contain NUL',
-      )
+      return badField(field, fault.schema.pattern === NO_NUL ? 'must not contain NUL' : 'is not a user id')
     case ValueErrorType.String:
       return badField(field, 'must be a string')
     default:
