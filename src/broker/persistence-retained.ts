@@ -1,4 +1,5 @@
 /** Retained messages, under their topic's levels: a filter reads what begins as its levels before the first wildcard. */
+import { setImmediate } from 'node:timers/promises'
 import { GatewayError } from '../errors.js'
 import type { KvKey } from '../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './persistence-kv.js'
@@ -9,6 +10,9 @@ export interface RetainedLimits {
   /** Bytes as stored: payload, topic and about 150 bytes each. */
   readonly maxRetainedBytes: number
 }
+
+/** About a millisecond; a store that reads at once would otherwise hold the event loop for all of `+/x`. */
+const WALKED_PER_TURN = 500
 
 /** What is known of a topic while writes to it are under way. */
 interface Slot {
@@ -21,13 +25,15 @@ interface Slot {
 export class Retained {
   readonly #kv: KvStore
   readonly #limits: RetainedLimits
+  readonly #onError: (error: unknown) => void
   readonly #slots = new Map<string, Slot>()
   #count = 0
   #bytes = 0
 
-  constructor(kv: KvStore, limits: RetainedLimits) {
+  constructor(kv: KvStore, limits: RetainedLimits, onError: (error: unknown) => void) {
     this.#kv = kv
     this.#limits = limits
+    this.#onError = onError
   }
 
   async load(): Promise<void> {
@@ -53,26 +59,35 @@ export class Retained {
     }
   }
 
-  /** A topic that matches several filters comes once. */
+  /**
+   * A topic that matches several filters comes once. Ends early when the store fails, and reports that: Aedes has no
+   * 'error' listener on the stream made of this, and the process would die.
+   */
   async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
     const split = filters.map(filter => filter.split('/'))
-    for (const [i, filter] of split.entries()) {
-      const earlier = split.slice(0, i)
-      for await (const { key, value } of this.#candidates(filter)) {
-        if (!isMatch(filter, key) || earlier.some(other => isMatch(other, key))) continue
-        yield decodePacket(value)
+    let walked = 0
+    try {
+      for (const [i, filter] of split.entries()) {
+        const earlier = split.slice(0, i)
+        for await (const { key, value } of this.#candidates(filter)) {
+          if (isMatch(filter, key) && !earlier.some(other => isMatch(other, key))) yield decodePacket(value)
+          walked += 1
+          if (walked % WALKED_PER_TURN === 0) await setImmediate()
+        }
       }
+    } catch (error) {
+      this.#onError(error)
     }
   }
 
-  async *#candidates(filter: readonly string[]): ReturnType<KvStore['kvRange']> {
+  #candidates(filter: readonly string[]): ReturnType<KvStore['kvRange']> {
     const wildcard = filter.findIndex(level => level === '+' || level === '#')
-    if (wildcard >= 0) {
-      yield* this.#kv.kvRange('retained', filter.slice(0, wildcard))
-      return
-    }
-    const value = await this.#kv.kvGet('retained', filter)
-    if (value !== undefined) yield { key: filter, value }
+    return wildcard < 0 ? this.#exactly(filter) : this.#kv.kvRange('retained', filter.slice(0, wildcard))
+  }
+
+  async *#exactly(topic: readonly string[]): ReturnType<KvStore['kvRange']> {
+    const value = await this.#kv.kvGet('retained', topic)
+    if (value !== undefined) yield { key: topic, value }
   }
 
   async #replace(slot: Slot, topic: string, value: Uint8Array | undefined): Promise<void> {
@@ -126,9 +141,9 @@ export class Retained {
 
 /** MQTT 3.1.1, 4.7: `+` is one level, empty ones too; `#` is the rest, and the level before it. */
 function isMatch(filter: readonly string[], topic: KvKey): boolean {
-  const [first] = topic
+  const [first] = filter
   // [MQTT-4.7.2-1]
-  if (/^[+#]$/.test(filter[0] ?? '') && String(first).startsWith('$')) return false
+  if ((first === '+' || first === '#') && String(topic[0]).startsWith('$')) return false
   for (const [i, level] of filter.entries()) {
     if (level === '#') return true
     if (i >= topic.length || (level !== '+' && level !== topic[i])) return false

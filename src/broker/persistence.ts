@@ -53,10 +53,8 @@ export class BrokerPersistence {
     this.#kv = kv
     this.#options = options
     this.#wills = new Wills(kv)
-    this.#retained = new Retained(kv, {
-      maxRetained: options.maxRetained ?? unlimited,
-      maxRetainedBytes: options.maxRetainedBytes ?? unlimited,
-    })
+    const { maxRetained = unlimited, maxRetainedBytes = unlimited } = options
+    this.#retained = new Retained(kv, { maxRetained, maxRetainedBytes }, this.#report)
     this.#queue = new OutgoingQueue(kv, {
       maxQueuedMessages: options.maxQueuedMessages ?? unlimited,
       maxQueuedBytes: options.maxQueuedBytes ?? unlimited,
@@ -267,16 +265,7 @@ export class BrokerPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(this.#matchingRetained(filters))
-  }
-
-  /** Ends early when the store fails: Aedes has no 'error' listener on the stream, and the process would die. */
-  async *#matchingRetained(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
-    try {
-      yield* this.#retained.matching(filters)
-    } catch (error) {
-      this.#report(error)
-    }
+    return Readable.from(this.#retained.matching(filters))
   }
 
   // ── wills ───────────────────────────────────────────────────────────────────────────────────────────────

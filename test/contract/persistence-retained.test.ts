@@ -43,6 +43,22 @@ for (const { name, open } of STORES) {
     },
   )
 
+  t.test(`${name}: a filter that walks many messages for few lets others run meanwhile`, async t => {
+    const persistence = await start(await open(t))
+    const topics = Array.from({ length: 2000 }, (_, i) => `t/${i}`)
+    await Promise.all(topics.map(topic => persistence.storeRetained(retained(topic))))
+    let isDone = false
+    const search = all(persistence.createRetainedStream('+/none')).then(found => {
+      isDone = true
+      return found
+    })
+    for (let turn = 0; turn < 3; turn++) {
+      await new Promise(resolve => setImmediate(resolve))
+      t.notOk(isDone, 'the event loop turns, and the search still goes on')
+    }
+    t.same(await search, [])
+  })
+
   t.test(`${name}: topics beyond U+00FF are found, also under #, after a restart`, async t => {
     const store = await open(t)
     const before = await start(store)
