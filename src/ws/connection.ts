@@ -127,6 +127,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
 
   /** Stops reading from a client that sends faster than it is answered or takes its answers. */
   #throttle(): void {
+    if (this.#ended) return
     const { maxPipelined, maxBufferedBytes } = this.host.rules
     const open = this.#replies.pending + this.#waiting.length
     const full = this.socket.writableLength > maxBufferedBytes
@@ -220,7 +221,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   /** To be called every `checkEveryMs`: ends a dead or stalled client. @param now performance.now() */
   check(now: number): void {
     const isHeld = this.#paused && this.socket.writableLength <= this.host.rules.maxBufferedBytes
-    const verdict = this.#liveness.check(now, isHeld)
+    const verdict = this.#liveness.check(now, isHeld, isHeld ? 0 : (this.#inbox?.owedFor(now) ?? 0))
     if (verdict === 'dead') this.#drop()
     else if (verdict === 'stalled') this.end('SLOW_CLIENT')
   }
@@ -273,6 +274,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
     if (this.#ended) return
     this.#ended = true
     this.#waiting = []
+    // To read the client's half of the closing handshake.
+    if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()
     if (this.userId !== undefined) this.host.services.live.leave(this.userId, this)
     this.#liveness.ended()

@@ -26,6 +26,8 @@ export class InboxDelivery implements Sink {
   readonly #encode: (row: InboxRow) => string
   /** seq named in the ping that is out, 0 for none. */
   #pinged = 0
+  /** performance.now() when that ping went out. */
+  #pingedAt = 0
 
   constructor(
     private readonly ws: WebSocket,
@@ -61,7 +63,13 @@ export class InboxDelivery implements Sink {
     const { sent, confirmed } = this.session
     if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return
     this.#pinged = sent
+    this.#pingedAt = performance.now()
     this.ws.ping(String(sent))
+  }
+
+  /** How long the client has owed a confirmation, ms. @param now performance.now() */
+  owedFor(now: number): number {
+    return this.#pinged === 0 ? 0 : now - this.#pingedAt
   }
 
   pong(payload: Buffer): void {

@@ -41,12 +41,15 @@ export class Liveness {
    * To be called every `checkEveryMs`; pings a silent client.
    * @param now performance.now()
    * @param isHeld reading is stopped and the reason is ours: the client's silence says nothing
+   * @param owedFor how long the client has owed a confirmation of what left for it, ms
    */
-  check(now: number, isHeld: boolean): Verdict {
+  check(now: number, isHeld: boolean, owedFor: number): Verdict {
     this.#noteTaken(now)
     if (isHeld) this.#lastSeen = now
     const { pingIntervalMs, pingTimeoutMs, stallTimeoutMs, checkEveryMs } = this.rules
     if (now - this.#lastTaken >= stallTimeoutMs) return 'stalled'
+    // What left for the client may lie unread in the system's buffers.
+    if (owedFor >= stallTimeoutMs && this.socket.writableLength === 0) return 'stalled'
     // What the next check would find late is found now.
     const silence = now - this.#lastSeen + checkEveryMs
     if (silence >= pingIntervalMs + pingTimeoutMs) return 'dead'
