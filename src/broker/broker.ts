@@ -232,7 +232,9 @@ export class MqttBroker {
           windowBytes: options.windowBytes,
           ...session,
         }),
-      store: (packet, client) => this.#topics.store(packet, client),
+      isReceived: (packet, client) => this.#topics.isReceived(packet, client),
+      receive: (packet, client) => this.#topics.receive(packet, client),
+      store: (packet, receiver) => this.#topics.store(packet, receiver),
       route: packet => this.#aedes.route(packet),
       consume: packet => this.#aedes.consume(packet),
       reply: (userId, payload) => this.#reply(userId, payload),
@@ -287,7 +289,7 @@ export class MqttBroker {
     const packet = makePacket(repliesTopic(userId), payload, 1)
     const tail = (this.#replies.get(userId) ?? Promise.resolve())
       .then(() => this.#topics.store(packet))
-      .then(stored => stored && this.#aedes.route(stored))
+      .then(stored => this.#aedes.route(stored))
       .catch(err => this.#failed('reply', err))
       .finally(() => {
         if (this.#replies.get(userId) === tail) this.#replies.delete(userId)

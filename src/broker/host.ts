@@ -21,12 +21,19 @@ export interface BrokerHost {
   readonly isOpen: boolean
   openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink'>): InboxSession
   /**
+   * Whether a QoS 2 packet with this id came before and still waits for PUBREL.
+   * @throws GatewayError when too many do
+   */
+  isReceived(packet: AedesPublishPacket, client: AedesClient): Promise<boolean>
+  /** Records the id of a QoS 2 packet until PUBREL. @throws GatewayError */
+  receive(packet: AedesPublishPacket, client: AedesClient): Promise<void>
+  /**
    * Makes a packet durable for those who are owed it.
-   * @param client the sender, where it is connected: a QoS 2 packet that it sends again is stored once
-   * @returns what to route; undefined for a resend
+   * @param receiver of a QoS 2 packet: as for `receive`, in the same commit
+   * @returns what to route
    * @throws GatewayError
    */
-  store(packet: AedesPublishPacket, client?: AedesClient): Promise<AedesPublishPacket | undefined>
+  store(packet: AedesPublishPacket, receiver?: AedesClient): Promise<AedesPublishPacket>
   /** To subscribers that are connected. */
   route(packet: AedesPublishPacket): void
   /** The packet is dealt with: Aedes acknowledges it and does nothing else. */

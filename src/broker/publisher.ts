@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { AedesPublishPacket } from 'aedes'
 import { CODES, type CodeName, GatewayError, toGatewayError } from '../errors.js'
-import type { Caller } from '../handle/context.js'
+import type { Answer, Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { type Outcome, Replies } from '../handle/replies.js'
@@ -11,6 +11,7 @@ import type { UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest } from '../request/schema.js'
 import type { MessageRight } from './access.js'
+import { Acknowledgements } from './acknowledgements.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
 import { parseContent } from './payload.js'
@@ -19,7 +20,10 @@ type Done = (error?: Error | null) => void
 
 /** Either front end's rules of order, for one client: stores, requests and replies each go one behind the other. */
 export class Publisher {
+  readonly #acknowledgements = new Acknowledgements()
   readonly #replies = new Replies(outcome => this.#reply(outcome))
+  readonly #steps: (() => Promise<void> | undefined)[] = []
+  #isStepping = false
   #requests: Promise<void> = Promise.resolve()
   #stores: Promise<unknown> = Promise.resolve()
 
@@ -40,10 +44,47 @@ export class Publisher {
       done(new GatewayError('SHUTDOWN'))
       return
     }
-    const right = this.host.access.publish(this.userId, packet.topic)
     this.host.consume(packet)
-    if (right.kind === 'topic') this.#publish(packet, done)
-    else if (right.kind === 'message') this.#send(packet, right, done)
+    const acknowledge = packet.qos > 0 ? this.#acknowledgements.reserve(done) : done
+    this.#steps.push(() => this.#receive(packet, acknowledge))
+    if (!this.#isStepping) void this.#runSteps()
+  }
+
+  /** What must be asked first holds up what comes behind it. */
+  async #runSteps(): Promise<void> {
+    this.#isStepping = true
+    for (let step = this.#steps.shift(); step !== undefined; step = this.#steps.shift()) {
+      const pending = step()
+      if (pending !== undefined) await pending
+    }
+    this.#isStepping = false
+  }
+
+  /** Until PUBREL the packet id names one message, whatever DUP says [MQTT-4.3.3-2]. */
+  #receive(packet: AedesPublishPacket, acknowledge: Done): Promise<void> | undefined {
+    const receiver = this.#receiver(packet)
+    if (receiver === undefined) return this.#take(packet, acknowledge)
+    return this.host.isReceived(packet, receiver).then(
+      isReceived => (isReceived ? acknowledge() : this.#take(packet, acknowledge)),
+      thrown => acknowledge(toGatewayError(thrown)),
+    )
+  }
+
+  /** Of a QoS 2 packet: the client whose session knows its id until PUBREL. A will has none. */
+  #receiver({ qos, messageId }: AedesPublishPacket): AedesClient | undefined {
+    return qos === 2 && messageId !== undefined ? this.sender?.client : undefined
+  }
+
+  #take(packet: AedesPublishPacket, acknowledge: Done): Promise<void> | undefined {
+    const right = this.host.access.publish(this.userId, packet.topic)
+    const receiver = this.#receiver(packet)
+    // Recorded when all else is done: in between, a resend is known by its DUP.
+    const done: Done = error => {
+      if (error || receiver === undefined) acknowledge(error)
+      else this.host.receive(packet, receiver).then(() => acknowledge(), acknowledge)
+    }
+    if (right.kind === 'message') return this.#send(packet, right, done)
+    if (right.kind === 'topic') this.#publish(packet, acknowledge)
     else if (right.kind === 'request' && this.sender !== undefined)
       this.#request(packet, this.sender.caller, done)
     else
@@ -52,9 +93,14 @@ export class Publisher {
         new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }),
         done,
       )
+    return undefined
   }
 
-  #send(packet: AedesPublishPacket, { sender, recipient }: MessageRight, done: Done): void {
+  #send(
+    packet: AedesPublishPacket,
+    { sender, recipient }: MessageRight,
+    done: Done,
+  ): Promise<void> | undefined {
     const { host } = this
     const waiter: StoreWaiter = {
       stored: () => {
@@ -76,9 +122,10 @@ export class Publisher {
     try {
       const { content, id } = parseContent(packet.payload, host.payload)
       const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(host.services, sender, id)
-      sendMessage(host.services, { sender, recipient, content, ...repeat }, waiter)?.catch(refuse)
+      return sendMessage(host.services, { sender, recipient, content, ...repeat }, waiter)?.catch(refuse)
     } catch (thrown) {
       refuse(thrown)
+      return undefined
     }
   }
 
@@ -99,8 +146,8 @@ export class Publisher {
     const { services } = this.host
     try {
       const request = parseRequest(packet.payload.toString(), services.rules)
-      const answer = this.#replies.reserve(request.name, request.id)
-      this.#requests = this.#requests.then(() => handle(services, caller, request, answer)).then(() => done())
+      const answer = acknowledging(this.#replies.reserve(request.name, request.id), done)
+      this.#requests = this.#requests.then(() => handle(services, caller, request, answer))
     } catch (thrown) {
       const id = thrown instanceof RefusedRequest ? thrown.id : undefined
       this.#replies.reserve('invalid', id).refuse(toGatewayError(thrown))
@@ -111,11 +158,11 @@ export class Publisher {
   /** Stored, routed and acknowledged in order, and one commit for what comes together. */
   #publish(packet: AedesPublishPacket, done: Done): void {
     const before = this.#stores
-    const mine = this.host.store(packet, this.sender?.client)
+    const mine = this.host.store(packet, this.#receiver(packet))
     this.#stores = Promise.allSettled([before, mine])
     Promise.all([mine, before]).then(
       ([stored]) => {
-        if (stored !== undefined) this.host.route(stored)
+        this.host.route(stored)
         done()
       },
       thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')),
@@ -141,3 +188,23 @@ export class Publisher {
     this.host.metrics.answered('mqtt', request, CODES[code].code)
   }
 }
+
+/** An answer that is given and then acknowledged. */
+const acknowledging = (answer: Answer, done: Done): Answer => ({
+  ok: (code, data) => {
+    answer.ok(code, data)
+    done()
+  },
+  refuse: error => {
+    answer.refuse(error)
+    done()
+  },
+  stored: appended => {
+    answer.stored(appended)
+    done()
+  },
+  failed: error => {
+    answer.failed(error)
+    done()
+  },
+})

@@ -18,25 +18,27 @@ export class TopicStore {
     private readonly access: Access,
   ) {}
 
-  /** Retained message and offline queues, before anyone is told. */
-  async store(packet: AedesPublishPacket, client?: AedesClient): Promise<AedesPublishPacket | undefined> {
+  /** Retained message, offline queues and QoS 2 id, before anyone is told. */
+  async store(packet: AedesPublishPacket, receiver?: AedesClient): Promise<AedesPublishPacket> {
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
-    if (packet.qos === 2 && client !== undefined && (await this.#isResend(packet, client))) return undefined
     if (!packet.retain && packet.qos === 0) return numbered
     const queues = packet.qos > 0 ? await this.#queues(numbered) : []
-    // Begun in one turn, so that one commit carries all of it.
+    // Begun in one turn, so that one commit carries all of it: after a crash either all is there or nothing.
     await Promise.all([
       packet.retain ? this.state.storeRetained(packet) : undefined,
       ...queues.map(({ targets, qos }) => this.state.outgoingEnqueueCombi(targets, { ...numbered, qos })),
-      packet.qos === 2 && client !== undefined ? this.state.incomingStorePacket(client, packet) : undefined,
+      receiver && this.receive(packet, receiver),
     ])
     return numbered
   }
 
-  /** Its id is recorded in the same commit as the packet, so after a crash either both are there or neither. */
-  async #isResend(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
+  /** @throws GatewayError with too many QoS 2 packets half received */
+  async isReceived(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
+    const { messageId = 0 } = packet
+    // On this connection, and perhaps not recorded yet.
+    if (client._inboundInflight.has(messageId)) return true
     const isKnown = await this.state.incomingGetPacket(client, packet).then(
       () => true,
       () => false,
@@ -48,8 +50,12 @@ export class TopicStore {
         reason: 'too many QoS 2 packets without PUBREL',
       })
     }
-    client._inboundInflight.add(packet.messageId ?? 0)
+    client._inboundInflight.add(messageId)
     return false
+  }
+
+  async receive(packet: AedesPublishPacket, client: AedesClient): Promise<void> {
+    await this.state.incomingStorePacket(client, packet)
   }
 
   /** One entry a session, at the highest QoS of its filters that match. */

@@ -1,0 +1,59 @@
+/** The store of a gateway that runs in this process, to hold its writes up or to let them fail. */
+import type { Test } from 'tap'
+import { type CodeName, GatewayError } from '../../src/errors.js'
+import { EmbeddedStore } from '../../src/store/embedded.js'
+import { type RunningGateway, startGateway } from './gateway.js'
+
+/** What makes messages durable, and what keeps the broker's own state. */
+export type StoreWrite = 'append' | 'kvWrite'
+
+export interface ControlledGateway extends RunningGateway {
+  readonly store: EmbeddedStore
+  /** From now on this kind of write waits. @returns what lets all of them go on */
+  hold(write: StoreWrite): () => void
+  /** From now on this kind of write fails, having stored nothing. @returns what ends that */
+  fail(write: StoreWrite, code: CodeName): () => void
+}
+
+export async function startControlled(
+  t: Test,
+  settings: Record<string, unknown> = {},
+): Promise<ControlledGateway> {
+  const { open } = EmbeddedStore.prototype
+  const opened: EmbeddedStore[] = []
+  EmbeddedStore.prototype.open = function () {
+    opened.push(this)
+    return open.call(this)
+  }
+  const gateway = await startGateway(t, settings)
+  EmbeddedStore.prototype.open = open
+  const [store] = opened
+  if (store === undefined) throw new Error('no store was opened')
+
+  const replace = (write: StoreWrite, before: () => Promise<void>): (() => void) => {
+    const original = EmbeddedStore.prototype[write] as (argument: never) => Promise<never>
+    Object.assign(store, {
+      [write]: async (argument: never) => {
+        await before()
+        return original.call(store, argument)
+      },
+    })
+    return () => void Reflect.deleteProperty(store, write)
+  }
+  return {
+    ...gateway,
+    store,
+    hold(write) {
+      let release = () => {}
+      const held = new Promise<void>(resolve => {
+        release = resolve
+      })
+      const restore = replace(write, () => held)
+      return () => {
+        restore()
+        release()
+      }
+    },
+    fail: (write, code) => replace(write, () => Promise.reject(new GatewayError(code))),
+  }
+}
