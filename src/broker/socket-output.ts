@@ -1,0 +1,135 @@
+/** What waits to leave for one client: in order, at most one write of its socket a turn. */
+import type { Duplex } from 'node:stream'
+import type { WebSocket } from 'ws'
+import { ByteQueue } from './byte-queue.js'
+import type { WriteGroup } from './write-group.js'
+
+export type Done = (error?: Error | null) => void
+
+export interface OutputOptions {
+  readonly group: WriteGroup
+  /** From here on the client counts as congested, until half of it has gone. */
+  readonly maxBufferedBytes: number
+  /**
+   * The open socket, where the stream is websocket-stream's: that cannot hold its source back, says "written" of what
+   * it drops while closing, and closes by handshake only.
+   */
+  readonly webSocket?: WebSocket
+}
+
+/** Most bytes given to the socket at a time: what a slow client must take within the stall timeout. */
+const SLICE_BYTES = 65_536
+
+export class SocketOutput {
+  readonly #socket: Duplex
+  readonly #options: OutputOptions
+  readonly #onDrain: () => void
+  #queue = new ByteQueue()
+  /** Given to the socket, which has not called back yet. */
+  #inFlightBytes = 0
+  #takenBytes = 0
+  #isDue = false
+  #isCongested = false
+  #isClosed = false
+  #progress = 0
+  readonly #waiting: { readonly mark: number; readonly done: Done }[] = []
+
+  constructor(socket: Duplex, options: OutputOptions, onDrain: () => void) {
+    this.#socket = socket
+    this.#options = options
+    this.#onDrain = onDrain
+  }
+
+  get bufferedBytes(): number {
+    return this.#queue.bytes + this.#inFlightBytes
+  }
+
+  get isCongested(): boolean {
+    return this.#isCongested
+  }
+
+  get isInFlight(): boolean {
+    return this.#inFlightBytes > 0
+  }
+
+  /** Changes whenever the socket is given something, which is when it took all before. */
+  get progress(): number {
+    return this.#progress
+  }
+
+  /** Drops what comes when it is closed. */
+  push(bytes: Uint8Array): void {
+    if (this.#isClosed) return
+    this.#queue.push(bytes)
+    if (this.bufferedBytes >= this.#options.maxBufferedBytes) this.#isCongested = true
+    this.#handOverAtTurnEnd()
+  }
+
+  /** Calls back when all that was pushed up to now has left the process, or with an error when it may not have. */
+  flushed(done: Done): void {
+    if (this.#isClosed) process.nextTick(done, new Error('connection closed'))
+    else if (this.bufferedBytes === 0) process.nextTick(done)
+    else this.#waiting.push({ mark: this.#takenBytes + this.bufferedBytes, done })
+  }
+
+  /** Gives the socket all that is left and ends it; whether it leaves is not reported any more. */
+  end(error: Error | null): void {
+    if (this.#queue.bytes > 0 && this.#isSocketWritable()) this.#socket.write(this.#queue.takeAll())
+    if (!this.#socket.destroyed) this.#socket.end()
+    this.#progress++
+    this.close(error)
+  }
+
+  /** Drops what is left, and lets go all who wait for it. */
+  close(error: Error | null): void {
+    this.#isClosed = true
+    this.#queue = new ByteQueue()
+    for (const { done } of this.#waiting.splice(0)) {
+      process.nextTick(done, error ?? new Error('connection closed'))
+    }
+    this.#relieve()
+  }
+
+  #isSocketWritable(): boolean {
+    const { webSocket } = this.#options
+    return this.#socket.writable && (webSocket === undefined || webSocket.readyState === webSocket.OPEN)
+  }
+
+  #handOverAtTurnEnd(): void {
+    if (this.#isDue) return
+    this.#isDue = true
+    this.#options.group.atTurnEnd(this.#handOver)
+  }
+
+  readonly #handOver = (): void => {
+    this.#isDue = false
+    // A socket that takes no more closes presently, but Aedes may have packets to read before that.
+    if (this.#inFlightBytes > 0 || this.#queue.bytes === 0 || !this.#isSocketWritable()) return
+    const slice = this.#queue.take(SLICE_BYTES)
+    this.#inFlightBytes = slice.length
+    this.#progress++
+    this.#socket.write(slice, this.#onTaken)
+  }
+
+  /** An error is not for here: the socket emits it, or 'close', as well. */
+  readonly #onTaken: Done = error => {
+    if (error) return
+    this.#takenBytes += this.#inFlightBytes
+    this.#inFlightBytes = 0
+    if (this.#queue.bytes >= SLICE_BYTES) this.#handOver()
+    else if (this.#queue.bytes > 0) this.#handOverAtTurnEnd()
+    this.#settleFlushed()
+    if (this.bufferedBytes <= this.#options.maxBufferedBytes / 2) this.#relieve()
+  }
+
+  #settleFlushed(): void {
+    const count = this.#waiting.findIndex(({ mark }) => mark > this.#takenBytes)
+    for (const { done } of this.#waiting.splice(0, count < 0 ? this.#waiting.length : count)) done()
+  }
+
+  #relieve(): void {
+    if (!this.#isCongested) return
+    this.#isCongested = false
+    this.#onDrain()
+  }
+}
