@@ -13,14 +13,19 @@ const json = TypeCompiler.Compile(
 
 const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
 
+/** @throws GatewayError BAD_FIELD {field: 'payload'}: text with U+FFFD in place of what it was is not for us to make */
+export function decodeText(payload: string | Buffer): string {
+  const bytes = Buffer.from(payload)
+  if (!isUtf8(bytes)) throw bad('is not UTF-8')
+  return bytes.toString()
+}
+
 /** @throws GatewayError BAD_FIELD {field: 'payload'} */
 export function parseContent(
   payload: string | Buffer,
   format: 'text' | 'json',
 ): { content: string; id?: string } {
-  const bytes = Buffer.from(payload)
-  if (!isUtf8(bytes)) throw bad('is not UTF-8')
-  const text = bytes.toString()
+  const text = decodeText(payload)
   if (format === 'text') return { content: text }
   let value: unknown
   try {

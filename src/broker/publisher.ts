@@ -14,7 +14,7 @@ import type { MessageRight } from './access.js'
 import { Acknowledgements } from './acknowledgements.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
-import { parseContent } from './payload.js'
+import { decodeText, parseContent } from './payload.js'
 
 type Done = (error?: Error | null) => void
 
@@ -145,7 +145,7 @@ export class Publisher {
   #request(packet: AedesPublishPacket, caller: Caller, done: Done): void {
     const { services } = this.host
     try {
-      const request = parseRequest(packet.payload.toString(), services.rules)
+      const request = parseRequest(decodeText(packet.payload), services.rules)
       const answer = acknowledging(this.#replies.reserve(request.name, request.id), done)
       this.#requests = this.#requests.then(() => handle(services, caller, request, answer))
     } catch (thrown) {
