@@ -2,7 +2,8 @@
  * What the gateway asks of a store. Two implementations pass one contract suite (test/contract/store.contract.ts).
  *
  * Every method rejects with a GatewayError: STORE_UNAVAILABLE (closed, failing, deadline passed) or STORE_FULL (no
- * room; reads still work). A write that resolved is durable as `store.durability` says. Text that becomes part of a
+ * room; reads still work). A write that resolved is durable as `store.durability` says; writes resolve in the order
+ * of the calls. Text that becomes part of a
  * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 64 bytes,
  * KvKey parts ≤ 1,400 bytes in all.
  */
