@@ -1,0 +1,50 @@
+/** What the kernel says: cores, the machine, and what a process has used. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
+
+const hasTaskset = spawnSync('taskset', ['-V']).status === 0
+
+/** Server and generator each have a core of their own where the machine has two and `taskset`. */
+export const isPinned = hasTaskset && availableParallelism() > 1
+const SERVER_CORE = '0'
+const GENERATOR_CORE = '1'
+
+/** The command line that runs `argv` on the server's core. */
+export const onServerCore = (argv: readonly string[]): string[] =>
+  isPinned ? ['taskset', '-c', SERVER_CORE, ...argv] : [...argv]
+
+/** Moves this process, the generator, to its core. */
+export function pinGenerator(): void {
+  if (isPinned) execFileSync('taskset', ['-a', '-p', '-c', GENERATOR_CORE, String(process.pid)])
+}
+
+export function describeMachine(): string {
+  const gib = (totalmem() / 2 ** 30).toFixed(0)
+  const cores = isPinned
+    ? `server on core ${SERVER_CORE}, generator on core ${GENERATOR_CORE}`
+    : 'server and generator share the cores'
+  const mhz = cpus()[0]?.speed ?? 0
+  return `${cpus()[0]?.model ?? 'unknown CPU'} ${mhz} MHz × ${cpus().length}, ${gib} GiB, ${type()} ${release()}, Node ${process.version}; ${cores}`
+}
+
+/** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK) is 100 on every Linux). */
+const TICKS = 100
+
+/** CPU seconds that a process and its threads have used. Source: proc(5), fields 14 and 15 of stat. */
+export function cpuSeconds(pid: number): number {
+  // Behind the command name, which may hold spaces: the state is field 3.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / TICKS
+}
+
+/** Memory of a process that is its own: without files that it maps, such as the pages of a store. KiB. */
+export function memoryKiB(pid: number): number {
+  const [, kib] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kib)
+}
+
+export const ownCpuSeconds = (): number => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}

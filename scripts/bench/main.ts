@@ -1,0 +1,100 @@
+/** `npm run bench`: the program and its peers in turn on one core, the generator on another (docs/performance.md). */
+import { appendFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { describeMachine, pinGenerator } from './machine.js'
+import { offline } from './offline.js'
+import { pairs } from './pairs.js'
+import { gateway, PEERS, type Peer } from './peers.js'
+import { Program, withFolder } from './program.js'
+import { markdown, type Result } from './report.js'
+import type { Options, Scenario } from './scenario.js'
+
+const SCENARIOS: readonly Scenario[] = [pairs, offline]
+const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+const HELP = `npm run bench -- [options]
+
+  --scenario ${SCENARIOS.map(({ name }) => name).join('|')}   which, comma-separated; default pairs
+  --wire json,mqtt,json-mqtt   only these
+  --peers mumi,${PEERS.map(({ name }) => name).join(',')}   only these
+  --rounds 3         of all peers in turn
+  --seconds 10       of each measurement
+  --json FILE        also one JSON line a result
+  --program FILE     another build's dist/main.js
+  --logins 1000      login: at once
+  --max-messages N   grow: the last step; default 1,000,000
+  --big              also what takes many minutes: a million messages waiting for one user
+`
+
+const { values: args } = parseArgs({
+  options: {
+    scenario: { type: 'string', default: 'pairs' },
+    wire: { type: 'string', default: 'json,mqtt,json-mqtt' },
+    peers: { type: 'string', default: ['mumi', ...PEERS.map(({ name }) => name)].join() },
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '10' },
+    json: { type: 'string' },
+    program: { type: 'string', default: BUILT },
+    logins: { type: 'string', default: '1000' },
+    'max-messages': { type: 'string', default: '1000000' },
+    big: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+})
+
+const options: Options = {
+  seconds: Number(args.seconds),
+  big: args.big,
+  logins: Number(args.logins),
+  maxMessages: Number(args['max-messages']),
+}
+const program = new Program(args.program)
+const rounds = Number(args.rounds)
+
+const say = (line: string) => process.stderr.write(`${line}\n`)
+
+function chosenPeers(): Peer[] {
+  const names = args.peers.split(',')
+  const chosen = [gateway(program), ...PEERS].filter(({ name }) => names.includes(name))
+  for (const { name, missing } of chosen) if (missing !== undefined) say(`SKIPPED ${name}: ${missing}`)
+  return chosen.filter(({ missing }) => missing === undefined)
+}
+
+async function runAll(scenario: Scenario, record: (result: Result) => void): Promise<void> {
+  for (const wire of scenario.wires.filter(one => args.wire.split(',').includes(one))) {
+    const peers = chosenPeers().filter(
+      ({ name, wires }) => wires.includes(wire) && (name === 'mumi' || scenario.against.includes(name)),
+    )
+    for (let round = 1; round <= rounds; round++) {
+      for (const peer of peers) {
+        const steps = await withFolder(dir => scenario.run({ peer, wire, program, dir, options }))
+        for (const { step, values } of steps) {
+          record({ scenario: scenario.name, wire, step, peer: peer.name, round, values })
+        }
+      }
+    }
+  }
+}
+
+async function main(): Promise<void> {
+  if (args.help) return void process.stdout.write(HELP)
+  const scenarios = SCENARIOS.filter(({ name }) => args.scenario.split(',').includes(name))
+  if (scenarios.length === 0) throw new Error(`no such scenario: ${args.scenario}\n${HELP}`)
+  pinGenerator()
+  const machine = describeMachine()
+  const { json } = args
+  if (json !== undefined)
+    writeFileSync(json, `${JSON.stringify({ machine, date: new Date(), rounds, ...options })}\n`)
+  const results: Result[] = []
+  for (const scenario of scenarios) {
+    await runAll(scenario, result => {
+      results.push(result)
+      say(JSON.stringify(result))
+      if (json !== undefined) appendFileSync(json, `${JSON.stringify(result)}\n`)
+    })
+  }
+  process.stdout.write(`${machine}; ${rounds} rounds, median (min–max)\n\n${markdown(results, 'mumi')}`)
+}
+
+await main()

@@ -1,0 +1,117 @@
+/** `offline`: 20,000 messages to 100 users who are away, then all log in at once. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { enterAll, settled } from './chat.js'
+import type { Chatter } from './chatter.js'
+import { Flow, Meter } from './flow.js'
+import { memoryKiB } from './machine.js'
+import { userId } from './program.js'
+import type { Context, Scenario, Step } from './scenario.js'
+import type { Server } from './server.js'
+
+const USERS = 100
+const MESSAGES = 20_000
+/** Of the whole cycle, before the one that counts. */
+const WARM_UPS = 4
+/** By then confirmations have arrived and are written. */
+const QUIET_MS = 300
+
+interface Cycle extends Context {
+  readonly server: Server
+}
+
+async function run(context: Context): Promise<Step[]> {
+  const { peer, dir, program } = context
+  // Senders are users 0 to 99, recipients 100 to 199.
+  if (peer.name === 'mumi') await program.addUsers(dir, 0, 2 * USERS)
+  const cycle = { ...context, server: await peer.start(dir) }
+  try {
+    // A broker keeps messages for a session it knows.
+    await timeLogins(cycle)
+    for (let n = 0; n < WARM_UPS; n++) await measure(cycle)
+    return [{ step: '', values: await measure(cycle) }]
+  } finally {
+    await cycle.server.stop()
+  }
+}
+
+async function measure(cycle: Cycle) {
+  const loginSeconds = await timeLogins(cycle)
+  const flows = Array.from({ length: USERS }, () => new Flow(new Meter()))
+  const enqueueSeconds = await enqueue(cycle, flows)
+  const { drainSeconds, serverSeconds } = await drain(cycle, flows)
+  const sum = (of: (flow: Flow) => number) => flows.reduce((total, flow) => total + of(flow), 0)
+  return {
+    'drained/s': MESSAGES / Math.max(drainSeconds - loginSeconds, 0.001),
+    'drained/s with logins': MESSAGES / drainSeconds,
+    'enqueued/s': MESSAGES / enqueueSeconds,
+    'logins ms': loginSeconds * 1000,
+    'first to last ms': serverSeconds * 1000,
+    'memory MiB': memoryKiB(cycle.server.pid) / 1024,
+    lost: sum(flow => flow.lost),
+    duplicated: sum(flow => flow.duplicated),
+    reordered: sum(flow => flow.reordered),
+    damaged: sum(flow => flow.damaged),
+  }
+}
+
+const recipients = ({ peer, server, wire }: Cycle) =>
+  Array.from({ length: USERS }, () => peer.connect(server, 'recipient', wire))
+
+const closeAll = (chatters: readonly Chatter[]) => Promise.all(chatters.map(chatter => chatter.close()))
+
+/** What it takes to log all recipients in while nothing waits for them, in seconds. */
+async function timeLogins(cycle: Cycle): Promise<number> {
+  const chatters = recipients(cycle)
+  const seconds = await enterAtOnce(chatters)
+  await delay(QUIET_MS)
+  await closeAll(chatters)
+  await delay(QUIET_MS)
+  return seconds
+}
+
+async function enterAtOnce(chatters: readonly Chatter[]): Promise<number> {
+  await Promise.all(chatters.map(chatter => chatter.open()))
+  const begun = performance.now()
+  await Promise.all(chatters.map((chatter, i) => chatter.enter(userId(USERS + i), 'kept')))
+  return (performance.now() - begun) / 1000
+}
+
+async function enqueue({ peer, server, wire }: Cycle, flows: readonly Flow[]): Promise<number> {
+  const senders = flows.map(() => peer.connect(server, 'sender', wire))
+  await enterAll(senders, 0)
+  for (const [i, sender] of senders.entries()) {
+    const flow = flows[i]
+    if (flow === undefined) continue
+    flow.limit = MESSAGES / USERS
+    sender.aim(userId(USERS + i), flow)
+  }
+  const begun = performance.now()
+  for (const sender of senders) sender.flood()
+  while (!flows.every(flow => flow.acked === flow.limit)) await delay(1)
+  const seconds = (performance.now() - begun) / 1000
+  await closeAll(senders)
+  return seconds
+}
+
+async function drain(cycle: Cycle, flows: readonly Flow[]) {
+  const chatters = recipients(cycle)
+  for (const [i, chatter] of chatters.entries()) chatter.incoming = flows[i]
+  await Promise.all(chatters.map(chatter => chatter.open()))
+  const begun = performance.now()
+  const entered = Promise.all(chatters.map((chatter, i) => chatter.enter(userId(USERS + i), 'kept')))
+  while (!flows.some(flow => flow.received > 0)) await delay(1)
+  const first = performance.now()
+  await Promise.all([entered, settled(flows)])
+  const last = performance.now()
+  await delay(QUIET_MS)
+  await closeAll(chatters)
+  await delay(QUIET_MS)
+  return { drainSeconds: (last - begun) / 1000, serverSeconds: (last - first) / 1000 }
+}
+
+export const offline: Scenario = {
+  name: 'offline',
+  wires: ['json', 'mqtt'],
+  against: ['aedes', 'mosquitto'],
+  run,
+}

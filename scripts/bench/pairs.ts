@@ -1,0 +1,26 @@
+/** `pairs`: 100 users in 50 pairs, each as fast as it is acknowledged with 16 messages on their way. */
+import { Chat } from './chat.js'
+import type { Context, Scenario, Step } from './scenario.js'
+
+const USERS = 100
+const WARM_UP_SECONDS = 3
+
+async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
+  if (peer.name === 'mumi') await program.addUsers(dir, 0, USERS)
+  const server = await peer.start(dir)
+  try {
+    const chat = await Chat.open({ peer, server, wire, users: USERS })
+    const values = await chat.flood(WARM_UP_SECONDS, options.seconds)
+    await chat.close()
+    return [{ step: '', values }]
+  } finally {
+    await server.stop()
+  }
+}
+
+export const pairs: Scenario = {
+  name: 'pairs',
+  wires: ['json', 'mqtt', 'json-mqtt'],
+  against: ['relay', 'socketio', 'aedes', 'mosquitto'],
+  run,
+}

@@ -1,0 +1,100 @@
+/** Who is measured: the program, and what people would use instead; from npm and Debian only. */
+import { existsSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Chatter } from './chatter.js'
+import { JsonClient } from './json-client.js'
+import { MqttClient } from './mqtt-client.js'
+import type { Program } from './program.js'
+import { Server } from './server.js'
+import { SocketIoClient } from './socketio-client.js'
+
+/** What two clients speak; `json-mqtt`: the sender JSON, the recipient MQTT. */
+export type Wire = 'json' | 'mqtt' | 'json-mqtt'
+
+export interface Peer {
+  readonly name: string
+  readonly wires: readonly Wire[]
+  /** Why it cannot be measured on this machine. */
+  readonly missing?: string
+  /** @param dir an empty folder, or for the program one with accounts */
+  start(dir: string): Promise<Server>
+  connect(server: Server, role: 'sender' | 'recipient', wire: Wire): Chatter
+}
+
+const speaksMqtt = (role: 'sender' | 'recipient', wire: Wire) =>
+  wire === 'mqtt' || (wire === 'json-mqtt' && role === 'recipient')
+
+export const gateway = (program: Program): Peer => ({
+  name: 'mumi',
+  wires: ['json', 'mqtt', 'json-mqtt'],
+  start: dir => program.start(dir),
+  connect: ({ ports }, role, wire) =>
+    speaksMqtt(role, wire) ? new MqttClient(ports.mqtt, 'gateway') : new JsonClient(ports.http),
+})
+
+const relay: Peer = {
+  name: 'relay',
+  wires: ['json'],
+  start: () => startScript('peer-relay.ts'),
+  connect: ({ ports }) => new JsonClient(ports.http),
+}
+
+const socketio: Peer = {
+  name: 'socketio',
+  wires: ['json'],
+  start: () => startScript('peer-socketio.ts'),
+  connect: ({ ports }) => new SocketIoClient(ports.http),
+}
+
+const aedes: Peer = {
+  name: 'aedes',
+  wires: ['mqtt'],
+  start: () => startScript('peer-aedes.ts'),
+  connect: ({ ports }) => new MqttClient(ports.mqtt, 'plain'),
+}
+
+const MOSQUITTO = '/usr/sbin/mosquitto'
+
+const mosquitto: Peer = {
+  name: 'mosquitto',
+  wires: ['mqtt'],
+  ...(existsSync(MOSQUITTO) ? {} : { missing: `${MOSQUITTO} is not there: apt-get install mosquitto` }),
+  start: startMosquitto,
+  connect: ({ ports }) => new MqttClient(ports.mqtt, 'plain'),
+}
+
+export const PEERS: readonly Peer[] = [relay, socketio, aedes, mosquitto]
+
+/** A peer of ours: TypeScript in this folder that says `ready <port>`. */
+function startScript(file: string): Promise<Server> {
+  const script = fileURLToPath(new URL(file, import.meta.url))
+  return Server.start([process.execPath, '--import', import.meta.resolve('tsx'), script], line => {
+    const [, port] = /^ready (\d+)$/.exec(line) ?? []
+    return port === undefined ? undefined : { http: Number(port), mqtt: Number(port) }
+  })
+}
+
+async function startMosquitto(dir: string): Promise<Server> {
+  const port = await freePort()
+  const file = join(dir, 'mosquitto.conf')
+  const user = process.getuid?.() === 0 ? 'user root\n' : ''
+  writeFileSync(
+    file,
+    `${user}listener ${port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n` +
+      `persistence true\npersistence_location ${dir}/\nlog_dest stderr\n`,
+  )
+  return Server.start([MOSQUITTO, '-c', file], line =>
+    line.includes('running') ? { http: port, mqtt: port } : undefined,
+  )
+}
+
+/** Mosquitto takes no port 0. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await new Promise(resolve => probe.once('listening', resolve))
+  const { port } = probe.address() as AddressInfo
+  await new Promise(resolve => probe.close(resolve))
+  return port
+}
