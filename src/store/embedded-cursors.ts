@@ -1,6 +1,6 @@
 /** Cursors of devices in the embedded store. */
 import type { Cursor, UserId } from '../model.js'
-import type { EmbeddedEnv, Table } from './embedded-env.js'
+import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
 import { boundedKey, FIRST, LAST } from './embedded-keys.js'
 import { userNumber } from './embedded-users.js'
 import type { CursorMove } from './store.js'
@@ -19,10 +19,10 @@ export class EmbeddedCursors {
   /** [owner] → furthest confirmed seq. */
   readonly #furthest: Table<number>
 
-  constructor(env: EmbeddedEnv) {
+  constructor(env: EmbeddedEnv, table: OpenTable) {
     this.#env = env
-    this.#devices = env.table('devices')
-    this.#furthest = env.table('furthest')
+    this.#devices = table('devices')
+    this.#furthest = table('furthest')
   }
 
   async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {

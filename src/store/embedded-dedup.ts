@@ -1,6 +1,5 @@
 /** Which messages were appended lately, by their dedupKey. */
-import type { EmbeddedEnv, Table } from './embedded-env.js'
-import { boundedKey } from './embedded-keys.js'
+import type { OpenTable, Table } from './embedded-env.js'
 import type { Appended } from './store.js'
 
 /** Which generation is written to, and since when (ms). */
@@ -20,16 +19,16 @@ export class DedupWindow {
   readonly #meta: Table<State>
   #state: State
 
-  constructor(env: EmbeddedEnv, windowMs: number) {
+  constructor(table: OpenTable, windowMs: number) {
     this.#windowMs = windowMs
-    this.#generations = [env.table('dedup-0'), env.table('dedup-1')]
-    this.#meta = env.table('dedup-state')
+    this.#generations = [table('dedup-0'), table('dedup-1')]
+    this.#meta = table('dedup-state')
     this.#state = this.#meta.get(['state']) ?? { current: 0, since: 0 }
   }
 
   /** The first append with this key, where it is no older than the window. */
   find(dedupKey: string, now: number): Appended | undefined {
-    const key = boundedKey([dedupKey])
+    const key = [dedupKey]
     const { current } = this.#state
     const entry = this.#generations[current].get(key) ?? this.#generations[other(current)].get(key)
     if (entry === undefined) return undefined

@@ -1,53 +1,53 @@
 /** What lmdb throws, as the gateway's errors. */
 import { statfsSync } from 'node:fs'
+import { constants } from 'node:os'
+import { getSystemErrorMap } from 'node:util'
 import { GatewayError } from '../errors.js'
 
-/** An operating system or LMDB says that there is no room. */
-const FULL = /No space left|quota exceeded|File too large|not enough space|MDB_MAP_FULL/i
-
-/** A failure before LMDB wrote its meta page: it undoes the whole commit and goes on. */
-const UNDONE = /Attempting to write page|MDB_MAP_FULL|MDB_TXN_FULL|MDB_BAD_TXN/
-
-/** Input/output error: also what LMDB makes of a write that was cut short, which is how a disk fills up. */
-const EIO = 5
+const { EDQUOT, EFBIG, EIO, ENOSPC } = constants.errno
+const MDB_MAP_FULL = -30792
+/** Windows: ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL. */
+const WINDOWS_FULL = process.platform === 'win32' ? [39, 112] : []
+const FULL: readonly number[] = [ENOSPC, EDQUOT, EFBIG, MDB_MAP_FULL, ...WINDOWS_FULL]
 
 /** Below this a disk counts as full, bytes: less than what one large commit writes. */
 const FULL_BELOW = 1 << 20
 
-/** Why a commit failed; lmdb hands it over as a promise, which must be taken, or it ends the process. */
-export async function failureOf(thrown: unknown): Promise<unknown> {
-  if (!(thrown instanceof Error && 'commitError' in thrown)) return undefined
-  try {
-    return await thrown.commitError
-  } catch (cause) {
-    return cause
+/** An error of LMDB or, positive, of the operating system. */
+export class CodedError extends Error {
+  constructor(readonly code: number) {
+    super(getSystemErrorMap().get(-code)?.join(': ') ?? `LMDB error ${code}`)
   }
 }
 
+/** What lmdb rejects a failed commit with. Its promise of the reason is rejected, too, or stays pending for ever. */
+export interface CommitFailure extends Error {
+  readonly commitError: Promise<never>
+}
+
+export function isCommitFailure(thrown: unknown): thrown is CommitFailure {
+  return thrown instanceof Error && 'commitError' in thrown && thrown.commitError instanceof Promise
+}
+
+/** @param dir the data folder, to see whether its disk is full */
 export function toStoreError(thrown: unknown, dir: string): GatewayError {
   if (thrown instanceof GatewayError) return thrown
   const code = isFull(thrown, dir) ? 'STORE_FULL' : 'STORE_UNAVAILABLE'
   return new GatewayError(code, { reason: reasonText(thrown) }, thrown)
 }
 
-/**
- * Whether nothing may be written after this failed commit. When the sync or the meta page failed, what is on the disk
- * is unknown, and the next write may wait for ever for a lock that lmdb has not given back.
- */
-export function isFatal(failure: unknown, dir: string): boolean {
-  return !UNDONE.test(reasonText(failure)) && !isCutShort(failure, dir)
-}
-
 export function reasonText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
 
+/** A write that was cut short, which is how a disk fills up, is an EIO for LMDB. */
 function isFull(thrown: unknown, dir: string): boolean {
-  return FULL.test(reasonText(thrown)) || isCutShort(thrown, dir)
-}
-
-function isCutShort(thrown: unknown, dir: string): boolean {
-  if (!(thrown instanceof Error && 'code' in thrown && thrown.code === EIO)) return false
-  const { bavail, bsize } = statfsSync(dir)
-  return bavail * bsize < FULL_BELOW
+  if (!(thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number')) return false
+  if (thrown.code !== EIO) return FULL.includes(thrown.code)
+  try {
+    const { bavail, bsize } = statfsSync(dir)
+    return bavail * bsize < FULL_BELOW
+  } catch {
+    return false
+  }
 }

@@ -2,7 +2,7 @@
 import { GatewayError } from '../errors.js'
 import type { InboxRow, NewMessage, UserId } from '../model.js'
 import type { DedupWindow } from './embedded-dedup.js'
-import type { EmbeddedEnv, Table } from './embedded-env.js'
+import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
 import { boundedKey, type Key, LAST } from './embedded-keys.js'
 import { userNumber } from './embedded-users.js'
 import type { Appended, ConversationRow } from './store.js'
@@ -38,18 +38,23 @@ export class EmbeddedInbox {
   readonly #lastSeqs = new Map<number, number>()
   #appending: Promise<unknown> = Promise.resolve()
 
-  constructor(env: EmbeddedEnv, dedup: DedupWindow) {
+  constructor(env: EmbeddedEnv, table: OpenTable, dedup: DedupWindow) {
     this.#env = env
     this.#dedup = dedup
-    this.#rows = env.table('inbox', 'string')
-    this.#trimmed = env.table('trimmed')
-    this.#conversations = env.table('conversations')
+    this.#rows = table('inbox', 'string')
+    this.#trimmed = table('trimmed')
+    this.#conversations = table('conversations')
   }
 
   append(batch: readonly NewMessage[]): Promise<Appended[]> {
     const appended = this.#appending.then(() => this.#append(batch))
     this.#appending = appended.catch(() => undefined)
     return appended
+  }
+
+  /** Resolves when every append asked for so far has its answer. */
+  async idle(): Promise<void> {
+    await this.#appending
   }
 
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {
@@ -76,6 +81,7 @@ export class EmbeddedInbox {
     const plan: Plan = { results: [], added: [], keys: new Map() }
     for (const message of batch) {
       const { dedupKey, id, isFirst } = message
+      if (dedupKey !== undefined) boundedKey([dedupKey])
       const first =
         dedupKey === undefined || isFirst
           ? undefined

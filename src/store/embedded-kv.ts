@@ -1,5 +1,5 @@
 /** The broker's own state in the embedded store: bytes by tuple, a table a collection. */
-import type { EmbeddedEnv, Table } from './embedded-env.js'
+import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
 import { boundedKey, FIRST, type Key, LAST } from './embedded-keys.js'
 import type { KvCollection, KvKey, KvValue, KvWrite } from './store.js'
 
@@ -10,16 +10,16 @@ export class EmbeddedKv {
   readonly #env: EmbeddedEnv
   readonly #tables: Readonly<Record<KvCollection, Table<KvValue>>>
 
-  constructor(env: EmbeddedEnv) {
+  constructor(env: EmbeddedEnv, table: OpenTable) {
     this.#env = env
-    const table = (collection: KvCollection) => env.table<KvValue>(`kv-${collection}`, 'binary')
+    const collection = (name: KvCollection) => table<KvValue>(`kv-${name}`, 'binary')
     this.#tables = {
-      retained: table('retained'),
-      subscriptions: table('subscriptions'),
-      queue: table('queue'),
-      incoming: table('incoming'),
-      wills: table('wills'),
-      meta: table('meta'),
+      retained: collection('retained'),
+      subscriptions: collection('subscriptions'),
+      queue: collection('queue'),
+      incoming: collection('incoming'),
+      wills: collection('wills'),
+      meta: collection('meta'),
     }
   }
 

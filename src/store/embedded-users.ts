@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../errors.js'
 import type { User, UserId } from '../model.js'
-import type { EmbeddedEnv, Table } from './embedded-env.js'
+import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
 import { boundedKey, LAST } from './embedded-keys.js'
 import type { NewUser, UserQuery } from './store.js'
 
@@ -29,14 +29,14 @@ export class EmbeddedUsers {
   /** [user]: deleted, and something of it may remain elsewhere. */
   readonly #purges: Table<true>
 
-  constructor(env: EmbeddedEnv) {
+  constructor(env: EmbeddedEnv, table: OpenTable) {
     this.#env = env
-    this.#accounts = env.table('accounts')
-    this.#ordinals = env.table('ordinals')
-    this.#emails = env.table('emails')
-    this.#usernames = env.table('usernames')
-    this.#hashes = env.table('hashes')
-    this.#purges = env.table('purges')
+    this.#accounts = table('accounts')
+    this.#ordinals = table('ordinals')
+    this.#emails = table('emails')
+    this.#usernames = table('usernames')
+    this.#hashes = table('hashes')
+    this.#purges = table('purges')
   }
 
   async create({ passwordHash, ...user }: NewUser): Promise<void> {

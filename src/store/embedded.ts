@@ -44,6 +44,7 @@ export class EmbeddedStore implements Store {
   readonly #env: EmbeddedEnv
   readonly #options: EmbeddedOptions
   #parts: Parts | undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: EmbeddedOptions) {
     this.#options = options
@@ -52,19 +53,25 @@ export class EmbeddedStore implements Store {
 
   async open(): Promise<void> {
     const env = this.#env
-    env.open()
-    this.#parts = {
-      users: new EmbeddedUsers(env),
-      inbox: new EmbeddedInbox(env, new DedupWindow(env, this.#options.dedupWindowMs)),
-      cursors: new EmbeddedCursors(env),
-      kv: new EmbeddedKv(env),
-    }
-    env.lock()
+    const parts = env.open(table => ({
+      users: new EmbeddedUsers(env, table),
+      inbox: new EmbeddedInbox(env, table, new DedupWindow(table, this.#options.dedupWindowMs)),
+      cursors: new EmbeddedCursors(env, table),
+      kv: new EmbeddedKv(env, table),
+    }))
+    this.#parts = parts
+    this.#closing = undefined
     // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
-    void this.#purgeAll(this.#parts.users.toPurge()).catch(() => undefined)
+    void this.#purgeAll(parts.users.toPurge()).catch(() => undefined)
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#parts?.inbox.idle()
     await this.#env.close()
   }
 

@@ -1,0 +1,222 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { EmbeddedStore } from '../../src/store/embedded.js'
+import {
+  ANN,
+  BOB,
+  everyCall,
+  message,
+  messages,
+  move,
+  type StoreOptions,
+  type StoreUnderTest,
+  user,
+} from '../helpers/store-samples.js'
+import { storeContract } from './store.contract.js'
+
+const HOUR_MS = 3_600_000
+
+/** A folder for a store; lmdb takes a last part with a dot for a file, and the test's own folder has one. */
+const folder = (t: Test) => join(t.testdir(), 'db')
+
+function embedded(dir: string, dedupWindowMs = HOUR_MS): EmbeddedStore {
+  return new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs })
+}
+
+async function open(t: Test, { dedupWindowMs }: StoreOptions = {}): Promise<StoreUnderTest> {
+  const dir = folder(t)
+  let store = embedded(dir, dedupWindowMs)
+  await store.open()
+  t.teardown(() => store.close())
+  const reopen = async () => {
+    await store.close()
+    store = embedded(dir, dedupWindowMs)
+    await store.open()
+    return store
+  }
+  return { store, reopen }
+}
+
+/** A process with a store in `dir`, and what it tells line by line. */
+function child(
+  t: Test,
+  dir: string,
+  task: string,
+  maxFileKilobytes?: number,
+): [ChildProcess, AsyncIterator<string>] {
+  const script = join(import.meta.dirname, '../helpers/store-child.ts')
+  const command = [process.execPath, '--import', 'tsx', script, dir, task]
+  // The shell's unit is 512 bytes or 1 KiB, whichever shell it is.
+  const limit = maxFileKilobytes === undefined ? '' : `ulimit -S -f ${maxFileKilobytes};`
+  const running = spawn('/bin/sh', ['-c', `${limit} exec "$@"`, 'sh', ...command], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  t.teardown(() => running.kill('SIGKILL'))
+  const lines = createInterface({ input: running.stdout })[Symbol.asyncIterator]()
+  return [running, lines]
+}
+
+const told = async (lines: AsyncIterator<string>): Promise<unknown> =>
+  JSON.parse((await lines.next()).value ?? 'null')
+
+async function kill(running: ChildProcess): Promise<void> {
+  const exited = once(running, 'exit')
+  running.kill('SIGKILL')
+  await exited
+}
+
+storeContract(t, open)
+
+t.test('what was acknowledged survives SIGKILL, and nothing is torn', async t => {
+  const dir = folder(t)
+  let acknowledged = 0
+  for (const batches of [1, 7, 40]) {
+    const [running, lines] = child(t, dir, 'append')
+    for (let i = 0; i < batches; i++) acknowledged = Number(await told(lines))
+    await kill(running)
+    const store = embedded(dir)
+    await store.open()
+    const last = await store.lastSeq(BOB)
+    t.ok(last >= acknowledged, `${last} of at least ${acknowledged}`)
+    const rows = await store.readInbox(BOB, 0, last + 1)
+    t.same(
+      rows.map(({ seq }) => seq),
+      Array.from({ length: last }, (_, i) => i + 1),
+    )
+    t.equal((await store.readConversation(ANN, BOB, last + 1)).length, last, 'with its conversation')
+    t.match(await store.append([message(ANN, BOB)]), [{ seq: last + 1 }])
+    await store.close()
+  }
+})
+
+t.test('is open in one place at a time', async t => {
+  const dir = folder(t)
+  const inUse = (pid: number | undefined) => ({
+    code: 'STORE_UNAVAILABLE',
+    reason: new RegExp(`${dir} .*process ${pid}`),
+  })
+  const store = embedded(dir)
+  await store.open()
+  await store.append([message(ANN, BOB)])
+  const second = embedded(dir)
+  await t.rejects(second.open(), { code: 'STORE_UNAVAILABLE', info: { reason: inUse(process.pid).reason } })
+  await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE' }, 'nor twice by itself')
+  await second.close()
+  t.match(await told(child(t, dir, 'open')[1]), inUse(process.pid))
+  t.match(await store.append([message(ANN, BOB)]), [{ seq: 2 }], 'the first one goes on')
+  await store.close()
+
+  await second.open()
+  t.equal(await second.lastSeq(BOB), 2, 'and makes room for the next when it closes')
+  await second.close()
+})
+
+t.test('is free again when the process that had it is killed', async t => {
+  const dir = folder(t)
+  const [running, lines] = child(t, dir, 'append')
+  await lines.next()
+  const store = embedded(dir)
+  const reason = new RegExp(`process ${running.pid}`)
+  await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', info: { reason } })
+  await kill(running)
+  await t.resolves(store.open())
+  await store.close()
+})
+
+// A limit on the size of files is a small disk that needs no rights; only Linux lifts it for a running process.
+if (process.platform === 'linux') {
+  t.test('a full disk refuses appends, keeps what it has, and takes more when there is room', async t => {
+    const dir = folder(t)
+    const [running, lines] = child(t, dir, 'fill', 4096)
+    const exited = once(running, 'exit')
+    const full = (await told(lines)) as { acknowledged: number; refusal: { code: string; reason: string } }
+    const { acknowledged, refusal } = full
+    t.ok(acknowledged > 0)
+    t.match(full, { lastSeq: acknowledged, rows: acknowledged }, 'nothing of what was refused is there')
+    // A write that the limit cuts short is an EIO, and the disk under it has room.
+    t.match(
+      [refusal],
+      refusal.reason.startsWith('EFBIG')
+        ? [{ code: 'STORE_FULL' }]
+        : [{ code: 'STORE_UNAVAILABLE', reason: /^EIO/ }],
+    )
+
+    await promisify(execFile)('prlimit', ['--pid', String(running.pid), '--fsize=unlimited'])
+    running.stdin?.write('room')
+    t.same(await told(lines), { next: acknowledged + 1, lastSeq: acknowledged + 1 })
+    t.same(await exited, [0, null], 'it closes, and no rejection was left over')
+
+    const store = embedded(dir)
+    await store.open()
+    t.equal(await store.lastSeq(BOB), acknowledged + 1)
+    await store.close()
+  })
+}
+
+t.test('refuses everything before it is open', async t => {
+  for (const [name, call] of Object.entries(everyCall(embedded(folder(t))))) {
+    await t.rejects(call(), { name: 'GatewayError', code: 'STORE_UNAVAILABLE' }, name)
+  }
+})
+
+t.test('says which folder it cannot use', async t => {
+  const dir = join(t.testdir(), 'file')
+  writeFileSync(dir, 'not a folder')
+  const store = embedded(dir)
+  await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', info: { reason: new RegExp(dir) } })
+  await t.resolves(store.close())
+})
+
+t.test('refuses keys that lmdb could not take, and goes on', async t => {
+  const { store } = await open(t)
+  const long = 'k'.repeat(2000)
+  const tooLarge = { name: 'GatewayError', code: 'TOO_LARGE' }
+  const value = Buffer.from('v')
+  await t.rejects(
+    store.kvWrite([
+      { put: 'meta', key: ['a'], value },
+      { put: 'meta', key: [long], value },
+    ]),
+    tooLarge,
+  )
+  t.equal(await store.kvGet('meta', ['a']), undefined, 'all or nothing')
+  await t.rejects(store.kvGet('meta', [long]), tooLarge)
+  await t.rejects(store.kvRange('meta', [long])[Symbol.asyncIterator]().next(), tooLarge)
+  await t.rejects(store.cursor(ANN, long), tooLarge)
+  await t.rejects(store.moveCursors([move(ANN, long)]), tooLarge)
+  await t.rejects(store.createUser(user(ANN, { emailKey: long })), tooLarge)
+  await t.rejects(store.findUserByEmail(long), tooLarge)
+  await t.rejects(store.append([message(ANN, BOB), message(ANN, BOB, { dedupKey: long })]), tooLarge)
+  await t.rejects(store.append([message(ANN, BOB, { dedupKey: long, isFirst: true })]), tooLarge)
+  await t.rejects(store.append([message(ANN, BOB), message(ANN, 'nobody')]), { code: 'ERROR_FIND_USER' })
+  t.match(await store.append([message(ANN, BOB)]), [{ seq: 1 }], 'and no seq was used')
+})
+
+t.test('finishes a deletion that a stop interrupted', async t => {
+  const { store, reopen } = await open(t)
+  await store.createUser(user(BOB))
+  await store.append(messages(3000))
+  const deleting = store.deleteUser(BOB).catch(() => 'stopped')
+  while ((await store.findUser(BOB)) !== undefined) await nextTurn()
+  const again = await reopen()
+  t.equal(await deleting, 'stopped')
+  t.equal(await again.findUser(BOB), undefined)
+  while ((await again.lastSeq(BOB)) !== 0) await nextTurn()
+  t.same(await again.readInbox(BOB, 0, 1), [])
+  t.same(await again.readConversation(ANN, BOB, 1), [])
+})
+
+t.test('waits for the disk where that is asked for', async t => {
+  const store = new EmbeddedStore({ dir: folder(t), durability: 'flush', dedupWindowMs: HOUR_MS })
+  await store.open()
+  t.teardown(() => store.close())
+  const batches = await Promise.all([store.append(messages(3)), store.append(messages(3)), store.ping()])
+  t.match(batches[1], [{ seq: 4 }, { seq: 5 }, { seq: 6 }])
+  await t.rejects(store.createUser(user('1')), { code: 'BAD_FIELD', info: { field: 'id' } })
+})

@@ -1,0 +1,294 @@
+/** Logs of messages, one a user. Part of store.contract.ts. */
+import type { Test } from 'tap'
+import type { UserId } from '../../src/model.js'
+import type { Store } from '../../src/store/store.js'
+import { ANN, BOB, broadcast, EVE, message, messages, type OpenStore } from '../helpers/store-samples.js'
+
+export function inboxContract(t: Test, open: OpenStore): void {
+  appending(t, open)
+  repeating(t, open)
+  trimming(t, open)
+  conversing(t, open)
+}
+
+const seqs = async (store: Store, userId: UserId, after: number, limit: number) =>
+  (await store.readInbox(userId, after, limit)).map(({ seq }) => seq)
+
+function appending(t: Test, open: OpenStore): void {
+  t.test('numbers each inbox by itself, and answers in the order of the batch', async t => {
+    const { store } = await open(t)
+    const batch = [message(ANN, BOB), message(BOB, ANN), message(ANN, BOB), message(EVE, EVE)]
+    const results = await store.append(batch)
+    t.same(
+      results,
+      [1, 1, 2, 1].map((seq, i) => ({ seq, id: batch[i]?.id, repeat: false })),
+    )
+    t.match(await store.append([message(ANN, BOB)]), [{ seq: 3 }])
+    t.same(await store.append([]), [])
+  })
+
+  t.test('keeps 1,000 messages of many batches in order and without a hole', async t => {
+    const { store } = await open(t)
+    const sent = messages(1000)
+    for (let i = 0, size = 1; i < sent.length; i += size, size = (size * 3) % 64 || 1) {
+      await store.append(sent.slice(i, i + size))
+    }
+    const rows = await store.readInbox(BOB, 0, 2000)
+    t.same(
+      rows,
+      sent.map(({ id, fields }, i) => ({ seq: i + 1, id, fields })),
+    )
+  })
+
+  t.test('gives no seq twice when several batches are appended at once', async t => {
+    const { store } = await open(t)
+    const results = await Promise.all(Array.from({ length: 20 }, () => store.append(messages(10))))
+    t.same(
+      results.flat().map(({ seq }) => seq),
+      Array.from({ length: 200 }, (_, i) => i + 1),
+    )
+    t.equal((await store.readInbox(BOB, 0, 1000)).length, 200)
+  })
+
+  t.test('gives back the fields as they are', async t => {
+    const { store } = await open(t)
+    const contents = [
+      '',
+      '中文',
+      '😀',
+      '\\u0000\\ud800',
+      '\u007f\u0080\uffff',
+      'x'.repeat(70_000),
+      '中'.repeat(22_000),
+    ]
+    const fields = contents.map(content => `"sender":"${ANN}","recipient":"${BOB}","content":"${content}"`)
+    await store.append(fields.map(fields => message(ANN, BOB, { fields })))
+    t.same(
+      (await store.readInbox(BOB, 0, 100)).map(row => row.fields),
+      fields,
+    )
+  })
+
+  t.test('reads pages: none, one, all, past the end', async t => {
+    const { store } = await open(t)
+    await store.append(messages(10))
+    t.same(await seqs(store, BOB, 0, 0), [])
+    t.same(await seqs(store, BOB, 0, 1), [1])
+    t.same(await seqs(store, BOB, 3, 4), [4, 5, 6, 7])
+    t.same(await seqs(store, BOB, 7, 3), [8, 9, 10])
+    t.same(await seqs(store, BOB, 7, 100), [8, 9, 10])
+    t.same(await seqs(store, BOB, 10, 100), [])
+    t.same(await seqs(store, BOB, 11, 100), [])
+    t.same(await seqs(store, EVE, 0, 100), [])
+    t.same(await seqs(store, 'nobody', 0, 100), [])
+  })
+
+  t.test('keeps neighbours apart', async t => {
+    const { store } = await open(t)
+    const ids = ['100000001', '100000002', '100000010', '100000100', '999999999']
+    await store.append(ids.flatMap(id => messages(3, ANN, id)))
+    for (const id of ids) {
+      const rows = await store.readInbox(id, 0, 100)
+      t.equal(rows.length, 3)
+      for (const { fields } of rows) t.match(fields, `"recipient":"${id}"`)
+      t.equal(await store.lastSeq(id), 3)
+    }
+  })
+}
+
+function repeating(t: Test, open: OpenStore): void {
+  const keyed = (dedupKey: string) => message(ANN, BOB, { dedupKey })
+
+  t.test('stores a message with a known key once, within a batch and across batches', async t => {
+    const { store } = await open(t)
+    const [first, repeat, other] = [keyed('a 1'), keyed('a 1'), keyed('a 11')]
+    const results = await store.append([message(ANN, BOB), first, repeat, other])
+    t.same(results, [
+      { seq: 1, id: results[0]?.id, repeat: false },
+      { seq: 2, id: first.id, repeat: false },
+      { seq: 2, id: first.id, repeat: true },
+      { seq: 3, id: other.id, repeat: false },
+    ])
+    t.same(await store.append([keyed('a 1'), keyed('a')]), [
+      { seq: 2, id: first.id, repeat: true },
+      { seq: 4, id: (await store.readInbox(BOB, 3, 1))[0]?.id, repeat: false },
+    ])
+    t.equal(await store.lastSeq(BOB), 4)
+  })
+
+  t.test('stores what is certainly no repeat, and knows its key from then on', async t => {
+    const { store } = await open(t)
+    const first = message(ANN, BOB, { dedupKey: 'a', isFirst: true })
+    const reused = message(ANN, BOB, { dedupKey: 'a', isFirst: true })
+    await store.append([keyed('a'), first])
+    t.match(await store.append([keyed('a')]), [{ seq: 2, id: first.id, repeat: true }])
+    t.match(await store.append([reused, keyed('a')]), [
+      { seq: 3, id: reused.id, repeat: false },
+      { seq: 3, id: reused.id, repeat: true },
+    ])
+  })
+
+  t.test('tells keys apart in every character', async t => {
+    const { store } = await open(t)
+    const keys = [
+      'k',
+      'K',
+      'k ',
+      'k\u0000',
+      'k\u0000\u0000',
+      'k\u0001',
+      'é',
+      'e\u0301',
+      '\ufffd',
+      '\ud800',
+      '\ud801',
+      '😀',
+      '',
+    ]
+    const results = await store.append(keys.map(keyed))
+    t.same(
+      results.filter(({ repeat }) => repeat),
+      [],
+    )
+    const repeats = await store.append(keys.map(keyed))
+    t.same(
+      repeats.map(({ seq, repeat }) => (repeat ? seq : undefined)),
+      keys.map((_, i) => i + 1),
+    )
+  })
+
+  t.test('knows a key after it was opened again', async t => {
+    const opened = await open(t)
+    const first = keyed('a')
+    await opened.store.append([first])
+    const store = await opened.reopen()
+    t.same(await store.append([keyed('a')]), [{ seq: 1, id: first.id, repeat: true }])
+  })
+
+  t.test('forgets a key after the window, which a repeat does not extend', async t => {
+    const { store } = await open(t, { dedupWindowMs: 100 })
+    const started = Date.now()
+    await store.append([keyed('a')])
+    let repeats = 0
+    for (;;) {
+      const [result] = await store.append([keyed('a')])
+      if (result?.repeat === false) break
+      repeats++
+    }
+    t.ok(repeats > 0, 'known at first')
+    t.ok(Date.now() - started >= 100, 'for all of the window')
+    t.equal(await store.lastSeq(BOB), 2)
+    t.match(await store.append([keyed('a')]), [{ seq: 2, repeat: true }], 'and is known anew')
+  })
+}
+
+function trimming(t: Test, open: OpenStore): void {
+  t.test('knows first and last of an inbox that never had a message', async t => {
+    const { store } = await open(t)
+    t.equal(await store.lastSeq(BOB), 0)
+    t.equal(await store.firstSeq(BOB), 1)
+    t.equal(await store.trimInbox(BOB, 100, 100), 0)
+    t.equal(await store.firstSeq(BOB), 1)
+  })
+
+  t.test('trims from the front, at most so many at once', async t => {
+    const { store } = await open(t)
+    await store.append([...messages(10), ...messages(2, BOB, ANN)])
+    t.equal(await store.trimInbox(BOB, 7, 3), 3)
+    t.same(await seqs(store, BOB, 0, 100), [4, 5, 6, 7, 8, 9, 10])
+    t.equal(await store.firstSeq(BOB), 4)
+    t.equal(await store.trimInbox(BOB, 7, 100), 4)
+    t.equal(await store.trimInbox(BOB, 7, 100), 0)
+    t.equal(await store.trimInbox(BOB, 8, 0), 0)
+    t.same(await seqs(store, BOB, 0, 100), [8, 9, 10])
+    t.equal(await store.lastSeq(BOB), 10)
+    t.same(await seqs(store, ANN, 0, 100), [1, 2])
+  })
+
+  t.test('never gives a seq again, not even after all was trimmed and it was opened again', async t => {
+    const opened = await open(t)
+    await opened.store.append(messages(5))
+    t.equal(await opened.store.trimInbox(BOB, Number.MAX_SAFE_INTEGER, 100), 5)
+    t.equal(await opened.store.lastSeq(BOB), 5)
+    t.equal(await opened.store.firstSeq(BOB), 6)
+
+    const store = await opened.reopen()
+    t.equal(await store.lastSeq(BOB), 5)
+    t.equal(await store.firstSeq(BOB), 6)
+    t.match(await store.append(messages(1)), [{ seq: 6 }])
+    t.same(await seqs(store, BOB, 0, 100), [6])
+  })
+
+  t.test('trims while it appends', async t => {
+    const { store } = await open(t)
+    for (let i = 0; i < 20; i++) {
+      await Promise.all([
+        store.append(messages(10)),
+        store.trimInbox(BOB, i * 10, 100),
+        store.trimInbox(BOB, i * 5, 7),
+      ])
+    }
+    const rows = await seqs(store, BOB, 0, 1000)
+    t.same(
+      rows,
+      Array.from({ length: rows.length }, (_, i) => 201 - rows.length + i),
+    )
+    t.equal(await store.firstSeq(BOB), rows[0])
+    t.equal(await store.lastSeq(BOB), 200)
+  })
+}
+
+function conversing(t: Test, open: OpenStore): void {
+  t.test('reads a conversation newest first, both ways, and nothing else', async t => {
+    const { store } = await open(t)
+    const talk = [message(ANN, BOB), message(BOB, ANN), message(ANN, BOB)]
+    await store.append([message(ANN, EVE), ...talk, message(EVE, BOB), broadcast(ANN, BOB)])
+    const expected = [
+      { inbox: BOB, row: { seq: 2, id: talk[2]?.id, fields: talk[2]?.fields } },
+      { inbox: ANN, row: { seq: 1, id: talk[1]?.id, fields: talk[1]?.fields } },
+      { inbox: BOB, row: { seq: 1, id: talk[0]?.id, fields: talk[0]?.fields } },
+    ]
+    t.same(await store.readConversation(ANN, BOB, 10), expected)
+    t.same(await store.readConversation(BOB, ANN, 10), expected)
+    t.same(await store.readConversation(BOB, '555555555', 10), [])
+    t.same(await store.readConversation('nobody', 'none', 10), [])
+  })
+
+  t.test('reads a conversation in pages', async t => {
+    const { store } = await open(t)
+    const talk = messages(7)
+    await store.append(talk)
+    const ids = async (limit: number, before?: string) =>
+      (await store.readConversation(ANN, BOB, limit, before)).map(({ row }) =>
+        talk.findIndex(({ id }) => id === row.id),
+      )
+    t.same(await ids(0), [])
+    t.same(await ids(1), [6])
+    t.same(await ids(3), [6, 5, 4])
+    t.same(await ids(3, talk[4]?.id), [3, 2, 1])
+    t.same(await ids(100, talk[1]?.id), [0])
+    t.same(await ids(100, talk[0]?.id), [])
+    t.same(await ids(2, 'ffffffff-ffff-7fff-bfff-ffffffffffff'), [6, 5], 'before one that is not there')
+  })
+
+  t.test('has messages to oneself', async t => {
+    const { store } = await open(t)
+    await store.append([message(ANN, ANN), message(ANN, BOB), message(ANN, ANN)])
+    t.match(await store.readConversation(ANN, ANN, 10), [
+      { inbox: ANN, row: { seq: 2 } },
+      { inbox: ANN, row: { seq: 1 } },
+    ])
+  })
+
+  t.test('takes trimmed messages out of their conversation', async t => {
+    const { store } = await open(t)
+    await store.append([...messages(4), ...messages(2, BOB, ANN)])
+    await store.trimInbox(BOB, 3, 100)
+    const left = (await store.readConversation(ANN, BOB, 10)).map(({ inbox, row }) => [inbox, row.seq])
+    t.same(left, [
+      [ANN, 2],
+      [ANN, 1],
+      [BOB, 4],
+    ])
+  })
+}

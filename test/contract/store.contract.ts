@@ -1,0 +1,62 @@
+/** What every store must do. Run by a test file of each store, on a store of its own for each test. */
+import type { Test } from 'tap'
+import { ANN, BOB, everyCall, message, move, type OpenStore, user } from '../helpers/store-samples.js'
+import { accountsContract } from './store-accounts.contract.js'
+import { cursorsContract } from './store-cursors.contract.js'
+import { inboxContract } from './store-inbox.contract.js'
+import { kvContract } from './store-kv.contract.js'
+
+export function storeContract(t: Test, open: OpenStore): void {
+  lifeContract(t, open)
+  accountsContract(t, open)
+  inboxContract(t, open)
+  cursorsContract(t, open)
+  kvContract(t, open)
+}
+
+function lifeContract(t: Test, open: OpenStore): void {
+  t.test('answers a ping', async t => {
+    const { store } = await open(t)
+    await t.resolves(store.ping())
+    await t.resolves(store.ping())
+  })
+
+  t.test('closes twice, and what is asked of it then is refused as STORE_UNAVAILABLE', async t => {
+    const { store } = await open(t)
+    await Promise.all([store.close(), store.close()])
+    await store.close()
+    for (const [name, call] of Object.entries(everyCall(store))) {
+      await t.rejects(call(), { name: 'GatewayError', code: 'STORE_UNAVAILABLE' }, name)
+    }
+  })
+
+  t.test('keeps everything when it is opened again', async t => {
+    const opened = await open(t)
+    await opened.store.createUser(user(ANN, { username: 'ann' }))
+    await opened.store.append([message(BOB, ANN), message(BOB, ANN)])
+    await opened.store.moveCursors([move(ANN, 'phone', { confirmed: 1, sent: 2, released: [2] })])
+    await opened.store.kvWrite([{ put: 'meta', key: ['k', 1], value: Buffer.from('v') }])
+
+    const store = await opened.reopen()
+    t.match(await store.findUsers({ username: 'ann' }, 10), [{ id: ANN }])
+    t.equal(await store.countUsers(), 1)
+    t.match(await store.readInbox(ANN, 0, 10), [{ seq: 1 }, { seq: 2 }])
+    t.equal((await store.readConversation(ANN, BOB, 10)).length, 2)
+    t.same(await store.cursor(ANN, 'phone'), { confirmed: 1, sent: 2, released: [2] })
+    t.equal(await store.furthest(ANN), 1)
+    t.same(await store.kvGet('meta', ['k', 1]), Buffer.from('v'))
+    t.match(await store.append([message(BOB, ANN)]), [{ seq: 3, repeat: false }])
+  })
+
+  t.test('keeps what was accepted when it is closed at once', async t => {
+    const opened = await open(t)
+    const accepted = [
+      opened.store.append([message(ANN, BOB)]),
+      opened.store.kvWrite([{ put: 'meta', key: ['k'], value: Buffer.from('v') }]),
+    ]
+    const store = await opened.reopen()
+    await Promise.all(accepted)
+    t.equal(await store.lastSeq(BOB), 1)
+    t.same(await store.kvGet('meta', ['k']), Buffer.from('v'))
+  })
+}

@@ -1,0 +1,64 @@
+/**
+ * A process of its own with an embedded store, for tests of what its end leaves behind.
+ * Arguments: the data folder, and what to do. Writes one JSON value a line.
+ */
+import { once } from 'node:events'
+import { writeSync } from 'node:fs'
+import { toGatewayError } from '../../src/errors.js'
+import { EmbeddedStore } from '../../src/store/embedded.js'
+import { ANN, BOB, message } from './store-samples.js'
+
+const [, , dir = '', task] = process.argv
+const HOUR_MS = 3_600_000
+
+/** Synchronous: what is told was told before anything else happens. */
+const tell = (value: unknown) => void writeSync(1, `${JSON.stringify(value)}\n`)
+
+/** Batches of 1 to 50 messages, each large enough that a small disk fills up soon. */
+function batch(): ReturnType<typeof message>[] {
+  const fields = `"sender":"${ANN}","recipient":"${BOB}","content":"${'x'.repeat(500)}"`
+  return Array.from({ length: 1 + Math.floor(Math.random() * 50) }, () => message(ANN, BOB, { fields }))
+}
+
+interface Refusal {
+  readonly code: string
+  readonly reason: string | undefined
+}
+
+async function refusalOf(work: () => Promise<unknown>): Promise<Refusal | undefined> {
+  try {
+    await work()
+    return undefined
+  } catch (thrown) {
+    const { code, info } = toGatewayError(thrown)
+    return { code, reason: info?.reason }
+  }
+}
+
+/** Appends until it is killed; tells the last seq of each batch once it is acknowledged. */
+async function append(store: EmbeddedStore): Promise<void> {
+  for (;;) tell((await store.append(batch())).at(-1)?.seq)
+}
+
+/** Appends until the disk is full, tells what it sees, waits until it is told that there is room, and goes on. */
+async function fill(store: EmbeddedStore): Promise<void> {
+  let acknowledged = 0
+  let refusal: Refusal | undefined
+  while (refusal === undefined) {
+    refusal = await refusalOf(async () => {
+      acknowledged = (await store.append(batch())).at(-1)?.seq ?? 0
+    })
+  }
+  const rows = await store.readInbox(BOB, 0, 1_000_000)
+  tell({ refusal, acknowledged, lastSeq: await store.lastSeq(BOB), rows: rows.length })
+  await once(process.stdin, 'data')
+  tell({ next: (await store.append([message(ANN, BOB)])).at(-1)?.seq, lastSeq: await store.lastSeq(BOB) })
+  process.stdin.destroy()
+  await store.close()
+}
+
+const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: HOUR_MS })
+const refusal = await refusalOf(() => store.open())
+if (task === 'open') tell(refusal ?? 'open')
+if (refusal === undefined && task === 'append') await append(store)
+if (refusal === undefined && task === 'fill') await fill(store)

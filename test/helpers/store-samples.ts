@@ -1,0 +1,106 @@
+/** For the store's contract: how a store is opened, and what is put into it. */
+import type { Test } from 'tap'
+import { v7 as uuidv7 } from 'uuid'
+import type { NewMessage, UserId } from '../../src/model.js'
+import type { CursorMove, KvCollection, KvKey, NewUser, Store } from '../../src/store/store.js'
+
+export interface StoreOptions {
+  /** Default: long enough that no test sees its end. */
+  readonly dedupWindowMs?: number
+}
+
+export interface StoreUnderTest {
+  readonly store: Store
+  /** Closes it and opens another one on the same data. */
+  reopen(): Promise<Store>
+}
+
+/** Opens a store that is empty and that no other test has; closed by `t`'s teardown. */
+export type OpenStore = (t: Test, options?: StoreOptions) => Promise<StoreUnderTest>
+
+export const ANN = '100000001'
+export const BOB = '100000002'
+export const EVE = '999999999'
+
+export function user(id: UserId, differing: Partial<NewUser> = {}): NewUser {
+  return {
+    id,
+    email: `${id}@Example.org`,
+    emailKey: `${id}@example.org`,
+    username: '',
+    firstName: 'First',
+    lastName: 'Last',
+    profileImage: '',
+    key: '',
+    createdAt: 1_562_922_490_000,
+    passwordHash: `hash of ${id}`,
+    ...differing,
+  }
+}
+
+let made = 0
+
+/** A message from `sender` to `recipient`, in the recipient's inbox. */
+export function message(sender: UserId, recipient: UserId, differing: Partial<NewMessage> = {}): NewMessage {
+  const content = JSON.stringify(`message ${++made}`)
+  return {
+    inbox: recipient,
+    id: uuidv7(),
+    sender,
+    recipient,
+    createdAt: 1_562_922_490_000,
+    fields: `"sender":"${sender}","recipient":"${recipient}","content":${content},"created_at":"2019-07-12T09:08:10Z"`,
+    dedupKey: undefined,
+    isFirst: false,
+    ...differing,
+  }
+}
+
+/** To everybody: no part of a conversation. */
+export function broadcast(sender: UserId, inbox: UserId): NewMessage {
+  const fields = `"sender":"${sender}","content":"to all","created_at":"2019-07-12T09:08:10Z"`
+  return message(sender, inbox, { recipient: undefined, fields })
+}
+
+export function messages(count: number, sender: UserId = ANN, recipient: UserId = BOB): NewMessage[] {
+  return Array.from({ length: count }, () => message(sender, recipient))
+}
+
+export function move(userId: UserId, device: string, differing: Partial<CursorMove> = {}): CursorMove {
+  return { userId, device, confirmed: 0, sent: 0, released: [], seenAt: 1000, ...differing }
+}
+
+export async function keysOf(store: Store, collection: KvCollection, prefix: KvKey = []): Promise<KvKey[]> {
+  const keys: KvKey[] = []
+  for await (const { key } of store.kvRange(collection, prefix)) keys.push(key)
+  return keys
+}
+
+/** Every call of the interface but open and close, for tests of what is refused. */
+export function everyCall(store: Store): Record<string, () => Promise<unknown>> {
+  return {
+    ping: () => store.ping(),
+    createUser: () => store.createUser(user(EVE)),
+    findUser: () => store.findUser(ANN),
+    findUserByEmail: () => store.findUserByEmail('a@example.org'),
+    findUsers: () => store.findUsers({}, 10),
+    countUsers: () => store.countUsers(),
+    checkPassword: () => store.checkPassword(ANN, async () => true),
+    setPasswordHash: () => store.setPasswordHash(ANN, 'hash'),
+    deleteUser: () => store.deleteUser(ANN),
+    append: () => store.append([message(ANN, BOB)]),
+    readInbox: () => store.readInbox(BOB, 0, 10),
+    lastSeq: () => store.lastSeq(BOB),
+    firstSeq: () => store.firstSeq(BOB),
+    trimInbox: () => store.trimInbox(BOB, 1, 10),
+    readConversation: () => store.readConversation(ANN, BOB, 10),
+    cursor: () => store.cursor(BOB, ''),
+    furthest: () => store.furthest(BOB),
+    moveCursors: () => store.moveCursors([move(BOB, '')]),
+    slowest: () => store.slowest(BOB),
+    forgetDevices: () => store.forgetDevices(1),
+    kvWrite: () => store.kvWrite([{ remove: 'meta', key: ['k'] }]),
+    kvGet: () => store.kvGet('meta', ['k']),
+    kvRange: () => keysOf(store, 'meta'),
+  }
+}
