@@ -6,7 +6,6 @@ import { constants } from 'node:os'
 import { configTable, defaultFile } from './config/docs.js'
 import { ConfigError, type ConfigSources, loadConfig, printConfig } from './config.js'
 import { GatewayError } from './errors.js'
-import { checkStore, Gateway } from './gateway.js'
 import { createLogger, type Logger } from './log.js'
 
 const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
@@ -42,8 +41,7 @@ async function run(name: string | undefined, sources: ConfigSources): Promise<vo
     case 'config':
       return print(config(sources))
     case 'check':
-      await checkStore(loadConfig(sources))
-      return print('config and store are good\n')
+      return check(sources)
     default:
       process.stderr.write(name === undefined ? HELP : `mumi: unknown command '${name}'; see mumi --help\n`)
       process.exitCode = EXIT_USAGE
@@ -64,18 +62,25 @@ function config(sources: ConfigSources): string {
   return `${printConfig(sources)}\n`
 }
 
+async function check(sources: ConfigSources): Promise<void> {
+  const config = loadConfig(sources)
+  const { checkStore } = await loadGateway()
+  await checkStore(config)
+  print('config and store are good\n')
+}
+
+/** Only where it is needed: help, version and config are there at once, also where native modules do not load. */
+const loadGateway = () => import('./gateway.js')
+
 /** Resolves when the gateway is ready, or failed to be; the process then ends by way of `Exit`. */
 async function serve(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
+  const { Gateway } = await loadGateway()
   const log = createLogger(config.log)
   const gateway = new Gateway(config, log)
   const starting = gateway.start()
   // Half a gateway is not closed: the other half would open behind it.
-  const close = () =>
-    starting.then(
-      () => gateway.close(),
-      () => gateway.close(),
-    )
+  const close = () => starting.catch(() => undefined).then(() => gateway.close())
   const exit = new Exit(close, config.shutdown.timeout, log)
   process.on('SIGTERM', signal => exit.onSignal(signal))
   process.on('SIGINT', signal => exit.onSignal(signal))
