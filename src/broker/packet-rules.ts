@@ -60,7 +60,7 @@ function checkLevels(levels: number, limits: PacketLimits): void {
   if (levels > limits.maxTopicLevels) throw new MalformedPacket('too many topic levels', 'maxTopicLevels')
 }
 
-export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
+function checkTopicName(topic: Buffer, limits: PacketLimits): void {
   checkTopicText(topic, 'topic name', limits)
   let levels = 1
   for (let i = 0; i < topic.length; i++) {
@@ -74,7 +74,7 @@ export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
 }
 
 /** `$share/…` passes: it is well-formed, and whether it is granted is for the access rules to say. */
-export function checkTopicFilter(filter: Buffer, limits: PacketLimits): void {
+function checkTopicFilter(filter: Buffer, limits: PacketLimits): void {
   checkTopicText(filter, 'topic filter', limits)
   let levels = 1
   for (let i = 0; i < filter.length; i++) {
