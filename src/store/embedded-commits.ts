@@ -3,9 +3,11 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../errors.js'
-import type { Durability, Table } from './embedded-env.js'
 import { CodedError, isCommitFailure, reasonText, toStoreError } from './embedded-errors.js'
 import { onProgress, survivesUnsynced } from './embedded-progress.js'
+import type { Table } from './embedded-table.js'
+
+export type Durability = 'commit' | 'flush'
 
 /** Commits that can be told apart while they are under way; more of them just wait for lmdb's promise. */
 const MARKS = 32
@@ -51,7 +53,10 @@ export class Commits {
     return this.#broken !== undefined
   }
 
-  /** Resolves when the commit is as durable as was asked for, in the order of the calls. @param start begins it, and puts the mark in it */
+  /**
+   * Resolves when the commit is as durable as was asked for, in the order of the calls.
+   * @param start begins it, and puts the mark in it
+   */
   async run(start: (mark: () => void) => Promise<unknown>): Promise<void> {
     if (this.#broken !== undefined) throw this.#broken
     const { marks } = this.#options

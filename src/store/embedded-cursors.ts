@@ -1,7 +1,8 @@
 /** Cursors of devices in the embedded store. */
 import type { Cursor, UserId } from '../model.js'
-import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
+import type { EmbeddedEnv } from './embedded-env.js'
 import { boundedKey, FIRST, LAST } from './embedded-keys.js'
+import type { OpenTable, Table } from './embedded-table.js'
 import { userNumber } from './embedded-users.js'
 import type { CursorMove } from './store.js'
 

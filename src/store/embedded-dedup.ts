@@ -1,5 +1,5 @@
 /** Which messages were appended lately, by their dedupKey. */
-import type { OpenTable, Table } from './embedded-env.js'
+import type { OpenTable, Table } from './embedded-table.js'
 import type { Appended } from './store.js'
 
 /** Which generation is written to, and since when (ms). */

@@ -4,31 +4,9 @@
  */
 import { open, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../errors.js'
-import { Commits } from './embedded-commits.js'
+import { Commits, type Durability } from './embedded-commits.js'
 import { reasonText, toStoreError } from './embedded-errors.js'
-import { type Key, readKey, writeKey } from './embedded-keys.js'
-
-export type Durability = 'commit' | 'flush'
-
-/** A named database: tuple keys, values of one shape. */
-export interface Table<V> {
-  get(key: Key): V | undefined
-  put(key: Key, value: V): unknown
-  remove(key: Key): unknown
-  clearAsync(): unknown
-  getRange(bounds: Bounds): Iterable<{ key: (string | number)[]; value: V }>
-  getStats(): { entryCount: number }
-}
-
-/** `start` and `end` are always given: lmdb's defaults for an absent one belong to its own key encoding. */
-export interface Bounds {
-  readonly start: Key
-  readonly end: Key
-  readonly limit?: number
-  readonly reverse?: boolean
-  readonly exclusiveStart?: boolean
-  readonly inclusiveEnd?: boolean
-}
+import { type OpenTable, tableOpener } from './embedded-table.js'
 
 interface Opened {
   readonly root: RootDatabase
@@ -63,7 +41,7 @@ export class EmbeddedEnv {
       const settings = { maxDbs: 32, eventTurnBatching: false, safeRestore: false }
       root = open({ path: this.#dir, noSubdir: false, ...settings })
       this.#refuseOthers(root, 0)
-      const table = opener(root)
+      const table = tableOpener(root)
       const marks = table<string>('marks', 'string')
       const built = build(table)
       marks.get([0])
@@ -145,15 +123,6 @@ export class EmbeddedEnv {
     // And for the sync of a commit that failed, unless another one has succeeded since.
     await root.transaction(() => undefined)
     await root.close()
-  }
-}
-
-export type OpenTable = ReturnType<typeof opener>
-
-function opener(root: RootDatabase) {
-  return <V>(name: string, encoding: 'msgpack' | 'string' | 'binary' = 'msgpack'): Table<V> => {
-    const options = { name, encoding, keyEncoder: { writeKey, readKey } }
-    return root.openDB(options) as unknown as Table<V>
   }
 }
 

@@ -2,8 +2,9 @@
 import { GatewayError } from '../errors.js'
 import type { InboxRow, NewMessage, UserId } from '../model.js'
 import type { DedupWindow } from './embedded-dedup.js'
-import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
+import type { EmbeddedEnv } from './embedded-env.js'
 import { boundedKey, type Key, LAST } from './embedded-keys.js'
+import type { OpenTable, Table } from './embedded-table.js'
 import { userNumber } from './embedded-users.js'
 import type { Appended, ConversationRow } from './store.js'
 

@@ -1,6 +1,7 @@
 /** The broker's own state in the embedded store: bytes by tuple, a table a collection. */
-import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
+import type { EmbeddedEnv } from './embedded-env.js'
 import { boundedKey, FIRST, type Key, LAST } from './embedded-keys.js'
+import type { OpenTable, Table } from './embedded-table.js'
 import type { KvCollection, KvKey, KvValue, KvWrite } from './store.js'
 
 /** Entries read at once by a range; nothing is held open between two pages. */

@@ -2,8 +2,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../errors.js'
 import type { User, UserId } from '../model.js'
-import type { EmbeddedEnv, OpenTable, Table } from './embedded-env.js'
+import type { EmbeddedEnv } from './embedded-env.js'
 import { boundedKey, LAST } from './embedded-keys.js'
+import type { OpenTable, Table } from './embedded-table.js'
 import type { NewUser, UserQuery } from './store.js'
 
 /** Accounts looked at without a pause. */

@@ -2,9 +2,10 @@
 
 import { GatewayError } from '../errors.js'
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../model.js'
+import type { Durability } from './embedded-commits.js'
 import { EmbeddedCursors } from './embedded-cursors.js'
 import { DedupWindow } from './embedded-dedup.js'
-import { type Durability, EmbeddedEnv } from './embedded-env.js'
+import { EmbeddedEnv } from './embedded-env.js'
 import { EmbeddedInbox } from './embedded-inbox.js'
 import { EmbeddedKv } from './embedded-kv.js'
 import { EmbeddedUsers } from './embedded-users.js'

@@ -48,6 +48,20 @@ function lifeContract(t: Test, open: OpenStore): void {
     t.match(await store.append([message(BOB, ANN)]), [{ seq: 3, repeat: false }])
   })
 
+  t.test('answers writes of all kinds in the order of the calls', async t => {
+    const { store } = await open(t)
+    const value = Buffer.from('v')
+    const calls = Array.from({ length: 10 }, (_, i) => [
+      () => store.kvWrite([{ put: 'meta', key: ['k', i], value }]),
+      () => store.moveCursors([move(ANN, 'phone', { confirmed: i })]),
+      () => store.kvWrite([{ remove: 'meta', key: ['k', i] }]),
+      () => store.createUser(user(String(200000000 + i))),
+    ]).flat()
+    const answered: number[] = []
+    await Promise.all(calls.map((call, i) => call().then(() => answered.push(i))))
+    t.same(answered, [...calls.keys()])
+  })
+
   t.test('keeps what was accepted when it is closed at once', async t => {
     const opened = await open(t)
     const accepted = [
