@@ -8,13 +8,13 @@ import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/mes
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { UserId } from '../model.js'
+import { decodeText, parseContent } from '../request/payload.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest } from '../request/schema.js'
 import type { MessageRight } from './access.js'
 import { Acknowledgements } from './acknowledgements.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
-import { decodeText, parseContent } from './payload.js'
 
 type Done = (error?: Error | null) => void
 
