@@ -125,7 +125,7 @@ t.test('PUBREC releases its message, PUBCOMP confirms it', async t => {
 t.test('releases resolve in the order of their PUBRECs, however they are written [MQTT-4.6.0-4]', async t => {
   const { delivery, deliver, written, session } = setUp(2)
   const settle: (() => void)[] = []
-  session.release = () => new Promise<void>(resolve => settle.push(resolve))
+  session.release = () => new Promise<undefined>(resolve => settle.push(() => resolve(undefined)))
   const order: number[] = []
   for (const seq of [1, 2, 3]) deliver(seq)
   const all = written.map(async ({ messageId = 0 }, i) => {
