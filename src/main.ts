@@ -91,6 +91,7 @@ async function serve(sources: ConfigSources): Promise<void> {
   })
   try {
     const { http, mqtt, metrics } = await starting
+    if (exit.isLeaving) return
     log.info(
       { event: 'gateway.ready', http: place(http), mqtt: place(mqtt), metrics: place(metrics) },
       'ready',
@@ -117,9 +118,13 @@ class Exit {
     this.#log = log
   }
 
+  get isLeaving(): boolean {
+    return this.#code !== undefined
+  }
+
   /** The first signal closes, a second one ends the process at once. */
   onSignal(signal: NodeJS.Signals): void {
-    if (this.#code === undefined) {
+    if (!this.isLeaving) {
       this.#first = { signal, at: performance.now() }
       this.#log.info({ event: 'gateway.closing', signal }, 'closing')
       this.leave(0)
@@ -130,9 +135,9 @@ class Exit {
 
   /** Called again, it only makes the exit code worse. */
   leave(code: number): void {
-    const isFirst = this.#code === undefined
+    const wasLeaving = this.isLeaving
     this.#code = Math.max(code, this.#code ?? 0)
-    if (!isFirst) return
+    if (wasLeaving) return
     setTimeout(() => {
       this.#log.error(
         { event: 'gateway.close-timed-out', timeoutMs: this.#timeoutMs },
