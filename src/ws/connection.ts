@@ -13,6 +13,7 @@ import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
 import { InboxDelivery, type Writer } from './inbox-delivery.js'
 import { Liveness, type LivenessRules } from './liveness.js'
+import { type Frame, RequestQueue } from './request-queue.js'
 import type { Corked, WriteGroup } from './write-group.js'
 
 export interface ConnectionRules extends LivenessRules {
@@ -43,8 +44,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   readonly gone: Promise<void>
   readonly #liveness: Liveness
   readonly #replies = new Replies(outcome => this.#reply(outcome))
-  #waiting: string[] = []
-  #busy = false
+  readonly #requests = new RequestQueue(
+    frame => this.#begin(frame),
+    () => !this.#isFull && !this.#ended,
+  )
   #paused = false
   #corked = false
   #ended = false
@@ -83,42 +86,22 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   #receive(data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
     this.#liveness.seen()
-    if (isBinary) {
-      this.#refuse(new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' }))
-      return
-    }
-    if (this.#busy) {
-      this.#waiting.push(data.toString())
-      this.#throttle()
-    } else this.#begin(data.toString())
+    this.#requests.push(isBinary ? undefined : data.toString())
+    this.#throttle()
   }
 
-  /** Runs one request; while a handler asks the connection to wait, later frames queue up behind it. */
-  #begin(frame: string): void {
+  #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
+      if (frame === undefined)
+        throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
       request = parseRequest(frame, this.host.services.rules)
     } catch (thrown) {
       this.#refuse(toGatewayError(thrown), thrown instanceof RefusedRequest ? thrown.id : undefined)
-      return
+      return undefined
     }
-    const answer = this.#replies.reserve(request.name, request.id)
-    const later = handle(this.host.services, this, request, answer)
-    this.#throttle()
-    if (later === undefined) return
-    this.#busy = true
-    void later.then(() => this.#continue())
-  }
-
-  #continue(): void {
-    this.#busy = false
-    const frames = this.#waiting
-    let next = 0
-    while (next < frames.length && !this.#busy && !this.#ended) this.#begin(frames[next++] ?? '')
-    // A request that must be waited for took over: what is left goes in front of what came meanwhile.
-    this.#waiting = this.#waiting === frames ? frames.slice(next) : frames.slice(next).concat(this.#waiting)
-    this.#throttle()
+    return handle(this.host.services, this, request, this.#replies.reserve(request.name, request.id))
   }
 
   #refuse(error: GatewayError, id?: string): void {
@@ -129,12 +112,12 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   #throttle(): void {
     if (this.#ended) return
     const { maxPipelined, maxBufferedBytes } = this.host.rules
-    const open = this.#replies.pending + this.#waiting.length
-    const full = this.socket.writableLength > maxBufferedBytes
-    if (!this.#paused && (open >= maxPipelined || full)) {
+    const open = this.#replies.pending + this.#requests.length
+    const isFull = this.#isFull || this.#requests.size > maxBufferedBytes
+    if (!this.#paused && (open >= maxPipelined || isFull)) {
       this.#paused = true
       this.ws.pause()
-    } else if (this.#paused && open <= maxPipelined / 2 && !full) {
+    } else if (this.#paused && open <= maxPipelined / 2 && !isFull) {
       this.#paused = false
       this.ws.resume()
     }
@@ -175,13 +158,18 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   #drained(): void {
     this.#liveness.seen()
     this.#inbox?.session.resume()
+    this.#requests.resume()
     this.#throttle()
   }
 
   get canTake(): boolean {
-    return (
-      this.socket.writableLength <= this.host.rules.maxBufferedBytes && this.ws.readyState === this.ws.OPEN
-    )
+    return !this.#isFull && this.ws.readyState === this.ws.OPEN
+  }
+
+  /** Never below the socket's own mark, from which on it says when it is empty again ('drain'). */
+  get #isFull(): boolean {
+    const { writableLength, writableHighWaterMark } = this.socket
+    return writableLength > Math.max(this.host.rules.maxBufferedBytes, writableHighWaterMark)
   }
 
   // ── Caller ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +208,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
 
   /** To be called every `checkEveryMs`: ends a dead or stalled client. @param now performance.now() */
   check(now: number): void {
-    const isHeld = this.#paused && this.socket.writableLength <= this.host.rules.maxBufferedBytes
+    const isHeld = this.#paused && !this.#isFull
     const verdict = this.#liveness.check(now, isHeld, isHeld ? 0 : (this.#inbox?.owedFor(now) ?? 0))
     if (verdict === 'dead') this.#drop()
     else if (verdict === 'stalled') this.end('SLOW_CLIENT')
@@ -273,7 +261,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
   #close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#waiting = []
+    this.#requests.clear()
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()
