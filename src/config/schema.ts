@@ -148,11 +148,15 @@ export const SCHEMA = {
       { min: 1 },
       'Messages on the way to one JSON session without confirmation; the next waits in the store.',
     ),
-    windowBytes: bytes('1MiB', { min: 1 }, 'The same in bytes; one message is always let through.'),
+    windowBytes: bytes(
+      '1MiB',
+      { min: 1 },
+      'The same in bytes, for JSON and MQTT; one message is always let through.',
+    ),
     stallTimeout: duration(
       '60s',
       { min: '10ms', ...TIMER },
-      'A session that confirms nothing for so long while messages are on their way is closed (4008).',
+      'A session, JSON or MQTT, that takes or confirms nothing for so long while messages wait for it is closed (JSON: 4008).',
     ),
     maxBufferedBytes: bytes(
       '1MiB',
