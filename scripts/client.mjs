@@ -37,7 +37,10 @@ const login = await action('login', { email, password })
 if (login.code !== 202) process.exit(1)
 if (command === 'send') {
   const found = await action('query', { email: recipient })
-  const reply = await ask({ type: 'message', data: { recipient: found.data[0]?.id ?? '', content: words.join(' ') } })
+  const reply = await ask({
+    type: 'message',
+    data: { recipient: found.data[0]?.id ?? '', content: words.join(' ') },
+  })
   ws.close()
   process.exitCode = reply.code === 201 ? 0 : 1
 } else {

@@ -3,14 +3,18 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { CODES } from '../src/errors.js'
 
 const PATH = new URL('../docs/protocol.md', import.meta.url)
-const REGION = /<!-- codes -->\n[^]*<!-- \/codes -->/
+const REGION = /<!-- codes -->\n[\s\S]*<!-- \/codes -->/
 
 export function codeTable(): string {
   const rows = Object.entries(CODES).map(
     ([name, row]) =>
       `| ${row.code} | ${name} | ${row['zh-TW']} | ${row.en} | ${row.retry ? 'yes' : 'no'} | ${row.close ?? ''} | ${row.when} |`,
   )
-  return ['| code | name | zh-TW | en | retry | close | when |', '|---|---|---|---|---|---|---|', ...rows].join('\n')
+  return [
+    '| code | name | zh-TW | en | retry | close | when |',
+    '|---|---|---|---|---|---|---|',
+    ...rows,
+  ].join('\n')
 }
 
 /** @param document docs/protocol.md @returns the same with today's table */
