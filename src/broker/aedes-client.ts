@@ -29,6 +29,9 @@ export interface AedesClient extends Client {
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
 const LAST_AEDES_ID = 0x7fff
 
+/** Packets of a queue that are remembered; between being stored and being routed there are milliseconds. */
+const MAX_FROM_QUEUE = 1000
+
 const noop = () => undefined
 
 /** A subscriber that is slow or never answers must not hold up the publisher, or other topics. */
@@ -89,6 +92,10 @@ export interface DeliveryRules {
   readonly mayRead: (topic: string) => boolean
   /** Records the packet id that a queued packet goes out with; rejects when the store fails. */
   readonly recordId: (packet: AedesPublishPacket) => Promise<void>
+  /** Queues a retained message for this session, at this QoS; rejects when the store fails. @returns it as queued */
+  readonly enqueue: (packet: AedesPublishPacket, qos: QoS) => Promise<AedesPublishPacket>
+  /** Whether an acknowledgement with this packet id is still owed, perhaps since an earlier connection. */
+  readonly isInFlight: (messageId: number) => boolean
   /** A QoS 0 packet was not sent because the client does not take what it has. */
   readonly onSkipped: () => void
   /** The client cannot be sent a QoS 1 or 2 packet: it is behind by more than its buffer. */
@@ -107,6 +114,7 @@ export class ClientDelivery {
   #tail: Promise<unknown> | undefined
   /** QoS 1 and 2 packets that came while the queue is being sent. */
   #held: AedesPublishPacket[] | undefined = []
+  /** The latest that the queue brought: they may be routed yet, by whoever stored them. */
   readonly #fromQueue = new Set<string>()
 
   constructor(
@@ -114,14 +122,16 @@ export class ClientDelivery {
     private readonly transport: MqttTransport,
     private readonly rules: DeliveryRules,
   ) {
-    reservePacketIds(client)
+    reservePacketIds(client, rules.isInFlight)
     client.deliver0 = (packet, done) => this.#deliver(packet, done)
     client.deliverQoS = client.deliver0
   }
 
   /** Aedes' authorizeForward: it is asked for the packets of the queue only, since live ones come here. */
   forwardQueued(packet: AedesPublishPacket): AedesPublishPacket | null {
-    if (this.#held !== undefined) this.#fromQueue.add(keyOf(packet))
+    this.#fromQueue.add(keyOf(packet))
+    const [oldest] = this.#fromQueue.size > MAX_FROM_QUEUE ? this.#fromQueue : []
+    if (oldest !== undefined) this.#fromQueue.delete(oldest)
     return this.rules.mayRead(packet.topic) ? packet : null
   }
 
@@ -129,8 +139,7 @@ export class ClientDelivery {
   ready(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const packet of held) if (!this.#fromQueue.has(keyOf(packet))) this.#send(packet)
-    this.#fromQueue.clear()
+    for (const packet of held) this.#send(packet)
   }
 
   #deliver(packet: AedesPublishPacket, done: Done): void {
@@ -139,7 +148,7 @@ export class ClientDelivery {
     if (isRetained && this.transport.isCongested) this.transport.once('drain', () => done())
     else setImmediate(done)
     if (!this.rules.mayRead(packet.topic) || (!isRetained && this.#isCopy(packet))) return
-    if (isRetained) this.#write(packet, this.#effectiveQoS(packet))
+    if (isRetained) this.#sendRetained(packet)
     else if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#held.push(packet)
     else this.#send(packet)
   }
@@ -151,7 +160,15 @@ export class ClientDelivery {
     return last?.brokerId === packet.brokerId && last?.brokerCounter === packet.brokerCounter
   }
 
+  /** To a persistent session by way of its queue: without its acknowledgement it comes again [MQTT-4.4.0-1]. */
+  #sendRetained(packet: AedesPublishPacket): void {
+    const qos = this.#effectiveQoS(packet)
+    if (qos === 0 || this.client.clean) this.#write(packet, qos)
+    else this.#writeRecorded(packet, qos, this.rules.enqueue(packet, qos))
+  }
+
   #send(packet: AedesPublishPacket): void {
+    if (this.#fromQueue.delete(keyOf(packet))) return
     const qos = this.#effectiveQoS(packet)
     if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.rules.onOverrun()
     else if (qos === 0 || this.client.clean) this.#write(packet, qos)
@@ -164,9 +181,10 @@ export class ClientDelivery {
     else this.#after(undefined, () => this.#put(packet, qos, messageId))
   }
 
-  #writeRecorded(packet: AedesPublishPacket, qos: QoS): void {
+  #writeRecorded(packet: AedesPublishPacket, qos: QoS, queued?: Promise<AedesPublishPacket>): void {
     const messageId = this.client._nextId++
-    this.#after(this.rules.recordId({ ...packet, messageId }), () => this.#put(packet, qos, messageId))
+    const record = (one: AedesPublishPacket) => this.rules.recordId({ ...one, messageId })
+    this.#after(queued?.then(record) ?? record(packet), () => this.#put(packet, qos, messageId))
   }
 
   #after(record: Promise<void> | undefined, write: () => void): void {
@@ -194,11 +212,19 @@ export class ClientDelivery {
 
 const keyOf = ({ brokerId, brokerCounter }: AedesPublishPacket) => `${brokerCounter} ${brokerId}`
 
-/** Aedes counts `_nextId` up to 65,535; it gets the lower half. */
-function reservePacketIds(client: AedesClient): void {
+/**
+ * Aedes counts `_nextId` up to 65,535 from a random number; it gets the lower half, and none that is in flight
+ * [MQTT-2.3.1-2].
+ */
+function reservePacketIds(client: AedesClient, isInFlight: DeliveryRules['isInFlight']): void {
   let next = 1 + (client._nextId % LAST_AEDES_ID)
   Object.defineProperty(client, '_nextId', {
-    get: () => next,
+    get: () => {
+      // Not for ever: a session may have more in flight than there are ids.
+      for (let tries = 0; tries < LAST_AEDES_ID && isInFlight(next); tries++)
+        next = 1 + (next % LAST_AEDES_ID)
+      return next
+    },
     set: (value: number) => {
       next = value > LAST_AEDES_ID || value < 1 ? 1 : value
     },

@@ -148,6 +148,8 @@ export class MqttBroker {
     const delivery = new ClientDelivery(client, transport, {
       mayRead: topic => this.#access.read(connection.userId, topic),
       recordId: packet => this.#state.outgoingUpdate(client, packet),
+      enqueue: (packet, qos) => this.#topics.enqueue(packet, { clientId: client.id, qos }),
+      isInFlight: messageId => this.#state.isInFlight(client.id, messageId),
       onSkipped: () => metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
       onOverrun: () => connection.end('SLOW_CLIENT'),
     })

@@ -147,6 +147,10 @@ export class OutgoingQueue {
     }
   }
 
+  isInFlight(clientId: string, messageId: number): boolean {
+    return this.#index.get(clientId)?.inFlight.has(messageId) ?? false
+  }
+
   /** What waits by now, oldest first. [MQTT-3.3.1-1]: DUP on what an earlier connection was sent already. */
   stream(client: ClientRef): Readable {
     return Readable.from(this.#waiting(client, this.#last))

@@ -226,6 +226,11 @@ export class BrokerPersistence {
     return undefined
   }
 
+  /** Whether the client owes the acknowledgement of a packet that was sent with this identifier. */
+  isInFlight(clientId: string, messageId: number): boolean {
+    return this.#queue.isInFlight(clientId, messageId)
+  }
+
   outgoingStream(client: ClientRef): Readable {
     return client.clean ? Readable.from([]) : this.#queue.stream(client)
   }

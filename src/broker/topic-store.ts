@@ -34,6 +34,17 @@ export class TopicStore {
     return numbered
   }
 
+  /** A retained message for one session that has just subscribed. @returns it as queued */
+  async enqueue(
+    packet: AedesPublishPacket,
+    { clientId, qos }: { readonly clientId: string; readonly qos: 0 | 1 | 2 },
+  ): Promise<AedesPublishPacket> {
+    const numbered = new Packet(packet, this.broker) as AedesPublishPacket
+    // `rap`: with its RETAIN flag.
+    await this.state.outgoingEnqueue({ clientId, qos, rap: true }, numbered)
+    return numbered
+  }
+
   /** @throws GatewayError with too many QoS 2 packets half received */
   async isReceived(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
     const { messageId = 0 } = packet

@@ -11,6 +11,8 @@ export interface ControlledGateway extends RunningGateway {
   readonly store: EmbeddedStore
   /** From now on this kind of write waits. @returns what lets all of them go on */
   hold(write: StoreWrite): () => void
+  /** The next write of this kind is made, and its answer waits. @returns what lets the answer go */
+  holdAnswer(write: StoreWrite): () => void
   /** From now on this kind of write fails, having stored nothing. @returns what ends that */
   fail(write: StoreWrite, code: CodeName): () => void
 }
@@ -30,30 +32,41 @@ export async function startControlled(
   const [store] = opened
   if (store === undefined) throw new Error('no store was opened')
 
-  const replace = (write: StoreWrite, before: () => Promise<void>): (() => void) => {
-    const original = EmbeddedStore.prototype[write] as (argument: never) => Promise<never>
-    Object.assign(store, {
-      [write]: async (argument: never) => {
-        await before()
-        return original.call(store, argument)
-      },
-    })
+  type Write = (argument: never) => Promise<never>
+  const replace = (write: StoreWrite, replacement: (original: Write) => Write): (() => void) => {
+    const original = EmbeddedStore.prototype[write] as Write
+    Object.assign(store, { [write]: replacement(argument => original.call(store, argument)) })
     return () => void Reflect.deleteProperty(store, write)
   }
   return {
     ...gateway,
     store,
     hold(write) {
-      let release = () => {}
-      const held = new Promise<void>(resolve => {
-        release = resolve
-      })
-      const restore = replace(write, () => held)
+      const gate = makeGate()
+      const restore = replace(write, original => argument => gate.opened.then(() => original(argument)))
       return () => {
         restore()
-        release()
+        gate.open()
       }
     },
-    fail: (write, code) => replace(write, () => Promise.reject(new GatewayError(code))),
+    holdAnswer(write) {
+      const gate = makeGate()
+      const restore = replace(write, original => async argument => {
+        restore()
+        const answer = await original(argument)
+        await gate.opened
+        return answer
+      })
+      return gate.open
+    },
+    fail: (write, code) => replace(write, () => () => Promise.reject(new GatewayError(code))),
   }
+}
+
+function makeGate() {
+  let open = () => {}
+  const opened = new Promise<void>(resolve => {
+    open = resolve
+  })
+  return { opened, open }
 }
