@@ -33,7 +33,11 @@ export function dataDir(t: Test): string {
 
 /** @param settings config keys, `{ 'heartbeat.interval': '1s' }`; give `data.dir` to start again on the same data */
 export async function startGateway(t: Test, settings: Record<string, unknown> = {}): Promise<RunningGateway> {
-  const all: Record<string, unknown> = { ...TEST_DEFAULTS, 'data.dir': settings['data.dir'] ?? dataDir(t), ...settings }
+  const all: Record<string, unknown> = {
+    ...TEST_DEFAULTS,
+    'data.dir': settings['data.dir'] ?? dataDir(t),
+    ...settings,
+  }
   const argv = Object.entries(all).map(
     ([key, value]) => `--${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   )
