@@ -31,15 +31,22 @@ export class Cursors {
 
   /**
    * Where a device stands. A device that was never seen starts at the account's furthest confirmed message, or at 0
-   * with `from: 'start'`; the default device starts at 0.
+   * with `from: 'start'`, and is durably known when this resolves: forgotten in a crash, it would start again at what
+   * others confirmed meanwhile, and miss what came between. The default device starts at 0.
+   * @throws GatewayError
    */
   async load(userId: UserId, device: string, from?: 'start'): Promise<Cursor> {
     const known = this.#pending(userId, device) ?? (await this.store.cursor(userId, device))
     // Read again: a move may have come while the store was asked.
     const cursor = this.#pending(userId, device) ?? known
     if (cursor !== undefined) return cursor
-    const confirmed = device === DEFAULT_DEVICE || from === 'start' ? 0 : await this.furthest(userId)
-    return { confirmed, sent: confirmed, released: [] }
+    if (device === DEFAULT_DEVICE) return { confirmed: 0, sent: 0, released: [] }
+    const confirmed = from === 'start' ? 0 : await this.furthest(userId)
+    const first = { userId, device, confirmed, sent: confirmed, released: [], seenAt: Date.now() }
+    // Another connection of the same device may have been quicker.
+    const place = this.#pending(userId, device) ?? first
+    await this.moveNow(place)
+    return place
   }
 
   /** Remembers a move; durable within WRITE_DELAY_MS and one commit, or at close. */

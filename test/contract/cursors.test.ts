@@ -1,0 +1,42 @@
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Cursors } from '../../src/inbox/cursors.js'
+import { createLogger } from '../../src/log.js'
+import { EmbeddedStore } from '../../src/store/embedded.js'
+import { ANN, move } from '../helpers/store-samples.js'
+
+async function setUp(t: Test) {
+  const store = new EmbeddedStore({ dir: join(t.testdir(), 'db'), durability: 'commit', dedupWindowMs: 1000 })
+  await store.open()
+  t.teardown(() => store.close())
+  // As after `kill -9`: another one on the same store, which knows only what the first has written.
+  const cursors = () => {
+    const made = new Cursors(store, createLogger({ level: 'silent', pretty: 'never' }))
+    t.teardown(() => made.close())
+    return made
+  }
+  return { store, cursors }
+}
+
+t.test('a new device is not forgotten when the process dies right after it was let in', async t => {
+  const { store, cursors } = await setUp(t)
+  await store.moveCursors([move(ANN, 'old', { confirmed: 5, sent: 5 })])
+  t.match(await cursors().load(ANN, 'new'), { confirmed: 5, sent: 5 })
+  await store.moveCursors([move(ANN, 'old', { confirmed: 9, sent: 9 })])
+  t.match(await cursors().load(ANN, 'new'), { confirmed: 5, sent: 5 }, 'it misses nothing of 6 to 9')
+})
+
+t.test('one that asked for everything does not either', async t => {
+  const { store, cursors } = await setUp(t)
+  await store.moveCursors([move(ANN, 'old', { confirmed: 5, sent: 5 })])
+  t.match(await cursors().load(ANN, 'new', 'start'), { confirmed: 0 })
+  t.match(await cursors().load(ANN, 'new'), { confirmed: 0 })
+})
+
+t.test('two connections of a new device at one time find the same place', async t => {
+  const { store, cursors } = await setUp(t)
+  await store.moveCursors([move(ANN, 'old', { confirmed: 5, sent: 5 })])
+  const both = cursors()
+  const [first, second] = [both.load(ANN, 'new'), both.load(ANN, 'new')]
+  t.match([await first, await second], [{ confirmed: 5 }, { confirmed: 5 }])
+})
