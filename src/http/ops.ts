@@ -1,6 +1,6 @@
 /** What operators and their probes read: /healthz, /readyz, /metrics. */
 import type { ServerResponse } from 'node:http'
-import { pathOf, type Route, send } from './server.js'
+import { isRead, pathOf, type Route, send } from './server.js'
 
 export interface OpsSources {
   /** A reason why the gateway cannot serve now, undefined when it can. */
@@ -27,7 +27,7 @@ export function opsRoute({ notReady, metrics, health }: OpsSources): Route {
   }
   return (request, response) => {
     const answer = answers.get(pathOf(request))
-    if (answer === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) return false
+    if (answer === undefined || !isRead(request)) return false
     answer(response).catch(() => send(response, 500, 'text/plain', 'failed\n'))
     return true
   }

@@ -66,8 +66,9 @@ export class HttpServer {
     request.resume()
     for (const route of this.options.routes) if (route(request, response)) return
     if (pathOf(request) !== '/') return send(response, 404, 'text/plain', 'not found\n')
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      response.setHeader('Upgrade', 'websocket')
+    if (!isRead(request)) {
+      // The two belong together (RFC 9110 7.8).
+      response.setHeader('Upgrade', 'websocket').setHeader('Connection', 'Upgrade')
       return send(response, 426, 'text/plain', 'this address speaks WebSocket\n')
     }
     send(response, 200, 'text/html', PAGE)
@@ -85,10 +86,13 @@ export class HttpServer {
 
 /** The old server's liveness page, byte for byte. */
 export const testRoute: Route = (request, response) => {
-  if (pathOf(request) !== '/test' || request.method !== 'GET') return false
+  if (pathOf(request) !== '/test' || !isRead(request)) return false
   send(response, 200, 'application/json', '{"message":"test"}')
   return true
 }
+
+/** Node sends no body where HEAD asks for none. */
+export const isRead = ({ method }: IncomingMessage): boolean => method === 'GET' || method === 'HEAD'
 
 /** The path without its query; a request target that is no path (CONNECT, absolute form) matches nothing. */
 export const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? ''

@@ -110,9 +110,9 @@ export class Inbox {
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
-      this.metrics.stored((stored - since) / 1000)
       waiter.stored(result)
       if (result.repeat) return
+      this.metrics.stored((stored - since) / 1000)
       if (this.#deliver(message, result)) this.metrics.sent((performance.now() - since) / 1000)
       this.retention.appended(message.inbox, result.seq)
     })

@@ -1,0 +1,211 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { jsonClient, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
+
+const gateway = await startGateway(t)
+
+/** Everything that comes back on a TCP connection until it is closed. */
+async function raw(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  socket.write(text)
+  const chunks: Buffer[] = []
+  for await (const chunk of socket) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString()
+}
+
+t.test('GET /test answers as the old server did, byte for byte', async t => {
+  for (const path of ['/test', '/test?x=1']) {
+    const response = await fetch(gateway.http + path)
+    t.equal(response.status, 200)
+    t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
+    t.equal(await response.text(), '{"message":"test"}')
+  }
+  const head = await fetch(`${gateway.http}/test`, { method: 'HEAD' })
+  t.equal(head.status, 200)
+  t.equal(head.headers.get('content-length'), '18')
+})
+
+t.test('a person who opens / reads what this is', async t => {
+  const response = await fetch(gateway.http)
+  t.equal(response.status, 200)
+  t.match(response.headers.get('content-type'), /^text\/html/)
+  t.match(await response.text(), /WebSocket/)
+})
+
+t.test('any other request to / is told to upgrade, and its body does not matter', async t => {
+  for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+    const body = method === 'POST' ? 'x'.repeat(200_000) : undefined
+    const response = await fetch(gateway.http, { method, ...(body && { body }) })
+    t.equal(response.status, 426, method)
+    t.equal(response.headers.get('upgrade'), 'websocket')
+    t.match(response.headers.get('connection'), /upgrade/i)
+    await response.text()
+  }
+})
+
+t.test('unknown paths are 404', async t => {
+  for (const path of ['/nothing', '/tests', '/test/', '//', '/mqtt', '/%00', '/__proto__']) {
+    const response = await fetch(gateway.http + path)
+    t.equal(response.status, 404, path)
+    await response.text()
+  }
+})
+
+t.test('requests on one connection are answered one after the other', async t => {
+  const answers = await raw(
+    gateway.httpPort,
+    'GET /test HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\nGET /test HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+  )
+  t.same(answers.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200'])
+})
+
+t.test('what is no HTTP gets 400 and is closed', async t => {
+  for (const text of [
+    'nonsense\r\n\r\n',
+    '\x10\x20\x00\x04MQTT\x04\r\n\r\n',
+    `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
+  ]) {
+    t.match(await raw(gateway.httpPort, text), /^HTTP\/1\.1 400 /, text.slice(0, 10))
+  }
+})
+
+t.test('an upgrade to an unknown path is 404, one without a key 400, and the server lives on', async t => {
+  const upgrade = (path: string, headers = '') =>
+    raw(
+      gateway.httpPort,
+      `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${headers}\r\n`,
+    )
+  t.match(await upgrade('/nothing'), /^HTTP\/1\.1 404 /)
+  t.match(await upgrade('/test'), /^HTTP\/1\.1 404 /)
+  t.match(await upgrade('http://evil.example/'), /^HTTP\/1\.1 404 /)
+  t.match(await upgrade('/'), /^HTTP\/1\.1 4\d\d /)
+  t.match(await upgrade('/', 'Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'), /^HTTP\/1\.1 400 /)
+  t.match(
+    await upgrade('/', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 7\r\n'),
+    /Sec-WebSocket-Version: 13/i,
+  )
+  const ws = new WebSocket(`${gateway.http.replace('http', 'ws')}/nothing`)
+  const [error] = await once(ws, 'error')
+  t.match(error, { message: /404/ })
+  await jsonClient(t, gateway)
+})
+
+t.test('one connection more than limits.connections is turned away with 503, until one leaves', async t => {
+  const small = await startGateway(t, { 'limits.connections': 2 })
+  const [first] = [await jsonClient(t, small), await jsonClient(t, small)]
+  const third = new WebSocket(`ws://127.0.0.1:${small.httpPort}/`)
+  const [error] = await once(third, 'error')
+  t.match(error, { message: /503/ })
+  t.equal((await fetch(`${small.http}/test`)).status, 200, 'plain HTTP goes on')
+  await first?.close()
+  // The gateway counts a connection until its own end of the socket is closed.
+  for (;;) {
+    const ws = new WebSocket(`ws://127.0.0.1:${small.httpPort}/`)
+    const opened = await Promise.race([
+      once(ws, 'open').then(() => true),
+      once(ws, 'error').then(() => false),
+    ])
+    ws.terminate()
+    if (opened) break
+  }
+})
+
+t.test('/healthz and /readyz say alive and ready', async t => {
+  for (const [path, status] of [
+    ['/healthz', 'alive'],
+    ['/readyz', 'ready'],
+  ]) {
+    const response = await fetch(gateway.http + path)
+    t.equal(response.status, 200)
+    t.strictSame(await response.json(), { status })
+  }
+  t.equal((await fetch(`${gateway.http}/healthz`, { method: 'POST' })).status, 404)
+})
+
+/** Samples by name and labels, as they stand in the text format. */
+async function metrics(http: string): Promise<Map<string, number>> {
+  const text = await (await fetch(`${http}/metrics`)).text()
+  return new Map(
+    text
+      .split('\n')
+      .filter(line => line !== '' && !line.startsWith('#'))
+      .map(line => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
+  )
+}
+
+t.test('/metrics counts connections, requests by code, and what became of messages', async t => {
+  const own = await startGateway(t)
+  const sender = await loggedIn(t, own)
+  const recipient = await loggedIn(t, own)
+  const away = await register(t, own)
+  const device = await mqttClient(t, own, { username: away.email, password: away.password })
+  const send = (id: string, content = 'x') =>
+    sender.ask({ type: 'message', data: { recipient: id, content } })
+  await send(recipient.userId)
+  await send(recipient.userId)
+  await send(away.id)
+  await send('100000000')
+  await sender.ask('nonsense')
+  await recipient.next()
+  await recipient.next()
+  // The pongs that confirm the two are before this request.
+  await recipient.action('login')
+  await recipient.action('login')
+  const seen = await metrics(own.http)
+  const requests = (request: string, code: number) =>
+    seen.get(`mumi_requests_total{front="json",request="${request}",code="${code}"}`)
+  t.equal(seen.get('mumi_connections{front="json"}'), 2)
+  t.equal(seen.get('mumi_connections{front="mqtt"}'), 1)
+  t.equal(requests('register', 203), 3)
+  t.equal(requests('login', 202), 2)
+  t.equal(requests('login', 10005), 2)
+  t.equal(requests('message', 201), 3)
+  t.equal(requests('message', 10010), 1)
+  t.equal(requests('invalid', 10100), 1)
+  t.equal(seen.get('mumi_messages_accepted_total'), 3)
+  t.equal(seen.get('mumi_messages_delivered_total'), 2)
+  t.equal(seen.get('mumi_messages_confirmed_total'), 2)
+  t.equal(seen.get('mumi_store_seconds_count'), 3)
+  t.equal(seen.get('mumi_deliver_seconds_count'), 2)
+  t.ok([...seen.keys()].some(name => name.startsWith('nodejs_eventloop_lag')))
+  await device.mqtt.endAsync()
+})
+
+t.test('a repeated message is no second accepted one', async t => {
+  const own = await startGateway(t)
+  const client = await loggedIn(t, own)
+  for (let i = 0; i < 3; i++) {
+    client.send({ type: 'message', id: 'same', data: { recipient: client.userId, content: 'x' } })
+  }
+  for (let i = 0; i < 4; i++) await client.next()
+  t.equal((await metrics(own.http)).get('mumi_messages_accepted_total'), 1)
+})
+
+t.test('health and metrics can be switched off', async t => {
+  const quiet = await startGateway(t, { 'health.enabled': false, 'metrics.enabled': false })
+  for (const path of ['/healthz', '/readyz', '/metrics'])
+    t.equal((await fetch(quiet.http + path)).status, 404, path)
+  t.equal((await fetch(`${quiet.http}/test`)).status, 200)
+})
+
+t.test('a client that sends half a request holds nobody up', async t => {
+  const socket = connect(gateway.httpPort, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.write('GET /test HT')
+  t.equal((await fetch(`${gateway.http}/test`)).status, 200)
+})
+
+t.test('a client that breaks off in the handshake does no harm', async t => {
+  for (let i = 0; i < 20; i++) {
+    const socket = connect(gateway.httpPort, '127.0.0.1')
+    socket.write(
+      'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n',
+    )
+    if (i % 2) await once(socket, 'data')
+    else await once(socket, 'connect')
+    socket.resetAndDestroy()
+  }
+  t.match(await (await jsonClient(t, gateway)).action('login'), { code: 10000 })
+})
