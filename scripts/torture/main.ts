@@ -1,0 +1,129 @@
+/**
+ * The torture of the gateway's promise: what a sender has 201, PUBACK or PUBREC for reaches every device of its
+ * recipient at least once and in order, whatever is killed, slow or gone.
+ *
+ * Exit code 0: kept. 1: broken (lost, reordered or missing messages, a server that fell over). 2: this program failed.
+ */
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { check } from './check.js'
+import { Ledger } from './ledger.js'
+import { Random } from './random.js'
+import { isBroken, report, summarize } from './report.js'
+import { Restarts } from './restarts.js'
+import { freePorts, ServerProcess } from './server.js'
+import { World } from './world.js'
+
+const HELP = `Usage: npm run torture -- [options]
+  --minutes N            how long there are messages and mishaps (2)
+  --seed S               makes the same decisions again (a random one, printed)
+  --kills-per-minute K   kill -9 so often; SIGTERM a third as often (8)
+  --users N              accounts (12)
+  --rate N               messages a second, all senders together (2000)
+  --store TYPE           config key store.type (embedded)
+  --set KEY=VALUE        another config key; may be repeated
+  --plant FAULT          plants a fault of plant.mjs, to see that it is found
+  --keep                 keeps the temporary folder: data, server.log, clients.log
+`
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '2' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
+    'kills-per-minute': { type: 'string', default: '8' },
+    users: { type: 'string', default: '12' },
+    rate: { type: 'string', default: '2000' },
+    store: { type: 'string', default: 'embedded' },
+    set: { type: 'string', multiple: true, default: [] },
+    plant: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+})
+
+/** Seconds since this program began, as everywhere in its output. */
+const now = () => (performance.now() / 1000).toFixed(3)
+const say = (text: string) => process.stderr.write(`${now()} ${text}\n`)
+
+function amount(name: 'minutes' | 'kills-per-minute' | 'users' | 'rate'): number {
+  const value = Number(values[name])
+  if (Number.isFinite(value) && value >= 0) return value
+  throw new Error(`--${name} must be a number`)
+}
+
+/** Small windows and buffers on some seeds: there every device is mostly catching up. Short waits on all. */
+function settings(random: Random, [http, mqtt]: readonly number[]): Record<string, string> {
+  const given = values.set.map(one => one.split(/=(.*)/s).slice(0, 2))
+  return {
+    'http.port': String(http),
+    'mqtt.port': String(mqtt),
+    'store.type': values.store,
+    'passwords.cost': '4',
+    'log.level': 'info',
+    'sessions.multiple': 'allow',
+    'dedup.window': '1h',
+    'heartbeat.interval': '3s',
+    'heartbeat.timeout': '3s',
+    'delivery.stallTimeout': '5s',
+    'delivery.windowMessages': random.pick(['20', '100', '1000']),
+    'delivery.maxBufferedBytes': random.pick(['8KiB', '64KiB', '1MiB']),
+    'mqtt.maxInflight': random.pick(['5', '20', '100']),
+    'mqtt.maxBufferedBytes': random.pick(['8KiB', '64KiB', '1MiB']),
+    ...Object.fromEntries(given),
+  }
+}
+
+async function torture(dir: string): Promise<number> {
+  const random = new Random(values.seed)
+  const ports = await freePorts(2)
+  const [http = 0, mqtt = 0] = ports
+  const config = settings(random.fork('settings'), ports)
+  say(`seed ${values.seed}, ${dir}, ${JSON.stringify(config)}`)
+  const server = new ServerProcess({
+    dir,
+    settings: config,
+    plant: values.plant,
+    onDied: how => say(`the server died: ${how}`),
+  })
+  const ledger = new Ledger()
+  const trace = createWriteStream(join(dir, 'clients.log'))
+  const world = new World(ledger, random.fork('world'), {
+    users: amount('users'),
+    rate: amount('rate'),
+    ports: { http, mqtt },
+    trace: text => trace.write(`${now()} ${text}\n`),
+  })
+  const restarts = new Restarts(server, {
+    killsPerMinute: amount('kills-per-minute'),
+    random: random.fork('restarts'),
+    say,
+  })
+  await server.start()
+  await world.populate()
+  say(`${world.clients.length} devices are in`)
+  await Promise.all([restarts.run(), world.live(amount('minutes') * 60_000).finally(() => restarts.stop())])
+  say('no more messages; everyone comes back')
+  await restarts.restart(true)
+  await world.drain()
+  await server.stop()
+  await world.end()
+  const summary = summarize(values.seed, { findings: check(ledger), ledger, server, world })
+  process.stdout.write(report(summary))
+  return isBroken(summary) ? 1 : 0
+}
+
+if (values.help) process.stdout.write(HELP)
+else {
+  const dir = mkdtempSync(join(tmpdir(), 'mumi-torture-'))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(2))
+  process.once('exit', () => values.keep || rmSync(dir, { recursive: true, force: true }))
+  try {
+    process.exitCode = await torture(dir)
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+    process.exitCode = 2
+  }
+  process.exit()
+}

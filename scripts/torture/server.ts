@@ -1,0 +1,157 @@
+/** The built program as a child process: started, stopped and killed again and again on the same folder and ports. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { within } from './client.js'
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+const PLANT = new URL('plant.mjs', import.meta.url).href
+
+const READY_TIMEOUT_MS = 30_000
+const STOP_TIMEOUT_MS = 30_000
+const MEMORY_EVERY_MS = 500
+
+export interface ServerOptions {
+  /** Holds the data, and the server's log as `server.log`. */
+  readonly dir: string
+  /** Config keys. */
+  readonly settings: Readonly<Record<string, string>>
+  /** A fault of plant.mjs. */
+  readonly plant: string | undefined
+  /** Told when the process ends though nobody asked it to. */
+  readonly onDied: (how: string) => void
+}
+
+export class ServerProcess {
+  graceful = 0
+  killed = 0
+  /** SIGTERM did not lead to exit code 0. */
+  unclean = 0
+  died = 0
+  /** Highest resident memory of any of the processes, bytes; 0 where the system does not tell. */
+  maxMemory = 0
+  /** Log events of level error and above, with how often. */
+  readonly errors = new Map<string, number>()
+  readonly #options: ServerOptions
+  readonly #log: ReturnType<typeof createWriteStream>
+  #child: ChildProcess | undefined
+  #isExpected = false
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    this.#log = createWriteStream(join(options.dir, 'server.log'), { flags: 'a' })
+    setInterval(() => this.#measure(), MEMORY_EVERY_MS).unref()
+    process.on('exit', () => this.#child?.kill('SIGKILL'))
+  }
+
+  /** Starts the process and resolves when it takes connections. @throws when it ends before */
+  async start(): Promise<void> {
+    const child = this.spawn()
+    await within(READY_TIMEOUT_MS, Promise.race([this.#ready(child), this.#failed(child)]))
+  }
+
+  /** Starts the process and does not wait. */
+  spawn(): ChildProcess {
+    const { dir, settings, plant } = this.#options
+    const args = Object.entries({ 'data.dir': join(dir, 'data'), ...settings }).flatMap(([key, value]) => [
+      `--${key}`,
+      value,
+    ])
+    const before = plant === undefined ? [] : ['--import', PLANT]
+    const env = { PATH: process.env.PATH ?? '', ...(plant !== undefined && { TORTURE_PLANT: plant }) }
+    const child = spawn(process.execPath, [...before, MAIN, 'serve', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env,
+    })
+    child.stderr.pipe(this.#log, { end: false })
+    child.stdout.pipe(this.#log, { end: false })
+    createInterface(child.stdout).on('line', line => this.#logged(line, child))
+    child.once('exit', (code, signal) => this.#ended(child, signal ?? `exit code ${code}`))
+    this.#child = child
+    this.#isExpected = false
+    return child
+  }
+
+  /** `kill -9`. */
+  async kill(): Promise<void> {
+    this.killed++
+    await this.#end('SIGKILL')
+  }
+
+  /** SIGTERM. */
+  async stop(): Promise<void> {
+    this.graceful++
+    const child = this.#child
+    const late = setTimeout(() => child?.kill('SIGKILL'), STOP_TIMEOUT_MS)
+    await this.#end('SIGTERM')
+    clearTimeout(late)
+    if (child?.exitCode !== 0) this.unclean++
+  }
+
+  async #end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const child = this.#child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    this.#measure()
+    this.#isExpected = true
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    await exit
+  }
+
+  #logged(line: string, child: ChildProcess): void {
+    const { event, level } = parseLine(line)
+    if (event === 'gateway.ready') child.emit('ready')
+    if (level === 'error' || level === 'fatal') this.errors.set(event, (this.errors.get(event) ?? 0) + 1)
+  }
+
+  async #ready(child: ChildProcess): Promise<void> {
+    await once(child, 'ready')
+  }
+
+  async #failed(child: ChildProcess): Promise<never> {
+    const [code, signal] = await once(child, 'exit')
+    throw new Error(`the server ended while starting: ${signal ?? `exit code ${code}`}`)
+  }
+
+  #ended(child: ChildProcess, how: string): void {
+    if (child !== this.#child || this.#isExpected) return
+    this.died++
+    this.#options.onDied(how)
+  }
+
+  /** Linux: the kernel's own high-water mark. */
+  #measure(): void {
+    try {
+      const status = readFileSync(`/proc/${this.#child?.pid}/status`, 'utf8')
+      const kilobytes = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0)
+      this.maxMemory = Math.max(this.maxMemory, kilobytes * 1024)
+    } catch {
+      // The process is gone, or there is no /proc.
+    }
+  }
+}
+
+function parseLine(line: string): { event: string; level: string } {
+  try {
+    const { event = '', level = '' } = JSON.parse(line)
+    return { event, level }
+  } catch {
+    return { event: 'not JSON', level: 'error' }
+  }
+}
+
+/** Ports that were free a moment ago: a restart must find clients where they look for it. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map(server => once(server, 'listening')))
+  const ports = servers.map(server => {
+    const address = server.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  })
+  await Promise.all(servers.map(server => once(server.close(), 'close')))
+  return ports
+}
