@@ -178,8 +178,10 @@ t.test('a signal while it starts ends it cleanly, too', async t => {
   const early = `
     import net from 'node:net'
     const { listen } = net.Server.prototype
+    let isSignalled = false
     net.Server.prototype.listen = function (...args) {
-      process.emit('SIGTERM', 'SIGTERM')
+      if (!isSignalled) process.emit('SIGTERM', 'SIGTERM')
+      isSignalled = true
       return listen.apply(this, args)
     }`
   const { ended, logged } = serve(t, [], planted(early))
