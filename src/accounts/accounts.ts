@@ -34,6 +34,7 @@ export class Accounts {
   readonly #known = new LRUCache<UserId, true>({ max: KNOWN_USERS })
   /** One look-up an id at a time: those who ask meanwhile share its answer, and so keep their order. */
   readonly #lookups = new Map<UserId, Promise<boolean>>()
+  #deletions = 0
 
   constructor(
     private readonly store: Store,
@@ -89,7 +90,10 @@ export class Accounts {
   async delete(userId: UserId, password: string): Promise<void> {
     const matches = await this.store.checkPassword(userId, hash => this.passwords.matches(password, hash))
     if (!matches) throw new GatewayError('ERROR_AUTH')
+    this.#known.delete(userId)
     await this.store.deleteUser(userId)
+    // A look-up may have found the account just before it went.
+    this.#deletions++
     this.#known.delete(userId)
   }
 
@@ -121,8 +125,9 @@ export class Accounts {
   }
 
   async #look(userId: UserId): Promise<boolean> {
+    const deletions = this.#deletions
     const user = await this.store.findUser(userId)
-    if (user !== undefined) this.#known.set(userId, true)
+    if (user !== undefined && deletions === this.#deletions) this.#known.set(userId, true)
     return user !== undefined
   }
 

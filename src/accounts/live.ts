@@ -40,12 +40,16 @@ export class LiveConnections {
    * @throws GatewayError ERROR_MULTIPLE_LOGIN
    */
   async join(userId: UserId, connection: LiveConnection): Promise<void> {
-    for (let other = this.#rival(userId); other !== undefined; other = this.#rival(userId)) {
-      if (this.policy === 'replace') other.end('ERROR_CONNECTION_CLOSED')
-      else if (await other.probe()) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
-      else other.end('ERROR_CONNECTION_CLOSED')
+    if (this.policy === 'allow') return this.add(userId, connection)
+    let others = this.#webSockets(userId)
+    // Looked at again after each answer: another login may have been let in meanwhile.
+    for (; this.policy === 'reject' && others[0] !== undefined; others = this.#webSockets(userId)) {
+      if (await others[0].probe()) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+      this.#end(userId, others[0])
     }
+    // First in, then out: the account does not go offline in between.
     this.add(userId, connection)
+    for (const other of others) this.#end(userId, other)
   }
 
   /** Lets a connection in without asking: MQTT has its own rule, one connection a client id [MQTT-3.1.4-2]. */
@@ -71,10 +75,13 @@ export class LiveConnections {
     for (const connection of [...(this.#byUser.get(userId) ?? [])]) connection.end(code)
   }
 
-  #rival(userId: UserId): LiveConnection | undefined {
-    if (this.policy === 'allow') return undefined
-    for (const connection of this.#byUser.get(userId) ?? [])
-      if (connection.front === 'json') return connection
-    return undefined
+  #end(userId: UserId, connection: LiveConnection): void {
+    connection.end('ERROR_CONNECTION_CLOSED')
+    // It may not know yet whose it is.
+    this.leave(userId, connection)
+  }
+
+  #webSockets(userId: UserId): LiveConnection[] {
+    return [...(this.#byUser.get(userId) ?? [])].filter(({ front }) => front === 'json')
   }
 }

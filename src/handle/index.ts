@@ -1,5 +1,6 @@
 /** Request → handler, and the guard before it. */
-import { toGatewayError } from '../errors.js'
+import { CODES, toGatewayError } from '../errors.js'
+import type { Logger } from '../log.js'
 import type { Request, RequestName } from '../request/schema.js'
 import { handleDelete, handleLogin, handleRegister } from './account.js'
 import type { Answer, Caller, Handler, Services } from './context.js'
@@ -20,6 +21,21 @@ const HANDLERS: Table = {
   broadcast: handleBroadcast,
 }
 
+interface Refused {
+  readonly request: RequestName | 'invalid'
+  readonly caller: Caller
+  readonly answer: Answer
+}
+
+/** The one way to a refusal: logged at the level of its code (never a value of the request's), then answered. */
+export function refuse(log: Logger, { request, caller, answer }: Refused, thrown: unknown): void {
+  const error = toGatewayError(thrown)
+  const { code, level } = CODES[error.code]
+  const about = { event: 'request.refused', request, userId: caller.userId, code, ...error.info }
+  log[level](error.cause === undefined ? about : { ...about, err: error.cause }, 'request refused')
+  answer.refuse(error)
+}
+
 /**
  * Runs one request. Never throws: what goes wrong becomes the answer.
  * @returns a promise where the connection's next request must wait for this one
@@ -30,22 +46,13 @@ export function handle(
   request: Request,
   answer: Answer,
 ): Promise<void> | undefined {
-  const refuse = (thrown: unknown) => {
-    const error = toGatewayError(thrown)
-    if (error.code === 'ERROR') {
-      services.log.error(
-        { event: 'request.failed', request: request.name, err: error.cause },
-        'request failed',
-      )
-    }
-    answer.refuse(error)
-  }
+  const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
     // The table's types pair each name with its data; TypeScript cannot follow that through an index.
     const handler = HANDLERS[request.name] as Handler<Request['data']>
-    return handler(services, caller, request, answer)?.catch(refuse)
+    return handler(services, caller, request, answer)?.catch(refused)
   } catch (thrown) {
-    refuse(thrown)
+    refused(thrown)
     return undefined
   }
 }

@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import type { LiveConnection } from '../accounts/live.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller, Services } from '../handle/context.js'
-import { handle } from '../handle/index.js'
+import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -98,14 +98,14 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
         throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
       request = parseRequest(frame, this.host.services.rules)
     } catch (thrown) {
-      this.#refuse(toGatewayError(thrown), thrown instanceof RefusedRequest ? thrown.id : undefined)
+      const answer = this.#replies.reserve(
+        'invalid',
+        thrown instanceof RefusedRequest ? thrown.id : undefined,
+      )
+      refuse(this.host.services.log, { request: 'invalid', caller: this, answer }, thrown)
       return undefined
     }
     return handle(this.host.services, this, request, this.#replies.reserve(request.name, request.id))
-  }
-
-  #refuse(error: GatewayError, id?: string): void {
-    this.#replies.reserve('invalid', id).refuse(error)
   }
 
   /** Stops reading from a client that sends faster than it is answered or takes its answers. */

@@ -135,7 +135,7 @@ t.test('a client that answers pings, and one that only talks, live on', async t 
   let pings = 0
   quiet.ws.on('ping', () => pings++)
   // For as long as the quiet one needs to be pinged five times the other one talks.
-  while (pings < 5) t.equal((await talker.action('query', { email: 'a@b.example' })).code, 200)
+  while (pings < 5) await talker.action('query', { email: 'a@b.example' })
   t.match(await quiet.action('login'), { code: 10005 })
 })
 
