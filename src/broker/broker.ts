@@ -101,6 +101,7 @@ export class MqttBroker {
   /** @throws the system's error, EADDRINUSE for one */
   async start(): Promise<AddressInfo> {
     await this.#aedes.listen()
+    await this.#publishWills()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     this.services.live.onPresence((userId, online) => this.#publishPresence(userId, online))
     await new Promise<void>((resolve, reject) => {
@@ -277,6 +278,19 @@ export class MqttBroker {
     })
     peer.connection.ready()
     peer.delivery.ready()
+  }
+
+  /** Of clients that were connected when the process died, before one of them is back [MQTT-3.1.2-8]. */
+  async #publishWills(): Promise<void> {
+    for await (const will of this.#state.streamWill() as AsyncIterable<
+      AedesPublishPacket & { clientId: string }
+    >) {
+      const error = await new Promise<Error | null | undefined>(resolve =>
+        this.#publisher(null, will).publish(will, resolve),
+      )
+      if (error) this.#failed('publishWill', error)
+      else await this.#state.delWill({ id: will.clientId })
+    }
   }
 
   /** A will outlives its client: after a restart Aedes publishes it for a client that is not there. */

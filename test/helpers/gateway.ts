@@ -141,7 +141,7 @@ export interface TestAccount {
 }
 
 /** Registers an account over a connection of its own. */
-export async function register(t: Test, gateway: RunningGateway, email?: string): Promise<TestAccount> {
+export async function register(t: Test, gateway: { httpPort: number }, email?: string): Promise<TestAccount> {
   const client = await jsonClient(t, gateway)
   const account = { email: email ?? `user${++accounts}@example.com`, password: 'correct horse' }
   const reply = await client.ask({
@@ -158,7 +158,7 @@ export async function register(t: Test, gateway: RunningGateway, email?: string)
 /** A connection that is logged in, for a new account unless one is given. */
 export async function loggedIn(
   t: Test,
-  gateway: RunningGateway,
+  gateway: { httpPort: number },
   account?: TestAccount,
   options: Record<string, unknown> = {},
 ): Promise<JsonClient> {
