@@ -69,15 +69,17 @@ export class Chat {
   async pace(intervalMs: number, work: () => Promise<unknown>): Promise<Values> {
     const senders = this.#chatters.filter(chatter => chatter.outgoing !== undefined)
     let turn = 0
+    let skipped = 0
     const begun = performance.now()
     const timer = setInterval(() => {
       const due = ((performance.now() - begun) / intervalMs) * senders.length
-      for (; turn < due; turn++) senders[turn % senders.length]?.sendOne()
+      for (; turn < due; turn++) if (senders[turn % senders.length]?.sendOne() === false) skipped++
     }, 1)
     const values = await this.measure(work)
     clearInterval(timer)
     await this.settle()
-    return { ...values, ...this.faults() }
+    // With a full window a message is not sent, and its delay is not seen.
+    return { ...values, ...this.faults(), skipped }
   }
 
   async measure(work: () => Promise<unknown>): Promise<Values> {

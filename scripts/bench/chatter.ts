@@ -47,10 +47,12 @@ export abstract class Chatter extends RawSocket {
     this.refill()
   }
 
-  /** Sends one message if the window allows. */
-  sendOne(): void {
+  /** Sends one message. @returns false when the window is full */
+  sendOne(): boolean {
     const flow = this.outgoing
-    if (flow !== undefined && flow.sent - flow.acked < WINDOW) this.#send(flow, 1)
+    if (flow === undefined || flow.sent - flow.acked >= WINDOW) return false
+    this.#send(flow, 1)
+    return true
   }
 
   protected acked(count: number): void {

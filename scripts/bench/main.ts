@@ -2,6 +2,9 @@
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { grow } from './grow.js'
+import { idle } from './idle.js'
+import { login } from './login.js'
 import { describeMachine, pinGenerator } from './machine.js'
 import { offline } from './offline.js'
 import { pairs } from './pairs.js'
@@ -9,8 +12,9 @@ import { gateway, PEERS, type Peer } from './peers.js'
 import { Program, withFolder } from './program.js'
 import { markdown, type Result } from './report.js'
 import type { Options, Scenario } from './scenario.js'
+import { start } from './start.js'
 
-const SCENARIOS: readonly Scenario[] = [pairs, offline]
+const SCENARIOS: readonly Scenario[] = [pairs, idle, offline, login, grow, start]
 const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 const HELP = `npm run bench -- [options]
@@ -22,6 +26,7 @@ const HELP = `npm run bench -- [options]
   --seconds 10       of each measurement
   --json FILE        also one JSON line a result
   --program FILE     another build's dist/main.js
+  --messages 20000   offline: waiting for 100 users together
   --logins 1000      login: at once
   --max-messages N   grow: the last step; default 1,000,000
   --big              also what takes many minutes: a million messages waiting for one user
@@ -36,6 +41,7 @@ const { values: args } = parseArgs({
     seconds: { type: 'string', default: '10' },
     json: { type: 'string' },
     program: { type: 'string', default: BUILT },
+    messages: { type: 'string', default: '20000' },
     logins: { type: 'string', default: '1000' },
     'max-messages': { type: 'string', default: '1000000' },
     big: { type: 'boolean', default: false },
@@ -46,6 +52,7 @@ const { values: args } = parseArgs({
 const options: Options = {
   seconds: Number(args.seconds),
   big: args.big,
+  messages: Number(args.messages),
   logins: Number(args.logins),
   maxMessages: Number(args['max-messages']),
 }

@@ -1,15 +1,16 @@
-/** `offline`: 20,000 messages to 100 users who are away, then all log in at once. */
+/** `offline`: messages to 100 users who are away, then all log in at once. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { enterAll, settled } from './chat.js'
 import type { Chatter } from './chatter.js'
 import { Flow, Meter } from './flow.js'
 import { memoryKiB } from './machine.js'
-import { userId } from './program.js'
+import { userId, withFolder } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
+import { storeMessages } from './stored.js'
 
 const USERS = 100
-const MESSAGES = 20_000
+const MILLION = 1_000_000
 /** Of the whole cycle, before the one that counts. */
 const WARM_UPS = 4
 /** By then confirmations have arrived and are written. */
@@ -28,22 +29,58 @@ async function run(context: Context): Promise<Step[]> {
     // A broker keeps messages for a session it knows.
     await timeLogins(cycle)
     for (let n = 0; n < WARM_UPS; n++) await measure(cycle)
-    return [{ step: '', values: await measure(cycle) }]
+    const many = { step: '100 users', values: await measure(cycle) }
+    const isBig = context.options.big && peer.name === 'mumi' && context.wire === 'json'
+    return isBig ? [many, await withFolder(one => drainOne({ ...context, dir: one }))] : [many]
   } finally {
     await cycle.server.stop()
   }
 }
 
+/** One user with a million messages: as many as an inbox keeps by default. */
+async function drainOne({ peer, wire, dir, program }: Context): Promise<Step> {
+  await program.addUsers(dir, 0, 2)
+  const [sender, recipient] = [userId(0), userId(1)]
+  await storeMessages(program, dir, MILLION, seq => ({ sender, recipient, seq }))
+  const server = await peer.start(dir)
+  try {
+    const flow = new Flow(new Meter())
+    flow.sent = flow.acked = MILLION
+    const chatter = peer.connect(server, 'recipient', wire)
+    chatter.incoming = flow
+    await chatter.open()
+    const begun = performance.now()
+    await chatter.enter(recipient, 'kept')
+    await settled([flow])
+    const seconds = (performance.now() - begun) / 1000
+    const { lost, duplicated, reordered, damaged } = flow
+    const memory = memoryKiB(server.pid) / 1024
+    await chatter.close()
+    const values = {
+      'drained/s': MILLION / seconds,
+      'memory MiB': memory,
+      lost,
+      duplicated,
+      reordered,
+      damaged,
+    }
+    return { step: 'one user, 1000000 messages', values }
+  } finally {
+    await server.stop()
+  }
+}
+
 async function measure(cycle: Cycle) {
+  const { messages } = cycle.options
   const loginSeconds = await timeLogins(cycle)
   const flows = Array.from({ length: USERS }, () => new Flow(new Meter()))
   const enqueueSeconds = await enqueue(cycle, flows)
   const { drainSeconds, serverSeconds } = await drain(cycle, flows)
   const sum = (of: (flow: Flow) => number) => flows.reduce((total, flow) => total + of(flow), 0)
   return {
-    'drained/s': MESSAGES / Math.max(drainSeconds - loginSeconds, 0.001),
-    'drained/s with logins': MESSAGES / drainSeconds,
-    'enqueued/s': MESSAGES / enqueueSeconds,
+    'drained/s': messages / Math.max(drainSeconds - loginSeconds, 0.001),
+    'drained/s with logins': messages / drainSeconds,
+    'enqueued/s': messages / enqueueSeconds,
     'logins ms': loginSeconds * 1000,
     'first to last ms': serverSeconds * 1000,
     'memory MiB': memoryKiB(cycle.server.pid) / 1024,
@@ -76,13 +113,13 @@ async function enterAtOnce(chatters: readonly Chatter[]): Promise<number> {
   return (performance.now() - begun) / 1000
 }
 
-async function enqueue({ peer, server, wire }: Cycle, flows: readonly Flow[]): Promise<number> {
+async function enqueue({ peer, server, wire, options }: Cycle, flows: readonly Flow[]): Promise<number> {
   const senders = flows.map(() => peer.connect(server, 'sender', wire))
   await enterAll(senders, 0)
   for (const [i, sender] of senders.entries()) {
     const flow = flows[i]
     if (flow === undefined) continue
-    flow.limit = MESSAGES / USERS
+    flow.limit = options.messages / USERS
     sender.aim(userId(USERS + i), flow)
   }
   const begun = performance.now()

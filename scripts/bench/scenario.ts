@@ -8,6 +8,8 @@ export interface Options {
   readonly seconds: number
   /** Also what takes many minutes. */
   readonly big: boolean
+  /** `offline`: that wait for 100 users together. */
+  readonly messages: number
   /** `login`: how many at once. */
   readonly logins: number
   /** `grow`: the last step. */

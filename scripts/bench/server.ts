@@ -7,6 +7,12 @@ import { onServerCore } from './machine.js'
 const READY_TIMEOUT_MS = 120_000
 const STOP_TIMEOUT_MS = 20_000
 
+/** What must not outlive this process, however it ends. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 export interface Ports {
   readonly http: number
   readonly mqtt: number
@@ -29,8 +35,10 @@ export class Server {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NODE_OPTIONS: '' },
     })
+    running.add(child)
     const said: string[] = []
     const exited = once(child, 'exit').then(([code, signal]) => {
+      running.delete(child)
       throw new Error(`${argv.join(' ')}: ended with ${code ?? signal}\n${said.slice(-20).join('\n')}`)
     })
     exited.catch(() => undefined)

@@ -1,0 +1,47 @@
+/** `idle`: a small `pairs` beside more and more connections that are logged in and silent. */
+import { Chat, enterAll, type Values } from './chat.js'
+import type { Chatter } from './chatter.js'
+import type { Context, Scenario, Step } from './scenario.js'
+
+const USERS = 20
+const IDLE = [0, 1000, 5000, 10_000]
+const WARM_UP_SECONDS = 3
+
+async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
+  if (peer.name === 'mumi') await program.addUsers(dir, 0, USERS + Math.max(...IDLE))
+  const server = await peer.start(dir)
+  const idle: Chatter[] = []
+  try {
+    const chat = await Chat.open({ peer, server, wire, users: USERS })
+    const steps: Step[] = []
+    for (const count of IDLE) {
+      const more = Array.from({ length: count - idle.length }, () => peer.connect(server, 'recipient', wire))
+      await enterAll(more, USERS + idle.length)
+      idle.push(...more)
+      const values = await chat.flood(WARM_UP_SECONDS, options.seconds)
+      steps.push({
+        step: `${count} idle`,
+        values: { ...values, ...compare(values, steps[0]?.values, count) },
+      })
+    }
+    await chat.close()
+    return steps
+  } finally {
+    await Promise.all(idle.map(chatter => chatter.close()))
+    await server.stop()
+  }
+}
+
+/** With what was measured beside none. The memory of few connections drowns in the heap's own ups and downs. */
+function compare(values: Values, alone: Values | undefined, count: number): Values {
+  if (alone === undefined) return {}
+  const grown = (name: string) => (values[name] ?? 0) - (alone[name] ?? 0)
+  return {
+    'throughput to none idle': (values['messages/s'] ?? 0) / (alone['messages/s'] ?? 1),
+    'CPU a message to none idle':
+      (alone['messages/server CPU s'] ?? 0) / (values['messages/server CPU s'] ?? 1),
+    'KiB a connection': (grown('memory MiB') * 1024) / count,
+  }
+}
+
+export const idle: Scenario = { name: 'idle', wires: ['json'], against: ['relay', 'socketio'], run }

@@ -1,0 +1,45 @@
+/** `login`: many at once, with passwords as costly as shipped, and what running chats notice of it. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { Chat } from './chat.js'
+import { userId } from './program.js'
+import type { Context, Scenario, Step } from './scenario.js'
+
+const USERS = 20
+/** The default of passwords.cost. */
+const COST = 10
+/** 400 messages a second from all users together: far from busy, so that time is what the logins cost. */
+const INTERVAL_MS = 50
+
+async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
+  await program.addUsers(dir, 0, USERS + options.logins, COST)
+  const server = await program.start(dir)
+  try {
+    const chat = await Chat.open({ peer, server, wire, users: USERS })
+    const before = await chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
+    const clients = Array.from({ length: options.logins }, () => peer.connect(server, 'recipient', wire))
+    for (const client of clients) await client.open()
+    const begun = performance.now()
+    const during = await chat.pace(INTERVAL_MS, () =>
+      Promise.all(clients.map((client, i) => client.enter(userId(USERS + i), 'clean'))),
+    )
+    const seconds = (performance.now() - begun) / 1000
+    await Promise.all([chat.close(), ...clients.map(client => client.close())])
+    const values = {
+      'logins/s': options.logins / seconds,
+      'p99 during ÷ before': (during['p99 ms'] ?? 0) / (before['p99 ms'] ?? 1),
+      'p50 ms before': before['p50 ms'] ?? 0,
+      'p50 ms during': during['p50 ms'] ?? 0,
+      'p99 ms before': before['p99 ms'] ?? 0,
+      'p99 ms during': during['p99 ms'] ?? 0,
+      lost: during.lost ?? 0,
+      duplicated: during.duplicated ?? 0,
+      reordered: during.reordered ?? 0,
+      skipped: during.skipped ?? 0,
+    }
+    return [{ step: `${options.logins} at once`, values }]
+  } finally {
+    await server.stop()
+  }
+}
+
+export const login: Scenario = { name: 'login', wires: ['json'], against: [], run }
