@@ -1,0 +1,71 @@
+import t from 'tap'
+import { CODES, type CodeName, GatewayError, nameStoreFault, toGatewayError } from '../../src/errors.js'
+
+/** What clients in the field depend on: number, name, and both texts. */
+const FIXED: [number, CodeName, string, string][] = [
+  [200, 'SUCCESS', '操作成功', 'success'],
+  [201, 'MESSAGE_SUCCESS', '訊息發送成功', 'message sent'],
+  [202, 'LOGIN_SUCCESS', '登入成功', 'login success'],
+  [203, 'REGISTER_SUCCESS', '註冊成功', 'register success'],
+  [204, 'BROADCAST_SUCCESS', '廣播成功', 'broadcast success'],
+  [500, 'ERROR', '操作失敗', 'failed'],
+  [10000, 'ERROR_AUTH', '使用者名稱或密碼錯誤', 'wrong email or password'],
+  [10001, 'ERROR_AUTH_FAILED', '認證失敗請重試', 'authorize failed'],
+  [10002, 'ERROR_ADD_USER_FAILED', '使用者創建失敗', 'register failed'],
+  [10003, 'ERROR_EXIST_USER', '使用者已存在', 'user exists'],
+  [10004, 'ERROR_EXIST_USER_FAILED', '查詢使用者失敗', 'query failed'],
+  [10005, 'ERROR_MULTIPLE_LOGIN', '使用者已在其他地方登入', 'multiple login'],
+  [10006, 'ERROR_MULTIPLE_LOGIN_FAILED', '使用者登入狀態獲取失敗', 'login state unknown'],
+  [10007, 'ERROR_UNAUTHORIZED', '請先進行登入', 'please login first'],
+  [10008, 'ERROR_USER_NOT_ONLINE', '使用者目前不在線上', 'user is not online'],
+  [10009, 'ERROR_CONNECTION_CLOSED', '連線已關閉', 'connection closed'],
+  [10010, 'ERROR_FIND_USER', '找不到使用者', 'user not found'],
+  [10011, 'ERROR_FIND_USER_FAILED', '查詢使用者失敗', 'query failed'],
+]
+
+t.test('the fixed codes keep their number, name and texts', async t => {
+  for (const [code, name, zh, en] of FIXED) t.match(CODES[name], { code, 'zh-TW': zh, en }, name)
+})
+
+t.test('every other code is ours: from 10100 up, once, with both texts', async t => {
+  const fixed = new Set(FIXED.map(([, name]) => name))
+  const ours = Object.entries(CODES).filter(([name]) => !fixed.has(name as CodeName))
+  for (const [name, row] of ours) {
+    t.ok(row.code >= 10_100, name)
+    t.ok(row['zh-TW'] !== '' && row.en !== '' && row.when !== '', name)
+  }
+  t.equal(new Set(Object.values(CODES).map(({ code }) => code)).size, Object.keys(CODES).length)
+})
+
+t.test('close codes are of the private range, and say by their half whether to come back', async t => {
+  for (const [name, { close, retry }] of Object.entries(CODES)) {
+    if (close === undefined) continue
+    t.ok(close >= 4000 && close < 5000, name)
+    t.equal(close < 4500, retry, name)
+  }
+})
+
+t.test('the table cannot be changed', async t => {
+  t.throws(() => Object.assign(CODES, { SUCCESS: {} }))
+})
+
+t.test(
+  'an error of ours stays as it is; anything else becomes 500, or what was asked for, with its cause',
+  async t => {
+    const ours = new GatewayError('BAD_FIELD', { field: 'email', reason: 'is missing' })
+    t.equal(toGatewayError(ours, 'STORE_UNAVAILABLE'), ours)
+    t.equal(ours.message, 'is missing')
+    const cause = new TypeError('x')
+    t.match(toGatewayError(cause), { code: 'ERROR', info: null, cause })
+    t.match(toGatewayError('text'), { code: 'ERROR', cause: 'text' })
+    t.match(toGatewayError(cause, 'STORE_UNAVAILABLE'), { code: 'STORE_UNAVAILABLE', cause })
+  },
+)
+
+t.test('a fault of the store gets the old protocol’s number; a refusal keeps its own', async t => {
+  const fault = new GatewayError('STORE_FULL')
+  t.match(nameStoreFault(fault, 'ERROR_AUTH_FAILED'), { code: 'ERROR_AUTH_FAILED', info: null, cause: fault })
+  t.match(nameStoreFault(new Error('x'), 'ERROR_AUTH_FAILED'), { code: 'ERROR_AUTH_FAILED' })
+  const refusal = new GatewayError('ERROR_AUTH')
+  t.equal(nameStoreFault(refusal, 'ERROR_AUTH_FAILED'), refusal)
+})

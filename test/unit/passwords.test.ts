@@ -1,0 +1,62 @@
+import bcrypt from 'bcrypt'
+import t from 'tap'
+import { Passwords } from '../../src/accounts/passwords.js'
+
+const OPTIONS = { cost: 4, concurrency: 2, queue: 1000 }
+
+t.test('a password matches its hash, and no other one does', async t => {
+  const passwords = new Passwords(OPTIONS)
+  const hash = await passwords.hash('correct horse')
+  t.match(hash, /^\$2b\$04\$/)
+  t.equal(await passwords.matches('correct horse', hash), true)
+  for (const wrong of ['', 'correct hors', 'correct horse ', 'Correct horse']) {
+    t.equal(await passwords.matches(wrong, hash), false, wrong)
+  }
+  t.not(await passwords.hash('correct horse'), hash, 'salted')
+})
+
+t.test('every byte counts: behind the 72nd, and behind NUL', async t => {
+  const passwords = new Passwords(OPTIONS)
+  const base = 'x'.repeat(72)
+  t.equal(await passwords.matches(`${base}b`, await passwords.hash(`${base}a`)), false)
+  t.equal(await passwords.matches('a\0c', await passwords.hash('a\0b')), false)
+  t.equal(await passwords.matches('a', await passwords.hash('a\0b')), false)
+})
+
+t.test('the same password typed composed or decomposed is the same', async t => {
+  const passwords = new Passwords(OPTIONS)
+  t.equal(await passwords.matches('mu\u0308ller', await passwords.hash('m\u00fcller')), true)
+})
+
+t.test('a hash of another cost stays valid', async t => {
+  const hash = await new Passwords(OPTIONS).hash('p')
+  t.equal(await new Passwords({ ...OPTIONS, cost: 5 }).matches('p', hash), true)
+})
+
+t.test('asking about nobody does the same work as asking about somebody, and says no', async t => {
+  const passwords = new Passwords(OPTIONS)
+  const hash = await passwords.hash('p')
+  const compared: string[] = []
+  const { compare } = bcrypt
+  t.teardown(() => void Object.assign(bcrypt, { compare }))
+  Object.assign(bcrypt, {
+    compare: (data: string, hash: string) => {
+      compared.push(hash.slice(0, 7))
+      return compare(data, hash)
+    },
+  })
+  t.equal(await passwords.matchesNobody('no account has this password'), false)
+  t.equal(await passwords.matches('p', hash), true)
+  t.same(compared, ['$2b$04$', '$2b$04$'], 'one comparison each, at the same cost')
+})
+
+t.test('no more than `concurrency` are hashed at a time, and no more than `queue` wait', async t => {
+  const passwords = new Passwords({ cost: 4, concurrency: 1, queue: 2 })
+  const results = await Promise.allSettled(Array.from({ length: 6 }, async (_, i) => passwords.hash(`p${i}`)))
+  t.same(
+    results.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected', 'rejected'],
+  )
+  t.match(results[5], { reason: { code: 'ERROR_AUTH_FAILED' } })
+  t.match(await passwords.hash('later'), /^\$2b/, 'when there is room again it goes on')
+})
