@@ -1,0 +1,189 @@
+import t from 'tap'
+import { Accounts, normalizeEmail } from '../../src/accounts/accounts.js'
+import { Passwords } from '../../src/accounts/passwords.js'
+import { GatewayError } from '../../src/errors.js'
+import type { User } from '../../src/model.js'
+import type { NewUser, Store, UserQuery } from '../../src/store/store.js'
+
+const WHOLE = { email: 'Abc@Example.com', password: 'p', firstName: 'Eric', lastName: 'Chen' }
+
+/** As much of a store as accounts need, in a Map. */
+class HandStore {
+  readonly users = new Map<string, NewUser>()
+  readonly queries: [UserQuery, number, string | undefined][] = []
+  /** Ids that are refused as taken before one is accepted. */
+  takenIds = 0
+  lookups = 0
+  /** Resolves look-ups and deletions when they are held. */
+  held: (() => void)[] | undefined
+
+  async #wait(): Promise<void> {
+    if (this.held) await new Promise<void>(resolve => this.held?.push(resolve))
+  }
+
+  async createUser(user: NewUser): Promise<void> {
+    if (this.takenIds-- > 0) throw new GatewayError('ERROR_EXIST_USER', { field: 'id' })
+    this.users.set(user.id, user)
+  }
+
+  async findUser(id: string): Promise<User | undefined> {
+    this.lookups++
+    const user = this.users.get(id)
+    await this.#wait()
+    return user
+  }
+
+  async findUserByEmail(emailKey: string): Promise<User | undefined> {
+    return [...this.users.values()].find(user => user.emailKey === emailKey)
+  }
+
+  async findUsers(query: UserQuery, limit: number, after?: string): Promise<User[]> {
+    this.queries.push([query, limit, after])
+    return []
+  }
+
+  async checkPassword(id: string, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
+    return compare(this.users.get(id)?.passwordHash ?? '')
+  }
+
+  async deleteUser(id: string): Promise<void> {
+    this.users.delete(id)
+    await this.#wait()
+  }
+}
+
+function setUp() {
+  const store = new HandStore()
+  const passwords = new Passwords({ cost: 4, concurrency: 2, queue: 100 })
+  return { store, accounts: new Accounts(store as unknown as Store, passwords) }
+}
+
+t.test('the normalised form of an email', async t => {
+  const forms: [string, string][] = [
+    ['abc@example.com', 'abc@example.com'],
+    ['ABC@Example.COM', 'abc@example.com'],
+    ['a@bücher.example', 'a@xn--bcher-kva.example'],
+    ['a@xn--bcher-kva.example', 'a@xn--bcher-kva.example'],
+    ['a@bu\u0308cher.example', 'a@xn--bcher-kva.example'],
+    ['mu\u0308ller@example.com', 'm\u00fcller@example.com'],
+    ['"a@b"@example.com', '"a@b"@example.com'],
+    ['a.b+c@example.com', 'a.b+c@example.com'],
+    ['@example.com', ''],
+    ['abc', ''],
+    ['abc@', ''],
+    ['a@exa mple.com', ''],
+    ['', ''],
+  ]
+  for (const [email, key] of forms) t.equal(normalizeEmail(email), key, email)
+})
+
+t.test(
+  'a new account keeps the address as it was given, has a nine-digit id and no password in sight',
+  async t => {
+    const { accounts, store } = setUp()
+    const user = await accounts.register(WHOLE)
+    t.match(user, { id: /^[1-9]\d{8}$/, email: 'Abc@Example.com', emailKey: 'abc@example.com', username: '' })
+    t.notOk('passwordHash' in user)
+    t.notOk('password' in user)
+    t.match(store.users.get(user.id)?.passwordHash, /^\$2b\$/)
+  },
+)
+
+t.test('an id that is taken is drawn again, and not for ever', async t => {
+  const { accounts, store } = setUp()
+  store.takenIds = 5
+  await accounts.register(WHOLE)
+  store.takenIds = 1000
+  await t.rejects(accounts.register({ ...WHOLE, email: 'other@example.com' }), {
+    code: 'ERROR_ADD_USER_FAILED',
+  })
+})
+
+t.test('a taken email costs no hash; what is no address is refused', async t => {
+  const { accounts } = setUp()
+  await accounts.register(WHOLE)
+  await t.rejects(accounts.register({ ...WHOLE, email: 'ABC@example.com' }), { code: 'ERROR_EXIST_USER' })
+  await t.rejects(accounts.register({ ...WHOLE, email: 'nonsense' }), {
+    code: 'BAD_FIELD',
+    info: { field: 'email' },
+  })
+})
+
+t.test('authenticate by email in any spelling or by id; everything else is ERROR_AUTH', async t => {
+  const { accounts } = setUp()
+  const { id } = await accounts.register(WHOLE)
+  for (const login of ['Abc@Example.com', 'abc@EXAMPLE.com', id]) {
+    t.match(await accounts.authenticate(login, 'p'), { id }, login)
+    await t.rejects(accounts.authenticate(login, 'wrong'), { code: 'ERROR_AUTH' }, login)
+  }
+  for (const login of ['nobody@example.com', '100000000', 'nonsense', '', '__proto__']) {
+    await t.rejects(accounts.authenticate(login, 'p'), { code: 'ERROR_AUTH' }, login)
+  }
+})
+
+t.test('a query asks the store by the normalised email, and not at all for what is no address', async t => {
+  const { accounts, store } = setUp()
+  await accounts.query({ email: 'ABC@Example.com', firstName: 'Eric' }, 10, '123456789')
+  await accounts.query({ lastName: 'Chen' }, 20)
+  t.same(await accounts.query({ email: 'nonsense' }, 10), [])
+  t.same(store.queries, [
+    [{ firstName: 'Eric', emailKey: 'abc@example.com' }, 10, '123456789'],
+    [{ lastName: 'Chen' }, 20, undefined],
+  ])
+})
+
+t.test('existence is asked once, and remembered', async t => {
+  const { accounts, store } = setUp()
+  const { id } = await accounts.register(WHOLE)
+  t.equal(accounts.isKnown(id), false)
+  t.same(await Promise.all([accounts.exists(id), accounts.exists(id), accounts.exists(id)]), [
+    true,
+    true,
+    true,
+  ])
+  t.equal(store.lookups, 1)
+  t.equal(accounts.isKnown(id), true)
+  t.equal(await accounts.exists('100000000'), false)
+  t.equal(accounts.isKnown('100000000'), false, 'one who is not there may come')
+  for (const id of ['', '012345678', '1234567890', 'nonsense']) t.equal(await accounts.exists(id), false)
+  t.equal(store.lookups, 2, 'what is no id is not looked up')
+})
+
+t.test('a failed look-up is tried again', async t => {
+  const { accounts, store } = setUp()
+  const { id } = await accounts.register(WHOLE)
+  const { findUser } = store
+  store.findUser = () => Promise.reject(new GatewayError('STORE_UNAVAILABLE'))
+  await t.rejects(accounts.exists(id), { code: 'STORE_UNAVAILABLE' })
+  store.findUser = findUser
+  t.equal(await accounts.exists(id), true)
+})
+
+t.test('a deleted account is known no longer, from the moment on in which its deletion begins', async t => {
+  const { accounts, store } = setUp()
+  const { id } = await accounts.register(WHOLE)
+  await accounts.exists(id)
+  await t.rejects(accounts.delete(id, 'wrong'), { code: 'ERROR_AUTH' })
+  t.equal(accounts.isKnown(id), true)
+  store.held = []
+  const deleting = accounts.delete(id, 'p')
+  while (store.users.has(id)) await new Promise(resolve => setImmediate(resolve))
+  t.equal(accounts.isKnown(id), false)
+  for (const go of store.held) go()
+  await deleting
+  store.held = undefined
+  t.equal(await accounts.exists(id), false)
+})
+
+t.test('a look-up that ran beside the deletion does not bring the account back', async t => {
+  const { accounts, store } = setUp()
+  const { id } = await accounts.register(WHOLE)
+  store.held = []
+  const looking = accounts.exists(id)
+  const [answerLookup] = store.held
+  store.held = undefined
+  await accounts.delete(id, 'p')
+  answerLookup?.()
+  await looking
+  t.equal(accounts.isKnown(id), false)
+})

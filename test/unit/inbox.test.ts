@@ -1,0 +1,198 @@
+import t from 'tap'
+import { GatewayError } from '../../src/errors.js'
+import type { Cursors } from '../../src/inbox/cursors.js'
+import { Inbox } from '../../src/inbox/inbox.js'
+import type { Retention } from '../../src/inbox/retention.js'
+import { createLogger } from '../../src/log.js'
+import { Metrics } from '../../src/metrics.js'
+import type { InboxRow, NewMessage } from '../../src/model.js'
+import type { Appended, Store } from '../../src/store/store.js'
+
+/** An inbox over a store whose appends are answered by the test, and the order in which things happened. */
+function setUp() {
+  const batches: string[][] = []
+  const answers: { ok(): void; fail(thrown: unknown): void }[] = []
+  const events: string[] = []
+  let seq = 0
+  const store = {
+    append: (batch: readonly NewMessage[]) =>
+      new Promise<Appended[]>((resolve, reject) => {
+        batches.push(batch.map(({ id }) => id))
+        const ok = () =>
+          resolve(batch.map(({ id, dedupKey }) => ({ id, seq: ++seq, repeat: dedupKey === 'again' })))
+        answers.push({ ok, fail: reject })
+      }),
+  }
+  const logs: Record<string, unknown>[] = []
+  const log = createLogger(
+    { level: 'debug', pretty: 'never' },
+    { write: line => logs.push(JSON.parse(line)) },
+  )
+  const metrics = new Metrics()
+  const retention = {
+    appended: (userId: string, seq: number) => void events.push(`retention ${userId} ${seq}`),
+  }
+  const inbox = new Inbox(
+    store as unknown as Store,
+    {} as Cursors,
+    retention as unknown as Retention,
+    metrics,
+    log,
+  )
+  const send = (id: string, differing: Partial<NewMessage> = {}) => {
+    const message = {
+      inbox: 'ann',
+      id,
+      sender: 'bob',
+      createdAt: 0,
+      fields: `fields of ${id}`,
+      recipient: 'ann',
+    }
+    inbox.send(
+      { ...message, dedupKey: undefined, isFirst: true, ...differing },
+      {
+        stored: ({ seq }) => void events.push(`stored ${id} ${seq}`),
+        failed: ({ code }) => void events.push(`failed ${id} ${code}`),
+      },
+    )
+  }
+  const reader = (userId: string) => ({
+    userId,
+    offer: ({ seq, id, fields }: InboxRow) => void events.push(`offered ${userId} ${seq} ${id} ${fields}`),
+  })
+  return { inbox, send, batches, answers, events, logs, reader }
+}
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+t.test('what one turn brings is one append; what comes while it is under way is the next', async t => {
+  const { send, batches, answers } = setUp()
+  for (const id of ['1', '2', '3']) send(id)
+  t.same(batches, [])
+  await turn()
+  send('4')
+  await turn()
+  send('5')
+  await turn()
+  t.same(batches, [['1', '2', '3']])
+  answers[0]?.ok()
+  await turn()
+  t.same(batches, [
+    ['1', '2', '3'],
+    ['4', '5'],
+  ])
+})
+
+t.test('answered when stored, then offered, in the order of sending; retention is told', async t => {
+  const { inbox, send, answers, events, reader } = setUp()
+  inbox.attach(reader('ann'))
+  send('1')
+  send('2', { inbox: 'eve' })
+  send('3')
+  await turn()
+  t.same(events, [])
+  answers[0]?.ok()
+  await turn()
+  t.same(events, [
+    'stored 1 1',
+    'offered ann 1 1 fields of 1',
+    'retention ann 1',
+    'stored 2 2',
+    'retention eve 2',
+    'stored 3 3',
+    'offered ann 3 3 fields of 3',
+    'retention ann 3',
+  ])
+})
+
+t.test('a repeat is answered and not offered again', async t => {
+  const { inbox, send, answers, events, reader } = setUp()
+  inbox.attach(reader('ann'))
+  send('1', { dedupKey: 'again' })
+  await turn()
+  answers[0]?.ok()
+  await turn()
+  t.same(events, ['stored 1 1'])
+})
+
+t.test(
+  'a failed append fails each of its messages, offers none, is logged, and the next goes on',
+  async t => {
+    const { inbox, send, answers, events, logs, reader } = setUp()
+    inbox.attach(reader('ann'))
+    for (const id of ['1', '2']) send(id)
+    await turn()
+    send('3')
+    answers[0]?.fail(new GatewayError('STORE_FULL'))
+    await turn()
+    t.same(events, ['failed 1 STORE_FULL', 'failed 2 STORE_FULL'])
+    t.match(logs, [{ level: 'error', event: 'store.failed', operation: 'append', messages: 2 }])
+    answers[1]?.fail(new Error('unforeseen'))
+    await turn()
+    t.equal(events.at(-1), 'failed 3 STORE_UNAVAILABLE')
+    send('4')
+    await turn()
+    answers[2]?.ok()
+    await turn()
+    t.same(events.slice(3), ['stored 4 1', 'offered ann 1 4 fields of 4', 'retention ann 1'])
+  },
+)
+
+t.test('drained resolves when everything accepted is answered, and at once when nothing is', async t => {
+  const { inbox, send, answers } = setUp()
+  await inbox.drained()
+  send('1')
+  let isDrained = false
+  const drained = inbox.drained().then(() => {
+    isDrained = true
+  })
+  await turn()
+  send('2')
+  answers[0]?.ok()
+  await turn()
+  t.equal(isDrained, false, 'the second is still under way')
+  answers[1]?.ok()
+  await drained
+})
+
+t.test('several readers of one inbox get each row; one that left gets none', async t => {
+  const { inbox, send, answers, events, reader } = setUp()
+  const readers = [reader('ann'), reader('ann')]
+  for (const one of readers) inbox.attach(one)
+  send('1')
+  await turn()
+  answers[0]?.ok()
+  await turn()
+  t.equal(events.filter(event => event.startsWith('offered')).length, 2)
+  for (const one of readers) inbox.detach(one)
+  send('2')
+  await turn()
+  answers[1]?.ok()
+  await turn()
+  t.equal(events.filter(event => event.startsWith('offered')).length, 2)
+})
+
+t.test('a reader that leaves while a row is being offered disturbs nobody', async t => {
+  const { inbox, send, answers, events, reader } = setUp()
+  const leaving = { userId: 'ann', offer: () => inbox.detach(leaving) }
+  inbox.attach(leaving)
+  inbox.attach(reader('ann'))
+  send('1')
+  await turn()
+  answers[0]?.ok()
+  await turn()
+  t.ok(events.some(event => event.startsWith('offered')))
+})
+
+t.test('a burst beyond one commit goes in order through several', async t => {
+  const { send, batches, answers } = setUp()
+  const ids = Array.from({ length: 10_000 }, (_, i) => `${i}`)
+  for (const id of ids) send(id)
+  for (let i = 0; i < 3; i++) {
+    await turn()
+    answers[i]?.ok()
+    await turn()
+  }
+  t.same(batches.flat(), ids)
+  t.ok(batches.length > 1 && batches.every(batch => batch.length <= 4096))
+})

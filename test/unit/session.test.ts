@@ -1,0 +1,257 @@
+import t from 'tap'
+import type { Inbox } from '../../src/inbox/inbox.js'
+import { type Delivery, InboxSession, type SessionOptions } from '../../src/inbox/session.js'
+import { createLogger } from '../../src/log.js'
+import { Metrics } from '../../src/metrics.js'
+import type { Cursor, InboxRow } from '../../src/model.js'
+
+const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, fields: `fields ${seq}` })
+const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+interface Setting extends Partial<Pick<SessionOptions, 'windowMessages' | 'windowBytes'>> {
+  /** Rows in the log: 1 to this. */
+  readonly rows?: number
+  readonly cursor?: Partial<Cursor>
+}
+
+/** A session over a hand-made log, and everything that it did. */
+function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6 }: Setting = {}) {
+  const log = seqs(1, rows).map(row)
+  const delivered: [number, Delivery][] = []
+  const gaps: [number, number][] = []
+  const moves: Cursor[] = []
+  const readers = new Set<InboxSession>()
+  const reads: [number, number][] = []
+  const state = { canTake: true, fails: 0 }
+  const inbox = {
+    store: {
+      lastSeq: async () => log.at(-1)?.seq ?? 0,
+      readInbox: async (_userId: string, after: number, limit: number) => {
+        reads.push([after, limit])
+        if (state.fails-- > 0) throw new Error('disk')
+        return log.filter(({ seq }) => seq > after).slice(0, limit)
+      },
+    },
+    cursors: {
+      load: async () => ({ confirmed: 0, sent: 0, released: [], ...cursor }),
+      move: (move: Cursor) => void moves.push(move),
+      moveNow: async (move: Cursor) => void moves.push(move),
+    },
+    attach: (one: InboxSession) => void readers.add(one),
+    detach: (one: InboxSession) => void readers.delete(one),
+  }
+  const sink = {
+    get canTake() {
+      return state.canTake
+    },
+    deliver: ({ seq }: InboxRow, how: Delivery) => void delivered.push([seq, how]),
+    gap: (from: number, to: number) => void gaps.push([from, to]),
+  }
+  const options = { userId: 'ann', device: 'd', sink, windowMessages, windowBytes }
+  const silent = createLogger({ level: 'silent', pretty: 'never' })
+  const session = new InboxSession(inbox as unknown as Inbox, new Metrics(), silent, options)
+  /** Appends to the log, then notifies as the inbox does. */
+  const append = (seq: number, notify = true) => {
+    log.push(row(seq))
+    if (notify) for (const reader of readers) reader.offer(row(seq))
+  }
+  const got = () => delivered.map(([seq]) => seq)
+  return { session, append, got, delivered, gaps, moves, readers, reads, state, log }
+}
+
+t.test('what waits is delivered in order from behind the cursor, then what is new', async t => {
+  const { session, append, got } = setUp({ rows: 700, cursor: { confirmed: 3, sent: 3 } })
+  await session.start()
+  t.same(got(), seqs(4, 700))
+  append(701)
+  append(702)
+  t.same(got(), seqs(4, 702))
+})
+
+t.test('live rows cost no read of the store', async t => {
+  const { session, append, reads } = setUp()
+  await session.start()
+  const before = reads.length
+  for (const seq of seqs(1, 100)) append(seq)
+  t.equal(reads.length, before)
+})
+
+t.test('how a row comes: waiting since the start, sent before, or new', async t => {
+  const { session, append, delivered } = setUp({ rows: 3, cursor: { confirmed: 1, sent: 2, released: [2] } })
+  await session.start()
+  append(4)
+  t.same(delivered, [
+    [2, { waited: true, again: true, released: true }],
+    [3, { waited: true, again: false, released: false }],
+    [4, { waited: false, again: false, released: false }],
+  ])
+})
+
+t.test('a notification that never came costs a read and no message', async t => {
+  const { session, append, got } = setUp()
+  await session.start()
+  append(1)
+  append(2, false)
+  append(3)
+  await turn()
+  t.same(got(), [1, 2, 3])
+  append(4)
+  t.same(got(), [1, 2, 3, 4], 'and it is live again')
+})
+
+t.test('a row that was delivered already, or is offered twice, is not delivered again', async t => {
+  const { session, append, got } = setUp({ rows: 2 })
+  await session.start()
+  session.offer(row(1))
+  append(3)
+  session.offer(row(3))
+  await turn()
+  t.same(got(), [1, 2, 3])
+})
+
+t.test('what is appended while the backlog is read comes behind it', async t => {
+  const { session, append, got } = setUp({ rows: 600 })
+  const starting = session.start()
+  for (const seq of seqs(601, 650)) {
+    append(seq)
+    await turn()
+  }
+  await starting
+  await turn()
+  t.same(got(), seqs(1, 650))
+})
+
+t.test('no more than the window is on the way; confirming opens it', async t => {
+  const { session, append, got, moves } = setUp({ rows: 10, windowMessages: 3 })
+  await session.start()
+  t.same(got(), [1, 2, 3])
+  append(11)
+  await turn()
+  t.same(got(), [1, 2, 3])
+  session.confirmUpTo(2)
+  await turn()
+  t.same(got(), [1, 2, 3, 4, 5])
+  t.match(moves.at(-1), { confirmed: 2 })
+  for (const seq of [5, 8, 11]) {
+    session.confirmUpTo(seq)
+    await turn()
+  }
+  t.same(got(), seqs(1, 11))
+  append(12)
+  t.same(got(), seqs(1, 12), 'and it is live again')
+})
+
+t.test('a window in bytes lets one message through, however long', async t => {
+  const { session, got } = setUp({ rows: 3, windowBytes: 1 })
+  await session.start()
+  t.same(got(), [1])
+  session.confirmOne(1)
+  await turn()
+  t.same(got(), [1, 2])
+})
+
+t.test('confirmed out of order, the cursor waits for the oldest', async t => {
+  const { session, moves } = setUp({ rows: 4 })
+  await session.start()
+  const before = moves.length
+  session.confirmOne(2)
+  session.confirmOne(4)
+  t.equal(moves.length, before)
+  session.confirmOne(1)
+  t.match(moves.at(-1), { confirmed: 2, sent: 4 })
+  session.confirmOne(3)
+  t.match(moves.at(-1), { confirmed: 4 })
+})
+
+t.test('confirming what is not on the way changes nothing', async t => {
+  const { session, moves, append } = setUp({ rows: 2 })
+  await session.start()
+  session.confirmUpTo(1)
+  const before = moves.length
+  session.confirmUpTo(1)
+  session.confirmUpTo(0)
+  session.confirmOne(1)
+  session.confirmOne(99)
+  t.equal(moves.length, before)
+  session.confirmUpTo(1_000_000)
+  t.match(moves.at(-1), { confirmed: 2 })
+  append(3)
+  t.equal(session.confirmed, 2, 'a row of the future is not confirmed beforehand')
+})
+
+t.test('PUBREC is remembered before it is answered, and forgotten with PUBCOMP', async t => {
+  const { session, moves } = setUp({ rows: 2 })
+  await session.start()
+  await session.release(2)
+  t.match(moves.at(-1), { released: [2], confirmed: 0 })
+  const before = moves.length
+  await session.release(99)
+  t.equal(moves.length, before)
+  session.confirmOne(1)
+  session.confirmOne(2)
+  t.match(moves.at(-1), { released: [], confirmed: 2 })
+})
+
+t.test('nothing is delivered while the socket is full, and resume goes on', async t => {
+  const { session, append, got, state } = setUp({ rows: 2 })
+  await session.start()
+  state.canTake = false
+  append(3)
+  append(4)
+  await turn()
+  t.same(got(), [1, 2])
+  state.canTake = true
+  session.resume()
+  await turn()
+  t.same(got(), [1, 2, 3, 4])
+})
+
+t.test('a trimmed log has a gap, and the device is told of it', async t => {
+  const { session, append, got, gaps, log } = setUp({ rows: 10, cursor: { confirmed: 2, sent: 2 } })
+  log.splice(0, 6)
+  await session.start()
+  t.same(got(), seqs(7, 10))
+  t.same(gaps, [[3, 6]])
+  append(11)
+  t.same(gaps.length, 1)
+})
+
+t.test('a store that fails is asked again, and nothing is lost', async t => {
+  const { session, got, state } = setUp({ rows: 3 })
+  state.fails = 1
+  await session.start()
+  t.same(got(), [])
+  session.resume()
+  await turn()
+  t.same(got(), [1, 2, 3])
+})
+
+t.test('a closed session delivers nothing, listens no longer, and has kept its place', async t => {
+  const { session, append, got, moves, readers } = setUp({ rows: 3 })
+  await session.start()
+  session.confirmUpTo(2)
+  t.equal(readers.size, 1)
+  session.close()
+  session.close()
+  t.equal(readers.size, 0)
+  append(4)
+  session.resume()
+  await turn()
+  t.same(got(), [1, 2, 3])
+  t.match(moves.at(-1), { confirmed: 2, sent: 3 })
+})
+
+t.test('one that is closed before it has found its cursor never starts', async t => {
+  const { session, got, moves, readers } = setUp({ rows: 3 })
+  const starting = session.start()
+  session.close()
+  await starting
+  t.same([got(), moves, readers.size], [[], [], 0])
+})
+
+t.test('a device that was let in is remembered even where nothing was delivered', async t => {
+  const { session, moves } = setUp({ rows: 3, cursor: { confirmed: 3, sent: 3 } })
+  await session.start()
+  t.match(moves, [{ confirmed: 3, sent: 3 }])
+})
