@@ -86,11 +86,15 @@ export class InboxSession implements LiveReader {
   /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
   async start(): Promise<void> {
     const { userId, device, from } = this.#o
-    const cursor = await this.inbox.cursors.load(userId, device, from)
+    // Both as of now: what comes while a new device's first cursor is written did not wait.
+    const [cursor, lastSeq] = await Promise.all([
+      this.inbox.cursors.load(userId, device, from),
+      this.inbox.store.lastSeq(userId),
+    ])
     this.#confirmed = this.#sent = cursor.confirmed
     this.#sentBefore = cursor.sent
     for (const seq of cursor.released) this.#released.add(seq)
-    this.#waitedUpTo = await this.inbox.store.lastSeq(userId)
+    this.#waitedUpTo = lastSeq
     if (this.#closed) return
     this.inbox.attach(this)
     // Written even when nothing moved: a device that was seen keeps its place from now on.

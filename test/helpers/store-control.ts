@@ -4,8 +4,8 @@ import { type CodeName, GatewayError } from '../../src/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded.js'
 import { type RunningGateway, startGateway } from './gateway.js'
 
-/** What makes messages durable, and what keeps the broker's own state. */
-export type StoreWrite = 'append' | 'kvWrite'
+/** What makes messages durable, what keeps the broker's own state, and devices' cursors. */
+export type StoreWrite = 'append' | 'kvWrite' | 'moveCursors'
 
 export interface ControlledGateway extends RunningGateway {
   readonly store: EmbeddedStore
