@@ -24,8 +24,7 @@ export function describeMachine(): string {
   const cores = isPinned
     ? `server on core ${SERVER_CORE}, generator on core ${GENERATOR_CORE}`
     : 'server and generator share the cores'
-  const mhz = cpus()[0]?.speed ?? 0
-  return `${cpus()[0]?.model ?? 'unknown CPU'} ${mhz} MHz × ${cpus().length}, ${gib} GiB, ${type()} ${release()}, Node ${process.version}; ${cores}`
+  return `${cpus()[0]?.model ?? 'unknown CPU'} × ${cpus().length}, ${gib} GiB, ${type()} ${release()}, Node ${process.version}; ${cores}`
 }
 
 /** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK) is 100 on every Linux). */
