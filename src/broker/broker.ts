@@ -193,8 +193,9 @@ export class MqttBroker {
       authorizePublish: (client, packet, done) =>
         this.#publisher(client, packet as AedesPublishPacket).publish(packet as AedesPublishPacket, done),
       authorizeSubscribe: (client, { topic, qos }, done) => {
-        const isGranted = this.#access.subscribe(this.#peers.get(client)?.connection.userId, topic)
-        done(null, isGranted ? { topic, qos } : null)
+        const connection = this.#peers.get(client)?.connection
+        if (!this.#access.subscribe(connection?.userId, topic)) return done(null, null)
+        connection?.enrol(topic).then(() => done(null, { topic, qos }), done)
       },
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
     })

@@ -53,6 +53,16 @@ export class MqttConnection implements Caller, LiveConnection {
 
   // ── the inbox ───────────────────────────────────────────────────────────────────────────────────────────
 
+  /**
+   * Before SUBACK, which promises the inbox from here on: the device is known by then, whatever dies after.
+   * @throws GatewayError when the store does not answer
+   */
+  async enrol(filter: string): Promise<void> {
+    const { userId } = this
+    if (userId !== undefined && isInboxFilter(filter, userId))
+      await this.host.services.inbox.cursors.load(userId, this.#device)
+  }
+
   /** SUBSCRIBE to the inbox, or a restored session that had: what is not confirmed comes (again), oldest first. */
   openInbox(granted?: readonly Subscription[]): void {
     const { userId } = this

@@ -74,25 +74,24 @@ for (const qos of [0, 1, 2] as const) {
   })
 }
 
-t.test(
-  'what is sent after the SUBACK is live, though the new device is still being written down',
-  async t => {
-    const own = await startControlled(t)
-    const account = await register(t, own)
-    const json = await loggedIn(t, own)
-    const message = (content: string) => ({ type: 'message', data: { recipient: account.id, content } })
-    t.match(await json.ask(message('waits')), { code: 201 })
-    const client = await rawConnect(t, own, { account })
-    const release = own.hold('moveCursors')
-    await client.subscribe(inboxOf(account))
-    t.match(await json.ask(message('is new')), { code: 201 })
-    release()
-    t.match(
-      [await client.take('publish'), await client.take('publish')],
-      [{ retain: true }, { retain: false }],
-    )
-  },
-)
+t.test('SUBACK waits until a new device is written down; what is sent after it is live', async t => {
+  const own = await startControlled(t)
+  const account = await register(t, own)
+  const json = await loggedIn(t, own)
+  const message = (content: string) => ({ type: 'message', data: { recipient: account.id, content } })
+  const client = await rawConnect(t, own, { account })
+  const release = own.hold('moveCursors')
+  let isAnswered = false
+  const subscribed = client.subscribe(inboxOf(account)).then(() => {
+    isAnswered = true
+  })
+  t.match(await json.ask(message('waits')), { code: 201 })
+  t.notOk(isAnswered, 'it would be forgotten if the process died now')
+  release()
+  await subscribed
+  t.match(await json.ask(message('is new')), { code: 201 })
+  t.match([await client.take('publish'), await client.take('publish')], [{ retain: true }, { retain: false }])
+})
 
 t.test('a message has exactly these members, in this order', async t => {
   const account = await register(t, gateway)
