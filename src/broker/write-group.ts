@@ -1,5 +1,7 @@
 /** What the MQTT connections of one broker share: a write at the end of each turn, and a watch over stalled ones. */
 
+import { TurnEnd } from '../turn-end.js'
+
 type Job = () => void
 
 /** A connection that made no progress in so many sweeps on end is stalled. */
@@ -8,7 +10,7 @@ export const SWEEPS_TO_STALL = 4
 export class WriteGroup {
   readonly #sweepIntervalMs: number
   readonly #watches = new Set<Job>()
-  #due: Job[] = []
+  readonly #turnEnd = new TurnEnd()
   #timer: NodeJS.Timeout | undefined
 
   /** @param stallTimeoutMs found to within a quarter more, by one timer for all connections */
@@ -18,13 +20,7 @@ export class WriteGroup {
 
   /** Runs `job` once, with all others of this event-loop turn, when the turn's input is worked off. */
   atTurnEnd(job: Job): void {
-    if (this.#due.push(job) === 1) setImmediate(this.#runDue)
-  }
-
-  readonly #runDue = (): void => {
-    const due = this.#due
-    this.#due = []
-    for (const job of due) job()
+    this.#turnEnd.add(job)
   }
 
   /** Runs `sweep` every quarter of the stall timeout until `unwatch`. */

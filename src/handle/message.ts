@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from 'uuid'
 import { GatewayError, nameStoreFault } from '../errors.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { NewMessage, UserId } from '../model.js'
@@ -6,6 +5,7 @@ import { encodeFields } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
 import type { Handler, HandlerRules, Services } from './context.js'
+import { newMessageId } from './message-id.js'
 
 /** How a message that comes again is known: see NewMessage. */
 export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>
@@ -47,7 +47,16 @@ function append({ inbox, live, rules }: Services, message: Outgoing, waiter: Sto
   const createdAt = Date.now()
   const fields = encodeFields(sender, recipient, content, createdAt)
   inbox.send(
-    { inbox: recipient, id: uuidv7(), sender, recipient, createdAt, fields, dedupKey, isFirst },
+    {
+      inbox: recipient,
+      id: newMessageId(createdAt),
+      sender,
+      recipient,
+      createdAt,
+      fields,
+      dedupKey,
+      isFirst,
+    },
     waiter,
   )
 }
@@ -86,7 +95,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   checkContent(data.content, services.rules)
   const createdAt = Date.now()
   const fields = encodeFields(sender, undefined, data.content, createdAt)
-  const id = uuidv7()
+  const id = newMessageId(createdAt)
   const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
   const recipients = [...services.live.online()].filter(userId => userId !== sender)
   if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')

@@ -11,10 +11,11 @@ import type { Metrics } from '../metrics.js'
 import type { User, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
+import type { TurnEnd } from '../turn-end.js'
+import { FrameWriter } from './frame-writer.js'
 import { InboxDelivery, type Writer } from './inbox-delivery.js'
 import { Liveness, type LivenessRules } from './liveness.js'
 import { type Frame, RequestQueue } from './request-queue.js'
-import type { Corked, WriteGroup } from './write-group.js'
 
 export interface ConnectionRules extends LivenessRules {
   /** Requests waiting for their answer; beyond it the socket is read no further until half are answered. */
@@ -30,26 +31,26 @@ export interface ConnectionHost {
   readonly services: Services
   readonly rules: ConnectionRules
   readonly metrics: Metrics
-  readonly group: WriteGroup
+  readonly turnEnd: TurnEnd
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean
   openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxSession
   closed(connection: JsonConnection): void
 }
 
-export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
+export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
   /** Resolves when the socket is closed. */
   readonly gone: Promise<void>
   readonly #liveness: Liveness
+  readonly #out: FrameWriter
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   readonly #requests = new RequestQueue(
     frame => this.#begin(frame),
     () => !this.#isFull && !this.#ended,
   )
   #paused = false
-  #corked = false
   #ended = false
   #refusals = 0
   /** Why the connection ends, until that is said. */
@@ -63,6 +64,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
     readonly locale: Locale,
   ) {
     this.#liveness = new Liveness(ws, socket, host.rules)
+    this.#out = new FrameWriter(ws, socket, host.turnEnd, {
+      pingPayload: () => this.#inbox?.pingPayload(),
+      written: () => this.#goOn(),
+    })
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
     ws.on('pong', payload => {
       this.#liveness.seen()
@@ -137,39 +142,33 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
 
   /** One text frame; leaves with the others of this turn. */
   write(frame: string): void {
-    if (this.ws.readyState !== this.ws.OPEN) return
-    this.cork()
-    this.ws.send(frame)
+    this.#out.write(frame)
   }
 
-  cork(): void {
-    if (this.#corked) return
-    this.#corked = true
-    this.socket.cork()
-    this.host.group.add(this)
-  }
-
-  uncork(): void {
-    this.#corked = false
-    if (this.ws.readyState === this.ws.OPEN) this.#inbox?.askConfirm()
-    this.socket.uncork()
+  wake(): void {
+    this.#out.wake()
   }
 
   #drained(): void {
     this.#liveness.seen()
+    this.#goOn()
+  }
+
+  /** There may be room again for what waited for it. */
+  #goOn(): void {
+    if (this.#isFull) return
     this.#inbox?.session.resume()
     this.#requests.resume()
     this.#throttle()
   }
 
   get canTake(): boolean {
-    return !this.#isFull && this.ws.readyState === this.ws.OPEN
+    return !this.#isFull && this.#out.isOpen
   }
 
   /** Never below the socket's own mark, from which on it says when it is empty again ('drain'). */
   get #isFull(): boolean {
-    const { writableLength, writableHighWaterMark } = this.socket
-    return writableLength > Math.max(this.host.rules.maxBufferedBytes, writableHighWaterMark)
+    return this.#out.waiting > Math.max(this.host.rules.maxBufferedBytes, this.socket.writableHighWaterMark)
   }
 
   // ── Caller ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,9 +181,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
     }
     const userId = user.id
     this.userId = userId
-    this.#inbox = new InboxDelivery(this.ws, this, options, session =>
-      this.host.openSession({ userId, ...session }),
-    )
+    this.#inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
   }
 
   startDelivery(): void {
@@ -233,13 +230,13 @@ export class JsonConnection implements Caller, LiveConnection, Writer, Corked {
     if (code === undefined || this.#replies.pending > 0) return
     this.#farewell = undefined
     this.write(encodeReply(code, this.locale))
-    this.ws.close(CODES[code].close ?? 1011, code)
+    this.#out.close(CODES[code].close ?? 1011, code)
   }
 
   /** The server is leaving. */
   goAway(): void {
     this.#finish('SHUTDOWN')
-    this.ws.close(1001, 'SHUTDOWN')
+    this.#out.close(1001, 'SHUTDOWN')
   }
 
   destroy(): void {

@@ -1,5 +1,4 @@
 /** An inbox over JSON: message frames out, confirmed by the pong to a ping that names a seq, or by the ack action. */
-import type { WebSocket } from 'ws'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
 import type { InboxSession, SessionOptions, Sink } from '../inbox/session.js'
 import type { InboxRow } from '../model.js'
@@ -11,8 +10,8 @@ export interface Writer {
   readonly canTake: boolean
   /** One text frame; leaves with the others of this turn. */
   write(frame: string): void
-  /** Makes sure that a group is being written, so that `askConfirm` is called at its end. */
-  cork(): void
+  /** Sees to it that `pingPayload` is asked at this turn's end. */
+  wake(): void
 }
 
 /** The front ends' devices are apart: a client id and a device name may be the same by chance. */
@@ -30,7 +29,6 @@ export class InboxDelivery implements Sink {
   #pingedAt = 0
 
   constructor(
-    private readonly ws: WebSocket,
     private readonly writer: Writer,
     options: RequestData<'login'>,
     open: (options: Pick<SessionOptions, 'device' | 'sink' | 'from'>) => InboxSession,
@@ -59,12 +57,12 @@ export class InboxDelivery implements Sink {
    * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2) and frames are ordered: the
    * pong to a ping that names a seq proves that everything up to it arrived. One ping at a time, for many messages.
    */
-  askConfirm(): void {
+  pingPayload(): string | undefined {
     const { sent, confirmed } = this.session
-    if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return
+    if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return undefined
     this.#pinged = sent
     this.#pingedAt = performance.now()
-    this.ws.ping(String(sent))
+    return String(sent)
   }
 
   /** How long the client has owed a confirmation, ms. @param now performance.now() */
@@ -77,6 +75,6 @@ export class InboxDelivery implements Sink {
     const seq = this.#pinged
     this.#pinged = 0
     this.session.confirmUpTo(seq)
-    if (this.session.sent > this.session.confirmed) this.writer.cork()
+    if (this.session.sent > this.session.confirmed) this.writer.wake()
   }
 }

@@ -7,8 +7,8 @@ import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
 import { encodeGreeting } from '../request/reply.js'
+import { TurnEnd } from '../turn-end.js'
 import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
-import { WriteGroup } from './write-group.js'
 
 export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
   /** The public key of the greeting, upper-case hex. */
@@ -88,7 +88,7 @@ export class JsonServer {
       services,
       metrics,
       rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
-      group: new WriteGroup(),
+      turnEnd: new TurnEnd(),
       get isOpen() {
         return server.#isOpen
       },

@@ -129,7 +129,7 @@ t.test('a dead connection is found by ping, and the account is free again', asyn
 })
 
 t.test('a client that answers pings, and one that only talks, live on', async t => {
-  const gateway = await startGateway(t, { 'heartbeat.interval': '50ms', 'heartbeat.timeout': '50ms' })
+  const gateway = await startGateway(t, { 'heartbeat.interval': '100ms', 'heartbeat.timeout': '2s' })
   const quiet = await loggedIn(t, gateway)
   const talker = await jsonClient(t, gateway, '/', { autoPong: false })
   let pings = 0

@@ -1,0 +1,21 @@
+/** What everyone does once at the end of an event-loop turn. */
+type Job = () => void
+
+/**
+ * System calls are the cost, so what one turn writes to a socket leaves in one write: whoever has something to write
+ * says so at its first write of a turn, and one setImmediate serves all.
+ */
+export class TurnEnd {
+  #due: Job[] = []
+
+  /** Runs `job` when this turn's input is worked off. It must not throw. */
+  add(job: Job): void {
+    if (this.#due.push(job) === 1) setImmediate(this.#runDue)
+  }
+
+  readonly #runDue = (): void => {
+    const due = this.#due
+    this.#due = []
+    for (const job of due) job()
+  }
+}
