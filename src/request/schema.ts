@@ -15,8 +15,6 @@ const password = text(1024)
 const userId = Type.String({ pattern: '^[1-9][0-9]{8}$' })
 const deviceName = text(64, 1)
 
-export const EVENT_KINDS = ['dropped'] as const
-
 /** One schema a request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
 export const REQUESTS = {
   register: Type.Object({

@@ -1,0 +1,229 @@
+import t from 'tap'
+import { CODES, GatewayError } from '../../src/errors.js'
+import type { Answer, Caller, HandlerRules, Services } from '../../src/handle/context.js'
+import { handle } from '../../src/handle/index.js'
+import type { StoreWaiter } from '../../src/inbox/inbox.js'
+import { createLogger } from '../../src/log.js'
+import type { NewMessage, User } from '../../src/model.js'
+import type { Request } from '../../src/request/schema.js'
+
+const ME = '271693512'
+const YOU = '289559048'
+const USER: User = {
+  id: ME,
+  email: 'me@example.com',
+  emailKey: 'me@example.com',
+  username: '',
+  firstName: 'f',
+  lastName: 'l',
+  profileImage: '',
+  key: '',
+  createdAt: 0,
+}
+
+interface Setting {
+  readonly userId?: string
+  readonly rules?: Partial<HandlerRules>
+  readonly online?: readonly string[]
+  readonly accounts?: object
+}
+
+/** Handlers over hand-made services, and everything that they did, in order. */
+function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
+  const events: unknown[] = []
+  const sent: { message: NewMessage; waiter: StoreWaiter }[] = []
+  const logs: Record<string, unknown>[] = []
+  const services = {
+    accounts: {
+      isKnown: (id: string) => id === YOU,
+      exists: async (id: string) => id === ME,
+      register: async () => USER,
+      authenticate: async () => USER,
+      delete: async () => undefined,
+      query: async (...query: unknown[]) => {
+        events.push(['query', ...query])
+        return [USER]
+      },
+      ...accounts,
+    },
+    live: {
+      online: () => online.values(),
+      isOnline: (id: string) => online.includes(id),
+      endAll: (...ended: unknown[]) => void events.push(['endAll', ...ended]),
+    },
+    inbox: {
+      send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
+      history: async () => [],
+    },
+    log: createLogger({ level: 'debug', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) }),
+    rules: {
+      anonymousQuery: 'lookup',
+      queryLimit: 10,
+      maxContentBytes: 9,
+      offlineDelivery: true,
+      dedup: true,
+      unknownFields: 'refuse',
+      maxDepth: 8,
+      ...rules,
+    },
+  } as unknown as Services
+  const caller: Caller = {
+    userId,
+    locale: 'en',
+    enter: async () => void events.push('enter'),
+    startDelivery: () => void events.push('startDelivery'),
+    confirm: seq => void events.push(['confirm', seq]),
+  }
+  const answer: Answer = {
+    ok: (code, data = null) => void events.push([CODES[code].code, data]),
+    refuse: ({ code, info }) => void events.push([CODES[code].code, info]),
+    stored: ({ seq }) => void events.push(['stored', seq]),
+    failed: ({ code }) => void events.push(['failed', code]),
+  }
+  const run = async (name: Request['name'], data: object = {}, id?: string) => {
+    await handle(services, caller, { name, id, data } as Request, answer)
+    return events
+  }
+  return { run, events, sent, logs }
+}
+
+t.test('what needs a login is refused without one, and does nothing', async t => {
+  for (const name of ['message', 'broadcast', 'delete', 'ack', 'history'] as const) {
+    const { run, sent } = setUp()
+    t.same(
+      await run(name, { content: 'x', recipient: YOU, seq: 1, password: 'p', with: YOU }),
+      [[10007, null]],
+      name,
+    )
+    t.same(sent, [], name)
+  }
+})
+
+t.test('login: in, answered, and only then delivery begins', async t => {
+  const { run } = setUp()
+  t.same(await run('login', { email: 'me@example.com', password: 'p' }), [
+    'enter',
+    [202, null],
+    'startDelivery',
+  ])
+})
+
+t.test('a refused login starts nothing', async t => {
+  const { run } = setUp({ accounts: { authenticate: () => Promise.reject(new GatewayError('ERROR_AUTH')) } })
+  t.same(await run('login', { email: 'me@example.com', password: 'p' }), [[10000, null]])
+})
+
+t.test('delete: answered first, then every connection ends', async t => {
+  const { run } = setUp({ userId: ME })
+  t.same(await run('delete', { password: 'p' }), [
+    [200, null],
+    ['endAll', ME, 'ERROR_CONNECTION_CLOSED'],
+  ])
+})
+
+t.test('a message to a known user needs no waiting; to a stranger it waits for the look-up', async t => {
+  const { run, sent } = setUp({ userId: ME })
+  void run('message', { recipient: YOU, content: 'x' })
+  t.equal(sent.length, 1)
+  const later = run('message', { recipient: ME, content: 'x' })
+  t.equal(sent.length, 1)
+  await later
+  t.match(
+    sent.map(({ message }) => message),
+    [
+      { inbox: YOU, sender: ME, recipient: YOU, dedupKey: undefined },
+      { inbox: ME, sender: ME, recipient: ME },
+    ],
+  )
+})
+
+t.test('content is measured in bytes', async t => {
+  for (const [content, taken] of [
+    ['123456789', true],
+    ['1234567890', false],
+    ['漢漢漢', true],
+    ['漢漢漢x', false],
+    ['🦊🦊x', true],
+    ['🦊🦊xx', false],
+  ] as const) {
+    const { run, sent, events } = setUp({ userId: ME })
+    await run('message', { recipient: YOU, content })
+    t.equal(sent.length, taken ? 1 : 0, content)
+    if (!taken) t.same(events, [[10103, { field: 'content', reason: 'longer than 9 bytes' }]])
+  }
+})
+
+t.test('offline delivery switched off: only who is online gets a message', async t => {
+  const off = { rules: { offlineDelivery: false }, userId: ME }
+  t.same(await setUp(off).run('message', { recipient: YOU, content: 'x' }), [[10008, null]])
+  const { run, sent } = setUp({ ...off, online: [YOU] })
+  await run('message', { recipient: YOU, content: 'x' })
+  t.equal(sent.length, 1)
+})
+
+t.test('a request id makes the key by which a repeat is known, apart for each sender', async t => {
+  const keyOf = async (setting: Setting, id?: string) => {
+    const { run, sent } = setUp(setting)
+    await run('message', { recipient: YOU, content: 'x' }, id)
+    return sent[0]?.message.dedupKey
+  }
+  t.equal(await keyOf({ userId: ME }), undefined)
+  t.equal(await keyOf({ userId: ME, rules: { dedup: false } }, 'id'), undefined)
+  const mine = await keyOf({ userId: ME }, 'id')
+  t.ok(mine)
+  t.equal(await keyOf({ userId: ME }, 'id'), mine)
+  t.not(await keyOf({ userId: YOU }, 'id'), mine)
+  t.not(await keyOf({ userId: ME }, 'other'), mine)
+})
+
+t.test(
+  'a broadcast is one row for each other user online, one id, one answer when all are stored',
+  async t => {
+    const { run, sent, events } = setUp({ userId: ME, online: [ME, YOU, '300000000'] })
+    await run('broadcast', { content: 'x' }, 'b')
+    t.same(
+      sent.map(({ message }) => message.inbox),
+      [YOU, '300000000'],
+    )
+    t.equal(new Set(sent.map(({ message }) => message.id)).size, 1)
+    t.equal(new Set(sent.map(({ message }) => message.dedupKey)).size, 2)
+    t.notMatch(sent[0]?.message.fields, 'recipient')
+    sent[1]?.waiter.stored({ id: 'm', seq: 1, repeat: false })
+    t.same(events, [])
+    sent[0]?.waiter.stored({ id: 'm', seq: 5, repeat: false })
+    t.same(events, [[204, null]])
+  },
+)
+
+t.test('a broadcast of which a copy failed says so, once all are decided', async t => {
+  const { run, sent, events } = setUp({ userId: ME, online: [YOU, '300000000', '400000000'] })
+  await run('broadcast', { content: 'x' })
+  sent[0]?.waiter.failed(new GatewayError('STORE_FULL'))
+  sent[1]?.waiter.failed(new GatewayError('STORE_UNAVAILABLE'))
+  t.same(events, [])
+  sent[2]?.waiter.stored({ id: 'm', seq: 1, repeat: false })
+  t.same(events, [[10105, null]])
+})
+
+t.test('a query leaves out what is empty, and asks for at most query.limit', async t => {
+  const { run } = setUp({ userId: ME })
+  const [query, answer] = await run('query', { firstName: 'f', lastName: '', email: '', after: '' })
+  t.same(query, ['query', { firstName: 'f' }, 10, undefined])
+  t.match(answer, [200, [{ id: ME, password: '', isLogin: false }]])
+})
+
+t.test('what is thrown and is none of ours is 500, and logged with its cause', async t => {
+  const { run, logs } = setUp({
+    userId: ME,
+    accounts: { isKnown: () => (undefined as unknown as string).length },
+  })
+  t.same(await run('message', { recipient: YOU, content: 'x' }), [[500, null]])
+  t.match(logs, [{ level: 'error', event: 'request.refused', code: 500, err: { type: 'TypeError' } }])
+})
+
+t.test('what could not be done for want of the store is logged as a warning, with its cause', async t => {
+  const fault = new GatewayError('STORE_UNAVAILABLE', { reason: 'the disk is gone' })
+  const { run, logs } = setUp({ accounts: { authenticate: () => Promise.reject(fault) } })
+  t.same(await run('login', { email: 'e', password: 'p' }), [[10001, null]])
+  t.match(logs, [{ level: 'warn', code: 10001, err: { message: 'the disk is gone' } }])
+})
