@@ -255,9 +255,10 @@ export class MqttBroker {
     if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
     if (userId !== undefined) peer?.connection.authenticated(userId, clientId)
     client.id = scopedId(userId, clientId)
-    await this.#state.resume(client).catch(() => {
+    const isResumed = await this.#state.resume(client).catch(() => {
       throw refusal(3)
     })
+    if (peer !== undefined) peer.connection.isResumed = isResumed
   }
 
   async #userId(name?: string, password?: Buffer): Promise<UserId | undefined> {

@@ -15,6 +15,8 @@ export class MqttConnection implements Caller, LiveConnection {
   readonly front = 'mqtt'
   userId: UserId | undefined
   readonly locale: Locale
+  /** Whether CONNECT found a session to go on with. */
+  isResumed = false
   #publisher: Publisher
   #device = ''
   #inbox: InboxDelivery | undefined
@@ -74,7 +76,12 @@ export class MqttConnection implements Caller, LiveConnection {
     if (qos === this.#inbox?.qos) return
     this.closeInbox()
     if (qos === undefined) return
-    const inbox = new InboxDelivery(this.transport, userId, qos, event => this.host.reply(userId, event))
+    const inbox = new InboxDelivery(this.transport, {
+      userId,
+      qos,
+      isResumed: this.isResumed,
+      tell: event => this.host.reply(userId, event),
+    })
     inbox.session = this.host.openSession({ userId, device: this.#device, sink: inbox })
     this.#inbox = inbox
     inbox.session.start().catch(thrown => this.#fail('startSession', thrown))

@@ -25,6 +25,15 @@ const packetIdOf = (seq: number): number => FIRST_ID + (seq % IDS)
 const seqOf = (packetId: number, confirmed: number): number =>
   confirmed + 1 + ((((packetId - FIRST_ID - ((confirmed + 1) % IDS)) % IDS) + IDS) % IDS)
 
+export interface InboxDeliveryOptions {
+  readonly userId: UserId
+  readonly qos: QoS
+  /** Whether the client's session is an old one, that knows of the QoS 2 handshakes it broke off [MQTT-4.1.0-1]. */
+  readonly isResumed: boolean
+  /** Tells the client on its reply topic. */
+  readonly tell: (event: string) => void
+}
+
 export class InboxDelivery implements Sink {
   /** Set right after construction: session and sink know each other. */
   session!: InboxSession
@@ -34,12 +43,13 @@ export class InboxDelivery implements Sink {
 
   constructor(
     private readonly transport: MqttTransport,
-    readonly userId: UserId,
-    readonly qos: QoS,
-    /** Tells the client on its reply topic. */
-    private readonly tell: (event: string) => void,
+    private readonly options: InboxDeliveryOptions,
   ) {
     transport.on('drain', this.#resume)
+  }
+
+  get qos(): QoS {
+    return this.options.qos
   }
 
   get canTake(): boolean {
@@ -47,19 +57,20 @@ export class InboxDelivery implements Sink {
   }
 
   deliver(row: InboxRow, how: Delivery): void {
+    const { userId, qos, isResumed } = this.options
     const packetId = packetIdOf(row.seq)
-    if (how.released && this.qos === 2) {
+    if (how.released && isResumed && qos === 2) {
       this.transport.send(pubrel(packetId))
       return
     }
     this.transport.send(
-      encodePublish(inboxTopic(this.userId, row.seq), encodeMqttMessage(row), this.qos, packetId, how),
+      encodePublish(inboxTopic(userId, row.seq), encodeMqttMessage(row), qos, packetId, how),
     )
-    if (this.qos === 0) this.#confirmWhenWritten()
+    if (qos === 0) this.#confirmWhenWritten()
   }
 
   gap(from: number, to: number): void {
-    this.tell(encodeEvent('dropped', { from, to }))
+    this.options.tell(encodeEvent('dropped', { from, to }))
   }
 
   /** PUBACK or PUBCOMP. */

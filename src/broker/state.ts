@@ -22,9 +22,11 @@ export class BrokerState extends BrokerPersistence {
     super(store, options)
   }
 
-  /** Finds or begins the session of a client that has just proved who it is. */
-  async resume({ id, clean }: AedesClient): Promise<void> {
-    if (await this.touchSession(id, clean)) this.#resumed.add(id)
+  /** Finds or begins the session of a client that has just proved who it is. @returns whether it was found */
+  async resume({ id, clean }: AedesClient): Promise<boolean> {
+    const isResumed = await this.touchSession(id, clean)
+    if (isResumed) this.#resumed.add(id)
+    return isResumed
   }
 
   override async subscriptionsByClient(client: { id: string }) {

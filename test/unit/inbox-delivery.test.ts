@@ -9,7 +9,7 @@ const ME = '123456789'
 const FIRST: Delivery = { waited: false, again: false, released: false }
 
 /** What an InboxDelivery wrote, and what it told its session. */
-function setUp(qos: QoS, confirmed = 0) {
+function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
   const written: Packet[] = []
   const told: [string, number][] = []
   const events: string[] = []
@@ -31,9 +31,12 @@ function setUp(qos: QoS, confirmed = 0) {
     resume: () => void told.push(['resume', 0]),
     close: () => void told.push(['close', 0]),
   }
-  const delivery = new InboxDelivery(transport as unknown as MqttTransport, ME, qos, event =>
-    events.push(event),
-  )
+  const delivery = new InboxDelivery(transport as unknown as MqttTransport, {
+    userId: ME,
+    qos,
+    isResumed,
+    tell: event => events.push(event),
+  })
   delivery.session = session as unknown as InboxSession
   const deliver = (seq: number, how: Partial<Delivery> = {}) => {
     session.sent = seq
@@ -98,7 +101,7 @@ t.test('packet ids stay in the upper half and name their seq, whatever its size'
   for (const seq of seqs) {
     for (const behind of [1, 2, 100, 32_767, 32_768]) {
       if (seq - behind < 0) continue
-      const { delivery, deliver, written, told } = setUp(1, seq - behind)
+      const { delivery, deliver, written, told } = setUp(1, { confirmed: seq - behind })
       deliver(seq)
       const [packet] = written
       const messageId = packet?.messageId ?? 0
@@ -111,7 +114,7 @@ t.test('packet ids stay in the upper half and name their seq, whatever its size'
 })
 
 t.test('PUBREC releases its message, PUBCOMP confirms it', async t => {
-  const { delivery, deliver, written, told } = setUp(2, 40)
+  const { delivery, deliver, written, told } = setUp(2, { confirmed: 40 })
   deliver(42)
   const messageId = written[0]?.messageId ?? 0
   await delivery.released(messageId)
@@ -146,6 +149,12 @@ t.test('a message whose PUBREC came goes on with PUBREL [MQTT-4.3.3-1]', async t
   deliver(5, { again: true })
   deliver(5, { again: true, released: true })
   t.match(written[1], { cmd: 'pubrel', qos: 1, messageId: written[0]?.messageId })
+})
+
+t.test('a session that begins anew knows of no PUBREC', async t => {
+  const { deliver, written } = setUp(2, { isResumed: false })
+  deliver(5, { again: true, released: true })
+  t.match(written, [{ cmd: 'publish', qos: 2, dup: true }])
 })
 
 t.test('once the subscription is not QoS 2 any more it comes as a PUBLISH', async t => {
