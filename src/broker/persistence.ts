@@ -250,6 +250,11 @@ export class BrokerPersistence {
     return decodePacket(value)
   }
 
+  /** Whether it waits for PUBREL. @throws GatewayError when the store does not answer */
+  async hasIncoming(client: ClientRef, packet: BrokerPacket): Promise<boolean> {
+    return (await this.#kv.kvGet('incoming', incomingKey(client, packet))) !== undefined
+  }
+
   async incomingDelPacket(client: ClientRef, packet: BrokerPacket): Promise<void> {
     await this.#kv.kvWrite([{ remove: 'incoming', key: incomingKey(client, packet) }])
   }

@@ -2,9 +2,11 @@
 import { Readable } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
 import type { LiveConnections } from '../accounts/live.js'
+import { GatewayError } from '../errors.js'
 import type { Store } from '../store/store.js'
 import type { AedesClient } from './aedes-client.js'
 import { BrokerPersistence } from './persistence.js'
+import type { BrokerPacket } from './persistence-kv.js'
 import type { PersistenceOptions } from './persistence-options.js'
 import { ANY_PRESENCE, parseOwnTopic, presenceTopic } from './topics.js'
 
@@ -17,9 +19,9 @@ export class BrokerState extends BrokerPersistence {
   constructor(
     store: Store,
     private readonly live: LiveConnections,
-    options: PersistenceOptions,
+    private readonly settings: PersistenceOptions,
   ) {
-    super(store, options)
+    super(store, settings)
   }
 
   /** Finds or begins the session of a client that has just proved who it is. @returns whether it was found */
@@ -32,6 +34,31 @@ export class BrokerState extends BrokerPersistence {
   override async subscriptionsByClient(client: { id: string }) {
     const subscriptions = await super.subscriptionsByClient(client)
     return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
+  }
+
+  /** PUBREL: whether its packet id is known. */
+  override async incomingGetPacket(client: AedesClient, packet: BrokerPacket): Promise<BrokerPacket> {
+    return super.incomingGetPacket(client, packet).catch((thrown: unknown) => {
+      if (thrown instanceof GatewayError) return this.#withoutAnswer(client, thrown)
+      throw thrown
+    })
+  }
+
+  /** PUBREL: PUBCOMP goes out when the packet id is gone. */
+  override async incomingDelPacket(client: AedesClient, packet: BrokerPacket): Promise<void> {
+    return super
+      .incomingDelPacket(client, packet)
+      .catch((thrown: unknown) => this.#withoutAnswer(client, thrown))
+  }
+
+  /**
+   * Aedes sends PUBCOMP also after a rejection, and the next message with that packet id would be taken for a resend.
+   * Not answered, the client sends PUBREL again on its next connection [MQTT-4.4.0-1].
+   */
+  #withoutAnswer(client: AedesClient, thrown: unknown): Promise<never> {
+    this.settings.onError?.(thrown)
+    client.close()
+    return new Promise(() => undefined)
   }
 
   /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */

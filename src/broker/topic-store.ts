@@ -45,16 +45,12 @@ export class TopicStore {
     return numbered
   }
 
-  /** @throws GatewayError with too many QoS 2 packets half received */
+  /** @throws GatewayError with too many QoS 2 packets half received, or a store that fails */
   async isReceived(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
     const { messageId = 0 } = packet
     // On this connection, and perhaps not recorded yet.
     if (client._inboundInflight.has(messageId)) return true
-    const isKnown = await this.state.incomingGetPacket(client, packet).then(
-      () => true,
-      () => false,
-    )
-    if (isKnown) return true
+    if (await this.state.hasIncoming(client, packet)) return true
     if (client._inboundInflight.size >= MAX_HALF_OPEN) {
       throw new GatewayError('BAD_FIELD', {
         field: 'packet',

@@ -1,6 +1,7 @@
 /** What Aedes 1.2 does by itself and does not do here, each by the name of what it did; the rest stands by its topic. */
 import t from 'tap'
-import { type MqttTestClient, mqttClient, register, startGateway } from '../helpers/gateway.js'
+import { GatewayError } from '../../src/errors.js'
+import { loggedIn, type MqttTestClient, mqttClient, register, startGateway } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
 import { startControlled } from '../helpers/store-control.js'
 
@@ -172,3 +173,33 @@ t.test('one failed write of a session closes that connection and nothing else', 
   const back = await rawConnect(t, gateway, { clientId: 'subscriber', clean: false })
   t.same(await back.subscribe('x'), [1])
 })
+
+for (const operation of ['kvWrite', 'kvGet'] as const) {
+  t.test(
+    `a PUBREL whose ${operation} failed got PUBCOMP, and the next message of its id was lost`,
+    async t => {
+      const gateway = await startControlled(t)
+      const sender = await register(t, gateway)
+      const reader = await loggedIn(t, gateway)
+      const options = { account: sender, clientId: 'sender', clean: false }
+      const inbox = `users/${reader.userId}/inbox`
+      const first = await rawConnect(t, gateway, options)
+      first.publish(inbox, 'one', { qos: 2, messageId: 1 })
+      await first.take('pubrec')
+      const fails = () => Promise.reject(new GatewayError('STORE_UNAVAILABLE'))
+      Object.assign(gateway.store, { [operation]: fails })
+      first.ack('pubrel', 1)
+      await first.closed
+      t.same(first.unread, [], 'no PUBCOMP')
+      Reflect.deleteProperty(gateway.store, operation)
+
+      const again = await rawConnect(t, gateway, options)
+      again.ack('pubrel', 1)
+      await again.take('pubcomp')
+      again.publish(inbox, 'two', { qos: 2, messageId: 1 })
+      await again.take('pubrec')
+      t.match(await reader.next(), { content: 'one' })
+      t.match(await reader.next(), { content: 'two' })
+    },
+  )
+}
