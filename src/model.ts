@@ -37,11 +37,22 @@ export interface NewMessage {
   readonly fields: string
   /** The other party, when this is a message of a conversation (not a broadcast). */
   readonly recipient: UserId | undefined
-  /** Where set: a second append with the same key within the dedup window stores nothing (see Store.append). */
+  /**
+   * Where set: a second append with the same key to the same inbox within the dedup window, whose fields are the same
+   * but for `created_at`, stores nothing (see Store.append). With other fields it is another message, and the key's
+   * from then on: many clients count their ids from 1 on every connection.
+   */
   readonly dedupKey: string | undefined
   /** Certainly no repeat (MQTT without DUP): the key is remembered for those that may follow, and not looked for. */
   readonly isFirst: boolean
 }
+
+/** Length of `,"created_at":"2019-07-15T09:28:10Z"`, the end of every `fields`. */
+const CREATED_AT_LENGTH = 36
+
+/** Whether two messages say the same: their fields but for the time. */
+export const saysTheSame = (a: { readonly fields: string }, b: { readonly fields: string }): boolean =>
+  a.fields.slice(0, -CREATED_AT_LENGTH) === b.fields.slice(0, -CREATED_AT_LENGTH)
 
 /** One row of an inbox log. */
 export interface InboxRow {

@@ -1,5 +1,4 @@
 /** What becomes of a PUBLISH: a message, a request, a packet for other topics, or nothing. */
-import { createHash } from 'node:crypto'
 import type { AedesPublishPacket } from 'aedes'
 import { CODES, type CodeName, GatewayError, toGatewayError } from '../errors.js'
 import type { Answer, Caller } from '../handle/context.js'
@@ -130,15 +129,14 @@ export class Publisher {
   }
 
   /**
-   * A resend is the same packet id, topic and payload with DUP, from the same client. Beyond [MQTT-4.3.2-2], which
-   * lets a receiver take any DUP after its PUBACK for a new message: a PUBACK that was lost with its connection is
-   * much the commoner case, and `dedup.window` 0 switches this off.
+   * A resend is the same packet id and message with DUP, from the same client. Beyond [MQTT-4.3.2-2], which lets a
+   * receiver take any DUP after its PUBACK for a new message: a PUBACK that was lost with its connection is much the
+   * commoner case, and `dedup.window` 0 switches this off.
    */
-  #resendKey(packet: AedesPublishPacket): RepeatKey {
+  #resendKey({ qos, messageId, dup }: AedesPublishPacket): RepeatKey {
     const client = this.sender?.client
-    if (packet.qos === 0 || client === undefined || !this.host.services.rules.dedup) return NO_REPEAT
-    const digest = createHash('md5').update(packet.topic).update('\0').update(packet.payload).digest('base64')
-    return { dedupKey: `${client.id} ${packet.messageId} ${digest}`, isFirst: !packet.dup }
+    if (qos === 0 || client === undefined || !this.host.services.rules.dedup) return NO_REPEAT
+    return { dedupKey: `${client.id} ${messageId}`, isFirst: !dup }
   }
 
   /** Acknowledged when answered. */

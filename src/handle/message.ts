@@ -72,7 +72,7 @@ export function checkContent(content: string, { maxContentBytes }: HandlerRules)
   }
 }
 
-/** Two messages of one sender with the same id are the same message, by whichever front end they come. */
+/** A repeat has the request `id` of one before it and says the same, by whichever front end it comes. */
 export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): RepeatKey =>
   id !== undefined && rules.dedup ? { dedupKey: `${sender} ${id}`, isFirst: false } : NO_REPEAT
 
@@ -80,7 +80,8 @@ export const handleMessage: Handler<RequestData<'message'>> = (services, caller,
   const sender = caller.userId
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { recipient, content } = data
-  return sendMessage(services, { sender, recipient, content, ...repeatKey(services, sender, id) }, answer)
+  const repeat = repeatKey(services, sender, id)
+  return sendMessage(services, { sender, recipient, content, ...repeat }, answer)
 }
 
 /** To every other user who is online now: one row in each one's inbox, so that it is as safe as a message. */

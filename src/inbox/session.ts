@@ -58,6 +58,7 @@ export class InboxSession implements LiveReader {
   #sent = 0
   #sentBefore = 0
   #waitedUpTo = 0
+  #isStarted = false
   #live = false
   #missed = false
   #reading = false
@@ -86,24 +87,26 @@ export class InboxSession implements LiveReader {
   /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
   async start(): Promise<void> {
     const { userId, device, from } = this.#o
+    // First of all: what is stored from now on is offered, and what was stored before is there to be read.
+    this.inbox.attach(this)
     // Both as of now: what comes while a new device's first cursor is written did not wait.
     const [cursor, lastSeq] = await Promise.all([
       this.inbox.cursors.load(userId, device, from),
       this.inbox.store.lastSeq(userId),
     ])
+    if (this.#closed) return
     this.#confirmed = this.#sent = cursor.confirmed
     this.#sentBefore = cursor.sent
     for (const seq of cursor.released) this.#released.add(seq)
     this.#waitedUpTo = lastSeq
-    if (this.#closed) return
-    this.inbox.attach(this)
+    this.#isStarted = true
     // Written even when nothing moved: a device that was seen keeps its place from now on.
     this.#remember()
     await this.#catchUp()
   }
 
   offer(row: InboxRow): void {
-    if (row.seq <= this.#sent) return
+    if (!this.#isStarted || row.seq <= this.#sent) return
     if (this.#live && row.seq === this.#sent + 1 && this.#hasRoom()) {
       this.#write(row)
       return
@@ -144,7 +147,8 @@ export class InboxSession implements LiveReader {
 
   /** The socket takes bytes again. */
   resume(): void {
-    if (!this.#live && !this.#reading && !this.#closed && this.#hasRoom()) void this.#catchUp()
+    if (this.#isStarted && !this.#live && !this.#reading && !this.#closed && this.#hasRoom())
+      void this.#catchUp()
   }
 
   close(): void {

@@ -75,15 +75,19 @@ export class Commits {
       writing.then(resolve, reject)
     })
     // Acknowledgements keep the order of the calls: lmdb's promises do not, and callers' protocols rely on it.
-    const before = this.#last
-    this.#last = Promise.allSettled([before, durable])
-    await before
+    this.#last = Promise.allSettled([this.#last, durable]).then(this.#renewReads)
+    await this.#last
     await durable
   }
 
+  /** A read of this turn may have begun before the commit, and what is acknowledged can be read. */
+  readonly #renewReads = (): void => this.#options.root.resetReadTxn()
+
   /** Resolves when nothing is under way any more. */
   async idle(): Promise<void> {
-    if (!this.broken) await Promise.allSettled(this.#pending.keys())
+    if (this.broken) return
+    await Promise.allSettled(this.#pending.keys())
+    await this.#last
   }
 
   #acknowledge(): void {

@@ -1,6 +1,6 @@
 /** Logs of messages in the embedded store, one a user, with their index by conversation. */
 import { GatewayError } from '../errors.js'
-import type { InboxRow, NewMessage, UserId } from '../model.js'
+import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../model.js'
 import type { DedupWindow } from './embedded-dedup.js'
 import type { EmbeddedEnv } from './embedded-env.js'
 import { boundedKey, type Key, LAST } from './embedded-keys.js'
@@ -25,6 +25,8 @@ interface Plan {
   readonly results: Appended[]
   readonly added: Added[]
   readonly keys: Map<string, Appended>
+  /** The messages behind the keys. */
+  readonly keyed: Map<string, NewMessage>
 }
 
 export class EmbeddedInbox {
@@ -79,25 +81,38 @@ export class EmbeddedInbox {
   }
 
   #plan(batch: readonly NewMessage[], now: number): Plan {
-    const plan: Plan = { results: [], added: [], keys: new Map() }
+    const plan: Plan = { results: [], added: [], keys: new Map(), keyed: new Map() }
     for (const message of batch) {
-      const { dedupKey, id, isFirst } = message
+      const { dedupKey, id } = message
       if (dedupKey !== undefined) boundedKey([dedupKey])
-      const first =
-        dedupKey === undefined || isFirst
-          ? undefined
-          : (plan.keys.get(dedupKey) ?? this.#dedup.find(dedupKey, now))
+      const owner = ownerNumber(message.inbox)
+      const first = this.#firstOf(message, owner, plan, now)
       if (first !== undefined) {
         plan.results.push({ ...first, repeat: true })
         continue
       }
-      const owner = ownerNumber(message.inbox)
       const result = { seq: this.#nextSeq(owner), id, repeat: false }
-      if (dedupKey !== undefined) plan.keys.set(dedupKey, result)
+      if (dedupKey !== undefined) {
+        plan.keys.set(dedupKey, result)
+        plan.keyed.set(dedupKey, message)
+      }
       plan.added.push({ message, owner, seq: result.seq })
       plan.results.push(result)
     }
     return plan
+  }
+
+  /** What this message repeats, if anything. */
+  #firstOf(message: NewMessage, owner: number, plan: Plan, now: number): Appended | undefined {
+    const { dedupKey, isFirst } = message
+    if (dedupKey === undefined || isFirst) return undefined
+    const planned = plan.keyed.get(dedupKey)
+    if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : undefined
+    const found = this.#dedup.find(dedupKey, now)
+    const text = found && this.#rows.get([owner, found.seq])
+    if (found === undefined || text === undefined) return undefined
+    const row = toRow(found.seq, text)
+    return row.id === found.id && saysTheSame(row, message) ? found : undefined
   }
 
   #put({ message, owner, seq }: Added): void {

@@ -4,7 +4,7 @@
  * Every method rejects with a GatewayError: STORE_UNAVAILABLE (closed, failing, deadline passed) or STORE_FULL (no
  * room; reads still work). A write that resolved is durable as `store.durability` says; writes resolve in the order
  * of the calls. Text that becomes part of a
- * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 64 bytes,
+ * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 400 bytes,
  * KvKey parts ≤ 1,400 bytes in all.
  */
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../model.js'
@@ -22,7 +22,7 @@ export interface UserQuery {
   readonly lastName?: string
 }
 
-/** The outcome of one append: `repeat` = its dedupKey was seen within the window and nothing was stored. */
+/** The outcome of one append: `repeat` = it repeats one with its dedupKey (see NewMessage) and nothing was stored. */
 export interface Appended {
   readonly seq: number
   readonly id: string

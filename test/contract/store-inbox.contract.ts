@@ -1,6 +1,6 @@
 /** Logs of messages, one a user. Part of store.contract.ts. */
 import type { Test } from 'tap'
-import type { UserId } from '../../src/model.js'
+import type { NewMessage, UserId } from '../../src/model.js'
 import type { Store } from '../../src/store/store.js'
 import { ANN, BOB, broadcast, EVE, message, messages, type OpenStore } from '../helpers/store-samples.js'
 
@@ -97,7 +97,30 @@ function appending(t: Test, open: OpenStore): void {
 }
 
 function repeating(t: Test, open: OpenStore): void {
-  const keyed = (dedupKey: string) => message(ANN, BOB, { dedupKey })
+  /** All of them say the same, at different times. */
+  const keyed = (dedupKey: string, differing: Partial<NewMessage> = {}) => {
+    const at = `2019-07-12T09:08:${String(made++ % 60).padStart(2, '0')}Z`
+    const fields = `"sender":"${ANN}","recipient":"${BOB}","content":"again","created_at":"${at}"`
+    return message(ANN, BOB, { dedupKey, fields, ...differing })
+  }
+  let made = 0
+
+  t.test('stores what has a known key and says something else, and that is the key from then on', async t => {
+    const { store } = await open(t)
+    const other = message(ANN, BOB, { dedupKey: 'a' })
+    const elsewhere = message(ANN, EVE, { dedupKey: 'a' })
+    const first = await store.append([keyed('a'), other, elsewhere])
+    t.match(first, [
+      { seq: 1, repeat: false },
+      { seq: 2, repeat: false },
+      { seq: 1, repeat: false },
+    ])
+    t.match(await store.append([{ ...elsewhere, id: other.id }]), [
+      { seq: 1, id: elsewhere.id, repeat: true },
+    ])
+    t.match(await store.append([other]), [{ seq: 3, repeat: false }])
+    t.match(await store.append([other]), [{ seq: 3, repeat: true }])
+  })
 
   t.test('stores a message with a known key once, within a batch and across batches', async t => {
     const { store } = await open(t)
@@ -118,8 +141,8 @@ function repeating(t: Test, open: OpenStore): void {
 
   t.test('stores what is certainly no repeat, and knows its key from then on', async t => {
     const { store } = await open(t)
-    const first = message(ANN, BOB, { dedupKey: 'a', isFirst: true })
-    const reused = message(ANN, BOB, { dedupKey: 'a', isFirst: true })
+    const first = keyed('a', { isFirst: true })
+    const reused = keyed('a', { isFirst: true })
     await store.append([keyed('a'), first])
     t.match(await store.append([keyed('a')]), [{ seq: 2, id: first.id, repeat: true }])
     t.match(await store.append([reused, keyed('a')]), [
@@ -145,12 +168,12 @@ function repeating(t: Test, open: OpenStore): void {
       '😀',
       '',
     ]
-    const results = await store.append(keys.map(keyed))
+    const results = await store.append(keys.map(key => keyed(key)))
     t.same(
       results.filter(({ repeat }) => repeat),
       [],
     )
-    const repeats = await store.append(keys.map(keyed))
+    const repeats = await store.append(keys.map(key => keyed(key)))
     t.same(
       repeats.map(({ seq, repeat }) => (repeat ? seq : undefined)),
       keys.map((_, i) => i + 1),
