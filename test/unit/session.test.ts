@@ -69,6 +69,23 @@ t.test('what waits is delivered in order from behind the cursor, then what is ne
   t.same(got(), seqs(4, 702))
 })
 
+t.test('a socket that drains before the cursor is known begins nothing', async t => {
+  const { session, append, got, reads } = setUp({ rows: 3, cursor: { confirmed: 2, sent: 2 } })
+  const starting = session.start()
+  session.resume()
+  await turn()
+  t.same(reads[0], [2, 256])
+  append(4)
+  await starting
+  t.same(got(), [3, 4])
+  const late = setUp({ rows: 0 })
+  const startingLate = late.session.start()
+  late.session.resume()
+  late.append(1, false)
+  await startingLate
+  t.same(late.got(), [1], 'what was stored while it started is read')
+})
+
 t.test('live rows cost no read of the store', async t => {
   const { session, append, reads } = setUp()
   await session.start()
