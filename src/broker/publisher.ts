@@ -111,11 +111,12 @@ export class Publisher {
         done(error)
       },
     }
-    // A fault that may pass is not acknowledged: the client sends again. What never can be sent is dropped.
+    // A fault of ours that may pass is not acknowledged: the client sends again. What cannot be sent is dropped, also
+    // where nothing is kept for a recipient who is away.
     const refuse = (thrown: unknown) => {
       const error = toGatewayError(thrown)
       this.#count('message', error.code)
-      if (CODES[error.code].retry) done(error)
+      if (CODES[error.code].retry && error.code !== 'ERROR_USER_NOT_ONLINE') done(error)
       else this.#refuse(packet, error, done)
     }
     try {

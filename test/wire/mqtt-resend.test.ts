@@ -7,6 +7,7 @@ import {
   type TestAccount,
 } from '../helpers/gateway.js'
 import { type RawMqtt, rawConnect } from '../helpers/raw-mqtt.js'
+import { startControlled } from '../helpers/store-control.js'
 
 const gateway = await startGateway(t)
 
@@ -154,6 +155,24 @@ t.test('a PUBREC that came with the end of its connection is answered with PUBRE
   const { messageId } = await one.take('publish')
   one.send({ cmd: 'pubrec', messageId }, { cmd: 'disconnect' })
   await one.closed
+  const two = await connect()
+  const packet = await two.next()
+  t.equal(packet.messageId, messageId)
+  t.ok(packet.cmd === 'pubrel' || (packet.cmd === 'publish' && packet.dup), packet.cmd)
+})
+
+t.test('a PUBREC that cannot be recorded is not answered, and its handshake goes on later', async t => {
+  const own = await startControlled(t)
+  const account = await register(t, own)
+  const connect = connector(t, new Restartable(t, own), account, false, 2)
+  await send(t, own, account, 'x')
+  const one = await connect()
+  const { messageId } = await one.take('publish')
+  const restore = own.fail('moveCursors', 'STORE_FULL')
+  one.ack('pubrec', messageId)
+  await one.closed
+  t.same(one.unread, [])
+  restore()
   const two = await connect()
   const packet = await two.next()
   t.equal(packet.messageId, messageId)

@@ -187,6 +187,26 @@ t.test(
   },
 )
 
+t.test(
+  'with delivery.offline off, a message to someone away is refused by its number, and the sender stays',
+  async t => {
+    const home = await startGateway(t, { 'delivery.offline': false })
+    const [sender, away] = [await register(t, home), await register(t, home)]
+    const client = await listening(t, home, sender)
+    for (const qos of [0, 1, 2] as const) {
+      client.publish(`users/${away.id}/inbox`, 'x', { qos, ...(qos > 0 && { messageId: 9 }) })
+      const packets = qos > 0 ? [await client.next(), await client.next()] : [await client.next()]
+      t.ok(qos === 0 || packets.some(({ cmd, messageId }) => /^pub(ack|rec)$/.test(cmd) && messageId === 9))
+      const reply = packets.find(packet => packet.cmd === 'publish')
+      t.match(JSON.parse(reply?.cmd === 'publish' ? reply.payload.toString() : ''), { code: 10008 })
+      client.ack('puback', reply?.messageId ?? 0)
+    }
+    const json = await loggedIn(t, home, away)
+    client.publish(`users/${away.id}/inbox`, 'now', { qos: 1, messageId: 10 })
+    t.match(await json.next(), { content: 'now' })
+  },
+)
+
 t.test('the reply topic keeps for a persistent session what was refused while it was away', async t => {
   const client = await listening(t, gateway, ann, { clientId: 'keeps', clean: false })
   await client.disconnect()
