@@ -1,13 +1,15 @@
 /** The composition root: builds every concrete part from the config, starts and closes them in order. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { accessSync, constants, existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Accounts } from './accounts/accounts.js'
 import { LiveConnections } from './accounts/live.js'
 import { Passwords } from './accounts/passwords.js'
 import { MqttBroker } from './broker/broker.js'
 import { MqttWebSocketServer } from './broker/websocket.js'
 import type { Config } from './config.js'
+import { GatewayError } from './errors.js'
 import type { Services } from './handle/context.js'
 import { opsRoute } from './http/ops.js'
 import { HttpServer, type Route, testRoute, type Upgrade } from './http/server.js'
@@ -38,15 +40,36 @@ function openStore({ data, store, dedup }: Config): Store {
   })
 }
 
-/** Opens and closes the store. @throws GatewayError saying what is wrong with it */
-export async function checkStore(config: Config): Promise<void> {
+/**
+ * Opens and closes the store if there is one, and makes nothing. A store that a gateway has open is not looked into.
+ * @returns what it found, in words. @throws GatewayError, or the system's error, saying what is wrong with it
+ */
+export async function checkStore(config: Config): Promise<string> {
+  const dir = resolve(config.data.dir)
+  if (!existsSync(join(dir, 'store', 'data.mdb'))) {
+    checkCanMake(dir)
+    return `no store yet in ${dir}: serve makes it`
+  }
   const store = openStore(config)
   try {
     await store.open()
     await store.ping()
+    return 'store is good'
+  } catch (error) {
+    // The store says so in words only: to all other callers it is one that cannot be used.
+    const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
+    if (inUse === undefined) throw error
+    return `store is ${inUse}, not checked`
   } finally {
     await store.close()
   }
+}
+
+/** @throws the system's error where a folder `dir` could not be used or made */
+function checkCanMake(dir: string): void {
+  // With the slash, a file is an error, too.
+  if (existsSync(dir) || dirname(dir) === dir) accessSync(`${dir}/`, constants.W_OK | constants.X_OK)
+  else checkCanMake(dirname(dir))
 }
 
 interface Parts {
@@ -126,8 +149,8 @@ export class Gateway {
       this.#metrics,
       log,
     )
-    retention.start()
     const inbox = new Inbox(store, cursors, retention, this.#metrics, log)
+    retention.start(() => inbox.touchAll())
     const services: Services = {
       accounts: new Accounts(store, new Passwords(config.passwords)),
       live: new LiveConnections(config.sessions.multiple),

@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { constants } from 'node:os'
+import { resolve } from 'node:path'
 import { configTable, defaultFile } from './config/docs.js'
-import { ConfigError, type ConfigSources, loadConfig, printConfig } from './config.js'
+import { listenFault } from './config/listen.js'
+import { type Config, ConfigError, type ConfigSources, loadConfig, printConfig } from './config.js'
 import { GatewayError } from './errors.js'
 import { createLogger, type Logger } from './log.js'
 
@@ -15,7 +17,7 @@ Commands:
   config              print the effective config as JSON, secrets masked
   config --docs       print the table of all keys
   config --defaults   print a commented config file with all defaults
-  check               say whether config and store are good; exit code 0 or 1
+  check               say whether config and store are good, changing nothing; exit code 0 or 1
 
 Options:
   --config FILE       JSON or JSON5; may be repeated, later wins
@@ -57,16 +59,18 @@ function version(): string {
 }
 
 function config(sources: ConfigSources): string {
-  if (sources.argv.join() === '--docs') return configTable()
-  if (sources.argv.join() === '--defaults') return defaultFile()
+  const document = sources.argv.find(word => word === '--docs' || word === '--defaults')
+  if (document !== undefined && sources.argv.length > 1)
+    throw new ConfigError([`${document}: only by itself`])
+  if (document === '--docs') return configTable()
+  if (document === '--defaults') return defaultFile()
   return `${printConfig(sources)}\n`
 }
 
 async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const { checkStore } = await loadGateway()
-  await checkStore(config)
-  print('config and store are good\n')
+  print(`config is good; ${await checkStore(config)}\n`)
 }
 
 /** Only where it is needed: help, version and config are there at once, also where native modules do not load. */
@@ -77,6 +81,10 @@ async function serve(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const { Gateway } = await loadGateway()
   const log = createLogger(config.log)
+  log.info(
+    { event: 'gateway.starting', version: version(), pid: process.pid, dataDir: resolve(config.data.dir) },
+    'starting',
+  )
   const gateway = new Gateway(config, log)
   const starting = gateway.start()
   // Half a gateway is not closed: the other half would open behind it.
@@ -92,12 +100,9 @@ async function serve(sources: ConfigSources): Promise<void> {
   try {
     const { http, mqtt, metrics } = await starting
     if (exit.isLeaving) return
-    log.info(
-      { event: 'gateway.ready', http: place(http), mqtt: place(mqtt), metrics: place(metrics) },
-      'ready',
-    )
+    log.info({ event: 'gateway.ready', http: place(http), mqtt: place(mqtt), ops: place(metrics) }, 'ready')
   } catch (error) {
-    process.stderr.write(explain(error))
+    process.stderr.write(explain(error, config))
     exit.leave(EXIT_FAILURE)
   }
 }
@@ -146,6 +151,7 @@ class Exit {
       process.exit(EXIT_FAILURE)
     }, this.#timeoutMs)
     this.#close()
+      .then(() => this.#log.info({ event: 'gateway.closed' }, 'closed'))
       .catch(err => {
         this.#log.error({ event: 'gateway.close-failed', err }, 'did not close cleanly')
         this.#code = EXIT_FAILURE
@@ -160,11 +166,12 @@ class Exit {
 }
 
 /** What stderr says about an error: a line where the operator can act on it, the stack where the fault is ours. */
-function explain(error: unknown): string {
+function explain(error: unknown, config?: Config): string {
   if (error instanceof ConfigError) return error.faults.map(fault => `mumi: ${fault}\n`).join('')
   if (!(error instanceof Error)) return `mumi: ${String(error)}\n`
-  const { code, syscall, address, port }: NodeJS.ErrnoException & { address?: string; port?: number } = error
-  if (syscall === 'listen' && code === 'EADDRINUSE') return `mumi: ${address}:${port} is in use already\n`
+  const fault = config && listenFault(error, config)
+  if (fault !== undefined) return `mumi: ${fault}\n`
+  const { syscall }: NodeJS.ErrnoException = error
   const isExpected = error instanceof GatewayError || syscall !== undefined
   return `mumi: ${isExpected ? error.message : error.stack}\n`
 }

@@ -67,7 +67,7 @@ export const SCHEMA = {
     ),
     maxInflight: count(
       100,
-      { min: 1, max: 65_535 },
+      { min: 1, max: 32_767 },
       'Inbox messages on the way to one device without its PUBACK or PUBCOMP; the next waits in the store.',
     ),
     maxBufferedBytes: bytes(
@@ -92,13 +92,16 @@ export const SCHEMA = {
     ),
   },
   data: {
-    dir: text('./data', 'Folder of everything that is kept, made when absent. One process at a time.'),
+    dir: text(
+      './data',
+      'Folder of everything that is kept, made when absent; relative to the working directory. One process at a time.',
+    ),
   },
   store: {
     type: choice(
       'embedded',
       ['embedded'],
-      'Where it is kept: `embedded` is LMDB in `data.dir`, nothing to install.',
+      'Where it is kept: `embedded` is LMDB in the folder `store` of `data.dir`, nothing to install.',
     ),
     durability: choice(
       'commit',
@@ -110,7 +113,7 @@ export const SCHEMA = {
     level: choice(
       'info',
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
-      'Lowest level that is logged. Each single message is at `debug`.',
+      'Lowest level that is logged.',
     ),
     pretty: choice(
       'auto',
@@ -131,7 +134,11 @@ export const SCHEMA = {
     ),
   },
   heartbeat: {
-    interval: duration('30s', { min: '10ms', ...TIMER }, 'How often a JSON connection is pinged.'),
+    interval: duration(
+      '30s',
+      { min: '10ms', ...TIMER },
+      'A JSON connection that was silent for so long is pinged.',
+    ),
     timeout: duration(
       '10s',
       { min: '10ms', ...TIMER },
@@ -151,12 +158,12 @@ export const SCHEMA = {
     windowBytes: bytes(
       '1MiB',
       { min: 1 },
-      'The same in bytes, for JSON and MQTT; one message is always let through.',
+      'The same by size, for JSON and MQTT, counted in UTF-16 units (a Chinese character is one, and three bytes on the wire); one message is always let through.',
     ),
     stallTimeout: duration(
       '60s',
       { min: '10ms', ...TIMER },
-      'A session, JSON or MQTT, that takes or confirms nothing for so long while messages wait for it is closed (JSON: 4008).',
+      'A session, JSON or MQTT, whose socket takes nothing for so long while something waits for it, or that owes a pong for so long, is closed (JSON: 4008). An ack action, PUBACK or PUBCOMP may come as late as it likes.',
     ),
     maxBufferedBytes: bytes(
       '1MiB',
@@ -168,7 +175,7 @@ export const SCHEMA = {
     window: duration(
       '10m',
       {},
-      'How long a repeat of (sender, request id) is answered and not stored again. 0: never a repeat.',
+      'How long a repeat (same sender, request id, recipient and content; over MQTT a DUP with the same packet id) is answered and not stored again. 0: never a repeat.',
     ),
   },
   query: {

@@ -42,7 +42,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   for (const [name, value] of Object.entries(env)) {
     if (value === undefined || !name.startsWith('MUMI_') || name.startsWith(TEST_PREFIX)) continue
     const key = keys.get(name)
-    if (key === undefined) faults.push(`${name}: no such environment variable`)
+    if (key === undefined) faults.push(`${name}: unknown MUMI_ variable: it names no key`)
     else values.set(key, value)
   }
   return { origin: envName, values }

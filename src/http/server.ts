@@ -65,7 +65,9 @@ export class HttpServer {
     // A body is never wanted here: read it away so that the connection can be used again.
     request.resume()
     for (const route of this.options.routes) if (route(request, response)) return
-    if (pathOf(request) !== '/') return send(response, 404, 'text/plain', 'not found\n')
+    // The pages at `/` are for where a WebSocket is: the ops address has none.
+    if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
+      return send(response, 404, 'text/plain', 'not found\n')
     if (!isRead(request)) {
       // The two belong together (RFC 9110 7.8).
       response.setHeader('Upgrade', 'websocket').setHeader('Connection', 'Upgrade')

@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -89,20 +89,53 @@ t.test('config prints the effective config, --docs the key table, --defaults the
   t.match((await mumi(t, ['config', '--defaults']).ended).stdout, /http: \{[^}]*port: 8080,/)
 })
 
-t.test('check tries config and store', async t => {
-  const dir = t.testdir({ file: 'not a folder' })
-  t.match(await mumi(t, ['check', '--data.dir', join(dir, 'data')]).ended, { code: 0, stderr: '' })
-  const bad = await mumi(t, ['check', '--data.dir', join(dir, 'file', 'data')]).ended
-  t.match(bad, { code: 1, stdout: '', stderr: /^mumi: .*\n$/ })
+t.test('--docs and --defaults go with nothing else', async t => {
+  t.testdir()
+  const { code, stderr } = await mumi(t, ['config', '--docs', '--http.port', '81']).ended
+  t.equal(code, 1)
+  t.equal(stderr, 'mumi: --docs: only by itself\n')
 })
 
-t.test('serve says when it is ready, and where', async t => {
+t.test('check makes nothing where there is no store yet, and says where one cannot be made', async t => {
+  const dir = t.testdir({ file: 'not a folder', empty: {} })
+  for (const data of ['empty', 'new', 'new/deep']) {
+    const { code, stdout, stderr } = await mumi(t, ['check', '--data.dir', join(dir, data)]).ended
+    t.match({ code, stderr }, { code: 0, stderr: '' })
+    t.equal(stdout, `config is good; no store yet in ${join(dir, data)}: serve makes it`)
+  }
+  t.same(readdirSync(dir).sort(), ['empty', 'file'])
+  t.same(readdirSync(join(dir, 'empty')), [])
+  for (const data of ['file', 'file/data']) {
+    const bad = await mumi(t, ['check', '--data.dir', join(dir, data)]).ended
+    t.match(bad, { code: 1, stdout: '', stderr: /^mumi: .*not a directory.*\n$/ }, data)
+  }
+})
+
+t.test('check opens a store that is there, and leaves one in use alone', async t => {
   const { child, ended, logged } = serve(t)
+  await logged('gateway.ready')
+  const check = () => mumi(t, ['check', '--data.dir', join(t.testdirName, 'data')]).ended
+  const inUse = await check()
+  t.match(inUse, { code: 0, stderr: '' })
+  t.equal(inUse.stdout, `config is good; store is in use by process ${child.pid}, not checked`)
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0 })
+  t.match(await check(), { code: 0, stderr: '', stdout: 'config is good; store is good' })
+})
+
+t.test('serve says what it is, then when it is ready, and where', async t => {
+  const { child, ended, logged } = serve(t, ['--ops.enabled', 'true', '--ops.port', '0'])
   const ready = await logged('gateway.ready')
+  t.match(await logged('gateway.starting'), {
+    version: /^\d+\.\d+\.\d+/,
+    pid: child.pid,
+    dataDir: join(t.testdirName, 'data'),
+  })
   t.match(ready, {
     level: 'info',
     http: { host: '127.0.0.1', port: Number },
     mqtt: { host: '127.0.0.1', port: Number },
+    ops: { host: '127.0.0.1', port: Number },
   })
   t.notMatch(ready, { http: { port: 0 } })
   child.kill('SIGTERM')
@@ -117,13 +150,13 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const { code, stdout, stderr } = await ended
     t.equal(code, 0)
     t.equal(stderr, '')
+    const events = stdout.split('\n').map(line => JSON.parse(line))
+    t.match(events[0], { event: 'gateway.starting' })
     t.match(
-      stdout
-        .split('\n')
-        .map(line => JSON.parse(line))
-        .filter(({ event }) => event === 'gateway.closing'),
+      events.filter(({ event }) => event === 'gateway.closing'),
       [{ signal }],
     )
+    t.match(events.at(-1), { event: 'gateway.closed' })
   })
 }
 
@@ -191,7 +224,7 @@ t.test('a signal while it starts ends it cleanly, too', async t => {
   t.notMatch(end.stdout, 'gateway.ready')
 })
 
-t.test('a port in use is one line and exit code 1', async t => {
+t.test('a port in use is one line that names the key, and exit code 1', async t => {
   const other = createServer().listen(0, '127.0.0.1')
   t.teardown(() => other.close())
   await once(other, 'listening')
@@ -199,16 +232,29 @@ t.test('a port in use is one line and exit code 1', async t => {
   const port = typeof address === 'object' && address !== null ? String(address.port) : ''
   const { code, stderr } = await serve(t, ['--http.port', port]).ended
   t.equal(code, 1)
-  t.equal(stderr, `mumi: 127.0.0.1:${port} is in use already\n`)
+  t.equal(stderr, `mumi: http.port: 127.0.0.1:${port} is in use already; choose another port\n`)
+})
+
+t.test('an address that is not there is one line that names the key, and exit code 1', async t => {
+  // TEST-NET-1 (RFC 5737), and a top-level domain that never exists (RFC 6761).
+  for (const [key, host, words] of [
+    ['http.host', '192.0.2.1', '192.0.2.1 is no address of this machine'],
+    ['mqtt.host', 'nowhere.invalid', 'no such host as nowhere.invalid'],
+  ] as const) {
+    const { code, stderr } = await serve(t, [`--${key}`, host, '--http.port', '0']).ended
+    t.equal(code, 1)
+    t.match(stderr, new RegExp(`^mumi: [^\n]*${key.replace('.', '\\.')}[^\n]*: ${words}[^\n]*\n$`))
+  }
 })
 
 t.test('a data folder in use is one line and exit code 1', async t => {
   const first = serve(t)
   await first.logged('gateway.ready')
   const args = ['--http.port', '0', '--mqtt.port', '0', '--data.dir', join(t.testdirName, 'data')]
-  for (const command of ['serve', 'check']) {
-    t.match(await mumi(t, [command, ...args]).ended, { code: 1, stderr: /^mumi: .*\n$/ }, command)
-  }
+  t.match(await mumi(t, ['serve', ...args]).ended, {
+    code: 1,
+    stderr: /^mumi: .* in use by process \d+.*\n$/,
+  })
   first.child.kill('SIGTERM')
   t.match(await first.ended, { code: 0 })
 })

@@ -117,7 +117,7 @@ t.test('all faults of all sources are reported at once, each with its key and pl
     `nothing: no such key (${file})`,
     `__proto__: no such key (${file})`,
     'cannot read config file /does/not/exist: ENOENT',
-    'MUMI_HTTP_HOTS: no such environment variable',
+    'MUMI_HTTP_HOTS: unknown MUMI_ variable: it names no key',
   ]) {
     t.equal(found.filter(fault => fault.startsWith(part)).length, 1, part)
   }

@@ -1,0 +1,40 @@
+/** What an operator can do about an address that cannot be listened on. */
+import type { Config } from './schema.js'
+
+/** What Node's errors of `listen` and of the look-up of its host say besides `code`. */
+type ListenError = NodeJS.ErrnoException & { address?: string; hostname?: string; port?: number }
+
+/** @returns a line that names the key to change; undefined for every other error */
+export function listenFault(error: Error, config: Config): string | undefined {
+  const { syscall, code, address, hostname, port = 0 }: ListenError = error
+  if (syscall === 'getaddrinfo') {
+    const keys = keysOf(config, 'host', one => one.host === hostname)
+    return `${keys}: no such host as ${hostname} (${code})`
+  }
+  if (syscall !== 'listen') return undefined
+  const keysWith = (part: 'host' | 'port') => keysOf(config, part, one => one.port === port)
+  const place = `${address}:${port}`
+  switch (code) {
+    case 'EADDRINUSE':
+      return `${keysWith('port')}: ${place} is in use already; choose another port`
+    case 'EACCES':
+      return `${keysWith('port')}: no right to listen on ${place}`
+    case 'EADDRNOTAVAIL':
+      return `${keysWith('host')}: ${address} is no address of this machine`
+    default:
+      return `${keysWith('host')}: ${error.message}`
+  }
+}
+
+/** The error does not say which listener it is from; two with the same address are both named. */
+function keysOf(
+  { http, mqtt, ops }: Config,
+  part: 'host' | 'port',
+  isMeant: (one: { readonly host: string; readonly port: number }) => boolean,
+): string {
+  const listeners = Object.entries({ http, mqtt, ops })
+  return listeners
+    .filter(([, one]) => one.enabled && isMeant(one))
+    .map(([section]) => `${section}.${part}`)
+    .join(', ')
+}
