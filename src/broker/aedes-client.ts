@@ -32,6 +32,9 @@ const LAST_AEDES_ID = 0x7fff
 /** Packets of a queue that are remembered; between being stored and being routed there are milliseconds. */
 const MAX_FROM_QUEUE = 1000
 
+/** About what one takes in memory besides topic and payload. */
+const PACKET_BYTES = 200
+
 const noop = () => undefined
 
 /** A subscriber that is slow or never answers must not hold up the publisher, or other topics. */
@@ -100,6 +103,8 @@ export interface DeliveryRules {
   readonly onSkipped: () => void
   /** The client cannot be sent a QoS 1 or 2 packet: it is behind by more than its buffer. */
   readonly onOverrun: () => void
+  /** What may wait in memory while the queue is being sent. */
+  readonly maxHeldBytes: number
 }
 
 /**
@@ -114,6 +119,7 @@ export class ClientDelivery {
   #tail: Promise<unknown> | undefined
   /** QoS 1 and 2 packets that came while the queue is being sent. */
   #held: AedesPublishPacket[] | undefined = []
+  #heldBytes = 0
   /** The latest that the queue brought: they may be routed yet, by whoever stored them. */
   readonly #fromQueue = new Set<string>()
 
@@ -149,8 +155,19 @@ export class ClientDelivery {
     else setImmediate(done)
     if (!this.rules.mayRead(packet.topic) || (!isRetained && this.#isCopy(packet))) return
     if (isRetained) this.#sendRetained(packet)
-    else if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#held.push(packet)
+    else if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#hold(packet, this.#held)
     else this.#send(packet)
+  }
+
+  /** They are in the stored queue, too: a client that is cut off gets them on its next connection. */
+  #hold(packet: AedesPublishPacket, held: AedesPublishPacket[]): void {
+    this.#heldBytes += PACKET_BYTES + packet.topic.length + packet.payload.length
+    if (this.#heldBytes <= this.rules.maxHeldBytes) {
+      held.push(packet)
+      return
+    }
+    held.length = 0
+    this.rules.onOverrun()
   }
 
   /** Overlapping filters bring the same packet several times in a row. */

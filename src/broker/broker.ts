@@ -14,9 +14,10 @@ import { scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
 import { Publisher } from './publisher.js'
+import { ReplyTopic } from './reply-topic.js'
 import { BrokerState, makePacket } from './state.js'
 import { TopicStore } from './topic-store.js'
-import { isOwnTree, parseOwnTopic, presenceTopic, repliesTopic } from './topics.js'
+import { isOwnTree, parseOwnTopic, presenceTopic } from './topics.js'
 import { MqttTransport, type TransportOptions } from './transport.js'
 import { WriteGroup } from './write-group.js'
 
@@ -55,6 +56,9 @@ interface Peer {
 /** How often sessions that were not seen for long are looked for, ms. */
 const EXPIRE_EVERY_MS = 3_600_000
 
+/** How long closing waits for replies that are being stored, ms. */
+const CLOSE_REPLIES_MS = 1000
+
 export class MqttBroker {
   readonly #aedes: GatewayAedes
   readonly #state: BrokerState
@@ -67,7 +71,7 @@ export class MqttBroker {
   /** By scoped client id: the connection that holds the session now. */
   readonly #holders = new Map<string, MqttConnection>()
   readonly #open = new Set<MqttTransport>()
-  readonly #replies = new Map<UserId, Promise<void>>()
+  readonly #replies: ReplyTopic
   #expiry: NodeJS.Timeout | undefined
   #isOpen = true
 
@@ -94,6 +98,12 @@ export class MqttBroker {
     })
     this.#aedes = this.#makeAedes()
     this.#topics = new TopicStore(this.#aedes, this.#state, this.#access)
+    this.#replies = new ReplyTopic({
+      store: packet => this.#topics.store(packet),
+      route: packet => this.#aedes.route(packet),
+      onFailed: thrown => this.#failed('reply', thrown),
+      onDropped: () => metrics.dropped.inc({ limit: 'mqtt.replies' }),
+    })
     this.#host = this.#makeHost()
     this.#server = createServer({ noDelay: true }, socket => this.#takeSocket(socket))
   }
@@ -153,6 +163,7 @@ export class MqttBroker {
       isInFlight: messageId => this.#state.isInFlight(client.id, messageId),
       onSkipped: () => metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
       onOverrun: () => connection.end('SLOW_CLIENT'),
+      maxHeldBytes: this.options.maxBufferedBytes,
     })
     this.#peers.set(client, { connection, delivery })
   }
@@ -168,7 +179,7 @@ export class MqttBroker {
     this.#server.close()
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
     for (const transport of this.#open) transport.destroy()
-    await Promise.all(this.#replies.values())
+    await this.#replies.close(CLOSE_REPLIES_MS)
     await this.#state.destroy()
   }
 
@@ -241,7 +252,7 @@ export class MqttBroker {
       store: (packet, receiver) => this.#topics.store(packet, receiver),
       route: packet => this.#aedes.route(packet),
       consume: packet => this.#aedes.consume(packet),
-      reply: (userId, payload) => this.#reply(userId, payload),
+      reply: (userId, payload) => this.#replies.tell(userId, payload),
     }
   }
 
@@ -300,19 +311,6 @@ export class MqttBroker {
     const connection = client === null ? undefined : this.#peers.get(client)?.connection
     if (connection !== undefined) return connection
     return new Publisher(this.#host, userIdOf((packet as { clientId?: string }).clientId ?? ''), undefined)
-  }
-
-  /** Replies of one user keep their order. */
-  #reply(userId: UserId, payload: string): void {
-    const packet = makePacket(repliesTopic(userId), payload, 1)
-    const tail = (this.#replies.get(userId) ?? Promise.resolve())
-      .then(() => this.#topics.store(packet))
-      .then(stored => this.#aedes.route(stored))
-      .catch(err => this.#failed('reply', err))
-      .finally(() => {
-        if (this.#replies.get(userId) === tail) this.#replies.delete(userId)
-      })
-    this.#replies.set(userId, tail)
   }
 
   #publishPresence(userId: UserId, online: boolean): void {

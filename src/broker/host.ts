@@ -38,6 +38,6 @@ export interface BrokerHost {
   route(packet: AedesPublishPacket): void
   /** The packet is dealt with: Aedes acknowledges it and does nothing else. */
   consume(packet: AedesPublishPacket): void
-  /** Publishes to `users/<id>/replies`. */
-  reply(userId: UserId, payload: string): void
+  /** Publishes to `users/<id>/replies`. Resolves when that is stored, or given up; never rejects. */
+  reply(userId: UserId, payload: string): Promise<void>
 }

@@ -82,7 +82,8 @@ export class InboxDelivery implements Sink {
   async released(packetId: number): Promise<void> {
     const before = this.#releases
     const mine = this.session.release(seqOf(packetId, this.session.confirmed))
-    this.#releases = Promise.allSettled([before, mine])
+    // Without the values: each would hold on to the one before it.
+    this.#releases = Promise.allSettled([before, mine]).then(() => undefined)
     await Promise.all([before, mine])
   }
 

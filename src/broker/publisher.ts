@@ -1,7 +1,7 @@
 /** What becomes of a PUBLISH: a message, a request, a packet for other topics, or nothing. */
 import type { AedesPublishPacket } from 'aedes'
 import { CODES, type CodeName, GatewayError, toGatewayError } from '../errors.js'
-import type { Answer, Caller } from '../handle/context.js'
+import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { type Outcome, Replies } from '../handle/replies.js'
@@ -21,6 +21,10 @@ type Done = (error?: Error | null) => void
 export class Publisher {
   readonly #acknowledgements = new Acknowledgements()
   readonly #replies = new Replies(outcome => this.#reply(outcome))
+  /** Acknowledges the requests whose replies are to come, in their order. */
+  readonly #owed: Done[] = []
+  /** A refusal of a QoS 0 packet is on its way: those that come meanwhile are only counted. */
+  #isTelling = false
   readonly #steps: (() => Promise<void> | undefined)[] = []
   #isStepping = false
   #requests: Promise<void> = Promise.resolve()
@@ -140,17 +144,18 @@ export class Publisher {
     return { dedupKey: `${client.id} ${messageId}`, isFirst: !dup }
   }
 
-  /** Acknowledged when answered. */
+  /** Acknowledged when its reply is stored, so that a client gets no further ahead than its replies. */
   #request(packet: AedesPublishPacket, caller: Caller, done: Done): void {
     const { services } = this.host
     try {
       const request = parseRequest(decodeText(packet.payload), services.rules)
-      const answer = acknowledging(this.#replies.reserve(request.name, request.id), done)
+      this.#owed.push(done)
+      const answer = this.#replies.reserve(request.name, request.id)
       this.#requests = this.#requests.then(() => handle(services, caller, request, answer))
     } catch (thrown) {
       const id = thrown instanceof RefusedRequest ? thrown.id : undefined
+      this.#owed.push(done)
       this.#replies.reserve('invalid', id).refuse(toGatewayError(thrown))
-      done()
     }
   }
 
@@ -158,7 +163,8 @@ export class Publisher {
   #publish(packet: AedesPublishPacket, done: Done): void {
     const before = this.#stores
     const mine = this.host.store(packet, this.#receiver(packet))
-    this.#stores = Promise.allSettled([before, mine])
+    // Without the values: each would hold on to the one before it.
+    this.#stores = Promise.allSettled([before, mine]).then(() => undefined)
     Promise.all([mine, before]).then(
       ([stored]) => {
         this.host.route(stored)
@@ -174,36 +180,32 @@ export class Publisher {
     host.metrics.refusedPackets.inc({ reason: error.code })
     const bytes = packet.payload.length
     host.services.log.info({ event: 'publish.refused', userId, code: error.code, bytes }, 'publish refused')
-    if (userId !== undefined) host.reply(userId, encodeReply(error.code, host.locale, error.info))
-    done(host.closeOnRefused ? error : null)
+    const acknowledge = () => done(host.closeOnRefused ? error : null)
+    const reply = () => this.#tell(encodeReply(error.code, host.locale, error.info))
+    if (packet.qos > 0) {
+      reply().then(acknowledge)
+      return
+    }
+    if (!this.#isTelling) {
+      this.#isTelling = true
+      reply().then(() => {
+        this.#isTelling = false
+      })
+    }
+    acknowledge()
   }
 
   #reply({ request, id, code, data }: Outcome): void {
     this.#count(request, code)
-    if (this.userId !== undefined) this.host.reply(this.userId, encodeReply(code, this.host.locale, data, id))
+    const acknowledge = this.#owed.shift()
+    this.#tell(encodeReply(code, this.host.locale, data, id)).then(() => acknowledge?.())
+  }
+
+  async #tell(reply: string): Promise<void> {
+    if (this.userId !== undefined) await this.host.reply(this.userId, reply)
   }
 
   #count(request: string, code: CodeName): void {
     this.host.metrics.answered('mqtt', request, CODES[code].code)
   }
 }
-
-/** An answer that is given and then acknowledged. */
-const acknowledging = (answer: Answer, done: Done): Answer => ({
-  ok: (code, data) => {
-    answer.ok(code, data)
-    done()
-  },
-  refuse: error => {
-    answer.refuse(error)
-    done()
-  },
-  stored: appended => {
-    answer.stored(appended)
-    done()
-  },
-  failed: error => {
-    answer.failed(error)
-    done()
-  },
-})

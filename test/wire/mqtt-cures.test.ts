@@ -203,3 +203,23 @@ for (const operation of ['kvWrite', 'kvGet'] as const) {
     },
   )
 }
+
+t.test('what came while the queue of a slow session was being sent filled the memory', async t => {
+  const gateway = await startGateway(t, { ...PLAIN, 'mqtt.maxBufferedBytes': '64KiB' })
+  const options = { clientId: 'slow', clean: false }
+  const slow = await rawConnect(t, gateway, options)
+  await slow.subscribe('x', 1)
+  await slow.disconnect()
+  const publisher = await mqttClient(t, gateway, { clientId: 'publisher' })
+  // Far more than buffers of sockets and gateway take together.
+  const payload = 'x'.repeat(100_000)
+  for (let i = 0; i < 150; i++) await publisher.mqtt.publishAsync('x', payload, { qos: 1 })
+  const frozen = await rawConnect(t, gateway, options)
+  frozen.socket.pause()
+  await publisher.mqtt.publishAsync('x', payload, { qos: 1 })
+  const metrics = await (await fetch(`${gateway.http}/metrics`)).text()
+  t.match(metrics, 'mumi_connections_closed_total{front="mqtt",reason="SLOW_CLIENT"} 1\n')
+  await frozen.drop()
+  const back = await mqttClient(t, gateway, options)
+  for (let i = 0; i < 151; i++) t.equal((await back.next()).payload.length, payload.length)
+})
