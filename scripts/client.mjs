@@ -1,48 +1,76 @@
 /**
- * A small JSON client, to try the gateway by hand; it prints every frame it gets.
- *   node scripts/client.mjs EMAIL PASSWORD                   registers if need be, logs in, lists users, listens
- *   node scripts/client.mjs EMAIL PASSWORD send EMAIL TEXT   the same, sends one message, ends
- * The address is MUMI_URL, or ws://127.0.0.1:8080/.
+ * A small JSON client, to try the gateway by hand: says who you are, then prints every message.
+ *   node scripts/client.mjs EMAIL PASSWORD                   logs in (registers if need be), then listens
+ *   node scripts/client.mjs EMAIL PASSWORD send EMAIL TEXT   logs in, sends one message, ends
+ *   node scripts/client.mjs EMAIL PASSWORD id EMAIL          logs in, prints the id of that user, ends
+ * The address is that of the option --url, or CHAT_URL, or ws://127.0.0.1:8080/.
  */
 import { once } from 'node:events'
+import { parseArgs } from 'node:util'
 import { WebSocket } from 'ws'
 
-const [email, password, command, recipient, ...words] = process.argv.slice(2)
-if (!email || !password || (command && command !== 'send')) {
-  console.error('usage: node scripts/client.mjs EMAIL PASSWORD [send EMAIL TEXT]')
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { url: { type: 'string', default: process.env.CHAT_URL ?? 'ws://127.0.0.1:8080/' } },
+})
+const [email, password, command, recipient, ...words] = positionals
+const isKnown = command === undefined || ((command === 'send' || command === 'id') && recipient)
+if (!email || !password || !isKnown) {
+  console.error('usage: node scripts/client.mjs [--url URL] EMAIL PASSWORD [send EMAIL TEXT | id EMAIL]')
   process.exit(2)
 }
-const ws = new WebSocket(process.env.MUMI_URL ?? 'ws://127.0.0.1:8080/')
+const url = new URL(values.url)
+url.searchParams.set('lang', 'en')
+const ws = new WebSocket(url)
 const replies = []
 ws.on('message', data => {
-  console.log(String(data))
   const frame = JSON.parse(String(data))
+  // How a client tells frames apart: docs/protocol.md, section 1.
   if ('code' in frame) replies.shift()?.(frame)
+  else if (!('key' in frame)) console.log(String(data))
 })
 ws.on('error', error => {
-  console.error(error.message)
+  console.error(`${url}: ${error.message}`)
   process.exit(1)
 })
+/** Replies come in the order of requests. */
 const ask = request =>
   new Promise(resolve => {
     replies.push(resolve)
     ws.send(JSON.stringify(request))
   })
 const action = (name, data) => ask({ type: 'action', action: name, data })
+const fail = reply => {
+  console.error(JSON.stringify(reply))
+  process.exit(1)
+}
+
+const WRONG_PASSWORD = 10000
 
 await once(ws, 'open')
-const [firstName] = email.split('@')
-await action('register', { email, password, firstName, lastName: 'Tester' })
-const login = await action('login', { email, password })
-if (login.code !== 202) process.exit(1)
-if (command === 'send') {
+let login = await action('login', { email, password })
+if (login.code === WRONG_PASSWORD) {
+  const [firstName] = email.split('@')
+  const registered = await action('register', { email, password, firstName, lastName: 'Tester' })
+  // Taken: then it was the password.
+  if (registered.code !== 203) fail(login)
+  login = await action('login', { email, password })
+}
+if (login.code !== 202) fail(login)
+const me = await action('query', { email })
+// Not on stdout: there is what was asked for.
+console.error(`you are ${me.data[0].id}`)
+if (command === undefined) ws.on('close', code => console.error(`closed (${code})`))
+else {
   const found = await action('query', { email: recipient })
-  const reply = await ask({
-    type: 'message',
-    data: { recipient: found.data[0]?.id ?? '', content: words.join(' ') },
-  })
+  const id = found.data?.[0]?.id
+  if (id === undefined) fail({ msg: `no user ${recipient}` })
+  if (command === 'id') console.log(id)
+  else {
+    const content = words.join(' ')
+    const reply = await ask({ type: 'message', data: { recipient: id, content } })
+    if (reply.code !== 201) fail(reply)
+    console.log(JSON.stringify(reply))
+  }
   ws.close()
-  process.exitCode = reply.code === 201 ? 0 : 1
-} else {
-  await action('query', {})
 }
