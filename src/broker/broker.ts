@@ -42,7 +42,9 @@ export interface BrokerOptions {
   readonly stallTimeoutMs: number
   readonly sessionExpiryMs: number
   readonly maxQueuedMessages: number
+  readonly maxQueuedBytes: number
   readonly maxRetained: number
+  readonly maxRetainedBytes: number
   /** Whether the gateway has all the connections it may have. */
   readonly isFull: () => boolean
   readonly locale: Locale
@@ -55,6 +57,9 @@ interface Peer {
 
 /** How often sessions that were not seen for long are looked for, ms. */
 const EXPIRE_EVERY_MS = 3_600_000
+
+/** MQTT 3.1.1, 3.9.3. */
+const REFUSED_FILTER = 0x80
 
 /** How long closing waits for replies that are being stored, ms. */
 const CLOSE_REPLIES_MS = 1000
@@ -86,9 +91,15 @@ export class MqttBroker {
     this.#state = new BrokerState(store, services.live, {
       sessionExpiryMs: options.sessionExpiryMs,
       maxQueuedMessages: options.maxQueuedMessages,
+      maxQueuedBytes: options.maxQueuedBytes,
       maxRetained: options.maxRetained,
+      maxRetainedBytes: options.maxRetainedBytes,
       isAllowed: (clientId, filter) => this.#access.subscribe(userIdOf(clientId), filter),
       onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
+      onNotRetained: limit => {
+        metrics.dropped.inc({ limit })
+        services.log.info({ event: 'retained.dropped', limit }, 'retained message not kept')
+      },
       onError: err => this.#failed('persistence', err),
       seam: {
         owns: topic => isOwnTree(topic) && parseOwnTopic(topic).kind !== 'replies',
@@ -198,7 +209,12 @@ export class MqttBroker {
       authenticate: (client, name, password, done) => {
         this.#authenticate(client as AedesClient, name, password).then(
           () => done(null, true),
-          (error: AuthenticateError) => done(error, null),
+          (error: AuthenticateError) => {
+            const { remoteAddress } = client.conn as MqttTransport
+            const refused = { event: 'login.refused', front: 'mqtt', remoteAddress, code: error.returnCode }
+            this.services.log.info(refused, 'CONNECT refused')
+            done(error, null)
+          },
         )
       },
       authorizePublish: (client, packet, done) =>
@@ -211,9 +227,13 @@ export class MqttBroker {
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
     })
     aedes.on('clientReady', client => this.#ready(client as AedesClient))
-    aedes.on('subscribe', (granted: Subscription[], client) =>
-      this.#peers.get(client)?.connection.openInbox(granted),
-    )
+    aedes.on('subscribe', (granted: Subscription[], client) => {
+      const connection = this.#peers.get(client)?.connection
+      const count = granted.filter(({ qos }) => (qos as number) === REFUSED_FILTER).length
+      const refused = { event: 'subscribe.refused', userId: connection?.userId, count }
+      if (count > 0) this.services.log.info(refused, 'filters refused')
+      connection?.openInbox(granted)
+    })
     aedes.on('unsubscribe', (_filters, client) => this.#peers.get(client)?.connection.narrowInbox())
     const logged = (event: string) => (_client: Client, err: Error) =>
       this.services.log.info({ event, front: 'mqtt', reason: err.message }, 'client closed with an error')

@@ -1,5 +1,7 @@
 /** What the composition root may set of the broker's persistence. */
 
+import type { OverRetainedLimit } from './persistence-retained.js'
+
 /** What delivers inbox messages instead of the queue here. */
 export interface InboxSeam {
   /** Whether this topic's packets are its to keep. */
@@ -16,12 +18,14 @@ export interface PersistenceOptions {
   /** A session; beyond it the oldest is dropped. */
   readonly maxQueuedMessages?: number
   readonly maxQueuedBytes?: number
-  /** In all; beyond it a new one is refused with STORE_FULL. */
+  /** In all; a new one beyond it is not kept. */
   readonly maxRetained?: number
   readonly maxRetainedBytes?: number
   /** Judges what is stored of a SUBSCRIBE, and again what is restored at CONNECT. Default: everything. */
   readonly isAllowed?: (clientId: string, filter: string) => boolean
   readonly onDropped?: (clientId: string, count: number) => void
+  /** A retained message was not kept. */
+  readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
   /** Failures of the store that Aedes could not take without the process dying, or that nobody waits for. */
   readonly onError?: (error: unknown) => void
   readonly seam?: InboxSeam

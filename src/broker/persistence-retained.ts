@@ -11,6 +11,15 @@ export interface RetainedLimits {
   readonly maxRetainedBytes: number
 }
 
+export class OverRetainedLimit extends GatewayError {
+  constructor(
+    readonly limit: 'mqtt.maxRetained' | 'mqtt.maxRetainedBytes',
+    reason: string,
+  ) {
+    super('STORE_FULL', { reason })
+  }
+}
+
 /** About a millisecond; a store that reads at once would otherwise hold the event loop for all of `+/x`. */
 const WALKED_PER_TURN = 500
 
@@ -45,7 +54,7 @@ export class Retained {
 
   /**
    * An empty payload removes [MQTT-3.3.1-10]. Writes to one topic reach the store in the order of the calls.
-   * @throws GatewayError STORE_FULL over the limits, nothing changed
+   * @throws OverRetainedLimit, nothing changed; GatewayError
    */
   async put(topic: string, packet: BrokerPacket): Promise<void> {
     const slot = this.#slot(topic)
@@ -116,12 +125,13 @@ export class Retained {
   #checkRoom(added: number, growth: number): void {
     const { maxRetained, maxRetainedBytes } = this.#limits
     if (added > 0 && this.#count >= maxRetained) {
-      throw new GatewayError('STORE_FULL', { reason: `no more than ${maxRetained} retained messages` })
+      throw new OverRetainedLimit('mqtt.maxRetained', `no more than ${maxRetained} retained messages`)
     }
     if (growth > 0 && this.#bytes + growth > maxRetainedBytes) {
-      throw new GatewayError('STORE_FULL', {
-        reason: `no more than ${maxRetainedBytes} bytes of retained messages`,
-      })
+      throw new OverRetainedLimit(
+        'mqtt.maxRetainedBytes',
+        `no more than ${maxRetainedBytes} bytes of retained messages`,
+      )
     }
   }
 

@@ -42,6 +42,11 @@ export class Sessions {
     return this.#put(clientId, { createdAt: this.#records.get(clientId)?.createdAt ?? now, seenAt: now })
   }
 
+  /** It was not written after all. */
+  drop(clientId: string): void {
+    this.#records.delete(clientId)
+  }
+
   /** From here on it does not exist; what is left of it may be removed. */
   end(clientId: string): KvWrite {
     const ended = this.#put(clientId, { createdAt: ENDED, seenAt: ENDED })

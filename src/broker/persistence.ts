@@ -98,8 +98,21 @@ export class BrokerPersistence {
   async touchSession(clientId: string, clean: boolean): Promise<boolean> {
     const isResumed = !clean && this.hasSession(clientId)
     if (clean) await this.clearSession(clientId)
-    else await this.#kv.kvWrite([this.#sessions.touch(clientId, Date.now())])
+    else await this.#touch(clientId, isResumed)
     return isResumed
+  }
+
+  /** Of a session that is stored only the time is written: without room for that it goes on all the same. */
+  async #touch(clientId: string, isStored: boolean): Promise<void> {
+    try {
+      await this.#kv.kvWrite([this.#sessions.touch(clientId, Date.now())])
+    } catch (error) {
+      if (!isStored) {
+        this.#sessions.drop(clientId)
+        throw error
+      }
+      this.#report(error)
+    }
   }
 
   /** All there is of a session, but for its will: that is the last connection's. */

@@ -8,6 +8,7 @@ import type { AedesClient } from './aedes-client.js'
 import { BrokerPersistence } from './persistence.js'
 import type { BrokerPacket } from './persistence-kv.js'
 import type { PersistenceOptions } from './persistence-options.js'
+import { OverRetainedLimit } from './persistence-retained.js'
 import { ANY_PRESENCE, parseOwnTopic, presenceTopic } from './topics.js'
 
 /** Makes a CONNACK say session present [MQTT-3.2.2-2] where the session has no subscription; never granted. */
@@ -59,6 +60,14 @@ export class BrokerState extends BrokerPersistence {
     this.settings.onError?.(thrown)
     client.close()
     return new Promise(() => undefined)
+  }
+
+  /** Over the limits it is not kept, and is otherwise a message like any other. */
+  override async storeRetained(packet: BrokerPacket): Promise<void> {
+    return super.storeRetained(packet).catch((thrown: unknown) => {
+      if (!(thrown instanceof OverRetainedLimit)) throw thrown
+      this.settings.onNotRetained?.(thrown.limit)
+    })
   }
 
   /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */

@@ -85,10 +85,20 @@ export const SCHEMA = {
       { min: 1 },
       'Messages of opened topics that wait for one persistent session; beyond it the oldest is dropped.',
     ),
+    maxQueuedBytes: bytes(
+      '64MiB',
+      { min: '1KiB' },
+      'The same in bytes, with topic and about 150 bytes for each.',
+    ),
     maxRetained: count(
       1_000_000,
       {},
       'Retained messages in all; a new one beyond it is not kept. Replacing one is always possible.',
+    ),
+    maxRetainedBytes: bytes(
+      '1GiB',
+      { min: '1KiB' },
+      'The same in bytes, with topic and about 150 bytes for each; also for one that replaces a smaller one.',
     ),
   },
   data: {
