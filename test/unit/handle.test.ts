@@ -52,8 +52,10 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
       endAll: (...ended: unknown[]) => void events.push(['endAll', ...ended]),
     },
     inbox: {
+      cursors: { forget: (id: string) => events.push(['forget', id]) },
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
+      cursors: { forget: () => undefined },
     },
     log: createLogger({ level: 'debug', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) }),
     rules: {
@@ -70,6 +72,7 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
   const caller: Caller = {
     userId,
     locale: 'en',
+    remoteAddress: undefined,
     enter: async () => void events.push('enter'),
     startDelivery: () => void events.push('startDelivery'),
     confirm: seq => void events.push(['confirm', seq]),
@@ -116,6 +119,7 @@ t.test('a refused login starts nothing', async t => {
 t.test('delete: answered first, then every connection ends', async t => {
   const { run } = setUp({ userId: ME })
   t.same(await run('delete', { password: 'p' }), [
+    ['forget', ME],
     [200, null],
     ['endAll', ME, 'ERROR_CONNECTION_CLOSED'],
   ])

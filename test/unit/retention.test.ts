@@ -34,6 +34,8 @@ function setUp(inboxes: Record<string, number[]>, limits: Partial<RetentionLimit
     lastSeq: async (user: string) => rows.get(user)?.at(-1)?.seq ?? 0,
     firstSeq: async (user: string) => rows.get(user)?.[0]?.seq ?? 1,
     slowest: async () => slowest,
+    cursor: async () => ({ confirmed: slowest, sent: slowest, released: [] }),
+    cursor: async () => ({ confirmed: slowest, sent: slowest, released: [] }),
     trimInbox: async (user: string, upTo: number, limit: number) => {
       const all = rows.get(user) ?? []
       return all.splice(0, Math.min(limit, all.filter(({ seq }) => seq <= upTo).length)).length
@@ -93,7 +95,7 @@ t.test('an inbox beyond maxMessages loses its oldest, without a word where all i
   const { retention, left, logs } = setUp({ ann: Array(1700).fill(NOW) }, { maxMessages: 100 }, 1700)
   retention.appended('ann', 1700)
   retention.appended('ann', 1700)
-  while (left('ann').length > 100) await new Promise(resolve => setImmediate(resolve))
+  while (left('ann').length > 100 && logs.length === 0) await new Promise(resolve => setImmediate(resolve))
   await retention.close()
   t.same([left('ann')[0], left('ann').length], [1601, 100])
   t.same(logs, [])
