@@ -15,6 +15,7 @@ export class MqttConnection implements Caller, LiveConnection {
   readonly front = 'mqtt'
   userId: UserId | undefined
   readonly locale: Locale
+  readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
   isResumed = false
   #publisher: Publisher
@@ -29,6 +30,7 @@ export class MqttConnection implements Caller, LiveConnection {
     private readonly transport: MqttTransport,
   ) {
     this.locale = host.locale
+    this.remoteAddress = transport.remoteAddress
     this.#publisher = new Publisher(host, undefined, { caller: this, client })
     transport.once('close', () => this.#close())
   }

@@ -29,14 +29,14 @@ export const handleLogin: Handler<RequestData<'login'>> = async (
     throw nameStoreFault(error, 'ERROR_AUTH_FAILED')
   })
   await caller.enter(user, data)
-  log.info({ event: 'account.logged-in', userId: user.id }, 'logged in')
+  log.info({ event: 'account.logged-in', userId: user.id, remoteAddress: caller.remoteAddress }, 'logged in')
   answer.ok('LOGIN_SUCCESS', id === undefined ? null : { id: user.id })
   caller.startDelivery()
 }
 
 /** Ends every connection of the account, this one behind its reply. */
 export const handleDelete: Handler<RequestData<'delete'>> = async (
-  { accounts, live, log },
+  { accounts, inbox, live, log },
   caller,
   { data },
   answer,
@@ -44,6 +44,7 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
   const userId = caller.userId
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   await accounts.delete(userId, data.password)
+  inbox.cursors.forget(userId)
   log.info({ event: 'account.deleted', userId }, 'account deleted')
   answer.ok('SUCCESS')
   live.endAll(userId, 'ERROR_CONNECTION_CLOSED')

@@ -30,6 +30,7 @@ export interface Caller {
   /** undefined before login. */
   readonly userId: UserId | undefined
   readonly locale: Locale
+  readonly remoteAddress: string | undefined
   /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN */
   enter(user: User, options: RequestData<'login'>): Promise<void>
   /** Begins delivery; called after the login reply is on its way, so that nothing overtakes it. */

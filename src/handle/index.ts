@@ -31,7 +31,8 @@ interface Refused {
 export function refuse(log: Logger, { request, caller, answer }: Refused, thrown: unknown): void {
   const error = toGatewayError(thrown)
   const { code, level } = CODES[error.code]
-  const about = { event: 'request.refused', request, userId: caller.userId, code, ...error.info }
+  const { userId, remoteAddress } = caller
+  const about = { event: 'request.refused', request, userId, remoteAddress, code, ...error.info }
   log[level](error.cause === undefined ? about : { ...about, err: error.cause }, 'request refused')
   answer.refuse(error)
 }

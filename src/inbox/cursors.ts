@@ -21,6 +21,8 @@ export class Cursors {
   #dirty = new Map<string, CursorMove>()
   #writing = new Map<string, CursorMove>()
   #writer: Promise<void> | undefined
+  /** Deleted accounts; their ids are never given out again. */
+  readonly #forgotten = new Set<UserId>()
   /** Cuts the writer's pause short. */
   readonly #closing = new AbortController()
 
@@ -49,9 +51,19 @@ export class Cursors {
     return place
   }
 
+  /** The account is deleted: what its sessions still say on their way out is not written. */
+  forget(userId: UserId): void {
+    this.#forgotten.add(userId)
+    for (const [key, move] of this.#dirty) if (move.userId === userId) this.#dirty.delete(key)
+  }
+
   /** Remembers a move; durable within WRITE_DELAY_MS and one commit, or at close. */
   move(move: CursorMove): void {
-    this.#dirty.set(keyOf(move.userId, move.device), move)
+    if (this.#forgotten.has(move.userId)) return
+    // Two connections of one device may stand at different places: it never moves back.
+    const before = this.#pending(move.userId, move.device)
+    const isBehind = before !== undefined && before.confirmed > move.confirmed
+    this.#dirty.set(keyOf(move.userId, move.device), isBehind ? { ...before, seenAt: move.seenAt } : move)
     this.#writer ??= this.#write()
   }
 

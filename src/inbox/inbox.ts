@@ -22,8 +22,10 @@ export interface StoreWaiter {
 /** A device that is connected now. */
 export interface LiveReader {
   readonly userId: UserId
-  /** A row that has just become durable; rows of one inbox come in rising order. */
-  offer(row: InboxRow): void
+  /** A row that has just become durable; rows of one inbox come in rising order. @returns whether it was written */
+  offer(row: InboxRow): boolean
+  /** Keeps the device's place. */
+  touch(): void
 }
 
 interface Waiting {
@@ -78,6 +80,11 @@ export class Inbox {
     if (readers?.delete(reader) && readers.size === 0) this.#readers.delete(reader.userId)
   }
 
+  /** Keeps the places of all devices that are connected. */
+  touchAll(): void {
+    for (const readers of this.#readers.values()) for (const reader of readers) reader.touch()
+  }
+
   /** Messages between two users, newest first, older than message `before` where given. @throws GatewayError */
   history(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
     return this.store.readConversation(a, b, limit, before)
@@ -107,10 +114,12 @@ export class Inbox {
       return
     }
     const stored = performance.now()
+    const isDebug = this.log.isLevelEnabled('debug')
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
       waiter.stored(result)
+      if (isDebug) this.log.debug(about(message, result), 'message stored')
       if (result.repeat) return
       this.metrics.stored((stored - since) / 1000)
       if (this.#deliver(message, result)) this.metrics.sent((performance.now() - since) / 1000)
@@ -118,12 +127,24 @@ export class Inbox {
     })
   }
 
-  /** @returns whether any device was there to hand it to */
+  /** @returns whether it was written to any device at once */
   #deliver(message: NewMessage, { seq, id }: Appended): boolean {
     const readers = this.#readers.get(message.inbox)
     if (readers === undefined) return false
     const row: InboxRow = { seq, id, fields: message.fields }
-    for (const reader of readers) reader.offer(row)
-    return true
+    let isWritten = false
+    for (const reader of readers) isWritten = reader.offer(row) || isWritten
+    return isWritten
   }
 }
+
+/** Ids and sizes, never content. */
+const about = ({ inbox, sender, fields }: NewMessage, { seq, id, repeat }: Appended) => ({
+  event: 'message.stored',
+  messageId: id,
+  inbox,
+  seq,
+  sender,
+  repeat,
+  characters: fields.length,
+})

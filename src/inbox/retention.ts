@@ -8,6 +8,7 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import type { Store } from '../store/store.js'
+import { DEFAULT_DEVICE } from './cursors.js'
 
 export interface RetentionLimits {
   /** Messages kept in one inbox. */
@@ -18,9 +19,13 @@ export interface RetentionLimits {
   readonly deviceExpiryMs: number
 }
 
+/** A server that is started anew every day sweeps, too. */
+const FIRST_SWEEP_MS = 60_000
 const SWEEP_EVERY_MS = 3_600_000
 const CHUNK = 500
 const USERS_PAGE = 500
+/** Characters of one page that is looked through for old messages. */
+const SWEEP_CHARS = 1_000_000
 
 /** When a message was made, ms: the first 48 bits of a UUIDv7 (RFC 9562, 5.7). */
 const madeAt = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
@@ -29,6 +34,7 @@ export class Retention {
   /** Length is looked at once in so many appends to an inbox. */
   readonly #stride: number
   readonly #trimming = new Map<UserId, Promise<void>>()
+  #first: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -41,12 +47,19 @@ export class Retention {
     this.#stride = Math.max(1, Math.min(1000, Math.floor(limits.maxMessages / 10)))
   }
 
-  start(): void {
-    this.#timer = setInterval(() => void this.sweep(Date.now()), SWEEP_EVERY_MS).unref()
+  /** @param beforeSweep called before each sweep: whoever is connected shows that it is */
+  start(beforeSweep: () => void): void {
+    const sweep = () => {
+      beforeSweep()
+      void this.sweep(Date.now())
+    }
+    this.#first = setTimeout(sweep, FIRST_SWEEP_MS).unref()
+    this.#timer = setInterval(sweep, SWEEP_EVERY_MS).unref()
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
+    clearTimeout(this.#first)
     clearInterval(this.#timer)
     await Promise.all(this.#trimming.values())
   }
@@ -71,19 +84,28 @@ export class Retention {
     let after: UserId | undefined
     do {
       const users = await this.store.findUsers({}, USERS_PAGE, after)
-      for (const { id } of users) await this.#trimOld(id, before)
+      for (const { id } of users) {
+        if (this.#isClosed) return
+        await this.#trimOld(id, before)
+        // A store that answers at once would hold the event loop for all of them.
+        await nextTurn()
+      }
       after = users.length === USERS_PAGE ? users.at(-1)?.id : undefined
-    } while (after !== undefined && !this.#isClosed)
+    } while (after !== undefined)
   }
 
+  /** Most inboxes have nothing old: the first row tells. */
   async #trimOld(userId: UserId, before: number): Promise<void> {
     let upTo = 0
-    for (;;) {
-      const rows = await this.store.readInbox(userId, upTo, CHUNK)
+    let limit = 1
+    let isOld = true
+    while (isOld && !this.#isClosed) {
+      const rows = await this.store.readInbox(userId, upTo, limit, SWEEP_CHARS)
       const fresh = rows.findIndex(row => madeAt(row.id) >= before)
-      const old = fresh === -1 ? rows : rows.slice(0, fresh)
-      upTo = old.at(-1)?.seq ?? upTo
-      if (fresh !== -1 || rows.length < CHUNK || this.#isClosed) break
+      upTo = (fresh === -1 ? rows.at(-1) : rows[fresh - 1])?.seq ?? upTo
+      isOld = fresh === -1 && rows.length > 0
+      limit = CHUNK
+      if (isOld) await nextTurn()
     }
     if (upTo > 0) await this.#remove(userId, upTo, 'inbox.maxAge')
   }
@@ -105,7 +127,7 @@ export class Retention {
   async #remove(userId: UserId, upTo: number, limit: string): Promise<void> {
     const from = await this.store.firstSeq(userId)
     // What every device has confirmed is history; what some has not is dropped.
-    const confirmed = (await this.store.slowest(userId)) ?? 0
+    const confirmed = await this.#confirmedByAll(userId)
     let removed = 0
     for (let chunk = CHUNK; chunk === CHUNK && !this.#isClosed; removed += chunk) {
       chunk = await this.store.trimInbox(userId, upTo, CHUNK)
@@ -115,6 +137,12 @@ export class Retention {
     if (dropped === 0) return
     this.metrics.dropped.inc({ limit }, dropped)
     this.log.warn({ event: 'message.dropped', userId, limit, dropped, upTo }, 'unconfirmed messages dropped')
+  }
+
+  /** The default device is at 0 from registration, also when nothing is written of it yet. */
+  async #confirmedByAll(userId: UserId): Promise<number> {
+    if ((await this.store.cursor(userId, DEFAULT_DEVICE)) === undefined) return 0
+    return (await this.store.slowest(userId)) ?? 0
   }
 
   #failed(operation: string, thrown: unknown): void {

@@ -45,6 +45,8 @@ export interface SessionOptions {
 }
 
 const PAGE = 256
+/** From the oldest unconfirmed to the newest sent: an MQTT packet identifier names its seq modulo 32,768. */
+const MAX_SPAN = 32_767
 const RETRY_MS = 1000
 
 export class InboxSession implements LiveReader {
@@ -105,15 +107,16 @@ export class InboxSession implements LiveReader {
     await this.#catchUp()
   }
 
-  offer(row: InboxRow): void {
-    if (!this.#isStarted || row.seq <= this.#sent) return
+  offer(row: InboxRow): boolean {
+    if (!this.#isStarted || row.seq <= this.#sent) return false
     if (this.#live && row.seq === this.#sent + 1 && this.#hasRoom()) {
       this.#write(row)
-      return
+      return true
     }
     this.#live = false
     this.#missed = true
     this.resume()
+    return false
   }
 
   /** Everything up to `seq` arrived (ack action, or a pong, or a QoS 0 write that left the process). */
@@ -151,6 +154,11 @@ export class InboxSession implements LiveReader {
       void this.#catchUp()
   }
 
+  /** The device is still here: its place is not forgotten for want of messages. */
+  touch(): void {
+    if (this.#isStarted) this.#remember()
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -162,6 +170,7 @@ export class InboxSession implements LiveReader {
   #hasRoom(): boolean {
     if (!this.#o.sink.canTake) return false
     if (this.#inFlight.size === 0) return true
+    if (this.#sent - this.#confirmed >= MAX_SPAN) return false
     return this.#inFlight.size < this.#o.windowMessages && this.#inFlightBytes < this.#o.windowBytes
   }
 
@@ -228,11 +237,15 @@ export class InboxSession implements LiveReader {
   async #readPage(): Promise<void> {
     this.#missed = false
     const limit = Math.min(PAGE, Math.max(1, this.#o.windowMessages - this.#inFlight.size))
-    const rows = await this.inbox.store.readInbox(this.userId, this.#sent, limit)
+    const room = this.#o.windowBytes - this.#inFlightBytes
+    const rows = await this.inbox.store.readInbox(this.userId, this.#sent, limit, room)
+    let chars = 0
     for (const row of rows) {
       if (this.#closed || !this.#hasRoom()) return
       this.#write(row)
+      chars += row.fields.length
     }
-    if (rows.length < limit && !this.#missed) this.#live = true
+    const isEnd = rows.length < limit && chars < room
+    if (isEnd && !this.#missed) this.#live = true
   }
 }

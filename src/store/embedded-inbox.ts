@@ -146,18 +146,22 @@ export class EmbeddedInbox {
     })
   }
 
-  async readInbox(userId: UserId, after: number, limit: number): Promise<InboxRow[]> {
-    return this.#env.read(() => this.#read(userNumber(userId), after, limit))
+  async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
+    return this.#env.read(() => this.#read(userNumber(userId), after, limit, maxChars))
   }
 
-  #read(owner: number, after: number, limit: number): InboxRow[] {
+  #read(owner: number, after: number, limit: number, maxChars = Number.MAX_VALUE): InboxRow[] {
     const rows: InboxRow[] = []
+    let chars = 0
     for (const { key, value } of this.#rows.getRange({
       start: [owner, after + 1],
       end: [owner, LAST],
       limit,
     })) {
-      rows.push(toRow(Number(key[1]), value))
+      const row = toRow(Number(key[1]), value)
+      rows.push(row)
+      chars += row.fields.length
+      if (chars >= maxChars) break
     }
     return rows
   }

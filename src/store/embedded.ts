@@ -128,8 +128,8 @@ export class EmbeddedStore implements Store {
     return this.#open.inbox.append(batch)
   }
 
-  async readInbox(userId: UserId, after: number, limit: number): Promise<InboxRow[]> {
-    return this.#open.inbox.readInbox(userId, after, limit)
+  async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
+    return this.#open.inbox.readInbox(userId, after, limit, maxChars)
   }
 
   async lastSeq(userId: UserId): Promise<number> {

@@ -83,8 +83,11 @@ export interface Store {
    * seq was used. One call at a time (the caller groups).
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
-  /** Rows with seq > after, rising, at most `limit`; [] when nothing is newer. One range scan. */
-  readInbox(userId: UserId, after: number, limit: number): Promise<InboxRow[]>
+  /**
+   * Rows with seq > after, rising, at most `limit`, and no more once their fields have `maxChars` characters together;
+   * at least one, and [] only when nothing is newer. One range scan.
+   */
+  readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]>
   /** Highest seq ever given in this inbox, 0 for none; also after trimming. */
   lastSeq(userId: UserId): Promise<number>
   /** Lowest seq still there; lastSeq + 1 when the log is empty. */

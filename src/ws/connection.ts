@@ -41,6 +41,8 @@ export interface ConnectionHost {
 export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
+  /** Stays readable when the socket is gone. */
+  readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
   readonly gone: Promise<void>
   readonly #liveness: Liveness
@@ -63,6 +65,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     private readonly socket: Socket,
     readonly locale: Locale,
   ) {
+    this.remoteAddress = socket.remoteAddress
     this.#liveness = new Liveness(ws, socket, host.rules)
     this.#out = new FrameWriter(ws, socket, host.turnEnd, {
       pingPayload: () => this.#inbox?.pingPayload(),

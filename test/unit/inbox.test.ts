@@ -58,7 +58,8 @@ function setUp() {
   }
   const reader = (userId: string) => ({
     userId,
-    offer: ({ seq, id, fields }: InboxRow) => void events.push(`offered ${userId} ${seq} ${id} ${fields}`),
+    offer: ({ seq, id, fields }: InboxRow) => events.push(`offered ${userId} ${seq} ${id} ${fields}`) > 0,
+    touch: () => undefined,
   })
   return { inbox, send, batches, answers, events, logs, reader }
 }
@@ -174,7 +175,14 @@ t.test('several readers of one inbox get each row; one that left gets none', asy
 
 t.test('a reader that leaves while a row is being offered disturbs nobody', async t => {
   const { inbox, send, answers, events, reader } = setUp()
-  const leaving = { userId: 'ann', offer: () => inbox.detach(leaving) }
+  const leaving = {
+    userId: 'ann',
+    offer: () => {
+      inbox.detach(leaving)
+      return true
+    },
+    touch: () => undefined,
+  }
   inbox.attach(leaving)
   inbox.attach(reader('ann'))
   send('1')
