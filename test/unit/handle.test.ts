@@ -52,7 +52,6 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
       endAll: (...ended: unknown[]) => void events.push(['endAll', ...ended]),
     },
     inbox: {
-      cursors: { forget: () => undefined },
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
       cursors: { forget: () => undefined },

@@ -35,7 +35,6 @@ function setUp(inboxes: Record<string, number[]>, limits: Partial<RetentionLimit
     firstSeq: async (user: string) => rows.get(user)?.[0]?.seq ?? 1,
     slowest: async () => slowest,
     cursor: async () => ({ confirmed: slowest, sent: slowest, released: [] }),
-    cursor: async () => ({ confirmed: slowest, sent: slowest, released: [] }),
     trimInbox: async (user: string, upTo: number, limit: number) => {
       const all = rows.get(user) ?? []
       return all.splice(0, Math.min(limit, all.filter(({ seq }) => seq <= upTo).length)).length
