@@ -1,6 +1,7 @@
 /**
- * The inner parts of Aedes 1.2 that the gateway relies on or changes, all in this file, each with its reason and a
- * test (test/wire/mqtt-cures.test.ts). Aedes is pinned; an upgrade begins by running those.
+ * The inner parts of Aedes 1.2 that the gateway relies on or changes, each with its reason. Aedes is pinned; an upgrade
+ * begins by running their tests, in test/wire: mqtt-cures, and by topic mqtt-rights (refused filters, $share, granted
+ * QoS), mqtt-topics (overlapping filters), mqtt-takeover (client ids, session present) and mqtt-connect (versions).
  */
 import { Aedes, type AedesOptions, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
