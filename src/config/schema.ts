@@ -123,7 +123,7 @@ export const SCHEMA = {
     level: choice(
       'info',
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
-      'Lowest level that is logged.',
+      'Lowest level that is logged. Each single message is at `debug`.',
     ),
     pretty: choice(
       'auto',
