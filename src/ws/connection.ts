@@ -208,14 +208,24 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   /** To be called every `checkEveryMs`: ends a dead or stalled client. @param now performance.now() */
   check(now: number): void {
-    const isHeld = this.#paused && !this.#isFull
+    const isHeld = this.#isHeld
     const verdict = this.#liveness.check(now, isHeld, isHeld ? 0 : (this.#inbox?.owedFor(now) ?? 0))
     if (verdict === 'dead') this.#drop()
     else if (verdict === 'stalled') this.end('SLOW_CLIENT')
   }
 
+  /** Instead of `check`, where this process did not run for a while. */
+  excuse(now: number): void {
+    this.#liveness.excuse(now)
+  }
+
+  /** Reading is stopped and the reason is ours: no pong can be seen. */
+  get #isHeld(): boolean {
+    return this.#paused && !this.#isFull
+  }
+
   async probe(): Promise<boolean> {
-    const isAlive = !this.#ended && (await this.#liveness.probe())
+    const isAlive = !this.#ended && (this.#isHeld || (await this.#liveness.probe()))
     if (!isAlive) this.#drop()
     return isAlive
   }

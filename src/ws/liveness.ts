@@ -60,6 +60,12 @@ export class Liveness {
     return 'fine'
   }
 
+  /** The client was not listened to until `now`: its silence says nothing. */
+  excuse(now: number): void {
+    this.#lastSeen = now
+    this.#lastTaken = now
+  }
+
   /** Pings now. @returns true as soon as anything comes, false after the ping's time-out or `ended` */
   async probe(): Promise<boolean> {
     if (!this.#ping()) return false

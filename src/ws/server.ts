@@ -28,6 +28,7 @@ export class JsonServer {
   readonly #greeting: string
   readonly #host: ConnectionHost
   readonly #checker: NodeJS.Timeout
+  #lastCheck = performance.now()
   #isOpen = true
 
   constructor(
@@ -43,10 +44,7 @@ export class JsonServer {
     })
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)
-    this.#checker = setInterval(() => {
-      const now = performance.now()
-      for (const connection of this.#connections) connection.check(now)
-    }, this.#host.rules.checkEveryMs).unref()
+    this.#checker = setInterval(() => this.#check(), this.#host.rules.checkEveryMs).unref()
   }
 
   get connections(): number {
@@ -79,6 +77,17 @@ export class JsonServer {
     const deadline = new Promise<void>(resolve => setTimeout(resolve, graceMs).unref())
     await Promise.race([Promise.all(gone), deadline])
     for (const connection of open) connection.destroy()
+  }
+
+  /** A process that was stopped, suspended or blocked must not take for silence what it has not read yet. */
+  #check(): void {
+    const now = performance.now()
+    const isLate = now - this.#lastCheck > 2 * this.#host.rules.checkEveryMs
+    this.#lastCheck = now
+    for (const connection of this.#connections) {
+      if (isLate) connection.excuse(now)
+      else connection.check(now)
+    }
   }
 
   #makeHost(services: Services): ConnectionHost {

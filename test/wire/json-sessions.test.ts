@@ -117,15 +117,35 @@ t.test('allow: several live side by side, each gets every message', async t => {
 })
 
 t.test('a dead connection is found by ping, and the account is free again', async t => {
-  const gateway = await startGateway(t, { 'heartbeat.interval': '100ms', 'heartbeat.timeout': '100ms' })
+  const gateway = await startGateway(t, { 'heartbeat.interval': '200ms', 'heartbeat.timeout': '200ms' })
   const account = await register(t, gateway)
-  const dead = await jsonClient(t, gateway, '/', { autoPong: false })
-  await dead.action('login', { email: account.email, password: account.password })
-  const started = performance.now()
-  await dead.closed
-  const took = performance.now() - started
-  t.ok(took > 150 && took < 2000, `found dead after ${took} ms`)
-  await loggedIn(t, gateway, account)
+  const [frozen, other] = [await loggedIn(t, gateway, account), await loggedIn(t, gateway)]
+  frozen.ws.pause()
+  const since = performance.now()
+  const isOnline = async () => {
+    const { data } = await other.action('query', { id: account.id })
+    return (data as { isLogin: boolean }[])[0]?.isLogin
+  }
+  while (await isOnline());
+  const took = performance.now() - since
+  t.ok(took > 100 && took < 3000, `found dead after ${Math.round(took)} ms`)
+  t.match(await other.action('login'), { code: 10005 }, 'the one that talks is not')
+})
+
+t.test('a server that did not run for a while does not take its clients for dead', async t => {
+  const gateway = await startGateway(t, {
+    'heartbeat.interval': '100ms',
+    'heartbeat.timeout': '100ms',
+    'delivery.stallTimeout': '200ms',
+  })
+  const client = await loggedIn(t, gateway)
+  client.send(message(client.userId, 'under way'))
+  const pinged = once(client.ws, 'ping')
+  await pinged
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+  t.match(await client.next(), { code: 201 })
+  t.match(await client.next(), { content: 'under way' })
+  t.match(await client.action('login'), { code: 10005 })
 })
 
 t.test('a client that answers pings, and one that only talks, live on', async t => {

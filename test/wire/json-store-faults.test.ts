@@ -164,3 +164,21 @@ t.test('a store that does not answer makes /readyz say so', async t => {
   mend()
   t.equal((await fetch(`${gateway.http}/readyz`)).status, 200)
 })
+
+t.test('a connection that is held up by the store is not taken for dead', async t => {
+  const gateway = await startControlled(t, {
+    'limits.pipelined': 1,
+    'heartbeat.interval': '1h',
+    'heartbeat.timeout': '100ms',
+  })
+  const account = await register(t, gateway)
+  const { email, password } = account
+  const first = await loggedIn(t, gateway, account)
+  const release = gateway.hold('append')
+  first.send(message(account.id, 'held'))
+  const second = await jsonClient(t, gateway)
+  t.match(await second.action('login', { email, password }), { code: 10005 })
+  release()
+  t.match(await first.next(), { code: 201 })
+  t.match(await first.next(), { content: 'held' })
+})
