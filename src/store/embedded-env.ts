@@ -36,6 +36,7 @@ export class EmbeddedEnv {
     if (this.#opened !== undefined) throw unavailable('the store is open already')
     let root: RootDatabase | undefined
     try {
+      refuseForeignFile(this.#dir)
       // eventTurnBatching: it adds a promise to each commit that nobody gets: a failed commit ends the process.
       // safeRestore: it drops what was committed and not yet synced when a process died.
       const settings = { maxDbs: 32, eventTurnBatching: false, safeRestore: false }

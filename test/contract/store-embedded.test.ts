@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -219,4 +219,15 @@ t.test('waits for the disk where that is asked for', async t => {
   const batches = await Promise.all([store.append(messages(3)), store.append(messages(3)), store.ping()])
   t.match(batches[1], [{ seq: 4 }, { seq: 5 }, { seq: 6 }])
   await t.rejects(store.createUser(user('1')), { code: 'BAD_FIELD', info: { field: 'id' } })
+})
+
+t.test('a data file that is none is refused with a word, and is left as it is', async t => {
+  const dir = join(t.testdir(), 'db')
+  mkdirSync(dir)
+  for (const content of ['hello', Buffer.alloc(20_000, 7)]) {
+    writeFileSync(join(dir, 'data.mdb'), content)
+    const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 })
+    await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', message: /damaged/ })
+    t.same(readFileSync(join(dir, 'data.mdb')), Buffer.from(content))
+  }
 })
