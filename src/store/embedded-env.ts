@@ -6,6 +6,7 @@ import { open, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../errors.js'
 import { Commits, type Durability } from './embedded-commits.js'
 import { reasonText, toStoreError } from './embedded-errors.js'
+import { refuseForeignFile } from './embedded-file.js'
 import { type OpenTable, tableOpener } from './embedded-table.js'
 
 interface Opened {
