@@ -155,6 +155,14 @@ t.test('content is measured in bytes', async t => {
   }
 })
 
+t.test('content that is empty or has NUL is refused here, too: MQTT comes past the schema', async t => {
+  for (const content of ['', 'a\0b']) {
+    const { run, sent } = setUp({ userId: ME })
+    t.match(await run('message', { recipient: YOU, content }), [[10101, { field: 'content' }]])
+    t.same(sent, [])
+  }
+})
+
 t.test('offline delivery switched off: only who is online gets a message', async t => {
   const off = { rules: { offlineDelivery: false }, userId: ME }
   t.same(await setUp(off).run('message', { recipient: YOU, content: 'x' }), [[10008, null]])
