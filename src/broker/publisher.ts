@@ -183,12 +183,12 @@ export class Publisher {
     const acknowledge = () => done(host.closeOnRefused ? error : null)
     const reply = () => this.#tell(encodeReply(error.code, host.locale, error.info))
     if (packet.qos > 0) {
-      reply().then(acknowledge)
+      void reply().then(acknowledge)
       return
     }
     if (!this.#isTelling) {
       this.#isTelling = true
-      reply().then(() => {
+      void reply().then(() => {
         this.#isTelling = false
       })
     }
@@ -198,9 +198,10 @@ export class Publisher {
   #reply({ request, id, code, data }: Outcome): void {
     this.#count(request, code)
     const acknowledge = this.#owed.shift()
-    this.#tell(encodeReply(code, this.host.locale, data, id)).then(() => acknowledge?.())
+    void this.#tell(encodeReply(code, this.host.locale, data, id)).then(() => acknowledge?.())
   }
 
+  /** Never rejects: a reply that could not be stored is reported where it is stored. */
   async #tell(reply: string): Promise<void> {
     if (this.userId !== undefined) await this.host.reply(this.userId, reply)
   }

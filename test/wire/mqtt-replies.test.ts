@@ -66,9 +66,13 @@ t.test('replies that wait for the store are written together', async t => {
   const { kvWrite } = gateway.store
   Object.assign(gateway.store, {
     kvWrite(writes: KvWrite[]) {
-      if (!isCounted) setImmediate(() => void (isCounted = false))
-      if (!isCounted) turns++
-      isCounted = true
+      if (!isCounted) {
+        turns++
+        isCounted = true
+        setImmediate(() => {
+          isCounted = false
+        })
+      }
       return kvWrite.call(gateway.store, writes)
     },
   })
