@@ -2,17 +2,19 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
-import { type Locale, toGatewayError } from '../errors.js'
+import { toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import type { Store } from '../store/store.js'
-import { Access, type Acl } from './access.js'
+import { Access } from './access.js'
 import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.js'
 import { scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
+import { login, refusal } from './login.js'
+import type { BrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import { ReplyTopic } from './reply-topic.js'
 import { BrokerState, makePacket } from './state.js'
@@ -20,35 +22,6 @@ import { TopicStore } from './topic-store.js'
 import { isOwnTree, parseOwnTopic, presenceTopic } from './topics.js'
 import { MqttTransport, type TransportOptions } from './transport.js'
 import { WriteGroup } from './write-group.js'
-
-export interface BrokerOptions {
-  readonly host: string
-  readonly port: number
-  readonly payload: 'text' | 'json'
-  /** Clients without user name and password may connect; they have no inbox. */
-  readonly anonymous: boolean
-  readonly acl: Acl
-  readonly closeOnRefused: boolean
-  /** Longest keep-alive a client may ask for, s; 0 = any. */
-  readonly keepaliveLimitSeconds: number
-  readonly connectTimeoutMs: number
-  readonly maxPacketBytes: number
-  readonly maxTopicLevels: number
-  readonly maxTopicBytes: number
-  readonly maxClientIdBytes: number
-  readonly maxInflight: number
-  readonly windowBytes: number
-  readonly maxBufferedBytes: number
-  readonly stallTimeoutMs: number
-  readonly sessionExpiryMs: number
-  readonly maxQueuedMessages: number
-  readonly maxQueuedBytes: number
-  readonly maxRetained: number
-  readonly maxRetainedBytes: number
-  /** Whether the gateway has all the connections it may have. */
-  readonly isFull: () => boolean
-  readonly locale: Locale
-}
 
 interface Peer {
   readonly connection: MqttConnection
@@ -282,7 +255,7 @@ export class MqttBroker {
   async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
     const peer = this.#peers.get(client)
     const clientId = client.id
-    const userId = await this.#userId(name, password)
+    const userId = await login(this.services.accounts, this.options.anonymous, name, password)
     if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
     if (userId !== undefined) peer?.connection.authenticated(userId, clientId)
     client.id = scopedId(userId, clientId)
@@ -290,16 +263,6 @@ export class MqttBroker {
       throw refusal(3)
     })
     if (peer !== undefined) peer.connection.isResumed = isResumed
-  }
-
-  async #userId(name?: string, password?: Buffer): Promise<UserId | undefined> {
-    if (name === undefined && this.options.anonymous) return undefined
-    if (name === undefined || password === undefined) throw refusal(5)
-    try {
-      return (await this.services.accounts.authenticate(name, password.toString())).id
-    } catch (thrown) {
-      throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
-    }
   }
 
   #ready(client: AedesClient): void {
@@ -348,8 +311,4 @@ export class MqttBroker {
       'broker state not written',
     )
   }
-}
-
-function refusal(returnCode: 3 | 4 | 5): AuthenticateError {
-  return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError
 }

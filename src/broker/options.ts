@@ -1,0 +1,32 @@
+import type { Locale } from '../errors.js'
+import type { Acl } from './access.js'
+
+/** What the composition root hands to the broker; the keys of `mqtt` in docs/config.md. */
+export interface BrokerOptions {
+  readonly host: string
+  readonly port: number
+  readonly payload: 'text' | 'json'
+  /** Clients without user name and password may connect; they have no inbox. */
+  readonly anonymous: boolean
+  readonly acl: Acl
+  readonly closeOnRefused: boolean
+  /** Longest keep-alive a client may ask for, s; 0 = any. */
+  readonly keepaliveLimitSeconds: number
+  readonly connectTimeoutMs: number
+  readonly maxPacketBytes: number
+  readonly maxTopicLevels: number
+  readonly maxTopicBytes: number
+  readonly maxClientIdBytes: number
+  readonly maxInflight: number
+  readonly windowBytes: number
+  readonly maxBufferedBytes: number
+  readonly stallTimeoutMs: number
+  readonly sessionExpiryMs: number
+  readonly maxQueuedMessages: number
+  readonly maxQueuedBytes: number
+  readonly maxRetained: number
+  readonly maxRetainedBytes: number
+  /** Whether the gateway has all the connections it may have. */
+  readonly isFull: () => boolean
+  readonly locale: Locale
+}
