@@ -13,7 +13,7 @@ const MAY_IMPORT = {
   'src/accounts/': ['src/store/store\\.ts'],
   'src/inbox/': ['src/store/store\\.ts'],
   'src/handle/': ['src/store/store\\.ts', 'src/(accounts|inbox|request)/'],
-  'src/broker/': ['src/store/store\\.ts', 'src/accounts/live\\.ts', 'src/(inbox|request|handle)/'],
+  'src/broker/': ['src/store/store\\.ts', 'src/accounts/(accounts|live)\\.ts', 'src/(inbox|request|handle)/'],
   'src/ws/': ['src/accounts/live\\.ts', 'src/(inbox|request|handle)/'],
   'src/gateway\\.ts': ['src/config\\.ts', 'src/(store|request|http|accounts|inbox|handle|broker|ws)/'],
   'src/main\\.ts': ['src/config(\\.ts|/)', 'src/gateway\\.ts'],
