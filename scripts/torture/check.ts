@@ -41,11 +41,9 @@ export function* missing(device: DeviceLog): Generator<Missing> {
   }
 }
 
-/** Whether every device has got all that there is. */
-export function isComplete({ accounts }: Ledger): boolean {
-  return accounts.every(account =>
-    account.devices.every(device => missing(device).next().done === true && tail(device) === 0),
-  )
+/** Whether there is something that the device has not got yet. */
+export function isBehind(device: DeviceLog): boolean {
+  return tail(device) > 0 || missing(device).next().done !== true
 }
 
 /** Rows of the inbox behind the last that the device got. */

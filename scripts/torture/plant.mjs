@@ -5,8 +5,8 @@
 import { Inbox } from '../../dist/inbox/inbox.js'
 import { InboxDelivery } from '../../dist/ws/inbox-delivery.js'
 
-const DELAY_MS = 100
-const EVERY = 300
+const DELAY_MS = 200
+const EVERY = 50
 let calls = 0
 
 const faults = {

@@ -84,7 +84,7 @@ export function report(summary: Summary): string {
     ],
     ['refused', list(summary.refused)],
     ['errors logged', list(summary.errors)],
-    ['resident memory', `${Math.round(maxMemory / 2 ** 20)} MiB at most`],
+    ['resident memory', `${Math.round(maxMemory / 2 ** 20)} MiB at most, without mapped files`],
   ]
   const table = rows.map(([name, value]) => `${name.padEnd(16)} ${value}\n`).join('')
   const findings = details.map(line => `${line}\n`).join('')

@@ -25,7 +25,7 @@ export class Restarts {
     private readonly options: RestartOptions,
   ) {}
 
-  /** Until `stop`. @throws where the server does not come back */
+  /** Until `stop`. @throws StartError where the server does not come back */
   async run(): Promise<void> {
     const { killsPerMinute, random } = this.options
     if (killsPerMinute === 0) return

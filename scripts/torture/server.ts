@@ -26,13 +26,16 @@ export interface ServerOptions {
   readonly onDied: (how: string) => void
 }
 
+/** The server did not come up. */
+export class StartError extends Error {}
+
 export class ServerProcess {
   graceful = 0
   killed = 0
   /** SIGTERM did not lead to exit code 0. */
   unclean = 0
   died = 0
-  /** Highest resident memory of any of the processes, bytes; 0 where the system does not tell. */
+  /** Highest resident memory of any of the processes, bytes, as seen twice a second; 0 where the system does not tell. */
   maxMemory = 0
   /** Log events of level error and above, with how often. */
   readonly errors = new Map<string, number>()
@@ -48,10 +51,16 @@ export class ServerProcess {
     process.on('exit', () => this.#child?.kill('SIGKILL'))
   }
 
-  /** Starts the process and resolves when it takes connections. @throws when it ends before */
+  /** Starts the process and resolves when it takes connections. @throws StartError */
   async start(): Promise<void> {
     const child = this.spawn()
-    await within(READY_TIMEOUT_MS, Promise.race([this.#ready(child), this.#failed(child)]))
+    await within(READY_TIMEOUT_MS, Promise.race([once(child, 'ready'), once(child, 'exit')])).catch(error => {
+      throw new StartError(`the server is not ready: ${error.message}`)
+    })
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new StartError(
+        `the server ended while it started: ${child.signalCode ?? `exit code ${child.exitCode}`}`,
+      )
   }
 
   /** Starts the process and does not wait. */
@@ -108,26 +117,17 @@ export class ServerProcess {
     if (level === 'error' || level === 'fatal') this.errors.set(event, (this.errors.get(event) ?? 0) + 1)
   }
 
-  async #ready(child: ChildProcess): Promise<void> {
-    await once(child, 'ready')
-  }
-
-  async #failed(child: ChildProcess): Promise<never> {
-    const [code, signal] = await once(child, 'exit')
-    throw new Error(`the server ended while starting: ${signal ?? `exit code ${code}`}`)
-  }
-
   #ended(child: ChildProcess, how: string): void {
     if (child !== this.#child || this.#isExpected) return
     this.died++
     this.#options.onDied(how)
   }
 
-  /** Linux: the kernel's own high-water mark. */
+  /** Linux only. Without files that are mapped: the store's is as large as it is, and not held by the process. */
   #measure(): void {
     try {
       const status = readFileSync(`/proc/${this.#child?.pid}/status`, 'utf8')
-      const kilobytes = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0)
+      const kilobytes = Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0)
       this.maxMemory = Math.max(this.maxMemory, kilobytes * 1024)
     } catch {
       // The process is gone, or there is no /proc.

@@ -1,8 +1,8 @@
 /** Who there is and what happens to them: accounts, devices, messages, and one mishap after another. */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { isComplete } from './check.js'
-import type { Client } from './client.js'
+import { isBehind } from './check.js'
+import { type Client, within } from './client.js'
 import { JsonClient, type JsonRole, register } from './json-client.js'
 import { type Account, DeviceLog, type Ledger, type Pair } from './ledger.js'
 import { MqttClient, type MqttRole } from './mqtt-client.js'
@@ -36,12 +36,13 @@ const CALM_MS = 6000
 /** Long enough for some to outlast `delivery.stallTimeout`. */
 const FREEZE_MS = [100, 8000] as const
 const AWAY_MS = [500, 8000] as const
-const NEW_DEVICE_MS = 2000
-const MAX_NEW_DEVICES = 60
+const NEW_DEVICE_MS = 3000
+const MAX_NEW_DEVICES = 40
+const POPULATE_TIMEOUT_MS = 60_000
 const POLL_MS = 100
+const PROGRESS_MS = 10_000
 /** Nothing new came for so long: what is missing now will not come. */
 const QUIET_MS = 10_000
-const DRAIN_TIMEOUT_MS = 240_000
 
 export interface WorldOptions {
   readonly users: number
@@ -86,7 +87,8 @@ export class World {
       for (const role of [DEFAULT_ROLES[i % DEFAULT_ROLES.length], ...others])
         if (role) this.#add(account, role)
     }
-    await this.#until(() => this.clients.every(client => client.link !== undefined))
+    const areIn = this.#until(() => this.clients.every(client => client.link !== undefined))
+    await within(POPULATE_TIMEOUT_MS, areIn)
   }
 
   /** Messages and mishaps, for `ms`. */
@@ -100,15 +102,21 @@ export class World {
     for (const client of this.clients) client.hurry()
   }
 
-  /** Everyone comes back, and one more device an account reads all from the start. Resolves when nothing more comes. */
-  async drain(): Promise<void> {
+  /**
+   * Everyone comes back, and one more device an account reads all from the start. Resolves when nothing more comes.
+   * @param say told now and then how many devices are still behind
+   */
+  async drain(say: (text: string) => void): Promise<void> {
     for (const account of this.ledger.accounts)
-      this.#add(account, { front: 'json', device: 'auditor', ack: 'explicit' }, true)
+      this.#add(account, { front: 'json', device: 'auditor', ack: 'explicit' }, true).hurry()
     for (const client of this.clients) client.comeBack()
     this.ledger.newsAt = performance.now()
     const isQuiet = () => performance.now() - this.ledger.newsAt > QUIET_MS
-    const isAnswered = () => this.clients.every(client => client.outbox.inFlight.size === 0)
-    await this.#until(() => isQuiet() || (isAnswered() && isComplete(this.ledger)))
+    const behind = () =>
+      this.clients.filter(({ device, outbox }) => outbox.inFlight.size > 0 || isBehind(device)).length
+    const progress = setInterval(() => say(`${behind()} devices are behind`), PROGRESS_MS)
+    await this.#until(() => isQuiet() || behind() === 0)
+    clearInterval(progress)
   }
 
   async end(): Promise<void> {
@@ -194,8 +202,7 @@ export class World {
   }
 
   async #until(isTrue: () => boolean): Promise<void> {
-    const deadline = performance.now() + DRAIN_TIMEOUT_MS
-    while (!isTrue() && performance.now() < deadline) await delay(POLL_MS)
+    while (!isTrue()) await delay(POLL_MS)
   }
 }
 

@@ -69,7 +69,7 @@ t.test(
     const history = { type: 'action', action: 'history' }
     client.ws.pause()
     // 600 KB each.
-    const count = 60
+    const count = 40
     for (let i = 0; i < count; i++) client.send({ ...history, data: { with: other.userId }, id: `${i}` })
     for (let i = 0; i < count; i++) await other.ask({ ...history, data: { with: client.userId } })
     const answered = (await metric(gateway, 'mumi_requests_total{front="json",request="history"')) - count
@@ -84,7 +84,7 @@ t.test('what waits behind a slow request is bounded in bytes', async t => {
   const client = await jsonClient(t, gateway)
   for (let i = 0; i < 3; i++)
     client.send({ type: 'action', action: 'login', data: { email: 'a@b.example', password: 'x' } })
-  const count = 80
+  const count = 40
   const padded = JSON.stringify(query).padEnd(500_000)
   for (let i = 0; i < count; i++) client.send(padded)
   for (let i = 0; i < 3; i++) t.match(await client.next(), { code: 10000 })
@@ -131,7 +131,7 @@ t.test('a reader that stops does not slow the sender down, and gets everything i
   const reader = await loggedIn(t, gateway)
   reader.ws.pause()
   const content = 'x'.repeat(30_000)
-  const count = 1000
+  const count = 600
   for (let i = 0; i < count; i++) sender.send(message(reader.userId, `${i} ${content}`))
   t.same(await read(sender, count, 'code'), Array(count).fill(201))
   const written = await metric(gateway, 'mumi_messages_delivered_total')
@@ -149,7 +149,7 @@ t.test(
     const reader = await loggedIn(t, gateway, account)
     reader.ws.pause()
     const content = 'x'.repeat(60_000)
-    const count = 400
+    const count = 150
     for (let i = 0; i < count; i++) sender.send(message(account.id, `${i} ${content}`))
     for (let i = 0; i < count; i++) await sender.next()
     const isOnline = async () => {
