@@ -4,9 +4,9 @@ import {
   type IncomingMessage,
   type RequestListener,
   type Server,
-  type ServerResponse,
+  ServerResponse,
 } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
@@ -79,10 +79,23 @@ export class HttpServer {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Until a front end has it the socket is ours, and an error without a listener would end the process.
     socket.on('error', () => socket.destroy())
+    if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      this.#answerInstead(request, socket as Socket)
+      return
+    }
     const take = this.options.upgrades.get(pathOf(request))
     if (take === undefined) refuseUpgrade(socket, '404 Not Found')
     else if (this.options.isFull()) refuseUpgrade(socket, '503 Service Unavailable')
     else take(request, socket, head)
+  }
+
+  /** Some HTTP clients offer h2c with every request. An offer may be passed over (RFC 9110 7.8). */
+  #answerInstead(request: IncomingMessage, socket: Socket): void {
+    const response = new ServerResponse(request)
+    response.shouldKeepAlive = false
+    response.assignSocket(socket)
+    response.on('finish', () => socket.end())
+    this.#answer(request, response)
   }
 }
 

@@ -40,6 +40,8 @@ export class JsonServer {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // There is none to agree on; ws would take the first that is offered.
+      handleProtocols: () => false,
       maxPayload: options.maxFrameBytes,
     })
     this.#greeting = encodeGreeting(options.greeting)

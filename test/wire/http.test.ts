@@ -92,6 +92,18 @@ t.test('an upgrade to an unknown path is 404, one without a key 400, and the ser
   await jsonClient(t, gateway)
 })
 
+t.test('a request that offers another protocol is answered as if it did not', async t => {
+  const offer = (path: string, protocol: string, method = 'GET') =>
+    raw(
+      gateway.httpPort,
+      `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ${protocol}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n`,
+    )
+  t.match(await offer('/test', 'h2c'), /^HTTP\/1\.1 200 .*Connection: close.*\{"message":"test"\}$/s)
+  t.match(await offer('/metrics', 'TLS/1.2, HTTP/1.1'), /^HTTP\/1\.1 200 .*mumi_connections/s)
+  t.match(await offer('/nothing', 'h2c'), /^HTTP\/1\.1 404 /)
+  t.match(await offer('/', 'h2c', 'POST'), /^HTTP\/1\.1 426 /)
+})
+
 t.test('one connection more than limits.connections is turned away with 503, until one leaves', async t => {
   const small = await startGateway(t, { 'limits.connections': 2 })
   const [first] = [await jsonClient(t, small), await jsonClient(t, small)]

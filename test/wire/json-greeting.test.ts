@@ -43,6 +43,13 @@ t.test('no subprotocol and no compression, even where compression is offered', a
   t.equal(headers['sec-websocket-protocol'], undefined)
 })
 
+t.test('a client that offers the MQTT subprotocol here is not told that this is MQTT', async t => {
+  const { httpPort } = await startGateway(t)
+  const ws = new WebSocket(`ws://127.0.0.1:${httpPort}/`, ['mqtt'])
+  const [error] = await once(ws, 'error')
+  t.match(error, { message: /no subprotocol/ })
+})
+
 t.test('a client is greeted with or without Origin, and with a query in the path', async t => {
   const gateway = await startGateway(t)
   t.match((await greeting(gateway, { origin: 'https://chat.example' })).text, /^\{"key"/)
