@@ -50,6 +50,8 @@ export class MqttBroker {
   readonly #holders = new Map<string, MqttConnection>()
   readonly #open = new Set<MqttTransport>()
   readonly #replies: ReplyTopic
+  /** Being published. */
+  readonly #wills = new Set<Promise<void>>()
   #expiry: NodeJS.Timeout | undefined
   #isOpen = true
 
@@ -162,6 +164,7 @@ export class MqttBroker {
     clearInterval(this.#expiry)
     this.#server.close()
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
+    await Promise.all(this.#wills)
     for (const transport of this.#open) transport.destroy()
     await this.#replies.close(CLOSE_REPLIES_MS)
     await this.#state.destroy()
@@ -191,7 +194,7 @@ export class MqttBroker {
         )
       },
       authorizePublish: (client, packet, done) =>
-        this.#publisher(client, packet as AedesPublishPacket).publish(packet as AedesPublishPacket, done),
+        this.#authorizePublish(client as AedesClient | null, packet as AedesPublishPacket, done),
       authorizeSubscribe: (client, { topic, qos }, done) => {
         const connection = this.#peers.get(client)?.connection
         if (!this.#access.subscribe(connection?.userId, topic)) return done(null, null)
@@ -287,6 +290,27 @@ export class MqttBroker {
       if (error) this.#failed('publishWill', error)
       else await this.#state.delWill({ id: will.clientId })
     }
+  }
+
+  #authorizePublish(
+    client: AedesClient | null,
+    packet: AedesPublishPacket,
+    done: (error?: Error | null) => void,
+  ): void {
+    const publisher = this.#publisher(client, packet)
+    if (client?.will !== packet) {
+      publisher.publish(packet, done)
+      return
+    }
+    // Aedes does not wait for a will, and the store must not be closed before it.
+    const will = new Promise<void>(resolve => {
+      publisher.publish(packet, error => {
+        done(error)
+        resolve()
+      })
+    })
+    this.#wills.add(will)
+    void will.then(() => this.#wills.delete(will))
   }
 
   /** A will outlives its client: after a restart Aedes publishes it for a client that is not there. */
