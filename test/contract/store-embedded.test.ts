@@ -44,17 +44,10 @@ async function open(t: Test, { dedupWindowMs }: StoreOptions = {}): Promise<Stor
 }
 
 /** A process with a store in `dir`, and what it tells line by line. */
-function child(
-  t: Test,
-  dir: string,
-  task: string,
-  maxFileKilobytes?: number,
-): [ChildProcess, AsyncIterator<string>] {
+function child(t: Test, dir: string, task: string): [ChildProcess, AsyncIterator<string>] {
   const script = join(import.meta.dirname, '../helpers/store-child.ts')
-  const command = [process.execPath, '--import', 'tsx', script, dir, task]
-  // The shell's unit is 512 bytes or 1 KiB, whichever shell it is.
-  const limit = maxFileKilobytes === undefined ? '' : `ulimit -S -f ${maxFileKilobytes};`
-  const running = spawn('/bin/sh', ['-c', `${limit} exec "$@"`, 'sh', ...command], {
+  const command = ['--import', 'tsx', script, dir, task]
+  const running = spawn(process.execPath, command, {
     stdio: ['pipe', 'pipe', 'ignore'],
   })
   t.teardown(() => running.kill('SIGKILL'))
@@ -133,8 +126,14 @@ t.test('is free again when the process that had it is killed', async t => {
 if (process.platform === 'linux') {
   t.test('a full disk refuses appends, keeps what it has, and takes more when there is room', async t => {
     const dir = folder(t)
-    const [running, lines] = child(t, dir, 'fill', 4096)
+    const [running, lines] = child(t, dir, 'fill')
     const exited = once(running, 'exit')
+    const limit = (bytes: string) =>
+      promisify(execFile)('prlimit', ['--pid', String(running.pid), `--fsize=${bytes}`])
+    t.same(await told(lines), { ready: true })
+    // Only now, so that nothing but the store meets it.
+    await limit('4194304:unlimited')
+    running.stdin?.write('limited')
     const full = (await told(lines)) as { acknowledged: number; refusal: { code: string; reason: string } }
     const { acknowledged, refusal } = full
     t.ok(acknowledged > 0)
@@ -147,7 +146,7 @@ if (process.platform === 'linux') {
         : [{ code: 'STORE_UNAVAILABLE', reason: /^EIO/ }],
     )
 
-    await promisify(execFile)('prlimit', ['--pid', String(running.pid), '--fsize=unlimited'])
+    await limit('unlimited')
     running.stdin?.write('room')
     t.same(await told(lines), { next: acknowledged + 1, lastSeq: acknowledged + 1 })
     t.same(await exited, [0, null], 'it closes, and no rejection was left over')

@@ -40,8 +40,10 @@ async function append(store: EmbeddedStore): Promise<void> {
   for (;;) tell((await store.append(batch())).at(-1)?.seq)
 }
 
-/** Appends until the disk is full, tells what it sees, waits until it is told that there is room, and goes on. */
+/** Waits for the small disk, appends until it is full, tells what it sees, waits until there is room, and goes on. */
 async function fill(store: EmbeddedStore): Promise<void> {
+  tell({ ready: true })
+  await once(process.stdin, 'data')
   let acknowledged = 0
   let refusal: Refusal | undefined
   while (refusal === undefined) {
