@@ -86,6 +86,15 @@ export class InboxSession implements LiveReader {
     return this.#confirmed
   }
 
+  /**
+   * Makes a device that was never seen durably known: before it is told that it is in, so that a crash right after
+   * that costs it no message. @throws GatewayError when the store does not answer
+   */
+  async enrol(): Promise<void> {
+    const { userId, device, from } = this.#o
+    await this.inbox.cursors.load(userId, device, from)
+  }
+
   /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
   async start(): Promise<void> {
     const { userId, device, from } = this.#o

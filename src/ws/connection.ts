@@ -184,7 +184,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     }
     const userId = user.id
     this.userId = userId
-    this.#inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
+    const inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
+    try {
+      await inbox.session.enrol()
+    } catch (thrown) {
+      this.userId = undefined
+      this.host.services.live.leave(userId, this)
+      throw thrown
+    }
+    if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+    this.#inbox = inbox
   }
 
   startDelivery(): void {
