@@ -7,11 +7,12 @@ import { Aedes, type AedesOptions, type AedesPublishPacket, type Client, type Pu
 import Packet from 'aedes-packet'
 import mqemitter from 'mqemitter'
 import mqttPacket from 'mqtt-packet'
+import type { QoS } from './inbox-delivery.js'
+import { FIRST_SEAM_ID } from './persistence-options.js'
+import type { Done } from './socket-output.js'
 import { covers } from './topics.js'
 import type { MqttTransport } from './transport.js'
 
-type QoS = 0 | 1 | 2
-type Done = (error?: Error | null) => void
 type PublishDone = (error?: Error) => void
 
 /** What Aedes' Client has beyond its published type. */
@@ -28,7 +29,7 @@ export interface AedesClient extends Client {
 }
 
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
-const LAST_AEDES_ID = 0x7fff
+const LAST_AEDES_ID = FIRST_SEAM_ID - 1
 
 /** Packets of a queue that are remembered; between being stored and being routed there are milliseconds. */
 const MAX_FROM_QUEUE = 1000

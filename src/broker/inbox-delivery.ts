@@ -9,12 +9,13 @@
 import type { Delivery, InboxSession, Sink } from '../inbox/session.js'
 import type { InboxRow, UserId } from '../model.js'
 import { encodeEvent, encodeMqttMessage } from '../request/reply.js'
+import { FIRST_SEAM_ID } from './persistence-options.js'
 import { inboxTopic } from './topics.js'
 import type { MqttTransport } from './transport.js'
 
 export type QoS = 0 | 1 | 2
 
-const FIRST_ID = 0x8000
+const FIRST_ID = FIRST_SEAM_ID
 const IDS = 0x8000
 
 export const isInboxPacketId = (packetId: number): boolean => packetId >= FIRST_ID
