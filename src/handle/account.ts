@@ -15,7 +15,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
 }
 
-/** A failed look-up and a failed hash are the same to a client: the check itself failed. */
+/** A failed look-up, hash or first cursor are the same to a client: the login itself failed, and may be tried again. */
 export const handleLogin: Handler<RequestData<'login'>> = async (
   { accounts, log },
   caller,
@@ -25,10 +25,11 @@ export const handleLogin: Handler<RequestData<'login'>> = async (
   if (caller.userId !== undefined) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   const { email = '', password = '' } = data
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
-  const user = await accounts.authenticate(email, password).catch(error => {
-    throw nameStoreFault(error, 'ERROR_AUTH_FAILED')
-  })
-  await caller.enter(user, data)
+  const failed = (thrown: unknown): never => {
+    throw nameStoreFault(thrown, 'ERROR_AUTH_FAILED')
+  }
+  const user = await accounts.authenticate(email, password).catch(failed)
+  await caller.enter(user, data).catch(failed)
   log.info({ event: 'account.logged-in', userId: user.id, remoteAddress: caller.remoteAddress }, 'logged in')
   answer.ok('LOGIN_SUCCESS', id === undefined ? null : { id: user.id })
   caller.startDelivery()

@@ -112,6 +112,38 @@ t.test('retryable faults do not count towards limits.refusals', async t => {
 })
 
 t.test(
+  'a login whose cursor cannot be read is 10001, and the next try on the connection succeeds',
+  async t => {
+    const gateway = await startControlled(t)
+    const account = await register(t, gateway)
+    const { email, password } = account
+    const client = await jsonClient(t, gateway)
+    const mend = failing(gateway.store, 'cursor')
+    t.match(await client.action('login', { email, password }), { code: 10001 })
+    mend()
+    t.match(await client.action('login', { email, password }), { code: 202 })
+    await client.ask(message(account.id, 'to myself'))
+    t.match(await client.next(), { content: 'to myself' })
+  },
+)
+
+t.test(
+  'no 202 before a new device is durably known: a crash right behind it costs it no message',
+  async t => {
+    const gateway = await startControlled(t)
+    const { email, password } = await register(t, gateway)
+    const client = await jsonClient(t, gateway)
+    const release = gateway.hold('moveCursors')
+    client.send({ type: 'action', action: 'login', data: { email, password, device: 'phone' } })
+    const other = await loggedIn(t, gateway)
+    t.match(await other.action('query', {}), { code: 200 }, 'others are answered meanwhile')
+    t.same(client.unread, [])
+    release()
+    t.match(await client.next(), { code: 202 })
+  },
+)
+
+t.test(
   'where the inbox cannot be opened the client is sent away, and finds everything when it comes back',
   async t => {
     const gateway = await startControlled(t)
@@ -119,7 +151,7 @@ t.test(
     const account = await register(t, gateway)
     const { email, password } = account
     await sender.ask(message(account.id, 'waiting'))
-    const mend = failing(gateway.store, 'cursor')
+    const mend = failing(gateway.store, 'lastSeq')
     const client = await jsonClient(t, gateway)
     t.match(await client.action('login', { email, password }), { code: 202 })
     t.match(await client.next(), { code: 10104 })
