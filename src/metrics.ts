@@ -1,6 +1,11 @@
 /** Every metric name in one place (Prometheus text format by prom-client). */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
+/** What is counted for every message costs an addition; prom-client, which costs a hash a call, is told at a scrape. */
+interface Tally {
+  inc(by?: number): void
+}
+
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 export type FrontEnd = 'json' | 'mqtt'
@@ -9,15 +14,15 @@ export class Metrics {
   readonly registry = new Registry()
 
   readonly connections = this.#gauge('mumi_connections', 'Open connections by front end.', ['front'])
-  readonly accepted = this.#counter(
+  readonly #accepted = this.#tally(
     'mumi_messages_accepted_total',
     'Messages stored: answered 201, 204 or PUBACK.',
   )
-  readonly delivered = this.#counter(
+  readonly delivered = this.#tally(
     'mumi_messages_delivered_total',
     'Messages written to a device, repeats included.',
   )
-  readonly confirmed = this.#counter('mumi_messages_confirmed_total', 'Messages confirmed by a device.')
+  readonly confirmed = this.#tally('mumi_messages_confirmed_total', 'Messages confirmed by a device.')
   readonly dropped = this.#counter(
     'mumi_messages_dropped_total',
     'Unconfirmed messages removed by a limit.',
@@ -28,12 +33,18 @@ export class Metrics {
     'reason',
   ])
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
-  /** One label set costs prom-client a hash a call; requests are counted in a map and handed over at a scrape. */
-  readonly #answered = new Map<string, number>()
-  readonly #stored = this.#histogram('mumi_store_seconds', 'From accepting a message to its being durable.')
+  /** By front end, request and code. */
+  readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {
+    json: new Map(),
+    mqtt: new Map(),
+  }
+  readonly #stored = this.#histogram(
+    'mumi_store_seconds',
+    'From accepting the first message of a commit to its being durable; one observation a commit.',
+  )
   readonly #sent = this.#histogram(
     'mumi_deliver_seconds',
-    'From accepting a message to writing it to a connected device.',
+    'From accepting the first message of a commit for a connected device to handing all of them over.',
   )
 
   constructor() {
@@ -47,9 +58,9 @@ export class Metrics {
       registers: [this.registry],
       collect() {
         this.reset()
-        for (const [key, count] of answered) {
-          const [front = '', request = '', code = ''] = key.split(' ')
-          this.inc({ front, request, code }, count)
+        for (const [front, requests] of Object.entries(answered)) {
+          for (const [request, codes] of requests)
+            for (const [code, count] of codes) this.inc({ front, request, code }, count)
         }
       },
     })
@@ -57,17 +68,21 @@ export class Metrics {
 
   /** One request was answered with `code`. @param request its name, or 'invalid' */
   answered(front: FrontEnd, request: string, code: number): void {
-    const key = `${front} ${request} ${code}`
-    this.#answered.set(key, (this.#answered.get(key) ?? 0) + 1)
+    let codes = this.#answered[front].get(request)
+    if (codes === undefined) {
+      codes = new Map()
+      this.#answered[front].set(request, codes)
+    }
+    codes.set(code, (codes.get(code) ?? 0) + 1)
   }
 
-  /** One message became durable `seconds` after it was accepted. */
-  stored(seconds: number): void {
-    this.accepted.inc()
+  /** A commit made `count` messages durable, `seconds` after the first of them was accepted. */
+  stored(count: number, seconds: number): void {
+    this.#accepted.inc(count)
     this.#stored.observe(seconds)
   }
 
-  /** One message was written to a connected device `seconds` after it was accepted. */
+  /** A commit's messages were handed to connected devices, `seconds` after the first of them was accepted. */
   sent(seconds: number): void {
     this.#sent.observe(seconds)
   }
@@ -78,6 +93,24 @@ export class Metrics {
 
   #counter<T extends string>(name: string, help: string, labelNames: T[] = []): Counter<T> {
     return new Counter({ name, help, labelNames, registers: [this.registry] })
+  }
+
+  #tally(name: string, help: string): Tally {
+    let count = 0
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        this.inc(count)
+      },
+    })
+    return {
+      inc(by = 1) {
+        count += by
+      },
+    }
   }
 
   #histogram(name: string, help: string): Histogram {

@@ -30,16 +30,16 @@ export interface NewMessage {
   /** ms since the epoch. */
   readonly createdAt: number
   /**
-   * The four (a broadcast: three) fixed members as JSON text without braces:
-   * `"sender":"…","recipient":"…","content":"…","created_at":"…"`. Encoded once, at send; the store, the JSON
-   * frame and the MQTT payload all use this text.
+   * The four (a broadcast: three) fixed members as JSON:
+   * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. Encoded once, at send: this text is stored, is
+   * the frame of an old client, and with `id` and `seq` put in is every other form.
    */
-  readonly fields: string
+  readonly text: string
   /** The other party, when this is a message of a conversation (not a broadcast). */
   readonly recipient: UserId | undefined
   /**
-   * Where set: a second append with the same key to the same inbox within the dedup window, whose fields are the same
-   * but for `created_at`, stores nothing (see Store.append). With other fields it is another message, and the key's
+   * Where set: a second append with the same key to the same inbox within the dedup window, whose text is the same
+   * but for `created_at`, stores nothing (see Store.append). With another text it is another message, and the key's
    * from then on: many clients count their ids from 1 on every connection.
    */
   readonly dedupKey: string | undefined
@@ -47,19 +47,19 @@ export interface NewMessage {
   readonly isFirst: boolean
 }
 
-/** Length of `,"created_at":"2019-07-15T09:28:10Z"`, the end of every `fields`. */
-const CREATED_AT_LENGTH = 36
+/** Length of `,"created_at":"2019-07-15T09:28:10Z"}`, the end of every `text`. */
+const CREATED_AT_LENGTH = 37
 
-/** Whether two messages say the same: their fields but for the time. */
-export const saysTheSame = (a: { readonly fields: string }, b: { readonly fields: string }): boolean =>
-  a.fields.slice(0, -CREATED_AT_LENGTH) === b.fields.slice(0, -CREATED_AT_LENGTH)
+/** Whether two messages say the same: their text but for the time. */
+export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>
+  a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH)
 
 /** One row of an inbox log. */
 export interface InboxRow {
   /** 1, 2, 3 … within one inbox, without holes. */
   readonly seq: number
   readonly id: string
-  readonly fields: string
+  readonly text: string
 }
 
 /** One device's place in its owner's inbox. */

@@ -27,7 +27,7 @@ export class Program {
   start(dir: string, settings: Record<string, string | number> = {}): Promise<Server> {
     const all = { 'data.dir': dir, 'http.port': 0, 'mqtt.port': 0, ...settings }
     const options = Object.entries(all).map(([key, value]) => `--${key}=${value}`)
-    return Server.start([process.execPath, this.#main, 'serve', ...options], line => {
+    return Server.start([this.#main, 'serve', ...options], line => {
       if (!line.includes('"gateway.ready"')) return undefined
       const { http, mqtt } = JSON.parse(line)
       return { http: http.port, mqtt: mqtt.port }

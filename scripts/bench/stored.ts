@@ -51,7 +51,7 @@ function encode({ sender, recipient, seq }: StoredMessage) {
     sender,
     recipient,
     createdAt: Date.now(),
-    fields: JSON.stringify(members).slice(1, -1),
+    text: JSON.stringify(members),
     dedupKey: undefined,
     isFirst: true,
   }

@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.js'
-import { encodeExtendedMessage } from '../request/reply.js'
+import { extendMessage } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
@@ -17,7 +17,7 @@ export const handleHistory: Handler<RequestData<'history'>> = async ({ inbox }, 
   const { with: other, before, limit = HISTORY_PAGE } = data
   const rows = await inbox.history(caller.userId, other, limit, before)
   const messages = rows.map(({ inbox: owner, row }) => {
-    const { seq, ...message } = JSON.parse(encodeExtendedMessage(row))
+    const { seq, ...message } = JSON.parse(extendMessage(row))
     // seq counts the reader's own inbox; in the other party's it says nothing to this one.
     return owner === caller.userId ? { ...message, seq } : message
   })

@@ -1,7 +1,7 @@
 import { GatewayError, nameStoreFault } from '../errors.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { NewMessage, UserId } from '../model.js'
-import { encodeFields } from '../request/reply.js'
+import { encodeMessage } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
 import type { Handler, HandlerRules, Services } from './context.js'
@@ -45,7 +45,7 @@ function append({ inbox, live, rules }: Services, message: Outgoing, waiter: Sto
   const { sender, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const createdAt = Date.now()
-  const fields = encodeFields(sender, recipient, content, createdAt)
+  const text = encodeMessage(sender, recipient, content, createdAt)
   inbox.send(
     {
       inbox: recipient,
@@ -53,7 +53,7 @@ function append({ inbox, live, rules }: Services, message: Outgoing, waiter: Sto
       sender,
       recipient,
       createdAt,
-      fields,
+      text,
       dedupKey,
       isFirst,
     },
@@ -95,7 +95,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   checkContent(data.content, services.rules)
   const createdAt = Date.now()
-  const fields = encodeFields(sender, undefined, data.content, createdAt)
+  const text = encodeMessage(sender, undefined, data.content, createdAt)
   const id = newMessageId(createdAt)
   const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
   const recipients = [...services.live.online()].filter(userId => userId !== sender)
@@ -106,7 +106,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   for (const inbox of recipients) {
     const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
     services.inbox.send(
-      { inbox, id, sender, recipient: undefined, createdAt, fields, dedupKey, isFirst },
+      { inbox, id, sender, recipient: undefined, createdAt, text, dedupKey, isFirst },
       waiter,
     )
   }

@@ -115,23 +115,28 @@ export class Inbox {
     }
     const stored = performance.now()
     const isDebug = this.log.isLevelEnabled('debug')
+    /** Of the first, which waited longest: one look at the clock for each commit. */
+    let deliveredSince: number | undefined
+    let count = 0
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
       waiter.stored(result)
       if (isDebug) this.log.debug(about(message, result), 'message stored')
       if (result.repeat) return
-      this.metrics.stored((stored - since) / 1000)
-      if (this.#deliver(message, result)) this.metrics.sent((performance.now() - since) / 1000)
+      count++
+      if (this.#deliver(message, result)) deliveredSince ??= since
       this.retention.appended(message.inbox, result.seq)
     })
+    this.metrics.stored(count, (stored - (batch[0]?.since ?? stored)) / 1000)
+    if (deliveredSince !== undefined) this.metrics.sent((performance.now() - deliveredSince) / 1000)
   }
 
   /** @returns whether it was written to any device at once */
   #deliver(message: NewMessage, { seq, id }: Appended): boolean {
     const readers = this.#readers.get(message.inbox)
     if (readers === undefined) return false
-    const row: InboxRow = { seq, id, fields: message.fields }
+    const row: InboxRow = { seq, id, text: message.text }
     let isWritten = false
     for (const reader of readers) isWritten = reader.offer(row) || isWritten
     return isWritten
@@ -139,12 +144,12 @@ export class Inbox {
 }
 
 /** Ids and sizes, never content. */
-const about = ({ inbox, sender, fields }: NewMessage, { seq, id, repeat }: Appended) => ({
+const about = ({ inbox, sender, text }: NewMessage, { seq, id, repeat }: Appended) => ({
   event: 'message.stored',
   messageId: id,
   inbox,
   seq,
   sender,
   repeat,
-  characters: fields.length,
+  characters: text.length,
 })

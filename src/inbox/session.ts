@@ -184,12 +184,12 @@ export class InboxSession implements LiveReader {
   }
 
   #write(row: InboxRow): void {
-    const { seq, fields } = row
+    const { seq, text } = row
     // A log has no holes of its own: what is not there any more was trimmed.
     if (seq > this.#sent + 1) this.#o.sink.gap(this.#sent + 1, seq - 1)
     this.#sent = seq
-    this.#inFlight.set(seq, fields.length)
-    this.#inFlightBytes += fields.length
+    this.#inFlight.set(seq, text.length)
+    this.#inFlightBytes += text.length
     this.metrics.delivered.inc()
     this.#o.sink.deliver(row, {
       waited: seq <= this.#waitedUpTo,
@@ -252,7 +252,7 @@ export class InboxSession implements LiveReader {
     for (const row of rows) {
       if (this.#closed || !this.#hasRoom()) return
       this.#write(row)
-      chars += row.fields.length
+      chars += row.text.length
     }
     const isEnd = rows.length < limit && chars < room
     if (isEnd && !this.#missed) this.#live = true

@@ -2,7 +2,7 @@
 import { CODES, type CodeName, type Locale } from '../errors.js'
 import type { InboxRow, User, UserId } from '../model.js'
 
-const bare = new Map<string, string>()
+const bare: Readonly<Record<Locale, Map<CodeName, string>>> = { 'zh-TW': new Map(), en: new Map() }
 
 /**
  * `{"code","msg","data"}`, and `id` as a fourth member for a request that had one (docs/protocol.md, "Replies").
@@ -10,9 +10,10 @@ const bare = new Map<string, string>()
  */
 export function encodeReply(name: CodeName, locale: Locale, data: unknown = null, id?: string): string {
   if (data === null && id === undefined) {
-    const key = name + locale
-    const text = bare.get(key) ?? reply(name, locale, null)
-    bare.set(key, text)
+    const known = bare[locale].get(name)
+    if (known !== undefined) return known
+    const text = reply(name, locale, null)
+    bare[locale].set(name, text)
     return text
   }
   return reply(name, locale, data, id)
@@ -41,27 +42,27 @@ export function formatTime(at: number): string {
 let lastSecond = Number.NaN
 let lastTime = ''
 
-/** The fixed members of a delivered message, without braces: see NewMessage.fields. A broadcast has no recipient. */
-export function encodeFields(
+/**
+ * What a client that asked for nothing at login gets, exactly the fixed members: see NewMessage.text.
+ * A broadcast has no recipient.
+ */
+export function encodeMessage(
   sender: UserId,
   recipient: UserId | undefined,
   content: string,
   at: number,
 ): string {
   const to = recipient === undefined ? '' : `"recipient":"${recipient}",`
-  return `"sender":"${sender}",${to}"content":${JSON.stringify(content)},"created_at":"${formatTime(at)}"`
+  return `{"sender":"${sender}",${to}"content":${JSON.stringify(content)},"created_at":"${formatTime(at)}"}`
 }
 
-/** What a client that asked for nothing at login gets: exactly the fixed members. */
-export const encodeMessage = (row: InboxRow): string => `{${row.fields}}`
-
-/** The same with `id` and `seq` behind them, for a client that asked for any extension. */
-export const encodeExtendedMessage = (row: InboxRow): string =>
-  `{${row.fields},"id":"${row.id}","seq":${row.seq}}`
+/** The fixed members with `id` and `seq` behind them, for a client that asked for any extension. */
+export const extendMessage = ({ id, seq, text }: InboxRow): string =>
+  `${text.slice(0, -1)},"id":"${id}","seq":${seq}}`
 
 /** The payload of `users/<me>/inbox/<seq>`. */
-export const encodeMqttMessage = (row: InboxRow): string =>
-  `{"id":"${row.id}","seq":${row.seq},${row.fields}}`
+export const encodeMqttMessage = ({ id, seq, text }: InboxRow): string =>
+  `{"id":"${id}","seq":${seq},${text.slice(1)}`
 
 /** A user in a query reply: these members in this order; `password` is always empty. */
 export const encodeUser = (user: User, isLogin: boolean) => ({

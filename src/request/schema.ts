@@ -148,18 +148,16 @@ function checkData(name: RequestName, data: Record<string, unknown>, rules: Requ
   // A mistyped condition must never widen a query, so there unknown members are refused whatever the config says.
   if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields)
   if (!rule.check.Check(data)) throw firstFault(rule.check.Errors(data).First())
-  for (const value of Object.values(data)) {
+  for (const key in data) {
+    const value = data[key]
     // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on.
     if (typeof value === 'string' && !value.isWellFormed())
-      throw badField(fieldOf(data, value), 'is not well-formed Unicode')
+      throw badField(key.slice(0, 64), 'is not well-formed Unicode')
   }
 }
 
-const fieldOf = (data: Record<string, unknown>, value: unknown) =>
-  Object.keys(data).find(key => data[key] === value) ?? 'data'
-
 function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>): void {
-  for (const key of Object.keys(object)) {
+  for (const key in object) {
     if (!known.has(key)) throw badField(key.slice(0, 64), 'unknown field')
   }
 }
@@ -167,7 +165,9 @@ function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<strin
 /** Goes no deeper than `levels`, so that no request can exhaust the stack. */
 function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some(inner => isDeeper(inner, levels - 1))
+  if (levels === 0) return true
+  for (const key in value) if (isDeeper((value as Record<string, unknown>)[key], levels - 1)) return true
+  return false
 }
 
 interface Fault {

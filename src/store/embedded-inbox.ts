@@ -1,14 +1,15 @@
-/** Logs of messages in the embedded store, one a user, with their index by conversation. */
+/** Logs of messages in the embedded store, one a user. */
 import { GatewayError } from '../errors.js'
 import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../model.js'
+import { Conversations } from './embedded-conversations.js'
 import type { DedupWindow } from './embedded-dedup.js'
 import type { EmbeddedEnv } from './embedded-env.js'
-import { boundedKey, type Key, LAST } from './embedded-keys.js'
-import type { OpenTable, Table } from './embedded-table.js'
+import { boundedKey, LAST } from './embedded-keys.js'
+import { encoded, type OpenTable, type Table } from './embedded-table.js'
 import { userNumber } from './embedded-users.js'
 import type { Appended, ConversationRow } from './store.js'
 
-/** A UUID as text: the first part of a row's value, before its fields. */
+/** A UUID as text: the first part of a row's value, before its text. */
 const ID_LENGTH = 36
 
 /** Inboxes whose last seq is remembered, so that appending to one reads nothing. */
@@ -32,12 +33,11 @@ interface Plan {
 export class EmbeddedInbox {
   readonly #env: EmbeddedEnv
   readonly #dedup: DedupWindow
-  /** [owner, seq] → id and fields. */
+  /** [owner, seq] → id and text. */
   readonly #rows: Table<string>
   /** [owner] → highest seq that was ever trimmed. */
   readonly #trimmed: Table<number>
-  /** [lower user, higher user, message id] → [owner, seq]. */
-  readonly #conversations: Table<[number, number]>
+  readonly #conversations: Conversations
   readonly #lastSeqs = new Map<number, number>()
   #appending: Promise<unknown> = Promise.resolve()
 
@@ -46,7 +46,7 @@ export class EmbeddedInbox {
     this.#dedup = dedup
     this.#rows = table('inbox', 'string')
     this.#trimmed = table('trimmed')
-    this.#conversations = table('conversations')
+    this.#conversations = new Conversations(table)
   }
 
   append(batch: readonly NewMessage[]): Promise<Appended[]> {
@@ -68,7 +68,7 @@ export class EmbeddedInbox {
       const { results, added, keys } = this.#env.read(() => this.#plan(batch, now))
       if (added.length > 0) {
         await this.#env.write(() => {
-          for (const row of added) this.#put(row)
+          this.#put(added)
           this.#dedup.put(keys, now)
         })
         this.#dedup.committed(now)
@@ -115,10 +115,22 @@ export class EmbeddedInbox {
     return row.id === found.id && saysTheSame(row, message) ? found : undefined
   }
 
-  #put({ message, owner, seq }: Added): void {
-    this.#rows.put([owner, seq], message.id + message.fields)
-    if (message.recipient !== undefined) {
-      this.#conversations.put(conversationKey(message.sender, message.recipient, message.id), [owner, seq])
+  /** One buffer for the values of all: lmdb copies what it is given only when it commits. */
+  #put(added: readonly Added[]): void {
+    let size = 0
+    for (const { message } of added)
+      size += ID_LENGTH + Buffer.byteLength(message.text) + Conversations.PLACE_BYTES
+    const buffer = Buffer.allocUnsafeSlow(size)
+    let at = 0
+    for (const { message, owner, seq } of added) {
+      const { id, text, sender, recipient } = message
+      const start = at
+      at += buffer.write(id, at, 'latin1')
+      at += buffer.write(text, at)
+      this.#rows.put([owner, seq], encoded(buffer.subarray(start, at)))
+      if (recipient === undefined) continue
+      this.#conversations.put(Number(sender), Number(recipient), id, { owner, seq }, buffer, at)
+      at += Conversations.PLACE_BYTES
     }
   }
 
@@ -160,7 +172,7 @@ export class EmbeddedInbox {
     })) {
       const row = toRow(Number(key[1]), value)
       rows.push(row)
-      chars += row.fields.length
+      chars += row.text.length
       if (chars >= maxChars) break
     }
     return rows
@@ -176,29 +188,26 @@ export class EmbeddedInbox {
     const rows = Array.from(this.#rows.getRange(bounds), ({ key, value }) => toRow(Number(key[1]), value))
     const entries = rows.flatMap(row => this.#conversationEntry(owner, row))
     for (const { seq } of rows) this.#rows.remove([owner, seq])
-    for (const key of entries) this.#conversations.remove(key)
+    for (const entry of entries) this.#conversations.remove(...entry)
     const last = rows.at(-1)
     if (last !== undefined) this.#trimmed.put([owner], last.seq)
     return rows.length
   }
 
   /** The key that leads to this row; none where it leads to a copy of the message in another inbox. */
-  #conversationEntry(owner: number, { seq, id, fields }: InboxRow): Key[] {
-    const { sender, recipient } = JSON.parse(`{${fields}}`) as { sender: UserId; recipient?: UserId }
+  #conversationEntry(owner: number, { seq, id, text }: InboxRow): [number, number, string][] {
+    const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
     if (recipient === undefined) return []
-    const key = conversationKey(sender, recipient, id)
-    const [entryOwner, entrySeq] = this.#conversations.get(key) ?? []
-    return entryOwner === owner && entrySeq === seq ? [key] : []
+    const entry: [number, number, string] = [userNumber(sender), userNumber(recipient), id]
+    const place = this.#conversations.get(...entry)
+    return place?.owner === owner && place.seq === seq ? [entry] : []
   }
 
   async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
-    const pair = [Math.min(userNumber(a), userNumber(b)), Math.max(userNumber(a), userNumber(b))]
-    const start = before === undefined ? [...pair, LAST] : boundedKey([...pair, before])
     return this.#env.read(() => {
       const found: ConversationRow[] = []
-      const bounds = { start, end: pair, reverse: true, exclusiveStart: before !== undefined, limit }
-      for (const { value } of this.#conversations.getRange(bounds)) {
-        const [owner, seq] = value
+      const places = this.#conversations.range(userNumber(a), userNumber(b), limit, before)
+      for (const { owner, seq } of places) {
         const text = this.#rows.get([owner, seq])
         if (text !== undefined) found.push({ inbox: String(owner), row: toRow(seq, text) })
       }
@@ -224,10 +233,5 @@ function ownerNumber(id: UserId): number {
 }
 
 function toRow(seq: number, value: string): InboxRow {
-  return { seq, id: value.slice(0, ID_LENGTH), fields: value.slice(ID_LENGTH) }
-}
-
-function conversationKey(a: UserId, b: UserId, id: string): [number, number, string] {
-  const [x, y] = [Number(a), Number(b)]
-  return x < y ? [x, y, id] : [y, x, id]
+  return { seq, id: value.slice(0, ID_LENGTH), text: value.slice(ID_LENGTH) }
 }

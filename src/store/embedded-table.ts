@@ -1,21 +1,24 @@
-/** Named databases of the embedded store: tuple keys, values of one shape. */
-import type { RootDatabase } from 'lmdb'
+/** Named databases of the embedded store, values of one shape. */
+import { asBinary, type Binary, type RootDatabase } from 'lmdb'
 import { type Key, readKey, writeKey } from './embedded-keys.js'
 
 /** The part of lmdb's Database that is used. Puts and removes belong into a write or transaction of EmbeddedEnv. */
-export interface Table<V> {
-  get(key: Key): V | undefined
-  put(key: Key, value: V): unknown
-  remove(key: Key): unknown
+export interface Table<V, K = Key, Read = (string | number)[]> {
+  get(key: K): V | undefined
+  put(key: K, value: V | Binary): unknown
+  remove(key: K): unknown
   clearAsync(): unknown
-  getRange(bounds: Bounds): Iterable<{ key: (string | number)[]; value: V }>
+  getRange(bounds: Bounds<K>): Iterable<{ key: Read; value: V }>
   getStats(): { entryCount: number }
 }
 
+/** A value that is encoded already; lmdb reads its bytes when it commits. */
+export const encoded: (bytes: Buffer) => Binary = asBinary
+
 /** `start` and `end` are always given: lmdb's defaults for an absent one belong to its own key encoding. */
-export interface Bounds {
-  readonly start: Key
-  readonly end: Key
+export interface Bounds<K = Key> {
+  readonly start: K
+  readonly end: K
   readonly limit?: number
   readonly reverse?: boolean
   readonly exclusiveStart?: boolean
@@ -25,8 +28,14 @@ export interface Bounds {
 export type OpenTable = ReturnType<typeof tableOpener>
 
 export function tableOpener(root: RootDatabase) {
-  return <V>(name: string, encoding: 'msgpack' | 'string' | 'binary' = 'msgpack'): Table<V> => {
-    const options = { name, encoding, keyEncoder: { writeKey, readKey } }
-    return root.openDB(options) as unknown as Table<V>
+  /** @param keys tuples, or bytes as they are (copied by each call) for what every message writes */
+  return <V, K = Key, Read = (string | number)[]>(
+    name: string,
+    encoding: 'msgpack' | 'string' | 'binary' = 'msgpack',
+    keys: 'tuple' | 'binary' = 'tuple',
+  ): Table<V, K, Read> => {
+    const keyOptions =
+      keys === 'tuple' ? { keyEncoder: { writeKey, readKey } } : { keyEncoding: 'binary' as const }
+    return root.openDB({ name, encoding, ...keyOptions }) as unknown as Table<V, K, Read>
   }
 }

@@ -84,7 +84,7 @@ export interface Store {
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
   /**
-   * Rows with seq > after, rising, at most `limit`, and no more once their fields have `maxChars` characters together;
+   * Rows with seq > after, rising, at most `limit`, and no more once their text has `maxChars` characters together;
    * at least one, and [] only when nothing is newer. One range scan.
    */
   readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]>

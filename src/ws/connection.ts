@@ -135,7 +135,9 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #reply({ request, id, code, data }: Outcome): void {
     this.host.metrics.answered('json', request, CODES[code].code)
-    this.write(encodeReply(code, this.locale, data, id))
+    const text = encodeReply(code, this.locale, data, id)
+    if (data === null && id === undefined) this.#out.writeFixed(text)
+    else this.write(text)
     if (this.#paused) this.#throttle()
     const wasRefused = CODES[code].code >= 500 && !CODES[code].retry
     this.#refusals = wasRefused ? this.#refusals + 1 : 0

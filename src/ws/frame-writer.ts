@@ -19,8 +19,21 @@ export interface WriterHooks {
   written(): void
 }
 
+/** Frames of texts that many clients get, the reply `201` above all. */
+const ready = new Map<string, Buffer>()
+
+/** Header and text of one frame. @param text one of a few: what it encodes to is kept */
+function readyFrame(text: string): Buffer {
+  const known = ready.get(text)
+  if (known !== undefined) return known
+  const frame = encodeFrames([text], undefined)
+  ready.set(text, frame)
+  return frame
+}
+
 export class FrameWriter {
-  #frames: string[] = []
+  /** Texts, and frames that are ready as they are. */
+  #frames: (string | Buffer)[] = []
   #waitingChars = 0
   #isDue = false
 
@@ -42,10 +55,19 @@ export class FrameWriter {
 
   /** One text frame; leaves with the others of this turn. */
   write(frame: string): void {
+    this.#push(frame)
+  }
+
+  #push(frame: string | Buffer): void {
     if (!this.isOpen) return
     this.#frames.push(frame)
     this.#waitingChars += frame.length
     this.wake()
+  }
+
+  /** The same for a text of which there are only a few: what it encodes to is kept. */
+  writeFixed(text: string): void {
+    this.#push(readyFrame(text))
   }
 
   /** Sees to it that this turn's end comes by, also when nothing is written. */
@@ -77,15 +99,21 @@ export class FrameWriter {
   }
 }
 
-function encodeFrames(texts: readonly string[], ping: string | undefined): Buffer {
-  const lengths = texts.map(text => Buffer.byteLength(text))
+function encodeFrames(frames: readonly (string | Buffer)[], ping: string | undefined): Buffer {
   let size = ping === undefined ? 0 : 2 + ping.length
-  for (const length of lengths) size += headerBytes(length) + length
+  for (const frame of frames) {
+    const length = Buffer.byteLength(frame)
+    size += typeof frame === 'string' ? headerBytes(length) + length : length
+  }
   const buffer = Buffer.allocUnsafe(size)
   let at = 0
-  texts.forEach((text, i) => {
-    at = writeFrame(buffer, at, TEXT, text, lengths[i] ?? 0)
-  })
+  for (const frame of frames) {
+    if (typeof frame === 'string') at = writeFrame(buffer, at, TEXT, frame, Buffer.byteLength(frame))
+    else {
+      buffer.set(frame, at)
+      at += frame.length
+    }
+  }
   if (ping !== undefined) writeFrame(buffer, at, PING, ping, ping.length)
   return buffer
 }

@@ -2,7 +2,7 @@
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
 import type { InboxSession, SessionOptions, Sink } from '../inbox/session.js'
 import type { InboxRow } from '../model.js'
-import { encodeEvent, encodeExtendedMessage, encodeMessage } from '../request/reply.js'
+import { encodeEvent, extendMessage } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 
 /** The part of the connection that writes. */
@@ -37,7 +37,7 @@ export class InboxDelivery implements Sink {
     this.isExplicit = ack === 'explicit'
     this.#events = new Set(events)
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
-    this.#encode = isExtended ? encodeExtendedMessage : encodeMessage
+    this.#encode = isExtended ? extendMessage : ({ text }) => text
     this.session = open({ device: deviceName(device), sink: this, ...(from && { from }) })
   }
 

@@ -36,7 +36,7 @@ function appending(t: Test, open: OpenStore): void {
     const rows = await store.readInbox(BOB, 0, 2000)
     t.same(
       rows,
-      sent.map(({ id, fields }, i) => ({ seq: i + 1, id, fields })),
+      sent.map(({ id, text }, i) => ({ seq: i + 1, id, text })),
     )
   })
 
@@ -61,11 +61,11 @@ function appending(t: Test, open: OpenStore): void {
       'x'.repeat(70_000),
       '中'.repeat(22_000),
     ]
-    const fields = contents.map(content => `"sender":"${ANN}","recipient":"${BOB}","content":"${content}"`)
-    await store.append(fields.map(fields => message(ANN, BOB, { fields })))
+    const texts = contents.map(content => `{"sender":"${ANN}","recipient":"${BOB}","content":"${content}"}`)
+    await store.append(texts.map(text => message(ANN, BOB, { text })))
     t.same(
-      (await store.readInbox(BOB, 0, 100)).map(row => row.fields),
-      fields,
+      (await store.readInbox(BOB, 0, 100)).map(row => row.text),
+      texts,
     )
   })
 
@@ -90,7 +90,7 @@ function appending(t: Test, open: OpenStore): void {
     for (const id of ids) {
       const rows = await store.readInbox(id, 0, 100)
       t.equal(rows.length, 3)
-      for (const { fields } of rows) t.match(fields, `"recipient":"${id}"`)
+      for (const { text } of rows) t.match(text, `"recipient":"${id}"`)
       t.equal(await store.lastSeq(id), 3)
     }
   })
@@ -100,8 +100,8 @@ function repeating(t: Test, open: OpenStore): void {
   /** All of them say the same, at different times. */
   const keyed = (dedupKey: string, differing: Partial<NewMessage> = {}) => {
     const at = `2019-07-12T09:08:${String(made++ % 60).padStart(2, '0')}Z`
-    const fields = `"sender":"${ANN}","recipient":"${BOB}","content":"again","created_at":"${at}"`
-    return message(ANN, BOB, { dedupKey, fields, ...differing })
+    const text = `{"sender":"${ANN}","recipient":"${BOB}","content":"again","created_at":"${at}"}`
+    return message(ANN, BOB, { dedupKey, text, ...differing })
   }
   let made = 0
 
@@ -267,9 +267,9 @@ function conversing(t: Test, open: OpenStore): void {
     const talk = [message(ANN, BOB), message(BOB, ANN), message(ANN, BOB)]
     await store.append([message(ANN, EVE), ...talk, message(EVE, BOB), broadcast(ANN, BOB)])
     const expected = [
-      { inbox: BOB, row: { seq: 2, id: talk[2]?.id, fields: talk[2]?.fields } },
-      { inbox: ANN, row: { seq: 1, id: talk[1]?.id, fields: talk[1]?.fields } },
-      { inbox: BOB, row: { seq: 1, id: talk[0]?.id, fields: talk[0]?.fields } },
+      { inbox: BOB, row: { seq: 2, id: talk[2]?.id, text: talk[2]?.text } },
+      { inbox: ANN, row: { seq: 1, id: talk[1]?.id, text: talk[1]?.text } },
+      { inbox: BOB, row: { seq: 1, id: talk[0]?.id, text: talk[0]?.text } },
     ]
     t.same(await store.readConversation(ANN, BOB, 10), expected)
     t.same(await store.readConversation(BOB, ANN, 10), expected)

@@ -16,8 +16,8 @@ const tell = (value: unknown) => void writeSync(1, `${JSON.stringify(value)}\n`)
 
 /** Batches of 1 to 50 messages, each large enough that a small disk fills up soon. */
 function batch(): ReturnType<typeof message>[] {
-  const fields = `"sender":"${ANN}","recipient":"${BOB}","content":"${'x'.repeat(500)}"`
-  return Array.from({ length: 1 + Math.floor(Math.random() * 50) }, () => message(ANN, BOB, { fields }))
+  const text = `{"sender":"${ANN}","recipient":"${BOB}","content":"${'x'.repeat(500)}"}`
+  return Array.from({ length: 1 + Math.floor(Math.random() * 50) }, () => message(ANN, BOB, { text }))
 }
 
 interface Refusal {

@@ -49,7 +49,7 @@ export function message(sender: UserId, recipient: UserId, differing: Partial<Ne
     sender,
     recipient,
     createdAt: 1_562_922_490_000,
-    fields: `"sender":"${sender}","recipient":"${recipient}","content":${content},"created_at":"2019-07-12T09:08:10Z"`,
+    text: `{"sender":"${sender}","recipient":"${recipient}","content":${content},"created_at":"2019-07-12T09:08:10Z"}`,
     dedupKey: undefined,
     isFirst: false,
     ...differing,
@@ -58,8 +58,8 @@ export function message(sender: UserId, recipient: UserId, differing: Partial<Ne
 
 /** To everybody: no part of a conversation. */
 export function broadcast(sender: UserId, inbox: UserId): NewMessage {
-  const fields = `"sender":"${sender}","content":"to all","created_at":"2019-07-12T09:08:10Z"`
-  return message(sender, inbox, { recipient: undefined, fields })
+  const text = `{"sender":"${sender}","content":"to all","created_at":"2019-07-12T09:08:10Z"}`
+  return message(sender, inbox, { recipient: undefined, text })
 }
 
 export function messages(count: number, sender: UserId = ANN, recipient: UserId = BOB): NewMessage[] {

@@ -197,7 +197,7 @@ t.test(
     )
     t.equal(new Set(sent.map(({ message }) => message.id)).size, 1)
     t.equal(new Set(sent.map(({ message }) => message.dedupKey)).size, 2)
-    t.notMatch(sent[0]?.message.fields, 'recipient')
+    t.notMatch(sent[0]?.message.text, 'recipient')
     sent[1]?.waiter.stored({ id: 'm', seq: 1, repeat: false })
     t.same(events, [])
     sent[0]?.waiter.stored({ id: 'm', seq: 5, repeat: false })

@@ -48,7 +48,7 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
 const row = (seq: number, content = `m${seq}`) => ({
   seq,
   id: `id-${seq}`,
-  fields: `"sender":"2","recipient":"1","content":${JSON.stringify(content)},"created_at":"2019-07-15T09:28:10Z"`,
+  text: `{"sender":"2","recipient":"1","content":${JSON.stringify(content)},"created_at":"2019-07-15T09:28:10Z"}`,
 })
 
 const turn = () => new Promise(resolve => setImmediate(resolve))

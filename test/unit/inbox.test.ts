@@ -45,7 +45,7 @@ function setUp() {
       id,
       sender: 'bob',
       createdAt: 0,
-      fields: `fields of ${id}`,
+      text: `text of ${id}`,
       recipient: 'ann',
     }
     inbox.send(
@@ -58,7 +58,7 @@ function setUp() {
   }
   const reader = (userId: string) => ({
     userId,
-    offer: ({ seq, id, fields }: InboxRow) => events.push(`offered ${userId} ${seq} ${id} ${fields}`) > 0,
+    offer: ({ seq, id, text }: InboxRow) => events.push(`offered ${userId} ${seq} ${id} ${text}`) > 0,
     touch: () => undefined,
   })
   return { inbox, send, batches, answers, events, logs, reader }
@@ -96,12 +96,12 @@ t.test('answered when stored, then offered, in the order of sending; retention i
   await turn()
   t.same(events, [
     'stored 1 1',
-    'offered ann 1 1 fields of 1',
+    'offered ann 1 1 text of 1',
     'retention ann 1',
     'stored 2 2',
     'retention eve 2',
     'stored 3 3',
-    'offered ann 3 3 fields of 3',
+    'offered ann 3 3 text of 3',
     'retention ann 3',
   ])
 })
@@ -135,7 +135,7 @@ t.test(
     await turn()
     answers[2]?.ok()
     await turn()
-    t.same(events.slice(3), ['stored 4 1', 'offered ann 1 4 fields of 4', 'retention ann 1'])
+    t.same(events.slice(3), ['stored 4 1', 'offered ann 1 4 text of 4', 'retention ann 1'])
   },
 )
 

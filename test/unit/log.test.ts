@@ -23,7 +23,7 @@ t.test('a line is JSON with time, level, event, fields and text, and nothing els
 t.test('secrets and content are masked, at the top and one level down', async t => {
   const { log, lines } = captured('never')
   const secrets = Object.fromEntries(
-    ['password', 'passwordHash', 'token', 'authorization', 'content', 'fields', 'payload'].map(name => [
+    ['password', 'passwordHash', 'token', 'authorization', 'content', 'text', 'payload'].map(name => [
       name,
       'hunter2',
     ]),

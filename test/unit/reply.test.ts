@@ -2,13 +2,12 @@ import t from 'tap'
 import { CODES, type CodeName } from '../../src/errors.js'
 import {
   encodeEvent,
-  encodeExtendedMessage,
-  encodeFields,
   encodeGreeting,
   encodeMessage,
   encodeMqttMessage,
   encodeReply,
   encodeUser,
+  extendMessage,
   formatTime,
 } from '../../src/request/reply.js'
 
@@ -45,21 +44,19 @@ t.test('time is UTC in whole seconds, whatever was formatted before', async t =>
 })
 
 t.test('a message has exactly four members, a broadcast three', async t => {
-  const fields = encodeFields('271693512', '289559048', 'hello', AT)
-  const row = { seq: 7, id: ID, fields }
   t.equal(
-    encodeMessage(row),
+    encodeMessage('271693512', '289559048', 'hello', AT),
     '{"sender":"271693512","recipient":"289559048","content":"hello","created_at":"2019-07-15T09:28:10Z"}',
   )
   t.equal(
-    encodeMessage({ ...row, fields: encodeFields('271693512', undefined, 'hello', AT) }),
+    encodeMessage('271693512', undefined, 'hello', AT),
     '{"sender":"271693512","content":"hello","created_at":"2019-07-15T09:28:10Z"}',
   )
 })
 
 t.test('id and seq stand behind the four for JSON, before them for MQTT', async t => {
-  const row = { seq: 7, id: ID, fields: encodeFields('1', '2', 'x', AT) }
-  t.same(Object.keys(JSON.parse(encodeExtendedMessage(row))), [
+  const row = { seq: 7, id: ID, text: encodeMessage('1', '2', 'x', AT) }
+  t.same(Object.keys(JSON.parse(extendMessage(row))), [
     'sender',
     'recipient',
     'content',
@@ -75,7 +72,7 @@ t.test('id and seq stand behind the four for JSON, before them for MQTT', async 
     'content',
     'created_at',
   ])
-  t.match(JSON.parse(encodeExtendedMessage(row)), { id: ID, seq: 7 })
+  t.match(JSON.parse(extendMessage(row)), { id: ID, seq: 7 })
 })
 
 t.test('content of any kind survives the way through JSON', async t => {
@@ -91,7 +88,7 @@ t.test('content of any kind survives the way through JSON', async t => {
     '","sender":"evil',
   ]
   for (const content of contents) {
-    const message = JSON.parse(encodeMessage({ seq: 1, id: ID, fields: encodeFields('1', '2', content, AT) }))
+    const message = JSON.parse(encodeMessage('1', '2', content, AT))
     t.strictSame(message, { sender: '1', recipient: '2', content, created_at: '2019-07-15T09:28:10Z' })
   }
 })

@@ -18,7 +18,7 @@ function setUp(inboxes: Record<string, number[]>, limits: Partial<RetentionLimit
   const rows = new Map(
     Object.entries(inboxes).map(([user, times]) => [
       user,
-      times.map((msecs, i) => ({ seq: i + 1, id: uuidv7({ msecs }), fields: '' })),
+      times.map((msecs, i) => ({ seq: i + 1, id: uuidv7({ msecs }), text: '' })),
     ]),
   )
   const forgotten: number[] = []

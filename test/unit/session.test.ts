@@ -5,7 +5,7 @@ import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics.js'
 import type { Cursor, InboxRow } from '../../src/model.js'
 
-const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, fields: `fields ${seq}` })
+const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, text: `text ${seq}` })
 const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
