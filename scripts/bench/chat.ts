@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Chatter } from './chatter.js'
 import { Flow, Meter } from './flow.js'
-import { cpuSeconds, memoryKiB, ownCpuSeconds } from './machine.js'
+import { cpuSeconds, mainThreadSeconds, memoryKiB, ownCpuSeconds } from './machine.js'
 import type { Peer, Wire } from './peers.js'
 import { userId } from './program.js'
 import type { Server } from './server.js'
@@ -87,19 +87,21 @@ export class Chat {
     meter.latency.reset()
     meter.delivered = 0
     meter.isOn = true
-    const before = [performance.now(), ownCpuSeconds(), cpuSeconds(this.#server.pid)] as const
+    const { pid } = this.#server
+    const before = [performance.now(), ownCpuSeconds(), cpuSeconds(pid), mainThreadSeconds(pid)] as const
     await work()
     const seconds = (performance.now() - before[0]) / 1000
     meter.isOn = false
-    const serverCpu = cpuSeconds(this.#server.pid) - before[2]
+    const serverCpu = cpuSeconds(pid) - before[2]
     return {
       'messages/s': meter.delivered / seconds,
       'messages/server CPU s': meter.delivered / serverCpu,
       'p50 ms': meter.latency.percentile(50) / 1000,
       'p99 ms': meter.latency.percentile(99) / 1000,
       'server CPU %': (serverCpu / seconds) * 100,
+      'main thread %': ((mainThreadSeconds(pid) - before[3]) / seconds) * 100,
       'generator CPU %': ((ownCpuSeconds() - before[1]) / seconds) * 100,
-      'memory MiB': memoryKiB(this.#server.pid) / 1024,
+      'memory MiB': memoryKiB(pid) / 1024,
     }
   }
 

@@ -47,6 +47,11 @@ export abstract class Chatter extends RawSocket {
     this.refill()
   }
 
+  /** Reads no more, as a client that hangs; it stays connected. */
+  freeze(): void {
+    this.socket.pause()
+  }
+
   /** Sends one message. @returns false when the window is full */
   sendOne(): boolean {
     const flow = this.outgoing

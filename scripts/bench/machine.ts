@@ -7,12 +7,17 @@ const hasTaskset = spawnSync('taskset', ['-V']).status === 0
 
 /** Server and generator each have a core of their own where the machine has two and `taskset`. */
 export const isPinned = hasTaskset && availableParallelism() > 1
-const SERVER_CORE = '0'
+let serverCores = '0'
 const GENERATOR_CORE = '1'
 
-/** The command line that runs `argv` on the server's core. */
+/** @param cores a list as taskset takes it: '0,1' */
+export function useServerCores(cores: string): void {
+  serverCores = cores
+}
+
+/** The command line that runs `argv` on the server's cores. */
 export const onServerCore = (argv: readonly string[]): string[] =>
-  isPinned ? ['taskset', '-c', SERVER_CORE, ...argv] : [...argv]
+  isPinned ? ['taskset', '-c', serverCores, ...argv] : [...argv]
 
 /** Moves this process, the generator, to its core. */
 export function pinGenerator(): void {
@@ -22,7 +27,7 @@ export function pinGenerator(): void {
 export function describeMachine(): string {
   const gib = (totalmem() / 2 ** 30).toFixed(0)
   const cores = isPinned
-    ? `server on core ${SERVER_CORE}, generator on core ${GENERATOR_CORE}`
+    ? `server on core ${serverCores}, generator on core ${GENERATOR_CORE}`
     : 'server and generator share the cores'
   return `${cpus()[0]?.model ?? 'unknown CPU'} × ${cpus().length}, ${gib} GiB, ${type()} ${release()}, Node ${process.version}; ${cores}`
 }
@@ -30,10 +35,16 @@ export function describeMachine(): string {
 /** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK) is 100 on every Linux). */
 const TICKS = 100
 
-/** CPU seconds that a process and its threads have used. Source: proc(5), fields 14 and 15 of stat. */
-export function cpuSeconds(pid: number): number {
+/** CPU seconds that a process and its threads have used. */
+export const cpuSeconds = (pid: number): number => usedSeconds(`/proc/${pid}/stat`)
+
+/** CPU seconds of its main thread alone: in Node.js, where the event loop runs. */
+export const mainThreadSeconds = (pid: number): number => usedSeconds(`/proc/${pid}/task/${pid}/stat`)
+
+/** Source: proc(5), fields 14 and 15 of stat. */
+function usedSeconds(stat: string): number {
   // Behind the command name, which may hold spaces: the state is field 3.
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  const fields = readFileSync(stat, 'utf8').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) / TICKS
 }
 

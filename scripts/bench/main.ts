@@ -2,19 +2,21 @@
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { frozen } from './frozen.js'
 import { grow } from './grow.js'
 import { idle } from './idle.js'
 import { login } from './login.js'
-import { describeMachine, pinGenerator } from './machine.js'
+import { describeMachine, pinGenerator, useServerCores } from './machine.js'
 import { offline } from './offline.js'
+import { offload } from './offload.js'
 import { pairs } from './pairs.js'
 import { gateway, PEERS, type Peer } from './peers.js'
 import { Program, withFolder } from './program.js'
-import { markdown, type Result } from './report.js'
+import { below, markdown, type Result } from './report.js'
 import type { Options, Scenario } from './scenario.js'
 import { start } from './start.js'
 
-const SCENARIOS: readonly Scenario[] = [pairs, idle, offline, login, grow, start]
+const SCENARIOS: readonly Scenario[] = [pairs, idle, offline, login, frozen, grow, start, offload]
 const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 const HELP = `npm run bench -- [options]
@@ -26,6 +28,8 @@ const HELP = `npm run bench -- [options]
   --seconds 10       of each measurement
   --json FILE        also one JSON line a result
   --program FILE     another build's dist/main.js
+  --cores 0          for the server, as taskset takes them; the generator has core 1
+  --floor PEER=N     fail when program ÷ peer by messages a server CPU second is lower (median); comma-separated
   --messages 20000   offline: waiting for 100 users together
   --logins 1000      login: at once
   --max-messages N   grow: the last step; default 1,000,000
@@ -41,6 +45,8 @@ const { values: args } = parseArgs({
     seconds: { type: 'string', default: '10' },
     json: { type: 'string' },
     program: { type: 'string', default: BUILT },
+    cores: { type: 'string', default: '0' },
+    floor: { type: 'string', default: '' },
     messages: { type: 'string', default: '20000' },
     logins: { type: 'string', default: '1000' },
     'max-messages': { type: 'string', default: '1000000' },
@@ -88,6 +94,7 @@ async function main(): Promise<void> {
   if (args.help) return void process.stdout.write(HELP)
   const scenarios = SCENARIOS.filter(({ name }) => args.scenario.split(',').includes(name))
   if (scenarios.length === 0) throw new Error(`no such scenario: ${args.scenario}\n${HELP}`)
+  useServerCores(args.cores)
   pinGenerator()
   const machine = describeMachine()
   const { json } = args
@@ -102,6 +109,13 @@ async function main(): Promise<void> {
     })
   }
   process.stdout.write(`${machine}; ${rounds} rounds, median (min–max)\n\n${markdown(results, 'mumi')}`)
+  for (const floor of args.floor.split(',').filter(Boolean)) {
+    const [peer = '', least] = floor.split('=')
+    const fault = below(results, { reference: 'mumi', peer, least: Number(least) })
+    if (fault === undefined) continue
+    say(fault)
+    process.exitCode = 1
+  }
 }
 
 await main()

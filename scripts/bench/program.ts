@@ -59,8 +59,13 @@ export class Program {
     })
   }
 
+  /** Of a module of the build. */
+  url(path: string): string {
+    return pathToFileURL(join(dirname(this.#main), path)).href
+  }
+
   #import<M>(path: string): Promise<M> {
-    return import(pathToFileURL(join(dirname(this.#main), path)).href)
+    return import(this.url(path))
   }
 }
 

@@ -1,0 +1,72 @@
+/** `frozen`: what running chats notice of a client that stays connected and reads nothing of what it is sent. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { Chat } from './chat.js'
+import { Flow, Meter } from './flow.js'
+import { userId } from './program.js'
+import type { Context, Scenario, Step } from './scenario.js'
+import type { Server } from './server.js'
+
+const USERS = 100
+/** 1,000 messages a second from all together. */
+const INTERVAL_MS = 100
+/** For the frozen client before the chats are measured: more than the sockets and their buffers hold. */
+const HELD = 50_000
+/** And while they are measured. */
+const HELD_INTERVAL_MS = 10
+
+async function run(context: Context): Promise<Step[]> {
+  const { peer, wire, dir, options, program } = context
+  await program.addUsers(dir, 0, USERS + 2)
+  const server = await peer.start(dir)
+  try {
+    const chat = await Chat.open({ peer, server, wire, users: USERS })
+    const measure = () => chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
+    await measure() // until the program is warm
+    const before = await measure()
+    const thaw = await freeze(context, server)
+    const during = await measure()
+    await thaw()
+    await chat.close()
+    return [
+      {
+        step: '',
+        values: {
+          'p99 during ÷ before': (during['p99 ms'] ?? 0) / (before['p99 ms'] ?? 1),
+          'p50 ms before': before['p50 ms'] ?? 0,
+          'p50 ms during': during['p50 ms'] ?? 0,
+          'p99 ms before': before['p99 ms'] ?? 0,
+          'p99 ms during': during['p99 ms'] ?? 0,
+          'memory MiB': during['memory MiB'] ?? 0,
+          lost: during.lost ?? 0,
+          reordered: during.reordered ?? 0,
+          skipped: during.skipped ?? 0,
+        },
+      },
+    ]
+  } finally {
+    await server.stop()
+  }
+}
+
+/** A client that reads nothing, and one that keeps writing to it. @returns what ends both */
+async function freeze({ peer, wire }: Context, server: Server): Promise<() => Promise<unknown>> {
+  const sender = peer.connect(server, 'sender', wire)
+  const frozen = peer.connect(server, 'recipient', wire)
+  for (const [i, one] of [sender, frozen].entries()) {
+    await one.open()
+    await one.enter(userId(USERS + i), 'clean')
+  }
+  frozen.freeze()
+  const flow = new Flow(new Meter())
+  flow.limit = HELD
+  sender.aim(userId(USERS + 1), flow)
+  sender.flood()
+  while (flow.acked < HELD) await delay(1)
+  const timer = setInterval(() => sender.sendOne(), HELD_INTERVAL_MS)
+  return () => {
+    clearInterval(timer)
+    return Promise.all([sender.close(), frozen.close()])
+  }
+}
+
+export const frozen: Scenario = { name: 'frozen', wires: ['json', 'mqtt'], against: [], run }
