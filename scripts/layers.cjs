@@ -23,7 +23,7 @@ const MAY_IMPORT = {
 const HOMES = {
   '@sinclair/typebox': 'src/request/',
   '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber|websocket-stream)': 'src/broker/',
-  '(bcrypt|lru-cache|p-limit|validator)': 'src/accounts/',
+  '(bcrypt|lru-cache|piscina|validator)': 'src/accounts/',
   '(convict|json5)': 'src/config(\\.ts|/)',
   lmdb: 'src/store/',
   mongodb: 'src/store/',

@@ -84,6 +84,7 @@ interface Parts {
 export class Gateway {
   readonly #metrics = new Metrics()
   readonly #servers: HttpServer[] = []
+  readonly #passwords: Passwords
   #parts: Parts | undefined
   #store: Store | undefined
   #isClosing = false
@@ -91,7 +92,9 @@ export class Gateway {
   constructor(
     private readonly config: Config,
     private readonly log: Logger,
-  ) {}
+  ) {
+    this.#passwords = new Passwords(config.passwords)
+  }
 
   /** Resolves when every listener is up. @throws the fault that an operator can act on; then nothing stays open */
   async start(): Promise<Ports> {
@@ -133,6 +136,7 @@ export class Gateway {
       await parts.cursors.close()
     }
     await Promise.all(listeners)
+    await this.#passwords.close()
     await this.#store?.close()
   }
 
@@ -152,7 +156,7 @@ export class Gateway {
     const inbox = new Inbox(store, cursors, retention, this.#metrics, log)
     retention.start(() => inbox.touchAll())
     const services: Services = {
-      accounts: new Accounts(store, new Passwords(config.passwords)),
+      accounts: new Accounts(store, this.#passwords),
       live: new LiveConnections(config.sessions.multiple),
       inbox,
       log,

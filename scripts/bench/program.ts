@@ -50,7 +50,9 @@ export class Program {
   async addUsers(dir: string, from: number, to: number, cost = CHEAP_COST): Promise<void> {
     const { Passwords } =
       await this.#import<typeof import('../../src/accounts/passwords.js')>('accounts/passwords.js')
-    const passwordHash = await new Passwords({ cost, concurrency: 1, queue: 1 }).hash(PASSWORD)
+    const passwords = new Passwords({ cost, concurrency: 1, queue: 1 })
+    const passwordHash = await passwords.hash(PASSWORD)
+    await passwords.close()
     await this.withStore(dir, async store => {
       for (let n = from; n < to; n += CHUNK) {
         const ids = Array.from({ length: Math.min(CHUNK, to - n) }, (_, i) => userId(n + i))

@@ -257,9 +257,9 @@ export const SCHEMA = {
       'bcrypt cost; each step doubles the time of a login. Old hashes stay valid.',
     ),
     concurrency: count(
-      2,
-      { min: 1, max: 64 },
-      'Passwords hashed at one time, so that logins do not slow messages down.',
+      0,
+      { min: 0, max: 64 },
+      'Passwords hashed at one time, each in a thread of low priority. 0: one less than there are cores, at least one, so that logins do not slow messages down.',
     ),
     queue: count(
       1000,
