@@ -26,6 +26,8 @@ export interface AedesClient extends Client {
   _nextId: number
   /** Packet ids of QoS 2 packets that wait for PUBREL. */
   readonly _inboundInflight: Set<number>
+  /** null when closed, or without keep-alive. */
+  readonly _keepaliveTimer: NodeJS.Timeout | null
 }
 
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
@@ -227,6 +229,11 @@ export class ClientDelivery {
     }
     return Math.min(qos, granted) as QoS
   }
+}
+
+/** Aedes does so for each packet that it reads [MQTT-3.1.2-24]. */
+export function refreshKeepAlive({ _keepaliveTimer }: AedesClient): void {
+  _keepaliveTimer?.refresh()
 }
 
 const keyOf = ({ brokerId, brokerCounter }: AedesPublishPacket) => `${brokerCounter} ${brokerId}`

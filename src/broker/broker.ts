@@ -247,7 +247,6 @@ export class MqttBroker {
       receive: (packet, client) => this.#topics.receive(packet, client),
       store: (packet, receiver) => this.#topics.store(packet, receiver),
       route: packet => this.#aedes.route(packet),
-      consume: packet => this.#aedes.consume(packet),
       reply: (userId, payload) => this.#replies.tell(userId, payload),
     }
   }
@@ -297,6 +296,7 @@ export class MqttBroker {
     packet: AedesPublishPacket,
     done: (error?: Error | null) => void,
   ): void {
+    this.#aedes.consume(packet)
     const publisher = this.#publisher(client, packet)
     if (client?.will !== packet) {
       publisher.publish(packet, done)

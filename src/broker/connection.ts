@@ -1,10 +1,11 @@
 /** One MQTT client: who it is, what it may, and its inbox; Aedes speaks the protocol with it. */
-import type { AedesPublishPacket, Subscription } from 'aedes'
+import type { PublishPacket, Subscription } from 'aedes'
 import type { LiveConnection } from '../accounts/live.js'
 import { type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
 import type { UserId } from '../model.js'
 import type { AedesClient } from './aedes-client.js'
+import { FastLane } from './fast-lane.js'
 import type { BrokerHost } from './host.js'
 import { InboxDelivery, type QoS } from './inbox-delivery.js'
 import { Publisher } from './publisher.js'
@@ -43,7 +44,7 @@ export class MqttConnection implements Caller, LiveConnection {
   }
 
   /** A PUBLISH of this client, or its will; see Publisher.publish. */
-  publish(packet: AedesPublishPacket, done: (error?: Error | null) => void): void {
+  publish(packet: PublishPacket, done: (error?: Error | null) => void): void {
     this.#publisher.publish(packet, done)
   }
 
@@ -51,7 +52,9 @@ export class MqttConnection implements Caller, LiveConnection {
   ready(): void {
     if (this.#ended) return
     this.#isReady = true
-    if (this.userId !== undefined) this.host.services.live.add(this.userId, this)
+    if (this.userId === undefined) return
+    this.host.services.live.add(this.userId, this)
+    this.transport.openLane(new FastLane(this.client, this.transport, this))
     this.openInbox()
   }
 

@@ -1,4 +1,4 @@
-import type { AedesPublishPacket } from 'aedes'
+import type { PublishPacket } from 'aedes'
 import type { Locale } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
@@ -24,20 +24,18 @@ export interface BrokerHost {
    * Whether a QoS 2 packet with this id came before and still waits for PUBREL.
    * @throws GatewayError when too many do
    */
-  isReceived(packet: AedesPublishPacket, client: AedesClient): Promise<boolean>
+  isReceived(packet: PublishPacket, client: AedesClient): Promise<boolean>
   /** Records the id of a QoS 2 packet until PUBREL. @throws GatewayError */
-  receive(packet: AedesPublishPacket, client: AedesClient): Promise<void>
+  receive(packet: PublishPacket, client: AedesClient): Promise<void>
   /**
    * Makes a packet durable for those who are owed it.
    * @param receiver of a QoS 2 packet: as for `receive`, in the same commit
    * @returns what to route
    * @throws GatewayError
    */
-  store(packet: AedesPublishPacket, receiver?: AedesClient): Promise<AedesPublishPacket>
+  store(packet: PublishPacket, receiver?: AedesClient): Promise<PublishPacket>
   /** To subscribers that are connected. */
-  route(packet: AedesPublishPacket): void
-  /** The packet is dealt with: Aedes acknowledges it and does nothing else. */
-  consume(packet: AedesPublishPacket): void
+  route(packet: PublishPacket): void
   /** Publishes to `users/<id>/replies`. Resolves when that is stored, or given up; never rejects. */
   reply(userId: UserId, payload: string): Promise<void>
 }

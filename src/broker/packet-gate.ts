@@ -11,6 +11,17 @@ import {
   type PacketLimits,
 } from './packet-rules.js'
 
+/** Takes packets before Aedes gets to see them. */
+export interface PacketLane {
+  /**
+   * @param at where a whole, well-formed packet begins in `bytes`, @param bodyAt behind its fixed header
+   * @returns whether the packet was taken; then nobody else gets it
+   */
+  take(bytes: Buffer, at: number, bodyAt: number, end: number): boolean
+  /** All packets of one chunk were offered. */
+  settle(): void
+}
+
 interface PacketKind {
   readonly check: (fields: Fields, limits: PacketLimits) => void
   /** Most bytes that there can be behind the fixed header. */
@@ -86,11 +97,13 @@ export class PacketGate {
   /**
    * @param deliver gets the bytes of whole packets that passed, in order, at most twice a call; they are parts of
    *   `chunk` where possible, so nobody may change that afterwards
+   * @param lane is offered each packet first, until it leaves one: what comes behind that must not overtake it
    * @throws MalformedPacket after what came before it was delivered; then the gate must not be used any more
    */
-  push(chunk: Buffer, deliver: (packets: Buffer) => void): void {
-    const bytes = this.#heldBytes === 0 ? chunk : this.#complete(chunk, deliver)
+  push(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): void {
+    const bytes = this.#heldBytes === 0 ? chunk : this.#complete(chunk, deliver, lane)
     let at = 0
+    let taken = 0
     try {
       while (
         at < bytes.length &&
@@ -98,16 +111,18 @@ export class PacketGate {
         at + this.#packetBytes <= bytes.length
       ) {
         this.#check(bytes, at)
-        at += this.#packetBytes
+        const end = at + this.#packetBytes
+        if (taken === at && lane?.take(bytes, at, at + this.#bodyAt, end)) taken = end
+        at = end
       }
     } finally {
-      if (at > 0) deliver(bytes.subarray(0, at))
+      if (at > taken) deliver(bytes.subarray(taken, at))
     }
     if (at < bytes.length) this.#hold(bytes.subarray(at))
   }
 
   /** Joins what is held with what it lacks. @returns what is still to be looked at */
-  #complete(chunk: Buffer, deliver: (packets: Buffer) => void): Buffer {
+  #complete(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): Buffer {
     if (this.#packetBytes === 0) {
       const joined = Buffer.concat([this.#held.subarray(0, this.#heldBytes), chunk])
       this.#heldBytes = 0
@@ -120,7 +135,7 @@ export class PacketGate {
     this.#held = NOTHING
     this.#heldBytes = 0
     this.#check(packet, 0)
-    deliver(packet)
+    if (!lane?.take(packet, 0, this.#bodyAt, packet.length)) deliver(packet)
     return chunk.subarray(lacking)
   }
 

@@ -1,5 +1,5 @@
 /** What becomes of a PUBLISH: a message, a request, a packet for other topics, or nothing. */
-import type { AedesPublishPacket } from 'aedes'
+import type { PublishPacket } from 'aedes'
 import { CODES, type CodeName, GatewayError, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
@@ -41,13 +41,12 @@ export class Publisher {
    * Everything that an acknowledgement promises happens here, before Aedes sends it: `done()` = acknowledge,
    * `done(error)` = no acknowledgement, the connection closes and the client sends again.
    */
-  publish(packet: AedesPublishPacket, done: Done): void {
+  publish(packet: PublishPacket, done: Done): void {
     // A will is published while the server closes, too: the connection ended without a DISCONNECT [MQTT-3.1.2-8].
     if (!this.host.isOpen && packet !== this.sender?.client.will) {
       done(new GatewayError('SHUTDOWN'))
       return
     }
-    this.host.consume(packet)
     const acknowledge = packet.qos > 0 ? this.#acknowledgements.reserve(done) : done
     this.#steps.push(() => this.#receive(packet, acknowledge))
     if (!this.#isStepping) void this.#runSteps()
@@ -64,7 +63,7 @@ export class Publisher {
   }
 
   /** Until PUBREL the packet id names one message, whatever DUP says [MQTT-4.3.3-2]. */
-  #receive(packet: AedesPublishPacket, acknowledge: Done): Promise<void> | undefined {
+  #receive(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
     const receiver = this.#receiver(packet)
     if (receiver === undefined) return this.#take(packet, acknowledge)
     return this.host.isReceived(packet, receiver).then(
@@ -74,11 +73,11 @@ export class Publisher {
   }
 
   /** Of a QoS 2 packet: the client whose session knows its id until PUBREL. A will has none. */
-  #receiver({ qos, messageId }: AedesPublishPacket): AedesClient | undefined {
+  #receiver({ qos, messageId }: PublishPacket): AedesClient | undefined {
     return qos === 2 && messageId !== undefined ? this.sender?.client : undefined
   }
 
-  #take(packet: AedesPublishPacket, acknowledge: Done): Promise<void> | undefined {
+  #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
     const right = this.host.access.publish(this.userId, packet.topic)
     const receiver = this.#receiver(packet)
     // Recorded when all else is done: in between, a resend is known by its DUP.
@@ -99,11 +98,7 @@ export class Publisher {
     return undefined
   }
 
-  #send(
-    packet: AedesPublishPacket,
-    { sender, recipient }: MessageRight,
-    done: Done,
-  ): Promise<void> | undefined {
+  #send(packet: PublishPacket, { sender, recipient }: MessageRight, done: Done): Promise<void> | undefined {
     const { host } = this
     const waiter: StoreWaiter = {
       stored: () => {
@@ -138,14 +133,14 @@ export class Publisher {
    * receiver take any DUP after its PUBACK for a new message: a PUBACK that was lost with its connection is much the
    * commoner case, and `dedup.window` 0 switches this off.
    */
-  #resendKey({ qos, messageId, dup }: AedesPublishPacket): RepeatKey {
+  #resendKey({ qos, messageId, dup }: PublishPacket): RepeatKey {
     const client = this.sender?.client
     if (qos === 0 || client === undefined || !this.host.services.rules.dedup) return NO_REPEAT
     return { dedupKey: `${client.id} ${messageId}`, isFirst: !dup }
   }
 
   /** Acknowledged when its reply is stored, so that a client gets no further ahead than its replies. */
-  #request(packet: AedesPublishPacket, caller: Caller, done: Done): void {
+  #request(packet: PublishPacket, caller: Caller, done: Done): void {
     const { services } = this.host
     try {
       const request = parseRequest(decodeText(packet.payload), services.rules)
@@ -160,7 +155,7 @@ export class Publisher {
   }
 
   /** Stored, routed and acknowledged in order, and one commit for what comes together. */
-  #publish(packet: AedesPublishPacket, done: Done): void {
+  #publish(packet: PublishPacket, done: Done): void {
     const before = this.#stores
     const mine = this.host.store(packet, this.#receiver(packet))
     // Without the values: each would hold on to the one before it.
@@ -175,7 +170,7 @@ export class Publisher {
   }
 
   /** MQTT 3.1.1 has no negative PUBACK: acknowledge and drop, or close [MQTT-3.3.5-2]. The reply topic says why. */
-  #refuse(packet: AedesPublishPacket, error: GatewayError, done: Done): void {
+  #refuse(packet: PublishPacket, error: GatewayError, done: Done): void {
     const { host, userId } = this
     host.metrics.refusedPackets.inc({ reason: error.code })
     const bytes = packet.payload.length

@@ -1,21 +1,21 @@
 /** `users/<id>/replies`: what a user's devices are told, in order. What waits meanwhile shares the next commit. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { AedesPublishPacket } from 'aedes'
+import type { PublishPacket } from 'aedes'
 import type { UserId } from '../model.js'
 import { makePacket } from './state.js'
 import { repliesTopic } from './topics.js'
 
 export interface ReplyTopicOptions {
   /** Makes it durable for sessions that are away. @returns what to route */
-  readonly store: (packet: AedesPublishPacket) => Promise<AedesPublishPacket>
-  readonly route: (packet: AedesPublishPacket) => void
+  readonly store: (packet: PublishPacket) => Promise<PublishPacket>
+  readonly route: (packet: PublishPacket) => void
   readonly onFailed: (thrown: unknown) => void
   /** One was left out: too many of its user's wait. */
   readonly onDropped: () => void
 }
 
 interface Reply {
-  readonly packet: AedesPublishPacket
+  readonly packet: PublishPacket
   readonly done: () => void
 }
 

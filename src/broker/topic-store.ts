@@ -1,5 +1,5 @@
 /** What a PUBLISH to a topic other than the gateway's own leaves behind: retained message, queues, QoS 2 ids. */
-import type { AedesPublishPacket } from 'aedes'
+import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
 import { GatewayError } from '../errors.js'
 import type { Access } from './access.js'
@@ -19,7 +19,7 @@ export class TopicStore {
   ) {}
 
   /** Retained message, offline queues and QoS 2 id, before anyone is told. */
-  async store(packet: AedesPublishPacket, receiver?: AedesClient): Promise<AedesPublishPacket> {
+  async store(packet: PublishPacket, receiver?: AedesClient): Promise<AedesPublishPacket> {
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
@@ -36,7 +36,7 @@ export class TopicStore {
 
   /** A retained message for one session that has just subscribed. @returns it as queued */
   async enqueue(
-    packet: AedesPublishPacket,
+    packet: PublishPacket,
     { clientId, qos }: { readonly clientId: string; readonly qos: 0 | 1 | 2 },
   ): Promise<AedesPublishPacket> {
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
@@ -46,7 +46,7 @@ export class TopicStore {
   }
 
   /** @throws GatewayError with too many QoS 2 packets half received, or a store that fails */
-  async isReceived(packet: AedesPublishPacket, client: AedesClient): Promise<boolean> {
+  async isReceived(packet: PublishPacket, client: AedesClient): Promise<boolean> {
     const { messageId = 0 } = packet
     // On this connection, and perhaps not recorded yet.
     if (client._inboundInflight.has(messageId)) return true
@@ -61,12 +61,12 @@ export class TopicStore {
     return false
   }
 
-  async receive(packet: AedesPublishPacket, client: AedesClient): Promise<void> {
+  async receive(packet: PublishPacket, client: AedesClient): Promise<void> {
     await this.state.incomingStorePacket(client, packet)
   }
 
   /** One entry a session, at the highest QoS of its filters that match. */
-  async #queues({ topic, qos: published }: AedesPublishPacket) {
+  async #queues({ topic, qos: published }: PublishPacket) {
     const best = new Map<string, number>()
     for (const { clientId, qos } of await this.state.subscriptionsByTopic(topic)) {
       if (this.access.read(userIdOf(clientId), topic))

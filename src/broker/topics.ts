@@ -17,6 +17,38 @@ export function parseOwnTopic(topic: string): OwnTopic {
   return { kind: kind as 'inbox', userId }
 }
 
+const INBOX_START = Buffer.from('users/')
+const INBOX_END = Buffer.from('/inbox')
+const USER_ID_BYTES = 9
+const ZERO = 0x30
+const NINE = 0x39
+export const INBOX_TOPIC_BYTES = INBOX_START.length + USER_ID_BYTES + INBOX_END.length
+
+/** Whether the topic of a packet, which begins with its length in two bytes, is `users/<id>/inbox`; no text is made. */
+export function isInboxTopic(bytes: Buffer, at: number): boolean {
+  if (bytes.readUInt16BE(at) !== INBOX_TOPIC_BYTES) return false
+  const idAt = at + 2 + INBOX_START.length
+  return (
+    isAt(bytes, at + 2, INBOX_START) &&
+    isUserIdAt(bytes, idAt) &&
+    isAt(bytes, idAt + USER_ID_BYTES, INBOX_END)
+  )
+}
+
+function isAt(bytes: Buffer, at: number, text: Buffer): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text[i]) return false
+  return true
+}
+
+function isUserIdAt(bytes: Buffer, at: number): boolean {
+  if (bytes[at] === ZERO) return false
+  for (let i = at; i < at + USER_ID_BYTES; i++) {
+    const byte = bytes[i] ?? 0
+    if (byte < ZERO || byte > NINE) return false
+  }
+  return true
+}
+
 export const repliesTopic = (userId: UserId): string => `users/${userId}/replies`
 export const presenceTopic = (userId: UserId): string => `users/${userId}/presence`
 export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`

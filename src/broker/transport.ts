@@ -1,7 +1,7 @@
 /** The stream that Aedes sees as a client's connection. */
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { PacketGate } from './packet-gate.js'
+import { PacketGate, type PacketLane } from './packet-gate.js'
 import { MalformedPacket, type PacketLimits } from './packet-rules.js'
 import { type Done, type OutputOptions, SocketOutput } from './socket-output.js'
 import { SWEEPS_TO_STALL } from './write-group.js'
@@ -30,7 +30,10 @@ export class MqttTransport extends Duplex {
   readonly #options: TransportOptions
   readonly #gate: PacketGate
   readonly #output: SocketOutput
+  #lane: PacketLane | undefined
   #isInputPaused = false
+  /** Somebody besides Aedes wants no more for now. */
+  #isInputHeld = false
   #isInputOver = false
   #isSocketClosed = false
   #socketError: Error | undefined
@@ -60,6 +63,23 @@ export class MqttTransport extends Duplex {
 
   get isCongested(): boolean {
     return this.#output.isCongested
+  }
+
+  /** From now on packets are offered to it first. */
+  openLane(lane: PacketLane): void {
+    this.#lane = lane
+  }
+
+  /** Reads no more from the client until `releaseInput`, but for what is on its way through this process. */
+  holdInput(): void {
+    this.#isInputHeld = true
+    this.#pauseInput()
+  }
+
+  releaseInput(): void {
+    this.#isInputHeld = false
+    // What Aedes has not read it asks for by itself.
+    if (this.readableLength < this.readableHighWaterMark) this.#resumeInput()
   }
 
   /**
@@ -105,7 +125,7 @@ export class MqttTransport extends Duplex {
   }
 
   override _read(): void {
-    if (this.#isInputPaused) this.#resumeInput()
+    if (this.#isInputPaused && !this.#isInputHeld) this.#resumeInput()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -118,6 +138,13 @@ export class MqttTransport extends Duplex {
     done(error)
   }
 
+  #pauseInput(): void {
+    if (this.destroyed) return
+    this.#isInputPaused = true
+    this.#socket.pause()
+    this.#options.webSocket?.pause()
+  }
+
   #resumeInput(): void {
     this.#isInputPaused = false
     this.#options.webSocket?.resume()
@@ -126,7 +153,8 @@ export class MqttTransport extends Duplex {
 
   readonly #onData = (chunk: Buffer): void => {
     try {
-      this.#gate.push(chunk, this.#deliver)
+      this.#gate.push(chunk, this.#deliver, this.#lane)
+      this.#lane?.settle()
     } catch (error) {
       if (error instanceof MalformedPacket) this.#refuse(error)
       else this.destroy(error as Error)
@@ -134,10 +162,7 @@ export class MqttTransport extends Duplex {
   }
 
   readonly #deliver = (packets: Buffer): void => {
-    if (this.push(packets)) return
-    this.#isInputPaused = true
-    this.#socket.pause()
-    this.#options.webSocket?.pause()
+    if (!this.destroyed && !this.push(packets)) this.#pauseInput()
   }
 
   #refuse(error: MalformedPacket): void {
