@@ -6,6 +6,7 @@ import { handle } from '../handle/index.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
+import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import { decodeText, parseContent } from '../request/payload.js'
 import { encodeReply } from '../request/reply.js'
@@ -16,6 +17,24 @@ import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
 
 type Done = (error?: Error | null) => void
+
+/** Holds on to nothing of the packet: thousands of messages wait for their commit at a time. */
+class MessageWaiter implements StoreWaiter {
+  constructor(
+    private readonly metrics: Metrics,
+    private readonly done: Done,
+  ) {}
+
+  stored(): void {
+    this.metrics.answered('mqtt', 'message', CODES.MESSAGE_SUCCESS.code)
+    this.done()
+  }
+
+  failed(error: GatewayError): void {
+    this.metrics.answered('mqtt', 'message', CODES[error.code].code)
+    this.done(error)
+  }
+}
 
 /** Either front end's rules of order, for one client: stores, requests and replies each go one behind the other. */
 export class Publisher {
@@ -48,17 +67,19 @@ export class Publisher {
       return
     }
     const acknowledge = packet.qos > 0 ? this.#acknowledgements.reserve(done) : done
-    this.#steps.push(() => this.#receive(packet, acknowledge))
-    if (!this.#isStepping) void this.#runSteps()
+    if (this.#isStepping) {
+      this.#steps.push(() => this.#receive(packet, acknowledge))
+      return
+    }
+    const pending = this.#receive(packet, acknowledge)
+    if (pending !== undefined) void this.#runSteps(pending)
   }
 
   /** What must be asked first holds up what comes behind it. */
-  async #runSteps(): Promise<void> {
+  async #runSteps(first: Promise<void>): Promise<void> {
     this.#isStepping = true
-    for (let step = this.#steps.shift(); step !== undefined; step = this.#steps.shift()) {
-      const pending = step()
-      if (pending !== undefined) await pending
-    }
+    await first
+    for (let step = this.#steps.shift(); step !== undefined; step = this.#steps.shift()) await step()
     this.#isStepping = false
   }
 
@@ -80,11 +101,7 @@ export class Publisher {
   #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
     const right = this.host.access.publish(this.userId, packet.topic)
     const receiver = this.#receiver(packet)
-    // Recorded when all else is done: in between, a resend is known by its DUP.
-    const done: Done = error => {
-      if (error || receiver === undefined) acknowledge(error)
-      else this.host.receive(packet, receiver).then(() => acknowledge(), acknowledge)
-    }
+    const done = receiver === undefined ? acknowledge : this.#recorded(packet, receiver, acknowledge)
     if (right.kind === 'message') return this.#send(packet, right, done)
     if (right.kind === 'topic') this.#publish(packet, acknowledge)
     else if (right.kind === 'request' && this.sender !== undefined)
@@ -98,34 +115,39 @@ export class Publisher {
     return undefined
   }
 
+  /** Recorded when all else is done: in between, a resend is known by its DUP. */
+  #recorded(packet: PublishPacket, receiver: AedesClient, acknowledge: Done): Done {
+    return error => {
+      if (error) acknowledge(error)
+      else this.host.receive(packet, receiver).then(() => acknowledge(), acknowledge)
+    }
+  }
+
   #send(packet: PublishPacket, { sender, recipient }: MessageRight, done: Done): Promise<void> | undefined {
     const { host } = this
-    const waiter: StoreWaiter = {
-      stored: () => {
-        this.#count('message', 'MESSAGE_SUCCESS')
-        done()
-      },
-      failed: error => {
-        this.#count('message', error.code)
-        done(error)
-      },
-    }
-    // A fault of ours that may pass is not acknowledged: the client sends again. What cannot be sent is dropped, also
-    // where nothing is kept for a recipient who is away.
-    const refuse = (thrown: unknown) => {
-      const error = toGatewayError(thrown)
-      this.#count('message', error.code)
-      if (CODES[error.code].retry && error.code !== 'ERROR_USER_NOT_ONLINE') done(error)
-      else this.#refuse(packet, error, done)
-    }
     try {
       const { content, id } = parseContent(packet.payload, host.payload)
       const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(host.services, sender, id)
-      return sendMessage(host.services, { sender, recipient, content, ...repeat }, waiter)?.catch(refuse)
+      const message = { sender, recipient, content, dedupKey: repeat.dedupKey, isFirst: repeat.isFirst }
+      const waiter = new MessageWaiter(host.metrics, done)
+      return sendMessage(host.services, message, waiter)?.catch(thrown =>
+        this.#refuseMessage(packet, thrown, done),
+      )
     } catch (thrown) {
-      refuse(thrown)
+      this.#refuseMessage(packet, thrown, done)
       return undefined
     }
+  }
+
+  /**
+   * A fault of ours that may pass is not acknowledged: the client sends again. What cannot be sent is dropped, also
+   * where nothing is kept for a recipient who is away.
+   */
+  #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
+    const error = toGatewayError(thrown)
+    this.#count('message', error.code)
+    if (CODES[error.code].retry && error.code !== 'ERROR_USER_NOT_ONLINE') done(error)
+    else this.#refuse(packet, error, done)
   }
 
   /**

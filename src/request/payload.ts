@@ -15,7 +15,7 @@ const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload'
 
 /** @throws GatewayError BAD_FIELD {field: 'payload'}: text with U+FFFD in place of what it was is not for us to make */
 export function decodeText(payload: string | Buffer): string {
-  const bytes = Buffer.from(payload)
+  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
   if (!isUtf8(bytes)) throw bad('is not UTF-8')
   return bytes.toString()
 }
