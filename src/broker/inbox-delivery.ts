@@ -128,6 +128,7 @@ function encodePublish(topic: string, payload: string, qos: QoS, packetId: numbe
   at = packet.writeUInt16BE(topic.length, at)
   at += packet.write(topic, at, 'latin1')
   if (qos > 0) at = packet.writeUInt16BE(packetId, at)
-  packet.write(payload, at)
+  // As many bytes as characters is ASCII, for which latin1 is the same and cheaper.
+  packet.write(payload, at, payloadBytes === payload.length ? 'latin1' : 'utf8')
   return packet
 }

@@ -1,0 +1,309 @@
+/** Whether a packet goes by the fast lane or through Aedes makes no difference to anyone. */
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import t, { type Test } from 'tap'
+import { watchLane } from '../helpers/fast-lane.js'
+import { type RunningGateway, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import { type RawMqtt, rawConnect, rawSocket } from '../helpers/raw-mqtt.js'
+import { startControlled } from '../helpers/store-control.js'
+import { turn } from '../helpers/transport.js'
+
+const gateway = await startGateway(t, { 'mqtt.acl': 'open' })
+
+const inboxOf = ({ id }: TestAccount) => `users/${id}/inbox`
+
+const message = (topic: string, payload: string | Buffer, messageId: number, dup = false): Packet => ({
+  cmd: 'publish',
+  topic,
+  payload,
+  qos: 1,
+  messageId,
+  dup,
+  retain: false,
+})
+
+/** A PINGREQ is answered: Aedes has read all that was sent before. */
+async function ping(client: RawMqtt): Promise<void> {
+  client.send({ cmd: 'pingreq' })
+  await client.take('pingresp')
+}
+
+/** What is in the account's inbox, by a device that reads all of it. */
+async function contents(t: Test, gateway: RunningGateway, account: TestAccount): Promise<string[]> {
+  const reader = await rawConnect(t, gateway, { account, clientId: 'reader' })
+  await reader.subscribe(`${inboxOf(account)}/#`)
+  reader.send(message(inboxOf(account), 'end', 1))
+  const all: string[] = []
+  for (;;) {
+    const packet = await reader.next()
+    if (packet.cmd !== 'publish') continue
+    const { content } = JSON.parse(packet.payload.toString())
+    if (content === 'end') return all
+    all.push(content)
+  }
+}
+
+/** Numbers from 0 below 1, the same for the same seed (a linear congruential generator). */
+const seeded = (seed: number) => () => {
+  seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
+  return seed / 0x1_0000_0000
+}
+
+// ── the same bytes, by either way ─────────────────────────────────────────────────────────────────────────────
+
+/** Most are what the lane takes; the others are what may stand between. */
+function randomPacket(random: () => number, n: number, { id }: TestAccount): Packet {
+  const pick = <T>(...all: readonly T[]): T => all[Math.floor(random() * all.length)] as T
+  // Few identifiers: some are in use, and a DUP may be a resend.
+  const messageId = 1 + Math.floor(random() * 6)
+  const mine = `users/${id}/inbox`
+  const topic = pick(mine, mine, 'users/999999999/inbox', 'other/x')
+  const payload = pick<string | Buffer>(`${n}`, `${n}`, `${n}`, '', Buffer.from([0xc3, 0x28]), 'same', 'a\0b')
+  const dup = random() < 0.2
+  const qos = pick(1, 1, 1, 1, 1, 1, 2, 0) as 0 | 1 | 2
+  if (qos === 2) return { ...message(topic, `${n}`, 100 + n), qos: 2 } as Packet
+  if (qos === 0) return { ...message(mine, `${n}`, 0), qos: 0 } as Packet
+  return pick<Packet>(
+    message(topic, payload, messageId, dup),
+    message(topic, payload, messageId, dup),
+    message(mine, `${n}`, messageId),
+    message(mine, `${n}`, messageId),
+    { cmd: 'puback', messageId: pick(0x8001, 0x8002, 0x9000, 3) },
+    { cmd: 'subscribe', messageId: 50, subscriptions: [{ topic: `users/${id}/replies`, qos: 0 }] },
+    { cmd: 'pingreq' },
+  )
+}
+
+type Answers = Map<string, unknown[]>
+
+/** Takes the answers to these packets; they come in order within a kind, and a PUBLISH whenever it likes. */
+async function takeAnswers(client: RawMqtt, packets: readonly Packet[], answers: Answers): Promise<void> {
+  const isAnswered = (packet: Packet) =>
+    packet.cmd !== 'puback' && !(packet.cmd === 'publish' && packet.qos === 0)
+  for (let open = packets.filter(isAnswered).length; open > 0; ) {
+    const packet = await client.next()
+    const said = packet.cmd === 'publish' ? JSON.parse(packet.payload.toString()) : undefined
+    const kind = packet.cmd === 'publish' ? packet.topic.replace(/[0-9]+/g, '…') : packet.cmd
+    answers.set(kind, [...(answers.get(kind) ?? []), said?.content ?? said ?? packet])
+    if (said === undefined) open--
+  }
+}
+
+/** Sends rounds of packets, cut anywhere. @returns every answer, by kind of packet */
+async function answersTo(t: Test, seed: number): Promise<Answers> {
+  const random = seeded(seed)
+  const account = await register(t, gateway)
+  const client = await rawConnect(t, gateway, { account, clientId: 'sender' })
+  await client.subscribe([`${inboxOf(account)}/+`, `users/${account.id}/replies`], 1)
+  const answers: Answers = new Map()
+  for (let round = 0; round < 12; round++) {
+    const packets = Array.from({ length: 8 }, (_, n) => randomPacket(random, round * 8 + n, account))
+    const bytes = Buffer.concat(packets.map(packet => mqttPacket.generate(packet)))
+    for (let at = 0; at < bytes.length; ) {
+      const next = at + 1 + Math.floor(random() * (random() < 0.3 ? 8 : 300))
+      client.socket.write(bytes.subarray(at, next))
+      at = next
+      await turn()
+    }
+    await takeAnswers(client, packets, answers)
+  }
+  // What was delivered, and told on the reply topic, comes when it comes.
+  answers.set('stored', await contents(t, gateway, account))
+  for (const kind of answers.keys()) if (kind.startsWith('users')) answers.delete(kind)
+  return answers
+}
+
+t.test('the same bytes get the same answers and leave the same messages, in the same order', async t => {
+  let taken = 0
+  for (let seed = 1; seed <= 12; seed++) {
+    const found: Answers[] = []
+    for (const isOpen of [true, false]) {
+      await t.test(`seed ${seed}, lane ${isOpen ? 'open' : 'closed'}`, async t => {
+        const lane = watchLane(t, isOpen)
+        found.push(await answersTo(t, seed))
+        taken += lane.taken
+      })
+    }
+    t.ok((found[0]?.get('puback')?.length ?? 0) > 20)
+    t.same(found[0], found[1], `seed ${seed}`)
+  }
+  t.ok(taken > 100, `the lane took ${taken}`)
+})
+
+// ── one behaviour each, by either way ─────────────────────────────────────────────────────────────────────────
+
+const field = (data: Buffer) => Buffer.concat([Buffer.from([data.length >> 8, data.length & 0xff]), data])
+
+/** @param length as the fixed header tells it; default: what it is */
+function rawPublish(topic: Buffer, messageId: number, { first = 0x32, length = -1 } = {}): Buffer {
+  const body = Buffer.concat([
+    field(topic),
+    Buffer.from([messageId >> 8, messageId & 0xff]),
+    Buffer.from('x'),
+  ])
+  return Buffer.concat([Buffer.from([first, length < 0 ? body.length : length]), body])
+}
+
+const MALFORMED: readonly [string, string, (topic: string) => Buffer][] = [
+  ['packet id 0', '[MQTT-2.3.1-1]', topic => rawPublish(Buffer.from(topic), 0)],
+  [
+    'a length that ends in the topic',
+    '[MQTT-4.8.0-1]',
+    topic => rawPublish(Buffer.from(topic), 5, { length: 9 }),
+  ],
+  [
+    'a length that ends in the packet id',
+    '[MQTT-4.8.0-1]',
+    topic => rawPublish(Buffer.from(topic), 5, { length: 24 }),
+  ],
+  ['+ in the topic', '[MQTT-4.7.1-1]', () => rawPublish(Buffer.from('users/+23456789/inbox'), 5)],
+  ['NUL in the topic', '[MQTT-1.5.3-2]', () => rawPublish(Buffer.from('users/12345678\0/inbox'), 5)],
+  [
+    'ill-formed UTF-8 in the topic',
+    '[MQTT-1.5.3-1]',
+    () => rawPublish(Buffer.from('users/12345678\xc3/inbox', 'latin1'), 5),
+  ],
+  ['QoS 3', '[MQTT-3.3.1-4]', topic => rawPublish(Buffer.from(topic), 5, { first: 0x36 })],
+  ['a PUBACK of three bytes', '[MQTT-4.8.0-1]', () => Buffer.from([0x40, 3, 0x80, 0, 1])],
+  ['a PUBACK of packet id 0', '[MQTT-2.3.1-1]', () => Buffer.from([0x40, 2, 0, 0])],
+  ['a PUBACK with flags', '[MQTT-2.2.2-2]', () => Buffer.from([0x41, 2, 0x80, 0])],
+  ['a packet too large', 'maxPacketBytes', () => Buffer.from([0x32, 0xff, 0xff, 0xff, 0x7f])],
+]
+
+for (const isOpen of [true, false]) {
+  const way = isOpen ? 'by the lane' : 'through Aedes'
+
+  t.test(`${way}: a malformed packet ends the connection, and what came before it is stored`, async t => {
+    const lane = watchLane(t, isOpen)
+    for (const [name, clause, malformed] of MALFORMED) {
+      const account = await register(t, gateway)
+      const client = await rawConnect(t, gateway, { account, clientId: 'sender' })
+      const inbox = inboxOf(account)
+      client.send(message(inbox, 'before', 1), malformed(inbox), message(inbox, 'behind', 2))
+      await client.closed
+      t.equal(gateway.logs.findLast(({ event }) => event === 'packet.refused')?.clause, clause, name)
+      t.same(await contents(t, gateway, account), ['before'], name)
+    }
+    t.equal(lane.taken > 0, isOpen)
+  })
+
+  t.test(`${way}: a PUBACK waits for those of packets that came before, which Aedes has`, async t => {
+    watchLane(t, isOpen)
+    const own = await startControlled(t, { 'mqtt.acl': 'open' })
+    const account = await register(t, own)
+    const client = await rawConnect(t, own, { account, clientId: 'sender' })
+    const release = own.hold('kvWrite')
+    client.send({ ...message('kept', 'x', 1), retain: true } as Packet)
+    await ping(client)
+    client.send(message(inboxOf(account), 'a', 2), message(inboxOf(account), 'b', 3))
+    // Aedes reads them when it has acknowledged the first.
+    if (isOpen) t.same(await contents(t, own, account), ['a', 'b'], 'stored, both of them')
+    t.same(client.unread, [])
+    release()
+    for (const id of [1, 2, 3]) t.equal((await client.take('puback')).messageId, id)
+  })
+
+  t.test(
+    `${way}: a take-over while messages are being stored, and their resends, store each once`,
+    async t => {
+      watchLane(t, isOpen)
+      for (const clean of [true, false]) {
+        const own = await startControlled(t)
+        const account = await register(t, own)
+        const login = { account, clientId: 'sender', clean }
+        const one = await rawConnect(t, own, login)
+        const release = own.hold('append')
+        one.send(...[1, 2, 3].map(id => message(inboxOf(account), `${id}`, id)), { cmd: 'pingreq' })
+        await one.take('pingresp')
+        const two = await rawConnect(t, own, login)
+        await one.closed
+        t.same(one.unread, [])
+        two.send(...[1, 2, 3].map(id => message(inboxOf(account), `${id}`, id, true)))
+        two.send(message(inboxOf(account), '4', 4))
+        release()
+        for (const id of [1, 2, 3, 4]) t.equal((await two.take('puback')).messageId, id)
+        t.same(await contents(t, own, account), ['1', '2', '3', '4'])
+      }
+    },
+  )
+
+  t.test(`${way}: a store that fails acknowledges nothing, and closes the connection`, async t => {
+    watchLane(t, isOpen)
+    const own = await startControlled(t)
+    const account = await register(t, own)
+    const client = await rawConnect(t, own, { account, clientId: 'sender' })
+    client.send(message(inboxOf(account), 'a', 1))
+    await client.take('puback')
+    const restore = own.fail('append', 'STORE_FULL')
+    client.send(message(inboxOf(account), 'b', 2), message(inboxOf(account), 'c', 3))
+    await client.closed
+    t.same(client.unread, [])
+    restore()
+    t.same(await contents(t, own, account), ['a'])
+  })
+
+  t.test(`${way}: a gateway that is closing takes no message, and keeps those that it took`, async t => {
+    watchLane(t, isOpen)
+    const own = await startControlled(t)
+    const account = await register(t, own)
+    const client = await rawConnect(t, own, { account, clientId: 'sender' })
+    const release = own.hold('append')
+    client.send(message(inboxOf(account), 'before', 1))
+    await ping(client)
+    const closing = own.close()
+    client.send(message(inboxOf(account), 'late', 2))
+    await client.closed
+    t.same(client.unread, [])
+    release()
+    await closing
+    const again = await startGateway(t, { 'data.dir': own.dir })
+    t.same(await contents(t, again, account), ['before'])
+  })
+
+  t.test(`${way}: a will comes behind the last messages of its client`, async t => {
+    watchLane(t, isOpen)
+    const account = await register(t, gateway)
+    const will = { topic: inboxOf(account), payload: Buffer.from('will'), qos: 1 as const, retain: false }
+    const client = await rawConnect(t, gateway, { account, clientId: 'sender', will })
+    const witness = await rawConnect(t, gateway, { account, clientId: 'witness' })
+    await witness.subscribe(`${inboxOf(account)}/#`)
+    client.send(message(inboxOf(account), 'a', 1), message(inboxOf(account), 'b', 2))
+    client.socket.end()
+    for (const content of ['a', 'b', 'will']) {
+      t.equal(JSON.parse((await witness.take('publish')).payload.toString()).content, content)
+    }
+  })
+}
+
+t.test(
+  'a client that sends nothing but messages and PUBACKs is alive; one that falls silent is not',
+  async t => {
+    const lane = watchLane(t)
+    const account = await register(t, gateway)
+    const client = await rawConnect(t, gateway, { account, clientId: 'sender', keepalive: 1 })
+    await client.subscribe(`${inboxOf(account)}/#`)
+    // [MQTT-3.1.2-24]: one and a half times the keep-alive.
+    const end = performance.now() + 1_800
+    let sent = 0
+    for (; performance.now() < end; sent++) {
+      client.send(message(inboxOf(account), `${sent}`, 1 + (sent % 1000)))
+      for (const packet of [await client.next(), await client.next()])
+        if (packet.cmd === 'publish') client.ack('puback', packet.messageId ?? 0)
+    }
+    t.ok(lane.taken >= 2 * sent - 2, 'all of it by the lane')
+    await client.closed
+  },
+)
+
+t.test('what is pipelined behind CONNECT is taken in order', async t => {
+  const account = await register(t, gateway)
+  const client = await rawSocket(t, gateway)
+  const login = { username: account.email, password: Buffer.from(account.password) }
+  client.send(
+    { cmd: 'connect', clientId: 'sender', clean: true, keepalive: 0, ...login },
+    ...[1, 2, 3].map(id => message(inboxOf(account), `${id}`, id)),
+  )
+  await client.take('connack')
+  client.send(message(inboxOf(account), '4', 4))
+  for (const id of [1, 2, 3, 4]) t.equal((await client.take('puback')).messageId, id)
+  t.same(await contents(t, gateway, account), ['1', '2', '3', '4'])
+})
