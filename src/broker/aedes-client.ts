@@ -231,11 +231,6 @@ export class ClientDelivery {
   }
 }
 
-/** Aedes does so for each packet that it reads [MQTT-3.1.2-24]. */
-export function refreshKeepAlive({ _keepaliveTimer }: AedesClient): void {
-  _keepaliveTimer?.refresh()
-}
-
 const keyOf = ({ brokerId, brokerCounter }: AedesPublishPacket) => `${brokerCounter} ${brokerId}`
 
 /**

@@ -7,7 +7,7 @@
  * the inbox, and in the acknowledgements [MQTT-4.6.0-2], whichever way each of them took.
  */
 import type { PublishPacket } from 'aedes'
-import { type AedesClient, refreshKeepAlive } from './aedes-client.js'
+import type { AedesClient } from './aedes-client.js'
 import { isInboxPacketId } from './inbox-delivery.js'
 import type { PacketLane } from './packet-gate.js'
 import type { Done } from './socket-output.js'
@@ -63,7 +63,8 @@ export class FastLane implements PacketLane {
   settle(): void {
     if (!this.#hasTaken) return
     this.#hasTaken = false
-    refreshKeepAlive(this.client)
+    // Aedes does so for each packet that it reads [MQTT-3.1.2-24].
+    this.client._keepaliveTimer?.refresh()
     this.#holdOrRelease()
   }
 

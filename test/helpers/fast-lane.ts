@@ -1,6 +1,9 @@
-/** The fast lane of gateways that run in this process: what it took, or none at all. */
+/** The fast lane of gateways that run in this process: what it took, or none at all; and what goes by it. */
+import type { Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
 import { FastLane } from '../../src/broker/fast-lane.js'
+import type { RunningGateway, TestAccount } from './gateway.js'
+import { rawConnect } from './raw-mqtt.js'
 
 /** With `isOpen` false every packet goes through Aedes until the test ends. @returns how many packets the lane took */
 export function watchLane(t: Test, isOpen = true): { readonly taken: number } {
@@ -15,4 +18,32 @@ export function watchLane(t: Test, isOpen = true): { readonly taken: number } {
     FastLane.prototype.take = take
   })
   return seen
+}
+
+export const inboxOf = ({ id }: TestAccount) => `users/${id}/inbox`
+
+/** A QoS 1 PUBLISH. */
+export const message = (topic: string, payload: string | Buffer, messageId: number, dup = false): Packet => ({
+  cmd: 'publish',
+  topic,
+  payload,
+  qos: 1,
+  messageId,
+  dup,
+  retain: false,
+})
+
+/** What is in the account's inbox, by a device that reads all of it. */
+export async function contents(t: Test, gateway: RunningGateway, account: TestAccount): Promise<string[]> {
+  const reader = await rawConnect(t, gateway, { account, clientId: 'reader' })
+  await reader.subscribe(`${inboxOf(account)}/#`)
+  reader.send(message(inboxOf(account), 'end', 1))
+  const all: string[] = []
+  for (;;) {
+    const packet = await reader.next()
+    if (packet.cmd !== 'publish') continue
+    const { content } = JSON.parse(packet.payload.toString())
+    if (content === 'end') return all
+    all.push(content)
+  }
 }

@@ -1,135 +1,18 @@
 /** Whether a packet goes by the fast lane or through Aedes makes no difference to anyone. */
-import mqttPacket, { type Packet } from 'mqtt-packet'
-import t, { type Test } from 'tap'
-import { watchLane } from '../helpers/fast-lane.js'
-import { type RunningGateway, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import type { Packet } from 'mqtt-packet'
+import t from 'tap'
+import { contents, inboxOf, message, watchLane } from '../helpers/fast-lane.js'
+import { register, startGateway } from '../helpers/gateway.js'
 import { type RawMqtt, rawConnect, rawSocket } from '../helpers/raw-mqtt.js'
 import { startControlled } from '../helpers/store-control.js'
-import { turn } from '../helpers/transport.js'
 
 const gateway = await startGateway(t, { 'mqtt.acl': 'open' })
-
-const inboxOf = ({ id }: TestAccount) => `users/${id}/inbox`
-
-const message = (topic: string, payload: string | Buffer, messageId: number, dup = false): Packet => ({
-  cmd: 'publish',
-  topic,
-  payload,
-  qos: 1,
-  messageId,
-  dup,
-  retain: false,
-})
 
 /** A PINGREQ is answered: Aedes has read all that was sent before. */
 async function ping(client: RawMqtt): Promise<void> {
   client.send({ cmd: 'pingreq' })
   await client.take('pingresp')
 }
-
-/** What is in the account's inbox, by a device that reads all of it. */
-async function contents(t: Test, gateway: RunningGateway, account: TestAccount): Promise<string[]> {
-  const reader = await rawConnect(t, gateway, { account, clientId: 'reader' })
-  await reader.subscribe(`${inboxOf(account)}/#`)
-  reader.send(message(inboxOf(account), 'end', 1))
-  const all: string[] = []
-  for (;;) {
-    const packet = await reader.next()
-    if (packet.cmd !== 'publish') continue
-    const { content } = JSON.parse(packet.payload.toString())
-    if (content === 'end') return all
-    all.push(content)
-  }
-}
-
-/** Numbers from 0 below 1, the same for the same seed (a linear congruential generator). */
-const seeded = (seed: number) => () => {
-  seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
-  return seed / 0x1_0000_0000
-}
-
-// ── the same bytes, by either way ─────────────────────────────────────────────────────────────────────────────
-
-/** Most are what the lane takes; the others are what may stand between. */
-function randomPacket(random: () => number, n: number, { id }: TestAccount): Packet {
-  const pick = <T>(...all: readonly T[]): T => all[Math.floor(random() * all.length)] as T
-  // Few identifiers: some are in use, and a DUP may be a resend.
-  const messageId = 1 + Math.floor(random() * 6)
-  const mine = `users/${id}/inbox`
-  const topic = pick(mine, mine, 'users/999999999/inbox', 'other/x')
-  const payload = pick<string | Buffer>(`${n}`, `${n}`, `${n}`, '', Buffer.from([0xc3, 0x28]), 'same', 'a\0b')
-  const dup = random() < 0.2
-  const qos = pick(1, 1, 1, 1, 1, 1, 2, 0) as 0 | 1 | 2
-  if (qos === 2) return { ...message(topic, `${n}`, 100 + n), qos: 2 } as Packet
-  if (qos === 0) return { ...message(mine, `${n}`, 0), qos: 0 } as Packet
-  return pick<Packet>(
-    message(topic, payload, messageId, dup),
-    message(topic, payload, messageId, dup),
-    message(mine, `${n}`, messageId),
-    message(mine, `${n}`, messageId),
-    { cmd: 'puback', messageId: pick(0x8001, 0x8002, 0x9000, 3) },
-    { cmd: 'subscribe', messageId: 50, subscriptions: [{ topic: `users/${id}/replies`, qos: 0 }] },
-    { cmd: 'pingreq' },
-  )
-}
-
-type Answers = Map<string, unknown[]>
-
-/** Takes the answers to these packets; they come in order within a kind, and a PUBLISH whenever it likes. */
-async function takeAnswers(client: RawMqtt, packets: readonly Packet[], answers: Answers): Promise<void> {
-  const isAnswered = (packet: Packet) =>
-    packet.cmd !== 'puback' && !(packet.cmd === 'publish' && packet.qos === 0)
-  for (let open = packets.filter(isAnswered).length; open > 0; ) {
-    const packet = await client.next()
-    const said = packet.cmd === 'publish' ? JSON.parse(packet.payload.toString()) : undefined
-    const kind = packet.cmd === 'publish' ? packet.topic.replace(/[0-9]+/g, '…') : packet.cmd
-    answers.set(kind, [...(answers.get(kind) ?? []), said?.content ?? said ?? packet])
-    if (said === undefined) open--
-  }
-}
-
-/** Sends rounds of packets, cut anywhere. @returns every answer, by kind of packet */
-async function answersTo(t: Test, seed: number): Promise<Answers> {
-  const random = seeded(seed)
-  const account = await register(t, gateway)
-  const client = await rawConnect(t, gateway, { account, clientId: 'sender' })
-  await client.subscribe([`${inboxOf(account)}/+`, `users/${account.id}/replies`], 1)
-  const answers: Answers = new Map()
-  for (let round = 0; round < 12; round++) {
-    const packets = Array.from({ length: 8 }, (_, n) => randomPacket(random, round * 8 + n, account))
-    const bytes = Buffer.concat(packets.map(packet => mqttPacket.generate(packet)))
-    for (let at = 0; at < bytes.length; ) {
-      const next = at + 1 + Math.floor(random() * (random() < 0.3 ? 8 : 300))
-      client.socket.write(bytes.subarray(at, next))
-      at = next
-      await turn()
-    }
-    await takeAnswers(client, packets, answers)
-  }
-  // What was delivered, and told on the reply topic, comes when it comes.
-  answers.set('stored', await contents(t, gateway, account))
-  for (const kind of answers.keys()) if (kind.startsWith('users')) answers.delete(kind)
-  return answers
-}
-
-t.test('the same bytes get the same answers and leave the same messages, in the same order', async t => {
-  let taken = 0
-  for (let seed = 1; seed <= 12; seed++) {
-    const found: Answers[] = []
-    for (const isOpen of [true, false]) {
-      await t.test(`seed ${seed}, lane ${isOpen ? 'open' : 'closed'}`, async t => {
-        const lane = watchLane(t, isOpen)
-        found.push(await answersTo(t, seed))
-        taken += lane.taken
-      })
-    }
-    t.ok((found[0]?.get('puback')?.length ?? 0) > 20)
-    t.same(found[0], found[1], `seed ${seed}`)
-  }
-  t.ok(taken > 100, `the lane took ${taken}`)
-})
-
-// ── one behaviour each, by either way ─────────────────────────────────────────────────────────────────────────
 
 const field = (data: Buffer) => Buffer.concat([Buffer.from([data.length >> 8, data.length & 0xff]), data])
 
