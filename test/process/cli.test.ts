@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+const PACKAGE = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
 interface Mumi {
   readonly child: ChildProcessWithoutNullStreams
@@ -48,9 +49,10 @@ function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): 
   return mumi(t, ['serve', '--http.port', '0', '--mqtt.port', '0', '--data.dir', dir, ...args], env)
 }
 
-t.test('the built file is a program', async t => {
+t.test('the built file is a program, with the options that npm start gives', async t => {
   accessSync(MAIN, constants.X_OK)
-  t.match(readFileSync(MAIN, 'utf8'), /^#!\/usr\/bin\/env node\n/)
+  const [, options] = /^#!\/usr\/bin\/env -S node (.+)\n/.exec(readFileSync(MAIN, 'utf8')) ?? []
+  t.equal(PACKAGE.scripts.start, `node ${options} dist/main.js serve`)
 })
 
 t.test('--help, --version, no command, unknown command', async t => {
