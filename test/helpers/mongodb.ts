@@ -1,0 +1,42 @@
+/** The server that tests of the MongoDB store use. Without one they are skipped, aloud. */
+import { randomUUID } from 'node:crypto'
+import { MongoClient } from 'mongodb'
+import type { Test } from 'tap'
+import { MongoStore } from '../../src/store/mongodb.js'
+import type { MongoOptions } from '../../src/store/mongodb-env.js'
+
+/** A server for tests: each makes databases of its own there, and removes them. */
+export const MONGODB_URL = process.env.MUMI_TEST_MONGODB_URL
+
+/** For the options of `t.test`: why it is skipped, false where it is not. */
+export const skipWithoutMongo = MONGODB_URL === undefined && 'MUMI_TEST_MONGODB_URL names no server'
+
+/** A database that no other test has, gone with the test. */
+export function testDatabase(t: Test, url = MONGODB_URL ?? ''): string {
+  const name = `mumi-test-${randomUUID()}`
+  t.teardown(async () => {
+    const client = new MongoClient(url, { serverSelectionTimeoutMS: 2000 })
+    await client
+      .db(name)
+      .dropDatabase()
+      .catch(() => undefined)
+    await client.close()
+  })
+  return name
+}
+
+export function mongoStore(database: string, differing: Partial<MongoOptions> = {}): MongoStore {
+  return new MongoStore({
+    url: MONGODB_URL ?? '',
+    database,
+    gateway: 'main',
+    writeConcern: 'majority',
+    journal: true,
+    readConcern: 'majority',
+    poolSize: 10,
+    timeoutMs: 20_000,
+    startTimeoutMs: 5000,
+    dedupWindowMs: 3_600_000,
+    ...differing,
+  })
+}
