@@ -66,6 +66,18 @@ function crossFaults(config: Config): string[] {
     faults.push('http.enabled, mqtt.enabled: one of them must be true')
   if (config.limits.frame <= config.limits.content)
     faults.push('limits.frame: must be larger than limits.content')
+  return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
+}
+
+/** A document has at most 16 MiB. JSON escapes can make content six times longer; a packet may be kept in four forms. */
+const MAX_CONTENT_BYTES = 2 << 20
+const MAX_PACKET_BYTES = 3 << 20
+
+function documentFaults({ limits, mqtt }: Config): string[] {
+  const faults: string[] = []
+  if (limits.content > MAX_CONTENT_BYTES) faults.push('limits.content: at most 2MiB with store.type mongodb')
+  if (mqtt.maxPacketBytes > MAX_PACKET_BYTES)
+    faults.push('mqtt.maxPacketBytes: at most 3MiB with store.type mongodb')
   return faults
 }
 

@@ -19,6 +19,8 @@ import { Retention } from './inbox/retention.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
 import { EmbeddedStore } from './store/embedded.js'
+import { MongoStore } from './store/mongodb.js'
+import { MongoEnv, type MongoOptions } from './store/mongodb-env.js'
 import type { Store } from './store/store.js'
 import { JsonServer } from './ws/server.js'
 
@@ -32,6 +34,7 @@ export interface Ports {
 const CLOSE_GRACE_MS = 2000
 
 function openStore({ data, store, dedup }: Config): Store {
+  if (store.type === 'mongodb') return new MongoStore(mongoOptions({ store, dedup }))
   return new EmbeddedStore({
     // No dot in the last part: lmdb takes such a path for a file.
     dir: join(data.dir, 'store'),
@@ -40,11 +43,20 @@ function openStore({ data, store, dedup }: Config): Store {
   })
 }
 
+function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoOptions {
+  const { timeout, startTimeout, ...rest } = store.mongodb
+  return { ...rest, timeoutMs: timeout, startTimeoutMs: startTimeout, dedupWindowMs: dedup.window }
+}
+
 /**
  * Opens and closes the store if there is one, and makes nothing. A store that a gateway has open is not looked into.
  * @returns what it found, in words. @throws GatewayError, or the system's error, saying what is wrong with it
  */
 export async function checkStore(config: Config): Promise<string> {
+  if (config.store.type === 'mongodb') {
+    await new MongoEnv(mongoOptions(config)).check()
+    return 'MongoDB answers'
+  }
   const dir = resolve(config.data.dir)
   if (!existsSync(join(dir, 'store', 'data.mdb'))) {
     checkCanMake(dir)

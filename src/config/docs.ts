@@ -23,16 +23,26 @@ export function defaultFile(): string {
     '// Every key with its default. Copy what you change into a file of your own and name it with --config.',
     '{',
   ]
-  let open = ''
-  for (const [name, key] of KEYS) {
-    const [section, leaf] = name.includes('.') ? name.split('.') : ['', name]
-    if (section !== open && open !== '') lines.push('  },')
-    if (section !== open && section !== '') lines.push(`  ${section}: {`)
-    open = section ?? ''
-    const indent = open === '' ? '  ' : '    '
-    lines.push(`${indent}// ${key.doc} (${typeOf(key)})`, `${indent}${leaf}: ${literal(key.default)},`)
+  let open: readonly string[] = []
+  const indent = (depth: number) => '  '.repeat(depth + 1)
+  const closeTo = (depth: number) => {
+    for (let i = open.length; i > depth; i--) lines.push(`${indent(i - 1)}},`)
+    open = open.slice(0, depth)
   }
-  return `${[...lines, '  },', '}'].join('\n')}\n`
+  for (const [name, key] of KEYS) {
+    const sections = name.split('.')
+    const leaf = sections.pop()
+    const shared = sections.findIndex((section, i) => section !== open[i])
+    closeTo(shared === -1 ? sections.length : shared)
+    for (const section of sections.slice(open.length)) {
+      lines.push(`${indent(open.length)}${section}: {`)
+      open = [...open, section]
+    }
+    const margin = indent(open.length)
+    lines.push(`${margin}// ${key.doc} (${typeOf(key)})`, `${margin}${leaf}: ${literal(key.default)},`)
+  }
+  closeTo(0)
+  return `${[...lines, '}'].join('\n')}\n`
 }
 
 const literal = (value: unknown) => (typeof value === 'string' ? `'${value}'` : String(value))

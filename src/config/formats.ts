@@ -48,6 +48,10 @@ export const text = key<string>('text')
 export const path = key<string>('path')
 export const port = key<number>('port')
 export const acl = key<Acl>('acl')
+export const mongoUrl = (value: string, doc: string): Key<string> => ({
+  ...key<string>('mongodb-url')(value, doc),
+  sensitive: true,
+})
 export const count = bounded('count')
 export const bytes = bounded('bytes')
 export const duration = bounded('duration')
@@ -109,6 +113,11 @@ function checkPath(value: unknown): void {
   }
 }
 
+function checkMongoUrl(value: unknown): void {
+  if (typeof value !== 'string' || !/^mongodb(\+srv)?:\/\/[^\s]+$/.test(value))
+    throw new Error('must be a connection string, mongodb://… or mongodb+srv://…')
+}
+
 const isFilter = (pattern: string) =>
   /^[^\0]+$/.test(pattern) && // [MQTT-4.7.3-1], [MQTT-4.7.3-2]
   pattern.split('/').every((level, i, all) => {
@@ -154,4 +163,5 @@ convict.addFormats({
   text: { validate: checkText },
   path: { validate: checkPath },
   acl: { coerce: parseAcl, validate: checkAcl },
+  'mongodb-url': { validate: checkMongoUrl },
 })

@@ -1,5 +1,18 @@
 /** Every config key: its format, its default, and what happens at its edge. The one place where keys are named. */
-import { acl, bytes, choice, count, duration, flag, type Key, path, port, TIMER, text } from './formats.js'
+import {
+  acl,
+  bytes,
+  choice,
+  count,
+  duration,
+  flag,
+  type Key,
+  mongoUrl,
+  path,
+  port,
+  TIMER,
+  text,
+} from './formats.js'
 
 export const SCHEMA = {
   http: {
@@ -110,14 +123,50 @@ export const SCHEMA = {
   store: {
     type: choice(
       'embedded',
-      ['embedded'],
-      'Where it is kept: `embedded` is LMDB in the folder `store` of `data.dir`, nothing to install.',
+      ['embedded', 'mongodb'],
+      'Where it is kept: `embedded` is LMDB in the folder `store` of `data.dir`, nothing to install; `mongodb` is a MongoDB server (docs/mongodb.md).',
     ),
     durability: choice(
       'commit',
       ['commit', 'flush'],
-      'When a message counts as stored: `commit` survives the death of the process, `flush` waits for the disk and survives a power cut.',
+      'When a message counts as stored, with `embedded`: `commit` survives the death of the process, `flush` waits for the disk and survives a power cut.',
     ),
+    mongodb: {
+      url: mongoUrl(
+        'mongodb://127.0.0.1:27017',
+        'Connection string, with user, password and any other option of the driver. Never printed.',
+      ),
+      database: text('mumi', 'Database that holds everything; made when absent.'),
+      gateway: text(
+        'main',
+        'Name under which MQTT sessions, retained messages and wills are kept: each of several gateways on one database needs its own.',
+      ),
+      writeConcern: choice(
+        'majority',
+        ['majority', '1', '2', '3'],
+        'Servers that must have a write before it counts as stored. With less than `majority` a failover can lose what was acknowledged.',
+      ),
+      journal: flag(
+        true,
+        'Whether they must have it in their journal, too: without, a power cut can lose what was acknowledged.',
+      ),
+      readConcern: choice(
+        'majority',
+        ['majority', 'local'],
+        'What is read: with `local`, messages may be delivered that a failover then undoes.',
+      ),
+      poolSize: count(20, { min: 2, max: 1000 }, 'Connections to the server at most.'),
+      timeout: duration(
+        '5s',
+        { min: '100ms', max: '1h' },
+        'How long an operation may take; then the request is answered with a code to try again.',
+      ),
+      startTimeout: duration(
+        '30s',
+        { min: '100ms', max: '1h' },
+        'How long the start waits for the server; then it fails with exit code 1.',
+      ),
+    },
   },
   log: {
     level: choice(
@@ -300,7 +349,7 @@ export const KEYS: ReadonlyMap<string, Key<unknown>> = new Map(Object.entries(SC
 
 function keysOf([name, node]: [string, Key<unknown> | object]): [string, Key<unknown>][] {
   if (isKey(node)) return [[name, node]]
-  return Object.entries(node).map(([key, leaf]) => [`${name}.${key}`, leaf])
+  return Object.entries(node).flatMap(([key, leaf]) => keysOf([`${name}.${key}`, leaf]))
 }
 
 function isKey(node: object): node is Key<unknown> {
@@ -311,5 +360,5 @@ function isKey(node: object): node is Key<unknown> {
 export const envName = (key: string): string =>
   `MUMI_${key
     .replace(/([a-z])([A-Z])/g, '$1_$2')
-    .replace('.', '_')
+    .replaceAll('.', '_')
     .toUpperCase()}`

@@ -117,23 +117,32 @@ export class MongoEnv {
 
   /** Connects, and makes the indexes. @throws GatewayError STORE_UNAVAILABLE */
   async open(): Promise<void> {
-    const { startTimeoutMs, timeoutMs, database } = this.options
-    const waiting = this.#build(startTimeoutMs)
+    await this.check()
+    const client = this.#build(this.options.timeoutMs)
+    this.#client = client
     try {
-      // A client of its own: the driver knows one timeout for the first selection of a server and all later ones.
-      await waiting.connect()
-      await waiting.close()
-      this.#client = this.#build(timeoutMs)
-      const db = this.#client.db(database)
+      const db = client.db(this.options.database)
       await makeIndexes(db)
       this.#db = db
     } catch (thrown) {
-      await waiting.close().catch(() => undefined)
       await this.close()
-      const { hosts, srvHost } = waiting.options
-      throw unavailable(
-        `store.mongodb.url: ${srvHost ?? hosts.join(', ')} cannot be used: ${reasonText(thrown)}`,
-      )
+      throw cannotBeUsed(client, thrown)
+    }
+  }
+
+  /**
+   * Waits for the server, and makes nothing. By a client of its own: the driver has one timeout for the first choice of
+   * a server and all later ones. @throws GatewayError STORE_UNAVAILABLE
+   */
+  async check(): Promise<void> {
+    const client = this.#build(this.options.startTimeoutMs)
+    try {
+      await client.connect()
+      await client.db(this.options.database).command({ ping: 1 })
+    } catch (thrown) {
+      throw cannotBeUsed(client, thrown)
+    } finally {
+      await client.close()
     }
   }
 
@@ -231,6 +240,11 @@ async function makeIndexes(db: Db): Promise<void> {
   ])
   await make('messages', [{ key: { conversation: 1, id: -1 } }, { key: { dedup: 1 }, sparse: true }])
   await make('devices', [{ key: { seenAt: 1 } }])
+}
+
+function cannotBeUsed({ options: { hosts, srvHost } }: MongoClient, thrown: unknown): GatewayError {
+  const place = srvHost ?? hosts.join(', ')
+  return unavailable(`store.mongodb.url: MongoDB at ${place} cannot be used: ${reasonText(thrown)}`)
 }
 
 export function unavailable(reason: string): GatewayError {

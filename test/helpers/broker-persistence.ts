@@ -7,6 +7,7 @@ import type { PersistenceOptions } from '../../src/broker/persistence-options.js
 import { GatewayError } from '../../src/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded.js'
 import type { KvCollection, KvKey, KvWrite, Store } from '../../src/store/store.js'
+import { MONGODB_URL, mongoStore, testDatabase } from './mongodb.js'
 
 /** Opens an empty store, closed again by `t`'s teardown. */
 export type OpenStore = (t: Test) => Promise<Store>
@@ -18,9 +19,17 @@ async function openEmbedded(t: Test): Promise<Store> {
   return store
 }
 
-/** Every store the persistence must work on. */
+async function openMongo(t: Test): Promise<Store> {
+  const store = mongoStore(testDatabase(t))
+  await store.open()
+  t.teardown(() => store.close())
+  return store
+}
+
+/** Every store the persistence must work on; without a server for tests not MongoDB, which store-mongodb.test.ts says. */
 export const STORES: readonly { readonly name: string; readonly open: OpenStore }[] = [
   { name: 'embedded', open: openEmbedded },
+  ...(MONGODB_URL === undefined ? [] : [{ name: 'mongodb', open: openMongo }]),
 ]
 
 /** A start of the broker: each has an id of its own. Another one over the same store is a restart. */

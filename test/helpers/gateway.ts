@@ -2,13 +2,14 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import type { Test } from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
 import { loadConfig } from '../../src/config.js'
 import { Gateway, type Ports } from '../../src/gateway.js'
 import { createLogger } from '../../src/log.js'
+import { MONGODB_URL, TEST_STORE, testDatabase } from './mongodb.js'
 
 export interface RunningGateway {
   readonly gateway: Gateway
@@ -24,18 +25,32 @@ export interface RunningGateway {
 /** Fast passwords and free ports; everything else as shipped. */
 const TEST_DEFAULTS = { 'http.port': 0, 'mqtt.port': 0, 'passwords.cost': 4, 'log.level': 'debug' }
 
-/** A folder outside the project, gone with the test; lmdb takes a last part with a dot for a file. */
+/**
+ * A folder outside the project, gone with the test; lmdb takes a last part with a dot for a file. On MongoDB a database
+ * of its name goes with it.
+ */
 export function dataDir(t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'mumi-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  if (TEST_STORE === 'mongodb') testDatabase(t, basename(dir))
   return dir
 }
 
+const storeSettings = (dir: string) =>
+  TEST_STORE === 'mongodb' && {
+    'store.type': 'mongodb',
+    'store.mongodb.url': MONGODB_URL,
+    'store.mongodb.database': basename(dir),
+    'store.mongodb.timeout': '20s',
+  }
+
 /** @param settings config keys, `{ 'heartbeat.interval': '1s' }`; give `data.dir` to start again on the same data */
 export async function startGateway(t: Test, settings: Record<string, unknown> = {}): Promise<RunningGateway> {
+  const dir = String(settings['data.dir'] ?? dataDir(t))
   const all: Record<string, unknown> = {
     ...TEST_DEFAULTS,
-    'data.dir': settings['data.dir'] ?? dataDir(t),
+    ...storeSettings(dir),
+    'data.dir': dir,
     ...settings,
   }
   const argv = Object.entries(all).map(
@@ -50,7 +65,7 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
   return {
     gateway,
     logs,
-    dir: String(all['data.dir']),
+    dir,
     http: `http://127.0.0.1:${ports.http?.port}`,
     httpPort: ports.http?.port ?? 0,
     mqttPort: ports.mqtt?.port ?? 0,

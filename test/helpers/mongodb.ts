@@ -11,9 +11,15 @@ export const MONGODB_URL = process.env.MUMI_TEST_MONGODB_URL
 /** For the options of `t.test`: why it is skipped, false where it is not. */
 export const skipWithoutMongo = MONGODB_URL === undefined && 'MUMI_TEST_MONGODB_URL names no server'
 
+/** The store of whole gateways that tests start: `embedded`, or what MUMI_TEST_STORE says. */
+export const TEST_STORE = process.env.MUMI_TEST_STORE ?? 'embedded'
+
 /** A database that no other test has, gone with the test. */
-export function testDatabase(t: Test, url = MONGODB_URL ?? ''): string {
-  const name = `mumi-test-${randomUUID()}`
+export function testDatabase(
+  t: Test,
+  name: string = `mumi-test-${randomUUID()}`,
+  url = MONGODB_URL ?? '',
+): string {
   t.teardown(async () => {
     const client = new MongoClient(url, { serverSelectionTimeoutMS: 2000 })
     await client

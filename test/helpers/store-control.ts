@@ -2,13 +2,16 @@
 import type { Test } from 'tap'
 import { type CodeName, GatewayError } from '../../src/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded.js'
+import { MongoStore } from '../../src/store/mongodb.js'
+import type { Store } from '../../src/store/store.js'
 import { type RunningGateway, startGateway } from './gateway.js'
+import { TEST_STORE } from './mongodb.js'
 
 /** What makes messages durable, what keeps the broker's own state, and devices' cursors. */
 export type StoreWrite = 'append' | 'kvWrite' | 'moveCursors'
 
 export interface ControlledGateway extends RunningGateway {
-  readonly store: EmbeddedStore
+  readonly store: Store
   /** From now on this kind of write waits. @returns what lets all of them go on */
   hold(write: StoreWrite): () => void
   /** The next write of this kind is made, and its answer waits. @returns what lets the answer go */
@@ -21,20 +24,21 @@ export async function startControlled(
   t: Test,
   settings: Record<string, unknown> = {},
 ): Promise<ControlledGateway> {
-  const { open } = EmbeddedStore.prototype
-  const opened: EmbeddedStore[] = []
-  EmbeddedStore.prototype.open = function () {
+  const prototype: Store = TEST_STORE === 'mongodb' ? MongoStore.prototype : EmbeddedStore.prototype
+  const { open } = prototype
+  const opened: Store[] = []
+  prototype.open = function (this: Store) {
     opened.push(this)
     return open.call(this)
   }
   const gateway = await startGateway(t, settings)
-  EmbeddedStore.prototype.open = open
+  prototype.open = open
   const [store] = opened
   if (store === undefined) throw new Error('no store was opened')
 
   type Write = (argument: never) => Promise<never>
   const replace = (write: StoreWrite, replacement: (original: Write) => Write): (() => void) => {
-    const original = EmbeddedStore.prototype[write] as Write
+    const original = prototype[write] as Write
     Object.assign(store, { [write]: replacement(argument => original.call(store, argument)) })
     return () => void Reflect.deleteProperty(store, write)
   }

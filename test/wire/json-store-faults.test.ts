@@ -1,6 +1,6 @@
 import t from 'tap'
 import { GatewayError } from '../../src/errors.js'
-import type { EmbeddedStore } from '../../src/store/embedded.js'
+import type { Store } from '../../src/store/store.js'
 import { jsonClient, loggedIn, register } from '../helpers/gateway.js'
 import { startControlled } from '../helpers/store-control.js'
 
@@ -11,7 +11,7 @@ const message = (recipient: string, content: string, id?: string) => ({
 })
 
 /** From now on this method fails. @returns what ends that */
-function failing(store: EmbeddedStore, method: keyof EmbeddedStore): () => void {
+function failing(store: Store, method: keyof Store): () => void {
   Object.assign(store, { [method]: () => Promise.reject(new GatewayError('STORE_UNAVAILABLE')) })
   return () => void Reflect.deleteProperty(store, method)
 }
@@ -63,7 +63,7 @@ t.test(
     const other = await register(t, gateway)
     const client = await jsonClient(t, gateway)
     const whole = { email: 'new@example.com', password: 'p', firstName: 'f', lastName: 'l' }
-    const cases: [keyof EmbeddedStore, object, number, number][] = [
+    const cases: [keyof Store, object, number, number][] = [
       ['findUserByEmail', { type: 'action', action: 'register', data: whole }, 10002, 203],
       [
         'createUser',
