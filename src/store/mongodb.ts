@@ -34,6 +34,7 @@ interface Parts {
 export class MongoStore implements Store {
   readonly #env: MongoEnv
   readonly #writes = new InOrder()
+  readonly #gets = new InOrder()
   #parts: Parts | undefined
   #closing: Promise<void> | undefined
 
@@ -181,7 +182,7 @@ export class MongoStore implements Store {
   }
 
   async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
-    return this.#open.kv.get(collection, key)
+    return this.#gets.keep(this.#open.kv.get(collection, key))
   }
 
   async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {

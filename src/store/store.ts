@@ -79,8 +79,9 @@ export interface Store {
   // ── inbox: one log a user ───────────────────────────────────────────────────────────────────────────────
   /**
    * Appends in the order given, each to its own inbox, numbering it there with the next seq; one commit for all.
-   * Durable when it resolves; results in the order of the batch. Rejects as a whole: then nothing was stored and no
-   * seq was used. One call at a time (the caller groups).
+   * Durable when it resolves; results in the order of the batch. Rejects as a whole: then nothing was stored and no seq
+   * was used, or, where the server did not answer and cannot be asked, a prefix of the batch was stored or will be: in
+   * its order, without holes, and a resend with its dedupKey is a repeat of it. One call at a time (the caller groups).
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
   /**
@@ -110,8 +111,12 @@ export interface Store {
   forgetDevices(before: number): Promise<number>
 
   // ── the broker's own state, for broker/persistence.ts ───────────────────────────────────────────────────
-  /** All or nothing, durable when it resolves. Calls of one turn share a commit; a later call is never visible without an earlier one. */
+  /**
+   * All or nothing, durable when it resolves; nothing where it rejects, unless the server did not answer. Calls of one
+   * turn share a commit; after the death of the process a later call is never there without an earlier one.
+   */
   kvWrite(writes: readonly KvWrite[]): Promise<void>
+  /** Answers in the order of the calls: what is acknowledged behind it keeps its order, too. */
   kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined>
   /** Entries whose key begins with `prefix` (whole parts), rising, read in pages so that nothing is held open. */
   kvRange(collection: KvCollection, prefix: KvKey): AsyncIterable<{ key: KvKey; value: KvValue }>

@@ -17,6 +17,7 @@ async function textOf(store: Store, key: KvKey): Promise<string | undefined> {
 
 export function kvContract(t: Test, open: OpenStore): void {
   writing(t, open)
+  reading(t, open)
   ordering(t, open)
   ranging(t, open)
 }
@@ -71,6 +72,19 @@ function writing(t: Test, open: OpenStore): void {
       t.equal(await textOf(store, ['n', i]), 'v')
     }
     t.equal(await textOf(store, ['k']), '99')
+  })
+}
+
+function reading(t: Test, open: OpenStore): void {
+  t.test('answers reads in the order of the calls', async t => {
+    const { store } = await open(t)
+    await store.kvWrite([put(['large'], new Uint8Array(2 << 20)), put(['small'])])
+    const answered: number[] = []
+    const keys = Array.from({ length: 40 }, (_, i) => [
+      i % 4 === 0 ? 'large' : i % 4 === 1 ? 'small' : 'none',
+    ])
+    await Promise.all(keys.map((key, i) => store.kvGet('meta', key).then(() => answered.push(i))))
+    t.same(answered, [...keys.keys()])
   })
 }
 

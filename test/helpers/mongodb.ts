@@ -13,6 +13,8 @@ export const skipWithoutMongo = MONGODB_URL === undefined && 'MUMI_TEST_MONGODB_
 
 /** The store of whole gateways that tests start: `embedded`, or what MUMI_TEST_STORE says. */
 export const TEST_STORE = process.env.MUMI_TEST_STORE ?? 'embedded'
+if (TEST_STORE === 'mongodb' && MONGODB_URL === undefined)
+  throw new Error('MUMI_TEST_STORE is mongodb, and MUMI_TEST_MONGODB_URL names no server')
 
 /** A database that no other test has, gone with the test. */
 export function testDatabase(
