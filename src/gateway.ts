@@ -135,6 +135,15 @@ export class Gateway {
   async close(): Promise<void> {
     if (this.#isClosing) return
     this.#isClosing = true
+    try {
+      await this.#closeParts()
+    } finally {
+      await this.#passwords.close()
+      await this.#store?.close()
+    }
+  }
+
+  async #closeParts(): Promise<void> {
     const parts = this.#parts
     const listeners = this.#servers.map(server => server.close())
     if (parts !== undefined) {
@@ -148,8 +157,6 @@ export class Gateway {
       await parts.cursors.close()
     }
     await Promise.all(listeners)
-    await this.#passwords.close()
-    await this.#store?.close()
   }
 
   async #build(store: Store): Promise<Parts> {

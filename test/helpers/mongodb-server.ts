@@ -1,0 +1,95 @@
+/** A MongoDB server of a test's own, which it may stop, kill, hold up and start again on the same port and file. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+
+/**
+ * A program that runs a server in the foreground: `START PORT FILE`; it prints its URL when it is up, and is the
+ * server's own process.
+ */
+const START = process.env.MUMI_TEST_MONGODB_START
+
+export const skipWithoutStart =
+  START === undefined && 'MUMI_TEST_MONGODB_START names no program that starts a server'
+
+/** Between two looks at the file. */
+const LOOK_MS = 50
+
+export class MongoServer {
+  readonly #file: string
+  readonly port: number
+  #child: ChildProcess | undefined
+
+  constructor(port: number, file: string) {
+    this.port = port
+    this.#file = file
+  }
+
+  get url(): string {
+    return `mongodb://127.0.0.1:${this.port}`
+  }
+
+  /** Resolves when it is up. */
+  async start(): Promise<void> {
+    const child = spawn(START ?? '', [String(this.port), this.#file], { stdio: ['ignore', 'pipe', 'ignore'] })
+    this.#child = child
+    for await (const line of createInterface(child.stdout)) if (line.startsWith('mongodb://')) return
+    throw new Error('the server ended before it was up')
+  }
+
+  /** Resolves when it is gone. */
+  async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const child = this.#child
+    this.#child = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const gone = once(child, 'exit')
+    child.kill(signal)
+    await gone
+  }
+
+  /**
+   * Resolves when what it has acknowledged is in its file: mongo-java-server writes once a second, whatever a write
+   * concern asks for. Two times, since the first may have begun before. Needs somebody who writes.
+   */
+  async flushed(): Promise<void> {
+    const written = () => statSync(this.#file).mtimeMs
+    for (let times = 0; times < 2; times++) {
+      const before = written()
+      while (written() === before) await delay(LOOK_MS)
+    }
+  }
+
+  /** From now on it takes connections and answers nothing. */
+  stall(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  goOn(): void {
+    this.#child?.kill('SIGCONT')
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  await once(server.close(), 'close')
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+/** Not started yet. */
+export async function mongoServer(t: Test): Promise<MongoServer> {
+  const dir = mkdtempSync(join(tmpdir(), 'mumi-mongodb-'))
+  const server = new MongoServer(await freePort(), join(dir, 'data'))
+  t.teardown(async () => {
+    await server.end('SIGKILL')
+    rmSync(dir, { recursive: true, force: true })
+  })
+  return server
+}
