@@ -1,7 +1,25 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { Collection, MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
-import { mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
-import type { StoreOptions, StoreUnderTest } from '../helpers/store-samples.js'
+import { MONGODB_URL, mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
+import {
+  ANN,
+  BOB,
+  EVE,
+  everyCall,
+  keysOf,
+  message,
+  messages,
+  type StoreOptions,
+  type StoreUnderTest,
+  user,
+} from '../helpers/store-samples.js'
 import { storeContract } from './store.contract.js'
+
+const skip = { skip: skipWithoutMongo }
 
 async function open(t: Test, { dedupWindowMs = 3_600_000 }: StoreOptions = {}): Promise<StoreUnderTest> {
   const database = testDatabase(t)
@@ -17,5 +35,241 @@ async function open(t: Test, { dedupWindowMs = 3_600_000 }: StoreOptions = {}): 
   return { store, reopen }
 }
 
-if (skipWithoutMongo) t.test('the MongoDB store', { skip: skipWithoutMongo }, () => undefined)
+async function opened(t: Test, database: string, gateway: string) {
+  const store = mongoStore(database, { gateway })
+  await store.open()
+  t.teardown(() => store.close())
+  return store
+}
+
+async function rawClient(t: Test): Promise<MongoClient> {
+  const client = new MongoClient(MONGODB_URL ?? '')
+  t.teardown(() => client.close())
+  return client
+}
+
+if (skipWithoutMongo) t.test('the MongoDB store', skip, () => undefined)
 else storeContract(t, open)
+
+t.test(
+  'two gateways append to the same inboxes: no hole, nothing twice, each in its order',
+  skip,
+  async t => {
+    const database = testDatabase(t)
+    const writers = await Promise.all(['one', 'two', 'three'].map(name => opened(t, database, name)))
+    const sent = writers.map(() => [...messages(150), ...messages(150, ANN, EVE)])
+    await Promise.all(
+      writers.map(async (writer, w) => {
+        const own = sent[w] ?? []
+        for (let i = 0; i < own.length; i += 7) {
+          const batch = own.slice(i, i + 7)
+          const results = await writer.append(batch)
+          t.same(
+            results.map(({ id, repeat }) => [id, repeat]),
+            batch.map(({ id }) => [id, false]),
+          )
+        }
+      }),
+    )
+    for (const inbox of [BOB, EVE]) {
+      const rows = (await writers[0]?.readInbox(inbox, 0, 1000)) ?? []
+      t.same(
+        rows.map(({ seq }) => seq),
+        Array.from({ length: 450 }, (_, i) => i + 1),
+      )
+      for (const own of sent) {
+        const ids = own.filter(one => one.inbox === inbox).map(({ id }) => id)
+        t.same(
+          rows.map(({ id }) => id).filter(id => ids.includes(id)),
+          ids,
+        )
+      }
+    }
+  },
+)
+
+t.test('two gateways register the same address and user name: one of them gets it', skip, async t => {
+  const database = testDatabase(t)
+  const [one, two] = [await opened(t, database, 'one'), await opened(t, database, 'two')]
+  for (let i = 0; i < 10; i++) {
+    const emailKey = `same${i}@example.org`
+    const outcomes = await Promise.allSettled([
+      one.createUser(user(String(200000000 + i), { emailKey })),
+      two.createUser(user(String(300000000 + i), { emailKey })),
+    ])
+    t.same(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  }
+  const ids = (await one.findUsers({}, 100)).map(({ id }) => id)
+  t.equal(ids.length, 10)
+  t.same(
+    (await two.findUsers({}, 3, ids[4])).map(({ id }) => id),
+    ids.slice(5, 8),
+    'one order for both',
+  )
+})
+
+t.test('a resend to another gateway is known as a repeat', skip, async t => {
+  const database = testDatabase(t)
+  const [one, two] = [await opened(t, database, 'one'), await opened(t, database, 'two')]
+  const first = message(ANN, BOB, { dedupKey: 'a 1' })
+  await one.append([first])
+  t.match(await two.append([{ ...first, id: 'another' }]), [{ seq: 1, id: first.id, repeat: true }])
+})
+
+t.test('what another gateway has appended and a limit has removed is not given again', skip, async t => {
+  const database = testDatabase(t)
+  const [one, two] = [await opened(t, database, 'one'), await opened(t, database, 'two')]
+  await one.append(messages(3))
+  await two.append(messages(5))
+  await two.trimInbox(BOB, 8, 100)
+  // What `one` remembers is 3; after a second it looks again. Not a pause: no event tells.
+  const begun = performance.now()
+  while (performance.now() - begun < 1100) await one.ping()
+  t.match(await one.append(messages(1)), [{ seq: 9 }])
+})
+
+t.test('a name belongs to one gateway that runs, and to the next when that is closed', skip, async t => {
+  const database = testDatabase(t)
+  const first = await opened(t, database, 'main')
+  const second = mongoStore(database)
+  await t.rejects(second.open(), { code: 'STORE_UNAVAILABLE', info: { reason: /'main' is the gateway at/ } })
+  await first.kvWrite([{ put: 'meta', key: ['k'], value: Buffer.from('v') }])
+  const other = await opened(t, database, 'other')
+  t.same(await keysOf(other, 'meta'), [], 'each has its own state')
+  await first.close()
+  t.same(await keysOf(await opened(t, database, 'main'), 'meta'), [['k']])
+})
+
+t.test('what is in the journal is applied at the next start', skip, async t => {
+  const database = testDatabase(t)
+  const db = (await rawClient(t)).db(database)
+  const store = await opened(t, database, 'main')
+  await store.kvWrite([
+    { put: 'meta', key: ['a'], value: Buffer.from('1') },
+    { put: 'queue', key: ['b', 1], value: Buffer.from('2') },
+    { remove: 'wills', key: ['c'] },
+  ])
+  await store.close()
+  // As if the process had died between the journal and what it stands for.
+  await db.collection('broker').deleteMany({})
+  const again = await opened(t, database, 'main')
+  t.same(await again.kvGet('meta', ['a']), Buffer.from('1'))
+  t.same(await keysOf(again, 'queue'), [['b', 1]])
+  await again.kvWrite([{ remove: 'meta', key: ['a'] }])
+  await again.close()
+  t.same(
+    await keysOf(await opened(t, database, 'main'), 'meta'),
+    [],
+    'a later single write is not undone by it',
+  )
+})
+
+/** A process with a store on `database`, and what it tells line by line. */
+function child(t: Test, database: string, task: string): [ChildProcess, AsyncIterator<string>] {
+  const script = join(import.meta.dirname, '../helpers/store-child.ts')
+  const running = spawn(process.execPath, ['--import', 'tsx', script, database, task], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: { ...process.env, MUMI_TEST_STORE: 'mongodb' },
+  })
+  t.teardown(() => running.kill('SIGKILL'))
+  return [running, createInterface({ input: running.stdout })[Symbol.asyncIterator]()]
+}
+
+for (const task of ['append', 'group'] as const) {
+  t.test(
+    `what was acknowledged survives SIGKILL of the gateway, and nothing is torn: ${task}`,
+    skip,
+    async t => {
+      const database = testDatabase(t)
+      let acknowledged = 0
+      for (const batches of [1, 7, 40]) {
+        const [running, lines] = child(t, database, task)
+        for (let i = 0; i < batches; i++)
+          acknowledged = Number(JSON.parse((await lines.next()).value ?? 'null'))
+        const gone = once(running, 'exit')
+        running.kill('SIGKILL')
+        await gone
+        const store = mongoStore(database)
+        await store.open()
+        if (task === 'append') {
+          const rows = await store.readInbox(BOB, 0, 1_000_000)
+          t.ok(rows.length >= acknowledged, `${rows.length} of at least ${acknowledged}`)
+          t.same(
+            rows.map(({ seq }) => seq),
+            rows.map((_, i) => i + 1),
+          )
+        } else {
+          const values = new Set<number>()
+          for await (const { value } of store.kvRange('meta', ['group']))
+            values.add(Number(Buffer.from(value)))
+          t.equal(values.size, 1, 'all of a group or nothing')
+          t.ok([...values].every(value => value >= acknowledged))
+        }
+        await store.close()
+      }
+    },
+  )
+}
+
+/** `_id`, and the first field of each index. */
+const INDEXED: Readonly<Record<string, readonly string[]>> = {
+  users: ['_id', 'emailKey', 'username', 'ordinal', 'purging'],
+  messages: ['_id', 'conversation', 'dedup'],
+  devices: ['_id', 'seenAt'],
+  inboxes: ['_id'],
+  broker: ['_id'],
+  journal: ['_id'],
+  gateways: ['_id'],
+}
+
+t.test('no call but countUsers looks through a collection', skip, async t => {
+  const { store } = await open(t)
+  await store.createUser(user(ANN, { username: 'ann' }))
+  const asked: [string, string[]][] = []
+  for (const name of ['find', 'findOne', 'updateOne', 'deleteOne', 'deleteMany', 'countDocuments'] as const) {
+    const original: (...args: never[]) => unknown = Collection.prototype[name]
+    Object.assign(Collection.prototype, {
+      [name](this: Collection, ...args: never[]) {
+        asked.push([this.collectionName, Object.keys(args[0] ?? {})])
+        return original.apply(this, args)
+      },
+    })
+    t.teardown(() => Object.assign(Collection.prototype, { [name]: original }))
+  }
+  const { countUsers: _, ...calls } = everyCall(store)
+  for (const call of Object.values(calls)) await call()
+  for (const query of [{ firstName: 'First' }, { lastName: 'Last' }, { username: '' }])
+    await store.findUsers(query, 10, ANN)
+  await store.append([message(ANN, BOB, { dedupKey: 'k' }), message(ANN, BOB, { dedupKey: 'k' })])
+  t.ok(asked.length > 25)
+  for (const [collection, fields] of asked) {
+    // Empty: the highest ordinal, by its index.
+    const isIndexed = fields.length === 0 || fields.some(field => INDEXED[collection]?.includes(field))
+    t.ok(isIndexed, `${collection} by ${fields.join(', ')}`)
+  }
+})
+
+t.test('every index is there', skip, async t => {
+  const database = testDatabase(t)
+  await opened(t, database, 'main')
+  const db = (await rawClient(t)).db(database)
+  for (const [collection, fields] of Object.entries(INDEXED)) {
+    if (fields.length === 1) continue
+    const firsts = (await db.collection(collection).indexes()).map(({ key }) => Object.keys(key)[0])
+    for (const field of fields) t.ok(firsts.includes(field), `${collection}.${field}`)
+  }
+})
+
+t.test('an error has neither the password nor a document in it', skip, async t => {
+  for (const url of [
+    'mongodb://ann:s3cret@',
+    'mongodb://ann:s3cret@127.0.0.1:1/?bad=1&x',
+    'mongodb://ann:s3cret@[::1',
+  ]) {
+    const store = mongoStore('x', { url, startTimeoutMs: 200 })
+    const error: unknown = await store.open().catch((thrown: unknown) => thrown)
+    t.match(error, { name: 'GatewayError', code: 'STORE_UNAVAILABLE' })
+    t.notMatch(JSON.stringify(error) + String(error) + String(Object(error).cause?.stack), /s3cret/)
+    await store.close()
+  }
+})

@@ -1,11 +1,12 @@
 /**
- * A process of its own with an embedded store, for tests of what its end leaves behind.
- * Arguments: the data folder, and what to do. Writes one JSON value a line.
+ * A process of its own with a store, for tests of what its end leaves behind.
+ * Arguments: the data folder, or on MongoDB the database, and what to do. Writes one JSON value a line.
  */
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
 import { toGatewayError } from '../../src/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded.js'
+import type { Store } from '../../src/store/store.js'
 import { ANN, BOB, message } from './store-samples.js'
 
 const [, , dir = '', task] = process.argv
@@ -36,12 +37,23 @@ async function refusalOf(work: () => Promise<unknown>): Promise<Refusal | undefi
 }
 
 /** Appends until it is killed; tells the last seq of each batch once it is acknowledged. */
-async function append(store: EmbeddedStore): Promise<void> {
+async function append(store: Store): Promise<void> {
   for (;;) tell((await store.append(batch())).at(-1)?.seq)
 }
 
+/** Gives all keys of a group the next number until it is killed; tells each number that is acknowledged. */
+async function group(store: Store): Promise<void> {
+  const known = await store.kvGet('meta', ['group', 0])
+  for (let n = Number(known && Buffer.from(known)) + 1 || 1; ; n++) {
+    const value = Buffer.from(String(n))
+    const keys = Array.from({ length: 50 }, (_, i) => ['group', i])
+    await store.kvWrite(keys.map(key => ({ put: 'meta', key, value })))
+    tell(n)
+  }
+}
+
 /** Waits for the small disk, appends until it is full, tells what it sees, waits until there is room, and goes on. */
-async function fill(store: EmbeddedStore): Promise<void> {
+async function fill(store: Store): Promise<void> {
   tell({ ready: true })
   await once(process.stdin, 'data')
   let acknowledged = 0
@@ -59,8 +71,12 @@ async function fill(store: EmbeddedStore): Promise<void> {
   await store.close()
 }
 
-const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: HOUR_MS })
+const store: Store =
+  process.env.MUMI_TEST_STORE === 'mongodb'
+    ? (await import('./mongodb.js')).mongoStore(dir)
+    : new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: HOUR_MS })
 const refusal = await refusalOf(() => store.open())
 if (task === 'open') tell(refusal ?? 'open')
 if (refusal === undefined && task === 'append') await append(store)
+if (refusal === undefined && task === 'group') await group(store)
 if (refusal === undefined && task === 'fill') await fill(store)
