@@ -8,6 +8,7 @@ import { createWriteStream, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { mongoPlace, mongoSettings } from '../mongodb.js'
 import { check } from './check.js'
 import { Ledger } from './ledger.js'
 import { Random } from './random.js'
@@ -22,10 +23,10 @@ const HELP = `Usage: npm run torture -- [options]
   --kills-per-minute K   kill -9 so often; SIGTERM a third as often (8)
   --users N              accounts (12)
   --rate N               messages a second, all senders together (1500)
-  --store TYPE           config key store.type (embedded)
+  --store TYPE           embedded (default), or mongodb on the server that MUMI_TEST_MONGODB_URL names
   --set KEY=VALUE        another config key; may be repeated
   --plant FAULT          plants a fault of plant.mjs, to see that it is found
-  --keep                 keeps the temporary folder: data, server.log, clients.log
+  --keep                 keeps the temporary folder (data, server.log, clients.log), and the database on MongoDB
 `
 
 const { values } = parseArgs({
@@ -43,6 +44,8 @@ const { values } = parseArgs({
   },
 })
 
+const mongo = values.store === 'mongodb' ? mongoPlace('torture') : undefined
+
 /** Seconds since this program began, as everywhere in its output. */
 const now = () => (performance.now() / 1000).toFixed(3)
 const say = (text: string) => process.stderr.write(`${now()} ${text}\n`)
@@ -59,7 +62,7 @@ function settings(random: Random, [http, mqtt]: readonly number[]): Record<strin
   return {
     'http.port': String(http),
     'mqtt.port': String(mqtt),
-    'store.type': values.store,
+    ...(mongo === undefined ? { 'store.type': values.store } : mongoSettings(mongo)),
     'passwords.cost': '4',
     'log.level': 'info',
     'sessions.multiple': 'allow',
@@ -87,7 +90,7 @@ async function build(dir: string): Promise<Run> {
   const ports = await freePorts(2)
   const [http = 0, mqtt = 0] = ports
   const config = settings(random.fork('settings'), ports)
-  say(`seed ${values.seed}, ${dir}, ${JSON.stringify(config)}`)
+  say(`seed ${values.seed}, ${dir}, ${JSON.stringify({ ...config, 'store.mongodb.url': undefined })}`)
   const server = new ServerProcess({
     dir,
     settings: config,
@@ -145,6 +148,7 @@ else {
   process.once('exit', () => values.keep || rmSync(dir, { recursive: true, force: true }))
   try {
     process.exitCode = await torture(dir)
+    if (!values.keep) await mongo?.drop()
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
     process.exitCode = 2
