@@ -18,6 +18,8 @@ import { Inbox } from './inbox/inbox.js'
 import { Retention } from './inbox/retention.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
+import type { CopyableStore } from './store/contents.js'
+import { copyStore } from './store/copy.js'
 import { EmbeddedStore } from './store/embedded.js'
 import { MongoStore } from './store/mongodb.js'
 import { MongoEnv, type MongoOptions } from './store/mongodb-env.js'
@@ -30,11 +32,13 @@ export interface Ports {
   readonly metrics: AddressInfo | undefined
 }
 
+export type StoreType = Config['store']['type']
+
 /** How long clients have to answer the closing handshake, ms. */
 const CLOSE_GRACE_MS = 2000
 
-function openStore({ data, store, dedup }: Config): Store {
-  if (store.type === 'mongodb') return new MongoStore(mongoOptions({ store, dedup }))
+function makeStore({ data, store, dedup }: Config, type: StoreType = store.type): CopyableStore {
+  if (type === 'mongodb') return new MongoStore(mongoOptions({ store, dedup }))
   return new EmbeddedStore({
     // No dot in the last part: lmdb takes such a path for a file.
     dir: join(data.dir, 'store'),
@@ -62,7 +66,7 @@ export async function checkStore(config: Config): Promise<string> {
     checkCanMake(dir)
     return `no store yet in ${dir}: serve makes it`
   }
-  const store = openStore(config)
+  const store = makeStore(config)
   try {
     await store.open()
     await store.ping()
@@ -82,6 +86,22 @@ function checkCanMake(dir: string): void {
   // With the slash, a file is an error, too.
   if (existsSync(dir) || dirname(dir) === dir) accessSync(`${dir}/`, constants.W_OK | constants.X_OK)
   else checkCanMake(dirname(dir))
+}
+
+/** Copies one kind of store into the other, both as the config says. @param say told how far it is. @throws GatewayError */
+export async function copyStores(
+  config: Config,
+  { from, to }: Record<'from' | 'to', StoreType>,
+  say: (line: string) => void,
+): Promise<void> {
+  const [source, target] = [makeStore(config, from), makeStore(config, to)]
+  try {
+    await source.open()
+    await target.open()
+    await copyStore(source, target, say)
+  } finally {
+    await Promise.all([source.close(), target.close()])
+  }
 }
 
 interface Parts {
@@ -120,7 +140,7 @@ export class Gateway {
 
   async #start(): Promise<Ports> {
     const { config } = this
-    const store = openStore(config)
+    const store = makeStore(config)
     this.#store = store
     await store.open()
     const parts = await this.#build(store)

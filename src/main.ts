@@ -18,6 +18,9 @@ Commands:
   config --docs       print the table of all keys
   config --defaults   print a commented config file with all defaults
   check               say whether config and store are good, changing nothing; exit code 0 or 1
+  copy --from TYPE --to TYPE
+                      copy one store (embedded, mongodb) into another that is empty, and compare them;
+                      no gateway may be running on either; started again, it goes on where it was
 
 Options:
   --config FILE       JSON or JSON5; may be repeated, later wins
@@ -44,6 +47,8 @@ async function run(name: string | undefined, sources: ConfigSources): Promise<vo
       return print(config(sources))
     case 'check':
       return check(sources)
+    case 'copy':
+      return copy(sources)
     default:
       process.stderr.write(name === undefined ? HELP : `mumi: unknown command '${name}'; see mumi --help\n`)
       process.exitCode = EXIT_USAGE
@@ -71,6 +76,26 @@ async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const { checkStore } = await loadGateway()
   print(`config is good; ${await checkStore(config)}\n`)
+}
+
+const STORES = ['embedded', 'mongodb'] as const
+
+async function copy({ argv, env }: ConfigSources): Promise<void> {
+  const rest = [...argv]
+  const take = (option: string) => {
+    const at = rest.indexOf(option)
+    const [, name] = at === -1 ? [] : rest.splice(at, 2)
+    const store = STORES.find(one => one === name)
+    if (store === undefined) throw new ConfigError([`${option}: must be one of ${STORES.join(', ')}`])
+    return store
+  }
+  const ends = { from: take('--from'), to: take('--to') }
+  if (ends.from === ends.to) throw new ConfigError(['--from, --to: must differ'])
+  // Checked as it will be used.
+  const config = loadConfig({ argv: [...rest, `--store.type=${ends.to}`], env })
+  const { copyStores } = await loadGateway()
+  await copyStores(config, ends, line => print(`${line}\n`))
+  print('copied\n')
 }
 
 /** Only where it is needed: help, version and config are there at once, also where native modules do not load. */

@@ -232,6 +232,6 @@ function ownerNumber(id: UserId): number {
   return owner
 }
 
-function toRow(seq: number, value: string): InboxRow {
+export function toRow(seq: number, value: string): InboxRow {
   return { seq, id: value.slice(0, ID_LENGTH), text: value.slice(ID_LENGTH) }
 }

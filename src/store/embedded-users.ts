@@ -58,9 +58,10 @@ export class EmbeddedUsers {
     })
   }
 
-  /** Ids are never removed, so their number rises with every account. */
+  /** Ids are never removed, so their number rises with every account; a copy of another store may be further on. */
   #nextOrdinal(): number {
-    return this.#ordinals.getStats().entryCount + 1
+    const [last] = this.#accounts.getRange({ start: [LAST], end: [0], reverse: true, limit: 1 })
+    return Math.max(this.#ordinals.getStats().entryCount, Number(last?.key[0] ?? 0)) + 1
   }
 
   async find(id: UserId): Promise<User | undefined> {

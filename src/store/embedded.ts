@@ -2,7 +2,9 @@
 
 import { GatewayError } from '../errors.js'
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../model.js'
+import type { Contents, CopyableStore } from './contents.js'
 import type { Durability } from './embedded-commits.js'
+import { EmbeddedContents } from './embedded-contents.js'
 import { EmbeddedCursors } from './embedded-cursors.js'
 import { DedupWindow } from './embedded-dedup.js'
 import { EmbeddedEnv } from './embedded-env.js'
@@ -18,7 +20,6 @@ import type {
   KvValue,
   KvWrite,
   NewUser,
-  Store,
   UserQuery,
 } from './store.js'
 
@@ -39,9 +40,10 @@ interface Parts {
   readonly inbox: EmbeddedInbox
   readonly cursors: EmbeddedCursors
   readonly kv: EmbeddedKv
+  readonly contents: EmbeddedContents
 }
 
-export class EmbeddedStore implements Store {
+export class EmbeddedStore implements CopyableStore {
   readonly #env: EmbeddedEnv
   readonly #options: EmbeddedOptions
   #parts: Parts | undefined
@@ -59,6 +61,7 @@ export class EmbeddedStore implements Store {
       inbox: new EmbeddedInbox(env, table, new DedupWindow(table, this.#options.dedupWindowMs)),
       cursors: new EmbeddedCursors(env, table),
       kv: new EmbeddedKv(env, table),
+      contents: new EmbeddedContents(env, table),
     }))
     this.#parts = parts
     this.#closing = undefined
@@ -178,6 +181,10 @@ export class EmbeddedStore implements Store {
 
   async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     yield* this.#open.kv.range(collection, prefix)
+  }
+
+  contents(): Contents {
+    return this.#open.contents
   }
 
   get #open(): Parts {

@@ -25,7 +25,7 @@ const MAX_PAUSE_MS = 100
 interface Holder {
   readonly seq: number
   readonly id: string
-  readonly fields: string
+  readonly text: string
 }
 
 interface Planned {
@@ -112,7 +112,7 @@ export class MongoAppend {
       lasts.set(inbox, seq)
       plan.results.push({ seq, id: message.id, repeat: false })
       if (dedupKey !== undefined) {
-        holders.set(dedupKey, { seq, id: message.id, fields: message.fields })
+        holders.set(dedupKey, { seq, id: message.id, text: message.text })
         this.#release(plan, keyed.get(dedupKey))
         keyed.set(dedupKey, plan.rows.length)
       }
@@ -162,13 +162,13 @@ export class MongoAppend {
 const dedupText = (key: string): string => JSON.stringify(key)
 
 function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDocument {
-  const { inbox, id, fields, sender, recipient, dedupKey } = message
+  const { inbox, id, text, sender, recipient, dedupKey } = message
   return {
     _id: rowId(inbox, seq),
     inbox,
     seq,
     id,
-    fields,
+    text,
     storedAt,
     ...(recipient !== undefined && { conversation: conversationOf(sender, recipient) }),
     ...(dedupKey !== undefined && { dedup: dedupText(dedupKey) }),

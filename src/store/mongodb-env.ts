@@ -52,8 +52,8 @@ export interface MessageDocument {
   readonly seq: number
   /** UUIDv7. */
   readonly id: string
-  /** The members of the JSON that clients get, as text without braces. */
-  readonly fields: string
+  /** The JSON that clients get. */
+  readonly text: string
   readonly storedAt: Date
   /** `<lower id>:<higher id>` of a message between two users. */
   readonly conversation?: string

@@ -8,7 +8,7 @@ import { conversationOf, MAX_SEQ, rowId, rowsBehind } from './mongodb-keys.js'
 import { MongoLasts } from './mongodb-lasts.js'
 import type { Appended, ConversationRow } from './store.js'
 
-const ROW = { projection: { _id: 0, inbox: 1, seq: 1, id: 1, fields: 1 } }
+const ROW = { projection: { _id: 0, inbox: 1, seq: 1, id: 1, text: 1 } }
 
 export class MongoInbox {
   readonly #env: MongoEnv
@@ -61,9 +61,9 @@ export class MongoInbox {
       .sort({ _id: 1 })
       .limit(limit)
     // Leaving the loop closes the cursor, and with it what the server has ready.
-    for await (const { seq, id, fields } of cursor) {
-      rows.push({ seq, id, fields })
-      chars += fields.length
+    for await (const { seq, id, text } of cursor) {
+      rows.push({ seq, id, text })
+      chars += text.length
       if (chars >= maxChars) break
     }
     return rows
@@ -94,9 +94,9 @@ export class MongoInbox {
       ...(before !== undefined && { id: { $lt: before } }),
     }
     const find = () => this.#env.messages.find(filter, ROW).sort({ id: -1 }).limit(limit).toArray()
-    return (await this.#env.run(find)).map(({ inbox, seq, id, fields }) => ({
+    return (await this.#env.run(find)).map(({ inbox, seq, id, text }) => ({
       inbox,
-      row: { seq, id, fields },
+      row: { seq, id, text },
     }))
   }
 

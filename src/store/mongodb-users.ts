@@ -165,11 +165,11 @@ export class MongoUsers {
 
 const done = (): Outcome<void> => ({ value: undefined })
 
-function toDocument({ id, username, createdAt, ...user }: NewUser, ordinal: number): UserDocument {
+export function toDocument({ id, username, createdAt, ...user }: NewUser, ordinal: number): UserDocument {
   return { _id: id, ordinal, ...user, ...(username !== '' && { username }), createdAt: new Date(createdAt) }
 }
 
-function toUser(document: UserDocument): User {
+export function toUser(document: UserDocument): User {
   const {
     email = '',
     emailKey = '',

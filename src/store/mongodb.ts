@@ -1,5 +1,7 @@
 /** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../model.js'
+import type { Contents, CopyableStore } from './contents.js'
+import { MongoContents } from './mongodb-contents.js'
 import { MongoCursors } from './mongodb-cursors.js'
 import { MongoEnv, type MongoOptions, unavailable } from './mongodb-env.js'
 import { InOrder } from './mongodb-group.js'
@@ -16,7 +18,6 @@ import type {
   KvValue,
   KvWrite,
   NewUser,
-  Store,
   UserQuery,
 } from './store.js'
 
@@ -31,7 +32,7 @@ interface Parts {
   readonly kv: MongoKv
 }
 
-export class MongoStore implements Store {
+export class MongoStore implements CopyableStore {
   readonly #env: MongoEnv
   readonly #writes = new InOrder()
   readonly #gets = new InOrder()
@@ -187,6 +188,11 @@ export class MongoStore implements Store {
 
   async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     yield* this.#open.kv.range(collection, prefix)
+  }
+
+  contents(): Contents {
+    void this.#open
+    return new MongoContents(this.#env)
   }
 
   get #open(): Parts {

@@ -1,0 +1,46 @@
+/** What is in a store, as entries that another store takes: for `mumi copy`. The broker's state goes by kvRange and kvWrite. */
+import type { InboxRow, UserId } from '../model.js'
+import type { CursorMove, NewUser, Store } from './store.js'
+
+export interface Entries {
+  /** `ordinal` is the place in the order of registration; no user: deleted, and the id stays taken. */
+  readonly accounts: { readonly id: UserId; readonly ordinal: number; readonly user: NewUser | undefined }
+  readonly rows: InboxRow & { readonly inbox: UserId }
+  readonly devices: CursorMove
+  /** Highest seq removed by a limit. */
+  readonly trimmed: { readonly userId: UserId; readonly seq: number }
+  /** Highest seq confirmed by any device. */
+  readonly furthest: { readonly userId: UserId; readonly seq: number }
+}
+
+export type Section = keyof Entries
+
+/** In the order in which they are copied. */
+export const SECTIONS: readonly Section[] = ['accounts', 'trimmed', 'rows', 'furthest', 'devices']
+
+export interface Page<S extends Section> {
+  readonly entries: readonly Entries[S][]
+  /** Where the next page begins, in words of this store; undefined behind the last one. */
+  readonly next: string | undefined
+}
+
+export interface Contents {
+  /** @throws GatewayError */
+  read<S extends Section>(section: S, from: string | undefined): Promise<Page<S>>
+  /** Replaces what is there with the same key, so it may be done twice. @throws GatewayError */
+  write<S extends Section>(section: S, entries: readonly Entries[S][]): Promise<void>
+}
+
+export interface CopyableStore extends Store {
+  contents(): Contents
+}
+
+/** Entries in one page, and characters of rows in it. */
+export const PAGE = 500
+export const PAGE_CHARS = 4_000_000
+
+/** Who talks to whom in a row; undefined for a broadcast. */
+export function partiesOf({ text }: { readonly text: string }): readonly [UserId, UserId] | undefined {
+  const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
+  return recipient === undefined ? undefined : [sender, recipient]
+}
