@@ -8,7 +8,7 @@ const IDLE = [0, 1000, 5000, 10_000]
 const WARM_UP_SECONDS = 3
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
-  if (peer.name === 'mumi') await program.addUsers(dir, 0, USERS + Math.max(...IDLE))
+  if (peer.program !== undefined) await program.addUsers(dir, 0, USERS + Math.max(...IDLE))
   const server = await peer.start(dir)
   const idle: Chatter[] = []
   try {

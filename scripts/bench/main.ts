@@ -24,6 +24,7 @@ const HELP = `npm run bench -- [options]
   --scenario ${SCENARIOS.map(({ name }) => name).join('|')}   which, comma-separated; default pairs
   --wire json,mqtt,json-mqtt   only these
   --peers mumi,${PEERS.map(({ name }) => name).join(',')}   only these
+  --store mongodb    the program a second time, on the MongoDB server that MUMI_TEST_MONGODB_URL names
   --rounds 3         of all peers in turn
   --seconds 10       of each measurement
   --json FILE        also one JSON line a result
@@ -41,6 +42,7 @@ const { values: args } = parseArgs({
     scenario: { type: 'string', default: 'pairs' },
     wire: { type: 'string', default: 'json,mqtt,json-mqtt' },
     peers: { type: 'string', default: ['mumi', ...PEERS.map(({ name }) => name)].join() },
+    store: { type: 'string', default: 'embedded' },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '10' },
     json: { type: 'string' },
@@ -63,13 +65,15 @@ const options: Options = {
   maxMessages: Number(args['max-messages']),
 }
 const program = new Program(args.program)
+const onMongo = new Program(args.program, 'mongodb')
 const rounds = Number(args.rounds)
 
 const say = (line: string) => process.stderr.write(`${line}\n`)
 
 function chosenPeers(): Peer[] {
   const names = args.peers.split(',')
-  const chosen = [gateway(program), ...PEERS].filter(({ name }) => names.includes(name))
+  const mongo = args.store === 'mongodb' ? [gateway(onMongo, 'mumi-mongodb')] : []
+  const chosen = [...[gateway(program), ...PEERS].filter(({ name }) => names.includes(name)), ...mongo]
   for (const { name, missing } of chosen) if (missing !== undefined) say(`SKIPPED ${name}: ${missing}`)
   return chosen.filter(({ missing }) => missing === undefined)
 }
@@ -77,11 +81,15 @@ function chosenPeers(): Peer[] {
 async function runAll(scenario: Scenario, record: (result: Result) => void): Promise<void> {
   for (const wire of scenario.wires.filter(one => args.wire.split(',').includes(one))) {
     const peers = chosenPeers().filter(
-      ({ name, wires }) => wires.includes(wire) && (name === 'mumi' || scenario.against.includes(name)),
+      ({ name, wires, program }) =>
+        wires.includes(wire) && (program !== undefined || scenario.against.includes(name)),
     )
     for (let round = 1; round <= rounds; round++) {
       for (const peer of peers) {
-        const steps = await withFolder(dir => scenario.run({ peer, wire, program, dir, options }))
+        const measured = peer.program ?? program
+        const steps = await withFolder(dir =>
+          scenario.run({ peer, wire, program: measured, dir, options }).finally(() => measured.forget(dir)),
+        )
         for (const { step, values } of steps) {
           record({ scenario: scenario.name, wire, step, peer: peer.name, round, values })
         }

@@ -6,7 +6,7 @@ const USERS = 100
 const WARM_UP_SECONDS = 3
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
-  if (peer.name === 'mumi') await program.addUsers(dir, 0, USERS)
+  if (peer.program !== undefined) await program.addUsers(dir, 0, USERS)
   const server = await peer.start(dir)
   try {
     const chat = await Chat.open({ peer, server, wire, users: USERS })

@@ -16,6 +16,8 @@ export type Wire = 'json' | 'mqtt' | 'json-mqtt'
 export interface Peer {
   readonly name: string
   readonly wires: readonly Wire[]
+  /** Where it is the program that is measured; all others are compared with it. */
+  readonly program?: Program
   /** Why it cannot be measured on this machine. */
   readonly missing?: string
   /** @param dir an empty folder, or for the program one with accounts */
@@ -26,8 +28,9 @@ export interface Peer {
 const speaksMqtt = (role: 'sender' | 'recipient', wire: Wire) =>
   wire === 'mqtt' || (wire === 'json-mqtt' && role === 'recipient')
 
-export const gateway = (program: Program): Peer => ({
-  name: 'mumi',
+export const gateway = (program: Program, name = 'mumi'): Peer => ({
+  name,
+  program,
   wires: ['json', 'mqtt', 'json-mqtt'],
   start: dir => program.start(dir),
   connect: ({ ports }, role, wire) =>

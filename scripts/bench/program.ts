@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { EmbeddedStore } from '../../src/store/embedded.js'
+import type { Store } from '../../src/store/store.js'
+import { type MongoPlace, mongoPlace, mongoSettings } from '../mongodb.js'
 import { Server } from './server.js'
 
 export const PASSWORD = 'correct horse battery staple'
@@ -15,17 +16,36 @@ const CHUNK = 5000
 export const userId = (n: number): string => String(100_000_000 + n)
 export const emailOf = (id: string): string => `${id}@bench.test`
 
+export type StoreType = 'embedded' | 'mongodb'
+
 /** `main` is dist/main.js of the build to measure; its store is imported from beside it. */
 export class Program {
   readonly #main: string
+  readonly #store: StoreType
+  /** By folder: each gets a database of its own. */
+  readonly #places = new Map<string, MongoPlace>()
 
-  constructor(main: string) {
+  constructor(main: string, store: StoreType = 'embedded') {
     this.#main = resolve(main)
+    this.#store = store
+  }
+
+  #place(dir: string): MongoPlace {
+    const place = this.#places.get(dir) ?? mongoPlace('bench')
+    this.#places.set(dir, place)
+    return place
+  }
+
+  /** Removes what a folder does not hold. */
+  async forget(dir: string): Promise<void> {
+    await this.#places.get(dir)?.drop()
+    this.#places.delete(dir)
   }
 
   /** Default durability, limits, logs and metrics; @param settings what a scenario cannot do without */
   start(dir: string, settings: Record<string, string | number> = {}): Promise<Server> {
-    const all = { 'data.dir': dir, 'http.port': 0, 'mqtt.port': 0, ...settings }
+    const store = this.#store === 'mongodb' ? mongoSettings(this.#place(dir)) : {}
+    const all = { 'data.dir': dir, 'http.port': 0, 'mqtt.port': 0, ...store, ...settings }
     const options = Object.entries(all).map(([key, value]) => `--${key}=${value}`)
     return Server.start([this.#main, 'serve', ...options], line => {
       if (!line.includes('"gateway.ready"')) return undefined
@@ -34,16 +54,37 @@ export class Program {
     })
   }
 
-  async withStore<T>(dir: string, work: (store: EmbeddedStore) => Promise<T>): Promise<T> {
-    const { EmbeddedStore } =
-      await this.#import<typeof import('../../src/store/embedded.js')>('store/embedded.js')
-    const store = new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
+  async withStore<T>(dir: string, work: (store: Store) => Promise<T>): Promise<T> {
+    const store = this.#store === 'mongodb' ? await this.#mongo(dir) : await this.#embedded(dir)
     await store.open()
     try {
       return await work(store)
     } finally {
       await store.close()
     }
+  }
+
+  async #embedded(dir: string): Promise<Store> {
+    const { EmbeddedStore } =
+      await this.#import<typeof import('../../src/store/embedded.js')>('store/embedded.js')
+    return new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
+  }
+
+  async #mongo(dir: string): Promise<Store> {
+    const { MongoStore } = await this.#import<typeof import('../../src/store/mongodb.js')>('store/mongodb.js')
+    const { url, database } = this.#place(dir)
+    return new MongoStore({
+      url,
+      database,
+      gateway: 'main',
+      writeConcern: 'majority',
+      journal: true,
+      readConcern: 'majority',
+      poolSize: 10,
+      timeoutMs: 60_000,
+      startTimeoutMs: 10_000,
+      dedupWindowMs: 0,
+    })
   }
 
   /** Accounts number `from` to `to`, which all have PASSWORD. */
