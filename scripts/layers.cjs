@@ -15,8 +15,12 @@ const MAY_IMPORT = {
   'src/handle/': ['src/store/store\\.ts', 'src/(accounts|inbox|request)/'],
   'src/broker/': ['src/store/store\\.ts', 'src/accounts/(accounts|live)\\.ts', 'src/(inbox|request|handle)/'],
   'src/ws/': ['src/accounts/live\\.ts', 'src/(inbox|request|handle)/'],
-  'src/gateway\\.ts': ['src/config\\.ts', 'src/(store|request|http|accounts|inbox|handle|broker|ws)/'],
-  'src/main\\.ts': ['src/config(\\.ts|/)', 'src/gateway\\.ts'],
+  'src/stores\\.ts': ['src/config\\.ts', 'src/store/'],
+  'src/gateway\\.ts': [
+    'src/(config|stores)\\.ts',
+    'src/(store|request|http|accounts|inbox|handle|broker|ws)/',
+  ],
+  'src/main\\.ts': ['src/config(\\.ts|/)', 'src/(gateway|stores)\\.ts'],
 }
 
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */

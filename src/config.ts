@@ -1,6 +1,6 @@
 /** The effective config: defaults, then files, then environment, then command line; every fault at once. */
 import convict from 'convict'
-import { type Config, SCHEMA } from './config/schema.js'
+import { type Config, KEYS, SCHEMA } from './config/schema.js'
 import { type Layer, readArguments, readConfigFile, readEnvironment } from './config/sources.js'
 
 export type { Acl, AclRule } from './config/formats.js'
@@ -26,9 +26,19 @@ export function loadConfig(sources: ConfigSources): Config {
   return deepFreeze(resolve(sources).getProperties()) as unknown as Config
 }
 
-/** The effective config as JSON that `--config` takes again; secrets are masked. @throws ConfigError */
+/** The effective config as JSON that `--config` takes again, but for secrets, which are masked. @throws ConfigError */
 export function printConfig(sources: ConfigSources): string {
-  return resolve(sources).toString()
+  return JSON.stringify(masked(resolve(sources).getProperties(), ''), null, 2)
+}
+
+/** A default is no secret. */
+function masked(value: unknown, name: string): unknown {
+  const key = KEYS.get(name)
+  if (key !== undefined) return key.sensitive && value !== key.default ? '[Sensitive]' : value
+  const parts = Object.entries(value ?? {})
+  return Object.fromEntries(
+    parts.map(([part, one]) => [part, masked(one, name === '' ? part : `${name}.${part}`)]),
+  )
 }
 
 function resolve({ argv, env }: ConfigSources): convict.Config<object> {

@@ -205,7 +205,7 @@ export const CODES = table({
     en: 'store unavailable, try again',
     retry: true,
     level: 'error',
-    when: 'Nothing was stored: the store is closed, failing or too slow.',
+    when: 'The store is closed, failing or too slow. Nothing was stored; or, where MongoDB did not answer in time, it may be: send it again with its `id`.',
   },
   STORE_FULL: {
     code: 10105,

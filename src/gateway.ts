@@ -1,15 +1,12 @@
 /** The composition root: builds every concrete part from the config, starts and closes them in order. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { accessSync, constants, existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { dirname, join, resolve } from 'node:path'
 import { Accounts } from './accounts/accounts.js'
 import { LiveConnections } from './accounts/live.js'
 import { Passwords } from './accounts/passwords.js'
 import { MqttBroker } from './broker/broker.js'
 import { MqttWebSocketServer } from './broker/websocket.js'
 import type { Config } from './config.js'
-import { GatewayError } from './errors.js'
 import type { Services } from './handle/context.js'
 import { opsRoute } from './http/ops.js'
 import { HttpServer, type Route, testRoute, type Upgrade } from './http/server.js'
@@ -18,12 +15,8 @@ import { Inbox } from './inbox/inbox.js'
 import { Retention } from './inbox/retention.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
-import type { CopyableStore } from './store/contents.js'
-import { copyStore } from './store/copy.js'
-import { EmbeddedStore } from './store/embedded.js'
-import { MongoStore } from './store/mongodb.js'
-import { MongoEnv, type MongoOptions } from './store/mongodb-env.js'
 import type { Store } from './store/store.js'
+import { makeStore } from './stores.js'
 import { JsonServer } from './ws/server.js'
 
 export interface Ports {
@@ -32,77 +25,8 @@ export interface Ports {
   readonly metrics: AddressInfo | undefined
 }
 
-export type StoreType = Config['store']['type']
-
 /** How long clients have to answer the closing handshake, ms. */
 const CLOSE_GRACE_MS = 2000
-
-function makeStore({ data, store, dedup }: Config, type: StoreType = store.type): CopyableStore {
-  if (type === 'mongodb') return new MongoStore(mongoOptions({ store, dedup }))
-  return new EmbeddedStore({
-    // No dot in the last part: lmdb takes such a path for a file.
-    dir: join(data.dir, 'store'),
-    durability: store.durability,
-    dedupWindowMs: dedup.window,
-  })
-}
-
-function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoOptions {
-  const { timeout, startTimeout, ...rest } = store.mongodb
-  return { ...rest, timeoutMs: timeout, startTimeoutMs: startTimeout, dedupWindowMs: dedup.window }
-}
-
-/**
- * Opens and closes the store if there is one, and makes nothing. A store that a gateway has open is not looked into.
- * @returns what it found, in words. @throws GatewayError, or the system's error, saying what is wrong with it
- */
-export async function checkStore(config: Config): Promise<string> {
-  if (config.store.type === 'mongodb') {
-    await new MongoEnv(mongoOptions(config)).check()
-    return 'MongoDB answers'
-  }
-  const dir = resolve(config.data.dir)
-  if (!existsSync(join(dir, 'store', 'data.mdb'))) {
-    checkCanMake(dir)
-    return `no store yet in ${dir}: serve makes it`
-  }
-  const store = makeStore(config)
-  try {
-    await store.open()
-    await store.ping()
-    return 'store is good'
-  } catch (error) {
-    // The store says so in words only: to all other callers it is one that cannot be used.
-    const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
-    if (inUse === undefined) throw error
-    return `store is ${inUse}, not checked`
-  } finally {
-    await store.close()
-  }
-}
-
-/** @throws the system's error where a folder `dir` could not be used or made */
-function checkCanMake(dir: string): void {
-  // With the slash, a file is an error, too.
-  if (existsSync(dir) || dirname(dir) === dir) accessSync(`${dir}/`, constants.W_OK | constants.X_OK)
-  else checkCanMake(dirname(dir))
-}
-
-/** Copies one kind of store into the other, both as the config says. @param say told how far it is. @throws GatewayError */
-export async function copyStores(
-  config: Config,
-  { from, to }: Record<'from' | 'to', StoreType>,
-  say: (line: string) => void,
-): Promise<void> {
-  const [source, target] = [makeStore(config, from), makeStore(config, to)]
-  try {
-    await source.open()
-    await target.open()
-    await copyStore(source, target, say)
-  } finally {
-    await Promise.all([source.close(), target.close()])
-  }
-}
 
 interface Parts {
   readonly store: Store

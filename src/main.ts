@@ -74,7 +74,7 @@ function config(sources: ConfigSources): string {
 
 async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
-  const { checkStore } = await loadGateway()
+  const { checkStore } = await import('./stores.js')
   print(`config is good; ${await checkStore(config)}\n`)
 }
 
@@ -93,7 +93,7 @@ async function copy({ argv, env }: ConfigSources): Promise<void> {
   if (ends.from === ends.to) throw new ConfigError(['--from, --to: must differ'])
   // Checked as it will be used.
   const config = loadConfig({ argv: [...rest, `--store.type=${ends.to}`], env })
-  const { copyStores } = await loadGateway()
+  const { copyStores } = await import('./stores.js')
   await copyStores(config, ends, line => print(`${line}\n`))
   print('copied\n')
 }

@@ -197,3 +197,31 @@ t.test('docs/config.md and config/default.json5 are written from the schema', as
   t.strictSame(load(['--config', configFile(t, defaultFile())]), load())
   t.same(Object.keys(JSON5.parse(defaultFile())), Object.keys(load()))
 })
+
+t.test('keys of a section within a section are set from every source', async t => {
+  const file = configFile(t, "{store: {type: 'mongodb', mongodb: {database: 'chat', poolSize: 7}}}")
+  const config = load(['--config', file, '--store.mongodb.timeout=2s'], {
+    MUMI_STORE_MONGODB_POOL_SIZE: '9',
+  })
+  t.match(config.store, { type: 'mongodb', mongodb: { database: 'chat', poolSize: 9, timeout: 2000 } })
+  t.match(faults(['--store.mongodb.sise=1']), [/no such option/])
+})
+
+t.test('the URL of MongoDB is printed neither as part of the config nor where it is wrong', async t => {
+  const url = 'mongodb://ann:s3cret@db.example.org/'
+  t.equal(load([], { MUMI_STORE_MONGODB_URL: url }).store.mongodb.url, url)
+  t.notMatch(printConfig({ argv: [], env: { MUMI_STORE_MONGODB_URL: url } }), 's3cret')
+  const [fault, ...others] = faults([], { MUMI_STORE_MONGODB_URL: 'mongo://ann:s3cret@db' })
+  t.match(fault, /^store\.mongodb\.url: must be a connection string.*MUMI_STORE_MONGODB_URL/)
+  t.notMatch(fault, 's3cret')
+  t.same(others, [])
+})
+
+t.test('what would not fit a document is refused with MongoDB, and only there', async t => {
+  const large = ['--limits.content=3MiB', '--limits.frame=32MiB', '--mqtt.maxPacketBytes=4MiB']
+  t.same(faults(large), [])
+  t.same(
+    faults([...large, '--store.type=mongodb']).map(fault => fault.split(':')[0]),
+    ['limits.content', 'mqtt.maxPacketBytes'],
+  )
+})
