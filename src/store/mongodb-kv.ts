@@ -148,7 +148,10 @@ export class MongoKv {
 }
 
 const bytesOf = (writes: readonly KvWrite[]): number =>
-  writes.reduce((bytes, write) => bytes + WRITE_BYTES + ('put' in write ? write.value.byteLength : 0), 0)
+  writes.reduce((bytes, write) => {
+    const value = 'put' in write ? write.value.byteLength : 0
+    return bytes + WRITE_BYTES + Buffer.byteLength(write.key.join()) + value
+  }, 0)
 
 /** A value that several keys share is in it once: a packet that is queued for many sessions. */
 function journalOf(_id: string, changes: Changes) {
