@@ -64,7 +64,7 @@ export class Gateway {
 
   async #start(): Promise<Ports> {
     const { config } = this
-    const store = makeStore(config)
+    const store = await makeStore(config)
     this.#store = store
     await store.open()
     const parts = await this.#build(store)

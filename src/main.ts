@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env -S node --max-semi-space-size=32 --initial-old-space-size=64
 /** The command `mumi`. The only place that reads the command line and environment or ends the process. */
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'

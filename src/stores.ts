@@ -6,14 +6,22 @@ import { GatewayError } from './errors.js'
 import type { CopyableStore } from './store/contents.js'
 import { copyStore } from './store/copy.js'
 import { EmbeddedStore } from './store/embedded.js'
-import { MongoStore } from './store/mongodb.js'
-import { MongoEnv, type MongoOptions } from './store/mongodb-env.js'
+import type { MongoOptions } from './store/mongodb-env.js'
 
 export type StoreType = Config['store']['type']
 
-/** @param type where it is not the one that the config names */
-export function makeStore({ data, store, dedup }: Config, type: StoreType = store.type): CopyableStore {
-  if (type === 'mongodb') return new MongoStore(mongoOptions({ store, dedup }))
+/**
+ * The driver is loaded only where it is used: it takes 10 MiB.
+ * @param type where it is not the one that the config names
+ */
+export async function makeStore(
+  { data, store, dedup }: Config,
+  type: StoreType = store.type,
+): Promise<CopyableStore> {
+  if (type === 'mongodb') {
+    const { MongoStore } = await import('./store/mongodb.js')
+    return new MongoStore(mongoOptions({ store, dedup }))
+  }
   return new EmbeddedStore({
     // No dot in the last part: lmdb takes such a path for a file.
     dir: join(data.dir, 'store'),
@@ -33,6 +41,7 @@ function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoO
  */
 export async function checkStore(config: Config): Promise<string> {
   if (config.store.type === 'mongodb') {
+    const { MongoEnv } = await import('./store/mongodb-env.js')
     await new MongoEnv(mongoOptions(config)).check()
     return 'MongoDB answers'
   }
@@ -41,7 +50,7 @@ export async function checkStore(config: Config): Promise<string> {
     checkCanMake(dir)
     return `no store yet in ${dir}: serve makes it`
   }
-  const store = makeStore(config)
+  const store = await makeStore(config)
   try {
     await store.open()
     await store.ping()
@@ -69,7 +78,7 @@ export async function copyStores(
   { from, to }: Record<'from' | 'to', StoreType>,
   say: (line: string) => void,
 ): Promise<void> {
-  const [source, target] = [makeStore(config, from), makeStore(config, to)]
+  const [source, target] = [await makeStore(config, from), await makeStore(config, to)]
   try {
     await source.open()
     await target.open()

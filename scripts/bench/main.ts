@@ -30,7 +30,7 @@ const HELP = `npm run bench -- [options]
   --json FILE        also one JSON line a result
   --program FILE     another build's dist/main.js
   --cores 0          for the server, as taskset takes them; the generator has core 1
-  --floor PEER=N     fail when program ÷ peer by messages a server CPU second is lower (median); comma-separated
+  --floor PEER=N     fail when program ÷ peer is lower (median, by clock and by CPU); comma-separated
   --messages 20000   offline: waiting for 100 users together
   --logins 1000      login: at once
   --max-messages N   grow: the last step; default 1,000,000

@@ -1,6 +1,7 @@
 /**
  * bcrypt in a few threads of low priority: a login storm delays logins and not messages. Not in Node's own threads, which
- * write the store's commits: on one core the median of running chats rose from 1 to 20 ms there (docs/performance.md).
+ * write the store's commits: on one core a thousand logins made the p99 of running chats 2.4 times as long there, and do
+ * not show here (docs/performance.md).
  */
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
