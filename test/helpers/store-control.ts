@@ -10,12 +10,19 @@ import { TEST_STORE } from './mongodb.js'
 /** What makes messages durable, what keeps the broker's own state, and devices' cursors. */
 export type StoreWrite = 'append' | 'kvWrite' | 'moveCursors'
 
+export interface HeldAnswer {
+  /** Resolves when the write was made. */
+  readonly made: Promise<void>
+  /** Lets the answer go. */
+  release(): void
+}
+
 export interface ControlledGateway extends RunningGateway {
   readonly store: Store
   /** From now on this kind of write waits. @returns what lets all of them go on */
   hold(write: StoreWrite): () => void
-  /** The next write of this kind is made, and its answer waits. @returns what lets the answer go */
-  holdAnswer(write: StoreWrite): () => void
+  /** The next write of this kind is made, and its answer waits. */
+  holdAnswer(write: StoreWrite): HeldAnswer
   /** From now on this kind of write fails, having stored nothing. @returns what ends that */
   fail(write: StoreWrite, code: CodeName): () => void
 }
@@ -54,14 +61,15 @@ export async function startControlled(
       }
     },
     holdAnswer(write) {
-      const gate = makeGate()
+      const [made, gate] = [makeGate(), makeGate()]
       const restore = replace(write, original => async argument => {
         restore()
         const answer = await original(argument)
+        made.open()
         await gate.opened
         return answer
       })
-      return gate.open
+      return { made: made.opened, release: gate.open }
     },
     fail: (write, code) => replace(write, () => () => Promise.reject(new GatewayError(code))),
   }
