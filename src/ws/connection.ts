@@ -50,10 +50,12 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   readonly #requests = new RequestQueue(
     frame => this.#begin(frame),
-    () => !this.#isFull && !this.#ended,
+    () => this.#hasLeft || (!this.#isFull && !this.#ended),
   )
   #paused = false
   #ended = false
+  /** The client went by itself: what it sent before is still done, as far as it was read. */
+  #hasLeft = false
   #refusals = 0
   /** Why the connection ends, until that is said. */
   #farewell: CodeName | undefined
@@ -78,7 +80,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     })
     ws.on('ping', () => this.#liveness.seen())
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
-    ws.on('close', () => this.#close())
+    ws.on('close', () => this.#leave())
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
     ws.on('error', err =>
       host.services.log.info(
@@ -279,10 +281,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.#close()
   }
 
+  #leave(): void {
+    this.#hasLeft = !this.#ended
+    this.#close()
+    this.#requests.resume()
+  }
+
   #close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#requests.clear()
+    if (!this.#hasLeft) this.#requests.clear()
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()

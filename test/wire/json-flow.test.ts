@@ -2,6 +2,7 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import { type JsonClient, jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
+import { startControlled } from '../helpers/store-control.js'
 
 const message = (recipient: string, content: string) => ({ type: 'message', data: { recipient, content } })
 const query = { type: 'action', action: 'query', data: { email: 'a@b.example' } }
@@ -108,6 +109,37 @@ t.test('what a client sent before it closed is done', async t => {
   const client = await loggedIn(t, gateway)
   for (const { id } of recipients) client.send(message(id, 'farewell'))
   await client.close()
+  for (const recipient of recipients) {
+    t.match(await (await loggedIn(t, gateway, recipient)).next(), { content: 'farewell' })
+  }
+})
+
+t.test('what a client sent before it closed is done, also where the store is slow', async t => {
+  const gateway = await startControlled(t)
+  const recipients = await Promise.all([1, 2, 3].map(() => register(t, gateway)))
+  const client = await loggedIn(t, gateway)
+  const { store } = gateway
+  const findUser = store.findUser.bind(store)
+  let asked: () => void = () => undefined
+  let answer: () => void = () => undefined
+  const [isAsked, mayAnswer] = [
+    new Promise<void>(resolve => {
+      asked = resolve
+    }),
+    new Promise<void>(resolve => {
+      answer = resolve
+    }),
+  ]
+  Object.assign(store, {
+    findUser: (id: string) => {
+      asked()
+      return mayAnswer.then(() => findUser(id))
+    },
+  })
+  for (const { id } of recipients) client.send(message(id, 'farewell'))
+  await isAsked
+  await client.close()
+  answer()
   for (const recipient of recipients) {
     t.match(await (await loggedIn(t, gateway, recipient)).next(), { content: 'farewell' })
   }
