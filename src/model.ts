@@ -1,7 +1,13 @@
-/** Types that every layer shares. Types only, and the one text form of a message. */
+/** Types that every layer shares, and what the text forms of ids and messages say. */
 
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
 export type UserId = string
+
+export const isUserId = (id: string): boolean => /^[1-9][0-9]{8}$/.test(id)
+
+/** When a message was made, ms since the epoch: the first 48 bits of its id, a UUIDv7 (RFC 9562, 5.7). */
+export const madeAt = (messageId: string): number =>
+  Number.parseInt(messageId.slice(0, 8) + messageId.slice(9, 13), 16)
 
 /** What anyone above the store may know of a user: never a password, never a hash. */
 export interface User {

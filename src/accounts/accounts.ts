@@ -4,7 +4,7 @@ import { domainToASCII } from 'node:url'
 import { LRUCache } from 'lru-cache'
 import validator from 'validator'
 import { GatewayError } from '../errors.js'
-import type { User, UserId } from '../model.js'
+import { isUserId, type User, type UserId } from '../model.js'
 import type { Store, UserQuery } from '../store/store.js'
 import type { Passwords } from './passwords.js'
 
@@ -16,7 +16,6 @@ export interface Registration {
   readonly username?: string
 }
 
-const ID_PATTERN = /^[1-9][0-9]{8}$/
 /** A billion ids: even with half of them taken the chance that all draws collide is below one in a million. */
 const ID_DRAWS = 20
 const KNOWN_USERS = 100_000
@@ -76,7 +75,7 @@ export class Accounts {
    * @throws GatewayError ERROR_AUTH, after the same time whether or not the account exists
    */
   async authenticate(login: string, password: string): Promise<User> {
-    const user = ID_PATTERN.test(login)
+    const user = isUserId(login)
       ? await this.store.findUser(login)
       : await this.store.findUserByEmail(normalizeEmail(login))
     const matches = user
@@ -103,7 +102,7 @@ export class Accounts {
   }
 
   async exists(userId: UserId): Promise<boolean> {
-    if (!ID_PATTERN.test(userId)) return false
+    if (!isUserId(userId)) return false
     let lookup = this.#lookups.get(userId)
     if (lookup === undefined) {
       lookup = this.#look(userId).finally(() => this.#lookups.delete(userId))

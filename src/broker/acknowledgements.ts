@@ -1,6 +1,5 @@
 /** Whatever becomes of a client's packets, it is told in the order in which they came. */
-
-type Done = (error?: Error | null) => void
+import type { Done } from './socket-output.js'
 
 interface Place {
   readonly done: Done

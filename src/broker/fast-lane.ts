@@ -111,7 +111,7 @@ export class FastLane implements PacketLane {
 
 const puback = (packetId: number): Buffer => {
   const packet = Buffer.allocUnsafe(4)
-  packet[0] = 0x40
+  packet[0] = PUBACK
   packet[1] = 2
   packet[2] = packetId >> 8
   packet[3] = packetId

@@ -15,8 +15,7 @@ import type { MessageRight } from './access.js'
 import { Acknowledgements } from './acknowledgements.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
-
-type Done = (error?: Error | null) => void
+import type { Done } from './socket-output.js'
 
 /** Holds on to nothing of the packet: thousands of messages wait for their commit at a time. */
 class MessageWaiter implements StoreWaiter {

@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
-import type { UserId } from '../model.js'
+import { madeAt, type UserId } from '../model.js'
 import type { Store } from '../store/store.js'
 import { DEFAULT_DEVICE } from './cursors.js'
 
@@ -26,9 +26,6 @@ const CHUNK = 500
 const USERS_PAGE = 500
 /** Characters of one page that is looked through for old messages. */
 const SWEEP_CHARS = 1_000_000
-
-/** When a message was made, ms: the first 48 bits of a UUIDv7 (RFC 9562, 5.7). */
-const madeAt = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 
 export class Retention {
   /** Length is looked at once in so many appends to an inbox. */

@@ -5,16 +5,8 @@
 import { createHash } from 'node:crypto'
 import { GatewayError } from '../errors.js'
 import { type CopyableStore, type Entries, type Page, SECTIONS, type Section } from './contents.js'
-import type { KvCollection, KvKey, KvWrite } from './store.js'
+import { KV_COLLECTIONS, type KvKey, type KvWrite } from './store.js'
 
-const COLLECTIONS: readonly KvCollection[] = [
-  'retained',
-  'subscriptions',
-  'queue',
-  'incoming',
-  'wills',
-  'meta',
-]
 /** Bytes of the broker's state in one write. */
 const STATE_BYTES = 1 << 20
 /** Where the target notes how far it is. */
@@ -96,7 +88,7 @@ async function copyState(from: CopyableStore, to: CopyableStore): Promise<void> 
 }
 
 async function* stateOf(store: CopyableStore) {
-  for (const collection of COLLECTIONS) {
+  for (const collection of KV_COLLECTIONS) {
     for await (const { key, value } of store.kvRange(collection, [])) {
       if (collection !== 'meta' || key[0] !== NOTE[0]) yield { collection, key, value }
     }

@@ -1,6 +1,7 @@
 /** Logs of messages in the embedded store, one a user. */
 import { GatewayError } from '../errors.js'
 import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../model.js'
+import { partiesOf } from './contents.js'
 import { Conversations } from './embedded-conversations.js'
 import type { DedupWindow } from './embedded-dedup.js'
 import type { EmbeddedEnv } from './embedded-env.js'
@@ -196,9 +197,9 @@ export class EmbeddedInbox {
 
   /** The key that leads to this row; none where it leads to a copy of the message in another inbox. */
   #conversationEntry(owner: number, { seq, id, text }: InboxRow): [number, number, string][] {
-    const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
-    if (recipient === undefined) return []
-    const entry: [number, number, string] = [userNumber(sender), userNumber(recipient), id]
+    const parties = partiesOf({ text })
+    if (parties === undefined) return []
+    const entry: [number, number, string] = [userNumber(parties[0]), userNumber(parties[1]), id]
     const place = this.#conversations.get(...entry)
     return place?.owner === owner && place.seq === seq ? [entry] : []
   }

@@ -1,7 +1,7 @@
 /** Accounts in the embedded store. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../errors.js'
-import type { User, UserId } from '../model.js'
+import { isUserId, type User, type UserId } from '../model.js'
 import type { EmbeddedEnv } from './embedded-env.js'
 import { boundedKey, LAST } from './embedded-keys.js'
 import type { OpenTable, Table } from './embedded-table.js'
@@ -12,7 +12,7 @@ const CHUNK = 1000
 
 /** A user id as the number that keys hold; 0, which no user has, for anything else. */
 export function userNumber(id: UserId): number {
-  return /^[1-9][0-9]{8}$/.test(id) ? Number(id) : 0
+  return isUserId(id) ? Number(id) : 0
 }
 
 export class EmbeddedUsers {

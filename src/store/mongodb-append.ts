@@ -11,10 +11,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { GatewayError } from '../errors.js'
-import { type NewMessage, saysTheSame, type UserId } from '../model.js'
+import { isUserId, type NewMessage, saysTheSame, type UserId } from '../model.js'
 import type { MessageDocument, MongoEnv } from './mongodb-env.js'
 import { insertedBefore, toStoreError } from './mongodb-errors.js'
-import { conversationOf, isUserId, rowId } from './mongodb-keys.js'
+import { conversationOf, rowId } from './mongodb-keys.js'
 import type { MongoLasts } from './mongodb-lasts.js'
 import type { Appended } from './store.js'
 

@@ -1,5 +1,6 @@
 /** The MongoDB store's contents for `mumi copy`. */
 import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from 'mongodb'
+import { madeAt } from '../model.js'
 import {
   type Contents,
   type Entries,
@@ -87,10 +88,10 @@ function readRow({ inbox, seq, id, text }: MessageDocument): Entries['rows'] {
   return { inbox, seq, id, text }
 }
 
-/** Without the dedupKey, which matters for some minutes; and stored when it was made, which its id says (RFC 9562, 5.7). */
+/** Without the dedupKey, which matters for some minutes; and stored when it was made. */
 function writeRow({ inbox, seq, id, text }: Entries['rows']): AnyBulkWriteOperation<Keyed> {
   const parties = partiesOf({ text })
-  const storedAt = new Date(Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16))
+  const storedAt = new Date(madeAt(id))
   const conversation = parties && { conversation: conversationOf(...parties) }
   return replace({ _id: rowId(inbox, seq), inbox, seq, id, text, storedAt, ...conversation })
 }

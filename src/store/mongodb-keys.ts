@@ -78,5 +78,3 @@ export const rowsBehind = (inbox: string, after: number): { $gt: string; $lt: st
 
 /** The two parties of a conversation, whoever wrote. */
 export const conversationOf = (a: string, b: string): string => (a < b ? `${a}:${b}` : `${b}:${a}`)
-
-export const isUserId = (id: string): boolean => /^[1-9][0-9]{8}$/.test(id)

@@ -1,10 +1,9 @@
 /** Accounts in the MongoDB store. */
 import { GatewayError } from '../errors.js'
-import type { User, UserId } from '../model.js'
+import { isUserId, type User, type UserId } from '../model.js'
 import type { MongoEnv, UserDocument } from './mongodb-env.js'
 import { insertedBefore, toStoreError } from './mongodb-errors.js'
 import { Group, type Outcome } from './mongodb-group.js'
-import { isUserId } from './mongodb-keys.js'
 import type { NewUser, UserQuery } from './store.js'
 
 const REGISTRATIONS_PER_WRITE = 1000

@@ -44,7 +44,8 @@ export interface ConversationRow {
 
 /** Ordered (part by part: numbers by value, text by code unit or UTF-8; a shorter key before its extensions). */
 export type KvKey = readonly (string | number)[]
-export type KvCollection = 'retained' | 'subscriptions' | 'queue' | 'incoming' | 'wills' | 'meta'
+export const KV_COLLECTIONS = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta'] as const
+export type KvCollection = (typeof KV_COLLECTIONS)[number]
 export type KvValue = Uint8Array
 export type KvWrite =
   | { readonly put: KvCollection; readonly key: KvKey; readonly value: KvValue }

@@ -100,20 +100,22 @@ export class FrameWriter {
 }
 
 function encodeFrames(frames: readonly (string | Buffer)[], ping: string | undefined): Buffer {
+  const lengths = frames.map(frame => Buffer.byteLength(frame))
   let size = ping === undefined ? 0 : 2 + ping.length
-  for (const frame of frames) {
-    const length = Buffer.byteLength(frame)
+  frames.forEach((frame, i) => {
+    const length = lengths[i] ?? 0
     size += typeof frame === 'string' ? headerBytes(length) + length : length
-  }
+  })
   const buffer = Buffer.allocUnsafe(size)
   let at = 0
-  for (const frame of frames) {
-    if (typeof frame === 'string') at = writeFrame(buffer, at, TEXT, frame, Buffer.byteLength(frame))
+  frames.forEach((frame, i) => {
+    const length = lengths[i] ?? 0
+    if (typeof frame === 'string') at = writeFrame(buffer, at, TEXT, frame, length)
     else {
       buffer.set(frame, at)
-      at += frame.length
+      at += length
     }
-  }
+  })
   if (ping !== undefined) writeFrame(buffer, at, PING, ping, ping.length)
   return buffer
 }
