@@ -5,8 +5,8 @@ import type { Config } from './config.js'
 import { GatewayError } from './errors.js'
 import type { CopyableStore } from './store/contents.js'
 import { copyStore } from './store/copy.js'
-import { EmbeddedStore } from './store/embedded.js'
-import type { MongoOptions } from './store/mongodb-env.js'
+import { EmbeddedStore } from './store/embedded/store.js'
+import type { MongoOptions } from './store/mongodb/env.js'
 
 export type StoreType = Config['store']['type']
 
@@ -19,7 +19,7 @@ export async function makeStore(
   type: StoreType = store.type,
 ): Promise<CopyableStore> {
   if (type === 'mongodb') {
-    const { MongoStore } = await import('./store/mongodb.js')
+    const { MongoStore } = await import('./store/mongodb/store.js')
     return new MongoStore(mongoOptions({ store, dedup }))
   }
   return new EmbeddedStore({
@@ -41,7 +41,7 @@ function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoO
  */
 export async function checkStore(config: Config): Promise<string> {
   if (config.store.type === 'mongodb') {
-    const { MongoEnv } = await import('./store/mongodb-env.js')
+    const { MongoEnv } = await import('./store/mongodb/env.js')
     await new MongoEnv(mongoOptions(config)).check()
     return 'MongoDB answers'
   }

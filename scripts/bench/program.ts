@@ -66,12 +66,13 @@ export class Program {
 
   async #embedded(dir: string): Promise<Store> {
     const { EmbeddedStore } =
-      await this.#import<typeof import('../../src/store/embedded.js')>('store/embedded.js')
+      await this.#import<typeof import('../../src/store/embedded/store.js')>('store/embedded.js')
     return new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
   }
 
   async #mongo(dir: string): Promise<Store> {
-    const { MongoStore } = await this.#import<typeof import('../../src/store/mongodb.js')>('store/mongodb.js')
+    const { MongoStore } =
+      await this.#import<typeof import('../../src/store/mongodb/store.js')>('store/mongodb.js')
     const { url, database } = this.#place(dir)
     return new MongoStore({
       url,

@@ -9,7 +9,7 @@
 import type { Delivery, InboxSession, Sink } from '../inbox/session.js'
 import type { InboxRow, UserId } from '../model.js'
 import { encodeEvent, encodeMqttMessage } from '../request/reply.js'
-import { FIRST_SEAM_ID } from './persistence-options.js'
+import { FIRST_SEAM_ID } from './persistence/options.js'
 import { inboxTopic } from './topics.js'
 import type { MqttTransport } from './transport.js'
 

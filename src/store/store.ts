@@ -111,7 +111,7 @@ export interface Store {
   /** Forgets devices (not the default one, '') not seen since `before`, ms. @returns how many */
   forgetDevices(before: number): Promise<number>
 
-  // ── the broker's own state, for broker/persistence.ts ───────────────────────────────────────────────────
+  // ── the broker's own state, for broker/persistence/ ──────────────────────────────────────────────────────────────────────────────────────────
   /**
    * All or nothing, durable when it resolves; nothing where it rejects, unless the server did not answer. Calls of one
    * turn share a commit; after the death of the process a later call is never there without an earlier one.

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Cursors } from '../../src/inbox/cursors.js'
 import { createLogger } from '../../src/log.js'
-import { EmbeddedStore } from '../../src/store/embedded.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { ANN, move } from '../helpers/store-samples.js'
 
 async function setUp(t: Test) {

@@ -4,9 +4,9 @@ import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import t, { type Test } from 'tap'
-import { BrokerPersistence } from '../../src/broker/persistence.js'
-import type { KvStore } from '../../src/broker/persistence-kv.js'
-import type { PersistenceOptions } from '../../src/broker/persistence-options.js'
+import type { KvStore } from '../../src/broker/persistence/kv.js'
+import type { PersistenceOptions } from '../../src/broker/persistence/options.js'
+import { BrokerPersistence } from '../../src/broker/persistence/persistence.js'
 import { STORES } from '../helpers/broker-persistence.js'
 
 interface RunningBroker {

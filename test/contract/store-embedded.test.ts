@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { EmbeddedStore } from '../../src/store/embedded.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import {
   ANN,
   BOB,

@@ -1,11 +1,11 @@
 /** For tests of the broker's persistence: the stores it is run on, and stores that count or fail. */
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { BrokerPersistence } from '../../src/broker/persistence.js'
-import type { BrokerPacket, KvStore } from '../../src/broker/persistence-kv.js'
-import type { PersistenceOptions } from '../../src/broker/persistence-options.js'
+import type { BrokerPacket, KvStore } from '../../src/broker/persistence/kv.js'
+import type { PersistenceOptions } from '../../src/broker/persistence/options.js'
+import { BrokerPersistence } from '../../src/broker/persistence/persistence.js'
 import { GatewayError } from '../../src/errors.js'
-import { EmbeddedStore } from '../../src/store/embedded.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import type { KvCollection, KvKey, KvWrite, Store } from '../../src/store/store.js'
 import { MONGODB_URL, mongoStore, testDatabase } from './mongodb.js'
 

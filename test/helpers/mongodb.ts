@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
-import { MongoStore } from '../../src/store/mongodb.js'
-import type { MongoOptions } from '../../src/store/mongodb-env.js'
+import type { MongoOptions } from '../../src/store/mongodb/env.js'
+import { MongoStore } from '../../src/store/mongodb/store.js'
 
 /** A server for tests: each makes databases of its own there, and removes them. */
 export const MONGODB_URL = process.env.MUMI_TEST_MONGODB_URL

@@ -1,8 +1,8 @@
 /** The store of a gateway that runs in this process, to hold its writes up or to let them fail. */
 import type { Test } from 'tap'
 import { type CodeName, GatewayError } from '../../src/errors.js'
-import { EmbeddedStore } from '../../src/store/embedded.js'
-import { MongoStore } from '../../src/store/mongodb.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { MongoStore } from '../../src/store/mongodb/store.js'
 import type { Store } from '../../src/store/store.js'
 import { type RunningGateway, startGateway } from './gateway.js'
 import { TEST_STORE } from './mongodb.js'

@@ -6,13 +6,15 @@ const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, im
 const RULES = inRepository('scripts/layers.cjs')
 const DEPCRUISE = inRepository('node_modules/dependency-cruiser/bin/dependency-cruise.mjs')
 
+type Folder = { readonly [name: string]: string | Folder }
+
 interface Violation {
   readonly rule: { readonly name: string }
   readonly from: string
 }
 
 /** The rules that a src/ with these files breaks, each with the file that breaks it. */
-async function violations(t: Test, src: Record<string, string | Record<string, string>>): Promise<string[]> {
+async function violations(t: Test, src: Folder): Promise<string[]> {
   const cwd = t.testdir({ 'tsconfig.json': '{"compilerOptions": {"module": "NodeNext"}}', src })
   const args = [DEPCRUISE, '--config', RULES, '--output-type', 'json', 'src']
   const output = await new Promise<string>((resolve, reject) => {
@@ -28,14 +30,14 @@ async function violations(t: Test, src: Record<string, string | Record<string, s
 t.test('imports that go the right way pass', async t => {
   const found = await violations(t, {
     'main.ts': "import './gateway.js'; import './config.js'",
-    'gateway.ts': "import './store/embedded.js'; import './ws/server.js'; import './config.js'",
+    'gateway.ts': "import './store/embedded/store.js'; import './ws/server.js'; import './config.js'",
     'config.ts': "import './config/schema.js'; import 'convict'",
     config: { 'schema.ts': 'export {}' },
     'log.ts': "import 'pino'",
     'model.ts': 'export type A = 1',
     store: {
       'store.ts': "import type { A } from '../model.js'; export type B = A",
-      'embedded.ts': "import './store.js'; import 'lmdb'",
+      embedded: { 'store.ts': "import '../store.js'; import 'lmdb'" },
     },
     inbox: { 'inbox.ts': "import '../store/store.js'; import '../log.js'" },
     ws: { 'server.ts': "import '../inbox/inbox.js'; import 'ws'; import 'node:net'" },
@@ -47,13 +49,17 @@ t.test('planted faults are found', async t => {
   const found = await violations(t, {
     'main.ts': "import './gateway.js'",
     'gateway.ts':
-      "import './inbox/inbox.js'; import './ws/server.js'; import './store/embedded.js'; import './errors.js'; import './stray.js'",
+      "import './inbox/inbox.js'; import './ws/server.js'; import './store/embedded/store.js'; import './errors.js'; import './stray.js'",
     'errors.ts': "import './config.js'",
     'config.ts': 'export {}',
     'stray.ts': "import './no-such-file.js'",
-    store: { 'store.ts': "import './embedded.js'", 'embedded.ts': "import './store.js'" },
+    store: {
+      'store.ts': "import './embedded/store.js'",
+      embedded: { 'store.ts': "import '../store.js'; import '../copy.js'" },
+      'copy.ts': 'export {}',
+    },
     inbox: {
-      'inbox.ts': "import type { A } from '../store/embedded.js'; import 'lmdb'; export type B = A",
+      'inbox.ts': "import type { A } from '../store/embedded/store.js'; import 'lmdb'; export type B = A",
       'unused.ts': 'export {}',
     },
     ws: {
@@ -65,10 +71,11 @@ t.test('planted faults are found', async t => {
     'direction of src/(errors|log|metrics|model|turn-end)\\.ts: src/errors.ts',
     'direction of src/gateway\\.ts: src/gateway.ts',
     'direction of src/inbox/: src/inbox/inbox.ts',
+    'direction of src/store/embedded/: src/store/embedded/store.ts',
     'direction of src/ws/: src/ws/server.ts',
     'home of lmdb: src/inbox/inbox.ts',
     'listed: src/stray.ts',
-    'no-cycle: src/store/embedded.ts',
+    'no-cycle: src/store/embedded/store.ts',
     'no-dead-file: src/inbox/unused.ts',
     'package without a home: src/ws/server.ts',
     'process: src/ws/server.ts',

@@ -1,0 +1,128 @@
+/** The embedded store's contents for `mumi copy`. */
+import type { Cursor, User } from '../../model.js'
+import {
+  type Contents,
+  type Entries,
+  PAGE,
+  PAGE_CHARS,
+  type Page,
+  partiesOf,
+  type Section,
+} from '../contents.js'
+import { Conversations } from './conversations.js'
+import type { EmbeddedEnv } from './env.js'
+import { toRow } from './inbox.js'
+import { FIRST, type Key, LAST } from './keys.js'
+import type { OpenTable, Table } from './table.js'
+import { userNumber } from './users.js'
+
+/** How one section is read and written. */
+interface Part<E> {
+  readonly table: Table<never>
+  read(key: readonly unknown[], value: never): E
+  /** To be called within a write. */
+  write(entry: E): void
+}
+
+export class EmbeddedContents implements Contents {
+  readonly #env: EmbeddedEnv
+  readonly #parts: { readonly [S in Section]: Part<Entries[S]> }
+
+  constructor(env: EmbeddedEnv, table: OpenTable) {
+    this.#env = env
+    this.#parts = {
+      accounts: accountsPart(table),
+      rows: rowsPart(table),
+      devices: devicesPart(table),
+      trimmed: seqPart(table('trimmed')),
+      furthest: seqPart(table('furthest')),
+    }
+  }
+
+  async read<S extends Section>(section: S, from: string | undefined): Promise<Page<S>> {
+    const part: Part<Entries[S]> = this.#parts[section]
+    const start: Key = from === undefined ? [FIRST] : [...JSON.parse(from), FIRST]
+    return this.#env.read(() => {
+      const entries: Entries[S][] = []
+      let chars = 0
+      for (const { key, value } of part.table.getRange({ start, end: [LAST], limit: PAGE })) {
+        entries.push(part.read(key, value))
+        if (typeof value === 'string') chars += String(value).length
+        if (entries.length === PAGE || chars > PAGE_CHARS) return { entries, next: JSON.stringify(key) }
+      }
+      return { entries, next: undefined }
+    })
+  }
+
+  async write<S extends Section>(section: S, entries: readonly Entries[S][]): Promise<void> {
+    const part: Part<Entries[S]> = this.#parts[section]
+    await this.#env.write(() => {
+      for (const entry of entries) part.write(entry)
+    })
+  }
+}
+
+function accountsPart(table: OpenTable): Part<Entries['accounts']> {
+  const accounts = table<User>('accounts')
+  const ordinals = table<number>('ordinals')
+  const emails = table<number>('emails')
+  const usernames = table<number>('usernames')
+  const hashes = table<string>('hashes')
+  return {
+    table: ordinals as Table<never>,
+    read(key, value) {
+      const ordinal: number = value
+      const user = accounts.get([ordinal])
+      const passwordHash = hashes.get([Number(key[0])]) ?? ''
+      return { id: String(key[0]), ordinal, user: user && { ...user, passwordHash } }
+    },
+    write({ id, ordinal, user }) {
+      ordinals.put([userNumber(id)], ordinal)
+      if (user === undefined) return
+      const { passwordHash, ...account } = user
+      accounts.put([ordinal], account)
+      emails.put([user.emailKey], ordinal)
+      if (user.username !== '') usernames.put([user.username], ordinal)
+      hashes.put([userNumber(id)], passwordHash)
+    },
+  }
+}
+
+function rowsPart(table: OpenTable): Part<Entries['rows']> {
+  const rows = table<string>('inbox', 'string')
+  const conversations = new Conversations(table)
+  return {
+    table: rows as Table<never>,
+    read: (key, value) => ({ inbox: String(key[0]), ...toRow(Number(key[1]), value) }),
+    write({ inbox, seq, id, text }) {
+      const owner = userNumber(inbox)
+      rows.put([owner, seq], id + text)
+      const parties = partiesOf({ text })
+      if (parties === undefined) return
+      const [a, b] = parties.map(userNumber)
+      conversations.put(a ?? 0, b ?? 0, id, { owner, seq }, Buffer.alloc(Conversations.PLACE_BYTES), 0)
+    },
+  }
+}
+
+function devicesPart(table: OpenTable): Part<Entries['devices']> {
+  const devices = table<Cursor & { seenAt: number }>('devices')
+  return {
+    table: devices as Table<never>,
+    read(key, value) {
+      const { confirmed, sent, released, seenAt }: Cursor & { seenAt: number } = value
+      return { userId: String(key[0]), device: String(key[1]), confirmed, sent, released, seenAt }
+    },
+    write({ userId, device, confirmed, sent, released, seenAt }) {
+      devices.put([userNumber(userId), device], { confirmed, sent, released, seenAt })
+    },
+  }
+}
+
+function seqPart(seqs: Table<number>): Part<Entries['trimmed']> {
+  return {
+    table: seqs as Table<never>,
+    read: (key, value) => ({ userId: String(key[0]), seq: value }),
+    write: ({ userId, seq }) => void seqs.put([userNumber(userId)], seq),
+  }
+}

@@ -1,0 +1,64 @@
+/** Which messages were appended lately, by their dedupKey. */
+
+import type { Appended } from '../store.js'
+import type { OpenTable, Table } from './table.js'
+
+/** Which generation is written to, and since when (ms). */
+interface State {
+  readonly current: 0 | 1
+  readonly since: number
+}
+
+/**
+ * Two generations: a look-up asks both, a write goes to the current one, and after one window the older one is
+ * emptied and becomes the current one. So expiry costs the same however many keys there are, and a key is kept for
+ * one to two windows; its own time decides whether it still counts.
+ */
+export class DedupWindow {
+  readonly #windowMs: number
+  readonly #generations: readonly [Table<[number, number, string]>, Table<[number, number, string]>]
+  readonly #meta: Table<State>
+  #state: State
+
+  constructor(table: OpenTable, windowMs: number) {
+    this.#windowMs = windowMs
+    this.#generations = [table('dedup-0'), table('dedup-1')]
+    this.#meta = table('dedup-state')
+    this.#state = this.#meta.get(['state']) ?? { current: 0, since: 0 }
+  }
+
+  /** The first append with this key, where it is no older than the window. */
+  find(dedupKey: string, now: number): Appended | undefined {
+    const key = [dedupKey]
+    const { current } = this.#state
+    const entry = this.#generations[current].get(key) ?? this.#generations[other(current)].get(key)
+    if (entry === undefined) return undefined
+    const [storedAt, seq, id] = entry
+    return now - storedAt < this.#windowMs ? { seq, id, repeat: true } : undefined
+  }
+
+  /** Puts the keys of one batch; to be called within its write. */
+  put(added: ReadonlyMap<string, Appended>, now: number): void {
+    const next = this.#stateAt(now)
+    if (next !== this.#state) {
+      this.#generations[next.current].clearAsync()
+      this.#meta.put(['state'], next)
+    }
+    for (const [key, { seq, id }] of added) this.#generations[next.current].put([key], [now, seq, id])
+  }
+
+  /** To be called when that write was committed, with the same `now`. */
+  committed(now: number): void {
+    this.#state = this.#stateAt(now)
+  }
+
+  #stateAt(now: number): State {
+    const { current, since } = this.#state
+    if (Math.abs(now - since) < this.#windowMs) return this.#state // a clock that was set back rotates, too
+    return { current: other(current), since: now }
+  }
+}
+
+function other(generation: 0 | 1): 0 | 1 {
+  return generation === 0 ? 1 : 0
+}

@@ -1,0 +1,54 @@
+/** The broker's own state in the embedded store: bytes by tuple, a table a collection. */
+
+import type { KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
+import type { EmbeddedEnv } from './env.js'
+import { boundedKey, FIRST, type Key, LAST } from './keys.js'
+import type { OpenTable, Table } from './table.js'
+
+/** Entries read at once by a range; nothing is held open between two pages. */
+const PAGE = 256
+
+export class EmbeddedKv {
+  readonly #env: EmbeddedEnv
+  readonly #tables: Readonly<Record<KvCollection, Table<KvValue>>>
+
+  constructor(env: EmbeddedEnv, table: OpenTable) {
+    this.#env = env
+    const collection = (name: KvCollection) => table<KvValue>(`kv-${name}`, 'binary')
+    this.#tables = {
+      retained: collection('retained'),
+      subscriptions: collection('subscriptions'),
+      queue: collection('queue'),
+      incoming: collection('incoming'),
+      wills: collection('wills'),
+      meta: collection('meta'),
+    }
+  }
+
+  async write(writes: readonly KvWrite[]): Promise<void> {
+    for (const { key } of writes) boundedKey(key)
+    await this.#env.write(() => {
+      for (const write of writes) {
+        if ('put' in write) this.#tables[write.put].put(write.key, write.value)
+        else this.#tables[write.remove].remove(write.key)
+      }
+    })
+  }
+
+  async get(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+    return this.#env.read(() => this.#tables[collection].get(boundedKey(key)))
+  }
+
+  async *range(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    const end: Key = [...boundedKey(prefix), LAST]
+    let start: Key = prefix.length === 0 ? [FIRST] : prefix
+    for (;;) {
+      const bounds = { start, end, limit: PAGE }
+      const page = this.#env.read(() => Array.from(this.#tables[collection].getRange(bounds)))
+      yield* page
+      const last = page.at(-1)
+      if (page.length < PAGE || last === undefined) return
+      start = [...last.key, FIRST]
+    }
+  }
+}

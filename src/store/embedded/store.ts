@@ -1,0 +1,195 @@
+/** The store that needs nothing installed: LMDB in one folder, for one process. */
+
+import { GatewayError } from '../../errors.js'
+import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../model.js'
+import type { Contents, CopyableStore } from '../contents.js'
+import type {
+  Appended,
+  ConversationRow,
+  CursorMove,
+  KvCollection,
+  KvKey,
+  KvValue,
+  KvWrite,
+  NewUser,
+  UserQuery,
+} from '../store.js'
+import type { Durability } from './commits.js'
+import { EmbeddedContents } from './contents.js'
+import { EmbeddedCursors } from './cursors.js'
+import { DedupWindow } from './dedup.js'
+import { EmbeddedEnv } from './env.js'
+import { EmbeddedInbox } from './inbox.js'
+import { EmbeddedKv } from './kv.js'
+import { EmbeddedUsers } from './users.js'
+
+export interface EmbeddedOptions {
+  /** The data folder; made when it is not there. One process at a time. */
+  readonly dir: string
+  /** `commit`: what is acknowledged survives the death of the process. `flush`: of the machine. */
+  readonly durability: Durability
+  /** How long a dedupKey is remembered, ms. */
+  readonly dedupWindowMs: number
+}
+
+/** Rows of a deleted account removed in one go; a few milliseconds of the event loop. */
+const PURGE_CHUNK = 500
+
+interface Parts {
+  readonly users: EmbeddedUsers
+  readonly inbox: EmbeddedInbox
+  readonly cursors: EmbeddedCursors
+  readonly kv: EmbeddedKv
+  readonly contents: EmbeddedContents
+}
+
+export class EmbeddedStore implements CopyableStore {
+  readonly #env: EmbeddedEnv
+  readonly #options: EmbeddedOptions
+  #parts: Parts | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: EmbeddedOptions) {
+    this.#options = options
+    this.#env = new EmbeddedEnv(options.dir, options.durability)
+  }
+
+  async open(): Promise<void> {
+    const env = this.#env
+    const parts = env.open(table => ({
+      users: new EmbeddedUsers(env, table),
+      inbox: new EmbeddedInbox(env, table, new DedupWindow(table, this.#options.dedupWindowMs)),
+      cursors: new EmbeddedCursors(env, table),
+      kv: new EmbeddedKv(env, table),
+      contents: new EmbeddedContents(env, table),
+    }))
+    this.#parts = parts
+    this.#closing = undefined
+    // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
+    void this.#purgeAll(parts.users.toPurge()).catch(() => undefined)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#parts?.inbox.idle()
+    await this.#env.close()
+  }
+
+  /** An empty write still puts its mark, which must be readable before it resolves. */
+  async ping(): Promise<void> {
+    await this.#env.write(() => undefined)
+  }
+
+  async createUser(user: NewUser): Promise<void> {
+    return this.#open.users.create(user)
+  }
+
+  async findUser(id: UserId): Promise<User | undefined> {
+    return this.#open.users.find(id)
+  }
+
+  async findUserByEmail(emailKey: string): Promise<User | undefined> {
+    return this.#open.users.findByEmail(emailKey)
+  }
+
+  async findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
+    return this.#open.users.findAll(query, limit, after)
+  }
+
+  async countUsers(): Promise<number> {
+    return this.#open.users.count()
+  }
+
+  async checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
+    return this.#open.users.checkPassword(id, compare)
+  }
+
+  async setPasswordHash(id: UserId, hash: string): Promise<void> {
+    return this.#open.users.setPasswordHash(id, hash)
+  }
+
+  async deleteUser(id: UserId): Promise<void> {
+    await this.#open.users.remove(id)
+    await this.#purgeAll([id])
+  }
+
+  /** In pieces, each a commit of its own; what a stop leaves is done after the next open. */
+  async #purgeAll(ids: readonly UserId[]): Promise<void> {
+    const { users, inbox, cursors } = this.#open
+    for (const id of ids) {
+      while (await inbox.purge(id, PURGE_CHUNK));
+      while (await cursors.purge(id, PURGE_CHUNK));
+      await users.purged(id)
+    }
+  }
+
+  async append(batch: readonly NewMessage[]): Promise<Appended[]> {
+    return this.#open.inbox.append(batch)
+  }
+
+  async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
+    return this.#open.inbox.readInbox(userId, after, limit, maxChars)
+  }
+
+  async lastSeq(userId: UserId): Promise<number> {
+    return this.#open.inbox.lastSeq(userId)
+  }
+
+  async firstSeq(userId: UserId): Promise<number> {
+    return this.#open.inbox.firstSeq(userId)
+  }
+
+  async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
+    return this.#open.inbox.trimInbox(userId, upTo, limit)
+  }
+
+  async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
+    return this.#open.inbox.readConversation(a, b, limit, before)
+  }
+
+  async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
+    return this.#open.cursors.cursor(userId, device)
+  }
+
+  async furthest(userId: UserId): Promise<number> {
+    return this.#open.cursors.furthest(userId)
+  }
+
+  async moveCursors(moves: readonly CursorMove[]): Promise<void> {
+    return this.#open.cursors.moveCursors(moves)
+  }
+
+  async slowest(userId: UserId): Promise<number | undefined> {
+    return this.#open.cursors.slowest(userId)
+  }
+
+  async forgetDevices(before: number): Promise<number> {
+    return this.#open.cursors.forgetDevices(before)
+  }
+
+  async kvWrite(writes: readonly KvWrite[]): Promise<void> {
+    return this.#open.kv.write(writes)
+  }
+
+  async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+    return this.#open.kv.get(collection, key)
+  }
+
+  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    yield* this.#open.kv.range(collection, prefix)
+  }
+
+  contents(): Contents {
+    return this.#open.contents
+  }
+
+  get #open(): Parts {
+    if (this.#parts === undefined)
+      throw new GatewayError('STORE_UNAVAILABLE', { reason: 'the store is not open' })
+    return this.#parts
+  }
+}

@@ -1,0 +1,170 @@
+/** Accounts in the embedded store. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { GatewayError } from '../../errors.js'
+import { isUserId, type User, type UserId } from '../../model.js'
+import type { NewUser, UserQuery } from '../store.js'
+import type { EmbeddedEnv } from './env.js'
+import { boundedKey, LAST } from './keys.js'
+import type { OpenTable, Table } from './table.js'
+
+/** Accounts looked at without a pause. */
+const CHUNK = 1000
+
+/** A user id as the number that keys hold; 0, which no user has, for anything else. */
+export function userNumber(id: UserId): number {
+  return isUserId(id) ? Number(id) : 0
+}
+
+export class EmbeddedUsers {
+  readonly #env: EmbeddedEnv
+  /** [ordinal] → account; ordinals rise, so that their order is the order of age. */
+  readonly #accounts: Table<User>
+  /** [user] → ordinal; kept when the account is deleted, so that no id is given twice. */
+  readonly #ordinals: Table<number>
+  /** [emailKey] → ordinal. */
+  readonly #emails: Table<number>
+  /** [username] → ordinal. */
+  readonly #usernames: Table<number>
+  /** [user] → hash, apart from the account, so that reading one never reads the other. */
+  readonly #hashes: Table<string>
+  /** [user]: deleted, and something of it may remain elsewhere. */
+  readonly #purges: Table<true>
+
+  constructor(env: EmbeddedEnv, table: OpenTable) {
+    this.#env = env
+    this.#accounts = table('accounts')
+    this.#ordinals = table('ordinals')
+    this.#emails = table('emails')
+    this.#usernames = table('usernames')
+    this.#hashes = table('hashes')
+    this.#purges = table('purges')
+  }
+
+  async create({ passwordHash, ...user }: NewUser): Promise<void> {
+    const number = userNumber(user.id)
+    if (number === 0) throw new GatewayError('BAD_FIELD', { field: 'id', reason: 'must be nine digits' })
+    const emailKey = boundedKey([user.emailKey])
+    const username = boundedKey([user.username])
+    await this.#env.transaction(() => {
+      if (this.#emails.get(emailKey) !== undefined) throw taken('email')
+      if (user.username !== '' && this.#usernames.get(username) !== undefined) throw taken('username')
+      if (this.#ordinals.get([number]) !== undefined) throw taken('id')
+      const ordinal = this.#nextOrdinal()
+      this.#accounts.put([ordinal], user)
+      this.#ordinals.put([number], ordinal)
+      this.#emails.put(emailKey, ordinal)
+      if (user.username !== '') this.#usernames.put(username, ordinal)
+      this.#hashes.put([number], passwordHash)
+    })
+  }
+
+  /** Ids are never removed, so their number rises with every account; a copy of another store may be further on. */
+  #nextOrdinal(): number {
+    const [last] = this.#accounts.getRange({ start: [LAST], end: [0], reverse: true, limit: 1 })
+    return Math.max(this.#ordinals.getStats().entryCount, Number(last?.key[0] ?? 0)) + 1
+  }
+
+  async find(id: UserId): Promise<User | undefined> {
+    return this.#env.read(() => this.#find(id))
+  }
+
+  async findByEmail(emailKey: string): Promise<User | undefined> {
+    return this.#env.read(() => this.#at(this.#emails.get(boundedKey([emailKey]))))
+  }
+
+  #find(id: UserId): User | undefined {
+    return this.#at(this.#ordinals.get([userNumber(id)]))
+  }
+
+  #at(ordinal: number | undefined): User | undefined {
+    return ordinal === undefined ? undefined : this.#accounts.get([ordinal])
+  }
+
+  async findAll(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
+    const from = after === undefined ? 0 : this.#env.read(() => this.#ordinals.get([userNumber(after)]))
+    if (from === undefined) throw new GatewayError('BAD_FIELD', { field: 'after', reason: 'no such user' })
+    if (limit < 1) return []
+    if (query.id !== undefined || query.emailKey !== undefined || query.username) {
+      return this.#env.read(() => this.#findOne(query, from))
+    }
+    return this.#walk(query, limit, from)
+  }
+
+  #findOne(query: UserQuery, after: number): User[] {
+    const ordinal =
+      query.id !== undefined
+        ? this.#ordinals.get([userNumber(query.id)])
+        : query.emailKey !== undefined
+          ? this.#emails.get(boundedKey([query.emailKey]))
+          : this.#usernames.get(boundedKey([query.username ?? '']))
+    const user = this.#at(ordinal)
+    return user !== undefined && (ordinal ?? 0) > after && matches(user, query) ? [user] : []
+  }
+
+  async #walk(query: UserQuery, limit: number, after: number): Promise<User[]> {
+    const found: User[] = []
+    let from = after
+    for (;;) {
+      const bounds = { start: [from + 1], end: [LAST], limit: CHUNK }
+      const page = this.#env.read(() => Array.from(this.#accounts.getRange(bounds)))
+      for (const { value } of page) {
+        if (matches(value, query)) found.push(value)
+        if (found.length === limit) return found
+      }
+      if (page.length < CHUNK) return found
+      from = Number(page.at(-1)?.key[0])
+      await nextTurn()
+    }
+  }
+
+  async count(): Promise<number> {
+    return this.#env.read(() => this.#accounts.getStats().entryCount)
+  }
+
+  async checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
+    const hash = this.#env.read(() => this.#hashes.get([userNumber(id)]))
+    return hash === undefined ? false : compare(hash)
+  }
+
+  async setPasswordHash(id: UserId, hash: string): Promise<void> {
+    await this.#env.transaction(() => {
+      if (this.#find(id) !== undefined) this.#hashes.put([userNumber(id)], hash)
+    })
+  }
+
+  /** The account itself is gone when this resolves; what else it had is to be purged. */
+  async remove(id: UserId): Promise<void> {
+    const number = userNumber(id)
+    await this.#env.transaction(() => {
+      const ordinal = this.#ordinals.get([number])
+      const user = this.#at(ordinal)
+      if (ordinal === undefined || user === undefined) return
+      this.#accounts.remove([ordinal])
+      this.#emails.remove([user.emailKey])
+      if (user.username !== '') this.#usernames.remove([user.username])
+      this.#hashes.remove([number])
+      this.#purges.put([number], true)
+    })
+  }
+
+  /** Deleted users of whom something may remain. */
+  toPurge(): UserId[] {
+    const bounds = { start: [0], end: [LAST] }
+    return this.#env.read(() => Array.from(this.#purges.getRange(bounds), ({ key }) => String(key[0])))
+  }
+
+  async purged(id: UserId): Promise<void> {
+    await this.#env.transaction(() => this.#purges.remove([userNumber(id)]))
+  }
+}
+
+function taken(field: 'email' | 'username' | 'id'): GatewayError {
+  return new GatewayError('ERROR_EXIST_USER', { field, reason: 'taken' })
+}
+
+/** An empty username is one that nobody asks for: "not set" is no user's name. */
+function matches(user: User, query: UserQuery): boolean {
+  return (Object.keys(query) as (keyof UserQuery)[]).every(
+    field => query[field] === undefined || user[field] === query[field],
+  )
+}

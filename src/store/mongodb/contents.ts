@@ -1,0 +1,118 @@
+/** The MongoDB store's contents for `mumi copy`. */
+import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from 'mongodb'
+import { madeAt } from '../../model.js'
+import {
+  type Contents,
+  type Entries,
+  PAGE,
+  PAGE_CHARS,
+  type Page,
+  partiesOf,
+  type Section,
+} from '../contents.js'
+import type { DeviceDocument, InboxDocument, MessageDocument, MongoEnv, UserDocument } from './env.js'
+import { conversationOf, rowId, textKey } from './keys.js'
+import { toUser, toDocument as toUserDocument } from './users.js'
+
+/** How one section is read and written. */
+interface Part<E> {
+  readonly collection: Collection<Keyed>
+  readonly filter: Filter<Keyed>
+  read(document: never): E
+  write(entry: E): AnyBulkWriteOperation<Keyed>
+}
+
+interface Keyed extends Document {
+  readonly _id: string
+}
+
+const replace = (document: Keyed): AnyBulkWriteOperation<Keyed> => ({
+  replaceOne: { filter: { _id: document._id }, replacement: document, upsert: true },
+})
+
+export class MongoContents implements Contents {
+  readonly #env: MongoEnv
+
+  constructor(env: MongoEnv) {
+    this.#env = env
+  }
+
+  async read<S extends Section>(section: S, from: string | undefined): Promise<Page<S>> {
+    const { collection, filter, read } = this.#part(section)
+    const range = from === undefined ? filter : { ...filter, _id: { $gt: from } }
+    return this.#env.run(async () => {
+      const entries: Entries[S][] = []
+      let chars = 0
+      for await (const document of collection.find(range).sort({ _id: 1 }).limit(PAGE)) {
+        entries.push(read(document as never))
+        chars += String(document.text ?? '').length
+        if (entries.length === PAGE || chars > PAGE_CHARS) return { entries, next: document._id }
+      }
+      return { entries, next: undefined }
+    })
+  }
+
+  async write<S extends Section>(section: S, entries: readonly Entries[S][]): Promise<void> {
+    if (entries.length === 0) return
+    const { collection, write } = this.#part(section)
+    await this.#env.run(() => collection.bulkWrite(entries.map(write), { ordered: false }))
+  }
+
+  #part<S extends Section>(section: S): Part<Entries[S]> {
+    const { users, messages, devices, inboxes } = this.#env
+    const parts: { readonly [P in Section]: Part<Entries[P]> } = {
+      accounts: { collection: keyed(users), filter: {}, read: readAccount, write: writeAccount },
+      rows: { collection: keyed(messages), filter: {}, read: readRow, write: writeRow },
+      devices: { collection: keyed(devices), filter: {}, read: readDevice, write: writeDevice },
+      trimmed: seqPart(keyed(inboxes), 'trimmed'),
+      furthest: seqPart(keyed(inboxes), 'furthest'),
+    }
+    return parts[section]
+  }
+}
+
+const keyed = (collection: unknown) => collection as Collection<Keyed>
+
+function readAccount(document: WithId<UserDocument>): Entries['accounts'] {
+  const { _id: id, ordinal, deleted, passwordHash = '' } = document
+  return { id, ordinal, user: deleted ? undefined : { ...toUser(document), passwordHash } }
+}
+
+function writeAccount({ id, ordinal, user }: Entries['accounts']): AnyBulkWriteOperation<Keyed> {
+  return replace(
+    user === undefined ? { _id: id, ordinal, deleted: true } : { ...toUserDocument(user, ordinal) },
+  )
+}
+
+function readRow({ inbox, seq, id, text }: MessageDocument): Entries['rows'] {
+  return { inbox, seq, id, text }
+}
+
+/** Without the dedupKey, which matters for some minutes; and stored when it was made. */
+function writeRow({ inbox, seq, id, text }: Entries['rows']): AnyBulkWriteOperation<Keyed> {
+  const parties = partiesOf({ text })
+  const storedAt = new Date(madeAt(id))
+  const conversation = parties && { conversation: conversationOf(...parties) }
+  return replace({ _id: rowId(inbox, seq), inbox, seq, id, text, storedAt, ...conversation })
+}
+
+function readDevice({ user, device, confirmed, sent, released, seenAt }: DeviceDocument): Entries['devices'] {
+  return { userId: user, device, confirmed, sent, released, seenAt: seenAt.getTime() }
+}
+
+function writeDevice(entry: Entries['devices']): AnyBulkWriteOperation<Keyed> {
+  const { userId: user, device, confirmed, sent, released, seenAt } = entry
+  const _id = textKey([user, device])
+  return replace({ _id, user, device, confirmed, sent, released, seenAt: new Date(seenAt) })
+}
+
+function seqPart(collection: Collection<Keyed>, field: 'trimmed' | 'furthest'): Part<Entries['trimmed']> {
+  return {
+    collection,
+    filter: { [field]: { $gt: 0 } },
+    read: (document: InboxDocument) => ({ userId: document._id, seq: document[field] ?? 0 }),
+    write: ({ userId, seq }) => ({
+      updateOne: { filter: { _id: userId }, update: { $set: { [field]: seq } }, upsert: true },
+    }),
+  }
+}

@@ -1,0 +1,116 @@
+/** Cursors of devices in the MongoDB store. */
+import type { AnyBulkWriteOperation } from 'mongodb'
+import type { Cursor, UserId } from '../../model.js'
+import type { CursorMove } from '../store.js'
+import type { DeviceDocument, InboxDocument, MongoEnv } from './env.js'
+import { isDuplicate, toStoreError } from './errors.js'
+import { Group, type Outcome } from './group.js'
+import { keysUnder, textKey } from './keys.js'
+
+/** Calls that share a write. */
+const CALLS_PER_WRITE = 1000
+
+type Moves = readonly CursorMove[]
+
+export class MongoCursors {
+  readonly #env: MongoEnv
+  readonly #moves: Group<Moves, void>
+
+  constructor(env: MongoEnv) {
+    this.#env = env
+    this.#moves = new Group({
+      write: calls => this.#write(calls),
+      timeoutMs: env.options.timeoutMs,
+      maxItems: CALLS_PER_WRITE,
+    })
+  }
+
+  async moveCursors(moves: Moves): Promise<void> {
+    if (moves.length > 0) await this.#moves.add(moves)
+  }
+
+  async idle(): Promise<void> {
+    await this.#moves.idle()
+  }
+
+  async #write(calls: readonly Moves[]): Promise<Outcome<void>[]> {
+    const moves = calls.flat()
+    try {
+      await this.#upsert(moves)
+    } catch (thrown) {
+      // Another gateway was quicker to insert a document that we both found missing: now it is there.
+      if (!isDuplicate(thrown)) throw toStoreError(thrown)
+      await this.#upsert(moves).catch(again => {
+        throw toStoreError(again)
+      })
+    }
+    return calls.map(() => ({ value: undefined }))
+  }
+
+  /** Both may be done twice, and neither needs the other: a cursor says how far its device is, `furthest` any device. */
+  async #upsert(moves: Moves): Promise<void> {
+    const unordered = { ordered: false }
+    await Promise.all([
+      this.#env.devices.bulkWrite(deviceWrites(moves), unordered),
+      this.#env.inboxes.bulkWrite(furthestWrites(moves), unordered),
+    ])
+  }
+
+  async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
+    const found = await this.#env.run(() => this.#env.devices.findOne({ _id: textKey([userId, device]) }))
+    if (found === null) return undefined
+    const { confirmed, sent, released } = found
+    return { confirmed, sent, released }
+  }
+
+  async furthest(userId: UserId): Promise<number> {
+    const found = await this.#env.run(() => this.#env.inboxes.findOne({ _id: userId }))
+    return found?.furthest ?? 0
+  }
+
+  async slowest(userId: UserId): Promise<number | undefined> {
+    const all = this.#env.devices.find({ _id: keysUnder([userId]) }, { projection: { confirmed: 1 } })
+    const places = (await this.#env.run(() => all.toArray())).map(({ confirmed }) => confirmed)
+    return places.length === 0 ? undefined : places.reduce((a, b) => Math.min(a, b))
+  }
+
+  async forgetDevices(before: number): Promise<number> {
+    const old = { seenAt: { $lt: new Date(before) }, device: { $ne: '' } }
+    return (await this.#env.run(() => this.#env.devices.deleteMany(old))).deletedCount
+  }
+
+  /** Removes what is left of a deleted user's devices, and of the inbox's own document. */
+  async purge(userId: UserId): Promise<void> {
+    await this.#env.run(() => this.#env.devices.deleteMany({ _id: keysUnder([userId]) }))
+    await this.#env.run(() => this.#env.inboxes.deleteOne({ _id: userId }))
+  }
+}
+
+/** One a device: the last move of it, with the highest `confirmed` of all. */
+function deviceWrites(moves: Moves): AnyBulkWriteOperation<DeviceDocument>[] {
+  const latest = new Map<string, CursorMove>()
+  for (const move of moves) {
+    const key = textKey([move.userId, move.device])
+    const confirmed = Math.max(move.confirmed, latest.get(key)?.confirmed ?? 0)
+    latest.set(key, { ...move, confirmed })
+  }
+  return Array.from(latest, ([_id, { userId, device, confirmed, sent, released, seenAt }]) => ({
+    updateOne: {
+      filter: { _id },
+      update: {
+        $max: { confirmed },
+        $set: { user: userId, device, sent, released, seenAt: new Date(seenAt) },
+      },
+      upsert: true,
+    },
+  }))
+}
+
+function furthestWrites(moves: Moves): AnyBulkWriteOperation<InboxDocument>[] {
+  const furthest = new Map<UserId, number>()
+  for (const { userId, confirmed } of moves)
+    furthest.set(userId, Math.max(confirmed, furthest.get(userId) ?? 0))
+  return Array.from(furthest, ([_id, confirmed]) => ({
+    updateOne: { filter: { _id }, update: { $max: { furthest: confirmed } }, upsert: true },
+  }))
+}

@@ -1,0 +1,46 @@
+/** What the driver throws, as the gateway's errors. */
+import { MongoBulkWriteError, MongoError, MongoServerError } from 'mongodb'
+import { GatewayError } from '../../errors.js'
+
+const DUPLICATE_KEY = 11000
+/** error_codes.yml: OutOfDiskSpace, and "quota exceeded". Atlas has no number of its own for a full cluster (8000 is for all). */
+const FULL = new Set<unknown>([14031, 12501])
+const FULL_TEXT = /space quota|out of disk space|no space left/i
+
+/**
+ * Never with the driver's error as its cause: that holds the documents that could not be written, and errors are
+ * logged with their causes.
+ */
+export function toStoreError(thrown: unknown): GatewayError {
+  if (thrown instanceof GatewayError) return thrown
+  const reason = reasonText(thrown)
+  const isFull = thrown instanceof MongoServerError && (FULL.has(thrown.code) || FULL_TEXT.test(reason))
+  if (thrown instanceof MongoError)
+    return new GatewayError(isFull ? 'STORE_FULL' : 'STORE_UNAVAILABLE', { reason })
+  return new GatewayError('STORE_UNAVAILABLE', { reason }, thrown)
+}
+
+/** Addresses and codes. What a URL holds before its host is cut out, and so is the value of a duplicate key. */
+export function reasonText(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown)
+  const code = thrown instanceof MongoServerError && thrown.code !== undefined ? ` (code ${thrown.code})` : ''
+  const text = thrown.message.replace(/:\/\/[^\s/]*@/g, '://***@').replace(/ dup key: .*/s, '')
+  return `${text}${code}`
+}
+
+/** Whether a single write met a key that is taken. */
+export function isDuplicate(thrown: unknown): boolean {
+  return thrown instanceof MongoServerError && thrown.code === DUPLICATE_KEY
+}
+
+/**
+ * Of an ordered insert that met a key that is taken: how many documents went in before. Undefined for every other
+ * fault, after which any number of them may be in, or may yet come in.
+ */
+export function insertedBefore(thrown: unknown): number | undefined {
+  if (!(thrown instanceof MongoBulkWriteError) || thrown.result.getWriteConcernError() !== undefined)
+    return undefined
+  const [first] = [thrown.writeErrors].flat()
+  // Not insertedCount: mongo-java-server counts the one that failed.
+  return first?.code === DUPLICATE_KEY ? first.index : undefined
+}

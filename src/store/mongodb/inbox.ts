@@ -1,0 +1,108 @@
+/** Logs of messages in the MongoDB store, one a user; the conversation and the dedupKey are fields of each message. */
+import type { Filter } from 'mongodb'
+import type { InboxRow, NewMessage, UserId } from '../../model.js'
+import type { Appended, ConversationRow } from '../store.js'
+import { MongoAppend } from './append.js'
+import type { MessageDocument, MongoEnv } from './env.js'
+import { Group } from './group.js'
+import { conversationOf, MAX_SEQ, rowId, rowsBehind } from './keys.js'
+import { MongoLasts } from './lasts.js'
+
+const ROW = { projection: { _id: 0, inbox: 1, seq: 1, id: 1, text: 1 } }
+
+export class MongoInbox {
+  readonly #env: MongoEnv
+  readonly #lasts: MongoLasts
+  readonly #batches: Group<readonly NewMessage[], Appended[]>
+
+  constructor(env: MongoEnv) {
+    this.#env = env
+    this.#lasts = new MongoLasts(env)
+    const append = new MongoAppend(env, this.#lasts)
+    this.#batches = new Group({
+      write: async batches => [{ value: await append.run(batches.flat()) }],
+      timeoutMs: env.options.timeoutMs,
+      maxItems: 1,
+    })
+  }
+
+  async append(batch: readonly NewMessage[]): Promise<Appended[]> {
+    return batch.length === 0 ? [] : this.#batches.add(batch)
+  }
+
+  async idle(): Promise<void> {
+    await this.#batches.idle()
+  }
+
+  async lastSeq(userId: UserId): Promise<number> {
+    return this.#env.run(() => this.#lasts.read(userId))
+  }
+
+  async firstSeq(userId: UserId): Promise<number> {
+    const [first] = await this.readInbox(userId, 0, 1)
+    return first?.seq ?? (await this.lastSeq(userId)) + 1
+  }
+
+  async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
+    // To the server no limit is 0.
+    return limit < 1 ? [] : this.#env.run(() => this.#read(userId, after, limit, maxChars))
+  }
+
+  async #read(
+    userId: UserId,
+    after: number,
+    limit: number,
+    maxChars = Number.MAX_VALUE,
+  ): Promise<InboxRow[]> {
+    const rows: InboxRow[] = []
+    let chars = 0
+    const cursor = this.#env.messages
+      .find({ _id: rowsBehind(userId, after) }, ROW)
+      .sort({ _id: 1 })
+      .limit(limit)
+    // Leaving the loop closes the cursor, and with it what the server has ready.
+    for await (const { seq, id, text } of cursor) {
+      rows.push({ seq, id, text })
+      chars += text.length
+      if (chars >= maxChars) break
+    }
+    return rows
+  }
+
+  /** The mark is written first: rows may be there below it for a moment, and no seq above it is ever given again. */
+  async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
+    if (limit < 1 || upTo < 1) return 0
+    const range = { $gt: rowId(userId, 0), $lte: rowId(userId, Math.min(upTo, MAX_SEQ)) }
+    const find = () =>
+      this.#env.messages
+        .find({ _id: range }, { projection: { seq: 1 } })
+        .sort({ _id: 1 })
+        .limit(limit)
+        .toArray()
+    const last = (await this.#env.run(find)).at(-1)
+    if (last === undefined) return 0
+    const mark = { $max: { trimmed: last.seq } }
+    await this.#env.run(() => this.#env.inboxes.updateOne({ _id: userId }, mark, { upsert: true }))
+    const gone = { _id: { $gt: rowId(userId, 0), $lte: last._id } }
+    return (await this.#env.run(() => this.#env.messages.deleteMany(gone))).deletedCount
+  }
+
+  async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
+    if (limit < 1) return []
+    const filter: Filter<MessageDocument> = {
+      conversation: conversationOf(a, b),
+      ...(before !== undefined && { id: { $lt: before } }),
+    }
+    const find = () => this.#env.messages.find(filter, ROW).sort({ id: -1 }).limit(limit).toArray()
+    return (await this.#env.run(find)).map(({ inbox, seq, id, text }) => ({
+      inbox,
+      row: { seq, id, text },
+    }))
+  }
+
+  /** Removes what is left of a deleted user's inbox, `limit` rows at a time. */
+  async purge(userId: UserId, limit: number): Promise<void> {
+    while ((await this.trimInbox(userId, Number.MAX_SAFE_INTEGER, limit)) === limit);
+    this.#lasts.forget(userId)
+  }
+}

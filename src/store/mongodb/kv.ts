@@ -1,0 +1,168 @@
+/**
+ * The broker's own state in the MongoDB store. Without transactions several documents cannot change together, so a
+ * group of more than one write goes to a journal first: one document, which is there as a whole or not at all. What
+ * of a group was not applied when the process died, or the server, is applied before anything else is read or written.
+ */
+import type { AnyBulkWriteOperation } from 'mongodb'
+import { GatewayError } from '../../errors.js'
+import type { KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
+import type { BrokerDocument, MongoEnv } from './env.js'
+import { toStoreError } from './errors.js'
+import { Group, type Outcome } from './group.js'
+import { keysUnder, readTextKey, textKey } from './keys.js'
+import type { MongoLease } from './lease.js'
+
+/** Entries read at once by a range. */
+const PAGE = 256
+const CALLS_PER_WRITE = 1000
+/** Of a document there are 16 MiB at most. */
+const GROUP_BYTES = 4 << 20
+const MAX_JOURNAL_BYTES = 15 << 20
+/** About what a write has besides key and value, bytes. */
+const WRITE_BYTES = 40
+
+/** The last write to each key; undefined: removed. */
+type Changes = ReadonlyMap<string, KvValue | undefined>
+
+export class MongoKv {
+  readonly #env: MongoEnv
+  readonly #lease: MongoLease
+  readonly #calls: Group<readonly KvWrite[], void>
+  /** In the journal, and not known to be applied. */
+  #unapplied: Changes | undefined
+  /** Whether the journal holds a group: a single write would be undone by it at the next start. */
+  #hasJournal = true
+
+  constructor(env: MongoEnv, lease: MongoLease) {
+    this.#env = env
+    this.#lease = lease
+    this.#calls = new Group({
+      write: calls => this.#write(calls),
+      timeoutMs: env.options.timeoutMs,
+      maxItems: CALLS_PER_WRITE,
+      maxWeight: GROUP_BYTES,
+      weigh: bytesOf,
+    })
+  }
+
+  /** Applies what the journal holds. To be called before anything else. @throws GatewayError */
+  async open(): Promise<void> {
+    const journal = await this.#env.run(() => this.#env.journal.findOne({ _id: this.#env.options.gateway }))
+    if (journal === null) return
+    const changes = new Map(journal.writes.map(({ key, value }) => [key, journal.values[value]]))
+    await this.#env.run(() => this.#apply(changes))
+  }
+
+  async write(writes: readonly KvWrite[]): Promise<void> {
+    if (writes.length > 0) await this.#calls.add(writes)
+  }
+
+  async idle(): Promise<void> {
+    await this.#calls.idle()
+  }
+
+  async get(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+    const found = await this.#env.run(() => this.#env.broker.findOne({ _id: this.#id(collection, key) }))
+    return found?.value
+  }
+
+  async *range(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    const { gateway } = this.#env.options
+    const { $gte, $lt } = keysUnder([gateway, collection, ...prefix])
+    let from: { $gte: string } | { $gt: string } = { $gte }
+    for (;;) {
+      const find = () =>
+        this.#env.broker
+          .find({ _id: { ...from, $lt } })
+          .sort({ _id: 1 })
+          .limit(PAGE)
+          .toArray()
+      const page = await this.#env.run(find)
+      for (const { _id, value } of page) yield { key: readTextKey(_id, 2), value }
+      const last = page.at(-1)
+      if (page.length < PAGE || last === undefined) return
+      from = { $gt: last._id }
+    }
+  }
+
+  #id(collection: KvCollection, key: KvKey): string {
+    return textKey([this.#env.options.gateway, collection, ...key])
+  }
+
+  async #write(calls: readonly (readonly KvWrite[])[]): Promise<Outcome<void>[]> {
+    try {
+      await this.#lease.check()
+      const changes = new Map<string, KvValue | undefined>()
+      for (const write of calls.flat()) {
+        if ('put' in write) changes.set(this.#id(write.put, write.key), write.value)
+        else changes.set(this.#id(write.remove, write.key), undefined)
+      }
+      await this.#finish()
+      if (changes.size > 1) await this.#journal(changes)
+      else if (this.#hasJournal) await this.#clearJournal()
+      await this.#apply(changes)
+      this.#unapplied = undefined
+      return calls.map(() => ({ value: undefined }))
+    } catch (thrown) {
+      throw toStoreError(thrown)
+    }
+  }
+
+  /** What an earlier call could not: its caller was told that it failed, and later calls must not come before it. */
+  async #finish(): Promise<void> {
+    if (this.#unapplied === undefined) return
+    await this.#apply(this.#unapplied)
+    this.#unapplied = undefined
+  }
+
+  async #journal(changes: Changes): Promise<void> {
+    const { _id, ...journal } = journalOf(this.#env.options.gateway, changes)
+    // From here on it may be there, whatever the answer.
+    this.#hasJournal = true
+    this.#unapplied = changes
+    await this.#env.journal.updateOne({ _id }, { $set: journal }, { upsert: true })
+  }
+
+  async #clearJournal(): Promise<void> {
+    await this.#env.journal.deleteOne({ _id: this.#env.options.gateway })
+    this.#hasJournal = false
+  }
+
+  /** May be done twice. */
+  async #apply(changes: Changes): Promise<void> {
+    const puts: AnyBulkWriteOperation<BrokerDocument>[] = []
+    const removed: string[] = []
+    for (const [_id, value] of changes) {
+      if (value === undefined) removed.push(_id)
+      else
+        puts.push({
+          updateOne: { filter: { _id }, update: { $set: { value: Buffer.from(value) } }, upsert: true },
+        })
+    }
+    const { broker } = this.#env
+    await Promise.all([
+      puts.length > 0 && broker.bulkWrite(puts, { ordered: false }),
+      removed.length > 0 && broker.deleteMany({ _id: { $in: removed } }),
+    ])
+  }
+}
+
+const bytesOf = (writes: readonly KvWrite[]): number =>
+  writes.reduce((bytes, write) => {
+    const value = 'put' in write ? write.value.byteLength : 0
+    return bytes + WRITE_BYTES + Buffer.byteLength(write.key.join()) + value
+  }, 0)
+
+/** A value that several keys share is in it once: a packet that is queued for many sessions. */
+function journalOf(_id: string, changes: Changes) {
+  const values = [...new Set(changes.values())].filter(value => value !== undefined)
+  const places = new Map(values.map((value, i) => [value, i]))
+  let bytes = values.reduce((sum, value) => sum + WRITE_BYTES + value.byteLength, 0)
+  const writes = Array.from(changes, ([key, value]) => {
+    bytes += WRITE_BYTES + Buffer.byteLength(key)
+    return { key, value: value === undefined ? -1 : (places.get(value) ?? -1) }
+  })
+  if (bytes > MAX_JOURNAL_BYTES)
+    throw new GatewayError('TOO_LARGE', { reason: `a write of ${bytes} bytes to the broker's state` })
+  return { _id, values: values.map(value => Buffer.from(value)), writes }
+}

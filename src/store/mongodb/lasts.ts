@@ -1,0 +1,67 @@
+/** The highest seq of each inbox: remembered, so that appending to one reads nothing, and checked against others' writes. */
+import type { UserId } from '../../model.js'
+import type { MongoEnv } from './env.js'
+import { rowsBehind } from './keys.js'
+
+/** Inboxes that are remembered. */
+const MAX_KNOWN = 100_000
+/**
+ * What was true so long ago is looked at again. Another gateway may have appended behind it, which the next insert
+ * finds out; and those rows may have been removed by a limit since, which no insert finds out.
+ */
+const FRESH_MS = 1000
+
+interface Known {
+  readonly seq: number
+  /** ms, of performance.now. */
+  readonly since: number
+}
+
+export class MongoLasts {
+  readonly #env: MongoEnv
+  readonly #known = new Map<UserId, Known>()
+
+  constructor(env: MongoEnv) {
+    this.#env = env
+  }
+
+  /** Highest seq ever given, from the server. Rows below the mark of what was removed do not count. */
+  async read(userId: UserId): Promise<number> {
+    const newest = this.#env.messages.find({ _id: rowsBehind(userId, 0) }, { projection: { seq: 1 } })
+    const [[row], inbox] = await Promise.all([
+      newest.sort({ _id: -1 }).limit(1).toArray(),
+      this.#env.inboxes.findOne({ _id: userId }, { projection: { trimmed: 1 } }),
+    ])
+    return Math.max(row?.seq ?? 0, inbox?.trimmed ?? 0)
+  }
+
+  /** Makes sure that each of these is known, and that it was true a moment ago. */
+  async load(userIds: Iterable<UserId>): Promise<Map<UserId, number>> {
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear()
+    const wanted = new Set(userIds)
+    const stale = performance.now() - FRESH_MS
+    const old = [...wanted].filter(id => (this.#known.get(id)?.since ?? stale) < stale)
+    if (old.length > 0) await this.#forgetTrimmed(old)
+    const unknown = [...wanted].filter(id => !this.#known.has(id))
+    await Promise.all(unknown.map(async id => this.remember(id, await this.read(id))))
+    return new Map(Array.from(wanted, id => [id, this.#known.get(id)?.seq ?? 0]))
+  }
+
+  async #forgetTrimmed(userIds: readonly UserId[]): Promise<void> {
+    const projection = { trimmed: 1 }
+    for (const { _id, trimmed = 0 } of await this.#env.inboxes
+      .find({ _id: { $in: userIds } }, { projection })
+      .toArray()) {
+      if (trimmed > (this.#known.get(_id)?.seq ?? 0)) this.#known.delete(_id)
+    }
+  }
+
+  /** `seq` is there, and acknowledged. */
+  remember(userId: UserId, seq: number): void {
+    this.#known.set(userId, { seq, since: performance.now() })
+  }
+
+  forget(userId: UserId): void {
+    this.#known.delete(userId)
+  }
+}

@@ -1,0 +1,202 @@
+/** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
+import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../model.js'
+import type { Contents, CopyableStore } from '../contents.js'
+import type {
+  Appended,
+  ConversationRow,
+  CursorMove,
+  KvCollection,
+  KvKey,
+  KvValue,
+  KvWrite,
+  NewUser,
+  UserQuery,
+} from '../store.js'
+import { MongoContents } from './contents.js'
+import { MongoCursors } from './cursors.js'
+import { MongoEnv, type MongoOptions, unavailable } from './env.js'
+import { InOrder } from './group.js'
+import { MongoInbox } from './inbox.js'
+import { MongoKv } from './kv.js'
+import { MongoLease } from './lease.js'
+import { MongoUsers } from './users.js'
+
+/** Rows of a deleted account removed by one command. */
+const PURGE_CHUNK = 1000
+
+interface Parts {
+  readonly lease: MongoLease
+  readonly users: MongoUsers
+  readonly inbox: MongoInbox
+  readonly cursors: MongoCursors
+  readonly kv: MongoKv
+}
+
+export class MongoStore implements CopyableStore {
+  readonly #env: MongoEnv
+  readonly #writes = new InOrder()
+  readonly #gets = new InOrder()
+  #parts: Parts | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: MongoOptions) {
+    this.#env = new MongoEnv(options)
+  }
+
+  async open(): Promise<void> {
+    const env = this.#env
+    this.#closing = undefined
+    await env.open()
+    const lease = new MongoLease(env)
+    const parts: Parts = {
+      lease,
+      users: new MongoUsers(env),
+      inbox: new MongoInbox(env),
+      cursors: new MongoCursors(env),
+      kv: new MongoKv(env, lease),
+    }
+    try {
+      await lease.take()
+      await parts.kv.open()
+    } catch (thrown) {
+      await lease.release()
+      await env.close()
+      throw thrown
+    }
+    this.#parts = parts
+    // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
+    void this.#purgeLeft(parts).catch(() => undefined)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const parts = this.#parts
+    this.#parts = undefined
+    if (parts !== undefined) {
+      const { users, inbox, cursors, kv, lease } = parts
+      await Promise.all([users, inbox, cursors, kv].map(part => part.idle()))
+      await this.#writes.idle()
+      await lease.release()
+    }
+    await this.#env.close()
+  }
+
+  async ping(): Promise<void> {
+    await this.#open.lease.renew()
+  }
+
+  async createUser(user: NewUser): Promise<void> {
+    return this.#writes.keep(this.#open.users.create(user))
+  }
+
+  async findUser(id: UserId): Promise<User | undefined> {
+    return this.#open.users.find(id)
+  }
+
+  async findUserByEmail(emailKey: string): Promise<User | undefined> {
+    return this.#open.users.findByEmail(emailKey)
+  }
+
+  async findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
+    return this.#open.users.findAll(query, limit, after)
+  }
+
+  async countUsers(): Promise<number> {
+    return this.#open.users.count()
+  }
+
+  async checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
+    return this.#open.users.checkPassword(id, compare)
+  }
+
+  async setPasswordHash(id: UserId, hash: string): Promise<void> {
+    return this.#open.users.setPasswordHash(id, hash)
+  }
+
+  async deleteUser(id: UserId): Promise<void> {
+    const parts = this.#open
+    await parts.users.remove(id)
+    await this.#purge(parts, id)
+  }
+
+  /** In pieces; what a stop leaves is done after the next open. */
+  async #purge({ users, inbox, cursors }: Parts, id: UserId): Promise<void> {
+    await inbox.purge(id, PURGE_CHUNK)
+    await cursors.purge(id)
+    await users.purged(id)
+  }
+
+  async #purgeLeft(parts: Parts): Promise<void> {
+    for (const id of await parts.users.toPurge()) await this.#purge(parts, id)
+  }
+
+  async append(batch: readonly NewMessage[]): Promise<Appended[]> {
+    return this.#writes.keep(this.#open.inbox.append(batch))
+  }
+
+  async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
+    return this.#open.inbox.readInbox(userId, after, limit, maxChars)
+  }
+
+  async lastSeq(userId: UserId): Promise<number> {
+    return this.#open.inbox.lastSeq(userId)
+  }
+
+  async firstSeq(userId: UserId): Promise<number> {
+    return this.#open.inbox.firstSeq(userId)
+  }
+
+  async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
+    return this.#open.inbox.trimInbox(userId, upTo, limit)
+  }
+
+  async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
+    return this.#open.inbox.readConversation(a, b, limit, before)
+  }
+
+  async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
+    return this.#open.cursors.cursor(userId, device)
+  }
+
+  async furthest(userId: UserId): Promise<number> {
+    return this.#open.cursors.furthest(userId)
+  }
+
+  async moveCursors(moves: readonly CursorMove[]): Promise<void> {
+    return this.#writes.keep(this.#open.cursors.moveCursors(moves))
+  }
+
+  async slowest(userId: UserId): Promise<number | undefined> {
+    return this.#open.cursors.slowest(userId)
+  }
+
+  async forgetDevices(before: number): Promise<number> {
+    return this.#open.cursors.forgetDevices(before)
+  }
+
+  async kvWrite(writes: readonly KvWrite[]): Promise<void> {
+    return this.#writes.keep(this.#open.kv.write(writes))
+  }
+
+  async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+    return this.#gets.keep(this.#open.kv.get(collection, key))
+  }
+
+  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    yield* this.#open.kv.range(collection, prefix)
+  }
+
+  contents(): Contents {
+    void this.#open
+    return new MongoContents(this.#env)
+  }
+
+  get #open(): Parts {
+    if (this.#parts === undefined) throw unavailable('the store is not open')
+    return this.#parts
+  }
+}

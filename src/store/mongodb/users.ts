@@ -1,0 +1,183 @@
+/** Accounts in the MongoDB store. */
+import { GatewayError } from '../../errors.js'
+import { isUserId, type User, type UserId } from '../../model.js'
+import type { NewUser, UserQuery } from '../store.js'
+import type { MongoEnv, UserDocument } from './env.js'
+import { insertedBefore, toStoreError } from './errors.js'
+import { Group, type Outcome } from './group.js'
+
+const REGISTRATIONS_PER_WRITE = 1000
+const WITHOUT_HASH = { projection: { passwordHash: 0 } }
+const OF_ACCOUNT = [
+  'email',
+  'emailKey',
+  'username',
+  'firstName',
+  'lastName',
+  'profileImage',
+  'key',
+  'createdAt',
+  'passwordHash',
+]
+const NOTHING_LEFT = Object.fromEntries(OF_ACCOUNT.map(field => [field, '' as const]))
+
+export class MongoUsers {
+  readonly #env: MongoEnv
+  readonly #registrations: Group<NewUser, void>
+  /** Highest ordinal known; another gateway may be further on. */
+  #lastOrdinal: number | undefined
+
+  constructor(env: MongoEnv) {
+    this.#env = env
+    this.#registrations = new Group({
+      write: users => this.#insert(users),
+      timeoutMs: env.options.timeoutMs,
+      maxItems: REGISTRATIONS_PER_WRITE,
+    })
+  }
+
+  async create(user: NewUser): Promise<void> {
+    if (!isUserId(user.id))
+      throw new GatewayError('BAD_FIELD', { field: 'id', reason: 'must be nine digits' })
+    await this.#registrations.add(user)
+  }
+
+  async idle(): Promise<void> {
+    await this.#registrations.idle()
+  }
+
+  /** The unique indexes decide, one by one: what meets one is refused, or numbered anew, and the rest goes on behind it. */
+  async #insert(users: readonly NewUser[]): Promise<Outcome<void>[]> {
+    const outcomes: Outcome<void>[] = []
+    while (outcomes.length < users.length) {
+      const rest = users.slice(outcomes.length)
+      try {
+        const last = this.#lastOrdinal ?? (await this.#readLastOrdinal())
+        await this.#env.users.insertMany(
+          rest.map((user, i) => toDocument(user, last + 1 + i)),
+          { ordered: true },
+        )
+        this.#lastOrdinal = last + rest.length
+        outcomes.push(...rest.map(done))
+      } catch (thrown) {
+        this.#lastOrdinal = undefined
+        const inserted = insertedBefore(thrown)
+        if (inserted === undefined) throw toStoreError(thrown)
+        outcomes.push(...rest.slice(0, inserted).map(done))
+        const refused = rest[inserted]
+        const error = refused && (await this.#whatIsTaken(refused))
+        if (error !== undefined) outcomes.push({ error })
+      }
+    }
+    return outcomes
+  }
+
+  async #readLastOrdinal(): Promise<number> {
+    const [last] = await this.#env.users
+      .find({}, { projection: { ordinal: 1 } })
+      .sort({ ordinal: -1 })
+      .limit(1)
+      .toArray()
+    return last?.ordinal ?? 0
+  }
+
+  /** Not from the text of the error: each server words it differently. Undefined: only the ordinal was. */
+  async #whatIsTaken({ id, emailKey, username }: NewUser): Promise<GatewayError | undefined> {
+    const fields = [
+      ['email', { emailKey }],
+      ...(username === '' ? [] : [['username', { username }] as const]),
+      ['id', { _id: id }],
+    ] as const
+    for (const [field, filter] of fields) {
+      if ((await this.#env.users.findOne(filter, { projection: { _id: 1 } })) !== null)
+        return new GatewayError('ERROR_EXIST_USER', { field, reason: 'taken' })
+    }
+    return undefined
+  }
+
+  async find(id: UserId): Promise<User | undefined> {
+    return this.#findOne({ _id: id })
+  }
+
+  async findByEmail(emailKey: string): Promise<User | undefined> {
+    return this.#findOne({ emailKey })
+  }
+
+  async #findOne(filter: { _id: string } | { emailKey: string }): Promise<User | undefined> {
+    const found = await this.#env.run(() => this.#env.users.findOne(filter, WITHOUT_HASH))
+    return found === null || found.deleted ? undefined : toUser(found)
+  }
+
+  async findAll(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
+    const from = after === undefined ? 0 : await this.#ordinalOf(after)
+    if (from === undefined) throw new GatewayError('BAD_FIELD', { field: 'after', reason: 'no such user' })
+    if (limit < 1) return []
+    const { id, username, ...others } = query
+    const filter = {
+      ...others,
+      ...(id !== undefined && { _id: id }),
+      ...(username !== undefined && { username: username === '' ? { $exists: false } : username }),
+      ordinal: { $gt: from },
+      deleted: { $exists: false },
+    }
+    const find = () => this.#env.users.find(filter, WITHOUT_HASH).sort({ ordinal: 1 }).limit(limit).toArray()
+    return (await this.#env.run(find)).map(toUser)
+  }
+
+  async #ordinalOf(id: UserId): Promise<number | undefined> {
+    const find = () => this.#env.users.findOne({ _id: id }, { projection: { ordinal: 1 } })
+    return (await this.#env.run(find))?.ordinal
+  }
+
+  async count(): Promise<number> {
+    return this.#env.run(() => this.#env.users.countDocuments({ deleted: { $exists: false } }))
+  }
+
+  async checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
+    const find = () => this.#env.users.findOne({ _id: id }, { projection: { passwordHash: 1 } })
+    const hash = (await this.#env.run(find))?.passwordHash
+    return hash === undefined ? false : compare(hash)
+  }
+
+  async setPasswordHash(id: UserId, passwordHash: string): Promise<void> {
+    const filter = { _id: id, deleted: { $exists: false } }
+    await this.#env.run(() => this.#env.users.updateOne(filter, { $set: { passwordHash } }))
+  }
+
+  /** The account itself is gone when this resolves; what else it had is to be purged. */
+  async remove(id: UserId): Promise<void> {
+    const filter = { _id: id, deleted: { $exists: false } } as const
+    const tombstone = { $unset: NOTHING_LEFT, $set: { deleted: true, purging: true } } as const
+    await this.#env.run(() => this.#env.users.updateOne(filter, tombstone))
+  }
+
+  /** Deleted users of whom something may remain. */
+  async toPurge(): Promise<UserId[]> {
+    const find = () => this.#env.users.find({ purging: true }, { projection: { _id: 1 } }).toArray()
+    return (await this.#env.run(find)).map(({ _id }) => _id)
+  }
+
+  async purged(id: UserId): Promise<void> {
+    await this.#env.run(() => this.#env.users.updateOne({ _id: id }, { $unset: { purging: '' } }))
+  }
+}
+
+const done = (): Outcome<void> => ({ value: undefined })
+
+export function toDocument({ id, username, createdAt, ...user }: NewUser, ordinal: number): UserDocument {
+  return { _id: id, ordinal, ...user, ...(username !== '' && { username }), createdAt: new Date(createdAt) }
+}
+
+export function toUser(document: UserDocument): User {
+  const {
+    email = '',
+    emailKey = '',
+    username = '',
+    firstName = '',
+    lastName = '',
+    profileImage = '',
+    key = '',
+  } = document
+  const createdAt = document.createdAt?.getTime() ?? 0
+  return { id: document._id, email, emailKey, username, firstName, lastName, profileImage, key, createdAt }
+}
