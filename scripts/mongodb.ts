@@ -1,6 +1,7 @@
-/** Databases for scripts that start gateways on MongoDB: on the server that MUMI_TEST_MONGODB_URL names. */
+/** Databases for scripts and tests, on the server that MUMI_TEST_MONGODB_URL names. */
 import { randomUUID } from 'node:crypto'
 import { MongoClient } from 'mongodb'
+import type { MongoOptions } from '../src/store/mongodb/env.js'
 
 export interface MongoPlace {
   readonly url: string
@@ -17,13 +18,33 @@ export function mongoPlace(purpose: string): MongoPlace {
   return {
     url,
     database,
-    async drop() {
-      const client = new MongoClient(url)
-      await client.db(database).dropDatabase()
-      await client.close()
-    },
+    drop: () => dropDatabase(url, database),
   }
 }
+
+/** Also where the server does not hold it. @throws where the server does not answer */
+export async function dropDatabase(url: string, database: string): Promise<void> {
+  const client = new MongoClient(url, { serverSelectionTimeoutMS: 2000 })
+  try {
+    await client.db(database).dropDatabase()
+  } finally {
+    await client.close()
+  }
+}
+
+/** For a store opened without a gateway: the shipped config, but for the deadlines of a busy test machine. */
+export const mongoOptions = (url: string, database: string): MongoOptions => ({
+  url,
+  database,
+  gateway: 'main',
+  writeConcern: 'majority',
+  journal: true,
+  readConcern: 'majority',
+  poolSize: 10,
+  timeoutMs: 20_000,
+  startTimeoutMs: 5000,
+  dedupWindowMs: 3_600_000,
+})
 
 /** Config keys for a gateway there. */
 export const mongoSettings = ({ url, database }: MongoPlace): Record<string, string> => ({

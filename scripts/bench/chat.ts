@@ -10,6 +10,19 @@ import type { Server } from './server.js'
 /** What a scenario measured; the first value is the one that peers are compared by. */
 export type Values = Readonly<Record<string, number>>
 
+/** What chats noticed of something, of what was measured before it and during it. */
+export const compared = (before: Values, during: Values): Values => ({
+  'p99 during ÷ before': (during['p99 ms'] ?? 0) / (before['p99 ms'] ?? 1),
+  'p50 ms before': before['p50 ms'] ?? 0,
+  'p50 ms during': during['p50 ms'] ?? 0,
+  'p99 ms before': before['p99 ms'] ?? 0,
+  'p99 ms during': during['p99 ms'] ?? 0,
+  lost: during.lost ?? 0,
+  duplicated: during.duplicated ?? 0,
+  reordered: during.reordered ?? 0,
+  skipped: during.skipped ?? 0,
+})
+
 /** Nothing came for so long: what is missing by then is lost. */
 const SETTLE_TIMEOUT_MS = 5000
 const LOGINS_AT_ONCE = 200

@@ -1,6 +1,6 @@
 /** `frozen`: what running chats notice of a client that stays connected and reads nothing of what it is sent. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { Chat } from './chat.js'
+import { Chat, compared } from './chat.js'
 import { Flow, Meter } from './flow.js'
 import { userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
@@ -27,22 +27,7 @@ async function run(context: Context): Promise<Step[]> {
     const during = await measure()
     await thaw()
     await chat.close()
-    return [
-      {
-        step: '',
-        values: {
-          'p99 during ÷ before': (during['p99 ms'] ?? 0) / (before['p99 ms'] ?? 1),
-          'p50 ms before': before['p50 ms'] ?? 0,
-          'p50 ms during': during['p50 ms'] ?? 0,
-          'p99 ms before': before['p99 ms'] ?? 0,
-          'p99 ms during': during['p99 ms'] ?? 0,
-          'memory MiB': during['memory MiB'] ?? 0,
-          lost: during.lost ?? 0,
-          reordered: during.reordered ?? 0,
-          skipped: during.skipped ?? 0,
-        },
-      },
-    ]
+    return [{ step: '', values: { ...compared(before, during), 'memory MiB': during['memory MiB'] ?? 0 } }]
   } finally {
     await server.stop()
   }

@@ -1,6 +1,6 @@
 /** `login`: many at once, with passwords as costly as shipped, and what running chats notice of it. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { Chat } from './chat.js'
+import { Chat, compared } from './chat.js'
 import { userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 
@@ -24,18 +24,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
     )
     const seconds = (performance.now() - begun) / 1000
     await Promise.all([chat.close(), ...clients.map(client => client.close())])
-    const values = {
-      'logins/s': options.logins / seconds,
-      'p99 during ÷ before': (during['p99 ms'] ?? 0) / (before['p99 ms'] ?? 1),
-      'p50 ms before': before['p50 ms'] ?? 0,
-      'p50 ms during': during['p50 ms'] ?? 0,
-      'p99 ms before': before['p99 ms'] ?? 0,
-      'p99 ms during': during['p99 ms'] ?? 0,
-      lost: during.lost ?? 0,
-      duplicated: during.duplicated ?? 0,
-      reordered: during.reordered ?? 0,
-      skipped: during.skipped ?? 0,
-    }
+    const values = { 'logins/s': options.logins / seconds, ...compared(before, during) }
     return [{ step: `${options.logins} at once`, values }]
   } finally {
     await server.stop()

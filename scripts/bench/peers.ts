@@ -1,8 +1,8 @@
 /** Who is measured: the program, and what people would use instead; from npm and Debian only. */
 import { existsSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePorts } from '../ports.js'
 import type { Chatter } from './chatter.js'
 import { JsonClient } from './json-client.js'
 import { MqttClient } from './mqtt-client.js'
@@ -80,7 +80,7 @@ function startScript(file: string): Promise<Server> {
 }
 
 async function startMosquitto(dir: string): Promise<Server> {
-  const port = await freePort()
+  const [port] = await freePorts(1)
   const file = join(dir, 'mosquitto.conf')
   const user = process.getuid?.() === 0 ? 'user root\n' : ''
   writeFileSync(
@@ -89,15 +89,6 @@ async function startMosquitto(dir: string): Promise<Server> {
       `persistence true\npersistence_location ${dir}/\nlog_dest stderr\n`,
   )
   return Server.start([MOSQUITTO, '-c', file], line =>
-    line.includes('running') ? { http: port, mqtt: port } : undefined,
+    line.includes('running') ? { http: port as number, mqtt: port as number } : undefined,
   )
-}
-
-/** Mosquitto takes no port 0. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => probe.once('listening', resolve))
-  const { port } = probe.address() as AddressInfo
-  await new Promise(resolve => probe.close(resolve))
-  return port
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Store } from '../../src/store/store.js'
-import { type MongoPlace, mongoPlace, mongoSettings } from '../mongodb.js'
+import { type MongoPlace, mongoOptions, mongoPlace, mongoSettings } from '../mongodb.js'
 import { Server } from './server.js'
 
 export const PASSWORD = 'correct horse battery staple'
@@ -66,26 +66,15 @@ export class Program {
 
   async #embedded(dir: string): Promise<Store> {
     const { EmbeddedStore } =
-      await this.#import<typeof import('../../src/store/embedded/store.js')>('store/embedded.js')
+      await this.#import<typeof import('../../src/store/embedded/store.js')>('store/embedded/store.js')
     return new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
   }
 
   async #mongo(dir: string): Promise<Store> {
     const { MongoStore } =
-      await this.#import<typeof import('../../src/store/mongodb/store.js')>('store/mongodb.js')
+      await this.#import<typeof import('../../src/store/mongodb/store.js')>('store/mongodb/store.js')
     const { url, database } = this.#place(dir)
-    return new MongoStore({
-      url,
-      database,
-      gateway: 'main',
-      writeConcern: 'majority',
-      journal: true,
-      readConcern: 'majority',
-      poolSize: 10,
-      timeoutMs: 60_000,
-      startTimeoutMs: 10_000,
-      dedupWindowMs: 0,
-    })
+    return new MongoStore({ ...mongoOptions(url, database), timeoutMs: 60_000, dedupWindowMs: 0 })
   }
 
   /** Accounts number `from` to `to`, which all have PASSWORD. */

@@ -6,7 +6,13 @@ import type { PersistenceOptions } from '../../src/broker/persistence/options.js
 import { BrokerPersistence } from '../../src/broker/persistence/persistence.js'
 import { GatewayError } from '../../src/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
-import type { KvCollection, KvKey, KvWrite, Store } from '../../src/store/store.js'
+import {
+  KV_COLLECTIONS,
+  type KvCollection,
+  type KvKey,
+  type KvWrite,
+  type Store,
+} from '../../src/store/store.js'
 import { MONGODB_URL, mongoStore, testDatabase } from './mongodb.js'
 
 /** Opens an empty store, closed again by `t`'s teardown. */
@@ -106,9 +112,8 @@ export class WatchedKv implements KvStore {
 
 /** Everything the store holds of the broker, as text: for what must be gone. */
 export async function dump(kv: KvStore): Promise<string[]> {
-  const collections = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta'] as const
   const rows: string[] = []
-  for (const collection of collections) {
+  for (const collection of KV_COLLECTIONS) {
     for await (const { key } of kv.kvRange(collection, [])) rows.push(`${collection} ${JSON.stringify(key)}`)
   }
   return rows

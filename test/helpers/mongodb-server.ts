@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { freePorts } from '../../scripts/ports.js'
 
 /**
  * A program that runs a server in the foreground: `START PORT FILE`; it prints its URL when it is up, and is the
@@ -75,18 +75,11 @@ export class MongoServer {
   }
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  await once(server.close(), 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
 /** Not started yet. */
 export async function mongoServer(t: Test): Promise<MongoServer> {
   const dir = mkdtempSync(join(tmpdir(), 'mumi-mongodb-'))
-  const server = new MongoServer(await freePort(), join(dir, 'data'))
+  const [port] = await freePorts(1)
+  const server = new MongoServer(port as number, join(dir, 'data'))
   t.teardown(async () => {
     await server.end('SIGKILL')
     rmSync(dir, { recursive: true, force: true })

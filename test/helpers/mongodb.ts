@@ -1,7 +1,7 @@
 /** The server that tests of the MongoDB store use. Without one they are skipped, aloud. */
 import { randomUUID } from 'node:crypto'
-import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
+import { dropDatabase, mongoOptions } from '../../scripts/mongodb.js'
 import type { MongoOptions } from '../../src/store/mongodb/env.js'
 import { MongoStore } from '../../src/store/mongodb/store.js'
 
@@ -22,29 +22,10 @@ export function testDatabase(
   name: string = `mumi-test-${randomUUID()}`,
   url = MONGODB_URL ?? '',
 ): string {
-  t.teardown(async () => {
-    const client = new MongoClient(url, { serverSelectionTimeoutMS: 2000 })
-    await client
-      .db(name)
-      .dropDatabase()
-      .catch(() => undefined)
-    await client.close()
-  })
+  t.teardown(() => dropDatabase(url, name).catch(() => undefined))
   return name
 }
 
 export function mongoStore(database: string, differing: Partial<MongoOptions> = {}): MongoStore {
-  return new MongoStore({
-    url: MONGODB_URL ?? '',
-    database,
-    gateway: 'main',
-    writeConcern: 'majority',
-    journal: true,
-    readConcern: 'majority',
-    poolSize: 10,
-    timeoutMs: 20_000,
-    startTimeoutMs: 5000,
-    dedupWindowMs: 3_600_000,
-    ...differing,
-  })
+  return new MongoStore({ ...mongoOptions(MONGODB_URL ?? '', database), ...differing })
 }

@@ -2,12 +2,12 @@
 import type { Test } from 'tap'
 import { register, type TestAccount } from './gateway.js'
 import { rawConnect } from './raw-mqtt.js'
-import { type ControlledGateway, type StoreWrite, startControlled } from './store-control.js'
+import { type ControlledGateway, type StoreCall, startControlled } from './store-control.js'
 
 /** What a PUBLISH is owed to, by the kind of write that makes it durable. */
 export const OWED: readonly {
   name: string
-  write: StoreWrite
+  write: StoreCall
   topic: (me: string) => string
   retain: boolean
 }[] = [

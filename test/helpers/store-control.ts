@@ -1,4 +1,4 @@
-/** The store of a gateway that runs in this process, to hold its writes up or to let them fail. */
+/** The store of a gateway that runs in this process, to hold its calls up or to let them fail. */
 import type { Test } from 'tap'
 import { type CodeName, GatewayError } from '../../src/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
@@ -7,11 +7,11 @@ import type { Store } from '../../src/store/store.js'
 import { type RunningGateway, startGateway } from './gateway.js'
 import { TEST_STORE } from './mongodb.js'
 
-/** What makes messages durable, what keeps the broker's own state, and devices' cursors. */
-export type StoreWrite = 'append' | 'kvWrite' | 'moveCursors'
+/** What makes messages durable, what keeps the broker's own state, and devices' cursors; the look-up of a recipient. */
+export type StoreCall = 'append' | 'kvWrite' | 'moveCursors' | 'findUser'
 
 export interface HeldAnswer {
-  /** Resolves when the write was made. */
+  /** Resolves when the store has answered. */
   readonly made: Promise<void>
   /** Lets the answer go. */
   release(): void
@@ -19,12 +19,12 @@ export interface HeldAnswer {
 
 export interface ControlledGateway extends RunningGateway {
   readonly store: Store
-  /** From now on this kind of write waits. @returns what lets all of them go on */
-  hold(write: StoreWrite): () => void
-  /** The next write of this kind is made, and its answer waits. */
-  holdAnswer(write: StoreWrite): HeldAnswer
-  /** From now on this kind of write fails, having stored nothing. @returns what ends that */
-  fail(write: StoreWrite, code: CodeName): () => void
+  /** From now on this kind of call waits. @returns what lets all of them go on */
+  hold(call: StoreCall): () => void
+  /** The next call of this kind is made, and its answer waits. */
+  holdAnswer(call: StoreCall): HeldAnswer
+  /** From now on this kind of call fails, having stored nothing. @returns what ends that */
+  fail(call: StoreCall, code: CodeName): () => void
 }
 
 export async function startControlled(
@@ -43,26 +43,26 @@ export async function startControlled(
   const [store] = opened
   if (store === undefined) throw new Error('no store was opened')
 
-  type Write = (argument: never) => Promise<never>
-  const replace = (write: StoreWrite, replacement: (original: Write) => Write): (() => void) => {
-    const original = prototype[write] as Write
-    Object.assign(store, { [write]: replacement(argument => original.call(store, argument)) })
-    return () => void Reflect.deleteProperty(store, write)
+  type Call = (argument: never) => Promise<never>
+  const replace = (call: StoreCall, replacement: (original: Call) => Call): (() => void) => {
+    const original = prototype[call] as Call
+    Object.assign(store, { [call]: replacement(argument => original.call(store, argument)) })
+    return () => void Reflect.deleteProperty(store, call)
   }
   return {
     ...gateway,
     store,
-    hold(write) {
+    hold(call) {
       const gate = makeGate()
-      const restore = replace(write, original => argument => gate.opened.then(() => original(argument)))
+      const restore = replace(call, original => argument => gate.opened.then(() => original(argument)))
       return () => {
         restore()
         gate.open()
       }
     },
-    holdAnswer(write) {
+    holdAnswer(call) {
       const [made, gate] = [makeGate(), makeGate()]
-      const restore = replace(write, original => async argument => {
+      const restore = replace(call, original => async argument => {
         restore()
         const answer = await original(argument)
         made.open()
@@ -71,7 +71,7 @@ export async function startControlled(
       })
       return { made: made.opened, release: gate.open }
     },
-    fail: (write, code) => replace(write, () => () => Promise.reject(new GatewayError(code))),
+    fail: (call, code) => replace(call, () => () => Promise.reject(new GatewayError(code))),
   }
 }
 

@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { freePorts } from '../../scripts/ports.js'
 import {
   dataDir,
   type JsonClient,
@@ -13,7 +14,7 @@ import {
   register,
   startGateway,
 } from '../helpers/gateway.js'
-import { freePort, type MongoServer, mongoServer, skipWithoutStart } from '../helpers/mongodb-server.js'
+import { type MongoServer, mongoServer, skipWithoutStart } from '../helpers/mongodb-server.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const TIMEOUT_MS = 1000
@@ -63,7 +64,7 @@ async function received(client: JsonClient, count: number): Promise<string[]> {
 t.test(
   'no server at start: exit code 1 after the wait, with the address and without the password',
   async t => {
-    const port = await freePort()
+    const [port] = await freePorts(1)
     const url = `mongodb://ann:s3cret%21@127.0.0.1:${port}/?appName=x`
     const args = [
       'serve',

@@ -118,28 +118,11 @@ t.test('what a client sent before it closed is done, also where the store is slo
   const gateway = await startControlled(t)
   const recipients = await Promise.all([1, 2, 3].map(() => register(t, gateway)))
   const client = await loggedIn(t, gateway)
-  const { store } = gateway
-  const findUser = store.findUser.bind(store)
-  let asked: () => void = () => undefined
-  let answer: () => void = () => undefined
-  const [isAsked, mayAnswer] = [
-    new Promise<void>(resolve => {
-      asked = resolve
-    }),
-    new Promise<void>(resolve => {
-      answer = resolve
-    }),
-  ]
-  Object.assign(store, {
-    findUser: (id: string) => {
-      asked()
-      return mayAnswer.then(() => findUser(id))
-    },
-  })
+  const { made, release } = gateway.holdAnswer('findUser')
   for (const { id } of recipients) client.send(message(id, 'farewell'))
-  await isAsked
+  await made
   await client.close()
-  answer()
+  release()
   for (const recipient of recipients) {
     t.match(await (await loggedIn(t, gateway, recipient)).next(), { content: 'farewell' })
   }
