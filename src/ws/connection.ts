@@ -7,6 +7,8 @@ import type { Caller, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
+import { isWarning } from '../limits/limits.js'
+import type { TokenBucket } from '../limits/token-bucket.js'
 import type { Metrics } from '../metrics.js'
 import type { User, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
@@ -24,6 +26,8 @@ export interface ConnectionRules extends LivenessRules {
   readonly maxRefusals: number
   /** Bytes that the client has not taken, after which nothing is delivered or read until it takes them. */
   readonly maxBufferedBytes: number
+  /** How long a client that is not logged in may ask for nothing, ms. */
+  readonly loginTimeoutMs: number
 }
 
 /** What a connection needs from the server that took it. */
@@ -41,6 +45,7 @@ export interface ConnectionHost {
 export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
+  readonly locale: Locale
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -55,6 +60,13 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #paused = false
   #ended = false
   #refusals = 0
+  readonly #requestRate: TokenBucket
+  /** The account's, from login on. */
+  #accountRate: TokenBucket | undefined
+  /** Empty when the client goes on over a limit; made at the first refusal by one. */
+  #warnings: TokenBucket | undefined
+  /** performance.now() of the last request. */
+  #askedAt = performance.now()
   /** Why the connection ends, until that is said. */
   #farewell: CodeName | undefined
   #inbox: InboxDelivery | undefined
@@ -63,9 +75,11 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     private readonly host: ConnectionHost,
     private readonly ws: WebSocket,
     private readonly socket: Socket,
-    readonly locale: Locale,
+    client: { readonly locale: Locale; readonly address: string | undefined },
   ) {
-    this.remoteAddress = socket.remoteAddress
+    this.locale = client.locale
+    this.remoteAddress = client.address
+    this.#requestRate = host.services.limits.requestBucket()
     this.#liveness = new Liveness(ws, socket, host.rules)
     this.#out = new FrameWriter(ws, socket, host.turnEnd, {
       pingPayload: () => this.#inbox?.pingPayload(),
@@ -80,12 +94,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
     ws.on('close', () => this.#close())
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
-    ws.on('error', err =>
-      host.services.log.info(
-        { event: 'socket.failed', front: 'json', code: (err as NodeJS.ErrnoException).code },
-        'socket failed',
-      ),
-    )
+    ws.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') host.services.limits.count('limits.frame')
+      host.services.log.info({ event: 'socket.failed', front: 'json', code }, 'socket failed')
+    })
     socket.on('drain', () => this.#drained())
   }
 
@@ -100,11 +112,13 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
+    const isTooFast = !this.#mayAsk()
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)
         throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
       request = parseRequest(frame, this.host.services.rules)
+      if (isTooFast) throw new RefusedRequest(new GatewayError('RATE_LIMITED'), request.id)
     } catch (thrown) {
       const answer = this.#replies.reserve(
         'invalid',
@@ -114,6 +128,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
       return undefined
     }
     return handle(this.host.services, this, request, this.#replies.reserve(request.name, request.id))
+  }
+
+  #mayAsk(): boolean {
+    const now = performance.now()
+    this.#askedAt = now
+    const { limits } = this.host.services
+    if (!this.#requestRate.take(now)) limits.count('limits.requests')
+    else if (this.#accountRate?.take(now) === false) limits.count('limits.accountRequests')
+    else return true
+    return false
   }
 
   /** Stops reading from a client that sends faster than it is answered or takes its answers. */
@@ -139,10 +163,23 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     if (data === null && id === undefined) this.#out.writeFixed(text)
     else this.write(text)
     if (this.#paused) this.#throttle()
-    const wasRefused = CODES[code].code >= 500 && !CODES[code].retry
-    this.#refusals = wasRefused ? this.#refusals + 1 : 0
-    if (this.#refusals >= this.host.rules.maxRefusals) this.end('TOO_MANY_ERRORS')
+    if (CODES[code].code >= 500) this.#countRefusal(code)
+    else this.#refusals = 0
     this.#sayFarewell()
+  }
+
+  #countRefusal(code: CodeName): void {
+    const { limits } = this.host.services
+    this.#refusals = CODES[code].retry ? 0 : this.#refusals + 1
+    if (this.#refusals >= this.host.rules.maxRefusals) {
+      limits.count('limits.refusals')
+      this.end('TOO_MANY_ERRORS')
+    }
+    if (!isWarning(code)) return
+    this.#warnings ??= limits.warningBucket()
+    if (this.#warnings.take()) return
+    limits.count('limits.warnings')
+    this.end('OVER_LIMITS')
   }
 
   /** One text frame; leaves with the others of this turn. */
@@ -180,18 +217,21 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   async enter(user: User, options: RequestData<'login'>): Promise<void> {
     await this.host.services.live.join(user.id, this)
-    if (this.#ended) {
-      this.host.services.live.leave(user.id, this)
-      throw new GatewayError('ERROR_CONNECTION_CLOSED')
-    }
     const userId = user.id
+    try {
+      if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+      this.#accountRate = this.host.services.limits.enter(userId)
+    } catch (thrown) {
+      this.#leave(userId)
+      throw thrown
+    }
     this.userId = userId
     const inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
     try {
       await inbox.session.enrol()
     } catch (thrown) {
       this.userId = undefined
-      this.host.services.live.leave(userId, this)
+      this.#leave(userId)
       throw thrown
     }
     if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
@@ -223,6 +263,15 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     const verdict = this.#liveness.check(now, isHeld, isHeld ? 0 : (this.#inbox?.owedFor(now) ?? 0))
     if (verdict === 'dead') this.#drop()
     else if (verdict === 'stalled') this.end('SLOW_CLIENT')
+    else if (this.#isLoginLate(now)) {
+      this.host.services.limits.count('limits.loginTimeout')
+      this.end('LOGIN_TIMEOUT')
+    }
+  }
+
+  #isLoginLate(now: number): boolean {
+    const isIdle = this.userId === undefined && this.#replies.pending === 0
+    return isIdle && now - this.#askedAt >= this.host.rules.loginTimeoutMs
   }
 
   /** Instead of `check`, where this process did not run for a while. */
@@ -274,6 +323,13 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.ws.terminate()
   }
 
+  /** Safe to call twice. */
+  #leave(userId: UserId): void {
+    this.host.services.live.leave(userId, this)
+    if (this.#accountRate !== undefined) this.host.services.limits.leave(userId)
+    this.#accountRate = undefined
+  }
+
   #finish(reason: string): void {
     if (!this.#ended) this.host.metrics.closed.inc({ front: 'json', reason })
     this.#close()
@@ -286,7 +342,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()
-    if (this.userId !== undefined) this.host.services.live.leave(this.userId, this)
+    if (this.userId !== undefined) this.#leave(this.userId)
     this.#liveness.ended()
     this.host.closed(this)
   }
