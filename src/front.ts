@@ -49,6 +49,7 @@ export class Front {
   readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
   #tls: TlsFiles | undefined
   #isClosing = false
+  #hasWarned = false
 
   constructor(
     private readonly config: Config,
@@ -158,12 +159,29 @@ export class Front {
       this.parts.log.info({ event: 'origin.refused', remoteAddress: address }, 'page not in http.origins')
       return '403 Forbidden'
     }
+    this.#warnOfProxy(request)
     if (this.#isFull()) return '503 Service Unavailable'
     if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
     const leave = this.parts.limits.admit(address)
     if (typeof leave !== 'function') return '429 Too Many Requests'
     socket.once('close', leave)
     return undefined
+  }
+
+  /** Its clients would all be one, or without limits where it is exempt. Once: it will come with every connection. */
+  #warnOfProxy(request: IncomingMessage): void {
+    const { remoteAddress } = request.socket
+    if (
+      this.#hasWarned ||
+      request.headers['x-forwarded-for'] === undefined ||
+      this.#proxies.has(remoteAddress)
+    )
+      return
+    this.#hasWarned = true
+    this.parts.log.warn(
+      { event: 'proxy.not-trusted', remoteAddress },
+      'sends X-Forwarded-For, is not in http.trustProxy',
+    )
   }
 
   #isFull(): boolean {

@@ -1,4 +1,5 @@
 /** Aedes in this process: its listeners, its rules, and the seam to the inbox. */
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
 import { toGatewayError } from '../errors.js'
@@ -26,7 +27,8 @@ import { WriteGroup } from './write-group.js'
 interface Peer {
   readonly connection: MqttConnection
   readonly delivery: ClientDelivery
-  readonly pacer: Pacer
+  /** Of a client whose requests are counted. */
+  readonly pacer: Pacer | undefined
 }
 
 /** How often sessions that were not seen for long are looked for, ms. */
@@ -117,11 +119,13 @@ export class MqttBroker {
   /** Takes an open byte stream that speaks MQTT. @param webSocket the socket under it, where it has one */
   take(stream: Duplex, extra: Pick<TransportOptions, 'webSocket' | 'remoteAddress'> = {}): void {
     const { options, services, metrics } = this
-    const pacer = new Pacer(services.limits)
+    const address = extra.remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
+    const rate = services.limits.requestBucket(address)
+    const pacer = rate && new Pacer(rate, services.limits)
     const transport = new MqttTransport(stream, {
       ...options,
       ...extra,
-      pace: count => pacer.pace(count),
+      ...(pacer && { pace: count => pacer.pace(count) }),
       group: this.#group,
       onMalformed: error => {
         metrics.refusedPackets.inc({ reason: 'malformed' })
@@ -288,7 +292,7 @@ export class MqttBroker {
     }
     try {
       const rate = connection.authenticated(userId, clientId, this.#holders.has(client.id))
-      if (rate !== undefined) pacer.enter(rate)
+      if (rate !== undefined) pacer?.enter(rate)
     } catch {
       throw refusal(3)
     }

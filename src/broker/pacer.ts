@@ -6,12 +6,12 @@ import type { Limits } from '../limits/limits.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
 
 export class Pacer {
-  readonly #own: TokenBucket
   #account: TokenBucket | undefined
 
-  constructor(private readonly limits: Limits) {
-    this.#own = limits.requestBucket()
-  }
+  constructor(
+    private readonly own: TokenBucket,
+    private readonly limits: Limits,
+  ) {}
 
   /** From here on it counts for the account, too. */
   enter(account: TokenBucket): void {
@@ -21,7 +21,7 @@ export class Pacer {
   /** @param count packets that were read @returns how long to read no more, ms */
   pace(count: number): number {
     const now = performance.now()
-    const own = this.#own.borrow(count, now)
+    const own = this.own.borrow(count, now)
     const account = this.#account?.borrow(count, now) ?? 0
     if (own > 0) this.limits.count('limits.requests')
     if (account > 0) this.limits.count('limits.accountRequests')

@@ -356,11 +356,11 @@ export const SCHEMA = {
       'A JSON connection that is not logged in and asks for nothing for so long is closed (10124, 4010).',
     ),
     requests: count(
-      1000,
+      200,
       { min: 1 },
       'Requests a second of one connection, in bursts of ten times as many. JSON: more are answered 10120. MQTT, which has no such answer: PUBLISH, SUBSCRIBE and the like are read no faster.',
     ),
-    accountRequests: count(2000, { min: 1 }, 'The same for all connections of one account.'),
+    accountRequests: count(500, { min: 1 }, 'The same for all connections of one account.'),
     registrations: count(
       60,
       { min: 1 },
@@ -379,13 +379,13 @@ export const SCHEMA = {
     loginDelay: duration('1s', { min: '10ms' }, 'The first such delay.'),
     loginDelayMax: duration('15m', { min: '10ms' }, 'The longest such delay.'),
     warnings: count(
-      1000,
+      200,
       { min: 1 },
       'Refusals by a limit within a minute after which a JSON connection is closed (10125, 4009).',
     ),
     exempt: addresses(
       '127.0.0.0/8, ::1',
-      'Addresses and networks without the limits by address and of handshakes. Loopback, since a proxy on this machine would make all clients one: name it in `http.trustProxy`, and theirs count.',
+      'Addresses and networks without the limits by address, of handshakes and of requests a second. Loopback, since a proxy on this machine would make all clients one: name it in `http.trustProxy`, and theirs count.',
     ),
   },
   request: {

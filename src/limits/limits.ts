@@ -20,7 +20,7 @@ export interface LimitRules {
   readonly registrations: Rate
   /** Refusals by a limit, after which a connection is closed. */
   readonly warnings: Rate
-  /** Addresses and networks without limits by address. */
+  /** Addresses and networks without limits by address and of rates. */
   readonly exempt: readonly string[]
 }
 
@@ -78,9 +78,13 @@ export class Limits {
     this.#accounts.leave(userId)
   }
 
-  /** For one connection. */
-  requestBucket(): TokenBucket {
-    return new TokenBucket(this.rules.requests)
+  isExempt(address: string | undefined): boolean {
+    return this.#exempt.has(address)
+  }
+
+  /** For one connection; undefined where its requests are not counted. */
+  requestBucket(address: string | undefined): TokenBucket | undefined {
+    return this.isExempt(address) ? undefined : new TokenBucket(this.rules.requests)
   }
 
   /** For one connection: empty after too many refusals by a limit. */
