@@ -76,12 +76,13 @@ export class Front {
     this.#tls?.reload()
   }
 
-  /** Takes no more connections and closes plain HTTP ones. */
-  close(): void {
+  /** Takes no more connections and closes plain HTTP ones; resolves when those of the front ends are closed, too. */
+  async close(): Promise<void> {
     this.#isClosing = true
     this.#tls?.close()
-    for (const listener of this.#listeners) listener.close()
+    const closed = this.#listeners.map(listener => listener.close())
     for (const server of this.#http) server.close()
+    await Promise.all(closed)
   }
 
   #listenMqtt(place: Place, tls: TlsFiles | undefined): Promise<AddressInfo> {

@@ -94,7 +94,7 @@ export class Gateway {
 
   async #closeParts(): Promise<void> {
     const parts = this.#parts
-    this.#front?.close()
+    const listeners = this.#front?.close()
     if (parts !== undefined) {
       parts.json.stopTaking()
       parts.broker.stopTaking()
@@ -105,6 +105,7 @@ export class Gateway {
       await parts.retention.close()
       await parts.cursors.close()
     }
+    await listeners
   }
 
   async #build(store: Store): Promise<Parts> {

@@ -33,7 +33,7 @@ export interface HttpServerOptions {
     socket: Duplex,
     address: string | undefined,
   ) => string | undefined
-  /** The time was over. */
+  /** The time was over without a request. */
   readonly onTimeout: () => void
 }
 
@@ -66,7 +66,7 @@ export class HttpServer {
 
   /** An open connection, TLS done. */
   take(socket: Socket): void {
-    this.#await(socket)
+    this.#await(socket, this.options.onTimeout)
     socket.once('close', () => this.#forget(socket))
     this.#server.emit('connection', socket)
   }
@@ -76,10 +76,10 @@ export class HttpServer {
     for (const socket of [...this.#sockets.keys()]) socket.destroy()
   }
 
-  #await(socket: Duplex): void {
+  #await(socket: Duplex, onTimeout?: () => void): void {
     clearTimeout(this.#sockets.get(socket))
     const late = () => {
-      this.options.onTimeout()
+      onTimeout?.()
       socket.destroy()
     }
     this.#sockets.set(socket, setTimeout(late, this.options.handshakeTimeoutMs).unref())

@@ -27,8 +27,8 @@ const FAREWELL_MS = 1000
 export class Listener {
   readonly #server: Server
   readonly #tls: TlsServer | undefined
-  /** In their TLS handshake: nobody else knows them yet. */
-  readonly #shaking = new Set<Socket>()
+  /** In their TLS handshake, or turned away: nobody else knows them. By their other end. */
+  readonly #strays = new Map<string, Socket>()
 
   constructor(private readonly options: ListenerOptions) {
     this.#server = createServer({ noDelay: true }, socket => this.#accept(socket))
@@ -47,10 +47,10 @@ export class Listener {
     return this.#server.address() as AddressInfo
   }
 
-  /** Takes no more connections; those that were handed on belong to whoever took them. */
-  close(): void {
-    if (this.#server.listening) this.#server.close()
-    for (const socket of this.#shaking) socket.destroy()
+  /** Takes no more connections. Those that were handed on belong to whoever took them; resolves when they are closed. */
+  async close(): Promise<void> {
+    for (const socket of this.#strays.values()) socket.destroy()
+    if (this.#server.listening) await new Promise<void>(resolve => this.#server.close(() => resolve()))
   }
 
   #accept(socket: Socket): void {
@@ -66,8 +66,7 @@ export class Listener {
       this.options.take(socket)
       return
     }
-    this.#shaking.add(socket)
-    socket.once('close', () => this.#shaking.delete(socket))
+    this.#watch(socket)
     this.#tls.emit('connection', socket)
   }
 
@@ -77,15 +76,26 @@ export class Listener {
       socket.destroy()
       return
     }
+    this.#watch(socket)
     socket.resume()
     socket.end(this.options.farewell)
     const timer = setTimeout(() => socket.destroy(), FAREWELL_MS).unref()
     socket.once('close', () => clearTimeout(timer))
   }
 
+  #watch(socket: Socket): void {
+    const end = otherEnd(socket)
+    this.#strays.set(end, socket)
+    socket.once('close', () => this.#strays.delete(end))
+  }
+
   #makeTls(files: TlsFiles): TlsServer {
     const { handshakeTimeoutMs, take, onTlsError } = this.options
-    const server = createTlsServer({ ...files.context, handshakeTimeout: handshakeTimeoutMs }, take)
+    const server = createTlsServer({ ...files.context, handshakeTimeout: handshakeTimeoutMs })
+    server.on('secureConnection', socket => {
+      this.#strays.delete(otherEnd(socket))
+      take(socket)
+    })
     server.on('tlsClientError', (error, socket) => {
       onTlsError(error, socket.remoteAddress)
       socket.destroy()
@@ -94,3 +104,5 @@ export class Listener {
     return server
   }
 }
+
+const otherEnd = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
