@@ -7,8 +7,6 @@ import type { Caller, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
-import { isWarning } from '../limits/limits.js'
-import type { TokenBucket } from '../limits/token-bucket.js'
 import type { Metrics } from '../metrics.js'
 import type { User, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
@@ -17,17 +15,14 @@ import type { TurnEnd } from '../turn-end.js'
 import { FrameWriter } from './frame-writer.js'
 import { InboxDelivery, type Writer } from './inbox-delivery.js'
 import { Liveness, type LivenessRules } from './liveness.js'
+import { Quota, type QuotaRules } from './quota.js'
 import { type Frame, RequestQueue } from './request-queue.js'
 
-export interface ConnectionRules extends LivenessRules {
+export interface ConnectionRules extends LivenessRules, QuotaRules {
   /** Requests waiting for their answer; beyond it the socket is read no further until half are answered. */
   readonly maxPipelined: number
-  /** Refused requests in a row after which the connection is closed. */
-  readonly maxRefusals: number
   /** Bytes that the client has not taken, after which nothing is delivered or read until it takes them. */
   readonly maxBufferedBytes: number
-  /** How long a client that is not logged in may ask for nothing, ms. */
-  readonly loginTimeoutMs: number
 }
 
 /** What a connection needs from the server that took it. */
@@ -59,14 +54,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   )
   #paused = false
   #ended = false
-  #refusals = 0
-  readonly #requestRate: TokenBucket | undefined
-  /** The account's, from login on. */
-  #accountRate: TokenBucket | undefined
-  /** Empty when the client goes on over a limit; made at the first refusal by one. */
-  #warnings: TokenBucket | undefined
-  /** performance.now() of the last request. */
-  #askedAt = performance.now()
+  readonly #quota: Quota
   /** Why the connection ends, until that is said. */
   #farewell: CodeName | undefined
   #inbox: InboxDelivery | undefined
@@ -79,7 +67,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   ) {
     this.locale = client.locale
     this.remoteAddress = client.address
-    this.#requestRate = host.services.limits.requestBucket(client.address)
+    this.#quota = new Quota(host.services.limits, host.rules, client.address)
     this.#liveness = new Liveness(ws, socket, host.rules)
     this.#out = new FrameWriter(ws, socket, host.turnEnd, {
       pingPayload: () => this.#inbox?.pingPayload(),
@@ -112,7 +100,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
-    const isTooFast = !this.#mayAsk()
+    const isTooFast = !this.#quota.take()
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)
@@ -128,17 +116,6 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
       return undefined
     }
     return handle(this.host.services, this, request, this.#replies.reserve(request.name, request.id))
-  }
-
-  #mayAsk(): boolean {
-    const now = performance.now()
-    this.#askedAt = now
-    if (this.#requestRate === undefined) return true
-    const { limits } = this.host.services
-    if (!this.#requestRate.take(now)) limits.count('limits.requests')
-    else if (this.#accountRate?.take(now) === false) limits.count('limits.accountRequests')
-    else return true
-    return false
   }
 
   /** Stops reading from a client that sends faster than it is answered or takes its answers. */
@@ -164,23 +141,9 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     if (data === null && id === undefined) this.#out.writeFixed(text)
     else this.write(text)
     if (this.#paused) this.#throttle()
-    if (CODES[code].code >= 500) this.#countRefusal(code)
-    else this.#refusals = 0
+    const reason = this.#quota.answered(code)
+    if (reason !== undefined) this.end(reason)
     this.#sayFarewell()
-  }
-
-  #countRefusal(code: CodeName): void {
-    const { limits } = this.host.services
-    this.#refusals = CODES[code].retry ? 0 : this.#refusals + 1
-    if (this.#refusals >= this.host.rules.maxRefusals) {
-      limits.count('limits.refusals')
-      this.end('TOO_MANY_ERRORS')
-    }
-    if (!isWarning(code)) return
-    this.#warnings ??= limits.warningBucket()
-    if (this.#warnings.take()) return
-    limits.count('limits.warnings')
-    this.end('OVER_LIMITS')
   }
 
   /** One text frame; leaves with the others of this turn. */
@@ -221,7 +184,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     const userId = user.id
     try {
       if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
-      this.#accountRate = this.host.services.limits.enter(userId)
+      this.#quota.enter(userId)
     } catch (thrown) {
       this.#leave(userId)
       throw thrown
@@ -264,15 +227,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     const verdict = this.#liveness.check(now, isHeld, isHeld ? 0 : (this.#inbox?.owedFor(now) ?? 0))
     if (verdict === 'dead') this.#drop()
     else if (verdict === 'stalled') this.end('SLOW_CLIENT')
-    else if (this.#isLoginLate(now)) {
-      this.host.services.limits.count('limits.loginTimeout')
-      this.end('LOGIN_TIMEOUT')
+    else if (this.userId === undefined && this.#replies.pending === 0) {
+      const reason = this.#quota.idle(now)
+      if (reason !== undefined) this.end(reason)
     }
-  }
-
-  #isLoginLate(now: number): boolean {
-    const isIdle = this.userId === undefined && this.#replies.pending === 0
-    return isIdle && now - this.#askedAt >= this.host.rules.loginTimeoutMs
   }
 
   /** Instead of `check`, where this process did not run for a while. */
@@ -327,8 +285,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   /** Safe to call twice. */
   #leave(userId: UserId): void {
     this.host.services.live.leave(userId, this)
-    if (this.#accountRate !== undefined) this.host.services.limits.leave(userId)
-    this.#accountRate = undefined
+    this.#quota.leave(userId)
   }
 
   #finish(reason: string): void {
