@@ -1,5 +1,6 @@
 /** Certificate and key from their files, for every listener, and again when the files change. */
-import { readFileSync, type Stats, unwatchFile, watchFile } from 'node:fs'
+import { readFileSync, type Stats, statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type SecureVersion, type Server } from 'node:tls'
 import type { Logger } from '../log.js'
 
@@ -22,17 +23,20 @@ export class TlsError extends Error {
 export class TlsFiles {
   readonly #servers = new Set<Server>()
   #context: SecureContextOptions
+  /** What the files were when they were last read, whatever came of it. */
+  #seen: string
+  #timer: NodeJS.Timeout | undefined
 
   /** @throws TlsError */
   constructor(
     private readonly options: TlsOptions,
     private readonly log: Logger,
   ) {
+    // Before they are read: what changes in between is found.
+    this.#seen = this.#look()
     this.#context = loadContext(options)
-    if (options.watchMs === 0) return
     // By looking, not by inotify: that misses network file systems and the symbolic links of Kubernetes' secrets.
-    for (const path of [options.cert, options.key])
-      watchFile(path, { interval: options.watchMs, persistent: false }, this.#changed)
+    if (options.watchMs > 0) this.#timer = setInterval(() => void this.#check(), options.watchMs).unref()
   }
 
   get context(): SecureContextOptions {
@@ -47,6 +51,7 @@ export class TlsFiles {
   /** What cannot be used is reported, and what was in use stays. */
   reload(): void {
     try {
+      this.#seen = this.#look()
       this.#context = loadContext(this.options)
       for (const server of this.#servers) server.setSecureContext(this.#context)
       this.log.info({ event: 'tls.reloaded', cert: this.options.cert }, 'certificate loaded')
@@ -56,14 +61,24 @@ export class TlsFiles {
   }
 
   close(): void {
-    for (const path of [this.options.cert, this.options.key]) unwatchFile(path, this.#changed)
+    clearInterval(this.#timer)
   }
 
-  readonly #changed = (now: Stats, before: Stats): void => {
-    // Also called at a mere look at the file. Gone for a moment is on its way to being replaced.
-    if (now.mtimeMs !== before.mtimeMs && now.mtimeMs !== 0) this.reload()
+  /** A file that is gone for a moment is on its way to being replaced. */
+  async #check(): Promise<void> {
+    const paths = [this.options.cert, this.options.key]
+    const found = await Promise.all(paths.map(path => stat(path))).catch(() => undefined)
+    if (found !== undefined && fingerprint(found) !== this.#seen) this.reload()
+  }
+
+  #look(): string {
+    const paths = [this.options.cert, this.options.key]
+    return fingerprint(paths.map(path => statSync(path, { throwIfNoEntry: false })))
   }
 }
+
+const fingerprint = (files: readonly (Stats | undefined)[]): string =>
+  files.map(file => `${file?.ino} ${file?.size} ${file?.mtimeMs}`).join()
 
 /** @throws TlsError */
 export function loadContext(options: Pick<TlsOptions, 'cert' | 'key' | 'minVersion' | 'ciphers'>) {
