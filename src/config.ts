@@ -76,6 +76,10 @@ function crossFaults(config: Config): string[] {
     faults.push('http.enabled, mqtt.enabled: one of them must be true')
   if (config.limits.frame <= config.limits.content)
     faults.push('limits.frame: must be larger than limits.content')
+  if ((config.tls.cert === '') !== (config.tls.key === ''))
+    faults.push('tls.cert, tls.key: both or none of them')
+  if (config.limits.loginDelayMax < config.limits.loginDelay)
+    faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
 }
 

@@ -1,29 +1,26 @@
 /** The composition root: builds every concrete part from the config, starts and closes them in order. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import type { AddressInfo } from 'node:net'
 import { Accounts } from './accounts/accounts.js'
 import { LiveConnections } from './accounts/live.js'
 import { Passwords } from './accounts/passwords.js'
 import { MqttBroker } from './broker/broker.js'
-import { MqttWebSocketServer } from './broker/websocket.js'
-import type { Config } from './config.js'
+import { type Config, ConfigError } from './config.js'
+import { Front, type Ports } from './front.js'
 import type { Services } from './handle/context.js'
 import { opsRoute } from './http/ops.js'
-import { HttpServer, type Route, testRoute, type Upgrade } from './http/server.js'
+import type { Route } from './http/server.js'
 import { Cursors } from './inbox/cursors.js'
 import { Inbox } from './inbox/inbox.js'
 import { Retention } from './inbox/retention.js'
+import { type LimitRules, Limits } from './limits/limits.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
+import { loadContext, TlsError } from './net/tls.js'
 import type { Store } from './store/store.js'
 import { makeStore } from './stores.js'
 import { JsonServer } from './ws/server.js'
 
-export interface Ports {
-  readonly http: AddressInfo | undefined
-  readonly mqtt: AddressInfo | undefined
-  readonly metrics: AddressInfo | undefined
-}
+export type { Ports } from './front.js'
 
 /** How long clients have to answer the closing handshake, ms. */
 const CLOSE_GRACE_MS = 2000
@@ -33,14 +30,16 @@ interface Parts {
   readonly cursors: Cursors
   readonly inbox: Inbox
   readonly retention: Retention
+  readonly limits: Limits
   readonly json: JsonServer
   readonly broker: MqttBroker
 }
 
 export class Gateway {
   readonly #metrics = new Metrics()
-  readonly #servers: HttpServer[] = []
   readonly #passwords: Passwords
+  readonly #limits: Limits
+  #front: Front | undefined
   #parts: Parts | undefined
   #store: Store | undefined
   #isClosing = false
@@ -49,7 +48,9 @@ export class Gateway {
     private readonly config: Config,
     private readonly log: Logger,
   ) {
-    this.#passwords = new Passwords(config.passwords)
+    this.#limits = new Limits(limitRules(config), this.#metrics)
+    const onBusy = () => this.#limits.count('passwords.queue')
+    this.#passwords = new Passwords({ ...config.passwords, onBusy })
   }
 
   /** Resolves when every listener is up. @throws the fault that an operator can act on; then nothing stays open */
@@ -69,10 +70,14 @@ export class Gateway {
     await store.open()
     const parts = await this.#build(store)
     this.#parts = parts
-    const mqtt = config.mqtt.enabled ? await parts.broker.start() : undefined
-    const http = config.http.enabled ? await this.#listenHttp(parts) : undefined
-    const metrics = config.ops.enabled ? await this.#listenOps(parts) : undefined
-    return { http, mqtt, metrics }
+    if (config.mqtt.enabled) await parts.broker.start()
+    this.#front = new Front(config, { ...parts, ops: this.#opsRoute(), log: this.log })
+    return this.#front.listen().catch(nameTlsFault)
+  }
+
+  /** Loads the certificate again; connections stay. */
+  reload(): void {
+    this.#front?.reload()
   }
 
   /** Answers what was accepted, sends clients away, writes what waits, closes the store. Safe to call twice. */
@@ -89,7 +94,7 @@ export class Gateway {
 
   async #closeParts(): Promise<void> {
     const parts = this.#parts
-    const listeners = this.#servers.map(server => server.close())
+    const listeners = this.#front?.close()
     if (parts !== undefined) {
       parts.json.stopTaking()
       parts.broker.stopTaking()
@@ -100,7 +105,7 @@ export class Gateway {
       await parts.retention.close()
       await parts.cursors.close()
     }
-    await Promise.all(listeners)
+    await listeners
   }
 
   async #build(store: Store): Promise<Parts> {
@@ -118,10 +123,12 @@ export class Gateway {
     )
     const inbox = new Inbox(store, cursors, retention, this.#metrics, log)
     retention.start(() => inbox.touchAll())
+    const limits = this.#limits
     const services: Services = {
       accounts: new Accounts(store, this.#passwords),
       live: new LiveConnections(config.sessions.multiple),
       inbox,
+      limits,
       log,
       rules: {
         anonymousQuery: config.query.anonymous,
@@ -135,7 +142,7 @@ export class Gateway {
     }
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))
     const broker = new MqttBroker(services, store, this.#metrics, this.#brokerOptions())
-    return { store, cursors, inbox, retention, json, broker }
+    return { store, cursors, inbox, retention, limits, json, broker }
   }
 
   #jsonOptions(greeting: string): ConstructorParameters<typeof JsonServer>[2] {
@@ -147,6 +154,7 @@ export class Gateway {
       maxRefusals: limits.refusals,
       maxBufferedBytes: delivery.maxBufferedBytes,
       maxFrameBytes: limits.frame,
+      loginTimeoutMs: limits.loginTimeout,
       pingIntervalMs: heartbeat.interval,
       pingTimeoutMs: heartbeat.timeout,
       stallTimeoutMs: delivery.stallTimeout,
@@ -156,7 +164,7 @@ export class Gateway {
   }
 
   #brokerOptions(): ConstructorParameters<typeof MqttBroker>[3] {
-    const { mqtt, delivery, locale, limits } = this.config
+    const { mqtt, delivery, locale } = this.config
     return {
       ...mqtt,
       locale,
@@ -165,43 +173,7 @@ export class Gateway {
       windowBytes: delivery.windowBytes,
       stallTimeoutMs: delivery.stallTimeout,
       sessionExpiryMs: mqtt.sessionExpiry,
-      isFull: () => this.#connections >= limits.connections,
     }
-  }
-
-  get #connections(): number {
-    return (this.#parts?.json.connections ?? 0) + (this.#parts?.broker.connections ?? 0)
-  }
-
-  async #listenHttp({ json, broker }: Parts): Promise<AddressInfo> {
-    const { http, mqtt, ops, limits } = this.config
-    const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
-    if (mqtt.enabled) {
-      const webSocket = new MqttWebSocketServer(mqtt.maxPacketBytes, (stream, socket, request) => {
-        const { remoteAddress } = request.socket
-        broker.take(stream, { webSocket: socket, ...(remoteAddress && { remoteAddress }) })
-      })
-      upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
-    }
-    const server = new HttpServer({
-      ...http,
-      upgrades,
-      routes: ops.enabled ? [testRoute] : [testRoute, this.#opsRoute()],
-      isFull: () => this.#isClosing || this.#connections >= limits.connections,
-    })
-    this.#servers.push(server)
-    return server.listen()
-  }
-
-  async #listenOps(_parts: Parts): Promise<AddressInfo> {
-    const server = new HttpServer({
-      ...this.config.ops,
-      upgrades: new Map(),
-      routes: [this.#opsRoute()],
-      isFull: () => false,
-    })
-    this.#servers.push(server)
-    return server.listen()
   }
 
   #opsRoute(): Route {
@@ -220,6 +192,45 @@ export class Gateway {
       () => undefined,
       () => 'store does not answer',
     )
+  }
+}
+
+/** @throws ConfigError where TLS cannot be had as the config says */
+function nameTlsFault(error: unknown): never {
+  throw error instanceof TlsError ? new ConfigError([error.message]) : error
+}
+
+/** @throws ConfigError where certificate and key cannot be used */
+export function checkTls({ tls }: Config): void {
+  try {
+    if (tls.cert !== '') loadContext(tls)
+  } catch (error) {
+    nameTlsFault(error)
+  }
+}
+
+/** Bursts are ten seconds' worth. */
+const rate = (perSecond: number) => ({ perSecond, burst: 10 * perSecond })
+
+function limitRules({ limits }: Config): LimitRules {
+  return {
+    admission: {
+      perAddress: limits.connectionsPerAddress,
+      handshakes: rate(limits.handshakes),
+      handshakesPerAddress: rate(limits.handshakesPerAddress),
+    },
+    failedLogins: {
+      perAccount: limits.failedLogins,
+      perAddress: limits.failedLoginsPerAddress,
+      delayMs: limits.loginDelay,
+      maxDelayMs: limits.loginDelayMax,
+    },
+    connectionsPerAccount: limits.connectionsPerAccount,
+    requests: rate(limits.requests),
+    accountRequests: rate(limits.accountRequests),
+    registrations: { perSecond: limits.registrations / 3600, burst: limits.registrations },
+    warnings: { perSecond: limits.warnings / 60, burst: limits.warnings },
+    exempt: limits.exempt,
   }
 }
 

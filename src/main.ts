@@ -75,6 +75,8 @@ function config(sources: ConfigSources): string {
 async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const { checkStore } = await import('./stores.js')
+  const { checkTls } = await loadGateway()
+  checkTls(config)
   print(`config is good; ${await checkStore(config)}\n`)
 }
 
@@ -117,15 +119,18 @@ async function serve(sources: ConfigSources): Promise<void> {
   const exit = new Exit(close, config.shutdown.timeout, log)
   process.on('SIGTERM', signal => exit.onSignal(signal))
   process.on('SIGINT', signal => exit.onSignal(signal))
+  // Elsewhere it ends the process, as ever: there is nothing to load again.
+  if (config.tls.cert !== '') process.on('SIGHUP', () => gateway.reload())
   // Rejections that nobody handles come here too: Node's default.
   process.on('uncaughtException', err => {
     log.fatal({ event: 'process.failed', err }, 'uncaught exception')
     exit.leave(EXIT_FAILURE)
   })
   try {
-    const { http, mqtt, metrics } = await starting
+    const { http, mqtt, mqtts, metrics } = await starting
     if (exit.isLeaving) return
-    log.info({ event: 'gateway.ready', http: place(http), mqtt: place(mqtt), ops: place(metrics) }, 'ready')
+    const ports = { http: place(http), mqtt: place(mqtt), mqtts: place(mqtts), ops: place(metrics) }
+    log.info({ event: 'gateway.ready', ...ports }, 'ready')
   } catch (error) {
     process.stderr.write(explain(error, config))
     exit.leave(EXIT_FAILURE)

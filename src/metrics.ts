@@ -28,6 +28,11 @@ export class Metrics {
     'Unconfirmed messages removed by a limit.',
     ['limit'],
   )
+  readonly limited = this.#counter(
+    'mumi_limited_total',
+    'How often a limit was reached, by its config key.',
+    ['limit'],
+  )
   readonly closed = this.#counter('mumi_connections_closed_total', 'Connections that the server ended.', [
     'front',
     'reason',

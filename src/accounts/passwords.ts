@@ -16,6 +16,8 @@ export interface PasswordOptions {
   readonly concurrency: number
   /** Hashes that may wait; more are refused. */
   readonly queue: number
+  /** One was refused. */
+  readonly onBusy?: () => void
 }
 
 /** Added to the threads' nice value: a tenth of what the event loop gets where both want the same core. */
@@ -70,6 +72,7 @@ export class Passwords {
 
   async #run<T>(name: 'hash' | 'compare', task: object): Promise<T> {
     if (this.#threads.queueSize >= this.options.queue) {
+      this.options.onBusy?.()
       throw new GatewayError('ERROR_AUTH_FAILED', { reason: 'too many logins at once, try again' })
     }
     return this.#threads.run(task, { name })

@@ -1,5 +1,5 @@
 /** Aedes in this process: its listeners, its rules, and the seam to the inbox. */
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
 import { toGatewayError } from '../errors.js'
@@ -15,6 +15,7 @@ import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
 import { login, refusal } from './login.js'
 import type { BrokerOptions } from './options.js'
+import { Pacer } from './pacer.js'
 import { Publisher } from './publisher.js'
 import { ReplyTopic } from './reply-topic.js'
 import { BrokerState, makePacket } from './state.js'
@@ -26,10 +27,15 @@ import { WriteGroup } from './write-group.js'
 interface Peer {
   readonly connection: MqttConnection
   readonly delivery: ClientDelivery
+  /** Of a client whose requests are counted. */
+  readonly pacer: Pacer | undefined
 }
 
 /** How often sessions that were not seen for long are looked for, ms. */
 const EXPIRE_EVERY_MS = 3_600_000
+
+/** Aedes' own words. */
+const CONNECT_LATE = 'connect did not arrive in time'
 
 /** MQTT 3.1.1, 3.9.3. */
 const REFUSED_FILTER = 0x80
@@ -44,7 +50,6 @@ export class MqttBroker {
   readonly #host: BrokerHost
   readonly #group: WriteGroup
   readonly #access: Access
-  readonly #server: Server
   readonly #peers = new WeakMap<Client, Peer>()
   /** By scoped client id: the connection that holds the session now. */
   readonly #holders = new Map<string, MqttConnection>()
@@ -69,7 +74,9 @@ export class MqttBroker {
       maxQueuedBytes: options.maxQueuedBytes,
       maxRetained: options.maxRetained,
       maxRetainedBytes: options.maxRetainedBytes,
-      isAllowed: (clientId, filter) => this.#access.subscribe(userIdOf(clientId), filter),
+      isAllowed: (clientId, filter) =>
+        this.#access.subscribe(userIdOf(clientId), filter) &&
+        this.#holders.get(clientId)?.filters.isRefused(filter) !== true,
       onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
       onNotRetained: limit => {
         metrics.dropped.inc({ limit })
@@ -91,20 +98,14 @@ export class MqttBroker {
       onDropped: () => metrics.dropped.inc({ limit: 'mqtt.replies' }),
     })
     this.#host = this.#makeHost()
-    this.#server = createServer({ noDelay: true }, socket => this.#takeSocket(socket))
   }
 
-  /** @throws the system's error, EADDRINUSE for one */
-  async start(): Promise<AddressInfo> {
+  /** Resolves when it can take connections. */
+  async start(): Promise<void> {
     await this.#aedes.listen()
     await this.#publishWills()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     this.services.live.onPresence((userId, online) => this.#publishPresence(userId, online))
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(this.options.port, this.options.host, resolve)
-    })
-    return this.#server.address() as AddressInfo
   }
 
   get connections(): number {
@@ -118,12 +119,18 @@ export class MqttBroker {
   /** Takes an open byte stream that speaks MQTT. @param webSocket the socket under it, where it has one */
   take(stream: Duplex, extra: Pick<TransportOptions, 'webSocket' | 'remoteAddress'> = {}): void {
     const { options, services, metrics } = this
+    const address = extra.remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
+    const rate = services.limits.requestBucket(address)
+    const pacer = rate && new Pacer(rate, services.limits)
     const transport = new MqttTransport(stream, {
       ...options,
       ...extra,
+      ...(pacer && { pace: count => pacer.pace(count) }),
       group: this.#group,
       onMalformed: error => {
         metrics.refusedPackets.inc({ reason: 'malformed' })
+        // The clause of a limit is its key.
+        if (error.clause.startsWith('max')) services.limits.count(`mqtt.${error.clause}`)
         services.log.info(
           { event: 'packet.refused', reason: error.reason, clause: error.clause },
           'malformed packet',
@@ -151,28 +158,21 @@ export class MqttBroker {
       onOverrun: () => connection.end('SLOW_CLIENT'),
       maxHeldBytes: this.options.maxBufferedBytes,
     })
-    this.#peers.set(client, { connection, delivery })
+    this.#peers.set(client, { connection, delivery, pacer })
   }
 
   /** Refuses what comes from now on, so that what is under way can be answered; then `close`. */
   stopTaking(): void {
     this.#isOpen = false
-    this.#server.close()
   }
 
   async close(): Promise<void> {
     clearInterval(this.#expiry)
-    this.#server.close()
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
     await Promise.all(this.#wills)
     for (const transport of this.#open) transport.destroy()
     await this.#replies.close(CLOSE_REPLIES_MS)
     await this.#state.destroy()
-  }
-
-  #takeSocket(socket: Socket): void {
-    if (this.#isOpen && !this.options.isFull()) this.take(socket)
-    else socket.destroy()
   }
 
   #makeAedes(): GatewayAedes {
@@ -198,6 +198,7 @@ export class MqttBroker {
       authorizeSubscribe: (client, { topic, qos }, done) => {
         const connection = this.#peers.get(client)?.connection
         if (!this.#access.subscribe(connection?.userId, topic)) return done(null, null)
+        if (connection !== undefined && !this.#admitFilter(connection, topic)) return done(null, null)
         connection?.enrol(topic).then(() => done(null, { topic, qos }), done)
       },
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
@@ -210,11 +211,18 @@ export class MqttBroker {
       if (count > 0) this.services.log.info(refused, 'filters refused')
       connection?.openInbox(granted)
     })
-    aedes.on('unsubscribe', (_filters, client) => this.#peers.get(client)?.connection.narrowInbox())
+    aedes.on('unsubscribe', (filters, client) => {
+      const connection = this.#peers.get(client)?.connection
+      connection?.filters.remove(filters)
+      connection?.narrowInbox()
+    })
     const logged = (event: string) => (_client: Client, err: Error) =>
       this.services.log.info({ event, front: 'mqtt', reason: err.message }, 'client closed with an error')
     aedes.on('clientError', logged('client.failed'))
-    aedes.on('connectionError', logged('socket.failed'))
+    aedes.on('connectionError', (client, err) => {
+      if (err.message === CONNECT_LATE) this.services.limits.count('mqtt.connectTimeout')
+      logged('socket.failed')(client, err)
+    })
     // Without a listener an 'error' would end the process.
     aedes.on(
       'error' as 'closed',
@@ -234,6 +242,7 @@ export class MqttBroker {
       locale: options.locale,
       payload: options.payload,
       closeOnRefused: options.closeOnRefused,
+      maxSubscriptions: options.maxSubscriptions,
       get isOpen() {
         return broker.#isOpen
       },
@@ -257,14 +266,43 @@ export class MqttBroker {
   async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
     const peer = this.#peers.get(client)
     const clientId = client.id
-    const userId = await login(this.services.accounts, this.options.anonymous, name, password)
+    const { accounts, limits } = this.services
+    const { anonymous } = this.options
+    const remoteAddress = peer?.connection.remoteAddress
+    const userId = await login({ accounts, limits, anonymous, remoteAddress }, name, password)
     if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
-    if (userId !== undefined) peer?.connection.authenticated(userId, clientId)
     client.id = scopedId(userId, clientId)
+    if (userId !== undefined && peer !== undefined) this.#enter(peer, client, { userId, clientId })
     const isResumed = await this.#state.resume(client).catch(() => {
       throw refusal(3)
     })
     if (peer !== undefined) peer.connection.isResumed = isResumed
+  }
+
+  /** @throws an Error with CONNACK's `returnCode` where the account has as many connections or sessions as it may */
+  #enter(
+    { connection, pacer }: Peer,
+    client: AedesClient,
+    { userId, clientId }: { userId: UserId; clientId: string },
+  ): void {
+    const isNew = !client.clean && !this.#state.hasSession(client.id)
+    if (isNew && this.#state.sessionsOf(client.id) >= this.options.maxSessions) {
+      this.services.limits.count('mqtt.maxSessions')
+      throw refusal(3)
+    }
+    try {
+      const rate = connection.authenticated(userId, clientId, this.#holders.has(client.id))
+      if (rate !== undefined) pacer?.enter(rate)
+    } catch {
+      throw refusal(3)
+    }
+  }
+
+  #admitFilter(connection: MqttConnection, filter: string): boolean {
+    if (connection.filters.admit(filter)) return true
+    this.services.limits.count('mqtt.maxSubscriptions')
+    if (connection.filters.isIgnored) connection.end('OVER_LIMITS')
+    return false
   }
 
   #ready(client: AedesClient): void {

@@ -3,9 +3,11 @@ import type { PublishPacket, Subscription } from 'aedes'
 import type { LiveConnection } from '../accounts/live.js'
 import { type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
+import type { TokenBucket } from '../limits/token-bucket.js'
 import type { UserId } from '../model.js'
 import type { AedesClient } from './aedes-client.js'
 import { FastLane } from './fast-lane.js'
+import { FilterLimit } from './filter-limit.js'
 import type { BrokerHost } from './host.js'
 import { InboxDelivery, type QoS } from './inbox-delivery.js'
 import { Publisher } from './publisher.js'
@@ -19,8 +21,10 @@ export class MqttConnection implements Caller, LiveConnection {
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
   isResumed = false
+  readonly filters: FilterLimit
   #publisher: Publisher
   #device = ''
+  #isCounted = false
   #inbox: InboxDelivery | undefined
   #isReady = false
   #ended = false
@@ -32,15 +36,24 @@ export class MqttConnection implements Caller, LiveConnection {
   ) {
     this.locale = host.locale
     this.remoteAddress = transport.remoteAddress
+    this.filters = new FilterLimit(host.maxSubscriptions)
     this.#publisher = new Publisher(host, undefined, { caller: this, client })
     transport.once('close', () => this.#close())
   }
 
-  /** @param clientId as the client sent it: the name of its device */
-  authenticated(userId: UserId, clientId: string): void {
+  /**
+   * @param clientId as the client sent it: the name of its device
+   * @param replaces whether another connection of this device ends for it
+   * @returns the account's request rate, undefined when the client is gone already
+   * @throws GatewayError TOO_MANY_CONNECTIONS
+   */
+  authenticated(userId: UserId, clientId: string, replaces: boolean): TokenBucket | undefined {
+    const rate = this.#ended ? undefined : this.host.services.limits.enter(userId, replaces)
+    this.#isCounted = rate !== undefined
     this.userId = userId
     this.#device = `mqtt ${clientId}`
     this.#publisher = new Publisher(this.host, userId, { caller: this, client: this.client })
+    return rate
   }
 
   /** A PUBLISH of this client, or its will; see Publisher.publish. */
@@ -154,6 +167,8 @@ export class MqttConnection implements Caller, LiveConnection {
     if (this.#ended) return
     this.#ended = true
     this.closeInbox()
-    if (this.#isReady && this.userId !== undefined) this.host.services.live.leave(this.userId, this)
+    if (this.userId === undefined) return
+    if (this.#isReady) this.host.services.live.leave(this.userId, this)
+    if (this.#isCounted) this.host.services.limits.leave(this.userId)
   }
 }

@@ -17,6 +17,8 @@ export interface BrokerHost {
   readonly payload: 'text' | 'json'
   /** Whether a refused PUBLISH also closes the connection. */
   readonly closeOnRefused: boolean
+  /** Filters of one session. */
+  readonly maxSubscriptions: number
   /** False while the gateway is closing. */
   readonly isOpen: boolean
   openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink'>): InboxSession

@@ -1,8 +1,17 @@
 /** Who a CONNECT is from. */
 import type { AuthenticateError } from 'aedes'
-import type { Accounts } from '../accounts/accounts.js'
+import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
 import { toGatewayError } from '../errors.js'
+import type { Limits } from '../limits/limits.js'
 import type { UserId } from '../model.js'
+
+interface LoginParts {
+  readonly accounts: Accounts
+  readonly limits: Limits
+  /** Whether clients without a name are let in. */
+  readonly anonymous: boolean
+  readonly remoteAddress: string | undefined
+}
 
 /**
  * @param name email or user id
@@ -10,15 +19,15 @@ import type { UserId } from '../model.js'
  * @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1)
  */
 export async function login(
-  accounts: Accounts,
-  anonymous: boolean,
+  { accounts, limits, anonymous, remoteAddress }: LoginParts,
   name?: string,
   password?: Buffer,
 ): Promise<UserId | undefined> {
   if (name === undefined && anonymous) return undefined
   if (name === undefined || password === undefined) throw refusal(5)
   try {
-    return (await accounts.authenticate(name, password.toString())).id
+    const check = () => accounts.authenticate(name, password.toString())
+    return (await limits.attempt(remoteAddress, normalizeEmail(name) || name, check)).id
   } catch (thrown) {
     throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
   }

@@ -3,8 +3,6 @@ import type { Acl } from './access.js'
 
 /** What the composition root hands to the broker; the keys of `mqtt` in docs/config.md. */
 export interface BrokerOptions {
-  readonly host: string
-  readonly port: number
   readonly payload: 'text' | 'json'
   /** Clients without user name and password may connect; they have no inbox. */
   readonly anonymous: boolean
@@ -26,7 +24,9 @@ export interface BrokerOptions {
   readonly maxQueuedBytes: number
   readonly maxRetained: number
   readonly maxRetainedBytes: number
-  /** Whether the gateway has all the connections it may have. */
-  readonly isFull: () => boolean
+  /** Filters of one session. */
+  readonly maxSubscriptions: number
+  /** Persistent sessions of one account. */
+  readonly maxSessions: number
   readonly locale: Locale
 }

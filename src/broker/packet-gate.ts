@@ -33,6 +33,9 @@ const MAX_REMAINING_LENGTH = 0x0fffffff
 /** Protocol name to keep alive, then client id, will topic, will message, user name, password of 65,537 bytes each. */
 const MAX_CONNECT_LENGTH = 12 + 5 * 65_537
 
+/** Packet types by which a client asks for something; the others answer, or end. */
+const REQUESTS: ReadonlySet<number> = new Set([3, 8, 10, 12]) // PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PINGREQ
+
 const CONNECT = 0x10
 const DISCONNECT = 0xe0
 
@@ -81,6 +84,7 @@ const NOTHING = Buffer.alloc(0)
 
 export class PacketGate {
   readonly #limits: PacketLimits
+  #requests = 0
   #phase: 'new' | 'open' | 'closed' = 'new'
   /** The beginning of a packet that is not all there, in a buffer that may be longer. */
   #held = NOTHING
@@ -92,6 +96,13 @@ export class PacketGate {
 
   constructor(limits: PacketLimits) {
     this.#limits = limits
+  }
+
+  /** How many packets passed, since it was last asked, by which the client asks for something. */
+  takeRequests(): number {
+    const count = this.#requests
+    this.#requests = 0
+    return count
   }
 
   /**
@@ -193,7 +204,8 @@ export class PacketGate {
 
   #check(bytes: Buffer, at: number): void {
     this.#kind.check(new Fields(bytes, at + this.#bodyAt, at + this.#packetBytes), this.#limits)
-    const first = bytes[at]
+    const first = bytes.readUInt8(at)
+    if (REQUESTS.has(first >> 4)) this.#requests++
     if (first === CONNECT) this.#phase = 'open'
     else if (first === DISCONNECT) this.#phase = 'closed'
   }

@@ -9,6 +9,8 @@ import { SWEEPS_TO_STALL } from './write-group.js'
 export interface TransportOptions extends PacketLimits, OutputOptions {
   /** Called once; the connection ends when Aedes has read what came before. */
   readonly onMalformed: (error: MalformedPacket) => void
+  /** Told of each packet by which the client asks for something. @returns how long to read no more, ms */
+  readonly pace?: (count: number) => number
   /** Called once, when the client took nothing of what waits for it for the stall timeout; the connection is cut then. */
   readonly onStalled: () => void
   /** Where the stream itself does not know it. */
@@ -34,6 +36,8 @@ export class MqttTransport extends Duplex {
   #isInputPaused = false
   /** Somebody besides Aedes wants no more for now. */
   #isInputHeld = false
+  /** While a client that is too fast is not read. */
+  #pacing: NodeJS.Timeout | undefined
   #isInputOver = false
   #isSocketClosed = false
   #socketError: Error | undefined
@@ -78,8 +82,7 @@ export class MqttTransport extends Duplex {
 
   releaseInput(): void {
     this.#isInputHeld = false
-    // What Aedes has not read it asks for by itself.
-    if (this.readableLength < this.readableHighWaterMark) this.#resumeInput()
+    this.#resumeIfRoom()
   }
 
   /**
@@ -125,11 +128,12 @@ export class MqttTransport extends Duplex {
   }
 
   override _read(): void {
-    if (this.#isInputPaused && !this.#isInputHeld) this.#resumeInput()
+    if (this.#isInputPaused && !this.#isHeld) this.#resumeInput()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#socket.off('data', this.#onData).off('end', this.#endInput)
+    clearTimeout(this.#pacing)
     // What else comes is read and dropped until the client closes too: to close with unread input resets a connection,
     // which can cost the client our last packet. And a WebSocket closes only when it reads the client's close frame.
     this.#resumeInput()
@@ -145,6 +149,15 @@ export class MqttTransport extends Duplex {
     this.#options.webSocket?.pause()
   }
 
+  get #isHeld(): boolean {
+    return this.#isInputHeld || this.#pacing !== undefined
+  }
+
+  /** What Aedes has not read it asks for by itself. */
+  #resumeIfRoom(): void {
+    if (!this.#isHeld && this.readableLength < this.readableHighWaterMark) this.#resumeInput()
+  }
+
   #resumeInput(): void {
     this.#isInputPaused = false
     this.#options.webSocket?.resume()
@@ -155,6 +168,7 @@ export class MqttTransport extends Duplex {
     try {
       this.#gate.push(chunk, this.#deliver, this.#lane)
       this.#lane?.settle()
+      this.#pace()
     } catch (error) {
       if (error instanceof MalformedPacket) this.#refuse(error)
       else this.destroy(error as Error)
@@ -163,6 +177,18 @@ export class MqttTransport extends Duplex {
 
   readonly #deliver = (packets: Buffer): void => {
     if (!this.destroyed && !this.push(packets)) this.#pauseInput()
+  }
+
+  #pace(): void {
+    const waitMs = this.#options.pace?.(this.#gate.takeRequests()) ?? 0
+    if (waitMs === 0 || this.destroyed) return
+    this.#pauseInput()
+    // What a WebSocket had read ahead still comes while it waits, and adds to what is owed.
+    clearTimeout(this.#pacing)
+    this.#pacing = setTimeout(() => {
+      this.#pacing = undefined
+      this.#resumeIfRoom()
+    }, waitMs)
   }
 
   #refuse(error: MalformedPacket): void {

@@ -15,7 +15,7 @@ export class MqttWebSocketServer {
   /** @param take gets each open socket as a stream of MQTT bytes */
   constructor(
     maxFrameBytes: number,
-    private readonly take: (stream: Duplex, webSocket: WebSocket, request: IncomingMessage) => void,
+    private readonly take: (stream: Duplex, webSocket: WebSocket, address: string | undefined) => void,
   ) {
     this.#wss = new WebSocketServer({
       noServer: true,
@@ -26,7 +26,7 @@ export class MqttWebSocketServer {
     })
   }
 
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
     if (!SUBPROTOCOLS.some(name => offered.includes(name))) {
       socket.end(BAD_REQUEST)
@@ -37,7 +37,7 @@ export class MqttWebSocketServer {
       ws.on('message', (_data, isBinary) => {
         if (!isBinary) ws.close(1003)
       })
-      this.take(websocketStream(ws), ws, request)
+      this.take(websocketStream(ws), ws, address)
     })
   }
 }

@@ -2,6 +2,7 @@
  * What a config key can be. Formats of our own, since convict's turn '80a' into 80 and 'no' into true. A text that
  * cannot be parsed is left as it is, for the check that follows to show it.
  */
+import { isIP } from 'node:net'
 import convict from 'convict'
 
 /** Which topics beyond the gateway's own a logged-in MQTT client may use. `%u` in a pattern is its user id. */
@@ -47,6 +48,9 @@ export const flag = key<boolean>('flag')
 export const text = key<string>('text')
 export const path = key<string>('path')
 export const port = key<number>('port')
+export const file = key<string>('file')
+export const addresses = key<readonly string[]>('addresses')
+export const origins = key<readonly string[]>('origins')
 export const acl = key<Acl>('acl')
 export const mongoUrl = (value: string, doc: string): Key<string> => ({
   ...key<string>('mongodb-url')(value, doc),
@@ -118,6 +122,35 @@ function checkMongoUrl(value: unknown): void {
     throw new Error('must be a connection string, mongodb://… or mongodb+srv://…')
 }
 
+function checkFile(value: unknown): void {
+  if (typeof value !== 'string' || value.includes('\0')) throw new Error('must be a path, or empty')
+}
+
+/** In the environment and on the command line: comma-separated, or JSON. */
+function parseList(value: unknown): unknown {
+  if (typeof value !== 'string') return value
+  if (value.startsWith('[')) return parseAcl(value)
+  return value.split(',').flatMap(item => item.trim() || [])
+}
+
+/** A list of which each item passes. */
+const list = (isGood: (item: string) => boolean, what: string) => ({
+  coerce: parseList,
+  validate(value: unknown) {
+    const isList = Array.isArray(value) && value.every(item => typeof item === 'string' && isGood(item))
+    if (!isList) throw new Error(`must be a list of ${what}`)
+  },
+})
+
+function isAddressOrNetwork(item: string): boolean {
+  const [, address = '', bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(item) ?? []
+  const family = isIP(address)
+  return family !== 0 && (bits === undefined || Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+/** RFC 6454 6.2: scheme, host, port and no path; `null` is what sandboxed pages and local files send. */
+const isOrigin = (item: string) => item === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/\s,A-Z]+$/.test(item)
+
 const isFilter = (pattern: string) =>
   /^[^\0]+$/.test(pattern) && // [MQTT-4.7.3-1], [MQTT-4.7.3-2]
   pattern.split('/').every((level, i, all) => {
@@ -162,6 +195,9 @@ convict.addFormats({
   bytes: quantity(BYTES, `a size (bytes, or '64KiB', '1MiB', '1GiB')`),
   text: { validate: checkText },
   path: { validate: checkPath },
+  file: { validate: checkFile },
+  addresses: list(isAddressOrNetwork, `addresses and networks ('10.0.0.1', 'fd00::/8')`),
+  origins: list(isOrigin, `origins ('https://chat.example')`),
   acl: { coerce: parseAcl, validate: checkAcl },
   'mongodb-url': { validate: checkMongoUrl },
 })

@@ -28,11 +28,12 @@ export function listenFault(error: Error, config: Config): string | undefined {
 
 /** The error does not say which listener it is from; two with the same address are both named. */
 function keysOf(
-  { http, mqtt, ops }: Config,
+  { http, mqtt, mqtts, ops, tls }: Config,
   part: 'host' | 'port',
   isMeant: (one: { readonly host: string; readonly port: number }) => boolean,
 ): string {
-  const listeners = Object.entries({ http, mqtt, ops })
+  const secure = { ...mqtts, enabled: mqtt.enabled && mqtts.enabled && tls.cert !== '' }
+  const listeners = Object.entries({ http, mqtt, mqtts: secure, ops })
   return listeners
     .filter(([, one]) => one.enabled && isMeant(one))
     .map(([section]) => `${section}.${part}`)

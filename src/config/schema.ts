@@ -1,18 +1,34 @@
 /** Every config key: its format, its default, and what happens at its edge. The one place where keys are named. */
 import {
   acl,
+  addresses,
   bytes,
   choice,
   count,
   duration,
+  file,
   flag,
   type Key,
   mongoUrl,
+  origins,
   path,
   port,
   TIMER,
   text,
 } from './formats.js'
+
+/** Mozilla's intermediate list (Server Side TLS 5.7): forward secrecy and authenticated encryption, nothing else. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':')
 
 export const SCHEMA = {
   http: {
@@ -22,6 +38,15 @@ export const SCHEMA = {
       'Address to listen on: this machine only. `0.0.0.0` or `::` opens it to every network.',
     ),
     port: port(8080, 'TCP port; 0 takes any free one (the log line `gateway.ready` says which).'),
+    tls: flag(true, 'Speak TLS on this port (`https`, `wss`) where `tls.cert` is set.'),
+    trustProxy: addresses(
+      '',
+      'Addresses and networks of reverse proxies whose `X-Forwarded-For` says who the client is. For WebSocket and HTTP; MQTT over TCP has no such header.',
+    ),
+    origins: origins(
+      '',
+      'Web pages that may connect, as `https://chat.example`; another `Origin` is refused (403). Clients that send none are no browsers and are let in. Empty: any page.',
+    ),
   },
   mqtt: {
     enabled: flag(true, 'Serve MQTT 3.1 and 3.1.1: over TCP, and over WebSocket on the HTTP port.'),
@@ -78,6 +103,12 @@ export const SCHEMA = {
       { min: 23, max: 256 },
       'Longest client id; a longer one is refused (0x02). Store keys allow no more.',
     ),
+    maxSubscriptions: count(500, { min: 1 }, 'Filters of one session; one more is refused (SUBACK 0x80).'),
+    maxSessions: count(
+      100,
+      { min: 1 },
+      'Persistent sessions of one account; a CONNECT for one more is refused (0x03) until one ends or expires.',
+    ),
     maxInflight: count(
       100,
       { min: 1, max: 32_767 },
@@ -112,6 +143,28 @@ export const SCHEMA = {
       '1GiB',
       { min: '1KiB' },
       'The same in bytes, with topic and about 150 bytes for each; also for one that replaces a smaller one.',
+    ),
+  },
+  mqtts: {
+    enabled: flag(true, 'Serve MQTT over TLS where `tls.cert` is set and `mqtt.enabled`.'),
+    host: text(
+      '127.0.0.1',
+      'Address to listen on: this machine only. `0.0.0.0` or `::` opens it to every network.',
+    ),
+    port: port(8883, 'TCP port; 0 takes any free one (the log line `gateway.ready` says which).'),
+  },
+  tls: {
+    cert: file(
+      '',
+      'PEM file of the certificate and what leads to its root, for all front ends. Empty: no TLS anywhere.',
+    ),
+    key: file('', 'PEM file of its private key.'),
+    minVersion: choice('TLSv1.2', ['TLSv1.2', 'TLSv1.3'], 'Oldest version that is spoken.'),
+    ciphers: text(CIPHERS, 'Ciphers in the form of OpenSSL, TLS 1.3 and older together.'),
+    watch: duration(
+      '10s',
+      { ...TIMER },
+      'How often the two files are looked at; changed, they are loaded again, and open connections stay. 0: only at SIGHUP.',
     ),
   },
   data: {
@@ -274,7 +327,65 @@ export const SCHEMA = {
     connections: count(
       20_000,
       { min: 1 },
-      'Connections in all, JSON and MQTT; one more is turned away at once.',
+      'Connections in all, JSON and MQTT; one more is turned away at once (HTTP 503, CONNACK 0x03).',
+    ),
+    connectionsPerAddress: count(
+      100,
+      { min: 1 },
+      'Connections of one address, an IPv6 /64 being one; one more is turned away (HTTP 429, CONNACK 0x03, without a word over TLS).',
+    ),
+    connectionsPerAccount: count(
+      50,
+      { min: 1 },
+      'Connections of one account, JSON and MQTT; one more is refused (10123, CONNACK 0x03).',
+    ),
+    handshakes: count(
+      500,
+      { min: 1 },
+      'New connections a second in all, in bursts of ten times as many; more are turned away.',
+    ),
+    handshakesPerAddress: count(10, { min: 1 }, 'The same for one address.'),
+    handshakeTimeout: duration(
+      '10s',
+      { min: '10ms', ...TIMER },
+      'How long the TLS handshake may take, and then a whole HTTP request; the connection is closed. For CONNECT see `mqtt.connectTimeout`.',
+    ),
+    loginTimeout: duration(
+      '5m',
+      { min: '10ms', ...TIMER },
+      'A JSON connection that is not logged in and asks for nothing for so long is closed (10124, 4010).',
+    ),
+    requests: count(
+      200,
+      { min: 1 },
+      'Requests a second of one connection, in bursts of ten times as many. JSON: more are answered 10120. MQTT, which has no such answer: PUBLISH, SUBSCRIBE and the like are read no faster.',
+    ),
+    accountRequests: count(500, { min: 1 }, 'The same for all connections of one account.'),
+    registrations: count(
+      60,
+      { min: 1 },
+      'Registrations an hour from one address, tried ones included; more are answered 10121.',
+    ),
+    failedLogins: count(
+      5,
+      { min: 1 },
+      'Wrong passwords from one address for one account without a delay; then each doubles it, and a login meanwhile is answered 10122 (CONNACK 0x03). From other addresses the account is open.',
+    ),
+    failedLoginsPerAddress: count(
+      50,
+      { min: 1 },
+      'The same for one address and all accounts. Forgotten an hour after the last one.',
+    ),
+    loginDelay: duration('1s', { min: '10ms' }, 'The first such delay.'),
+    loginDelayMax: duration('15m', { min: '10ms' }, 'The longest such delay.'),
+    warnings: count(
+      200,
+      { min: 1 },
+      'Refusals by a limit within a minute after which a JSON connection is closed (10125, 4009).',
+    ),
+    exempt: addresses(
+      '127.0.0.0/8, ::1',
+      'Addresses and networks without the limits by address, of handshakes and of requests a second. Loopback, since a proxy on this machine would make all clients one: name it in `http.trustProxy`, and theirs count.',
     ),
   },
   request: {

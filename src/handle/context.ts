@@ -3,6 +3,7 @@ import type { Accounts } from '../accounts/accounts.js'
 import type { LiveConnections } from '../accounts/live.js'
 import type { CodeName, GatewayError, Locale } from '../errors.js'
 import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
+import type { Limits } from '../limits/limits.js'
 import type { Logger } from '../log.js'
 import type { User, UserId } from '../model.js'
 import type { RequestData, RequestRules } from '../request/schema.js'
@@ -21,6 +22,7 @@ export interface Services {
   readonly accounts: Accounts
   readonly live: LiveConnections
   readonly inbox: Inbox
+  readonly limits: Limits
   readonly rules: HandlerRules
   readonly log: Logger
 }

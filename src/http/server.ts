@@ -6,25 +6,44 @@ import {
   type Server,
   ServerResponse,
 } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+/** @param address of the client, also where a proxy is between */
+export type Upgrade = (
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  address: string | undefined,
+) => void
 /** Answers one path; false = not mine. */
 export type Route = (request: IncomingMessage, response: ServerResponse) => boolean
 
 export interface HttpServerOptions {
-  readonly host: string
-  readonly port: number
   readonly routes: readonly Route[]
   /** Path → what takes an upgraded socket there. */
   readonly upgrades: ReadonlyMap<string, Upgrade>
-  /** Whether one more WebSocket is refused (503). */
-  readonly isFull: () => boolean
+  /** How long a request line and headers may take, and a connection may be without them, ms. */
+  readonly handshakeTimeoutMs: number
+  /** Whose a request is. */
+  readonly clientOf: (peer: string | undefined, forwardedFor: string | undefined) => string | undefined
+  /** Why one more WebSocket is refused, as an HTTP status; undefined lets it in. */
+  readonly refusal: (
+    request: IncomingMessage,
+    socket: Duplex,
+    address: string | undefined,
+  ) => string | undefined
+  /** The time was over without a request. */
+  readonly onTimeout: () => void
 }
 
-/** A request line and headers take a client well under this, ms; sockets that dribble are closed. */
-const HEADERS_TIMEOUT_MS = 10_000
+/** Requests of one connection: probes and scrapers come back for more, nobody needs thousands. */
+const MAX_REQUESTS_PER_SOCKET = 1000
+
+/** To one that is turned away before it asked. */
+export const TURNED_AWAY = Buffer.from(
+  'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n',
+)
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>MumiChat Gateway</title>
 <p>MumiChat Gateway is running. This address is for WebSocket clients: connect with <code>ws://</code> or <code>wss://</code>.</p>
@@ -32,38 +51,50 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>MumiChat Gateway</titl
 
 export class HttpServer {
   readonly #server: Server
+  /** Plain connections: those that were not upgraded. */
+  readonly #sockets = new Map<Duplex, NodeJS.Timeout>()
 
   constructor(private readonly options: HttpServerOptions) {
-    this.#server = createServer(
-      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: HEADERS_TIMEOUT_MS },
-      this.#answer,
-    )
+    // Without time-outs of Node's: it looks at them every half minute, and only where it listens itself.
+    this.#server = createServer({ headersTimeout: 0, requestTimeout: 0 }, this.#answer)
+    this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
     this.#server.on('clientError', (_error, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
     })
   }
 
-  /** @throws the system's error, EADDRINUSE for one */
-  async listen(): Promise<AddressInfo> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(this.options.port, this.options.host, resolve)
-    })
-    return this.#server.address() as AddressInfo
+  /** An open connection, TLS done. */
+  take(socket: Socket): void {
+    this.#await(socket, this.options.onTimeout)
+    socket.once('close', () => this.#forget(socket))
+    this.#server.emit('connection', socket)
   }
 
-  /** Stops listening and closes plain HTTP connections; upgraded sockets belong to their front ends. */
-  async close(): Promise<void> {
-    await new Promise<void>(resolve => {
-      this.#server.close(() => resolve())
-      this.#server.closeAllConnections()
-    })
+  /** Closes plain HTTP connections; upgraded sockets belong to their front ends. */
+  close(): void {
+    for (const socket of [...this.#sockets.keys()]) socket.destroy()
+  }
+
+  #await(socket: Duplex, onTimeout?: () => void): void {
+    clearTimeout(this.#sockets.get(socket))
+    const late = () => {
+      onTimeout?.()
+      socket.destroy()
+    }
+    this.#sockets.set(socket, setTimeout(late, this.options.handshakeTimeoutMs).unref())
+  }
+
+  #forget(socket: Duplex): void {
+    clearTimeout(this.#sockets.get(socket))
+    this.#sockets.delete(socket)
   }
 
   readonly #answer: RequestListener = (request, response) => {
     // A body is never wanted here: read it away so that the connection can be used again.
     request.resume()
+    this.#goOn(request.socket)
+    response.once('finish', () => this.#goOn(request.socket))
     for (const route of this.options.routes) if (route(request, response)) return
     // The pages at `/` are for where a WebSocket is: the ops address has none.
     if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
@@ -76,17 +107,28 @@ export class HttpServer {
     send(response, 200, 'text/html', PAGE)
   }
 
+  /** As long again for the answer, and behind it for what follows, the rest of a body or another request. */
+  #goOn(socket: Socket): void {
+    if (this.#sockets.has(socket)) this.#await(socket)
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // Until a front end has it the socket is ours, and an error without a listener would end the process.
     socket.on('error', () => socket.destroy())
     if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
       this.#answerInstead(request, socket as Socket)
       return
     }
-    const take = this.options.upgrades.get(pathOf(request))
-    if (take === undefined) refuseUpgrade(socket, '404 Not Found')
-    else if (this.options.isFull()) refuseUpgrade(socket, '503 Service Unavailable')
-    else take(request, socket, head)
+    const { upgrades, clientOf, refusal } = this.options
+    const forwardedFor = [request.headers['x-forwarded-for']].flat().join(',')
+    const address = clientOf(request.socket.remoteAddress, forwardedFor)
+    const take = upgrades.get(pathOf(request))
+    const status = take === undefined ? '404 Not Found' : refusal(request, socket, address)
+    if (status !== undefined || take === undefined) {
+      refuseUpgrade(socket, status ?? '404 Not Found')
+      return
+    }
+    this.#forget(socket)
+    take(request, socket, head, address)
   }
 
   /** Some HTTP clients offer h2c with every request. An offer may be passed over (RFC 9110 7.8). */

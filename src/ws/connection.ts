@@ -15,13 +15,12 @@ import type { TurnEnd } from '../turn-end.js'
 import { FrameWriter } from './frame-writer.js'
 import { InboxDelivery, type Writer } from './inbox-delivery.js'
 import { Liveness, type LivenessRules } from './liveness.js'
+import { Quota, type QuotaRules } from './quota.js'
 import { type Frame, RequestQueue } from './request-queue.js'
 
-export interface ConnectionRules extends LivenessRules {
+export interface ConnectionRules extends LivenessRules, QuotaRules {
   /** Requests waiting for their answer; beyond it the socket is read no further until half are answered. */
   readonly maxPipelined: number
-  /** Refused requests in a row after which the connection is closed. */
-  readonly maxRefusals: number
   /** Bytes that the client has not taken, after which nothing is delivered or read until it takes them. */
   readonly maxBufferedBytes: number
 }
@@ -41,6 +40,7 @@ export interface ConnectionHost {
 export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
+  readonly locale: Locale
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -56,7 +56,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #ended = false
   /** The client went by itself: what it sent before is still done, as far as it was read. */
   #hasLeft = false
-  #refusals = 0
+  readonly #quota: Quota
   /** Why the connection ends, until that is said. */
   #farewell: CodeName | undefined
   #inbox: InboxDelivery | undefined
@@ -65,9 +65,11 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     private readonly host: ConnectionHost,
     private readonly ws: WebSocket,
     private readonly socket: Socket,
-    readonly locale: Locale,
+    client: { readonly locale: Locale; readonly address: string | undefined },
   ) {
-    this.remoteAddress = socket.remoteAddress
+    this.locale = client.locale
+    this.remoteAddress = client.address
+    this.#quota = new Quota(host.services.limits, host.rules, client.address)
     this.#liveness = new Liveness(ws, socket, host.rules)
     this.#out = new FrameWriter(ws, socket, host.turnEnd, {
       pingPayload: () => this.#inbox?.pingPayload(),
@@ -80,14 +82,12 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     })
     ws.on('ping', () => this.#liveness.seen())
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
-    ws.on('close', () => this.#leave())
+    ws.on('close', () => this.#clientLeft())
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
-    ws.on('error', err =>
-      host.services.log.info(
-        { event: 'socket.failed', front: 'json', code: (err as NodeJS.ErrnoException).code },
-        'socket failed',
-      ),
-    )
+    ws.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') host.services.limits.count('limits.frame')
+      host.services.log.info({ event: 'socket.failed', front: 'json', code }, 'socket failed')
+    })
     socket.on('drain', () => this.#drained())
   }
 
@@ -102,11 +102,13 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
+    const isTooFast = !this.#quota.take()
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)
         throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
       request = parseRequest(frame, this.host.services.rules)
+      if (isTooFast) throw new RefusedRequest(new GatewayError('RATE_LIMITED'), request.id)
     } catch (thrown) {
       const answer = this.#replies.reserve(
         'invalid',
@@ -141,9 +143,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     if (data === null && id === undefined) this.#out.writeFixed(text)
     else this.write(text)
     if (this.#paused) this.#throttle()
-    const wasRefused = CODES[code].code >= 500 && !CODES[code].retry
-    this.#refusals = wasRefused ? this.#refusals + 1 : 0
-    if (this.#refusals >= this.host.rules.maxRefusals) this.end('TOO_MANY_ERRORS')
+    const reason = this.#quota.answered(code)
+    if (reason !== undefined) this.end(reason)
     this.#sayFarewell()
   }
 
@@ -182,18 +183,21 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   async enter(user: User, options: RequestData<'login'>): Promise<void> {
     await this.host.services.live.join(user.id, this)
-    if (this.#ended) {
-      this.host.services.live.leave(user.id, this)
-      throw new GatewayError('ERROR_CONNECTION_CLOSED')
-    }
     const userId = user.id
+    try {
+      if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+      this.#quota.enter(userId)
+    } catch (thrown) {
+      this.#leave(userId)
+      throw thrown
+    }
     this.userId = userId
     const inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
     try {
       await inbox.session.enrol()
     } catch (thrown) {
       this.userId = undefined
-      this.host.services.live.leave(userId, this)
+      this.#leave(userId)
       throw thrown
     }
     if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
@@ -225,6 +229,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     const verdict = this.#liveness.check(now, isHeld, isHeld ? 0 : (this.#inbox?.owedFor(now) ?? 0))
     if (verdict === 'dead') this.#drop()
     else if (verdict === 'stalled') this.end('SLOW_CLIENT')
+    else if (this.userId === undefined && this.#replies.pending === 0) {
+      const reason = this.#quota.idle(now)
+      if (reason !== undefined) this.end(reason)
+    }
   }
 
   /** Instead of `check`, where this process did not run for a while. */
@@ -276,12 +284,18 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.ws.terminate()
   }
 
+  /** Safe to call twice. */
+  #leave(userId: UserId): void {
+    this.host.services.live.leave(userId, this)
+    this.#quota.leave(userId)
+  }
+
   #finish(reason: string): void {
     if (!this.#ended) this.host.metrics.closed.inc({ front: 'json', reason })
     this.#close()
   }
 
-  #leave(): void {
+  #clientLeft(): void {
     this.#hasLeft = !this.#ended
     this.#close()
     this.#requests.resume()
@@ -294,7 +308,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()
-    if (this.userId !== undefined) this.host.services.live.leave(this.userId, this)
+    if (this.userId !== undefined) this.#leave(this.userId)
     this.#liveness.ended()
     this.host.closed(this)
   }

@@ -54,11 +54,11 @@ export class JsonServer {
   }
 
   /** Completes the handshake (RFC 6455 4.2) and greets. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     this.#wss.handleUpgrade(request, socket, head, ws => {
       const lang = new URL(request.url ?? '/', 'http://host').searchParams.get('lang')
       const locale = lang === 'en' || lang === 'zh-TW' ? lang : this.options.locale
-      const connection = new JsonConnection(this.#host, ws, request.socket, locale)
+      const connection = new JsonConnection(this.#host, ws, request.socket, { locale, address })
       this.#connections.add(connection)
       this.metrics.connections.inc({ front: 'json' })
       connection.write(this.#greeting)

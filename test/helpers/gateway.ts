@@ -17,13 +17,21 @@ export interface RunningGateway {
   readonly http: string
   readonly httpPort: number
   readonly mqttPort: number
+  /** 0 without TLS. */
+  readonly mqttsPort: number
   /** Log lines written so far. */
   readonly logs: readonly Record<string, unknown>[]
   close(): Promise<void>
 }
 
 /** Fast passwords and free ports; everything else as shipped. */
-const TEST_DEFAULTS = { 'http.port': 0, 'mqtt.port': 0, 'passwords.cost': 4, 'log.level': 'debug' }
+const TEST_DEFAULTS = {
+  'http.port': 0,
+  'mqtt.port': 0,
+  'mqtts.port': 0,
+  'passwords.cost': 4,
+  'log.level': 'debug',
+}
 
 /**
  * A folder outside the project, gone with the test; lmdb takes a last part with a dot for a file. On MongoDB a database
@@ -69,6 +77,7 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
     http: `http://127.0.0.1:${ports.http?.port}`,
     httpPort: ports.http?.port ?? 0,
     mqttPort: ports.mqtt?.port ?? 0,
+    mqttsPort: ports.mqtts?.port ?? 0,
     close: () => gateway.close(),
   }
 }
@@ -130,6 +139,12 @@ export class JsonClient {
     this.ws.close()
     await this.closed
   }
+}
+
+/** How often a limit was reached, by its key; 0 for one that was not. */
+export async function limited({ http }: { http: string }, limit: string): Promise<number> {
+  const text = await (await fetch(`${http}/metrics`)).text()
+  return Number(text.split(`mumi_limited_total{limit="${limit}"} `)[1]?.split('\n', 1)[0] ?? 0)
 }
 
 /** Connects and reads the greeting. */

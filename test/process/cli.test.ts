@@ -199,6 +199,20 @@ t.test('an end that takes longer than shutdown.timeout is cut short with 1', asy
   t.match(await ended, { code: 1, stdout: 'gateway.close-timed-out' })
 })
 
+t.test('SIGHUP loads the certificate again; without TLS it ends the process, as ever', async t => {
+  const pem = (name: string) => fileURLToPath(new URL(`../helpers/tls/old.${name}.pem`, import.meta.url))
+  const secure = serve(t, ['--mqtts.port', '0', '--tls.cert', pem('cert'), '--tls.key', pem('key')])
+  t.match(await secure.logged('gateway.ready'), { mqtts: { host: '127.0.0.1' } })
+  secure.child.kill('SIGHUP')
+  t.match(await secure.logged('tls.reloaded'), { cert: pem('cert') })
+  secure.child.kill('SIGTERM')
+  t.match(await secure.ended, { code: 0 })
+  const plain = serve(t)
+  await plain.logged('gateway.ready')
+  plain.child.kill('SIGHUP')
+  t.match(await plain.ended, { signal: 'SIGHUP' })
+})
+
 t.test('a fault of ours is logged with its stack, then everything is closed', async t => {
   for (const fault of [`throw new Error('planted')`, `Promise.reject(new Error('planted'))`]) {
     const { child, ended, logged } = serve(t, [], planted(`process.on('SIGUSR2', () => { ${fault} })`))

@@ -150,6 +150,23 @@ t.test('values that do not go together are refused', async t => {
   t.match(faults(['--limits.frame', '64KiB']), [/limits.frame: must be larger than limits.content/])
 })
 
+t.test('lists are comma-separated text, or JSON; addresses and origins are checked', async t => {
+  t.strictSame(load().limits.exempt, ['127.0.0.0/8', '::1'])
+  t.strictSame(load(['--limits.exempt=']).limits.exempt, [])
+  t.strictSame(load(['--http.trustProxy', '10.0.0.1, fd00::/8']).http.trustProxy, ['10.0.0.1', 'fd00::/8'])
+  t.strictSame(load(['--http.trustProxy', '["::1"]']).http.trustProxy, ['::1'])
+  t.strictSame(load([], { MUMI_HTTP_ORIGINS: 'https://a.example' }).http.origins, ['https://a.example'])
+  for (const value of ['localhost', '10.0.0.0/33', '::/129', '10.0.0.1/', '10.0.0.1/x', '10.0.0', '[1]', '['])
+    t.match(faults([`--limits.exempt=${value}`]), [/^limits.exempt: must be a list of addresses/], value)
+  for (const value of ['a.example', 'https://a.example/', 'https://A.example', '*', 'https://'])
+    t.match(faults([`--http.origins=${value}`]), [/^http.origins: must be a list of origins/], value)
+})
+
+t.test('a certificate needs its key, and a longest delay is not the shortest', async t => {
+  t.match(faults(['--tls.cert', 'a.pem']), [/^tls.cert, tls.key: both/])
+  t.match(faults(['--limits.loginDelay', '1h']), [/^limits.loginDelayMax: /])
+})
+
 t.test('mqtt.acl is closed, open, or a list of rules', async t => {
   const rules = [{ pattern: 'sensors/%u/#', access: 'readwrite' }]
   t.strictSame(load(['--mqtt.acl', JSON.stringify(rules)]).mqtt.acl, rules)

@@ -56,6 +56,10 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
       history: async () => [],
       cursors: { forget: () => undefined },
     },
+    limits: {
+      register: () => undefined,
+      attempt: (_address: unknown, _account: unknown, check: () => unknown) => check(),
+    },
     log: createLogger({ level: 'debug', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) }),
     rules: {
       anonymousQuery: 'lookup',

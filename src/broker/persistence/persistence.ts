@@ -94,6 +94,11 @@ export class BrokerPersistence {
     return this.#sessions.has(clientId)
   }
 
+  /** How many stored sessions there are of the account that this session is of. */
+  sessionsOf(clientId: string): number {
+    return this.#sessions.countLike(clientId)
+  }
+
   /** To be called at CONNECT, before Aedes goes on. @returns whether a stored session goes on: session-present */
   async touchSession(clientId: string, clean: boolean): Promise<boolean> {
     const isResumed = !clean && this.hasSession(clientId)

@@ -11,11 +11,16 @@ interface SessionRecord {
   readonly seenAt: number
 }
 
+/** Of a scoped client id (client-id.ts): what comes before the client's own part. */
+const ownerOf = (clientId: string) => clientId.slice(0, clientId.indexOf(':') + 1)
+
 /** `seenAt` of a session that is being removed: should the process die meanwhile, the next start goes on. */
 const ENDED = -1
 
 export class Sessions {
   readonly #records = new Map<string, SessionRecord>()
+  /** How many there are of each account. */
+  readonly #counts = new Map<string, number>()
 
   /** @returns ids of sessions whose removal was cut short */
   async load(kv: KvStore): Promise<string[]> {
@@ -23,7 +28,7 @@ export class Sessions {
     for await (const { key, value } of kv.kvRange('meta', ['session'])) {
       const [, clientId] = key as [string, string]
       const record = decodeRecord<SessionRecord>(value)
-      this.#records.set(clientId, record)
+      this.#set(clientId, record)
       if (record.seenAt === ENDED) ended.push(clientId)
     }
     return ended
@@ -31,6 +36,11 @@ export class Sessions {
 
   has(clientId: string): boolean {
     return this.#records.has(clientId)
+  }
+
+  /** How many belong to the same account. */
+  countLike(clientId: string): number {
+    return this.#counts.get(ownerOf(clientId)) ?? 0
   }
 
   /** Writes that make it exist; none when it does. */
@@ -44,13 +54,13 @@ export class Sessions {
 
   /** It was not written after all. */
   drop(clientId: string): void {
-    this.#records.delete(clientId)
+    if (this.#records.delete(clientId)) this.#count(clientId, -1)
   }
 
   /** From here on it does not exist; what is left of it may be removed. */
   end(clientId: string): KvWrite {
     const ended = this.#put(clientId, { createdAt: ENDED, seenAt: ENDED })
-    this.#records.delete(clientId)
+    this.drop(clientId)
     return ended
   }
 
@@ -65,7 +75,19 @@ export class Sessions {
   }
 
   #put(clientId: string, record: SessionRecord): KvWrite {
-    this.#records.set(clientId, record)
+    this.#set(clientId, record)
     return { put: 'meta', key: ['session', clientId], value: encodeRecord(record) }
+  }
+
+  #set(clientId: string, record: SessionRecord): void {
+    if (!this.#records.has(clientId)) this.#count(clientId, 1)
+    this.#records.set(clientId, record)
+  }
+
+  #count(clientId: string, by: number): void {
+    const owner = ownerOf(clientId)
+    const count = (this.#counts.get(owner) ?? 0) + by
+    if (count > 0) this.#counts.set(owner, count)
+    else this.#counts.delete(owner)
   }
 }

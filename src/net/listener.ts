@@ -1,0 +1,108 @@
+/** One TCP port: lets connections in or turns them away, does the TLS handshake, hands sockets on. */
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
+import type { TlsFiles } from './tls.js'
+
+export interface ListenerOptions {
+  readonly host: string
+  readonly port: number
+  /** Where it is set, connections speak TLS. */
+  readonly tls: TlsFiles | undefined
+  /** How long a TLS handshake may take, ms. */
+  readonly handshakeTimeoutMs: number
+  /** Most sockets at once. */
+  readonly maxSockets: number
+  /** Asked for each connection: false turns it away; or what to call when it is over. */
+  readonly admit: (address: string | undefined) => (() => void) | false
+  /** What is said to one that is turned away; over TLS nothing, since a handshake is what costs. */
+  readonly farewell: Buffer
+  readonly onTlsError: (error: Error, address: string | undefined) => void
+  readonly onFull: () => void
+  readonly take: (socket: Socket) => void
+}
+
+/** How long one that is turned away has to read why, ms. */
+const FAREWELL_MS = 1000
+
+export class Listener {
+  readonly #server: Server
+  readonly #tls: TlsServer | undefined
+  /** In their TLS handshake, or turned away: nobody else knows them. By their other end. */
+  readonly #strays = new Map<string, Socket>()
+
+  constructor(private readonly options: ListenerOptions) {
+    this.#server = createServer({ noDelay: true }, socket => this.#accept(socket))
+    this.#server.maxConnections = options.maxSockets
+    this.#server.on('drop', options.onFull)
+    this.#tls = options.tls && this.#makeTls(options.tls)
+  }
+
+  /** @throws the system's error, EADDRINUSE for one */
+  async listen(): Promise<AddressInfo> {
+    const { host, port } = this.options
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, resolve)
+    })
+    return this.#server.address() as AddressInfo
+  }
+
+  /** Takes no more connections. Those that were handed on belong to whoever took them; resolves when they are closed. */
+  async close(): Promise<void> {
+    for (const socket of this.#strays.values()) socket.destroy()
+    if (this.#server.listening) await new Promise<void>(resolve => this.#server.close(() => resolve()))
+  }
+
+  #accept(socket: Socket): void {
+    // Until a front end has it the socket is ours, and an error without a listener would end the process.
+    socket.on('error', () => socket.destroy())
+    const leave = this.options.admit(socket.remoteAddress)
+    if (leave === false) {
+      this.#turnAway(socket)
+      return
+    }
+    socket.once('close', leave)
+    if (this.#tls === undefined) {
+      this.options.take(socket)
+      return
+    }
+    this.#watch(socket)
+    this.#tls.emit('connection', socket)
+  }
+
+  /** Its input is read and dropped: to close with unread input resets the connection, and nobody would read why. */
+  #turnAway(socket: Socket): void {
+    if (this.#tls !== undefined) {
+      socket.destroy()
+      return
+    }
+    this.#watch(socket)
+    socket.resume()
+    socket.end(this.options.farewell)
+    const timer = setTimeout(() => socket.destroy(), FAREWELL_MS).unref()
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  #watch(socket: Socket): void {
+    const end = otherEnd(socket)
+    this.#strays.set(end, socket)
+    socket.once('close', () => this.#strays.delete(end))
+  }
+
+  #makeTls(files: TlsFiles): TlsServer {
+    const { handshakeTimeoutMs, take, onTlsError } = this.options
+    const server = createTlsServer({ ...files.context, handshakeTimeout: handshakeTimeoutMs })
+    server.on('secureConnection', socket => {
+      this.#strays.delete(otherEnd(socket))
+      take(socket)
+    })
+    server.on('tlsClientError', (error, socket) => {
+      onTlsError(error, socket.remoteAddress)
+      socket.destroy()
+    })
+    files.follow(server)
+    return server
+  }
+}
+
+const otherEnd = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`

@@ -1,0 +1,75 @@
+/** What one JSON client has used of its limits, and which of them ends its connection. */
+import { CODES, type CodeName } from '../errors.js'
+import { isWarning, type Limits } from '../limits/limits.js'
+import type { TokenBucket } from '../limits/token-bucket.js'
+import type { UserId } from '../model.js'
+
+export interface QuotaRules {
+  /** Refused requests in a row after which the connection is closed. */
+  readonly maxRefusals: number
+  /** How long a client that is not logged in may ask for nothing, ms. */
+  readonly loginTimeoutMs: number
+}
+
+export class Quota {
+  readonly #rate: TokenBucket | undefined
+  /** The account's, from login on. */
+  #accountRate: TokenBucket | undefined
+  /** Empty when the client goes on over a limit; made at the first refusal by one. */
+  #warnings: TokenBucket | undefined
+  #refusals = 0
+  /** performance.now() of the last request. */
+  #askedAt = performance.now()
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly rules: QuotaRules,
+    address: string | undefined,
+  ) {
+    this.#rate = limits.requestBucket(address)
+  }
+
+  /** One more request. @returns false where it comes too soon */
+  take(): boolean {
+    const now = performance.now()
+    this.#askedAt = now
+    if (this.#rate === undefined) return true
+    if (!this.#rate.take(now)) this.limits.count('limits.requests')
+    else if (this.#accountRate?.take(now) === false) this.limits.count('limits.accountRequests')
+    else return true
+    return false
+  }
+
+  /** A request was answered. @returns why the connection must end */
+  answered(code: CodeName): CodeName | undefined {
+    const isRefused = CODES[code].code >= 500
+    this.#refusals = isRefused && !CODES[code].retry ? this.#refusals + 1 : 0
+    if (!isRefused) return undefined
+    if (this.#refusals >= this.rules.maxRefusals) return this.#ends('limits.refusals', 'TOO_MANY_ERRORS')
+    if (!isWarning(code)) return undefined
+    this.#warnings ??= this.limits.warningBucket()
+    return this.#warnings.take() ? undefined : this.#ends('limits.warnings', 'OVER_LIMITS')
+  }
+
+  /** To be asked now and then of a client that is not logged in. @returns why the connection must end */
+  idle(now: number): CodeName | undefined {
+    if (now - this.#askedAt < this.rules.loginTimeoutMs) return undefined
+    return this.#ends('limits.loginTimeout', 'LOGIN_TIMEOUT')
+  }
+
+  /** @throws GatewayError TOO_MANY_CONNECTIONS */
+  enter(userId: UserId): void {
+    this.#accountRate = this.limits.enter(userId)
+  }
+
+  /** Safe to call twice, and without `enter`. */
+  leave(userId: UserId): void {
+    if (this.#accountRate !== undefined) this.limits.leave(userId)
+    this.#accountRate = undefined
+  }
+
+  #ends(limit: string, code: CodeName): CodeName {
+    this.limits.count(limit)
+    return code
+  }
+}

@@ -1,0 +1,205 @@
+import t from 'tap'
+import { GatewayError } from '../../src/errors.js'
+import { AccountLimits } from '../../src/limits/account-limits.js'
+import { AddressList, addressGroup } from '../../src/limits/address.js'
+import { Admission } from '../../src/limits/admission.js'
+import { FailedLogins } from '../../src/limits/failed-logins.js'
+import { TokenBucket } from '../../src/limits/token-bucket.js'
+
+t.test('a bucket gives its burst at once, then its rate, and never more than its burst', async t => {
+  const bucket = new TokenBucket({ perSecond: 10, burst: 3 }, 0)
+  const taken = (now: number) => {
+    let count = 0
+    while (bucket.take(now)) count++
+    return count
+  }
+  t.equal(taken(0), 3)
+  t.equal(taken(99), 0)
+  t.equal(taken(100), 1)
+  t.equal(taken(300), 2)
+  t.equal(taken(3_600_000), 3)
+})
+
+t.test('what is borrowed is paid before anything is taken again', async t => {
+  const bucket = new TokenBucket({ perSecond: 10, burst: 3 }, 0)
+  t.equal(bucket.borrow(3, 0), 0)
+  t.equal(bucket.borrow(5, 0), 500)
+  t.notOk(bucket.take(500))
+  t.ok(bucket.take(600))
+})
+
+t.test('an IPv4 address is a client, in whatever form; of IPv6 a /64 is', async t => {
+  for (const [address, group] of [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::ffff:c000:201', '192.0.2.1'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:DB8:0:0:ffff::', '2001:db8:0:0::/64'],
+    ['2001:db8:0:1::1', '2001:db8:0:1::/64'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['1::', '1:0:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['2001:db8::1.2.3.4', '2001:db8:0:0::/64'],
+    [undefined, 'unknown'],
+    ['__proto__', 'unknown'],
+  ] as const) {
+    t.equal(addressGroup(address), group, String(address))
+  }
+})
+
+t.test('a list has addresses and networks, also an IPv4 one in IPv6 form', async t => {
+  const list = new AddressList(['127.0.0.0/8', '::1', 'fd00::/8', '192.0.2.7'])
+  for (const address of ['127.0.0.1', '127.9.9.9', '::ffff:127.0.0.1', '::1', 'fd12::1', '192.0.2.7'])
+    t.ok(list.has(address), address)
+  for (const address of ['128.0.0.1', '::2', 'fe80::1', '192.0.2.8', undefined, 'x'])
+    t.notOk(list.has(address), String(address))
+  t.notOk(new AddressList([]).has('127.0.0.1'))
+})
+
+t.test('X-Forwarded-For is believed as far as trusted proxies wrote it, from the right', async t => {
+  const proxies = new AddressList(['10.0.0.0/8'])
+  for (const [peer, forwardedFor, client] of [
+    ['192.0.2.1', '198.51.100.1', '192.0.2.1'],
+    ['10.0.0.1', '198.51.100.1', '198.51.100.1'],
+    ['10.0.0.1', '127.0.0.1, 198.51.100.1', '198.51.100.1'],
+    ['10.0.0.1', '198.51.100.1, 10.0.0.2', '198.51.100.1'],
+    ['10.0.0.1', '198.51.100.1:4711', '198.51.100.1'],
+    ['10.0.0.1', '[2001:db8::1]:4711', '2001:db8::1'],
+    ['10.0.0.1', '2001:db8::1', '2001:db8::1'],
+    ['10.0.0.1', undefined, '10.0.0.1'],
+    ['10.0.0.1', '', '10.0.0.1'],
+    ['10.0.0.1', '198.51.100.1, unknown', '10.0.0.1'],
+    ['10.0.0.1', '10.0.0.3', '10.0.0.3'],
+  ] as const) {
+    t.equal(proxies.client(peer, forwardedFor), client, `${peer} ${forwardedFor}`)
+  }
+})
+
+const OFTEN = { perSecond: 1000, burst: 1000 }
+
+t.test('an address has so many connections, all of a /64 together; the exempt have no limit', async t => {
+  const rules = { perAddress: 2, handshakes: OFTEN, handshakesPerAddress: OFTEN }
+  const admission = new Admission(rules, new AddressList(['127.0.0.1']))
+  const leave = admission.admit('2001:db8::1')
+  t.type(admission.admit('2001:db8::2'), 'function')
+  t.equal(admission.admit('2001:db8::3'), 'limits.connectionsPerAddress')
+  t.type(admission.admit('2001:db8:0:1::1'), 'function', 'the network beside it')
+  if (typeof leave === 'function') leave()
+  t.type(admission.admit('2001:db8::3'), 'function', 'one left')
+  for (let i = 0; i < 10; i++) t.type(admission.admit('127.0.0.1'), 'function')
+})
+
+t.test('an address comes so fast, all together so fast, and the first cannot use up the second', async t => {
+  const never = 0.000_001
+  const admission = new Admission(
+    {
+      perAddress: 100,
+      handshakes: { perSecond: never, burst: 3 },
+      handshakesPerAddress: { perSecond: never, burst: 2 },
+    },
+    new AddressList([]),
+  )
+  const answers = ['a', 'a', 'a', 'a', 'b', 'b'].map(host =>
+    admission.admit(host === 'a' ? '192.0.2.1' : '192.0.2.2'),
+  )
+  t.same(
+    answers.map(answer => (typeof answer === 'string' ? answer : 'in')),
+    ['in', 'in', 'limits.handshakesPerAddress', 'limits.handshakesPerAddress', 'in', 'limits.handshakes'],
+  )
+})
+
+t.test('an account has so many connections; one that takes the place of another is let in', async t => {
+  const accounts = new AccountLimits(2, OFTEN)
+  const bucket = accounts.enter('a')
+  t.equal(accounts.enter('a'), bucket, 'one rate for all of them')
+  t.throws(() => accounts.enter('a'), new GatewayError('TOO_MANY_CONNECTIONS'))
+  t.equal(accounts.enter('a', true), bucket)
+  accounts.leave('a')
+  t.throws(() => accounts.enter('a'))
+  accounts.leave('a')
+  accounts.enter('a')
+  t.not(accounts.enter('b'), bucket)
+})
+
+t.test('to come back is no way to a full request rate', async t => {
+  const accounts = new AccountLimits(1, { perSecond: 0.000_001, burst: 1 })
+  t.ok(accounts.enter('a').take())
+  accounts.leave('a')
+  t.notOk(accounts.enter('a').take())
+})
+
+const RULES = { perAccount: 2, perAddress: 100, delayMs: 1000, maxDelayMs: 4000 }
+
+/** Guesses wrong at `now`. @returns ms to wait, where it was not looked at */
+function guess(logins: FailedLogins, now: number, group = 'stranger', account = 'ann'): number {
+  const answer = logins.begin(group, account, now)
+  if (typeof answer !== 'function') return answer.waitMs
+  answer('wrong')
+  return 0
+}
+
+t.test('behind so many wrong passwords each one doubles the delay, up to the longest', async t => {
+  const logins = new FailedLogins(RULES)
+  // Beyond performance.now(), so that these times count.
+  let now = 1e12
+  t.equal(guess(logins, now), 0)
+  t.equal(guess(logins, now), 0)
+  for (const delay of [1000, 2000, 4000, 4000]) {
+    t.equal(guess(logins, now), delay)
+    t.equal(guess(logins, now + delay - 1), 1)
+    now += delay
+    t.equal(guess(logins, now), 0)
+  }
+})
+
+t.test('the owner gets in from another address, and a right password ends the delays of his own', async t => {
+  const logins = new FailedLogins(RULES)
+  const now = 1e12
+  for (let i = 0; i < 3; i++) guess(logins, now)
+  t.ok(guess(logins, now) > 0)
+  const owner = logins.begin('home', 'ann', now)
+  t.type(owner, 'function')
+  guess(logins, now, 'home')
+  if (typeof owner === 'function') owner('right')
+  t.equal(guess(logins, now, 'home'), 0, 'counted anew')
+  t.ok(guess(logins, now) > 0, 'and the stranger still waits')
+})
+
+t.test(
+  'an address that tries many accounts waits for all of them; its own login does not help it',
+  async t => {
+    const logins = new FailedLogins({ ...RULES, perAddress: 3 })
+    const now = 1e12
+    for (const account of ['a', 'b', 'c']) {
+      t.equal(guess(logins, now, 'x', account), 0)
+      const own = logins.begin('x', 'own', now)
+      if (typeof own === 'function') own('right')
+    }
+    t.match(logins.begin('x', 'd', now), { limit: 'limits.failedLoginsPerAddress', waitMs: 1000 })
+    t.type(logins.begin('y', 'd', now), 'function')
+  },
+)
+
+t.test('guesses that come together are not free, devices that come back together are', async t => {
+  const logins = new FailedLogins(RULES)
+  const now = 1e12
+  const begin = () => logins.begin('x', 'ann', now)
+  const devices = Array.from({ length: 50 }, begin)
+  t.ok(devices.every(one => typeof one === 'function'))
+  t.match(begin(), { limit: 'limits.failedLogins' })
+  for (const settle of devices) if (typeof settle === 'function') settle('right')
+  guess(logins, now, 'x')
+  t.type(begin(), 'function')
+  t.match(begin(), { limit: 'limits.failedLogins' }, 'the one under way may be the second failure')
+})
+
+t.test('a check that could not be made is neither right nor wrong', async t => {
+  const logins = new FailedLogins(RULES)
+  for (let i = 0; i < 10; i++) {
+    const settle = logins.begin('x', 'ann', 1e12)
+    t.type(settle, 'function')
+    if (typeof settle === 'function') settle('unknown')
+  }
+})
