@@ -1,7 +1,7 @@
 /** Which way imports may point in src/, for dependency-cruiser. `npm test` checks it. */
 
 /** Any file may import these; they import only each other. */
-const BASE = 'src/(errors|log|metrics|model|turn-end)\\.ts'
+const BASE = 'src/(audit|errors|log|metrics|model|turn-end)\\.ts'
 
 /** Folder or file → what it may import in src/ besides itself and BASE. */
 const MAY_IMPORT = {
@@ -13,8 +13,12 @@ const MAY_IMPORT = {
   'src/accounts/': ['src/store/store\\.ts'],
   'src/inbox/': ['src/store/store\\.ts'],
   'src/handle/': ['src/store/store\\.ts', 'src/(accounts|inbox|request)/'],
-  'src/broker/': ['src/store/store\\.ts', 'src/accounts/(accounts|live)\\.ts', 'src/(inbox|request|handle)/'],
-  'src/ws/': ['src/accounts/live\\.ts', 'src/(inbox|request|handle)/'],
+  'src/broker/': [
+    'src/store/store\\.ts',
+    'src/accounts/(accounts|identity|live)\\.ts',
+    'src/(inbox|request|handle)/',
+  ],
+  'src/ws/': ['src/accounts/(identity|live)\\.ts', 'src/(inbox|request|handle)/'],
   'src/stores\\.ts': ['src/config\\.ts', 'src/store/'],
   'src/gateway\\.ts': [
     'src/(config|stores)\\.ts',
@@ -27,11 +31,11 @@ const MAY_IMPORT = {
 const HOMES = {
   '@sinclair/typebox': 'src/request/',
   '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber|websocket-stream)': 'src/broker/',
-  '(bcrypt|lru-cache|piscina|validator)': 'src/accounts/',
+  '(@zxcvbn-ts/language-common|bcrypt|jose|lru-cache|piscina|validator)': 'src/accounts/',
   '(convict|json5)': 'src/config(\\.ts|/)',
   lmdb: 'src/store/',
   mongodb: 'src/store/',
-  '(pino|pino-pretty)': 'src/log\\.ts',
+  '(pino|pino-pretty)': 'src/(audit|log)\\.ts',
   'prom-client': 'src/metrics\\.ts',
   uuid: 'src/handle/',
   ws: 'src/(ws|broker)/',

@@ -76,7 +76,18 @@ function crossFaults(config: Config): string[] {
     faults.push('http.enabled, mqtt.enabled: one of them must be true')
   if (config.limits.frame <= config.limits.content)
     faults.push('limits.frame: must be larger than limits.content')
+  faults.push(...issuerFaults(config))
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
+}
+
+function issuerFaults({ jwt }: Config): string[] {
+  const { jwksUrl, publicKeyFile, issuer, audience } = jwt
+  const faults: string[] = []
+  if (jwksUrl !== '' && publicKeyFile !== '') faults.push('jwt.jwksUrl, jwt.publicKeyFile: only one of them')
+  if (jwksUrl !== '' && !URL.canParse(jwksUrl)) faults.push('jwt.jwksUrl: must be a URL')
+  if ((jwksUrl !== '' || publicKeyFile !== '') && (issuer === '' || audience === ''))
+    faults.push('jwt.issuer, jwt.audience: needed with jwt.jwksUrl or jwt.publicKeyFile')
+  return faults
 }
 
 /** A document has at most 16 MiB. JSON escapes can make content six times longer; a packet may be kept in four forms. */

@@ -8,9 +8,9 @@ import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import type { Store } from '../store/store.js'
-import { Access } from './access.js'
+import { Access, type Grantee } from './access.js'
 import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.js'
-import { scopedId, userIdOf } from './client-id.js'
+import { clientIdOf, scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
 import { login, refusal } from './login.js'
@@ -48,6 +48,8 @@ export class MqttBroker {
   readonly #peers = new WeakMap<Client, Peer>()
   /** By scoped client id: the connection that holds the session now. */
   readonly #holders = new Map<string, MqttConnection>()
+  /** By scoped client id: what those who are connecting or connected may. */
+  readonly #grantees = new Map<string, Grantee>()
   readonly #open = new Set<MqttTransport>()
   readonly #replies: ReplyTopic
   /** Being published. */
@@ -61,7 +63,7 @@ export class MqttBroker {
     private readonly metrics: Metrics,
     private readonly options: BrokerOptions,
   ) {
-    this.#access = new Access(options.acl)
+    this.#access = new Access(options.acl, options.presence)
     this.#group = new WriteGroup(options.stallTimeoutMs)
     this.#state = new BrokerState(store, services.live, {
       sessionExpiryMs: options.sessionExpiryMs,
@@ -69,7 +71,8 @@ export class MqttBroker {
       maxQueuedBytes: options.maxQueuedBytes,
       maxRetained: options.maxRetained,
       maxRetainedBytes: options.maxRetainedBytes,
-      isAllowed: (clientId, filter) => this.#access.subscribe(userIdOf(clientId), filter),
+      isAllowed: (clientId, filter) =>
+        this.#access.subscribe(userIdOf(clientId), filter, this.#granteeOf(clientId)),
       onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
       onNotRetained: limit => {
         metrics.dropped.inc({ limit })
@@ -143,7 +146,7 @@ export class MqttBroker {
     const client = this.#aedes.handle(transport) as AedesClient
     const connection = new MqttConnection(this.#host, client, transport)
     const delivery = new ClientDelivery(client, transport, {
-      mayRead: topic => this.#access.read(connection.userId, topic),
+      mayRead: topic => this.#access.read(connection.userId, topic, connection.grantee),
       recordId: packet => this.#state.outgoingUpdate(client, packet),
       enqueue: (packet, qos) => this.#topics.enqueue(packet, { clientId: client.id, qos }),
       isInFlight: messageId => this.#state.isInFlight(client.id, messageId),
@@ -197,7 +200,7 @@ export class MqttBroker {
         this.#authorizePublish(client as AedesClient | null, packet as AedesPublishPacket, done),
       authorizeSubscribe: (client, { topic, qos }, done) => {
         const connection = this.#peers.get(client)?.connection
-        if (!this.#access.subscribe(connection?.userId, topic)) return done(null, null)
+        if (!this.#access.subscribe(connection?.userId, topic, connection?.grantee)) return done(null, null)
         connection?.enrol(topic).then(() => done(null, { topic, qos }), done)
       },
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
@@ -257,14 +260,37 @@ export class MqttBroker {
   async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
     const peer = this.#peers.get(client)
     const clientId = client.id
-    const userId = await login(this.services.accounts, this.options.anonymous, name, password)
-    if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
-    if (userId !== undefined) peer?.connection.authenticated(userId, clientId)
+    const { mark } = this.services.identity
+    const { remoteAddress } = client.conn as MqttTransport
+    const who = await login(this.services, this.options.anonymous, {
+      name,
+      password,
+      clientId,
+      remoteAddress,
+    })
+    const userId = who?.user.id
+    const grantee = who && { clientId, role: who.session.role }
+    const will = client._will
+    if (will && this.#access.publish(userId, will.topic, grantee).kind === 'refused') throw refusal(5)
+    if (who !== undefined && grantee !== undefined) peer?.connection.authenticated(who, grantee, mark)
     client.id = scopedId(userId, clientId)
+    if (grantee !== undefined) this.#admit(client, grantee)
     const isResumed = await this.#state.resume(client).catch(() => {
       throw refusal(3)
     })
     if (peer !== undefined) peer.connection.isResumed = isResumed
+  }
+
+  #admit(client: AedesClient, grantee: Grantee): void {
+    const { id } = client
+    this.#grantees.set(id, grantee)
+    client.conn.once('close', () => {
+      if (this.#grantees.get(id) === grantee) this.#grantees.delete(id)
+    })
+  }
+
+  #granteeOf(scoped: string): Grantee {
+    return this.#grantees.get(scoped) ?? { clientId: clientIdOf(scoped), role: 'any' }
   }
 
   #ready(client: AedesClient): void {
@@ -317,7 +343,8 @@ export class MqttBroker {
   #publisher(client: Client | null, packet: AedesPublishPacket): Pick<Publisher, 'publish'> {
     const connection = client === null ? undefined : this.#peers.get(client)?.connection
     if (connection !== undefined) return connection
-    return new Publisher(this.#host, userIdOf((packet as { clientId?: string }).clientId ?? ''), undefined)
+    const { clientId = '' } = packet as { clientId?: string }
+    return new Publisher(this.#host, userIdOf(clientId), undefined, this.#granteeOf(clientId))
   }
 
   #publishPresence(userId: UserId, online: boolean): void {

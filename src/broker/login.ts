@@ -1,26 +1,39 @@
 /** Who a CONNECT is from. */
 import type { AuthenticateError } from 'aedes'
-import type { Accounts } from '../accounts/accounts.js'
+import type { Identified } from '../accounts/identity.js'
 import { toGatewayError } from '../errors.js'
-import type { UserId } from '../model.js'
+import type { Services } from '../handle/context.js'
+
+export interface Connect {
+  /** Email or user id. */
+  readonly name: string | undefined
+  /** A password, a token, or the credential of this client id. */
+  readonly password: Buffer | undefined
+  readonly clientId: string
+  readonly remoteAddress: string | undefined
+}
 
 /**
- * @param name email or user id
  * @returns undefined for an anonymous client, where they are let in
  * @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1)
  */
 export async function login(
-  accounts: Accounts,
+  { identity, audit }: Services,
   anonymous: boolean,
-  name?: string,
-  password?: Buffer,
-): Promise<UserId | undefined> {
+  { name, password, clientId, remoteAddress }: Connect,
+): Promise<Identified | undefined> {
   if (name === undefined && anonymous) return undefined
   if (name === undefined || password === undefined) throw refusal(5)
   try {
-    return (await accounts.authenticate(name, password.toString())).id
+    const who = await identity.byMqtt(name, password.toString(), clientId)
+    const { id: session, kind } = who.session
+    const about = { userId: who.user.id, front: 'mqtt', remoteAddress, session, kind, device: clientId }
+    audit.record({ event: 'login.succeeded', ...about })
+    return who
   } catch (thrown) {
-    throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
+    const refused = refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
+    audit.record({ event: 'login.failed', front: 'mqtt', remoteAddress, code: refused.returnCode })
+    throw refused
   }
 }
 

@@ -3,8 +3,8 @@ import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (
-  { accounts, log },
-  _caller,
+  { accounts, audit, log },
+  { front, remoteAddress },
   { data, id },
   answer,
 ) => {
@@ -12,39 +12,24 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
     throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
   })
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')
+  audit.record({ event: 'account.registered', userId: user.id, front, remoteAddress })
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
-}
-
-/** A failed look-up, hash or first cursor are the same to a client: the login itself failed, and may be tried again. */
-export const handleLogin: Handler<RequestData<'login'>> = async (
-  { accounts, log },
-  caller,
-  { data, id },
-  answer,
-) => {
-  if (caller.userId !== undefined) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
-  const { email = '', password = '' } = data
-  if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
-  const failed = (thrown: unknown): never => {
-    throw nameStoreFault(thrown, 'ERROR_AUTH_FAILED')
-  }
-  const user = await accounts.authenticate(email, password).catch(failed)
-  await caller.enter(user, data).catch(failed)
-  log.info({ event: 'account.logged-in', userId: user.id, remoteAddress: caller.remoteAddress }, 'logged in')
-  answer.ok('LOGIN_SUCCESS', id === undefined ? null : { id: user.id })
-  caller.startDelivery()
 }
 
 /** Ends every connection of the account, this one behind its reply. */
 export const handleDelete: Handler<RequestData<'delete'>> = async (
-  { accounts, inbox, live, log },
+  { accounts, audit, inbox, live, log, sessions },
   caller,
   { data },
   answer,
 ) => {
   const userId = caller.userId
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  const { front, remoteAddress } = caller
   await accounts.delete(userId, data.password)
+  // No row of theirs lets anybody in without the account.
+  await sessions.revoke(userId, () => true)
+  audit.record({ event: 'account.deleted', userId, front, remoteAddress })
   inbox.cursors.forget(userId)
   log.info({ event: 'account.deleted', userId }, 'account deleted')
   answer.ok('SUCCESS')

@@ -14,6 +14,7 @@ const COLLECTIONS: readonly KvCollection[] = [
   'incoming',
   'wills',
   'meta',
+  'sessions',
 ]
 /** Bytes of the broker's state in one write. */
 const STATE_BYTES = 1 << 20

@@ -21,6 +21,7 @@ export class EmbeddedKv {
       incoming: collection('incoming'),
       wills: collection('wills'),
       meta: collection('meta'),
+      sessions: collection('sessions'),
     }
   }
 

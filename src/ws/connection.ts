@@ -1,6 +1,7 @@
 /** One JSON client: frame in → request → handler; replies and messages out, in order and in groups. */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import type { Identified } from '../accounts/identity.js'
 import type { LiveConnection } from '../accounts/live.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller, Services } from '../handle/context.js'
@@ -8,7 +9,7 @@ import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
-import type { User, UserId } from '../model.js'
+import type { Session, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
 import type { TurnEnd } from '../turn-end.js'
@@ -41,6 +42,7 @@ export interface ConnectionHost {
 export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
+  session: Session | undefined
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -55,6 +57,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #paused = false
   #ended = false
   #refusals = 0
+  #logins = 0
   /** Why the connection ends, until that is said. */
   #farewell: CodeName | undefined
   #inbox: InboxDelivery | undefined
@@ -178,7 +181,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   // ── Caller ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  async enter(user: User, options: RequestData<'login'>): Promise<void> {
+  async enter({ user, session }: Identified, options: RequestData<'login'>): Promise<void> {
     await this.host.services.live.join(user.id, this)
     if (this.#ended) {
       this.host.services.live.leave(user.id, this)
@@ -186,16 +189,29 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     }
     const userId = user.id
     this.userId = userId
-    const inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
+    this.session = session
+    const inbox = new InboxDelivery(this, { ...options, nth: this.#logins++ }, part =>
+      this.host.openSession({ userId, ...part }),
+    )
     try {
       await inbox.session.enrol()
     } catch (thrown) {
       this.userId = undefined
+      this.session = undefined
       this.host.services.live.leave(userId, this)
       throw thrown
     }
     if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     this.#inbox = inbox
+  }
+
+  leave(): void {
+    if (this.userId === undefined || this.#ended) return
+    this.#inbox?.session.close()
+    this.#inbox = undefined
+    this.host.services.live.leave(this.userId, this)
+    this.userId = undefined
+    this.session = undefined
   }
 
   startDelivery(): void {

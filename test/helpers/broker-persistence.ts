@@ -106,7 +106,7 @@ export class WatchedKv implements KvStore {
 
 /** Everything the store holds of the broker, as text: for what must be gone. */
 export async function dump(kv: KvStore): Promise<string[]> {
-  const collections = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta'] as const
+  const collections = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta', 'sessions'] as const
   const rows: string[] = []
   for (const collection of collections) {
     for await (const { key } of kv.kvRange(collection, [])) rows.push(`${collection} ${JSON.stringify(key)}`)
