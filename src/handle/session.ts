@@ -29,14 +29,13 @@ export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, c
   throw new GatewayError('ERROR_AUTH', { field: 'token', reason: 'was used before: its session has ended' })
 }
 
-/** Its tokens end, too. */
+/** Its tokens end, and whoever came in by them. A device's credential is its owner's to revoke. */
 export const handleLogout: Handler<RequestData<'logout'>> = async (services, caller, _request, answer) => {
   const { userId, session } = loggedIn(caller)
-  await services.sessions.revoke(userId, ({ id }) => id === session?.id && session.kind === 'token')
+  const isOwn = (id: string | undefined) => id === session?.id && session?.kind !== 'device'
+  await services.sessions.revoke(userId, ({ id }) => isOwn(id))
   record(services, caller, 'logout', { userId, session: session?.id })
-  const isOther = (connection: LiveConnection) => !Object.is(connection, caller)
-  if (session?.kind === 'token')
-    services.live.endAll(userId, ENDED, one => isOther(one) && one.session?.id === session.id)
+  services.live.endAll(userId, ENDED, one => !Object.is(one, caller) && isOwn(one.session?.id))
   caller.leave()
   answer.ok('SUCCESS')
 }
