@@ -52,7 +52,7 @@ export function openAudit(file: string, onError: (error: Error) => void): Audit 
   const sink = pino.destination({ dest: file, append: true, mkdir: true, sync: true, mode: 0o600 })
   sink.on('error', onError)
   const log = pino(
-    { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: () => ({}) } },
+    { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: level => ({ level }) } },
     sink,
   )
   let isOpen = true

@@ -64,16 +64,6 @@ t.test('with keyLifetime 0 a key signs for ever', async t => {
   t.equal(await keys.rotateIfDue(Date.now() + 1e12), false)
 })
 
-t.test('a key that another gateway on the store has made is found', async t => {
-  const { open } = await keysOn(t)
-  const [one, two] = [await open(), await open()]
-  await two.rotate()
-  const { token } = await two.sign(CLAIMS)
-  t.equal(await one.isOwn(decodeProtectedHeader(token).kid), true)
-  t.match(await one.verify(token), CLAIMS)
-  t.equal(await one.isOwn('nobody-knows'), false)
-})
-
 t.test('nothing but our own signature is taken', async t => {
   const { open } = await keysOn(t)
   const keys = await open()
