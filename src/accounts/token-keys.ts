@@ -4,6 +4,7 @@
  */
 import { randomBytes, webcrypto } from 'node:crypto'
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.js'
 import type { Store } from '../store/store.js'
 
@@ -29,10 +30,13 @@ const PLACE = ['token-keys'] as const
 /** Of the tokens, so that none of another issuer is ever taken for one of ours. */
 const ISSUER = 'mumi'
 const TYPE = 'at+jwt'
+/** Tokens whose signature was checked: clients that come back often, all at once after an outage. */
+const REMEMBERED = 10_000
 
 export class TokenKeys {
   /** Newest first. */
   #keys: readonly Key[] = []
+  readonly #verified = new LRUCache<string, JWTPayload>({ max: REMEMBERED })
 
   constructor(
     private readonly store: Store,
@@ -88,6 +92,8 @@ export class TokenKeys {
 
   /** @throws GatewayError ERROR_AUTH {field: 'token'} */
   async verify(token: string, now = Date.now()): Promise<JWTPayload> {
+    const known = this.#verified.get(token)
+    if (known?.exp !== undefined && known.exp * 1000 > now) return known
     try {
       const options = { algorithms: ['HS256'], issuer: ISSUER, typ: TYPE }
       const { payload } = await jwtVerify(token, ({ kid = '' }) => this.#cryptoKey(kid), {
@@ -95,6 +101,7 @@ export class TokenKeys {
         requiredClaims: ['exp', 'sub'],
         currentDate: new Date(now),
       })
+      this.#verified.set(token, payload)
       return payload
     } catch (cause) {
       throw refusedToken(cause instanceof errors.JWTExpired ? 'has expired' : 'is not valid')
@@ -115,6 +122,7 @@ export class TokenKeys {
     const value = await this.store.kvGet('meta', PLACE)
     if (value === undefined) return
     const stored: StoredKey[] = JSON.parse(Buffer.from(value).toString())
+    this.#verified.clear()
     this.#keys = await Promise.all(stored.map(async key => ({ ...key, crypto: await importKey(key.secret) })))
   }
 }
