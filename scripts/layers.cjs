@@ -1,7 +1,7 @@
 /** Which way imports may point in src/, for dependency-cruiser. `npm test` checks it. */
 
 /** Any file may import these; they import only each other. */
-const BASE = 'src/(errors|log|metrics|model|turn-end)\\.ts'
+const BASE = 'src/(audit|errors|log|metrics|model|turn-end)\\.ts'
 
 /** Folder or file → what it may import in src/ besides itself and BASE. */
 const MAY_IMPORT = {
@@ -19,11 +19,11 @@ const MAY_IMPORT = {
   'src/handle/': ['src/store/store\\.ts', 'src/(accounts|inbox|limits|request)/'],
   'src/broker/': [
     'src/store/store\\.ts',
-    'src/accounts/(accounts|live)\\.ts',
+    'src/accounts/(accounts|identity|live)\\.ts',
     'src/(inbox|limits|request|handle)/',
   ],
   'src/broker/persistence/': ['src/store/store\\.ts'],
-  'src/ws/': ['src/accounts/live\\.ts', 'src/(inbox|limits|request|handle)/'],
+  'src/ws/': ['src/accounts/(identity|live)\\.ts', 'src/(inbox|limits|request|handle)/'],
   'src/stores\\.ts': ['src/config\\.ts', 'src/store/'],
   'src/front\\.ts': ['src/config\\.ts', 'src/(http|net|limits|handle|broker|ws)/'],
   'src/gateway\\.ts': [
@@ -37,12 +37,12 @@ const MAY_IMPORT = {
 const HOMES = {
   '@sinclair/typebox': 'src/request/',
   '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber|websocket-stream)': 'src/broker/',
-  '(bcrypt|piscina|validator)': 'src/accounts/',
+  '(@zxcvbn-ts/language-common|bcrypt|jose|piscina|validator)': 'src/accounts/',
   'lru-cache': 'src/(accounts|limits)/',
   '(convict|json5)': 'src/config(\\.ts|/)',
   lmdb: 'src/store/embedded/',
   mongodb: 'src/store/mongodb/',
-  '(pino|pino-pretty)': 'src/log\\.ts',
+  '(pino|pino-pretty)': 'src/(audit|log)\\.ts',
   'prom-client': 'src/metrics\\.ts',
   uuid: 'src/handle/',
   ws: 'src/(ws|broker)/',

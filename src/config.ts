@@ -80,7 +80,18 @@ function crossFaults(config: Config): string[] {
     faults.push('tls.cert, tls.key: both or none of them')
   if (config.limits.loginDelayMax < config.limits.loginDelay)
     faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
+  faults.push(...issuerFaults(config))
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
+}
+
+function issuerFaults({ jwt }: Config): string[] {
+  const { jwksUrl, publicKeyFile, issuer, audience } = jwt
+  const faults: string[] = []
+  if (jwksUrl !== '' && publicKeyFile !== '') faults.push('jwt.jwksUrl, jwt.publicKeyFile: only one of them')
+  if (jwksUrl !== '' && !URL.canParse(jwksUrl)) faults.push('jwt.jwksUrl: must be a URL')
+  if ((jwksUrl !== '' || publicKeyFile !== '') && (issuer === '' || audience === ''))
+    faults.push('jwt.issuer, jwt.audience: needed with jwt.jwksUrl or jwt.publicKeyFile')
+  return faults
 }
 
 /** A document has at most 16 MiB. JSON escapes can make content six times longer; a packet may be kept in four forms. */

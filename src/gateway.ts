@@ -1,8 +1,14 @@
 /** The composition root: builds every concrete part from the config, starts and closes them in order. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { Accounts } from './accounts/accounts.js'
+import { ExternalTokens } from './accounts/external.js'
+import { Identity } from './accounts/identity.js'
 import { LiveConnections } from './accounts/live.js'
+import { passwordCheck } from './accounts/password-rules.js'
 import { Passwords } from './accounts/passwords.js'
+import { Sessions } from './accounts/sessions.js'
+import { TokenKeys } from './accounts/token-keys.js'
+import { type Audit, openAudit } from './audit.js'
 import { MqttBroker } from './broker/broker.js'
 import { type Config, ConfigError } from './config.js'
 import { Front, type Ports } from './front.js'
@@ -25,6 +31,9 @@ export type { Ports } from './front.js'
 /** How long clients have to answer the closing handshake, ms. */
 const CLOSE_GRACE_MS = 2000
 
+/** How often keys are looked at for their age, and sessions for what has expired. */
+const UPKEEP_EVERY_MS = 3_600_000
+
 interface Parts {
   readonly store: Store
   readonly cursors: Cursors
@@ -42,6 +51,8 @@ export class Gateway {
   #front: Front | undefined
   #parts: Parts | undefined
   #store: Store | undefined
+  #audit: Audit | undefined
+  #upkeep: NodeJS.Timeout | undefined
   #isClosing = false
 
   constructor(
@@ -106,6 +117,8 @@ export class Gateway {
       await parts.cursors.close()
     }
     await listeners
+    clearInterval(this.#upkeep)
+    this.#audit?.close()
   }
 
   async #build(store: Store): Promise<Parts> {
@@ -125,7 +138,7 @@ export class Gateway {
     retention.start(() => inbox.touchAll())
     const limits = this.#limits
     const services: Services = {
-      accounts: new Accounts(store, this.#passwords),
+      ...(await this.#identity(store)),
       live: new LiveConnections(config.sessions.multiple),
       inbox,
       limits,
@@ -133,6 +146,7 @@ export class Gateway {
       rules: {
         anonymousQuery: config.query.anonymous,
         queryLimit: config.query.limit,
+        privacy: config.privacy,
         maxContentBytes: config.limits.content,
         offlineDelivery: config.delivery.offline,
         dedup: config.dedup.window > 0,
@@ -143,6 +157,35 @@ export class Gateway {
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))
     const broker = new MqttBroker(services, store, this.#metrics, this.#brokerOptions())
     return { store, cursors, inbox, retention, limits, json, broker }
+  }
+
+  /** Who is who, and what is written of it. */
+  async #identity(store: Store): Promise<Pick<Services, 'accounts' | 'sessions' | 'identity' | 'audit'>> {
+    const { passwords, tokens, jwt, roles, audit } = this.config
+    const accounts = new Accounts(store, this.#passwords, await passwordCheck(passwords))
+    const keys = new TokenKeys(store, {
+      accessLifetimeMs: tokens.accessLifetime,
+      keyLifetimeMs: tokens.keyLifetime,
+    })
+    await keys.open()
+    const sessions = new Sessions(store, keys, {
+      refreshLifetimeMs: tokens.refreshLifetime,
+      perAccount: tokens.perAccount,
+    })
+    const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
+    const identity = new Identity({ accounts, sessions, keys, external, admins: new Set(roles.admins) })
+    this.#audit = openAudit(audit.file, err =>
+      this.log.error({ event: 'audit.failed', err }, 'audit line not written'),
+    )
+    this.#upkeep = setInterval(() => this.#keepUp(keys, sessions), UPKEEP_EVERY_MS).unref()
+    return { accounts, sessions, identity, audit: this.#audit }
+  }
+
+  #keepUp(keys: TokenKeys, sessions: Sessions): void {
+    const rotated = (isNew: boolean) => isNew && this.#audit?.record({ event: 'keys.rotated' })
+    Promise.all([keys.rotateIfDue().then(rotated), sessions.sweep()]).catch(err =>
+      this.log.error({ event: 'store.failed', operation: 'keepUp', err }, 'tokens not tended'),
+    )
   }
 
   #jsonOptions(greeting: string): ConstructorParameters<typeof JsonServer>[2] {
@@ -164,9 +207,10 @@ export class Gateway {
   }
 
   #brokerOptions(): ConstructorParameters<typeof MqttBroker>[3] {
-    const { mqtt, delivery, locale } = this.config
+    const { mqtt, delivery, locale, privacy } = this.config
     return {
       ...mqtt,
+      presence: privacy.presence,
       locale,
       keepaliveLimitSeconds: Math.floor(mqtt.keepaliveLimit / 1000),
       connectTimeoutMs: mqtt.connectTimeout,

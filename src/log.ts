@@ -12,7 +12,17 @@ interface LogOptions {
 }
 
 /** Last defence: these are not handed to a logger in the first place. */
-const SECRET = ['password', 'passwordHash', 'token', 'authorization', 'content', 'text', 'payload']
+const SECRET = [
+  'password',
+  'newPassword',
+  'passwordHash',
+  'token',
+  'refresh',
+  'authorization',
+  'content',
+  'text',
+  'payload',
+]
 
 /** Bytes of lines that wait for a reader of stdout who takes nothing; beyond it lines are dropped. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20

@@ -26,6 +26,22 @@ export interface User {
   readonly createdAt: number
 }
 
+/** `device`: logged in by the credential of one MQTT client id; `admin`: an account that the config names. */
+export type Role = 'admin' | 'user' | 'device'
+
+export type LoginKind = 'password' | 'token' | 'device' | 'external'
+
+/** One login: of one connection, or for as long as its tokens or its credential are good. */
+export interface Session {
+  readonly id: string
+  readonly kind: LoginKind
+  readonly role: Role
+  /** Name or MQTT client id; undefined: the account's default device. */
+  readonly device: string | undefined
+  /** ms since the epoch. */
+  readonly since: number
+}
+
 /** A message on its way into a log. */
 export interface NewMessage {
   /** Whose log it is appended to. */

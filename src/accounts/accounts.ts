@@ -6,6 +6,8 @@ import validator from 'validator'
 import { GatewayError } from '../errors.js'
 import { isUserId, type User, type UserId } from '../model.js'
 import type { Store, UserQuery } from '../store/store.js'
+import { OneAtATime } from './one-at-a-time.js'
+import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
 export interface Registration {
@@ -14,6 +16,12 @@ export interface Registration {
   readonly firstName: string
   readonly lastName: string
   readonly username?: string
+}
+
+export interface PasswordChange {
+  readonly password: string
+  readonly newPassword: string
+  readonly endSessions: () => Promise<unknown>
 }
 
 /** A billion ids: even with half of them taken the chance that all draws collide is below one in a million. */
@@ -28,19 +36,25 @@ export function normalizeEmail(email: string): string {
   return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
 }
 
+/** One for all ways to write an email; a user id as it is. @param login as a client names an account */
+export const accountKey = (login: string): string => normalizeEmail(login) || login
+
 export class Accounts {
   /** Ids that exist, so that a message need not ask the store. Deletion takes them out. */
   readonly #known = new LRUCache<UserId, true>({ max: KNOWN_USERS })
   /** One look-up an id at a time: those who ask meanwhile share its answer, and so keep their order. */
   readonly #lookups = new Map<UserId, Promise<boolean>>()
+  /** Changes of one account's password. */
+  readonly #changes = new OneAtATime()
   #deletions = 0
 
   constructor(
     private readonly store: Store,
     private readonly passwords: Passwords,
+    private readonly checkNew: PasswordCheck = () => undefined,
   ) {}
 
-  /** @throws GatewayError BAD_FIELD (email), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
+  /** @throws GatewayError BAD_FIELD (email, password), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
   async register(registration: Registration): Promise<User> {
     const { email, password, firstName, lastName, username = '' } = registration
     // RFC 5321 4.5.3.1 lengths are part of the library's check.
@@ -49,6 +63,7 @@ export class Accounts {
     const emailKey = normalizeEmail(email)
     if (emailKey === '')
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+    this.checkNew('password', password)
     // Before the hash, so that a taken email costs no hashing; the store decides in the end.
     if (await this.store.findUserByEmail(emailKey))
       throw new GatewayError('ERROR_EXIST_USER', { field: 'email' })
@@ -75,20 +90,43 @@ export class Accounts {
    * @throws GatewayError ERROR_AUTH, after the same time whether or not the account exists
    */
   async authenticate(login: string, password: string): Promise<User> {
-    const user = isUserId(login)
-      ? await this.store.findUser(login)
-      : await this.store.findUserByEmail(normalizeEmail(login))
+    const user = await this.find(login)
+    let isCheap = false
+    const compare = (hash: string) => {
+      isCheap = this.passwords.isCheap(hash)
+      return this.passwords.matches(password, hash)
+    }
     const matches = user
-      ? await this.store.checkPassword(user.id, hash => this.passwords.matches(password, hash))
+      ? await this.store.checkPassword(user.id, compare)
       : await this.passwords.matchesNobody(password)
     if (user === undefined || !matches) throw new GatewayError('ERROR_AUTH')
+    // Nobody waits for it, and what fails is tried again at the next login.
+    if (isCheap) this.#rehash(user.id, password).catch(() => undefined)
     return user
+  }
+
+  /** @param login email or user id */
+  async find(login: string): Promise<User | undefined> {
+    return isUserId(login) ? this.store.findUser(login) : this.store.findUserByEmail(normalizeEmail(login))
+  }
+
+  /** @throws GatewayError ERROR_AUTH when the old password is wrong, BAD_FIELD (newPassword) */
+  async changePassword(userId: UserId, change: PasswordChange): Promise<void> {
+    const { password, newPassword, endSessions } = change
+    this.checkNew('newPassword', newPassword)
+    await this.#changes.run(userId, async () => {
+      if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
+      const hash = await this.passwords.hash(newPassword)
+      // Before it, for a crash between the two; behind it, for those who came in between by the old one.
+      await endSessions()
+      await this.store.setPasswordHash(userId, hash)
+      await endSessions()
+    })
   }
 
   /** @throws GatewayError ERROR_AUTH when the password is wrong */
   async delete(userId: UserId, password: string): Promise<void> {
-    const matches = await this.store.checkPassword(userId, hash => this.passwords.matches(password, hash))
-    if (!matches) throw new GatewayError('ERROR_AUTH')
+    if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
     this.#known.delete(userId)
     await this.store.deleteUser(userId)
     // A look-up may have found the account just before it went.
@@ -121,6 +159,18 @@ export class Accounts {
     if (email === undefined) return this.store.findUsers(rest, limit, after)
     const emailKey = normalizeEmail(email)
     return emailKey === '' ? [] : this.store.findUsers({ ...rest, emailKey }, limit, after)
+  }
+
+  #matches(userId: UserId, password: string): Promise<boolean> {
+    return this.store.checkPassword(userId, hash => this.passwords.matches(password, hash))
+  }
+
+  /** The cost was raised since the password was hashed. It may have been changed since it was typed, too. */
+  async #rehash(userId: UserId, password: string): Promise<void> {
+    await this.#changes.run(userId, async () => {
+      if (await this.#matches(userId, password))
+        await this.store.setPasswordHash(userId, await this.passwords.hash(password))
+    })
   }
 
   async #look(userId: UserId): Promise<boolean> {

@@ -1,13 +1,16 @@
 /** Who is connected now, by account, and whether one more connection may join. */
 import { type CodeName, GatewayError } from '../errors.js'
 import type { FrontEnd } from '../metrics.js'
-import type { UserId } from '../model.js'
+import type { Session, UserId } from '../model.js'
 
 export type MultiplePolicy = 'reject' | 'replace' | 'allow'
 
 /** A logged-in connection of either front end. */
 export interface LiveConnection {
   readonly front: FrontEnd
+  /** The login that let it in. */
+  readonly session?: Session | undefined
+  readonly remoteAddress?: string | undefined
   /** Resolves true as soon as the client shows that it is there, false after the heartbeat's time-out. */
   probe(): Promise<boolean>
   /** Tells the client why, closes, and calls LiveConnections.leave before it returns. */
@@ -70,9 +73,14 @@ export class LiveConnections {
     this.#onPresence(userId, false)
   }
 
-  /** Ends every connection of an account. */
-  endAll(userId: UserId, code: CodeName): void {
-    for (const connection of [...(this.#byUser.get(userId) ?? [])]) connection.end(code)
+  /** Connections of an account, also when some of them end meanwhile. */
+  of(userId: UserId): readonly LiveConnection[] {
+    return [...(this.#byUser.get(userId) ?? [])]
+  }
+
+  /** Ends every connection of an account, or those that `which` picks. */
+  endAll(userId: UserId, code: CodeName, which: (connection: LiveConnection) => boolean = () => true): void {
+    for (const connection of this.of(userId)) if (which(connection)) connection.end(code)
   }
 
   #end(userId: UserId, connection: LiveConnection): void {
@@ -82,6 +90,6 @@ export class LiveConnections {
   }
 
   #webSockets(userId: UserId): LiveConnection[] {
-    return [...(this.#byUser.get(userId) ?? [])].filter(({ front }) => front === 'json')
+    return this.of(userId).filter(({ front }) => front === 'json')
   }
 }

@@ -29,9 +29,15 @@ const IDLE_MS = 60_000
 
 /**
  * bcrypt reads 72 bytes and stops at NUL: SHA-256 before it makes every byte of every password count, and base64
- * keeps NUL out. NFC first, as RFC 8265 (OpaqueString) asks: the same password typed on another keyboard.
+ * keeps NUL out.
  */
-const prehash = (password: string) => createHash('sha256').update(password.normalize('NFC')).digest('base64')
+const prehash = (text: string) => createHash('sha256').update(text).digest('base64')
+
+/** RFC 8265, 4.2.2 (OpaqueString): every space is U+0020, then NFC: the same password typed on another keyboard. */
+const opaque = (password: string) => password.replace(/\p{Zs}/gu, ' ').normalize('NFC')
+
+/** The form that hashes were made of before: without the rule for spaces. */
+const formerly = (password: string) => password.normalize('NFC')
 
 export class Passwords {
   readonly #threads: Piscina
@@ -51,12 +57,22 @@ export class Passwords {
 
   /** @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait */
   hash(password: string): Promise<string> {
-    return this.#run('hash', { text: prehash(password), cost: this.options.cost })
+    return this.#run('hash', { text: prehash(opaque(password)), cost: this.options.cost })
   }
 
-  /** @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait */
-  matches(password: string, hash: string): Promise<boolean> {
-    return this.#run('compare', { text: prehash(password), hash })
+  /**
+   * A password with other spaces than U+0020 costs two comparisons, whoever it is for.
+   * @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait
+   */
+  async matches(password: string, hash: string): Promise<boolean> {
+    if (await this.#run('compare', { text: prehash(opaque(password)), hash })) return true
+    if (formerly(password) === opaque(password)) return false
+    return this.#run('compare', { text: prehash(formerly(password)), hash })
+  }
+
+  /** Whether a hash is cheaper to guess than `cost` asks for today. Its text: `$2b$10$…`. */
+  isCheap(hash: string): boolean {
+    return Number(hash.split('$')[2]) < this.options.cost
   }
 
   /** Takes as long as `matches` and is always false: for an account that does not exist. */

@@ -2,15 +2,16 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
+import type { Identified } from '../accounts/identity.js'
 import { toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import type { Store } from '../store/store.js'
-import { Access } from './access.js'
+import { Access, type Grantee } from './access.js'
 import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.js'
-import { scopedId, userIdOf } from './client-id.js'
+import { clientIdOf, scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
 import { login, refusal } from './login.js'
@@ -53,6 +54,8 @@ export class MqttBroker {
   readonly #peers = new WeakMap<Client, Peer>()
   /** By scoped client id: the connection that holds the session now. */
   readonly #holders = new Map<string, MqttConnection>()
+  /** By scoped client id: what those who are connecting or connected may. */
+  readonly #grantees = new Map<string, Grantee>()
   readonly #open = new Set<MqttTransport>()
   readonly #replies: ReplyTopic
   /** Being published. */
@@ -66,7 +69,7 @@ export class MqttBroker {
     private readonly metrics: Metrics,
     private readonly options: BrokerOptions,
   ) {
-    this.#access = new Access(options.acl)
+    this.#access = new Access(options.acl, options.presence)
     this.#group = new WriteGroup(options.stallTimeoutMs)
     this.#state = new BrokerState(store, services.live, {
       sessionExpiryMs: options.sessionExpiryMs,
@@ -75,7 +78,7 @@ export class MqttBroker {
       maxRetained: options.maxRetained,
       maxRetainedBytes: options.maxRetainedBytes,
       isAllowed: (clientId, filter) =>
-        this.#access.subscribe(userIdOf(clientId), filter) &&
+        this.#access.subscribe(userIdOf(clientId), filter, this.#granteeOf(clientId)) &&
         this.#holders.get(clientId)?.filters.isRefused(filter) !== true,
       onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
       onNotRetained: limit => {
@@ -150,7 +153,7 @@ export class MqttBroker {
     const client = this.#aedes.handle(transport) as AedesClient
     const connection = new MqttConnection(this.#host, client, transport)
     const delivery = new ClientDelivery(client, transport, {
-      mayRead: topic => this.#access.read(connection.userId, topic),
+      mayRead: topic => this.#access.read(connection.userId, topic, connection.grantee),
       recordId: packet => this.#state.outgoingUpdate(client, packet),
       enqueue: (packet, qos) => this.#topics.enqueue(packet, { clientId: client.id, qos }),
       isInFlight: messageId => this.#state.isInFlight(client.id, messageId),
@@ -197,7 +200,7 @@ export class MqttBroker {
         this.#authorizePublish(client as AedesClient | null, packet as AedesPublishPacket, done),
       authorizeSubscribe: (client, { topic, qos }, done) => {
         const connection = this.#peers.get(client)?.connection
-        if (!this.#access.subscribe(connection?.userId, topic)) return done(null, null)
+        if (!this.#access.subscribe(connection?.userId, topic, connection?.grantee)) return done(null, null)
         if (connection !== undefined && !this.#admitFilter(connection, topic)) return done(null, null)
         connection?.enrol(topic).then(() => done(null, { topic, qos }), done)
       },
@@ -266,13 +269,21 @@ export class MqttBroker {
   async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
     const peer = this.#peers.get(client)
     const clientId = client.id
-    const { accounts, limits } = this.services
-    const { anonymous } = this.options
+    const { mark } = this.services.identity
     const remoteAddress = peer?.connection.remoteAddress
-    const userId = await login({ accounts, limits, anonymous, remoteAddress }, name, password)
-    if (client._will && this.#access.publish(userId, client._will.topic).kind === 'refused') throw refusal(5)
+    const who = await login(this.services, this.options.anonymous, {
+      name,
+      password,
+      clientId,
+      remoteAddress,
+    })
+    const userId = who?.user.id
+    const grantee = who && { clientId, role: who.session.role }
+    const will = client._will
+    if (will && this.#access.publish(userId, will.topic, grantee).kind === 'refused') throw refusal(5)
     client.id = scopedId(userId, clientId)
-    if (userId !== undefined && peer !== undefined) this.#enter(peer, client, { userId, clientId })
+    if (who !== undefined && grantee !== undefined && peer !== undefined)
+      this.#enter(peer, client, { who, grantee, mark })
     const isResumed = await this.#state.resume(client).catch(() => {
       throw refusal(3)
     })
@@ -283,19 +294,28 @@ export class MqttBroker {
   #enter(
     { connection, pacer }: Peer,
     client: AedesClient,
-    { userId, clientId }: { userId: UserId; clientId: string },
+    { who, grantee, mark }: { who: Identified; grantee: Grantee; mark: number },
   ): void {
-    const isNew = !client.clean && !this.#state.hasSession(client.id)
-    if (isNew && this.#state.sessionsOf(client.id) >= this.options.maxSessions) {
+    const { id } = client
+    const isNew = !client.clean && !this.#state.hasSession(id)
+    if (isNew && this.#state.sessionsOf(id) >= this.options.maxSessions) {
       this.services.limits.count('mqtt.maxSessions')
       throw refusal(3)
     }
     try {
-      const rate = connection.authenticated(userId, clientId, this.#holders.has(client.id))
+      const rate = connection.authenticated(who, grantee, { mark, replaces: this.#holders.has(id) })
       if (rate !== undefined) pacer?.enter(rate)
     } catch {
       throw refusal(3)
     }
+    this.#grantees.set(id, grantee)
+    client.conn.once('close', () => {
+      if (this.#grantees.get(id) === grantee) this.#grantees.delete(id)
+    })
+  }
+
+  #granteeOf(scoped: string): Grantee {
+    return this.#grantees.get(scoped) ?? { clientId: clientIdOf(scoped), role: 'any' }
   }
 
   #admitFilter(connection: MqttConnection, filter: string): boolean {
@@ -355,7 +375,8 @@ export class MqttBroker {
   #publisher(client: Client | null, packet: AedesPublishPacket): Pick<Publisher, 'publish'> {
     const connection = client === null ? undefined : this.#peers.get(client)?.connection
     if (connection !== undefined) return connection
-    return new Publisher(this.#host, userIdOf((packet as { clientId?: string }).clientId ?? ''), undefined)
+    const { clientId = '' } = packet as { clientId?: string }
+    return new Publisher(this.#host, userIdOf(clientId), undefined, this.#granteeOf(clientId))
   }
 
   #publishPresence(userId: UserId, online: boolean): void {

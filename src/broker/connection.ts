@@ -1,10 +1,12 @@
 /** One MQTT client: who it is, what it may, and its inbox; Aedes speaks the protocol with it. */
 import type { PublishPacket, Subscription } from 'aedes'
+import type { Identified } from '../accounts/identity.js'
 import type { LiveConnection } from '../accounts/live.js'
 import { type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
-import type { UserId } from '../model.js'
+import type { Session, UserId } from '../model.js'
+import type { Grantee } from './access.js'
 import type { AedesClient } from './aedes-client.js'
 import { FastLane } from './fast-lane.js'
 import { FilterLimit } from './filter-limit.js'
@@ -17,6 +19,8 @@ import type { MqttTransport } from './transport.js'
 export class MqttConnection implements Caller, LiveConnection {
   readonly front = 'mqtt'
   userId: UserId | undefined
+  session: Session | undefined
+  grantee: Grantee | undefined
   readonly locale: Locale
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
@@ -25,6 +29,8 @@ export class MqttConnection implements Caller, LiveConnection {
   #publisher: Publisher
   #device = ''
   #isCounted = false
+  /** See Identity.isStillGood. */
+  #mark = 0
   #inbox: InboxDelivery | undefined
   #isReady = false
   #ended = false
@@ -42,17 +48,25 @@ export class MqttConnection implements Caller, LiveConnection {
   }
 
   /**
-   * @param clientId as the client sent it: the name of its device
-   * @param replaces whether another connection of this device ends for it
+   * @param grantee with the client id as the client sent it: the name of its device
+   * @param how.mark from before the check; see Identity.isStillGood
+   * @param how.replaces whether another connection of this device ends for it
    * @returns the account's request rate, undefined when the client is gone already
    * @throws GatewayError TOO_MANY_CONNECTIONS
    */
-  authenticated(userId: UserId, clientId: string, replaces: boolean): TokenBucket | undefined {
-    const rate = this.#ended ? undefined : this.host.services.limits.enter(userId, replaces)
+  authenticated(
+    { user, session }: Identified,
+    grantee: Grantee,
+    { mark, replaces }: { mark: number; replaces: boolean },
+  ): TokenBucket | undefined {
+    const rate = this.#ended ? undefined : this.host.services.limits.enter(user.id, replaces)
     this.#isCounted = rate !== undefined
-    this.userId = userId
-    this.#device = `mqtt ${clientId}`
-    this.#publisher = new Publisher(this.host, userId, { caller: this, client: this.client })
+    this.userId = user.id
+    this.session = session
+    this.grantee = grantee
+    this.#mark = mark
+    this.#device = `mqtt ${grantee.clientId}`
+    this.#publisher = new Publisher(this.host, user.id, { caller: this, client: this.client }, grantee)
     return rate
   }
 
@@ -64,9 +78,15 @@ export class MqttConnection implements Caller, LiveConnection {
   /** The session stands (CONNACK is sent, its queue too). */
   ready(): void {
     if (this.#ended) return
+    const { userId } = this
+    // Rights were taken away while CONNECT was being judged.
+    if (userId !== undefined && !this.host.services.identity.isStillGood(userId, this.#mark)) {
+      this.end('ERROR_CONNECTION_CLOSED')
+      return
+    }
     this.#isReady = true
-    if (this.userId === undefined) return
-    this.host.services.live.add(this.userId, this)
+    if (userId === undefined) return
+    this.host.services.live.add(userId, this)
     this.transport.openLane(new FastLane(this.client, this.transport, this))
     this.openInbox()
   }
@@ -134,6 +154,11 @@ export class MqttConnection implements Caller, LiveConnection {
 
   async enter(): Promise<void> {
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+  }
+
+  /** Logged out is disconnected: an MQTT connection is somebody's or none. */
+  leave(): void {
+    this.end('ERROR_CONNECTION_CLOSED')
   }
 
   startDelivery(): void {

@@ -1,35 +1,43 @@
 /** Who a CONNECT is from. */
 import type { AuthenticateError } from 'aedes'
-import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
+import { accountKey } from '../accounts/accounts.js'
+import { type Identified, isPassword } from '../accounts/identity.js'
 import { toGatewayError } from '../errors.js'
-import type { Limits } from '../limits/limits.js'
-import type { UserId } from '../model.js'
+import type { Services } from '../handle/context.js'
 
-interface LoginParts {
-  readonly accounts: Accounts
-  readonly limits: Limits
-  /** Whether clients without a name are let in. */
-  readonly anonymous: boolean
+export interface Connect {
+  /** Email or user id. */
+  readonly name: string | undefined
+  /** A password, a token, or the credential of this client id. */
+  readonly password: Buffer | undefined
+  readonly clientId: string
   readonly remoteAddress: string | undefined
 }
 
 /**
- * @param name email or user id
  * @returns undefined for an anonymous client, where they are let in
  * @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1)
  */
 export async function login(
-  { accounts, limits, anonymous, remoteAddress }: LoginParts,
-  name?: string,
-  password?: Buffer,
-): Promise<UserId | undefined> {
+  { identity, limits, audit }: Services,
+  anonymous: boolean,
+  { name, password, clientId, remoteAddress }: Connect,
+): Promise<Identified | undefined> {
   if (name === undefined && anonymous) return undefined
   if (name === undefined || password === undefined) throw refusal(5)
+  const secret = password.toString()
+  const check = () => identity.byMqtt(name, secret, clientId)
   try {
-    const check = () => accounts.authenticate(name, password.toString())
-    return (await limits.attempt(remoteAddress, normalizeEmail(name) || name, check)).id
+    // Nobody guesses a token or a credential; a device with an old one must not delay its owner's password.
+    const who = await (isPassword(secret) ? limits.attempt(remoteAddress, accountKey(name), check) : check())
+    const { id: session, kind } = who.session
+    const about = { userId: who.user.id, front: 'mqtt', remoteAddress, session, kind, device: clientId }
+    audit.record({ event: 'login.succeeded', ...about })
+    return who
   } catch (thrown) {
-    throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
+    const refused = refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
+    audit.record({ event: 'login.failed', front: 'mqtt', remoteAddress, code: refused.returnCode })
+    throw refused
   }
 }
 

@@ -7,6 +7,8 @@ export interface BrokerOptions {
   /** Clients without user name and password may connect; they have no inbox. */
   readonly anonymous: boolean
   readonly acl: Acl
+  /** Who may read the presence of others. */
+  readonly presence: 'everyone' | 'users' | 'self'
   readonly closeOnRefused: boolean
   /** Longest keep-alive a client may ask for, s; 0 = any. */
   readonly keepaliveLimitSeconds: number

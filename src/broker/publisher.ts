@@ -11,7 +11,7 @@ import type { UserId } from '../model.js'
 import { decodeText, parseContent } from '../request/payload.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest } from '../request/schema.js'
-import type { MessageRight } from './access.js'
+import type { Grantee, MessageRight } from './access.js'
 import { Acknowledgements } from './acknowledgements.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerHost } from './host.js'
@@ -53,6 +53,7 @@ export class Publisher {
     private readonly host: BrokerHost,
     private readonly userId: UserId | undefined,
     private readonly sender: { readonly caller: Caller; readonly client: AedesClient } | undefined,
+    private readonly grantee?: Grantee,
   ) {}
 
   /**
@@ -98,7 +99,7 @@ export class Publisher {
   }
 
   #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
-    const right = this.host.access.publish(this.userId, packet.topic)
+    const right = this.host.access.publish(this.userId, packet.topic, this.grantee)
     const receiver = this.#receiver(packet)
     const done = receiver === undefined ? acknowledge : this.#recorded(packet, receiver, acknowledge)
     if (right.kind === 'message') return this.#send(packet, right, done)

@@ -4,7 +4,7 @@ import Packet from 'aedes-packet'
 import { GatewayError } from '../errors.js'
 import type { Access } from './access.js'
 import type { AedesClient } from './aedes-client.js'
-import { userIdOf } from './client-id.js'
+import { clientIdOf, userIdOf } from './client-id.js'
 import type { BrokerState } from './state.js'
 
 /** QoS 2 packets of one client that wait for PUBREL; Aedes' own default. */
@@ -69,7 +69,8 @@ export class TopicStore {
   async #queues({ topic, qos: published }: PublishPacket) {
     const best = new Map<string, number>()
     for (const { clientId, qos } of await this.state.subscriptionsByTopic(topic)) {
-      if (this.access.read(userIdOf(clientId), topic))
+      const grantee = { clientId: clientIdOf(clientId), role: 'any' } as const
+      if (this.access.read(userIdOf(clientId), topic, grantee))
         best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
     }
     const targets = Array.from(best, ([clientId, qos]) => ({

@@ -5,10 +5,16 @@
 import { isIP } from 'node:net'
 import convict from 'convict'
 
-/** Which topics beyond the gateway's own a logged-in MQTT client may use. `%u` in a pattern is its user id. */
+const ROLES = ['admin', 'user', 'device'] as const
+
+/**
+ * Which topics beyond the gateway's own a logged-in MQTT client may use. `%u` in a pattern is its user id, `%c` its
+ * client id; without `roles` it is for all.
+ */
 export interface AclRule {
   readonly pattern: string
   readonly access: 'read' | 'write' | 'readwrite'
+  readonly roles?: readonly (typeof ROLES)[number][]
 }
 export type Acl = 'closed' | 'open' | readonly AclRule[]
 
@@ -56,6 +62,8 @@ export const mongoUrl = (value: string, doc: string): Key<string> => ({
   ...key<string>('mongodb-url')(value, doc),
   sensitive: true,
 })
+export const optional = key<string>('optional')
+export const userIds = key<readonly string[]>('user ids')
 export const count = bounded('count')
 export const bytes = bounded('bytes')
 export const duration = bounded('duration')
@@ -159,11 +167,14 @@ const isFilter = (pattern: string) =>
   })
 
 function checkRule(rule: unknown): void {
-  const { pattern, access, ...rest }: Record<string, unknown> = Object(rule)
+  const { pattern, access, roles = [...ROLES], ...rest }: Record<string, unknown> = Object(rule)
   const known = typeof pattern === 'string' && Object.keys(rest).length === 0
   if (!known || !['read', 'write', 'readwrite'].includes(String(access))) {
     throw new Error(`a rule must be {pattern: 'sensors/%u/#', access: 'read' | 'write' | 'readwrite'}`)
   }
+  const isRole = (role: unknown) => ROLES.some(known => known === role)
+  if (!Array.isArray(roles) || roles.length === 0 || !roles.every(isRole))
+    throw new Error(`roles of a rule must be a list of ${ROLES.join(', ')}`)
   if (!isFilter(pattern)) throw new Error(`pattern ${JSON.stringify(pattern)} is not an MQTT topic filter`)
   if (/^(users$|users\/|\$)/.test(pattern)) throw new Error(`topics under users/ and $ are the gateway's own`)
 }
@@ -182,6 +193,16 @@ function parseAcl(text: string): unknown {
   }
 }
 
+function checkOptional(value: unknown): void {
+  if (typeof value !== 'string' || value.includes('\0')) throw new Error('must be text')
+}
+
+function checkUserIds(value: unknown): void {
+  const isId = (id: unknown) => typeof id === 'string' && /^[1-9][0-9]{8}$/.test(id)
+  if (!Array.isArray(value) || !value.every(isId))
+    throw new Error('must be a list of user ids, 9 digits each')
+}
+
 convict.addFormats({
   flag: {
     coerce: (value: unknown) => FLAGS.get(value) ?? value,
@@ -198,6 +219,12 @@ convict.addFormats({
   file: { validate: checkFile },
   addresses: list(isAddressOrNetwork, `addresses and networks ('10.0.0.1', 'fd00::/8')`),
   origins: list(isOrigin, `origins ('https://chat.example')`),
+  optional: { validate: checkOptional },
+  'user ids': {
+    coerce: (value: unknown) =>
+      typeof value === 'string' ? value.split(',').flatMap(id => id.trim() || []) : value,
+    validate: checkUserIds,
+  },
   acl: { coerce: parseAcl, validate: checkAcl },
   'mongodb-url': { validate: checkMongoUrl },
 })

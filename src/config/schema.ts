@@ -10,11 +10,13 @@ import {
   flag,
   type Key,
   mongoUrl,
+  optional,
   origins,
   path,
   port,
   TIMER,
   text,
+  userIds,
 } from './formats.js'
 
 /** Mozilla's intermediate list (Server Side TLS 5.7): forward secrecy and authenticated encryption, nothing else. */
@@ -67,7 +69,7 @@ export const SCHEMA = {
     ),
     acl: acl(
       'closed',
-      'Topics beyond `users/…`: none, all, or a list of `{pattern, access: read | write | readwrite}`; `%u` in a pattern is the user id. In the environment and on the command line a list is JSON.',
+      'Topics beyond `users/…`: none, all, or a list of `{pattern, access: read | write | readwrite, roles?: [admin | user | device]}`; `%u` in a pattern is the user id, `%c` the client id. In the environment and on the command line a list is JSON.',
     ),
     closeOnRefused: flag(
       false,
@@ -425,6 +427,85 @@ export const SCHEMA = {
       1000,
       { min: 1 },
       'Logins and registrations that wait for that; one more is answered 10001.',
+    ),
+    minLength: count(
+      1,
+      { min: 1, max: 64 },
+      'Characters that a new password must have; a shorter one is answered 10101. 8 suits a public server, 1 keeps every old client working.',
+    ),
+    common: choice(
+      'allow',
+      ['allow', 'refuse'],
+      'Whether a new password may be one of the 10,000 most common ones; a refused one is answered 10101.',
+    ),
+  },
+  tokens: {
+    accessLifetime: duration(
+      '15m',
+      { min: '1s', max: '1d' },
+      'How long an access token logs in. A connection that it let in lives on.',
+    ),
+    refreshLifetime: duration(
+      '30d',
+      { min: '1s' },
+      'How long a refresh token is good; each use gives a new one, good for as long again.',
+    ),
+    keyLifetime: duration(
+      '30d',
+      {},
+      'Age at which the key that signs tokens is replaced by a new one; it verifies until its last token has expired. 0: never.',
+    ),
+    perAccount: count(
+      100,
+      { min: 1, max: 10_000 },
+      'Sessions with tokens and device credentials of one account; for one more, the one not seen for longest goes.',
+    ),
+  },
+  jwt: {
+    jwksUrl: optional(
+      '',
+      'Where the public keys of another issuer are, whose JWTs log in, too. Empty: nowhere.',
+    ),
+    publicKeyFile: optional(
+      '',
+      'The same as a file: one public key or certificate as PEM. Empty: none. Not together with `jwt.jwksUrl`.',
+    ),
+    issuer: optional('', 'The `iss` that such a token must have; needed with either.'),
+    audience: optional('', 'The `aud` that it must have; needed with either.'),
+    claim: text('sub', 'The claim that names the user, who must have an account here.'),
+    user: choice(
+      'id',
+      ['id', 'email'],
+      'What that claim is. Nobody here checks that an address is its owner’s: with `email`, close registration to strangers.',
+    ),
+  },
+  roles: {
+    admins: userIds(
+      '',
+      'Ids of accounts with the role `admin`, separated by commas: they see and revoke sessions of all, and have what `mqtt.acl` grants that role.',
+    ),
+  },
+  privacy: {
+    email: choice(
+      'everyone',
+      ['everyone', 'users', 'self'],
+      'Who sees the address of another user in query replies; `everyone`: also before login, as far as `query.anonymous` lets ask. Hidden, it is "".',
+    ),
+    presence: choice(
+      'everyone',
+      ['everyone', 'users', 'self'],
+      'Who learns whether another user is online: `isLogin` in query replies (hidden: false), and with `self` the presence topics are one’s own only.',
+    ),
+    listing: choice(
+      'users',
+      ['users', 'admins'],
+      'Who may list users without naming an id, email or user name; with `admins`, others find themselves only.',
+    ),
+  },
+  audit: {
+    file: optional(
+      '',
+      'File to which logins, failures, revocations and admin acts are appended, a JSON object a line. Empty: none.',
     ),
   },
   health: {

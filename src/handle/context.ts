@@ -1,16 +1,29 @@
 /** What every handler gets: the services below it, the rules from the config, and who asks. */
 import type { Accounts } from '../accounts/accounts.js'
+import type { Identified, Identity } from '../accounts/identity.js'
 import type { LiveConnections } from '../accounts/live.js'
+import type { Sessions } from '../accounts/sessions.js'
+import type { Audit } from '../audit.js'
 import type { CodeName, GatewayError, Locale } from '../errors.js'
 import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
 import type { Limits } from '../limits/limits.js'
 import type { Logger } from '../log.js'
-import type { User, UserId } from '../model.js'
+import type { FrontEnd } from '../metrics.js'
+import type { Session, UserId } from '../model.js'
 import type { RequestData, RequestRules } from '../request/schema.js'
+
+/** Who learns what of a user besides the user and admins. */
+export interface Privacy {
+  readonly email: 'everyone' | 'users' | 'self'
+  readonly presence: 'everyone' | 'users' | 'self'
+  /** Who may ask for users without naming an id, email or user name; others get themselves. */
+  readonly listing: 'users' | 'admins'
+}
 
 export interface HandlerRules extends RequestRules {
   readonly anonymousQuery: 'lookup' | 'none' | 'all'
   readonly queryLimit: number
+  readonly privacy: Privacy
   readonly maxContentBytes: number
   /** False: a message to someone who is away is refused (10008) instead of kept. */
   readonly offlineDelivery: boolean
@@ -20,21 +33,29 @@ export interface HandlerRules extends RequestRules {
 
 export interface Services {
   readonly accounts: Accounts
+  readonly identity: Identity
+  readonly sessions: Sessions
   readonly live: LiveConnections
   readonly inbox: Inbox
   readonly limits: Limits
   readonly rules: HandlerRules
   readonly log: Logger
+  readonly audit: Audit
 }
 
 /** The connection that asks, as the handlers see it. */
 export interface Caller {
   /** undefined before login. */
   readonly userId: UserId | undefined
+  /** undefined before login. */
+  readonly session: Session | undefined
+  readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined
   /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN */
-  enter(user: User, options: RequestData<'login'>): Promise<void>
+  enter(who: Identified, options: RequestData<'login'>): Promise<void>
+  /** Nobody is logged in any more: what is not confirmed comes again at the next login. */
+  leave(): void
   /** Begins delivery; called after the login reply is on its way, so that nothing overtakes it. */
   startDelivery(): void
   /** Explicit ack: everything up to `seq` arrived. @throws GatewayError FORBIDDEN when not asked for at login */

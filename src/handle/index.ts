@@ -1,12 +1,21 @@
 /** Request → handler, and the guard before it. */
-import { CODES, toGatewayError } from '../errors.js'
+import { CODES, GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Request, RequestName } from '../request/schema.js'
-import { handleDelete, handleLogin, handleRegister } from './account.js'
+import { handleDelete, handleRegister } from './account.js'
 import type { Answer, Caller, Handler, Services } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
+import { handleLogin } from './login.js'
 import { handleBroadcast, handleMessage } from './message.js'
 import { handleQuery } from './query.js'
+import {
+  handleLogout,
+  handleMint,
+  handlePassword,
+  handleRefresh,
+  handleRevoke,
+  handleSessions,
+} from './session.js'
 
 type Table = { readonly [N in RequestName]: Handler<Extract<Request, { name: N }>['data']> }
 
@@ -15,11 +24,20 @@ const HANDLERS: Table = {
   login: handleLogin,
   query: handleQuery,
   delete: handleDelete,
+  refresh: handleRefresh,
+  logout: handleLogout,
+  sessions: handleSessions,
+  revoke: handleRevoke,
+  mint: handleMint,
+  password: handlePassword,
   ack: handleAck,
   history: handleHistory,
   message: handleMessage,
   broadcast: handleBroadcast,
 }
+
+/** A credential lies in a device that may be stolen: it does not reach over the account itself. */
+const OWNER_ONLY: ReadonlySet<RequestName> = new Set(['delete', 'sessions', 'revoke', 'mint', 'password'])
 
 interface Refused {
   readonly request: RequestName | 'invalid'
@@ -49,6 +67,8 @@ export function handle(
 ): Promise<void> | undefined {
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
+    if (caller.session?.role === 'device' && OWNER_ONLY.has(request.name))
+      throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
     // The table's types pair each name with its data; TypeScript cannot follow that through an index.
     const handler = HANDLERS[request.name] as Handler<Request['data']>
     return handler(services, caller, request, answer)?.catch(refused)

@@ -1,7 +1,7 @@
 import { GatewayError, nameStoreFault } from '../errors.js'
 import { encodeUser } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
-import type { Handler } from './context.js'
+import type { Handler, Privacy } from './context.js'
 
 /** Empty conditions count as not given; without any, users are listed. */
 export const handleQuery: Handler<RequestData<'query'>> = async (
@@ -18,11 +18,25 @@ export const handleQuery: Handler<RequestData<'query'>> = async (
     rules.anonymousQuery === 'all' ||
     (rules.anonymousQuery === 'lookup' && conditions.email !== undefined)
   if (!mayAsk) throw new GatewayError('ERROR_UNAUTHORIZED')
-  const users = await accounts.query(conditions, rules.queryLimit, after).catch(error => {
+  const isNamed = ['id', 'email', 'username'].some(name => conditions[name] !== undefined)
+  const isAdmin = caller.session?.role === 'admin'
+  const whole = isNamed || isAdmin || rules.privacy.listing === 'users'
+  // Old clients look for themselves in the list: without themselves they would not work.
+  const seen = whole || caller.userId === undefined ? conditions : { ...conditions, id: caller.userId }
+  const users = await accounts.query(seen, rules.queryLimit, after).catch(error => {
     throw nameStoreFault(error, 'ERROR_EXIST_USER_FAILED')
   })
   answer.ok(
     'SUCCESS',
-    users.map(user => encodeUser(user, live.isOnline(user.id))),
+    users.map(user => {
+      const learns = (who: Privacy['email']) =>
+        who === 'everyone' ||
+        isAdmin ||
+        user.id === caller.userId ||
+        (who === 'users' && caller.userId !== undefined)
+      const { email, presence } = rules.privacy
+      const shown = learns(email) ? user : { ...user, email: '' }
+      return encodeUser(shown, learns(presence) && live.isOnline(user.id))
+    }),
   )
 }

@@ -13,6 +13,8 @@ const email = text(320)
 /** 1,024 characters is far beyond any pass phrase; the pre-hash makes every length cost the same. */
 const password = text(1024)
 const userId = Type.String({ pattern: '^[1-9][0-9]{8}$' })
+/** Tokens of other issuers may carry much; ours have about 250 characters. */
+const token = text(8192, 1)
 const deviceName = text(64, 1)
 
 /** One schema a request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
@@ -31,6 +33,22 @@ export const REQUESTS = {
     from: Type.Optional(Type.Literal('start')),
     ack: Type.Optional(Type.Union([Type.Literal('explicit'), Type.Literal('ping')])),
     events: Type.Optional(Type.Array(text(32, 1), { maxItems: 32 })),
+    // `true` asks for tokens, a text is one.
+    token: Type.Optional(Type.Union([Type.Literal(true), token])),
+  }),
+  refresh: Type.Object({ token }),
+  logout: Type.Object({}),
+  sessions: Type.Object({ user: Type.Optional(userId) }),
+  revoke: Type.Object({
+    session: Type.Optional(text(64, 1)),
+    others: Type.Optional(Type.Literal(true)),
+    user: Type.Optional(userId),
+  }),
+  mint: Type.Object({ device: text(256, 1) }),
+  password: Type.Object({
+    password,
+    newPassword: text(1024, 1),
+    keepDevices: Type.Optional(Type.Boolean()),
   }),
   query: Type.Object({
     email: Type.Optional(email),

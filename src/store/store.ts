@@ -44,7 +44,15 @@ export interface ConversationRow {
 
 /** Ordered (part by part: numbers by value, text by code unit or UTF-8; a shorter key before its extensions). */
 export type KvKey = readonly (string | number)[]
-export const KV_COLLECTIONS = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta'] as const
+export const KV_COLLECTIONS = [
+  'retained',
+  'subscriptions',
+  'queue',
+  'incoming',
+  'wills',
+  'meta',
+  'sessions',
+] as const
 export type KvCollection = (typeof KV_COLLECTIONS)[number]
 export type KvValue = Uint8Array
 export type KvWrite =
@@ -111,7 +119,7 @@ export interface Store {
   /** Forgets devices (not the default one, '') not seen since `before`, ms. @returns how many */
   forgetDevices(before: number): Promise<number>
 
-  // ── the broker's own state, for broker/persistence/ ──────────────────────────────────────────────────────────────────────────────────────────
+  // ── keys and values: the broker's own state, stored sessions ───────────────────────────────────────────
   /**
    * All or nothing, durable when it resolves; nothing where it rejects, unless the server did not answer. Calls of one
    * turn share a commit; after the death of the process a later call is never there without an earlier one.

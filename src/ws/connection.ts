@@ -1,6 +1,7 @@
 /** One JSON client: frame in → request → handler; replies and messages out, in order and in groups. */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import type { Identified } from '../accounts/identity.js'
 import type { LiveConnection } from '../accounts/live.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller, Services } from '../handle/context.js'
@@ -8,7 +9,7 @@ import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
-import type { User, UserId } from '../model.js'
+import type { Session, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
 import type { TurnEnd } from '../turn-end.js'
@@ -41,6 +42,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
   readonly locale: Locale
+  session: Session | undefined
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -57,6 +59,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   /** The client went by itself: what it sent before is still done, as far as it was read. */
   #hasLeft = false
   readonly #quota: Quota
+  #logins = 0
   /** Why the connection ends, until that is said. */
   #farewell: CodeName | undefined
   #inbox: InboxDelivery | undefined
@@ -181,27 +184,40 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   // ── Caller ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  async enter(user: User, options: RequestData<'login'>): Promise<void> {
+  async enter({ user, session }: Identified, options: RequestData<'login'>): Promise<void> {
     await this.host.services.live.join(user.id, this)
     const userId = user.id
     try {
       if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
       this.#quota.enter(userId)
     } catch (thrown) {
-      this.#leave(userId)
+      this.#release(userId)
       throw thrown
     }
     this.userId = userId
-    const inbox = new InboxDelivery(this, options, session => this.host.openSession({ userId, ...session }))
+    this.session = session
+    const inbox = new InboxDelivery(this, { ...options, nth: this.#logins++ }, part =>
+      this.host.openSession({ userId, ...part }),
+    )
     try {
       await inbox.session.enrol()
     } catch (thrown) {
       this.userId = undefined
-      this.#leave(userId)
+      this.session = undefined
+      this.#release(userId)
       throw thrown
     }
     if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     this.#inbox = inbox
+  }
+
+  leave(): void {
+    if (this.userId === undefined || this.#ended) return
+    this.#inbox?.session.close()
+    this.#inbox = undefined
+    this.#release(this.userId)
+    this.userId = undefined
+    this.session = undefined
   }
 
   startDelivery(): void {
@@ -285,7 +301,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   }
 
   /** Safe to call twice. */
-  #leave(userId: UserId): void {
+  #release(userId: UserId): void {
     this.host.services.live.leave(userId, this)
     this.#quota.leave(userId)
   }
@@ -308,7 +324,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()
-    if (this.userId !== undefined) this.#leave(this.userId)
+    if (this.userId !== undefined) this.#release(this.userId)
     this.#liveness.ended()
     this.host.closed(this)
   }

@@ -18,10 +18,17 @@ export interface Writer {
 const deviceName = (name: string | undefined): string =>
   name === undefined ? DEFAULT_DEVICE : `json ${name}`
 
+export interface InboxDeliveryOptions extends RequestData<'login'> {
+  /** Logins that were on this connection before. */
+  readonly nth: number
+}
+
 export class InboxDelivery implements Sink {
   readonly session: InboxSession
   readonly isExplicit: boolean
   readonly #events: ReadonlySet<string>
+  /** Tells the pongs of this login from those that an earlier one on this connection is still owed. */
+  readonly #mark: string
   readonly #encode: (row: InboxRow) => string
   /** seq named in the ping that is out, 0 for none. */
   #pinged = 0
@@ -30,12 +37,13 @@ export class InboxDelivery implements Sink {
 
   constructor(
     private readonly writer: Writer,
-    options: RequestData<'login'>,
+    options: InboxDeliveryOptions,
     open: (options: Pick<SessionOptions, 'device' | 'sink' | 'from'>) => InboxSession,
   ) {
     const { ack, device, events, from } = options
     this.isExplicit = ack === 'explicit'
     this.#events = new Set(events)
+    this.#mark = options.nth === 0 ? '' : ` ${options.nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
     this.#encode = isExtended ? extendMessage : ({ text }) => text
     this.session = open({ device: deviceName(device), sink: this, ...(from && { from }) })
@@ -62,7 +70,7 @@ export class InboxDelivery implements Sink {
     if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return undefined
     this.#pinged = sent
     this.#pingedAt = performance.now()
-    return String(sent)
+    return `${sent}${this.#mark}`
   }
 
   /** How long the client has owed a confirmation, ms. @param now performance.now() */
@@ -71,7 +79,7 @@ export class InboxDelivery implements Sink {
   }
 
   pong(payload: Buffer): void {
-    if (this.#pinged === 0 || payload.toString() !== String(this.#pinged)) return
+    if (this.#pinged === 0 || payload.toString() !== `${this.#pinged}${this.#mark}`) return
     const seq = this.#pinged
     this.#pinged = 0
     this.session.confirmUpTo(seq)

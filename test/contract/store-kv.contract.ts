@@ -52,7 +52,15 @@ function writing(t: Test, open: OpenStore): void {
 
   t.test('keeps collections apart', async t => {
     const { store } = await open(t)
-    const collections = ['retained', 'subscriptions', 'queue', 'incoming', 'wills', 'meta'] as const
+    const collections = [
+      'retained',
+      'subscriptions',
+      'queue',
+      'incoming',
+      'wills',
+      'meta',
+      'sessions',
+    ] as const
     await store.kvWrite(collections.map(name => ({ put: name, key: ['k'], value: Buffer.from(name) })))
     for (const name of collections) t.same(await store.kvGet(name, ['k']), Buffer.from(name))
     await store.kvWrite([{ remove: 'queue', key: ['k'] }])

@@ -14,6 +14,8 @@ class HandStore {
   /** Ids that are refused as taken before one is accepted. */
   takenIds = 0
   lookups = 0
+  /** Called when a hash was replaced. */
+  hashed: (() => void) | undefined
   /** Resolves look-ups and deletions when they are held. */
   held: (() => void)[] | undefined
 
@@ -44,6 +46,12 @@ class HandStore {
 
   async checkPassword(id: string, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
     return compare(this.users.get(id)?.passwordHash ?? '')
+  }
+
+  async setPasswordHash(id: string, passwordHash: string): Promise<void> {
+    const user = this.users.get(id)
+    if (user !== undefined) this.users.set(id, { ...user, passwordHash })
+    this.hashed?.()
   }
 
   async deleteUser(id: string): Promise<void> {
@@ -186,4 +194,37 @@ t.test('a look-up that ran beside the deletion does not bring the account back',
   answerLookup?.()
   await looking
   t.equal(accounts.isKnown(id), false)
+})
+
+t.test('a login makes the hash anew where the cost was raised, once, and the password stays', async t => {
+  const { accounts, store } = setUp()
+  const { id, email } = await accounts.register(WHOLE)
+  const before = store.users.get(id)?.passwordHash
+  const dearer = new Passwords({ cost: 5, concurrency: 2, queue: 100 })
+  t.teardown(() => dearer.close())
+  const later = new Accounts(store as unknown as Store, dearer)
+  await t.rejects(later.authenticate(email, 'wrong'), { code: 'ERROR_AUTH' })
+  t.equal(store.users.get(id)?.passwordHash, before, 'a wrong password changes nothing')
+  const hashed = new Promise<void>(resolve => {
+    store.hashed = resolve
+  })
+  await later.authenticate(email, 'p')
+  await hashed
+  const after = store.users.get(id)?.passwordHash
+  t.match(after, /^\$2b\$05\$/)
+  await later.authenticate(email, 'p')
+  t.equal(store.users.get(id)?.passwordHash, after)
+})
+
+t.test('a hash that is made anew does not undo a change of the password at the same time', async t => {
+  const { accounts, store } = setUp()
+  const { id, email } = await accounts.register(WHOLE)
+  const dearer = new Passwords({ cost: 5, concurrency: 2, queue: 100 })
+  t.teardown(() => dearer.close())
+  const later = new Accounts(store as unknown as Store, dearer)
+  const change = { password: 'p', newPassword: 'new', endSessions: async () => undefined }
+  await later.authenticate(email, 'p')
+  await later.changePassword(id, change)
+  t.equal((await later.authenticate(email, 'new')).id, id)
+  await t.rejects(later.authenticate(email, 'p'), { code: 'ERROR_AUTH' })
 })

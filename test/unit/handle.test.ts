@@ -4,7 +4,7 @@ import type { Answer, Caller, HandlerRules, Services } from '../../src/handle/co
 import { handle } from '../../src/handle/index.js'
 import type { StoreWaiter } from '../../src/inbox/inbox.js'
 import { createLogger } from '../../src/log.js'
-import type { NewMessage, User } from '../../src/model.js'
+import type { NewMessage, Session, User } from '../../src/model.js'
 import type { Request } from '../../src/request/schema.js'
 
 const ME = '271693512'
@@ -21,15 +21,19 @@ const USER: User = {
   createdAt: 0,
 }
 
+const SESSION: Session = { id: 's', kind: 'password', role: 'user', device: undefined, since: 0 }
+
 interface Setting {
   readonly userId?: string
   readonly rules?: Partial<HandlerRules>
   readonly online?: readonly string[]
   readonly accounts?: object
+  readonly identity?: object
+  readonly role?: Session['role']
 }
 
 /** Handlers over hand-made services, and everything that they did, in order. */
-function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
+function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }: Setting = {}) {
   const events: unknown[] = []
   const sent: { message: NewMessage; waiter: StoreWaiter }[] = []
   const logs: Record<string, unknown>[] = []
@@ -38,7 +42,6 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
       isKnown: (id: string) => id === YOU,
       exists: async (id: string) => id === ME,
       register: async () => USER,
-      authenticate: async () => USER,
       delete: async () => undefined,
       query: async (...query: unknown[]) => {
         events.push(['query', ...query])
@@ -46,6 +49,14 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
       },
       ...accounts,
     },
+    identity: {
+      mark: 0,
+      byPassword: async () => ({ user: USER, session: SESSION }),
+      isStillGood: () => true,
+      ...identity,
+    },
+    sessions: { revoke: async () => [] },
+    audit: { record: () => undefined },
     live: {
       online: () => online.values(),
       isOnline: (id: string) => online.includes(id),
@@ -64,6 +75,7 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
     rules: {
       anonymousQuery: 'lookup',
       queryLimit: 10,
+      privacy: { email: 'everyone', presence: 'everyone', listing: 'users' },
       maxContentBytes: 9,
       offlineDelivery: true,
       dedup: true,
@@ -74,9 +86,12 @@ function setUp({ userId, rules, online = [], accounts }: Setting = {}) {
   } as unknown as Services
   const caller: Caller = {
     userId,
+    session: userId === undefined ? undefined : { ...SESSION, role },
+    front: 'json',
     locale: 'en',
     remoteAddress: undefined,
     enter: async () => void events.push('enter'),
+    leave: () => void events.push('leave'),
     startDelivery: () => void events.push('startDelivery'),
     confirm: seq => void events.push(['confirm', seq]),
   }
@@ -115,7 +130,7 @@ t.test('login: in, answered, and only then delivery begins', async t => {
 })
 
 t.test('a refused login starts nothing', async t => {
-  const { run } = setUp({ accounts: { authenticate: () => Promise.reject(new GatewayError('ERROR_AUTH')) } })
+  const { run } = setUp({ identity: { byPassword: () => Promise.reject(new GatewayError('ERROR_AUTH')) } })
   t.same(await run('login', { email: 'me@example.com', password: 'p' }), [[10000, null]])
 })
 
@@ -237,7 +252,7 @@ t.test('what is thrown and is none of ours is 500, and logged with its cause', a
 
 t.test('what could not be done for want of the store is logged as a warning, with its cause', async t => {
   const fault = new GatewayError('STORE_UNAVAILABLE', { reason: 'the disk is gone' })
-  const { run, logs } = setUp({ accounts: { authenticate: () => Promise.reject(fault) } })
+  const { run, logs } = setUp({ identity: { byPassword: () => Promise.reject(fault) } })
   t.same(await run('login', { email: 'e', password: 'p' }), [[10001, null]])
   t.match(logs, [{ level: 'warn', code: 10001, err: { message: 'the disk is gone' } }])
 })

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import bcrypt from 'bcrypt'
 import { Piscina } from 'piscina'
 import t, { type Test } from 'tap'
 import { type PasswordOptions, Passwords } from '../../src/accounts/passwords.js'
@@ -65,4 +67,23 @@ t.test('no more than `concurrency` are hashed at a time, and no more than `queue
   )
   t.match(results[5], { reason: { code: 'ERROR_AUTH_FAILED' } })
   t.match(await passwords.hash('later'), /^\$2b/, 'when there is room again it goes on')
+})
+
+t.test('every space is the same, and a hash from before that rule still matches', async t => {
+  const passwords = make(t)
+  const hash = await passwords.hash('a\u3000b')
+  t.equal(await passwords.matches('a b', hash), true)
+  const former = await bcrypt.hash(createHash('sha256').update('a\u3000b').digest('base64'), 4)
+  t.equal(await passwords.matches('a\u3000b', former), true)
+  t.equal(await passwords.matches('a b', former), false)
+})
+
+t.test('a hash is cheap when its cost is below today’s', async t => {
+  const passwords = make(t, { cost: 6 })
+  for (const [cost, isCheap] of [
+    [5, true],
+    [6, false],
+    [7, false],
+  ] as const)
+    t.equal(passwords.isCheap(await bcrypt.hash('x', cost)), isCheap, String(cost))
 })

@@ -22,6 +22,7 @@ export class EmbeddedKv {
       incoming: collection('incoming'),
       wills: collection('wills'),
       meta: collection('meta'),
+      sessions: collection('sessions'),
     }
   }
 

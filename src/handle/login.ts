@@ -1,0 +1,56 @@
+import { accountKey } from '../accounts/accounts.js'
+import type { Identified } from '../accounts/identity.js'
+import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
+import type { RequestData } from '../request/schema.js'
+import type { Caller, Handler, Services } from './context.js'
+import { encodeTokens } from './session.js'
+
+/** A failed look-up, hash or first cursor are the same to a client: the login itself failed, and may be tried again. */
+export const handleLogin: Handler<RequestData<'login'>> = async (services, caller, { data, id }, answer) => {
+  const { identity, log, audit } = services
+  if (caller.userId !== undefined) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+  const { mark } = identity
+  const who = await identify(services, caller, data).catch(thrown => failed(services, caller, thrown))
+  const userId = who.user.id
+  const options = { ...data, ...(who.session.device !== undefined && { device: who.session.device }) }
+  await caller.enter(who, options).catch(thrown => failed(services, caller, thrown, who))
+  try {
+    const tokens = data.token === true ? await openSession(services, who, data.device) : undefined
+    // Last: what took rights away before now has ended what it found.
+    if (!identity.isStillGood(userId, mark)) throw new GatewayError('ERROR_AUTH')
+    const { remoteAddress, front } = caller
+    const { id: session, kind, device } = who.session
+    log.info({ event: 'account.logged-in', userId, remoteAddress }, 'logged in')
+    audit.record({ event: 'login.succeeded', userId, front, remoteAddress, session, kind, device })
+    const about = { ...(id !== undefined && { id: userId }), ...tokens }
+    answer.ok('LOGIN_SUCCESS', id === undefined && tokens === undefined ? null : about)
+  } catch (thrown) {
+    caller.leave()
+    if (data.token === true) await services.sessions.revoke(userId, ({ id }) => id === who.session.id)
+    failed(services, caller, thrown, who)
+  }
+  caller.startDelivery()
+}
+
+async function identify(
+  { identity, limits }: Services,
+  { remoteAddress }: Caller,
+  data: RequestData<'login'>,
+): Promise<Identified> {
+  const { email = '', password = '', token, device } = data
+  if (typeof token === 'string') return identity.byToken(token, device)
+  if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
+  return limits.attempt(remoteAddress, accountKey(email), () => identity.byPassword(email, password, device))
+}
+
+const openSession = async ({ sessions }: Services, { user, session }: Identified, device?: string) =>
+  encodeTokens(await sessions.open(user.id, session.id, device))
+
+/** Says so in the audit. @throws GatewayError always */
+function failed({ audit }: Services, caller: Caller, thrown: unknown, who?: Identified): never {
+  const error = nameStoreFault(toGatewayError(thrown), 'ERROR_AUTH_FAILED')
+  const { front, remoteAddress } = caller
+  const about = { userId: who?.user.id, kind: who?.session.kind, code: CODES[error.code].code }
+  audit.record({ event: 'login.failed', ...about, front, remoteAddress })
+  throw error
+}

@@ -1,0 +1,160 @@
+/** Logins and what becomes of them: tokens, the list of sessions, revoking, devices' credentials, the password. */
+import type { LiveConnection } from '../accounts/live.js'
+import type { StoredSession, Tokens } from '../accounts/sessions.js'
+import type { AuditEntry, AuditEvent } from '../audit.js'
+import { CODES, GatewayError, toGatewayError } from '../errors.js'
+import type { UserId } from '../model.js'
+import { formatTime } from '../request/reply.js'
+import type { RequestData } from '../request/schema.js'
+import type { Caller, Handler, Services } from './context.js'
+
+export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({
+  token,
+  refresh,
+  expires: formatTime(expiresAt),
+})
+
+const ENDED = 'ERROR_CONNECTION_CLOSED'
+
+/** Needs no login: a client comes back with nothing else. */
+export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, caller, { data }, answer) => {
+  const { sessions, live } = services
+  const { userId, id, tokens } = await sessions.refresh(data.token).catch(thrown => {
+    record(services, caller, 'token.refused', { code: CODES[toGatewayError(thrown).code].code })
+    throw thrown
+  })
+  record(services, caller, tokens === undefined ? 'token.reused' : 'token.refreshed', { userId, session: id })
+  if (tokens !== undefined) return answer.ok('SUCCESS', encodeTokens(tokens))
+  live.endAll(userId, ENDED, isOf(new Set([id])))
+  throw new GatewayError('ERROR_AUTH', { field: 'token', reason: 'was used before: its session has ended' })
+}
+
+/** Its tokens end, and whoever came in by them. A device's credential is its owner's to revoke. */
+export const handleLogout: Handler<RequestData<'logout'>> = async (services, caller, _request, answer) => {
+  const { userId, session } = loggedIn(caller)
+  const isOwn = (id: string | undefined) => id === session?.id && session?.kind !== 'device'
+  await services.sessions.revoke(userId, ({ id }) => isOwn(id))
+  record(services, caller, 'logout', { userId, session: session?.id })
+  services.live.endAll(userId, ENDED, one => !Object.is(one, caller) && isOwn(one.session?.id))
+  caller.leave()
+  answer.ok('SUCCESS')
+}
+
+/** An object, since only a query's reply may carry an array in `data`. */
+export const handleSessions: Handler<RequestData<'sessions'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { userId, admin } = accountOf(caller, data.user)
+  const stored = await services.sessions.list(userId)
+  if (admin !== undefined) record(services, caller, 'sessions.listed', { userId, admin })
+  answer.ok('SUCCESS', { sessions: describe(stored, services.live.of(userId), caller) })
+}
+
+export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, caller, { data }, answer) => {
+  const { live, sessions } = services
+  const { userId, admin } = accountOf(caller, data.user)
+  if ((data.session === undefined) === (data.others === undefined))
+    throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'either session or others: true' })
+  const own = caller.session?.id
+  const isMeant = (id: string | undefined) => (data.others === true ? id !== own : id === data.session)
+  const stored = await sessions.revoke(userId, ({ id }) => isMeant(id))
+  const isEnded = ({ session }: LiveConnection) => isMeant(session?.id)
+  const count = new Set([
+    ...stored,
+    ...live
+      .of(userId)
+      .filter(isEnded)
+      .map(one => one.session?.id),
+  ]).size
+  if (count === 0 && data.session !== undefined)
+    throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'no such session' })
+  record(services, caller, 'session.revoked', { userId, admin, session: data.session, count })
+  answer.ok('SUCCESS', { revoked: count })
+  live.endAll(userId, ENDED, isEnded)
+}
+
+export const handleMint: Handler<RequestData<'mint'>> = async (services, caller, { data }, answer) => {
+  const { userId } = loggedIn(caller)
+  const { id, password, replaced } = await services.sessions.mint(userId, data.device)
+  record(services, caller, 'credential.minted', { userId, session: id, device: data.device })
+  services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
+  answer.ok('SUCCESS', { session: id, device: data.device, password })
+}
+
+/** Every other session of the account ends: whoever knew the old password may hold one. */
+export const handlePassword: Handler<RequestData<'password'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { accounts, limits, live, sessions } = services
+  const { userId } = loggedIn(caller)
+  const { password, newPassword, keepDevices = false } = data
+  const ends = (kind: StoredSession['kind'] | undefined) => !(keepDevices && kind === 'device')
+  const endStored = () => sessions.revoke(userId, ({ kind }) => ends(kind))
+  const change = () => accounts.changePassword(userId, { password, newPassword, endSessions: endStored })
+  await limits.attempt(caller.remoteAddress, userId, change).catch(thrown => {
+    record(services, caller, 'password.refused', { userId, code: CODES[toGatewayError(thrown).code].code })
+    throw thrown
+  })
+  record(services, caller, 'password.changed', { userId })
+  answer.ok('SUCCESS')
+  live.endAll(
+    userId,
+    ENDED,
+    one => !Object.is(one, caller) && ends(one.session?.kind === 'device' ? 'device' : undefined),
+  )
+}
+
+const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>
+  connection.session !== undefined && ids.has(connection.session.id)
+
+function loggedIn({ userId, session }: Caller) {
+  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  return { userId, session }
+}
+
+/** One's own account, or for an admin any. @returns `admin` where it is another's */
+function accountOf(caller: Caller, user: UserId | undefined): { userId: UserId; admin?: UserId } {
+  const { userId, session } = loggedIn(caller)
+  if (user === undefined || user === userId) return { userId }
+  if (session?.role === 'admin') return { userId: user, admin: userId }
+  throw new GatewayError('FORBIDDEN', { field: 'user', reason: 'not your account' })
+}
+
+function record(
+  { audit }: Services,
+  { front, remoteAddress }: Caller,
+  event: AuditEvent,
+  about: Partial<AuditEntry>,
+): void {
+  audit.record({ event, ...about, front, remoteAddress })
+}
+
+/** Stored ones first; a login by password without tokens is there for as long as its connection. */
+function describe(stored: readonly StoredSession[], live: readonly LiveConnection[], caller: Caller) {
+  const online = new Map(live.map(one => [one.session?.id, one]))
+  const known = new Set(stored.map(({ id }) => id))
+  const passing = live.flatMap(({ session }) =>
+    session === undefined || known.has(session.id)
+      ? []
+      : [{ ...session, createdAt: session.since, seenAt: Date.now() }],
+  )
+  return [...stored, ...passing].map(({ id, kind, device, createdAt, seenAt }) => {
+    const connection = online.get(id)
+    return {
+      id,
+      kind,
+      device: device ?? '',
+      created_at: formatTime(createdAt),
+      seen_at: formatTime(connection === undefined ? seenAt : Date.now()),
+      online: connection !== undefined,
+      address: connection?.remoteAddress ?? '',
+      current: id === caller.session?.id,
+    }
+  })
+}

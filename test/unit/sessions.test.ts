@@ -1,0 +1,145 @@
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { isCredential, newSessionId, Sessions } from '../../src/accounts/sessions.js'
+import { TokenKeys } from '../../src/accounts/token-keys.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { dataDir } from '../helpers/gateway.js'
+import { keysOf } from '../helpers/store-samples.js'
+
+const ME = '123456789'
+const DAY = 86_400_000
+const RULES = { refreshLifetimeMs: 30 * DAY, perAccount: 3 }
+const REFUSED = { code: 'ERROR_AUTH', info: { field: 'token' } }
+
+async function setUp(t: Test) {
+  const store = new EmbeddedStore({ dir: join(dataDir(t), 'store'), durability: 'commit', dedupWindowMs: 0 })
+  await store.open()
+  t.teardown(() => store.close())
+  const keys = new TokenKeys(store, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
+  await keys.open()
+  return { store, sessions: new Sessions(store, keys, RULES) }
+}
+
+/** From now on it is `ms` later. */
+function later(t: Test, ms: number): void {
+  const now = Date.now()
+  t.intercept(Date, 'now', { value: () => now + ms })
+}
+
+t.test('a refresh token gives a new pair, once', async t => {
+  const { sessions } = await setUp(t)
+  const first = await sessions.open(ME, newSessionId(), 'phone')
+  const { tokens } = await sessions.refresh(first.refresh)
+  t.not(tokens?.refresh, first.refresh)
+  t.match(await sessions.verify(tokens?.token ?? ''), { userId: ME, session: { device: 'phone' } })
+  t.ok((await sessions.refresh(tokens?.refresh ?? '')).tokens)
+})
+
+t.test('a reply that was lost locks nobody out: the token that it answered is good once more', async t => {
+  const { sessions } = await setUp(t)
+  const first = await sessions.open(ME, newSessionId(), undefined)
+  await sessions.refresh(first.refresh)
+  const { tokens } = await sessions.refresh(first.refresh)
+  t.ok(tokens)
+  t.ok((await sessions.refresh(tokens?.refresh ?? '')).tokens)
+})
+
+t.test(
+  'a refresh token that was spent and comes again ends the session: there are two who have it',
+  async t => {
+    const { sessions } = await setUp(t)
+    const first = await sessions.open(ME, newSessionId(), undefined)
+    const second = (await sessions.refresh(first.refresh)).tokens
+    const third = (await sessions.refresh(second?.refresh ?? '')).tokens
+    t.match(await sessions.refresh(first.refresh), { tokens: undefined })
+    await t.rejects(sessions.refresh(third?.refresh ?? ''), REFUSED)
+    await t.rejects(sessions.verify(third?.token ?? ''), REFUSED)
+  },
+)
+
+t.test(
+  'two who refresh with one token at once get two answers, and the later pair is the good one',
+  async t => {
+    const { sessions } = await setUp(t)
+    const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+    const [one, two] = await Promise.all([sessions.refresh(refresh), sessions.refresh(refresh)])
+    t.ok(one.tokens && two.tokens)
+    t.ok((await sessions.refresh(two.tokens?.refresh ?? '')).tokens)
+  },
+)
+
+t.test('refreshing and revoking at once: what is revoked does not come back', async t => {
+  const { store, sessions } = await setUp(t)
+  const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+  await Promise.all([sessions.refresh(refresh), sessions.revoke(ME, () => true)])
+  t.same(await keysOf(store, 'sessions'), [])
+})
+
+t.test('a refresh token expires when it was not used for its lifetime, and not before', async t => {
+  const { store, sessions } = await setUp(t)
+  const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+  later(t, 29 * DAY)
+  const { tokens } = await sessions.refresh(refresh)
+  later(t, 29 * DAY)
+  const next = (await sessions.refresh(tokens?.refresh ?? '')).tokens
+  later(t, 31 * DAY)
+  await t.rejects(sessions.refresh(next?.refresh ?? ''), REFUSED)
+  t.same(await sessions.list(ME), [])
+  await sessions.sweep()
+  t.same(await keysOf(store, 'sessions'), [])
+})
+
+t.test('the sweep leaves what is good', async t => {
+  const { store, sessions } = await setUp(t)
+  await sessions.open(ME, newSessionId(), undefined)
+  await sessions.mint(ME, 'lamp')
+  await sessions.sweep()
+  t.equal((await keysOf(store, 'sessions')).length, 2)
+})
+
+t.test('a credential is of one client id, and minting it again ends the one before', async t => {
+  const { sessions } = await setUp(t)
+  const one = await sessions.mint(ME, 'lamp')
+  t.ok(isCredential(one.password))
+  t.match(await sessions.verifyCredential(one.password), {
+    userId: ME,
+    session: { device: 'lamp', kind: 'device' },
+  })
+  const two = await sessions.mint(ME, 'lamp')
+  t.same(two.replaced, [one.id])
+  await t.rejects(sessions.verifyCredential(one.password), REFUSED)
+  t.ok(await sessions.verifyCredential(two.password))
+  const other = `${two.password.slice(0, -1)}${two.password.endsWith('A') ? 'Q' : 'A'}`
+  await t.rejects(sessions.verifyCredential(other), REFUSED)
+})
+
+t.test('a refresh token is no credential, and a credential no refresh token', async t => {
+  const { sessions } = await setUp(t)
+  const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+  const { password } = await sessions.mint(ME, 'lamp')
+  await t.rejects(sessions.refresh(password), REFUSED)
+  await t.rejects(sessions.refresh(password.replace('md_', 'mr_')), REFUSED)
+  await t.rejects(sessions.verifyCredential(refresh.replace('mr_', 'md_')), REFUSED)
+  t.ok(await sessions.verifyCredential(password), 'and trying did not end it')
+})
+
+t.test('over the limit the session that was not seen for longest goes', async t => {
+  const { sessions } = await setUp(t)
+  const ids: string[] = []
+  for (let i = 0; i < 4; i++) {
+    later(t, 1000)
+    ids.push(newSessionId())
+    await sessions.open(ME, ids[i] ?? '', undefined)
+  }
+  t.same((await sessions.list(ME)).map(({ id }) => id).sort(), ids.slice(1).sort())
+})
+
+t.test('secrets are not in the store', async t => {
+  const { store, sessions } = await setUp(t)
+  const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+  const { password } = await sessions.mint(ME, 'lamp')
+  for await (const { value } of store.kvRange('sessions', [])) {
+    const text = Buffer.from(value).toString()
+    for (const secret of [refresh, password]) t.notOk(text.includes(secret.slice(-43)))
+  }
+})

@@ -1,0 +1,86 @@
+import { join } from 'node:path'
+import { decodeProtectedHeader, SignJWT } from 'jose'
+import t, { type Test } from 'tap'
+import { TokenKeys } from '../../src/accounts/token-keys.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { dataDir } from '../helpers/gateway.js'
+
+const MINUTE = 60_000
+const OPTIONS = { accessLifetimeMs: 15 * MINUTE, keyLifetimeMs: 60 * MINUTE }
+const CLAIMS = { sub: '123456789', sid: 's' }
+
+async function keysOn(t: Test) {
+  const store = new EmbeddedStore({ dir: join(dataDir(t), 'store'), durability: 'commit', dedupWindowMs: 0 })
+  await store.open()
+  t.teardown(() => store.close())
+  const open = async (options = OPTIONS) => {
+    const keys = new TokenKeys(store, options)
+    await keys.open()
+    return keys
+  }
+  return { store, open }
+}
+
+const REFUSED = { code: 'ERROR_AUTH', info: { field: 'token', reason: 'is not valid' } }
+
+t.test('what a key signed it verifies, also after a restart', async t => {
+  const { open } = await keysOn(t)
+  const { token, expiresAt } = await (await open()).sign(CLAIMS)
+  t.match(await (await open()).verify(token), { ...CLAIMS, iss: 'mumi' })
+  t.ok(Math.abs(expiresAt - Date.now() - 15 * MINUTE) < 2000)
+})
+
+t.test('a token is good until it expires and not a minute longer', async t => {
+  const keys = await (await keysOn(t)).open()
+  const { token, expiresAt } = await keys.sign(CLAIMS)
+  t.match(await keys.verify(token, expiresAt - 1000), CLAIMS)
+  await t.rejects(keys.verify(token, expiresAt + MINUTE), {
+    code: 'ERROR_AUTH',
+    info: { reason: 'has expired' },
+  })
+})
+
+t.test(
+  'after a rotation the new key signs, and the one before verifies until its last token has expired',
+  async t => {
+    const keys = await (await keysOn(t)).open()
+    const begun = Date.now()
+    const { token: old } = await keys.sign(CLAIMS)
+    t.equal(await keys.rotateIfDue(begun + 59 * MINUTE), false)
+    t.equal(await keys.rotateIfDue(begun + 61 * MINUTE), true)
+    const { token } = await keys.sign(CLAIMS)
+    t.not(decodeProtectedHeader(token).kid, decodeProtectedHeader(old).kid)
+    t.match(await keys.verify(old), CLAIMS)
+    await keys.rotate(begun + 70 * MINUTE)
+    t.match(await keys.verify(old), CLAIMS, 'it signed nine minutes ago')
+    await keys.rotate(begun + 80 * MINUTE)
+    await t.rejects(keys.verify(old), REFUSED)
+    t.match(await keys.verify(token), CLAIMS)
+  },
+)
+
+t.test('with keyLifetime 0 a key signs for ever', async t => {
+  const keys = await (await keysOn(t)).open({ ...OPTIONS, keyLifetimeMs: 0 })
+  t.equal(await keys.rotateIfDue(Date.now() + 1e12), false)
+})
+
+t.test('nothing but our own signature is taken', async t => {
+  const { open } = await keysOn(t)
+  const keys = await open()
+  const { token } = await keys.sign(CLAIMS)
+  const [header = '', payload = '', signature = ''] = token.split('.')
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const { kid } = decodeProtectedHeader(token)
+  const none = encode({ alg: 'none', kid, typ: 'at+jwt' })
+  const other = await new SignJWT({ ...CLAIMS, iss: 'mumi', exp: 4e9 })
+    .setProtectedHeader({ alg: 'HS256', kid: kid ?? '', typ: 'at+jwt' })
+    .sign(Buffer.alloc(32))
+  const forged = encode({ ...CLAIMS, sub: '987654321', iss: 'mumi', exp: 4e9 })
+  const bad = [
+    `${none}.${payload}.`,
+    `${none}.${payload}.${signature}`,
+    other,
+    `${header}.${forged}.${signature}`,
+  ]
+  for (const one of [...bad, '', 'x', `${header}.${payload}`]) await t.rejects(keys.verify(one), REFUSED, one)
+})

@@ -1,0 +1,106 @@
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { dataDir, jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
+import { rawConnect } from '../helpers/raw-mqtt.js'
+import { minted, sessionsOf, type TestTokens, withTokens } from '../helpers/tokens.js'
+
+const dir = dataDir(t)
+const file = join(dir, 'audit', 'audit.log')
+const settings = { 'data.dir': dir, 'audit.file': file, 'sessions.multiple': 'allow', 'log.level': 'silent' }
+const first = await startGateway(t, settings)
+const admin = await register(t, first)
+await first.close()
+const gateway = await startGateway(t, { ...settings, 'roles.admins': admin.id })
+
+const lines = () =>
+  readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+/** What was recorded of an account, without when and from where. */
+const about = (userId: string | undefined) =>
+  lines()
+    .filter(line => line.userId === userId)
+    .map(({ time, remoteAddress, ...entry }) => {
+      t.ok(Date.parse(time) <= Date.now() && remoteAddress === '127.0.0.1', entry.event)
+      return entry
+    })
+
+t.test('the file is the operator’s alone, and a restart appends to it', async t => {
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  t.match(about(admin.id), [{ event: 'account.registered', front: 'json' }])
+})
+
+t.test('logins, tokens, revocations and the end of an account, each before its answer', async t => {
+  const account = await register(t, gateway)
+  const { client, tokens } = await withTokens(t, gateway, account)
+  await loggedIn(t, gateway, account)
+  await client.action('refresh', { token: tokens.refresh })
+  await minted(client, 'lamp')
+  await client.action('revoke', { others: true })
+  await client.action('password', { password: 'wrong', newPassword: 'new' })
+  await client.action('password', { password: account.password, newPassword: 'new' })
+  await client.action('delete', { password: 'new' })
+  t.match(about(account.id), [
+    { event: 'account.registered' },
+    { event: 'login.succeeded', kind: 'password', session: String },
+    { event: 'login.succeeded', kind: 'password' },
+    { event: 'token.refreshed', session: String },
+    { event: 'credential.minted', device: 'lamp' },
+    { event: 'session.revoked', count: 2 },
+    { event: 'password.refused', code: 10000 },
+    { event: 'password.changed' },
+    { event: 'account.deleted' },
+  ])
+})
+
+t.test('failures on either front end, without what was typed', async t => {
+  const before = about(undefined).length
+  const client = await jsonClient(t, gateway)
+  await client.action('login', { email: 'secret typed here', password: 'x' })
+  await client.action('login', { token: 'x' })
+  await client.action('refresh', { token: 'x' })
+  await rawConnect(t, gateway, { username: 'secret typed here', password: Buffer.from('x') })
+  t.match(about(undefined).slice(before), [
+    { event: 'login.failed', front: 'json', code: 10000 },
+    { event: 'login.failed', front: 'json', code: 10000 },
+    { event: 'token.refused', front: 'json', code: 10000 },
+    { event: 'login.failed', front: 'mqtt', code: 4 },
+  ])
+  t.notOk(readFileSync(file, 'utf8').includes('typed'))
+})
+
+t.test('a copied refresh token, a logout, a device', async t => {
+  const account = await register(t, gateway)
+  const { client, tokens } = await withTokens(t, gateway, account)
+  const { password } = await minted(client, 'lamp')
+  await rawConnect(t, gateway, { username: account.id, password: Buffer.from(password), clientId: 'lamp' })
+  const thief = await jsonClient(t, gateway)
+  const stolen = (await thief.action('refresh', { token: tokens.refresh })).data as TestTokens
+  await thief.action('refresh', { token: stolen.refresh })
+  await thief.action('refresh', { token: tokens.refresh })
+  const again = await loggedIn(t, gateway, account)
+  await again.action('logout')
+  t.match(about(account.id).slice(3), [
+    { event: 'login.succeeded', front: 'mqtt', kind: 'device', device: 'lamp' },
+    { event: 'token.refreshed' },
+    { event: 'token.refreshed' },
+    { event: 'token.reused' },
+    { event: 'login.succeeded' },
+    { event: 'logout' },
+  ])
+})
+
+t.test('what an admin does to another’s account names the admin', async t => {
+  const account = await register(t, gateway)
+  const client = await loggedIn(t, gateway, account)
+  const root = await loggedIn(t, gateway, admin)
+  const [session] = await sessionsOf(root, account.id)
+  t.match(await root.action('revoke', { session: session?.id, user: account.id }), { code: 200 })
+  t.match(await client.next(), { code: 10009 })
+  t.match(about(account.id).slice(2), [
+    { event: 'sessions.listed', admin: admin.id },
+    { event: 'session.revoked', admin: admin.id, session: session?.id },
+  ])
+})

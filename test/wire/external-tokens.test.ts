@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
+import t, { type Test } from 'tap'
+import { ConfigError, loadConfig } from '../../src/config.js'
+import { dataDir, jsonClient, register, startGateway } from '../helpers/gateway.js'
+import { rawConnect } from '../helpers/raw-mqtt.js'
+
+const ISSUER = { 'jwt.issuer': 'https://sso.example', 'jwt.audience': 'chat' }
+const REFUSED = { code: 10000, data: { field: 'token' } }
+const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
+const stranger = await generateKeyPair('ES256')
+
+const CLAIMS = { iss: 'https://sso.example', aud: 'chat', exp: Math.floor(Date.now() / 1000) + 600 }
+
+const sign = (claims: JWTPayload, key = privateKey) =>
+  new SignJWT({ ...CLAIMS, ...claims }).setProtectedHeader({ alg: 'ES256', kid: 'k1' }).sign(key)
+
+async function keyFile(t: Test): Promise<string> {
+  const file = join(dataDir(t), 'issuer.pem')
+  writeFileSync(file, await exportSPKI(publicKey))
+  return file
+}
+
+t.test('a token of the issuer logs in, by a key in a file: JSON and MQTT', async t => {
+  const gateway = await startGateway(t, {
+    ...ISSUER,
+    'jwt.publicKeyFile': await keyFile(t),
+    'sessions.multiple': 'allow',
+  })
+  const account = await register(t, gateway)
+  const token = await sign({ sub: account.id })
+  const client = await jsonClient(t, gateway)
+  t.match(await client.action('login', { token }), { code: 202 })
+  const login = { username: account.email, password: Buffer.from(token) }
+  t.equal((await rawConnect(t, gateway, login)).connack.returnCode, 0)
+})
+
+t.test('what the issuer did not sign for us, or for nobody we know, is refused', async t => {
+  const gateway = await startGateway(t, { ...ISSUER, 'jwt.publicKeyFile': await keyFile(t) })
+  const { id: sub } = await register(t, gateway)
+  const secret = Buffer.from(await exportSPKI(publicKey))
+  const confused = new SignJWT({ ...CLAIMS, sub })
+    .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
+    .sign(secret)
+  const bad: [string, Promise<string>][] = [
+    ['another key', sign({ sub }, stranger.privateKey)],
+    ['another issuer', sign({ sub, iss: 'https://evil.example' })],
+    ['another audience', sign({ sub, aud: 'mail' })],
+    ['expired', sign({ sub, exp: 1000 })],
+    ['no claim', sign({})],
+    ['nobody', sign({ sub: '999999999' })],
+    ['the public key as a secret', confused],
+  ]
+  const client = await jsonClient(t, gateway)
+  for (const [name, token] of bad)
+    t.match(await client.action('login', { token: await token }), REFUSED, name)
+})
+
+t.test('the claim may be an address, where the issuer does not say that it is unchecked', async t => {
+  const settings = { 'jwt.publicKeyFile': await keyFile(t), 'jwt.claim': 'email', 'jwt.user': 'email' }
+  const gateway = await startGateway(t, { ...ISSUER, ...settings })
+  const { email } = await register(t, gateway)
+  const client = await jsonClient(t, gateway)
+  const unchecked = await sign({ email, email_verified: false })
+  t.match(await client.action('login', { token: unchecked }), REFUSED)
+  t.match(await client.action('login', { token: await sign({ email: email.toUpperCase() }) }), { code: 202 })
+})
+
+t.test('keys come from a JWKS URL; while it does not answer, the login may be tried again', async t => {
+  const jwk = { ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256' }
+  let isDown = true
+  const issuer = createServer((_request, response) => {
+    response.writeHead(isDown ? 503 : 200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ keys: [jwk] }))
+  })
+  issuer.listen(0, '127.0.0.1')
+  await once(issuer, 'listening')
+  t.teardown(() => issuer.close())
+  const { port } = issuer.address() as AddressInfo
+  const gateway = await startGateway(t, { ...ISSUER, 'jwt.jwksUrl': `http://127.0.0.1:${port}/jwks` })
+  const account = await register(t, gateway)
+  const client = await jsonClient(t, gateway)
+  const token = await sign({ sub: account.id })
+  t.match(await client.action('login', { token }), { code: 10001 })
+  isDown = false
+  t.match(await client.action('login', { token }), { code: 202 })
+})
+
+t.test('without an issuer, and with one that is half configured, nobody comes in by it', async t => {
+  const gateway = await startGateway(t)
+  const account = await register(t, gateway)
+  const client = await jsonClient(t, gateway)
+  t.match(await client.action('login', { token: await sign({ sub: account.id }) }), REFUSED)
+  t.throws(() => loadConfig({ argv: ['--jwt.jwksUrl=https://x.example'], env: {} }), ConfigError)
+  t.throws(
+    () => loadConfig({ argv: ['--jwt.jwksUrl=no url', '--jwt.issuer=i', '--jwt.audience=a'], env: {} }),
+    ConfigError,
+  )
+})
