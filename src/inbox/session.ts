@@ -59,7 +59,7 @@ export class InboxSession implements LiveReader {
   #confirmed = 0
   #sent = 0
   #sentBefore = 0
-  #waitedUpTo = 0
+  #waitedUpTo = Number.POSITIVE_INFINITY
   #isStarted = false
   #live = false
   #missed = false
@@ -100,7 +100,7 @@ export class InboxSession implements LiveReader {
     const { userId, device, from } = this.#o
     // First of all: what is stored from now on is offered, and what was stored before is there to be read.
     this.inbox.attach(this)
-    // Both as of now: what comes while a new device's first cursor is written did not wait.
+    // Both as of now: what comes while a new device's first cursor is written did not wait; see also `offer`.
     const [cursor, lastSeq] = await Promise.all([
       this.inbox.cursors.load(userId, device, from),
       this.inbox.store.lastSeq(userId),
@@ -109,7 +109,7 @@ export class InboxSession implements LiveReader {
     this.#confirmed = this.#sent = cursor.confirmed
     this.#sentBefore = cursor.sent
     for (const seq of cursor.released) this.#released.add(seq)
-    this.#waitedUpTo = lastSeq
+    this.#waitedUpTo = Math.min(this.#waitedUpTo, lastSeq)
     this.#isStarted = true
     // Written even when nothing moved: a device that was seen keeps its place from now on.
     this.#remember()
@@ -117,6 +117,8 @@ export class InboxSession implements LiveReader {
   }
 
   offer(row: InboxRow): boolean {
+    // A slow store may count it with what was there before.
+    if (!this.#isStarted) this.#waitedUpTo = Math.min(this.#waitedUpTo, row.seq - 1)
     if (!this.#isStarted || row.seq <= this.#sent) return false
     if (this.#live && row.seq === this.#sent + 1 && this.#hasRoom()) {
       this.#write(row)

@@ -26,7 +26,11 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6
   const state = { canTake: true, fails: 0 }
   const inbox = {
     store: {
-      lastSeq: async () => log.at(-1)?.seq ?? 0,
+      // As on a slow server: of a moment after it was asked.
+      lastSeq: async () => {
+        await turn()
+        return log.at(-1)?.seq ?? 0
+      },
       readInbox: async (_userId: string, after: number, limit: number) => {
         reads.push([after, limit])
         if (state.fails-- > 0) throw new Error('disk')
@@ -103,6 +107,22 @@ t.test('how a row comes: waiting since the start, sent before, or new', async t 
     [3, { waited: true, again: false, released: false }],
     [4, { waited: false, again: false, released: false }],
   ])
+})
+
+t.test('what is stored while the session begins did not wait, also where the store counts it', async t => {
+  const { session, append, delivered } = setUp({ rows: 1 })
+  const starting = session.start()
+  append(2)
+  append(3)
+  await starting
+  t.same(
+    delivered.map(([seq, { waited }]) => [seq, waited]),
+    [
+      [1, true],
+      [2, false],
+      [3, false],
+    ],
+  )
 })
 
 t.test('a notification that never came costs a read and no message', async t => {
