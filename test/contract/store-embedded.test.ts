@@ -46,10 +46,9 @@ async function open(t: Test, { dedupWindowMs }: StoreOptions = {}): Promise<Stor
 /** A process with a store in `dir`, and what it tells line by line. */
 function child(t: Test, dir: string, task: string): [ChildProcess, AsyncIterator<string>] {
   const script = join(import.meta.dirname, '../helpers/store-child.ts')
-  const command = ['--import', 'tsx', script, dir, task]
-  const running = spawn(process.execPath, command, {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  })
+  // Without what tap loads into every process: it ends one on signals that Node.js ignores, SIGXFSZ among them.
+  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--import', 'tsx', script, dir, task]
+  const running = spawn('env', command, { stdio: ['pipe', 'pipe', 'ignore'] })
   t.teardown(() => running.kill('SIGKILL'))
   const lines = createInterface({ input: running.stdout })[Symbol.asyncIterator]()
   return [running, lines]

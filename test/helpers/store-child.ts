@@ -54,8 +54,6 @@ async function group(store: Store): Promise<void> {
 
 /** Waits for the small disk, appends until it is full, tells what it sees, waits until there is room, and goes on. */
 async function fill(store: Store): Promise<void> {
-  // Node.js ignores this signal; what tap loads into every process ends the process on it, unless somebody else listens.
-  process.on('SIGXFSZ', () => undefined)
   tell({ ready: true })
   await once(process.stdin, 'data')
   let acknowledged = 0
