@@ -85,6 +85,11 @@ export class Front {
     await Promise.all(closed)
   }
 
+  /** Those that were sent away and have not closed their side. */
+  cut(): void {
+    for (const listener of this.#listeners) listener.cut()
+  }
+
   #listenMqtt(place: Place, tls: TlsFiles | undefined): Promise<AddressInfo> {
     const { broker, limits } = this.parts
     return this.#listen({

@@ -28,7 +28,7 @@ import { JsonServer } from './ws/server.js'
 
 export type { Ports } from './front.js'
 
-/** How long clients have to answer the closing handshake, ms. */
+/** How long clients have to answer the closing handshake, or to close their side of a connection, ms. */
 const CLOSE_GRACE_MS = 2000
 
 /** How often keys are looked at for their age, and sessions for what has expired. */
@@ -116,7 +116,9 @@ export class Gateway {
       await parts.retention.close()
       await parts.cursors.close()
     }
+    const late = setTimeout(() => this.#front?.cut(), CLOSE_GRACE_MS)
     await listeners
+    clearTimeout(late)
     clearInterval(this.#upkeep)
     this.#audit?.close()
   }

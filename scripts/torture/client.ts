@@ -1,8 +1,8 @@
 /** One device that keeps coming back, whatever happens to its connections. */
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Random } from '../random.js'
 import type { DeviceLog, Ledger } from './ledger.js'
 import type { Outbox, Outgoing } from './outbox.js'
-import type { Random } from './random.js'
 
 /** A connection that is logged in and, for MQTT, subscribed. */
 export interface Link {
@@ -39,20 +39,6 @@ export interface ClientOptions {
 }
 
 const BACKOFF_MS = [30, 300] as const
-
-/** @throws where `wanted` takes longer */
-export async function within<T>(ms: number, wanted: Promise<T>): Promise<T> {
-  const patience = new AbortController()
-  const late = delay(ms, undefined, { signal: patience.signal }).then(() => {
-    throw new Error(`no answer within ${ms} ms`)
-  })
-  try {
-    return await Promise.race([wanted, late])
-  } finally {
-    patience.abort()
-    late.catch(() => undefined)
-  }
-}
 
 export abstract class Client {
   readonly device: DeviceLog

@@ -1,7 +1,8 @@
 /** A device that speaks JSON over WebSocket. */
 import { on, once } from 'node:events'
 import { WebSocket } from 'ws'
-import { Client, type ClientOptions, type Link, within } from './client.js'
+import { within } from '../within.js'
+import { Client, type ClientOptions, type Link } from './client.js'
 import type { Outgoing } from './outbox.js'
 
 export interface JsonRole {

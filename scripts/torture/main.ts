@@ -10,12 +10,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { mongoPlace, mongoSettings } from '../mongodb.js'
 import { freePorts } from '../ports.js'
+import { Random } from '../random.js'
+import { ServerProcess, StartError } from '../server-process.js'
 import { check } from './check.js'
 import { Ledger } from './ledger.js'
-import { Random } from './random.js'
 import { isBroken, report, summarize } from './report.js'
 import { Restarts } from './restarts.js'
-import { ServerProcess, StartError } from './server.js'
 import { World } from './world.js'
 
 const HELP = `Usage: npm run torture -- [options]
@@ -44,6 +44,8 @@ const { values } = parseArgs({
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
+
+const PLANT = new URL('plant.mjs', import.meta.url).href
 
 const mongo = values.store === 'mongodb' ? mongoPlace('torture') : undefined
 
@@ -95,7 +97,7 @@ async function build(dir: string): Promise<Run> {
   const server = new ServerProcess({
     dir,
     settings: config,
-    plant: values.plant,
+    ...(values.plant !== undefined && { plant: { module: PLANT, fault: values.plant } }),
     onDied: how => say(`the server died: ${how}`),
   })
   const ledger = new Ledger()

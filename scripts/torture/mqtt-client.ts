@@ -2,7 +2,8 @@
 import { connect as connectTcp } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocket } from 'ws'
-import { Client, type ClientOptions, type Link, within } from './client.js'
+import { within } from '../within.js'
+import { Client, type ClientOptions, type Link } from './client.js'
 import { MqttLink } from './mqtt-link.js'
 import type { Outgoing } from './outbox.js'
 

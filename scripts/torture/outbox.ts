@@ -1,6 +1,7 @@
 /** What one client sends: a few messages on the way at a time, and after a lost connection the unanswered ones again. */
+
+import type { Random } from '../random.js'
 import type { Ledger, Pair } from './ledger.js'
-import type { Random } from './random.js'
 
 export interface Outgoing {
   readonly pair: Pair

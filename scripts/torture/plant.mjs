@@ -1,9 +1,7 @@
-/**
- * Faults planted into the built program before it starts (`node --import`), so that the torture can be seen to fail.
- * Which one: the environment's TORTURE_PLANT.
- */
+/** Faults of which the torture must find each one. */
 import { Inbox } from '../../dist/inbox/inbox.js'
 import { InboxDelivery } from '../../dist/ws/inbox-delivery.js'
+import { plant, replace } from '../plant.mjs'
 
 const DELAY_MS = 200
 const EVERY = 50
@@ -35,15 +33,4 @@ const faults = {
     }),
 }
 
-/** A method that went elsewhere must not make a fault that is none. */
-function replace({ prototype }, name, make) {
-  const original = prototype[name]
-  if (typeof original !== 'function') throw new Error(`nothing to plant a fault in: no method ${name}`)
-  prototype[name] = function (...args) {
-    return make(original.bind(this), this)(...args)
-  }
-}
-
-const plant = faults[process.env.TORTURE_PLANT ?? '']
-if (plant === undefined) throw new Error(`TORTURE_PLANT is none of ${Object.keys(faults).join(', ')}`)
-plant()
+plant(faults)

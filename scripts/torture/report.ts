@@ -1,7 +1,8 @@
 /** The result for people (a table) and for programs (one line of JSON, the last). */
+
+import type { ServerProcess } from '../server-process.js'
 import type { Findings } from './check.js'
 import type { Ledger } from './ledger.js'
-import type { ServerProcess } from './server.js'
 import type { World } from './world.js'
 
 export interface Summary extends Findings {

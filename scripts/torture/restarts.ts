@@ -1,7 +1,7 @@
 /** Kills the server again and again, and ends it nicely now and then. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Random } from './random.js'
-import type { ServerProcess } from './server.js'
+import type { Random } from '../random.js'
+import type { ServerProcess } from '../server-process.js'
 
 /** Of so many ends one is graceful. */
 const GRACEFUL_EVERY = 4

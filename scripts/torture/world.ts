@@ -1,13 +1,14 @@
 /** Who there is and what happens to them: accounts, devices, messages, and one mishap after another. */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Random } from '../random.js'
+import { within } from '../within.js'
 import { isBehind } from './check.js'
-import { type Client, within } from './client.js'
+import type { Client } from './client.js'
 import { JsonClient, type JsonRole, register } from './json-client.js'
 import { type Account, DeviceLog, type Ledger, type Pair } from './ledger.js'
 import { MqttClient, type MqttRole } from './mqtt-client.js'
 import { Outbox } from './outbox.js'
-import type { Random } from './random.js'
 
 type Role = JsonRole | MqttRole
 

@@ -114,7 +114,8 @@ export class HttpServer {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
-    if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
+    // Of an older client the header is to be passed over (RFC 9110 7.8); HTTP/2 has no such request line.
+    if (request.httpVersion !== '1.1' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
       this.#answerInstead(request, socket as Socket)
       return
     }

@@ -27,6 +27,7 @@ const FAREWELL_MS = 1000
 export class Listener {
   readonly #server: Server
   readonly #tls: TlsServer | undefined
+  readonly #sockets = new Set<Socket>()
   /** In their TLS handshake, or turned away: nobody else knows them. By their other end. */
   readonly #strays = new Map<string, Socket>()
 
@@ -53,7 +54,14 @@ export class Listener {
     if (this.#server.listening) await new Promise<void>(resolve => this.#server.close(() => resolve()))
   }
 
+  /** Ends, without a word, the connections that are still there. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
   #accept(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
     // Until a front end has it the socket is ours, and an error without a listener would end the process.
     socket.on('error', () => socket.destroy())
     const leave = this.options.admit(socket.remoteAddress)

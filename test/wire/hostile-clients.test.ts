@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
+import mqttPacket from 'mqtt-packet'
 import t, { type Test } from 'tap'
 import { type JsonClient, jsonClient, limited, loggedIn, register, startGateway } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
@@ -141,6 +142,24 @@ t.test('half-open sockets: a client that ended its side is let go', async t => {
   const mqtt = await sockets(t, gateway.mqttPort, socket => socket.end())
   await Promise.all([plain, upgraded, mqtt].map(allClosed))
   await isHealthy(t, pair)
+})
+
+t.test('a client that never closes its side does not hold up the end of the gateway', async t => {
+  const own = await startGateway(t, { 'delivery.stallTimeout': '1h' })
+  const port = own.mqttPort
+  const account = await register(t, own)
+  const logins = [account, { ...account, password: 'wrong' }]
+  await Promise.all(
+    logins.map(async account => {
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+      t.teardown(() => socket.destroy())
+      const login = { username: account.email, password: Buffer.from(account.password) }
+      socket.write(mqttPacket.generate({ cmd: 'connect', clientId: 'half', clean: true, ...login }))
+      await once(socket, 'data')
+    }),
+  )
+  await own.close()
+  t.pass('it has ended')
 })
 
 t.test('clients that go away without a word leave nothing behind', async t => {

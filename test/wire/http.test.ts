@@ -104,6 +104,17 @@ t.test('a request that offers another protocol is answered as if it did not', as
   t.match(await offer('/', 'h2c', 'POST'), /^HTTP\/1\.1 426 /)
 })
 
+t.test('an upgrade is for HTTP/1.1: of another version the header is passed over', async t => {
+  const gateway = await startGateway(t)
+  const ask = (version: string) =>
+    raw(
+      gateway.httpPort,
+      `GET / ${version}\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+    )
+  for (const version of ['HTTP/0.9', 'HTTP/1.0', 'HTTP/2.0'])
+    t.match(await ask(version), /^HTTP\/1\.1 200 .*Connection: close/s, version)
+})
+
 t.test('one connection more than limits.connections is turned away with 503, until one leaves', async t => {
   const small = await startGateway(t, { 'limits.connections': 2 })
   const [first] = [await jsonClient(t, small), await jsonClient(t, small)]

@@ -5,10 +5,9 @@ import { createWriteStream, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { within } from './client.js'
+import { within } from './within.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
-const PLANT = new URL('plant.mjs', import.meta.url).href
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 
 const READY_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 30_000
@@ -19,10 +18,14 @@ export interface ServerOptions {
   readonly dir: string
   /** Config keys. */
   readonly settings: Readonly<Record<string, string>>
-  /** A fault of plant.mjs. */
-  readonly plant: string | undefined
+  /** A fault to plant: the URL of the module that does it, and its name there. */
+  readonly plant?: { readonly module: string; readonly fault: string }
+  /** Options of Node's. */
+  readonly execArgv?: readonly string[]
   /** Told when the process ends though nobody asked it to. */
   readonly onDied: (how: string) => void
+  /** Told of each log line of level error and above, and of each line on stderr. */
+  readonly onError?: (event: string) => void
 }
 
 /** The server did not come up. */
@@ -36,7 +39,7 @@ export class ServerProcess {
   died = 0
   /** Highest resident memory of any of the processes, bytes, as seen twice a second; 0 where the system does not tell. */
   maxMemory = 0
-  /** Log events of level error and above, with how often. */
+  /** Log events of level error and above, and lines on stderr, with how often. */
   readonly errors = new Map<string, number>()
   readonly #options: ServerOptions
   readonly #log: ReturnType<typeof createWriteStream>
@@ -64,20 +67,21 @@ export class ServerProcess {
 
   /** Starts the process and does not wait. */
   spawn(): ChildProcess {
-    const { dir, settings, plant } = this.#options
+    const { dir, settings, plant, execArgv = [] } = this.#options
     const args = Object.entries({ 'data.dir': join(dir, 'data'), ...settings }).flatMap(([key, value]) => [
       `--${key}`,
       value,
     ])
-    const before = plant === undefined ? [] : ['--import', PLANT]
-    const env = { PATH: process.env.PATH ?? '', ...(plant !== undefined && { TORTURE_PLANT: plant }) }
-    const child = spawn(process.execPath, [...before, MAIN, 'serve', ...args], {
+    const before = plant === undefined ? [] : ['--import', plant.module]
+    const env = { PATH: process.env.PATH ?? '', ...(plant && { PLANTED_FAULT: plant.fault }) }
+    const child = spawn(process.execPath, [...execArgv, ...before, MAIN, 'serve', ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
     })
     child.stderr.pipe(this.#log, { end: false })
     child.stdout.pipe(this.#log, { end: false })
     createInterface(child.stdout).on('line', line => this.#logged(line, child))
+    createInterface(child.stderr).on('line', () => this.#failed('stderr'))
     child.once('exit', (code, signal) => this.#ended(child, signal ?? `exit code ${code}`))
     this.#child = child
     this.#isExpected = false
@@ -113,7 +117,12 @@ export class ServerProcess {
   #logged(line: string, child: ChildProcess): void {
     const { event, level } = parseLine(line)
     if (event === 'gateway.ready') child.emit('ready')
-    if (level === 'error' || level === 'fatal') this.errors.set(event, (this.errors.get(event) ?? 0) + 1)
+    if (level === 'error' || level === 'fatal') this.#failed(event)
+  }
+
+  #failed(event: string): void {
+    this.errors.set(event, (this.errors.get(event) ?? 0) + 1)
+    this.#options.onError?.(event)
   }
 
   #ended(child: ChildProcess, how: string): void {
@@ -122,15 +131,26 @@ export class ServerProcess {
     this.#options.onDied(how)
   }
 
-  /** Linux only. Without files that are mapped: the store's is as large as it is, and not held by the process. */
-  #measure(): void {
+  /**
+   * Resident memory, bytes, without files that are mapped: the store's is as large as it is, and not held by the process.
+   * 0 where the process is gone or the system does not tell (Linux does).
+   */
+  get memory(): number {
     try {
       const status = readFileSync(`/proc/${this.#child?.pid}/status`, 'utf8')
-      const kilobytes = Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0)
-      this.maxMemory = Math.max(this.maxMemory, kilobytes * 1024)
+      return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
     } catch {
-      // The process is gone, or there is no /proc.
+      return 0
     }
+  }
+
+  /** Of the running process. */
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  #measure(): void {
+    this.maxMemory = Math.max(this.maxMemory, this.memory)
   }
 }
 

@@ -1,0 +1,60 @@
+/** Clients that cost something without saying anything, by the hundred; see test/wire/hostile-clients.test.ts. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import { frame, upgradeRequest } from './websocket-wire.js'
+import type { World } from './world.js'
+
+interface Client {
+  readonly front: 'http' | 'mqtt'
+  readonly begin: (socket: Socket) => void
+}
+
+/** Long enough that some of it waits in the server for one who does not read. */
+const LOOKUPS = 300
+const LOOKUP = frame({ payload: '{"type":"action","action":"query","data":{"email":"nobody@fuzz.example"}}' })
+
+const CLIENTS: readonly Client[] = [
+  { front: 'http', begin: () => undefined },
+  { front: 'mqtt', begin: () => undefined },
+  { front: 'http', begin: socket => socket.write('GET / HTTP/1.1\r\nHost:') },
+  { front: 'mqtt', begin: socket => socket.write(Buffer.of(0x10, 0x80)) },
+  { front: 'http', begin: socket => socket.end() },
+  { front: 'http', begin: socket => socket.end(upgradeRequest()) },
+  { front: 'mqtt', begin: socket => socket.end() },
+  { front: 'http', begin: socket => void drip(socket) },
+  {
+    front: 'http',
+    begin: socket => {
+      socket.pause()
+      socket.write(Buffer.concat([upgradeRequest(), ...Array<Buffer>(LOOKUPS).fill(LOOKUP)]))
+    },
+  },
+]
+
+/** A byte a turn. */
+async function drip(socket: Socket): Promise<void> {
+  for (const byte of Buffer.concat([upgradeRequest(), LOOKUP, LOOKUP])) {
+    if (socket.destroyed) return
+    socket.write(Buffer.of(byte))
+    await turn()
+  }
+}
+
+/** @param count of each kind @returns what ends them, without a word */
+export async function gather({ ports }: World, count: number): Promise<() => void> {
+  const all = await Promise.all(
+    Array.from({ length: count }, () => CLIENTS)
+      .flat()
+      .map(async ({ front, begin }) => {
+        const socket = connect({ port: ports[front], host: '127.0.0.1', allowHalfOpen: true })
+        socket.on('error', () => undefined)
+        await once(socket, 'connect').catch(() => undefined)
+        begin(socket)
+        return socket
+      }),
+  )
+  return () => {
+    for (const socket of all) socket.destroy()
+  }
+}

@@ -1,0 +1,179 @@
+/** The inputs, a batch at a time, and what must be so after each. */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Random } from '../random.js'
+import type { ServerProcess } from '../server-process.js'
+import { gather } from './crowd.js'
+import { Innocents } from './innocents.js'
+import { type Door, Fault } from './input.js'
+import { JsonDoor } from './json-door.js'
+import { MqttDoor } from './mqtt-door.js'
+import { FramesDoor, HandshakeDoor } from './websocket-door.js'
+import type { World } from './world.js'
+
+/** Inputs on their way at a time: each worker has one. */
+const WORKERS = 4
+const BATCH = 500
+const MAX_LATENCY_MS = 100
+/** On a machine that is busy with other things a healthy server may look slow: it has this many more chances. */
+const RETRIES = 2
+const MAX_GROWTH = 1.2
+const SETTLE_MS = 500
+const SETTLE_TRIES = 40
+/** Of a crowd, for each kind. */
+const CROWD = 100
+const MAX_FAULTS = 3
+const MAX_HEX = 4_000
+
+export interface FuzzOptions {
+  readonly seed: string
+  readonly inputs: number
+  readonly first: number
+  readonly say: (text: string) => void
+}
+
+export class Fuzz {
+  /** Each with its seed; what only may have done it is indented below. */
+  readonly faults: string[] = []
+  faultCount = 0
+  /** By input kind and what became of it. */
+  readonly outcomes = new Map<string, number>()
+  done = 0
+  medianMs = 0
+  longestMs = 0
+  warmBytes = 0
+  endBytes = 0
+  readonly #doors: readonly (readonly Door[])[]
+  #isOver = false
+
+  constructor(
+    private readonly server: ServerProcess,
+    private readonly world: World,
+    private readonly random: Random,
+    private readonly options: FuzzOptions,
+  ) {
+    this.#doors = Array.from({ length: WORKERS }, () => [
+      new JsonDoor(world, false),
+      new JsonDoor(world, true),
+      new HandshakeDoor(world),
+      new FramesDoor(world),
+      new MqttDoor(world, false),
+      new MqttDoor(world, true),
+    ])
+  }
+
+  /** Something went wrong that no input is known for: one of those on their way has done it. */
+  suspect(what: string): void {
+    const current = this.#doors.flat().flatMap(({ current }) => current ?? [])
+    this.#fault(what)
+    for (const { kind, bytes } of current) this.faults.push(`  on its way: ${kind} ${hex(bytes)}`)
+  }
+
+  /** The server is gone. */
+  stop(): void {
+    this.#isOver = true
+  }
+
+  async run(): Promise<void> {
+    const { inputs, first, say } = this.options
+    const innocents = await Innocents.join(this.world)
+    // Code is compiled, caches and pools fill: what is there then is not given back.
+    const warmUp = Math.min(2 * BATCH, Math.ceil(inputs / 2))
+    for (let at = 0; at < inputs && !this.#isOver; ) {
+      const end = Math.min(inputs, at < warmUp ? warmUp : at + BATCH)
+      await this.#batch(first + at, first + end)
+      await this.#check(innocents, `inputs ${first + at} to ${first + end - 1}`)
+      if (at === 0) await this.#crowd(innocents)
+      if (at === 0) this.warmBytes = await this.#settled(0)
+      at = end
+      say(`${at} inputs, ${this.faultCount} faults`)
+    }
+    await this.#crowd(innocents)
+    await this.#checkMemory()
+  }
+
+  async #batch(from: number, to: number): Promise<void> {
+    let next = from
+    const work = async (doors: readonly Door[]) => {
+      while (next < to && !this.#isOver) await this.#input(doors, next++)
+    }
+    await Promise.all(this.#doors.map(work))
+  }
+
+  /** Every input has numbers of its own: the same seed and number make it again. */
+  async #input(doors: readonly Door[], n: number): Promise<void> {
+    const random = this.random.fork(String(n))
+    const door = random.pick(doors)
+    try {
+      const outcome = await door.send(random)
+      this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1)
+      this.done++
+    } catch (error) {
+      if (this.#isOver) return
+      if (!(error instanceof Fault)) throw error
+      const { kind = 'no input', bytes = Buffer.alloc(0) } = door.current ?? {}
+      door.close()
+      this.#fault(`input ${n}, ${kind}: ${error.message}: ${hex(bytes)}`)
+    }
+  }
+
+  #fault(what: string): void {
+    this.faults.push(`seed ${this.options.seed}, ${what}`)
+    this.options.say(what)
+    if (++this.faultCount >= MAX_FAULTS) this.#isOver = true
+  }
+
+  async #check(innocents: Innocents, when: string): Promise<void> {
+    if (this.#isOver) return
+    try {
+      for (let tries = RETRIES; ; tries--) {
+        const { median, longest } = await innocents.talk()
+        this.longestMs = Math.max(this.longestMs, longest)
+        if (median > MAX_LATENCY_MS && tries > 0) continue
+        this.medianMs = Math.max(this.medianMs, median)
+        if (median > MAX_LATENCY_MS)
+          throw new Fault(`a healthy pair needs ${Math.round(median)} ms for a message`)
+        return
+      }
+    } catch (error) {
+      if (this.#isOver) return
+      if (!(error instanceof Fault)) throw error
+      this.#fault(`after ${when}: ${error.message}`)
+    }
+  }
+
+  async #crowd(innocents: Innocents): Promise<void> {
+    if (this.#isOver) return
+    const disperse = await gather(this.world, CROWD)
+    await this.#check(innocents, 'a crowd came')
+    disperse()
+    await this.#check(innocents, 'a crowd left')
+  }
+
+  /** Held memory, when it is no more than `goal` or falls no further. */
+  async #settled(goal: number): Promise<number> {
+    let lowest = Number.POSITIVE_INFINITY
+    for (let tries = 0, same = 0; tries < SETTLE_TRIES && same < 4 && !this.#isOver; tries++) {
+      if (this.server.pid !== undefined) process.kill(this.server.pid, 'SIGUSR2')
+      await delay(SETTLE_MS)
+      const { memory } = this.server
+      same = memory < lowest * 0.99 ? 0 : same + 1
+      lowest = Math.min(lowest, memory)
+      if (lowest <= goal) break
+    }
+    return lowest
+  }
+
+  async #checkMemory(): Promise<void> {
+    if (this.#isOver) return
+    this.endBytes = await this.#settled(this.warmBytes * MAX_GROWTH)
+    if (this.endBytes > this.warmBytes * MAX_GROWTH)
+      this.#fault(`memory grew from ${mebibytes(this.warmBytes)} to ${mebibytes(this.endBytes)} MiB`)
+  }
+}
+
+export const mebibytes = (bytes: number): number => Math.round(bytes / 2 ** 20)
+
+const hex = (bytes: Buffer): string =>
+  bytes.length <= MAX_HEX / 2
+    ? bytes.toString('hex')
+    : `${bytes.toString('hex', 0, MAX_HEX / 2)}… of ${bytes.length} bytes`

@@ -1,0 +1,90 @@
+/** MQTT over TCP or WebSocket, each input on a connection of its own. */
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import type { Random } from '../random.js'
+import { split } from './hostile.js'
+import { type Account, type Door, Fault } from './input.js'
+import { type MqttInput, mqttInput } from './mqtt-inputs.js'
+import { MqttSocket } from './mqtt-socket.js'
+import type { World } from './world.js'
+
+/** Answered in any case; no input has its packet id. */
+const MARK_ID = 4242
+const MARK = mqttPacket.generate({ cmd: 'unsubscribe', messageId: MARK_ID, unsubscriptions: ['mark'] })
+const DISCONNECT = mqttPacket.generate({ cmd: 'disconnect' })
+
+export class MqttDoor implements Door {
+  current: MqttInput | undefined
+  #account: Account | undefined
+
+  constructor(
+    private readonly world: World,
+    private readonly isWebSocket: boolean,
+  ) {}
+
+  async send(random: Random): Promise<string> {
+    const name = this.isWebSocket ? 'mqtt websocket' : 'mqtt'
+    try {
+      this.#account ??= await this.world.register()
+    } catch (error) {
+      if (this.world.isCounted) return `${name}: turned away`
+      throw new Fault(`no account: ${error instanceof Error ? error.message : error}`)
+    }
+    this.current = mqttInput(random, this.#account)
+    const socket = await MqttSocket.open(this.world, this.isWebSocket)
+    const outcome = socket === undefined ? 'turned away' : await this.#exchange(socket, random, this.current)
+    const { kind } = this.current
+    this.current = undefined
+    return `${name} ${kind}: ${outcome}`
+  }
+
+  async #exchange(
+    socket: MqttSocket,
+    random: Random,
+    { connect, bytes, isWhole }: MqttInput,
+  ): Promise<string> {
+    if (connect.length > 0) {
+      await socket.write([connect])
+      await socket.until(packets => packets.length > 0, 'CONNACK')
+      const refused = this.#refusal(socket)
+      if (refused !== undefined) {
+        await socket.end()
+        return refused
+      }
+    }
+    await socket.write(split(random, bytes))
+    if (isWhole) {
+      await socket.write([MARK])
+      await socket.until(isMarked, 'answer')
+      if (!isMarked(socket.packets) && !socket.isOver) throw new Fault('no answer')
+      await socket.write([DISCONNECT])
+    }
+    await socket.end()
+    this.#checkRights(socket.packets)
+    return isMarked(socket.packets) ? 'answered' : 'closed'
+  }
+
+  #refusal(socket: MqttSocket): string | undefined {
+    const [connack] = socket.packets
+    if (connack?.cmd !== 'connack') return 'closed'
+    if (connack.returnCode === 0) return undefined
+    // The account is gone, or has another password: an input did that.
+    if (connack.returnCode === 4) this.#account = undefined
+    return `CONNACK ${connack.returnCode}`
+  }
+
+  /** Whatever the filters: of `users/…` only what is one's own comes, and who is online; of `$…` nothing. */
+  #checkRights(packets: readonly Packet[]): void {
+    const me = this.#account?.id
+    for (const packet of packets) {
+      if (packet.cmd !== 'publish' || !/^(users(\/|$)|\$)/.test(packet.topic)) continue
+      const isOwn = packet.topic === `users/${me}/replies` || packet.topic.startsWith(`users/${me}/inbox/`)
+      if (!isOwn && !/^users\/[1-9][0-9]{8}\/presence$/.test(packet.topic))
+        throw new Fault('the topic of another')
+    }
+  }
+
+  close(): void {}
+}
+
+const isMarked = (packets: readonly Packet[]): boolean =>
+  packets.some(({ cmd, messageId }) => cmd === 'unsuback' && messageId === MARK_ID)

@@ -1,0 +1,94 @@
+/** A raw connection that carries MQTT, over TCP or in the binary frames of a WebSocket [MQTT-6.0.0-1]. */
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import { Fault } from './input.js'
+import { RawSocket } from './raw-socket.js'
+import {
+  BINARY,
+  closeCodeOf,
+  END_OF_HEADERS,
+  frame,
+  HEADERS,
+  readFrames,
+  readStatus,
+  upgradeRequest,
+} from './websocket-wire.js'
+import type { World } from './world.js'
+
+/** All that a server may send (MQTT 3.1.1, 2.2.1). */
+const FROM_SERVER = new Set([
+  'connack',
+  'publish',
+  'puback',
+  'pubrec',
+  'pubrel',
+  'pubcomp',
+  'suback',
+  'unsuback',
+  'pingresp',
+])
+
+export class MqttSocket {
+  readonly #socket: RawSocket
+
+  private constructor(
+    world: World,
+    private readonly isWebSocket: boolean,
+  ) {
+    this.#socket = new RawSocket(isWebSocket ? world.ports.http : world.ports.mqtt)
+  }
+
+  /** @returns undefined where the server turns it away */
+  static async open(world: World, isWebSocket: boolean): Promise<MqttSocket | undefined> {
+    const mqtt = new MqttSocket(world, isWebSocket)
+    const socket = mqtt.#socket
+    if (!isWebSocket) return mqtt
+    await socket.write([upgradeRequest('/mqtt', [...HEADERS, ['Sec-WebSocket-Protocol', 'mqtt']])])
+    await socket.until(() => socket.received.includes(END_OF_HEADERS), 'handshake')
+    const status = readStatus(socket.received)
+    if (status === 101) return mqtt
+    socket.destroy()
+    world.checkStatus(status)
+    return undefined
+  }
+
+  /** Of a WebSocket a close frame is the end, too: the server may then wait for ours (RFC 6455, 7.1.1). */
+  get isOver(): boolean {
+    const { isOver, received } = this.#socket
+    return isOver || (this.isWebSocket && closeCodeOf(readFrames(received)) !== undefined)
+  }
+
+  write(pieces: readonly Buffer[]): Promise<void> {
+    return this.#socket.write(
+      this.isWebSocket ? pieces.map(payload => frame({ opcode: BINARY, payload })) : pieces,
+    )
+  }
+
+  until(isSo: (packets: readonly Packet[]) => boolean, what: string): Promise<void> {
+    return this.#socket.until(() => isSo(this.packets) || this.isOver, what)
+  }
+
+  end(): Promise<void> {
+    return this.#socket.end()
+  }
+
+  /** All that came. @throws Fault for what no server may send */
+  get packets(): readonly Packet[] {
+    const packets: Packet[] = []
+    const parser = mqttPacket.parser()
+    parser.on('packet', packet => packets.push(packet))
+    parser.on('error', error => {
+      throw new Fault(`a packet that is none: ${error.message}`)
+    })
+    parser.parse(this.#received)
+    for (const { cmd } of packets) if (!FROM_SERVER.has(cmd)) throw new Fault(`${cmd} from the server`)
+    return packets
+  }
+
+  get #received(): Buffer {
+    const { received } = this.#socket
+    if (!this.isWebSocket) return received
+    return Buffer.concat(
+      readFrames(received).flatMap(({ opcode, body }) => (opcode === BINARY ? [body] : [])),
+    )
+  }
+}

@@ -1,0 +1,183 @@
+/** Whatever a client sends, the parser of requests refuses it by a number or gives back what keeps the rules. */
+import fc from 'fast-check'
+import t from 'tap'
+import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
+import { CODES, GatewayError } from '../../src/errors.js'
+import { decodeText, parseContent } from '../../src/request/payload.js'
+import { parseRequest, REQUESTS, RefusedRequest, type RequestRules } from '../../src/request/schema.js'
+import { check } from '../helpers/property.js'
+
+const STRICT: RequestRules = { maxDepth: 8, unknownFields: 'refuse' }
+const LAX: RequestRules = { maxDepth: 8, unknownFields: 'ignore' }
+
+const NAMES = Object.keys(REQUESTS)
+const FIELDS = [...new Set(Object.values(REQUESTS).flatMap(({ properties }) => Object.keys(properties)))]
+
+const text = fc.oneof(fc.constantFrom(...HOSTILE_NAMES, '\ud800', '123456789'), fc.string({ unit: 'binary' }))
+const value = fc.oneof(
+  { weight: 3, arbitrary: text },
+  fc.jsonValue(),
+  fc.double(),
+  fc.integer(),
+  fc.constant(true),
+)
+const key = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(...FIELDS) }, text)
+const data = fc.oneof({ weight: 9, arbitrary: fc.dictionary(key, value, { noNullPrototype: true }) }, value)
+
+/** Near enough to a request that each rule is reached. */
+const request = fc.record(
+  {
+    type: fc.oneof({ weight: 5, arbitrary: fc.constantFrom('action', 'message', 'broadcast') }, value),
+    action: fc.oneof({ weight: 5, arbitrary: fc.constantFrom(...NAMES) }, value),
+    id: fc.oneof(text, value),
+    data,
+  },
+  { requiredKeys: [] },
+)
+
+const frame = fc.oneof(
+  { weight: 6, arbitrary: request.map(one => JSON.stringify(one)) },
+  { weight: 1, arbitrary: fc.json() },
+  { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(request, fc.nat()).map(([one, at]) => JSON.stringify(one).slice(0, at % 200)),
+  },
+)
+
+function attempt(text: string, rules: RequestRules) {
+  try {
+    return { parsed: parseRequest(text, rules), refused: undefined }
+  } catch (thrown) {
+    return { parsed: undefined, refused: thrown }
+  }
+}
+
+const isText = (value: unknown, max: number): boolean =>
+  typeof value === 'string' && value.length <= max && value.isWellFormed() && !value.includes('\0')
+
+const isUserId = (value: unknown) => typeof value === 'string' && /^[1-9][0-9]{8}$/.test(value)
+const isTrue = (value: unknown) => value === true
+
+/** docs/protocol.md, "Requests", once more: what must be there, and what each member may be at most. */
+const REQUIRED: Readonly<Record<string, readonly string[]>> = {
+  register: ['email', 'password', 'firstName', 'lastName'],
+  refresh: ['token'],
+  mint: ['device'],
+  password: ['password', 'newPassword'],
+  delete: ['password'],
+  ack: ['seq'],
+  history: ['with'],
+  message: ['recipient', 'content'],
+  broadcast: ['content'],
+}
+const MEMBERS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  email: value => isText(value, 320),
+  device: value => isText(value, 256) && value !== '',
+  from: value => value === 'start',
+  ack: value => value === 'explicit' || value === 'ping',
+  events: value => Array.isArray(value) && value.length <= 32 && value.every(one => isText(one, 32)),
+  token: value => isTrue(value) || (isText(value, 8192) && value !== ''),
+  user: isUserId,
+  with: isUserId,
+  others: isTrue,
+  keepDevices: value => typeof value === 'boolean',
+  seq: value => Number.isSafeInteger(value) && Number(value) >= 0,
+  limit: value => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 500,
+  after: value => value === '' || isUserId(value),
+  recipient: value => typeof value === 'string' && value.isWellFormed(),
+  content: value => isText(value, 16_777_216) && value !== '',
+}
+const keepsRules = (name: string, data: object): boolean =>
+  (REQUIRED[name] ?? []).every(key => Object.hasOwn(data, key)) &&
+  Object.entries(data).every(([key, value]) => {
+    const rule = Object.hasOwn(MEMBERS, key) ? MEMBERS[key] : (text: unknown) => isText(text, 1024)
+    return rule?.(value) === true
+  })
+
+t.test('a frame is a request that keeps the rules, or refused with a number and a reason', async t => {
+  const seen = new Set<string>()
+  check(
+    t,
+    fc.property(frame, fc.constantFrom(STRICT, LAX), (text, rules) => {
+      const { parsed, refused } = attempt(text, rules)
+      if (parsed === undefined) {
+        seen.add('refused')
+        return (
+          refused instanceof RefusedRequest &&
+          refused.code in CODES &&
+          typeof refused.info?.reason === 'string'
+        )
+      }
+      seen.add(parsed.name)
+      const fields: readonly string[] = Object.keys(REQUESTS[parsed.name].properties)
+      const isKnown = Object.keys(parsed.data).every(key => fields.includes(key))
+      const known = Object.entries(parsed.data).filter(([key]) => fields.includes(key))
+      const isRight = keepsRules(parsed.name, Object.fromEntries(known))
+      const isIdRight =
+        parsed.id === undefined || (parsed.id !== '' && parsed.id.length <= 64 && parsed.id.isWellFormed())
+      return isRight && isIdRight && (isKnown || (rules === LAX && parsed.name !== 'query'))
+    }),
+    { numRuns: 5000 },
+  )
+  for (const name of ['refused', 'query', 'logout', 'message', 'broadcast'])
+    t.ok(seen.has(name), `${name} was seen`)
+})
+
+t.test('a request that keeps the rules is taken as it is', async t => {
+  const content = fc.string({ unit: 'binary', minLength: 1 }).filter(text => isText(text, 1000))
+  const id = fc.string({ unit: 'binary', minLength: 1, maxLength: 32 }).filter(text => text.isWellFormed())
+  check(
+    t,
+    fc.property(content, text, id, (content, recipient, id) => {
+      fc.pre(isText(recipient, 1000))
+      const asked = { type: 'message', id, data: { recipient, content } }
+      const { name, id: gotId, data } = parseRequest(JSON.stringify(asked), STRICT)
+      return name === 'message' && gotId === id && JSON.stringify(data) === JSON.stringify(asked.data)
+    }),
+  )
+})
+
+t.test('nothing that a frame says reaches the prototype of objects', async t => {
+  check(
+    t,
+    fc.property(
+      fc.jsonValue({ maxDepth: 4 }),
+      fc.constantFrom('__proto__', 'constructor', 'prototype'),
+      (value, key) => {
+        const hostile = `{${JSON.stringify(key)}:${JSON.stringify(value)},"type":"action","action":"logout","data":{${JSON.stringify(key)}:${JSON.stringify(value)}}}`
+        attempt(hostile, STRICT)
+        const { parsed } = attempt(hostile, LAX)
+        return parsed?.name === 'logout' && Object.keys(Object.prototype).length === 0
+      },
+    ),
+  )
+})
+
+t.test('a payload is its text, or refused: text is never changed on the way', async t => {
+  const bytes = fc.oneof(
+    fc.uint8Array().map(Buffer.from),
+    text.map(one => Buffer.from(one)),
+  )
+  check(
+    t,
+    fc.property(bytes, fc.constantFrom('text' as const, 'json' as const), (payload, format) => {
+      try {
+        const { content, id } = parseContent(payload, format)
+        return format === 'text' ? Buffer.from(content).equals(payload) : content.isWellFormed() && id !== ''
+      } catch (thrown) {
+        return thrown instanceof GatewayError && thrown.code === 'BAD_FIELD'
+      }
+    }),
+  )
+  check(
+    t,
+    fc.property(fc.uint8Array(), bytes => {
+      try {
+        return Buffer.from(decodeText(Buffer.from(bytes))).equals(bytes)
+      } catch (thrown) {
+        return thrown instanceof GatewayError
+      }
+    }),
+  )
+})
