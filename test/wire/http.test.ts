@@ -92,6 +92,24 @@ t.test('an upgrade to an unknown path is 404, one without a key 400, and the ser
   await jsonClient(t, gateway)
 })
 
+t.test('an upgrade that is refused is closed, also by a client that keeps its own end open', async t => {
+  const gateway = await startGateway(t)
+  const socket = connect({ port: gateway.httpPort, host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => socket.destroy())
+  const upgrade = ['Host: x', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13']
+  socket.write(
+    `GET /mqtt HTTP/1.1\r\n${upgrade.join('\r\n')}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
+  )
+  socket.resume()
+  await once(socket, 'end')
+  // To a socket that is closed it is answered by a reset.
+  socket.on('error', () => undefined)
+  const probe = setInterval(() => socket.write('x'), 5)
+  t.teardown(() => clearInterval(probe))
+  await once(socket, 'close')
+  t.pass('closed')
+})
+
 t.test('a request that offers another protocol is answered as if it did not', async t => {
   const offer = (path: string, protocol: string, method = 'GET') =>
     raw(
