@@ -21,6 +21,7 @@ export class MqttConnection implements Caller, LiveConnection {
   userId: UserId | undefined
   session: Session | undefined
   grantee: Grantee | undefined
+  leftAt: number | undefined
   readonly locale: Locale
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
@@ -51,16 +52,17 @@ export class MqttConnection implements Caller, LiveConnection {
    * @param grantee with the client id as the client sent it: the name of its device
    * @param how.mark from before the check; see Identity.isStillGood
    * @param how.replaces whether another connection of this device ends for it
-   * @returns the account's request rate, undefined when the client is gone already
-   * @throws GatewayError TOO_MANY_CONNECTIONS
+   * @returns the account's request rate
+   * @throws GatewayError TOO_MANY_CONNECTIONS; ERROR_CONNECTION_CLOSED when the client is gone already
    */
   authenticated(
     { user, session }: Identified,
     grantee: Grantee,
     { mark, replaces }: { mark: number; replaces: boolean },
-  ): TokenBucket | undefined {
-    const rate = this.#ended ? undefined : this.host.services.limits.enter(user.id, replaces)
-    this.#isCounted = rate !== undefined
+  ): TokenBucket {
+    if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+    const rate = this.host.services.limits.enter(user.id, replaces)
+    this.#isCounted = true
     this.userId = user.id
     this.session = session
     this.grantee = grantee
@@ -178,6 +180,9 @@ export class MqttConnection implements Caller, LiveConnection {
     this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.client.close()
     this.#close()
+    // Requests that wait their turn are nobody's from here on.
+    this.userId = undefined
+    this.session = undefined
   }
 
   #fail(operation: string, thrown: unknown): void {
@@ -191,6 +196,7 @@ export class MqttConnection implements Caller, LiveConnection {
   #close(): void {
     if (this.#ended) return
     this.#ended = true
+    this.leftAt = this.host.services.identity.mark
     this.closeInbox()
     if (this.userId === undefined) return
     if (this.#isReady) this.host.services.live.leave(this.userId, this)

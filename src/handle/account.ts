@@ -1,4 +1,4 @@
-import { GatewayError, nameStoreFault } from '../errors.js'
+import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
 import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
@@ -17,7 +17,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
 }
 
-/** Ends every connection of the account, this one behind its reply. */
+/** Ends every connection of the account. */
 export const handleDelete: Handler<RequestData<'delete'>> = async (
   { accounts, audit, inbox, limits, live, log, sessions },
   caller,
@@ -27,12 +27,18 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
   const userId = caller.userId
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { front, remoteAddress } = caller
-  await limits.attempt(remoteAddress, userId, () => accounts.delete(userId, data.password))
-  // No row of theirs lets anybody in without the account.
-  await sessions.revoke(userId, () => true)
+  await limits
+    .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password))
+    .catch(thrown => {
+      const { code } = CODES[toGatewayError(thrown).code]
+      audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
+      throw thrown
+    })
+  // No row of theirs lets anybody in without the account. This connection ends behind its reply.
+  const endLive = () => live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
+  await sessions.revoke(userId, () => true, endLive)
   audit.record({ event: 'account.deleted', userId, front, remoteAddress })
   inbox.cursors.forget(userId)
   log.info({ event: 'account.deleted', userId }, 'account deleted')
   answer.ok('SUCCESS')
-  live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
 }

@@ -49,6 +49,8 @@ export interface Caller {
   readonly userId: UserId | undefined
   /** undefined before login. */
   readonly session: Session | undefined
+  /** Identity.mark of when the client went; what it sent before is still done. */
+  readonly leftAt?: number | undefined
   readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined

@@ -43,6 +43,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   userId: UserId | undefined
   readonly locale: Locale
   session: Session | undefined
+  leftAt: number | undefined
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -105,13 +106,14 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
-    const isTooFast = !this.#quota.take()
+    const limit = this.#quota.take()
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)
         throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
       request = parseRequest(frame, this.host.services.rules)
-      if (isTooFast) throw new RefusedRequest(new GatewayError('RATE_LIMITED'), request.id)
+      const refusal = this.#quota.refusal(limit, request.name)
+      if (refusal !== undefined) throw new RefusedRequest(refusal, request.id)
     } catch (thrown) {
       const answer = this.#replies.reserve(
         'invalid',
@@ -201,18 +203,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     )
     try {
       await inbox.session.enrol()
+      if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     } catch (thrown) {
-      this.userId = undefined
-      this.session = undefined
-      this.#release(userId)
+      this.leave()
       throw thrown
     }
-    if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     this.#inbox = inbox
   }
 
   leave(): void {
-    if (this.userId === undefined || this.#ended) return
+    if (this.userId === undefined) return
     this.#inbox?.session.close()
     this.#inbox = undefined
     this.#release(this.userId)
@@ -313,6 +313,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #clientLeft(): void {
     this.#hasLeft = !this.#ended
+    this.leftAt = this.host.services.identity.mark
     this.#close()
     this.#requests.resume()
   }

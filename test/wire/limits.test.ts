@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
 import { jsonClient, limited, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
 import { rawConnect, rawSocket } from '../helpers/raw-mqtt.js'
+import { minted } from '../helpers/tokens.js'
 
 const start = (t: Test, settings: Record<string, unknown>) =>
   startGateway(t, { 'limits.exempt': '', ...settings })
@@ -138,6 +139,23 @@ t.test('all connections of an account have their requests together', async t => 
 })
 
 t.test(
+  'a device that uses up the requests of its account cannot keep its owner from revoking it',
+  async t => {
+    const gateway = await start(t, { 'limits.accountRequests': 1 })
+    const account = await register(t, gateway)
+    const owner = await loggedIn(t, gateway, account)
+    const { session, password } = await minted(owner, 'stolen')
+    const stolen = { username: account.id, password: Buffer.from(password), clientId: 'stolen' }
+    const device = await rawConnect(t, gateway, stolen)
+    device.send(...Array.from({ length: 1000 }, () => ({ cmd: 'pingreq' }) as const))
+    await device.take('pingresp')
+    while ((await owner.ask(query)).code !== 10120) t.pass('not yet')
+    t.match(await owner.action('revoke', { session }), { code: 200 })
+    await device.closed
+  },
+)
+
+t.test(
   'an account has so many connections, JSON and MQTT; a device that comes back takes its place',
   async t => {
     const gateway = await start(t, { 'limits.connectionsPerAccount': 2, 'sessions.multiple': 'allow' })
@@ -201,6 +219,7 @@ t.test('wrong passwords of a stranger delay the stranger, and never the owner', 
   t.match(await guess('two', account.email.toUpperCase()), { code: 10000 })
   t.match(await guess('three'), { code: 10122, data: { reason: 'wait 3600 s' } })
   t.match(await guess(account.password), { code: 10122 }, 'not looked at')
+  t.match(await guess('four', account.id), { code: 10122 }, 'one account by whatever name')
   t.match(await guess('x', 'nobody@example.com'), { code: 10000 }, 'another account')
   const owner = await jsonClient(t, gateway, '/', from('198.51.100.2'))
   t.match(await owner.action('login', account_(account)), { code: 202 })
