@@ -17,7 +17,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
 }
 
-/** Ends every connection of the account. */
+/** Ends every connection of the account, this one behind its reply. */
 export const handleDelete: Handler<RequestData<'delete'>> = async (
   { accounts, audit, inbox, limits, live, log, sessions },
   caller,
@@ -34,11 +34,16 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
       audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
       throw thrown
     })
-  // No row of theirs lets anybody in without the account. This connection ends behind its reply.
-  const endLive = () => live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
-  await sessions.revoke(userId, () => true, endLive)
-  audit.record({ event: 'account.deleted', userId, front, remoteAddress })
-  inbox.cursors.forget(userId)
-  log.info({ event: 'account.deleted', userId }, 'account deleted')
-  answer.ok('SUCCESS')
+  // No row of theirs lets anybody in without the account.
+  await sessions.revoke(
+    userId,
+    () => true,
+    () => {
+      audit.record({ event: 'account.deleted', userId, front, remoteAddress })
+      inbox.cursors.forget(userId)
+      log.info({ event: 'account.deleted', userId }, 'account deleted')
+      answer.ok('SUCCESS')
+      live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
+    },
+  )
 }
