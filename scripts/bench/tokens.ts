@@ -1,20 +1,22 @@
 /** `tokens`: how many come back by token at once, over connections that are open already, and with the handshake. */
 import { JsonClient } from './json-client.js'
 import { cpuSeconds } from './machine.js'
-import { emailOf, PASSWORD, userId } from './program.js'
+import { userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
 
+const HOUR_MS = 3_600_000
+
 const action = (name: string, data: object) => ({ type: 'action', action: name, data })
 
-async function run({ dir, options, program }: Context): Promise<Step[]> {
-  const { logins } = options
-  await program.addUsers(dir, 0, 2 * logins)
+async function run(context: Context): Promise<Step[]> {
+  const { dir, options, program } = context
+  await program.addUsers(dir, 0, 2 * options.logins)
+  const all = await makeTokens(context)
+  const [measured, others] = [all.slice(0, options.logins), all.slice(options.logins)]
   const server = await program.start(dir)
   try {
-    const measured = await tokensOf(server, 0, logins)
-    // The same once before, with others, so that the code is warm and these tokens are new to the server.
-    const others = await tokensOf(server, logins, 2 * logins)
+    // The same once before, with others, so that the code is warm and the tokens that count are new to the server.
     await overOpen(server, others)
     await withHandshake(server, others)
     return [
@@ -27,19 +29,22 @@ async function run({ dir, options, program }: Context): Promise<Step[]> {
   }
 }
 
-/** Access tokens of accounts number `from` to `to`, whose connections are closed again. */
-async function tokensOf(server: Server, from: number, to: number): Promise<string[]> {
-  const tokens: string[] = []
-  for (let n = from; n < to; n++) {
-    const client = new JsonClient(server.ports.http)
-    await client.open()
-    const login = { email: emailOf(userId(n)), password: PASSWORD, token: true }
-    const { code, data } = await client.request(action('login', login))
-    if (code !== 202) throw new Error(`login answered ${code}`)
-    tokens.push((data as { token: string }).token)
-    await client.close()
+/** Access tokens of all accounts, as the gateway of this folder will give them: by password that would take minutes. */
+async function makeTokens({ dir, program, options }: Context): Promise<string[]> {
+  const { Sessions, newSessionId } = await load<typeof import('../../src/accounts/sessions.js')>('sessions')
+  const { TokenKeys } = await load<typeof import('../../src/accounts/token-keys.js')>('token-keys')
+  return program.withStore(dir, async store => {
+    const keys = new TokenKeys(store, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
+    await keys.open()
+    const sessions = new Sessions(store, keys, { refreshLifetimeMs: HOUR_MS, perAccount: 1 })
+    const users = Array.from({ length: 2 * options.logins }, (_, n) => userId(n))
+    const made = await Promise.all(users.map(user => sessions.open(user, newSessionId(), undefined)))
+    return made.map(({ token }) => token)
+  })
+
+  function load<M>(module: string): Promise<M> {
+    return import(program.url(`accounts/${module}.js`))
   }
-  return tokens
 }
 
 async function overOpen(server: Server, tokens: readonly string[]) {
