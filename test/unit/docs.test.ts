@@ -30,15 +30,14 @@ t.test('docs/security.md says why each package is there, and how many there are'
   t.equal(withCount(document), document)
 })
 
-t.test('what the program imports is among what it depends on', async t => {
-  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'))
-  const imported = files.flatMap(file =>
-    [
-      ...readFileSync(new URL(file, SRC), 'utf8').matchAll(
-        /(?:from|import\() ?'(@[^/']+\/[^/']+|[^@./'][^/']*)/g,
-      ),
-    ].map(([, name]) => name),
-  )
-  const packages = [...new Set(imported)].filter(name => name !== undefined && !isBuiltin(name))
+const IMPORT = /\b(?:from |import |import\()'((?:@[\w-]+\/)?[\w-][\w.:-]*)/g
+
+t.test('what the program imports is what it depends on', async t => {
+  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(file => /\.[jt]s$/.test(file))
+  const imported = files.flatMap(file => {
+    const text = readFileSync(new URL(file, SRC), 'utf8')
+    return [...text.matchAll(IMPORT)].map(([, name = '']) => name)
+  })
+  const packages = [...new Set(imported)].filter(name => !isBuiltin(name))
   t.same(packages.sort(), direct())
 })
