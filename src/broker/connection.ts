@@ -21,7 +21,6 @@ export class MqttConnection implements Caller, LiveConnection {
   userId: UserId | undefined
   session: Session | undefined
   grantee: Grantee | undefined
-  leftAt: number | undefined
   readonly locale: Locale
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
@@ -34,6 +33,8 @@ export class MqttConnection implements Caller, LiveConnection {
   #mark = 0
   #inbox: InboxDelivery | undefined
   #isReady = false
+  /** Identity.mark of when the client went; -1: its rights were what ended. */
+  #leftAt: number | undefined
   #ended = false
 
   constructor(
@@ -158,6 +159,12 @@ export class MqttConnection implements Caller, LiveConnection {
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   }
 
+  get isRevoked(): boolean {
+    const leftAt = this.#leftAt
+    if (this.userId === undefined || leftAt === undefined) return false
+    return leftAt < 0 || !this.host.services.identity.isStillGood(this.userId, leftAt)
+  }
+
   /** Logged out is disconnected: an MQTT connection is somebody's or none. */
   leave(): void {
     this.end('ERROR_CONNECTION_CLOSED')
@@ -180,9 +187,7 @@ export class MqttConnection implements Caller, LiveConnection {
     this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.client.close()
     this.#close()
-    // Requests that wait their turn are nobody's from here on.
-    this.userId = undefined
-    this.session = undefined
+    if (code === 'ERROR_CONNECTION_CLOSED') this.#leftAt = -1
   }
 
   #fail(operation: string, thrown: unknown): void {
@@ -196,7 +201,7 @@ export class MqttConnection implements Caller, LiveConnection {
   #close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.leftAt = this.host.services.identity.mark
+    this.#leftAt = this.host.services.identity.mark
     this.closeInbox()
     if (this.userId === undefined) return
     if (this.#isReady) this.host.services.live.leave(this.userId, this)

@@ -49,8 +49,8 @@ export interface Caller {
   readonly userId: UserId | undefined
   /** undefined before login. */
   readonly session: Session | undefined
-  /** Identity.mark of when the client went; what it sent before is still done. */
-  readonly leftAt?: number | undefined
+  /** It is gone and its rights with it: otherwise what it sent before is still done. */
+  readonly isRevoked?: boolean
   readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined

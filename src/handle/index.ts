@@ -61,10 +61,6 @@ export function refuse(log: Logger, { request, caller, answer }: Refused, thrown
   answer.refuse(error)
 }
 
-/** Since the client went: one that is there would have been ended. */
-const wasRevoked = ({ identity }: Services, { userId, leftAt }: Caller): boolean =>
-  userId !== undefined && leftAt !== undefined && !identity.isStillGood(userId, leftAt)
-
 /**
  * Runs one request. Never throws: what goes wrong becomes the answer.
  * @returns a promise where the connection's next request must wait for this one
@@ -77,7 +73,7 @@ export function handle(
 ): Promise<void> | undefined {
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
-    if (wasRevoked(services, caller)) throw new GatewayError('ERROR_UNAUTHORIZED')
+    if (caller.isRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
     if (caller.session?.role === 'device' && OWNER_ONLY.has(request.name))
       throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
     // The table's types pair each name with its data; TypeScript cannot follow that through an index.

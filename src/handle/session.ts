@@ -65,8 +65,7 @@ export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, cal
   const ended = new Set<string | undefined>()
   const endLive = () => {
     for (const { session } of live.of(userId).filter(isEnded)) ended.add(session?.id)
-    // One's own is answered before it ends.
-    live.endAll(userId, ENDED, isEnded)
+    live.endAll(userId, ENDED, one => isEnded(one) && !Object.is(one, caller))
   }
   for (const id of await sessions.revoke(userId, ({ id }) => isMeant(id), endLive)) ended.add(id)
   const count = ended.size
@@ -74,6 +73,8 @@ export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, cal
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'no such session' })
   record(services, caller, 'session.revoked', { userId, admin, session: data.session, count })
   answer.ok('SUCCESS', { revoked: count })
+  // The one that asks, where it is meant: answered before it ends.
+  live.endAll(userId, ENDED, isEnded)
 }
 
 export const handleMint: Handler<RequestData<'mint'>> = async (services, caller, { data }, answer) => {

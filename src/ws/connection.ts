@@ -43,7 +43,6 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   userId: UserId | undefined
   readonly locale: Locale
   session: Session | undefined
-  leftAt: number | undefined
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -59,6 +58,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #ended = false
   /** The client went by itself: what it sent before is still done, as far as it was read. */
   #hasLeft = false
+  /** Identity.mark of when the client went. */
+  #leftAt: number | undefined
   readonly #quota: Quota
   #logins = 0
   /** Why the connection ends, until that is said. */
@@ -211,6 +212,11 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.#inbox = inbox
   }
 
+  get isRevoked(): boolean {
+    if (this.userId === undefined || this.#leftAt === undefined) return false
+    return !this.host.services.identity.isStillGood(this.userId, this.#leftAt)
+  }
+
   leave(): void {
     if (this.userId === undefined) return
     this.#inbox?.session.close()
@@ -313,7 +319,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #clientLeft(): void {
     this.#hasLeft = !this.#ended
-    this.leftAt = this.host.services.identity.mark
+    this.#leftAt = this.host.services.identity.mark
     this.#close()
     this.#requests.resume()
   }
