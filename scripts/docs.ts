@@ -1,8 +1,13 @@
-/** Writes the code table of docs/protocol.md from src/errors.ts: `npm run docs`. A test holds both together. */
+/**
+ * Writes the code table of docs/protocol.md from src/errors.ts, and the count of packages in docs/security.md:
+ * `npm run docs`. A test holds both together.
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { CODES } from '../src/errors.js'
+import { counted } from './dependencies.js'
 
 const PATH = new URL('../docs/protocol.md', import.meta.url)
+const SECURITY = new URL('../docs/security.md', import.meta.url)
 const REGION = /<!-- codes -->\n[\s\S]*<!-- \/codes -->/
 
 export function codeTable(): string {
@@ -21,6 +26,11 @@ export function codeTable(): string {
 export const withCodeTable = (document: string): string =>
   document.replace(REGION, `<!-- codes -->\n${codeTable()}\n<!-- /codes -->`)
 
+/** @param document docs/security.md @returns the same with today's count */
+export const withCount = (document: string): string =>
+  document.replace(/(<!-- dependencies -->\n).*/, (_, mark: string) => `${mark}${counted()}`)
+
 if (process.argv[1] === import.meta.filename) {
   writeFileSync(PATH, withCodeTable(readFileSync(PATH, 'utf8')))
+  writeFileSync(SECURITY, withCount(readFileSync(SECURITY, 'utf8')))
 }

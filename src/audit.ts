@@ -4,6 +4,7 @@ import type { LoginKind, UserId } from './model.js'
 
 export type AuditEvent =
   | 'account.registered'
+  | 'account.delete-refused'
   | 'account.deleted'
   | 'credential.minted'
   | 'keys.rotated'

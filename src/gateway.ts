@@ -7,7 +7,7 @@ import { LiveConnections } from './accounts/live.js'
 import { passwordCheck } from './accounts/password-rules.js'
 import { Passwords } from './accounts/passwords.js'
 import { Sessions } from './accounts/sessions.js'
-import { TokenKeys } from './accounts/token-keys.js'
+import { type TokenKeyOptions, TokenKeys } from './accounts/token-keys.js'
 import { type Audit, openAudit } from './audit.js'
 import { MqttBroker } from './broker/broker.js'
 import { type Config, ConfigError } from './config.js'
@@ -23,7 +23,7 @@ import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
 import { loadContext, TlsError } from './net/tls.js'
 import type { Store } from './store/store.js'
-import { makeStore } from './stores.js'
+import { hasStore, makeStore } from './stores.js'
 import { JsonServer } from './ws/server.js'
 
 export type { Ports } from './front.js'
@@ -165,11 +165,8 @@ export class Gateway {
   async #identity(store: Store): Promise<Pick<Services, 'accounts' | 'sessions' | 'identity' | 'audit'>> {
     const { passwords, tokens, jwt, roles, audit } = this.config
     const accounts = new Accounts(store, this.#passwords, await passwordCheck(passwords))
-    const keys = new TokenKeys(store, {
-      accessLifetimeMs: tokens.accessLifetime,
-      keyLifetimeMs: tokens.keyLifetime,
-    })
-    await keys.open()
+    const keys = new TokenKeys(store, keyOptions(tokens))
+    const isRotated = await keys.open()
     const sessions = new Sessions(store, keys, {
       refreshLifetimeMs: tokens.refreshLifetime,
       perAccount: tokens.perAccount,
@@ -179,6 +176,7 @@ export class Gateway {
     this.#audit = openAudit(audit.file, err =>
       this.log.error({ event: 'audit.failed', err }, 'audit line not written'),
     )
+    if (isRotated) this.#audit.record({ event: 'keys.rotated' })
     this.#upkeep = setInterval(() => this.#keepUp(keys, sessions), UPKEEP_EVERY_MS).unref()
     return { accounts, sessions, identity, audit: this.#audit }
   }
@@ -244,6 +242,32 @@ export class Gateway {
 /** @throws ConfigError where TLS cannot be had as the config says */
 function nameTlsFault(error: unknown): never {
   throw error instanceof TlsError ? new ConfigError([error.message]) : error
+}
+
+const keyOptions = ({ accessLifetime, keyLifetime }: Config['tokens']): TokenKeyOptions => ({
+  accessLifetimeMs: accessLifetime,
+  keyLifetimeMs: keyLifetime,
+})
+
+/**
+ * Replaces the key of tokens in the store of a gateway that does not run.
+ * @param old what becomes of tokens that other keys signed
+ * @throws ConfigError where there is no store, GatewayError where a gateway has it open
+ */
+export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Promise<void> {
+  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
+  const store = await makeStore(config)
+  try {
+    await store.open()
+    const keys = new TokenKeys(store, keyOptions(config.tokens))
+    await keys.open()
+    await keys.rotate(Date.now(), old)
+    const audit = openAudit(config.audit.file, () => undefined)
+    audit.record({ event: 'keys.rotated' })
+    audit.close()
+  } finally {
+    await store.close()
+  }
 }
 
 /** @throws ConfigError where certificate and key cannot be used */

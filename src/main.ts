@@ -21,6 +21,8 @@ Commands:
   copy --from TYPE --to TYPE
                       copy one store (embedded, mongodb) into another that is empty, and compare them;
                       no gateway may be running on either; started again, it goes on where it was
+  keys rotate [--now] a new key signs tokens; with --now those that were signed before are void at once,
+                      else they are good until they expire; the gateway of this store may not be running
 
 Options:
   --config FILE       JSON or JSON5; may be repeated, later wins
@@ -49,6 +51,8 @@ async function run(name: string | undefined, sources: ConfigSources): Promise<vo
       return check(sources)
     case 'copy':
       return copy(sources)
+    case 'keys':
+      return keys(sources)
     default:
       process.stderr.write(name === undefined ? HELP : `mumi: unknown command '${name}'; see mumi --help\n`)
       process.exitCode = EXIT_USAGE
@@ -98,6 +102,15 @@ async function copy({ argv, env }: ConfigSources): Promise<void> {
   const { copyStores } = await import('./stores.js')
   await copyStores(config, ends, line => print(`${line}\n`))
   print('copied\n')
+}
+
+async function keys({ argv: [verb, ...rest], env }: ConfigSources): Promise<void> {
+  if (verb !== 'rotate') throw new ConfigError(['keys: must be keys rotate; see mumi --help'])
+  const argv = rest.filter(word => word !== '--now')
+  const isNow = argv.length < rest.length
+  const { rotateKeys } = await loadGateway()
+  await rotateKeys(loadConfig({ argv, env }), isNow ? 'refuse' : 'verify')
+  print(`a new key signs tokens; those before are ${isNow ? 'void' : 'good until they expire'}\n`)
 }
 
 /** Only where it is needed: help, version and config are there at once, also where native modules do not load. */

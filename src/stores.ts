@@ -35,6 +35,10 @@ function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoO
   return { ...rest, timeoutMs: timeout, startTimeoutMs: startTimeout, dedupWindowMs: dedup.window }
 }
 
+/** Whether there is one to be opened; of a MongoDB that is for the server to say. */
+export const hasStore = ({ data, store }: Config): boolean =>
+  store.type === 'mongodb' || existsSync(join(data.dir, 'store', 'data.mdb'))
+
 /**
  * Opens and closes the store if there is one, and makes nothing. A store that a gateway has open is not looked into.
  * @returns what it found, in words. @throws GatewayError, or the system's error, saying what is wrong with it
@@ -46,7 +50,7 @@ export async function checkStore(config: Config): Promise<string> {
     return 'MongoDB answers'
   }
   const dir = resolve(config.data.dir)
-  if (!existsSync(join(dir, 'store', 'data.mdb'))) {
+  if (!hasStore(config)) {
     checkCanMake(dir)
     return `no store yet in ${dir}: serve makes it`
   }

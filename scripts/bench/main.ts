@@ -15,8 +15,9 @@ import { Program, withFolder } from './program.js'
 import { below, markdown, type Result } from './report.js'
 import type { Options, Scenario } from './scenario.js'
 import { start } from './start.js'
+import { tokens } from './tokens.js'
 
-const SCENARIOS: readonly Scenario[] = [pairs, idle, offline, login, frozen, grow, start, offload]
+const SCENARIOS: readonly Scenario[] = [pairs, idle, offline, login, tokens, frozen, grow, start, offload]
 const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 const HELP = `npm run bench -- [options]
@@ -33,7 +34,7 @@ const HELP = `npm run bench -- [options]
   --floor PEER=N     fail when program ÷ peer is lower (median, by clock and by CPU); comma-separated
   --exempt           requests from this machine are not counted, as shipped; also for builds without limits
   --messages 20000   offline: waiting for 100 users together
-  --logins 1000      login: at once
+  --logins 1000      login, tokens: at once
   --max-messages N   grow: the last step; default 1,000,000
   --big              also what takes many minutes: a million messages waiting for one user
 `

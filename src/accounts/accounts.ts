@@ -1,5 +1,5 @@
 /** Who exists and who may: register, authenticate, look up, delete. */
-import { randomInt } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { domainToASCII } from 'node:url'
 import { LRUCache } from 'lru-cache'
 import validator from 'validator'
@@ -35,9 +35,6 @@ export function normalizeEmail(email: string): string {
   const domain = domainToASCII(text.slice(at + 1))
   return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
 }
-
-/** One for all ways to write an email; a user id as it is. @param login as a client names an account */
-export const accountKey = (login: string): string => normalizeEmail(login) || login
 
 export class Accounts {
   /** Ids that exist, so that a message need not ask the store. Deletion takes them out. */
@@ -108,6 +105,16 @@ export class Accounts {
   /** @param login email or user id */
   async find(login: string): Promise<User | undefined> {
     return isUserId(login) ? this.store.findUser(login) : this.store.findUserByEmail(normalizeEmail(login))
+  }
+
+  /**
+   * One text for all names of one account, its id, and a short one for what names none.
+   * @param login email or user id, or anything
+   */
+  async keyOf(login: string): Promise<string> {
+    const user = await this.find(login)
+    const name = normalizeEmail(login) || login
+    return user?.id ?? createHash('sha256').update(name).digest('base64url')
   }
 
   /** @throws GatewayError ERROR_AUTH when the old password is wrong, BAD_FIELD (newPassword) */

@@ -4,6 +4,7 @@ import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import { GatewayError } from '../errors.js'
+import { isUserId } from '../model.js'
 import { refusedToken } from './token-keys.js'
 
 export interface ExternalTokenOptions {
@@ -33,6 +34,10 @@ const ALGORITHMS = [
   'EdDSA',
   'Ed25519',
 ]
+/** An account is found by either: without this an id claim that its user may choose could name an unchecked email. */
+const isOfKind = (name: string, user: 'id' | 'email'): boolean =>
+  name !== '' && isUserId(name) === (user === 'id')
+
 const FETCH_TIMEOUT_MS = 5000
 /** The issuer could not be asked: the token may be good. */
 const UNREACHABLE = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC'])
@@ -71,7 +76,7 @@ export class ExternalTokens {
       const name = payload[claim]
       // An address that the issuer has not checked is whatever its user typed.
       const isChecked = user === 'id' || payload.email_verified !== false
-      if (typeof name === 'string' && name !== '' && isChecked) return name
+      if (typeof name === 'string' && isOfKind(name, user) && isChecked) return name
     } catch (cause) {
       throw this.#refusal(cause)
     }

@@ -42,6 +42,8 @@ export class Identity {
    * @throws GatewayError ERROR_AUTH {field: 'token'}
    */
   async byToken(token: string, device?: string): Promise<Identified> {
+    // jose passes over blanks between the characters: one token would be remembered in as many forms as one likes.
+    if (!COMPACT_JWS.test(token)) throw refusedToken('is not valid')
     if (!this.options.keys.isOwn(keyIdOf(token))) return this.#byExternal(token, device)
     const { userId, session } = await this.options.sessions.verify(token)
     if (device !== undefined && device !== session.device) throw refusedToken('is of another device')

@@ -3,6 +3,7 @@
  * credentials. Secrets are 32 random bytes and kept as their SHA-256: nobody guesses one, so no bcrypt.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { GatewayError } from '../errors.js'
 import type { UserId } from '../model.js'
 import type { KvKey, KvWrite, Store } from '../store/store.js'
 import { OneAtATime } from './one-at-a-time.js'
@@ -120,12 +121,18 @@ export class Sessions {
     return { userId, session }
   }
 
-  /** A credential for one MQTT client id; one that it had before ends. */
+  /**
+   * A credential for one MQTT client id; one that it had before ends.
+   * @param mark from before it was asked for: what took rights away since may have taken those of the one who asks
+   * @throws GatewayError ERROR_AUTH_FAILED (retry) when something did
+   */
   async mint(
     userId: UserId,
     clientId: string,
+    mark: number,
   ): Promise<{ id: string; password: string; replaced: string[] }> {
     return this.#turns.run(userId, async () => {
+      if (this.revocations.hasSince(userId, mark)) throw new GatewayError('ERROR_AUTH_FAILED')
       const before = await this.list(userId)
       const replaced = before.filter(({ kind, device }) => kind === 'device' && device === clientId)
       await this.#makeRoom(userId)
@@ -156,15 +163,30 @@ export class Sessions {
     return found.filter(session => isGood(session, now))
   }
 
-  /** Ends the sessions that `which` picks. @returns their ids */
-  async revoke(userId: UserId, which: (session: StoredSession) => boolean): Promise<string[]> {
+  /**
+   * Ends the sessions that `which` picks.
+   * @param endLive ends their connections. Called in the moment from which on what was under way before is let in no
+   *   more: whoever is not there yet will not be, and whoever is begins nothing else.
+   * @returns their ids
+   */
+  async revoke(
+    userId: UserId,
+    which: (session: StoredSession) => boolean,
+    endLive: () => void,
+  ): Promise<string[]> {
     return this.#turns.run(userId, async () => {
       const ended = (await this.list(userId)).filter(which)
       await this.#remove(userId, ended)
       // Also where nothing is stored: a login by password may be on its way.
       this.revocations.add(userId)
+      endLive()
       return ended.map(({ id }) => id)
     })
+  }
+
+  /** Takes back what `open` gave to nobody: that takes no rights away. */
+  async discard(userId: UserId, id: string): Promise<void> {
+    await this.#turns.run(userId, () => this.store.kvWrite([removal(userId, id)]))
   }
 
   /** Forgets what has expired. */

@@ -43,10 +43,11 @@ export class TokenKeys {
     private readonly options: TokenKeyOptions,
   ) {}
 
-  /** Loads the keys, or makes the first. @throws GatewayError */
-  async open(): Promise<void> {
+  /** Loads the keys, or makes the first. @returns whether a new one took the place of another @throws GatewayError */
+  async open(): Promise<boolean> {
     await this.#load()
-    await this.rotateIfDue()
+    const isFirst = this.#keys.length === 0
+    return (await this.rotateIfDue()) && !isFirst
   }
 
   /** @returns whether there is a new key */
@@ -58,8 +59,8 @@ export class TokenKeys {
     return true
   }
 
-  /** From now on a new key signs. */
-  async rotate(now = Date.now()): Promise<void> {
+  /** From now on a new key signs. @param old `refuse`: what the others signed is void at once */
+  async rotate(now = Date.now(), old: 'verify' | 'refuse' = 'verify'): Promise<void> {
     const made = {
       kid: randomBytes(9).toString('base64url'),
       secret: randomBytes(32).toString('base64url'),
@@ -67,7 +68,8 @@ export class TokenKeys {
     }
     // A key signed until the one after it was made; its last token expires a lifetime later.
     const { accessLifetimeMs } = this.options
-    const kept = this.#keys.filter((_, i, all) => now - (all[i - 1]?.createdAt ?? now) <= accessLifetimeMs)
+    const before = old === 'verify' ? this.#keys : []
+    const kept = before.filter((_, i, all) => now - (all[i - 1]?.createdAt ?? now) <= accessLifetimeMs)
     const keys = [made, ...kept.map(({ kid, secret, createdAt }) => ({ kid, secret, createdAt }))]
     await this.store.kvWrite([{ put: 'meta', key: PLACE, value: Buffer.from(JSON.stringify(keys)) }])
     await this.#load()

@@ -14,7 +14,7 @@ import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.j
 import { clientIdOf, scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
-import { login, refusal } from './login.js'
+import { login, recordLogin, refusal } from './login.js'
 import type { BrokerOptions } from './options.js'
 import { Pacer } from './pacer.js'
 import { Publisher } from './publisher.js'
@@ -267,16 +267,25 @@ export class MqttBroker {
 
   /** @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1) */
   async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
+    const remoteAddress = this.#peers.get(client)?.connection.remoteAddress
+    const connect = { name, password, clientId: client.id, remoteAddress }
+    const { mark } = this.services.identity
+    let who: Identified | undefined
+    try {
+      who = await login(this.services, this.options.anonymous, connect)
+      await this.#letIn(client, who, mark)
+      recordLogin(this.services, connect, { who, returnCode: 0 })
+    } catch (thrown) {
+      const { returnCode = 3 } = thrown as Partial<AuthenticateError>
+      recordLogin(this.services, connect, { who, returnCode })
+      throw thrown
+    }
+  }
+
+  /** Whoever has proved who they are may still be one too many. @throws an Error with CONNACK's `returnCode` */
+  async #letIn(client: AedesClient, who: Identified | undefined, mark: number): Promise<void> {
     const peer = this.#peers.get(client)
     const clientId = client.id
-    const { mark } = this.services.identity
-    const remoteAddress = peer?.connection.remoteAddress
-    const who = await login(this.services, this.options.anonymous, {
-      name,
-      password,
-      clientId,
-      remoteAddress,
-    })
     const userId = who?.user.id
     const grantee = who && { clientId, role: who.session.role }
     const will = client._will
@@ -304,7 +313,7 @@ export class MqttBroker {
     }
     try {
       const rate = connection.authenticated(who, grantee, { mark, replaces: this.#holders.has(id) })
-      if (rate !== undefined) pacer?.enter(rate)
+      pacer?.enter(rate)
     } catch {
       throw refusal(3)
     }

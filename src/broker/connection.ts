@@ -33,6 +33,8 @@ export class MqttConnection implements Caller, LiveConnection {
   #mark = 0
   #inbox: InboxDelivery | undefined
   #isReady = false
+  /** Identity.mark of when the client went; -1: its rights were what ended. */
+  #leftAt: number | undefined
   #ended = false
 
   constructor(
@@ -51,16 +53,17 @@ export class MqttConnection implements Caller, LiveConnection {
    * @param grantee with the client id as the client sent it: the name of its device
    * @param how.mark from before the check; see Identity.isStillGood
    * @param how.replaces whether another connection of this device ends for it
-   * @returns the account's request rate, undefined when the client is gone already
-   * @throws GatewayError TOO_MANY_CONNECTIONS
+   * @returns the account's request rate
+   * @throws GatewayError TOO_MANY_CONNECTIONS; ERROR_CONNECTION_CLOSED when the client is gone already
    */
   authenticated(
     { user, session }: Identified,
     grantee: Grantee,
     { mark, replaces }: { mark: number; replaces: boolean },
-  ): TokenBucket | undefined {
-    const rate = this.#ended ? undefined : this.host.services.limits.enter(user.id, replaces)
-    this.#isCounted = rate !== undefined
+  ): TokenBucket {
+    if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+    const rate = this.host.services.limits.enter(user.id, replaces)
+    this.#isCounted = true
     this.userId = user.id
     this.session = session
     this.grantee = grantee
@@ -156,6 +159,12 @@ export class MqttConnection implements Caller, LiveConnection {
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   }
 
+  get isRevoked(): boolean {
+    const leftAt = this.#leftAt
+    if (this.userId === undefined || leftAt === undefined) return false
+    return leftAt < 0 || !this.host.services.identity.isStillGood(this.userId, leftAt)
+  }
+
   /** Logged out is disconnected: an MQTT connection is somebody's or none. */
   leave(): void {
     this.end('ERROR_CONNECTION_CLOSED')
@@ -178,6 +187,7 @@ export class MqttConnection implements Caller, LiveConnection {
     this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.client.close()
     this.#close()
+    if (code === 'ERROR_CONNECTION_CLOSED') this.#leftAt = -1
   }
 
   #fail(operation: string, thrown: unknown): void {
@@ -191,6 +201,7 @@ export class MqttConnection implements Caller, LiveConnection {
   #close(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#leftAt = this.host.services.identity.mark
     this.closeInbox()
     if (this.userId === undefined) return
     if (this.#isReady) this.host.services.live.leave(this.userId, this)

@@ -1,6 +1,5 @@
 /** Who a CONNECT is from. */
 import type { AuthenticateError } from 'aedes'
-import { accountKey } from '../accounts/accounts.js'
 import { type Identified, isPassword } from '../accounts/identity.js'
 import { toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
@@ -19,26 +18,34 @@ export interface Connect {
  * @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1)
  */
 export async function login(
-  { identity, limits, audit }: Services,
+  services: Services,
   anonymous: boolean,
   { name, password, clientId, remoteAddress }: Connect,
 ): Promise<Identified | undefined> {
   if (name === undefined && anonymous) return undefined
   if (name === undefined || password === undefined) throw refusal(5)
+  const { accounts, identity, limits } = services
   const secret = password.toString()
   const check = () => identity.byMqtt(name, secret, clientId)
   try {
     // Nobody guesses a token or a credential; a device with an old one must not delay its owner's password.
-    const who = await (isPassword(secret) ? limits.attempt(remoteAddress, accountKey(name), check) : check())
-    const { id: session, kind } = who.session
-    const about = { userId: who.user.id, front: 'mqtt', remoteAddress, session, kind, device: clientId }
-    audit.record({ event: 'login.succeeded', ...about })
-    return who
+    if (!isPassword(secret)) return await check()
+    return await limits.attempt(remoteAddress, await accounts.keyOf(name), check)
   } catch (thrown) {
-    const refused = refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
-    audit.record({ event: 'login.failed', front: 'mqtt', remoteAddress, code: refused.returnCode })
-    throw refused
+    throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
   }
+}
+
+/** Says in the audit what became of a CONNECT. @param returnCode of CONNACK: 0 = let in */
+export function recordLogin(
+  { audit }: Services,
+  { clientId, remoteAddress }: Connect,
+  { who, returnCode }: { readonly who: Identified | undefined; readonly returnCode: number },
+): void {
+  const about = { userId: who?.user.id, front: 'mqtt', remoteAddress, kind: who?.session.kind }
+  const session = { session: who?.session.id, device: clientId }
+  if (returnCode !== 0) audit.record({ event: 'login.failed', ...about, code: returnCode })
+  else if (who !== undefined) audit.record({ event: 'login.succeeded', ...about, ...session })
 }
 
 /** 3: server unavailable, 4: bad user name or password, 5: not authorized. */

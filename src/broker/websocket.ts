@@ -29,6 +29,8 @@ export class MqttWebSocketServer {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
     if (!SUBPROTOCOLS.some(name => offered.includes(name))) {
+      // Whoever keeps its own end open is not waited for; ws closes those that it refuses in the same way.
+      socket.once('finish', () => socket.destroy())
       socket.end(BAD_REQUEST)
       return
     }

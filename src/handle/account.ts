@@ -1,4 +1,4 @@
-import { GatewayError, nameStoreFault } from '../errors.js'
+import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
 import type { RequestData } from '../request/schema.js'
 import type { Handler } from './context.js'
 
@@ -27,12 +27,23 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
   const userId = caller.userId
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { front, remoteAddress } = caller
-  await limits.attempt(remoteAddress, userId, () => accounts.delete(userId, data.password))
+  await limits
+    .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password))
+    .catch(thrown => {
+      const { code } = CODES[toGatewayError(thrown).code]
+      audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
+      throw thrown
+    })
   // No row of theirs lets anybody in without the account.
-  await sessions.revoke(userId, () => true)
-  audit.record({ event: 'account.deleted', userId, front, remoteAddress })
-  inbox.cursors.forget(userId)
-  log.info({ event: 'account.deleted', userId }, 'account deleted')
-  answer.ok('SUCCESS')
-  live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
+  await sessions.revoke(
+    userId,
+    () => true,
+    () => {
+      audit.record({ event: 'account.deleted', userId, front, remoteAddress })
+      inbox.cursors.forget(userId)
+      log.info({ event: 'account.deleted', userId }, 'account deleted')
+      answer.ok('SUCCESS')
+      live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
+    },
+  )
 }

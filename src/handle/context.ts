@@ -49,6 +49,8 @@ export interface Caller {
   readonly userId: UserId | undefined
   /** undefined before login. */
   readonly session: Session | undefined
+  /** It is gone and its rights with it: otherwise what it sent before is still done. */
+  readonly isRevoked?: boolean
   readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined

@@ -37,7 +37,13 @@ const HANDLERS: Table = {
 }
 
 /** A credential lies in a device that may be stolen: it does not reach over the account itself. */
-const OWNER_ONLY: ReadonlySet<RequestName> = new Set(['delete', 'sessions', 'revoke', 'mint', 'password'])
+export const OWNER_ONLY: ReadonlySet<RequestName> = new Set([
+  'delete',
+  'sessions',
+  'revoke',
+  'mint',
+  'password',
+])
 
 interface Refused {
   readonly request: RequestName | 'invalid'
@@ -67,6 +73,7 @@ export function handle(
 ): Promise<void> | undefined {
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
+    if (caller.isRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
     if (caller.session?.role === 'device' && OWNER_ONLY.has(request.name))
       throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
     // The table's types pair each name with its data; TypeScript cannot follow that through an index.

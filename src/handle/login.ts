@@ -1,4 +1,3 @@
-import { accountKey } from '../accounts/accounts.js'
 import type { Identified } from '../accounts/identity.js'
 import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
 import type { RequestData } from '../request/schema.js'
@@ -17,7 +16,7 @@ export const handleLogin: Handler<RequestData<'login'>> = async (services, calle
   try {
     const tokens = data.token === true ? await openSession(services, who, data.device) : undefined
     // Last: what took rights away before now has ended what it found.
-    if (!identity.isStillGood(userId, mark)) throw new GatewayError('ERROR_AUTH')
+    if (!identity.isStillGood(userId, mark)) throw new GatewayError('ERROR_AUTH_FAILED')
     const { remoteAddress, front } = caller
     const { id: session, kind, device } = who.session
     log.info({ event: 'account.logged-in', userId, remoteAddress }, 'logged in')
@@ -26,21 +25,23 @@ export const handleLogin: Handler<RequestData<'login'>> = async (services, calle
     answer.ok('LOGIN_SUCCESS', id === undefined && tokens === undefined ? null : about)
   } catch (thrown) {
     caller.leave()
-    if (data.token === true) await services.sessions.revoke(userId, ({ id }) => id === who.session.id)
+    // Where that fails, too, it is a session that nobody has the tokens of.
+    if (data.token === true) await services.sessions.discard(userId, who.session.id).catch(() => undefined)
     failed(services, caller, thrown, who)
   }
   caller.startDelivery()
 }
 
 async function identify(
-  { identity, limits }: Services,
+  { accounts, identity, limits }: Services,
   { remoteAddress }: Caller,
   data: RequestData<'login'>,
 ): Promise<Identified> {
   const { email = '', password = '', token, device } = data
   if (typeof token === 'string') return identity.byToken(token, device)
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
-  return limits.attempt(remoteAddress, accountKey(email), () => identity.byPassword(email, password, device))
+  const account = await accounts.keyOf(email)
+  return limits.attempt(remoteAddress, account, () => identity.byPassword(email, password, device))
 }
 
 const openSession = async ({ sessions }: Services, { user, session }: Identified, device?: string) =>

@@ -1,7 +1,13 @@
 import { GatewayError, nameStoreFault } from '../errors.js'
+import type { UserId } from '../model.js'
 import { encodeUser } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
-import type { Handler, Privacy } from './context.js'
+import type { Caller, Handler, Privacy } from './context.js'
+
+function self({ userId }: Caller): UserId {
+  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  return userId
+}
 
 /** Empty conditions count as not given; without any, users are listed. */
 export const handleQuery: Handler<RequestData<'query'>> = async (
@@ -22,7 +28,7 @@ export const handleQuery: Handler<RequestData<'query'>> = async (
   const isAdmin = caller.session?.role === 'admin'
   const whole = isNamed || isAdmin || rules.privacy.listing === 'users'
   // Old clients look for themselves in the list: without themselves they would not work.
-  const seen = whole || caller.userId === undefined ? conditions : { ...conditions, id: caller.userId }
+  const seen = whole ? conditions : { ...conditions, id: self(caller) }
   const users = await accounts.query(seen, rules.queryLimit, after).catch(error => {
     throw nameStoreFault(error, 'ERROR_EXIST_USER_FAILED')
   })

@@ -33,9 +33,10 @@ export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, c
 export const handleLogout: Handler<RequestData<'logout'>> = async (services, caller, _request, answer) => {
   const { userId, session } = loggedIn(caller)
   const isOwn = (id: string | undefined) => id === session?.id && session?.kind !== 'device'
-  await services.sessions.revoke(userId, ({ id }) => isOwn(id))
+  const isOther = (one: LiveConnection) => !Object.is(one, caller) && isOwn(one.session?.id)
+  const endLive = () => services.live.endAll(userId, ENDED, isOther)
+  await services.sessions.revoke(userId, ({ id }) => isOwn(id), endLive)
   record(services, caller, 'logout', { userId, session: session?.id })
-  services.live.endAll(userId, ENDED, one => !Object.is(one, caller) && isOwn(one.session?.id))
   caller.leave()
   answer.ok('SUCCESS')
 }
@@ -60,25 +61,26 @@ export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, cal
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'either session or others: true' })
   const own = caller.session?.id
   const isMeant = (id: string | undefined) => (data.others === true ? id !== own : id === data.session)
-  const stored = await sessions.revoke(userId, ({ id }) => isMeant(id))
   const isEnded = ({ session }: LiveConnection) => isMeant(session?.id)
-  const count = new Set([
-    ...stored,
-    ...live
-      .of(userId)
-      .filter(isEnded)
-      .map(one => one.session?.id),
-  ]).size
+  const ended = new Set<string | undefined>()
+  const endLive = () => {
+    for (const { session } of live.of(userId).filter(isEnded)) ended.add(session?.id)
+    live.endAll(userId, ENDED, one => isEnded(one) && !Object.is(one, caller))
+  }
+  for (const id of await sessions.revoke(userId, ({ id }) => isMeant(id), endLive)) ended.add(id)
+  const count = ended.size
   if (count === 0 && data.session !== undefined)
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'no such session' })
   record(services, caller, 'session.revoked', { userId, admin, session: data.session, count })
   answer.ok('SUCCESS', { revoked: count })
+  // The one that asks, where it is meant: answered before it ends.
   live.endAll(userId, ENDED, isEnded)
 }
 
 export const handleMint: Handler<RequestData<'mint'>> = async (services, caller, { data }, answer) => {
   const { userId } = loggedIn(caller)
-  const { id, password, replaced } = await services.sessions.mint(userId, data.device)
+  const { mark } = services.identity
+  const { id, password, replaced } = await services.sessions.mint(userId, data.device, mark)
   record(services, caller, 'credential.minted', { userId, session: id, device: data.device })
   services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
   answer.ok('SUCCESS', { session: id, device: data.device, password })
@@ -95,19 +97,17 @@ export const handlePassword: Handler<RequestData<'password'>> = async (
   const { userId } = loggedIn(caller)
   const { password, newPassword, keepDevices = false } = data
   const ends = (kind: StoredSession['kind'] | undefined) => !(keepDevices && kind === 'device')
-  const endStored = () => sessions.revoke(userId, ({ kind }) => ends(kind))
-  const change = () => accounts.changePassword(userId, { password, newPassword, endSessions: endStored })
+  const isOther = (one: LiveConnection) =>
+    !Object.is(one, caller) && ends(one.session?.kind === 'device' ? 'device' : undefined)
+  const endLive = () => live.endAll(userId, ENDED, isOther)
+  const endSessions = () => sessions.revoke(userId, ({ kind }) => ends(kind), endLive)
+  const change = () => accounts.changePassword(userId, { password, newPassword, endSessions })
   await limits.attempt(caller.remoteAddress, userId, change).catch(thrown => {
     record(services, caller, 'password.refused', { userId, code: CODES[toGatewayError(thrown).code].code })
     throw thrown
   })
   record(services, caller, 'password.changed', { userId })
   answer.ok('SUCCESS')
-  live.endAll(
-    userId,
-    ENDED,
-    one => !Object.is(one, caller) && ends(one.session?.kind === 'device' ? 'device' : undefined),
-  )
 }
 
 const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>

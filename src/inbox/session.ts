@@ -97,6 +97,8 @@ export class InboxSession implements LiveReader {
 
   /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
   async start(): Promise<void> {
+    // The client may be gone before it is told that it is in.
+    if (this.#closed) return
     const { userId, device, from } = this.#o
     // First of all: what is stored from now on is offered, and what was stored before is there to be read.
     this.inbox.attach(this)

@@ -18,7 +18,7 @@ export type FailedLoginLimit = 'limits.failedLogins' | 'limits.failedLoginsPerAd
 /** The end of an attempt, to be called once. */
 export type Settle = (outcome: 'right' | 'wrong' | 'unknown') => void
 
-/** Failures are forgotten so long after the last one, ms. */
+/** As many failures as are free are forgotten in so long, ms: an address that many share does not wait for ever. */
 const FORGET_MS = 3_600_000
 const MAX_KEPT = 100_000
 
@@ -29,6 +29,7 @@ class Tries {
   #failures = 0
   #pending = 0
   #until = 0
+  #failedAt = 0
 
   constructor(
     private readonly free: number,
@@ -53,8 +54,10 @@ class Tries {
   end(isFailure: boolean, now: number): void {
     this.#pending--
     if (!isFailure) return
-    this.#failures++
-    const doublings = Math.min(this.#failures - this.free, 30)
+    const forgotten = ((now - this.#failedAt) / FORGET_MS) * this.free
+    this.#failures = Math.max(0, this.#failures - forgotten) + 1
+    this.#failedAt = now
+    const doublings = Math.min(Math.ceil(this.#failures - this.free), 30)
     if (doublings >= 0)
       this.#until = now + Math.min(this.rules.maxDelayMs, this.rules.delayMs * 2 ** doublings)
   }
@@ -72,7 +75,7 @@ export class FailedLogins {
 
   /**
    * @param group of the address
-   * @param account as the client names it
+   * @param account short, whatever the client sent, and the same for all its names
    * @returns what to call when the outcome is known; or which limit is reached, and ms to wait
    */
   begin(
@@ -80,10 +83,12 @@ export class FailedLogins {
     account: string,
     now = performance.now(),
   ): Settle | { limit: FailedLoginLimit; waitMs: number } {
-    const own = this.#tries(`${group} ${account}`, this.rules.perAccount)
     const all = this.#tries(group, this.rules.perAddress)
-    const [ownWait, allWait] = [own.wait(now), all.wait(now)]
+    const allWait = all.wait(now)
+    // Before anything is kept of the account: whoever waits can name as many as they like.
     if (allWait > 0) return { limit: 'limits.failedLoginsPerAddress', waitMs: allWait }
+    const own = this.#tries(`${group} ${account}`, this.rules.perAccount)
+    const ownWait = own.wait(now)
     if (ownWait > 0) return { limit: 'limits.failedLogins', waitMs: ownWait }
     if (own.isBusy) return { limit: 'limits.failedLogins', waitMs: this.rules.delayMs }
     own.begin()

@@ -105,7 +105,7 @@ export class Limits {
 
   /**
    * Checks a password, or whatever else `check` looks at, unless too many of this address were wrong.
-   * @param account as the client names it: an email in its normalised form, or a user id
+   * @param account one text for all its names; see Accounts.keyOf
    * @throws GatewayError TOO_MANY_ATTEMPTS before `check` is called, or what `check` throws; ERROR_AUTH counts as wrong
    */
   async attempt<T>(address: string | undefined, account: string, check: () => Promise<T>): Promise<T> {

@@ -58,6 +58,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #ended = false
   /** The client went by itself: what it sent before is still done, as far as it was read. */
   #hasLeft = false
+  /** Identity.mark of when the client went. */
+  #leftAt: number | undefined
   readonly #quota: Quota
   #logins = 0
   /** Why the connection ends, until that is said. */
@@ -105,13 +107,14 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
-    const isTooFast = !this.#quota.take()
+    const limit = this.#quota.take()
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)
         throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
       request = parseRequest(frame, this.host.services.rules)
-      if (isTooFast) throw new RefusedRequest(new GatewayError('RATE_LIMITED'), request.id)
+      const refusal = this.#quota.refusal(limit, request.name)
+      if (refusal !== undefined) throw new RefusedRequest(refusal, request.id)
     } catch (thrown) {
       const answer = this.#replies.reserve(
         'invalid',
@@ -201,18 +204,21 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     )
     try {
       await inbox.session.enrol()
+      if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     } catch (thrown) {
-      this.userId = undefined
-      this.session = undefined
-      this.#release(userId)
+      this.leave()
       throw thrown
     }
-    if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     this.#inbox = inbox
   }
 
+  get isRevoked(): boolean {
+    if (this.userId === undefined || this.#leftAt === undefined) return false
+    return !this.host.services.identity.isStillGood(this.userId, this.#leftAt)
+  }
+
   leave(): void {
-    if (this.userId === undefined || this.#ended) return
+    if (this.userId === undefined) return
     this.#inbox?.session.close()
     this.#inbox = undefined
     this.#release(this.userId)
@@ -313,6 +319,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #clientLeft(): void {
     this.#hasLeft = !this.#ended
+    this.#leftAt = this.host.services.identity.mark
     this.#close()
     this.#requests.resume()
   }

@@ -1,8 +1,12 @@
 /** What one JSON client has used of its limits, and which of them ends its connection. */
-import { CODES, type CodeName } from '../errors.js'
+import { CODES, type CodeName, GatewayError } from '../errors.js'
+import { OWNER_ONLY } from '../handle/index.js'
 import { isWarning, type Limits } from '../limits/limits.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
 import type { UserId } from '../model.js'
+import type { RequestName } from '../request/schema.js'
+
+export type RateLimit = 'limits.requests' | 'limits.accountRequests'
 
 export interface QuotaRules {
   /** Refused requests in a row after which the connection is closed. */
@@ -29,15 +33,24 @@ export class Quota {
     this.#rate = limits.requestBucket(address)
   }
 
-  /** One more request. @returns false where it comes too soon */
-  take(): boolean {
+  /** One more request. @returns the limit that it comes too soon for */
+  take(): RateLimit | undefined {
     const now = performance.now()
     this.#askedAt = now
-    if (this.#rate === undefined) return true
-    if (!this.#rate.take(now)) this.limits.count('limits.requests')
-    else if (this.#accountRate?.take(now) === false) this.limits.count('limits.accountRequests')
-    else return true
-    return false
+    if (this.#rate === undefined) return undefined
+    if (!this.#rate.take(now)) return 'limits.requests'
+    return this.#accountRate?.take(now) === false ? 'limits.accountRequests' : undefined
+  }
+
+  /**
+   * @param limit that the request comes too soon for
+   * @returns what it is refused with: not where the owner takes rights from the one who uses up what the account has
+   */
+  refusal(limit: RateLimit | undefined, request: RequestName): GatewayError | undefined {
+    if (limit === undefined || (limit === 'limits.accountRequests' && OWNER_ONLY.has(request)))
+      return undefined
+    this.limits.count(limit)
+    return new GatewayError('RATE_LIMITED')
   }
 
   /** A request was answered. @returns why the connection must end */

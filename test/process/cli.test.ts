@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { jsonClient, register } from '../helpers/gateway.js'
+import { withTokens } from '../helpers/tokens.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const PACKAGE = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
@@ -124,6 +126,65 @@ t.test('check opens a store that is there, and leaves one in use alone', async t
   t.match(await ended, { code: 0 })
   t.match(await check(), { code: 0, stderr: '', stdout: 'config is good; store is good' })
 })
+
+t.test(
+  'keys rotate: a new key signs; what the old one signed is good until it expires, with --now void',
+  async t => {
+    const dir = join(t.testdir(), 'data')
+    const audit = join(t.testdirName, 'audit.log')
+    const rotate = (...args: string[]) =>
+      mumi(t, ['keys', 'rotate', ...args, '--data.dir', dir, '--audit.file', audit]).ended
+    const lacks = await rotate()
+    t.match(lacks, { code: 1, stdout: '', stderr: `mumi: data.dir: no store in ${dir}\n` })
+    t.match(await mumi(t, ['keys', 'eat']).ended, { code: 1, stderr: /^mumi: keys: must be keys rotate/ })
+    let tokens = { token: '', refresh: '' }
+    const code = { kept: 0, void: 0, refreshed: 0 }
+    await running(t, async port => {
+      const account = await register(t, { httpPort: port })
+      tokens = (await withTokens(t, { httpPort: port }, account)).tokens
+      const inUse = await rotate('--now')
+      t.match(inUse, { code: 1, stdout: '', stderr: /^mumi: .* is in use by process \d+.*\n$/ })
+    })
+    const login = async (port: number) =>
+      (await jsonClient(t, { httpPort: port })).action('login', { token: tokens.token })
+    t.match(await rotate(), { code: 0, stderr: '', stdout: /good until they expire/ })
+    await running(t, async port => {
+      code.kept = (await login(port)).code
+    })
+    t.match(await rotate('--now'), { code: 0, stderr: '', stdout: /void/ })
+    await running(t, async port => {
+      code.void = (await login(port)).code
+      const client = await jsonClient(t, { httpPort: port })
+      const pair = (await client.action('refresh', { token: tokens.refresh })).data as typeof tokens
+      tokens = pair
+      code.refreshed = (await login(port)).code
+    })
+    t.same(code, { kept: 202, void: 10000, refreshed: 202 })
+    const events = readFileSync(audit, 'utf8').trim().split('\n')
+    t.same(
+      events.map(line => JSON.parse(line).event),
+      ['keys.rotated', 'keys.rotated'],
+    )
+  },
+)
+
+/** While the program runs on the data of the test's folder. @param work gets its HTTP port */
+async function running(t: Test, work: (port: number) => Promise<void>): Promise<void> {
+  const dir = join(t.testdirName, 'data')
+  const { child, ended, logged } = mumi(t, [
+    'serve',
+    '--http.port',
+    '0',
+    '--mqtt.port',
+    '0',
+    '--data.dir',
+    dir,
+  ])
+  const { http } = (await logged('gateway.ready')) as { http: { port: number } }
+  await work(http.port)
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0 })
+}
 
 t.test('serve says what it is, then when it is ready, and where', async t => {
   const { child, ended, logged } = serve(t, ['--ops.enabled', 'true', '--ops.port', '0'])

@@ -66,6 +66,16 @@ function setUp() {
   return { store, accounts: new Accounts(store as unknown as Store, passwords) }
 }
 
+t.test('failed logins count for an account by one short key, however it is named', async t => {
+  const { accounts } = setUp()
+  const { id } = await accounts.register(WHOLE)
+  for (const name of [WHOLE.email, WHOLE.email.toUpperCase(), id])
+    t.equal(await accounts.keyOf(name), id, name)
+  t.equal(await accounts.keyOf('NOBODY@example.com'), await accounts.keyOf('nobody@example.com'))
+  t.not(await accounts.keyOf('nobody@example.com'), await accounts.keyOf('somebody@example.com'))
+  t.ok((await accounts.keyOf('x'.repeat(65_535))).length < 64, 'an MQTT user name is not kept')
+})
+
 t.test('the normalised form of an email', async t => {
   const forms: [string, string][] = [
     ['abc@example.com', 'abc@example.com'],

@@ -1,7 +1,11 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
 import t from 'tap'
-import { withCodeTable } from '../../scripts/docs.js'
+import { direct } from '../../scripts/dependencies.js'
+import { withCodeTable, withCount } from '../../scripts/docs.js'
 import { CODES } from '../../src/errors.js'
+
+const SRC = new URL('../../src/', import.meta.url)
 
 t.test('the code table in docs/protocol.md is the one in src/errors.ts', async t => {
   const document = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
@@ -13,4 +17,27 @@ t.test('numbers are unique, and those of ours start at 10100', async t => {
   const numbers = Object.values(CODES).map(row => row.code)
   t.equal(new Set(numbers).size, numbers.length)
   for (const code of numbers) t.ok(code < 10012 || code >= 10100)
+})
+
+t.test('docs/security.md says why each package is there, and how many there are', async t => {
+  const document = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8')
+  const [, table = ''] = /<!-- dependencies -->([\s\S]*)<!-- \/dependencies -->/.exec(document) ?? []
+  const rows = [...table.matchAll(/^\| `(.+?)` \| (.+) \|$/gm)]
+  t.same(
+    rows.map(([, name]) => name),
+    direct(),
+  )
+  t.equal(withCount(document), document)
+})
+
+const IMPORT = /\b(?:from |import |import\()'((?:@[\w-]+\/)?[\w-][\w.:-]*)/g
+
+t.test('what the program imports is what it depends on', async t => {
+  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(file => /\.[jt]s$/.test(file))
+  const imported = files.flatMap(file => {
+    const text = readFileSync(new URL(file, SRC), 'utf8')
+    return [...text.matchAll(IMPORT)].map(([, name = '']) => name)
+  })
+  const packages = [...new Set(imported)].filter(name => !isBuiltin(name))
+  t.same(packages.sort(), direct())
 })

@@ -39,6 +39,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
   const logs: Record<string, unknown>[] = []
   const services = {
     accounts: {
+      keyOf: async (login: string) => login,
       isKnown: (id: string) => id === YOU,
       exists: async (id: string) => id === ME,
       register: async () => USER,
@@ -55,7 +56,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
       isStillGood: () => true,
       ...identity,
     },
-    sessions: { revoke: async () => [] },
+    sessions: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
     audit: { record: () => undefined },
     live: {
       online: () => online.values(),

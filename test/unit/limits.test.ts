@@ -182,6 +182,19 @@ t.test(
   },
 )
 
+t.test('failures are forgotten little by little: who mistypes now and then never waits', async t => {
+  const logins = new FailedLogins(RULES)
+  let now = 1e12
+  for (let i = 0; i < 20; i++) {
+    t.equal(guess(logins, now), 0)
+    const settle = logins.begin('stranger', 'ann', now)
+    t.type(settle, 'function', 'no delay behind it')
+    if (typeof settle === 'function') settle('unknown')
+    // Two are free; so many are forgotten in an hour.
+    now += 1_800_000
+  }
+})
+
 t.test('guesses that come together are not free, devices that come back together are', async t => {
   const logins = new FailedLogins(RULES)
   const now = 1e12

@@ -287,6 +287,13 @@ t.test('one that is closed before it has found its cursor never starts', async t
   t.same([got(), moves, readers.size], [[], [], 0])
 })
 
+t.test('one that is closed before it starts listens to nothing', async t => {
+  const { session, readers } = setUp({ rows: 3 })
+  session.close()
+  await session.start()
+  t.equal(readers.size, 0)
+})
+
 t.test('a device that was let in is remembered even where nothing was delivered', async t => {
   const { session, moves } = setUp({ rows: 3, cursor: { confirmed: 3, sent: 3 } })
   await session.start()

@@ -71,7 +71,14 @@ t.test(
 t.test('refreshing and revoking at once: what is revoked does not come back', async t => {
   const { store, sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newSessionId(), undefined)
-  await Promise.all([sessions.refresh(refresh), sessions.revoke(ME, () => true)])
+  await Promise.all([
+    sessions.refresh(refresh),
+    sessions.revoke(
+      ME,
+      () => true,
+      () => undefined,
+    ),
+  ])
   t.same(await keysOf(store, 'sessions'), [])
 })
 
@@ -92,20 +99,20 @@ t.test('a refresh token expires when it was not used for its lifetime, and not b
 t.test('the sweep leaves what is good', async t => {
   const { store, sessions } = await setUp(t)
   await sessions.open(ME, newSessionId(), undefined)
-  await sessions.mint(ME, 'lamp')
+  await sessions.mint(ME, 'lamp', sessions.revocations.mark)
   await sessions.sweep()
   t.equal((await keysOf(store, 'sessions')).length, 2)
 })
 
 t.test('a credential is of one client id, and minting it again ends the one before', async t => {
   const { sessions } = await setUp(t)
-  const one = await sessions.mint(ME, 'lamp')
+  const one = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
   t.ok(isCredential(one.password))
   t.match(await sessions.verifyCredential(one.password), {
     userId: ME,
     session: { device: 'lamp', kind: 'device' },
   })
-  const two = await sessions.mint(ME, 'lamp')
+  const two = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
   t.same(two.replaced, [one.id])
   await t.rejects(sessions.verifyCredential(one.password), REFUSED)
   t.ok(await sessions.verifyCredential(two.password))
@@ -113,10 +120,36 @@ t.test('a credential is of one client id, and minting it again ends the one befo
   await t.rejects(sessions.verifyCredential(other), REFUSED)
 })
 
+t.test('a credential that was asked for before rights were taken away is not given behind that', async t => {
+  const { sessions } = await setUp(t)
+  const { mark } = sessions.revocations
+  const live: string[] = []
+  const revoked = sessions.revoke(
+    ME,
+    () => true,
+    () => void live.push('ended'),
+  )
+  await t.rejects(sessions.mint(ME, 'lamp', mark), { code: 'ERROR_AUTH_FAILED' })
+  await revoked
+  t.same([live, await sessions.list(ME)], [['ended'], []])
+})
+
+t.test(
+  'a session whose login came to nothing is taken back, and takes nobody else’s login with it',
+  async t => {
+    const { sessions } = await setUp(t)
+    const { mark } = sessions.revocations
+    const id = newSessionId()
+    await sessions.open(ME, id, undefined)
+    await sessions.discard(ME, id)
+    t.same([await sessions.list(ME), sessions.revocations.hasSince(ME, mark)], [[], false])
+  },
+)
+
 t.test('a refresh token is no credential, and a credential no refresh token', async t => {
   const { sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newSessionId(), undefined)
-  const { password } = await sessions.mint(ME, 'lamp')
+  const { password } = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
   await t.rejects(sessions.refresh(password), REFUSED)
   await t.rejects(sessions.refresh(password.replace('md_', 'mr_')), REFUSED)
   await t.rejects(sessions.verifyCredential(refresh.replace('mr_', 'md_')), REFUSED)
@@ -137,7 +170,7 @@ t.test('over the limit the session that was not seen for longest goes', async t 
 t.test('secrets are not in the store', async t => {
   const { store, sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newSessionId(), undefined)
-  const { password } = await sessions.mint(ME, 'lamp')
+  const { password } = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
   for await (const { value } of store.kvRange('sessions', [])) {
     const text = Buffer.from(value).toString()
     for (const secret of [refresh, password]) t.notOk(text.includes(secret.slice(-43)))

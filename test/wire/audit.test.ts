@@ -71,6 +71,51 @@ t.test('failures on either front end, without what was typed', async t => {
   t.notOk(readFileSync(file, 'utf8').includes('typed'))
 })
 
+t.test('an MQTT client that proved who it is and may not come in has not logged in', async t => {
+  const account = await register(t, gateway)
+  const before = about(undefined).length
+  t.equal((await rawConnect(t, gateway, { username: account.id })).connack.returnCode, 5)
+  t.match(about(undefined).slice(before), [{ event: 'login.failed', front: 'mqtt', code: 5 }])
+  const will = { topic: 'elsewhere', payload: Buffer.from('x'), qos: 0 as const, retain: false }
+  t.equal((await rawConnect(t, gateway, { account, will })).connack.returnCode, 5)
+  t.strictSame(about(account.id).slice(1), [
+    { level: 'info', event: 'login.failed', userId: account.id, front: 'mqtt', kind: 'password', code: 5 },
+  ])
+})
+
+t.test(
+  'a delayed login is in the audit, by either front end; so is a password that deletes nothing',
+  async t => {
+    const file = join(dataDir(t), 'audit.log')
+    const strict = await startGateway(t, {
+      'audit.file': file,
+      'limits.exempt': '',
+      'limits.failedLogins': 2,
+      'limits.loginDelay': '1h',
+      'limits.loginDelayMax': '1h',
+    })
+    const account = await register(t, strict)
+    const client = await loggedIn(t, strict, account)
+    for (const code of [10000, 10000, 10122])
+      t.match(await client.action('delete', { password: 'wrong' }), { code })
+    const other = await jsonClient(t, strict)
+    const { email, password } = account
+    t.match(await other.action('login', { email, password }), { code: 10122 })
+    t.equal((await rawConnect(t, strict, { account })).connack.returnCode, 3)
+    const entries = readFileSync(file, 'utf8').trim().split('\n').slice(2)
+    t.match(
+      entries.map(line => JSON.parse(line)),
+      [
+        { event: 'account.delete-refused', userId: account.id, code: 10000 },
+        { event: 'account.delete-refused', code: 10000 },
+        { event: 'account.delete-refused', code: 10122 },
+        { event: 'login.failed', front: 'json', code: 10122 },
+        { event: 'login.failed', front: 'mqtt', code: 3 },
+      ],
+    )
+  },
+)
+
 t.test('a copied refresh token, a logout, a device', async t => {
   const account = await register(t, gateway)
   const { client, tokens } = await withTokens(t, gateway, account)

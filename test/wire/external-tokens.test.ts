@@ -41,7 +41,7 @@ t.test('a token of the issuer logs in, by a key in a file: JSON and MQTT', async
 
 t.test('what the issuer did not sign for us, or for nobody we know, is refused', async t => {
   const gateway = await startGateway(t, { ...ISSUER, 'jwt.publicKeyFile': await keyFile(t) })
-  const { id: sub } = await register(t, gateway)
+  const { id: sub, email } = await register(t, gateway)
   const secret = Buffer.from(await exportSPKI(publicKey))
   const confused = new SignJWT({ ...CLAIMS, sub })
     .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
@@ -53,6 +53,7 @@ t.test('what the issuer did not sign for us, or for nobody we know, is refused',
     ['expired', sign({ sub, exp: 1000 })],
     ['no claim', sign({})],
     ['nobody', sign({ sub: '999999999' })],
+    ['an email for an id', sign({ sub: email })],
     ['the public key as a secret', confused],
   ]
   const client = await jsonClient(t, gateway)
@@ -63,10 +64,12 @@ t.test('what the issuer did not sign for us, or for nobody we know, is refused',
 t.test('the claim may be an address, where the issuer does not say that it is unchecked', async t => {
   const settings = { 'jwt.publicKeyFile': await keyFile(t), 'jwt.claim': 'email', 'jwt.user': 'email' }
   const gateway = await startGateway(t, { ...ISSUER, ...settings })
-  const { email } = await register(t, gateway)
+  const { email, id } = await register(t, gateway)
   const client = await jsonClient(t, gateway)
   const unchecked = await sign({ email, email_verified: false })
   t.match(await client.action('login', { token: unchecked }), REFUSED)
+  const named = await sign({ email: id, email_verified: true })
+  t.match(await client.action('login', { token: named }), REFUSED, 'an id for an address')
   t.match(await client.action('login', { token: await sign({ email: email.toUpperCase() }) }), { code: 202 })
 })
 

@@ -142,7 +142,6 @@ t.test('as a client id: a device of its own, whose session and place nobody else
   const sender = await loggedIn(t, gateway)
   const filter = `users/${account.id}/inbox/#`
   const open = (clientId: string) => rawConnect(t, gateway, { account, clientId, clean: false })
-  // By pairs, since an account has only so many connections.
   for (const clientId of plain) {
     const device = await open(clientId)
     t.equal(device.connack.returnCode, 0, shown(clientId))

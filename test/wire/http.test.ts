@@ -92,6 +92,23 @@ t.test('an upgrade to an unknown path is 404, one without a key 400, and the ser
   await jsonClient(t, gateway)
 })
 
+t.test('an upgrade that is refused is closed, also by a client that keeps its own end open', async t => {
+  const gateway = await startGateway(t)
+  const socket = connect({ port: gateway.httpPort, host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => socket.destroy())
+  const upgrade = ['Host: x', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13']
+  socket.write(
+    `GET /mqtt HTTP/1.1\r\n${upgrade.join('\r\n')}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
+  )
+  socket.resume()
+  await once(socket, 'end')
+  // What comes for a socket that is closed is answered by a reset.
+  const reset = new Promise(resolve => socket.on('error', resolve))
+  const probe = setInterval(() => socket.write('x'), 5)
+  t.teardown(() => clearInterval(probe))
+  t.match(await reset, { code: /ECONNRESET|EPIPE/ })
+})
+
 t.test('a request that offers another protocol is answered as if it did not', async t => {
   const offer = (path: string, protocol: string, method = 'GET') =>
     raw(

@@ -74,6 +74,7 @@ t.test('what is no token of ours is refused by its field, whatever it is', async
     tokens.refresh,
     `${none}.${payload}.`,
     `${header}.${payload}.${signature?.slice(0, -2)}AA`,
+    `${tokens.token} `,
   ]
   bad.push('__proto__', `${header}..${signature}`, 'é'.repeat(100))
   for (const token of bad) t.match(await client.action('login', { token }), REFUSED, token)

@@ -4,8 +4,17 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
-import { jsonClient, limited, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
+import {
+  jsonClient,
+  limited,
+  loggedIn,
+  mqttClient,
+  register,
+  startGateway,
+  type TestAccount,
+} from '../helpers/gateway.js'
 import { rawConnect, rawSocket } from '../helpers/raw-mqtt.js'
+import { minted } from '../helpers/tokens.js'
 
 const start = (t: Test, settings: Record<string, unknown>) =>
   startGateway(t, { 'limits.exempt': '', ...settings })
@@ -138,6 +147,23 @@ t.test('all connections of an account have their requests together', async t => 
 })
 
 t.test(
+  'a device that uses up the requests of its account cannot keep its owner from revoking it',
+  async t => {
+    const gateway = await start(t, { 'limits.accountRequests': 1 })
+    const account = await register(t, gateway)
+    const owner = await loggedIn(t, gateway, account)
+    const { session, password } = await minted(owner, 'stolen')
+    const stolen = { username: account.id, password: Buffer.from(password), clientId: 'stolen' }
+    const device = await rawConnect(t, gateway, stolen)
+    device.send(...Array.from({ length: 1000 }, () => ({ cmd: 'pingreq' }) as const))
+    await device.take('pingresp')
+    while ((await owner.ask(query)).code !== 10120) t.pass('not yet')
+    t.match(await owner.action('revoke', { session }), { code: 200 })
+    await device.closed
+  },
+)
+
+t.test(
   'an account has so many connections, JSON and MQTT; a device that comes back takes its place',
   async t => {
     const gateway = await start(t, { 'limits.connectionsPerAccount': 2, 'sessions.multiple': 'allow' })
@@ -201,11 +227,52 @@ t.test('wrong passwords of a stranger delay the stranger, and never the owner', 
   t.match(await guess('two', account.email.toUpperCase()), { code: 10000 })
   t.match(await guess('three'), { code: 10122, data: { reason: 'wait 3600 s' } })
   t.match(await guess(account.password), { code: 10122 }, 'not looked at')
+  t.match(await guess('four', account.id), { code: 10122 }, 'one account by whatever name')
   t.match(await guess('x', 'nobody@example.com'), { code: 10000 }, 'another account')
   const owner = await jsonClient(t, gateway, '/', from('198.51.100.2'))
   t.match(await owner.action('login', account_(account)), { code: 202 })
   t.match(await guess('four'), { code: 10122 }, 'and that helps no stranger')
 })
+
+t.test(
+  'as shipped the 6th wrong password waits, on every way a password is asked for; the owner does not',
+  async t => {
+    const gateway = await start(t, { 'http.trustProxy': '127.0.0.1', 'sessions.multiple': 'allow' })
+    const at = (address: string) => jsonClient(t, gateway, '/', from(address))
+    const five = [10000, 10000, 10000, 10000, 10000]
+    const waits = { code: 10122, data: { reason: /^wait [12] s$/ } }
+    const ways: [string, (account: TestAccount, password: string) => { action: string; data: object }][] = [
+      ['login', ({ email }, password) => ({ action: 'login', data: { email, password } })],
+      ['password', (_, password) => ({ action: 'password', data: { password, newPassword: 'new' } })],
+      ['delete', (_, password) => ({ action: 'delete', data: { password } })],
+    ]
+    for (const [name, request] of ways) {
+      const account = await register(t, gateway)
+      const client = await at('198.51.100.1')
+      // A stolen connection, where one is needed.
+      if (name !== 'login') t.match(await client.action('login', account_(account)), { code: 202 })
+      const guess = async (password: string) => {
+        const { action, data } = request(account, password)
+        return client.action(action, data)
+      }
+      const before = await limited(gateway, 'limits.failedLogins')
+      for (const code of five) t.match(await guess('wrong'), { code }, name)
+      t.match(await guess(account.password), waits, `${name}: not even the right one`)
+      t.equal(await limited(gateway, 'limits.failedLogins'), before + 1)
+      const owner = await at('198.51.100.2')
+      t.match(await owner.action('login', account_(account)), { code: 202 }, `${name}: the owner`)
+    }
+    const account = await register(t, gateway)
+    const connack = async (password: string) =>
+      (await rawConnect(t, gateway, { account: { ...account, password } })).connack.returnCode
+    const before = await limited(gateway, 'limits.failedLogins')
+    for (const _ of five) t.equal(await connack('wrong'), 4)
+    t.equal(await connack(account.password), 3)
+    t.equal(await limited(gateway, 'limits.failedLogins'), before + 1)
+    const owner = await at('198.51.100.2')
+    t.match(await owner.action('login', account_(account)), { code: 202 }, 'JSON, from elsewhere')
+  },
+)
 
 t.test('delays count for MQTT logins, and for the password that deletes an account', async t => {
   const gateway = await start(t, { 'limits.failedLogins': 2, 'limits.loginDelay': '1m' })

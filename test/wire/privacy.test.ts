@@ -65,8 +65,12 @@ t.test('privacy.listing admins: others find themselves when they list, and whom 
   const gateway = await startGateway(t, {
     'data.dir': dir,
     'privacy.listing': 'admins',
+    'query.anonymous': 'all',
     'roles.admins': bob.id,
   })
+  const anonymous = await jsonClient(t, gateway)
+  t.match(await anonymous.action('query', {}), { code: 10007 }, 'no more than a user may')
+  t.match(users(await anonymous.action('query', { id: bob.id })), [{ id: bob.id }])
   const user = await loggedIn(t, gateway, ann)
   for (const data of [{}, { firstName: 'First' }])
     t.same(

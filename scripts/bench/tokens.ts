@@ -1,0 +1,93 @@
+/** `tokens`: how many come back by token at once, over connections that are open already, and with the handshake. */
+import { JsonClient } from './json-client.js'
+import { cpuSeconds } from './machine.js'
+import { userId } from './program.js'
+import type { Context, Scenario, Step } from './scenario.js'
+import type { Server } from './server.js'
+
+const HOUR_MS = 3_600_000
+
+const action = (name: string, data: object) => ({ type: 'action', action: name, data })
+
+async function run(context: Context): Promise<Step[]> {
+  const { dir, options, program } = context
+  await program.addUsers(dir, 0, 2 * options.logins)
+  const all = await makeTokens(context)
+  const [measured, others] = [all.slice(0, options.logins), all.slice(options.logins)]
+  const server = await program.start(dir)
+  try {
+    // The same once before, with others, so that the code is warm and the tokens that count are new to the server.
+    await overOpen(server, others)
+    await withHandshake(server, others)
+    return [
+      { step: 'connections open, tokens new', values: await overOpen(server, measured) },
+      { step: 'connections open, tokens seen before', values: await overOpen(server, measured) },
+      { step: 'with TCP and WebSocket handshake', values: await withHandshake(server, measured) },
+    ]
+  } finally {
+    await server.stop()
+  }
+}
+
+/** Access tokens of all accounts, as the gateway of this folder will give them: by password that would take minutes. */
+async function makeTokens({ dir, program, options }: Context): Promise<string[]> {
+  const { Sessions, newSessionId } = await load<typeof import('../../src/accounts/sessions.js')>('sessions')
+  const { TokenKeys } = await load<typeof import('../../src/accounts/token-keys.js')>('token-keys')
+  return program.withStore(dir, async store => {
+    const keys = new TokenKeys(store, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
+    await keys.open()
+    const sessions = new Sessions(store, keys, { refreshLifetimeMs: HOUR_MS, perAccount: 1 })
+    const users = Array.from({ length: 2 * options.logins }, (_, n) => userId(n))
+    const made = await Promise.all(users.map(user => sessions.open(user, newSessionId(), undefined)))
+    return made.map(({ token }) => token)
+  })
+
+  function load<M>(module: string): Promise<M> {
+    return import(program.url(`accounts/${module}.js`))
+  }
+}
+
+async function overOpen(server: Server, tokens: readonly string[]) {
+  const clients = tokens.map(() => new JsonClient(server.ports.http))
+  for (const client of clients) await client.open()
+  const values = await timed(server, tokens.length, () =>
+    Promise.all(clients.map((client, i) => enter(client, tokens[i]))),
+  )
+  await Promise.all(clients.map(client => client.close()))
+  return values
+}
+
+/** As many at a time as a listener's backlog takes. */
+const AT_ONCE = 100
+
+async function withHandshake(server: Server, tokens: readonly string[]) {
+  const clients: JsonClient[] = []
+  const next = tokens.values()
+  const comeBack = async () => {
+    for (const token of next) {
+      const client = new JsonClient(server.ports.http)
+      clients.push(client)
+      await client.open()
+      await enter(client, token)
+    }
+  }
+  const values = await timed(server, tokens.length, () =>
+    Promise.all(Array.from({ length: AT_ONCE }, comeBack)),
+  )
+  await Promise.all(clients.map(client => client.close()))
+  return values
+}
+
+async function enter(client: JsonClient, token: string | undefined): Promise<void> {
+  const { code } = await client.request(action('login', { token }))
+  if (code !== 202) throw new Error(`login by token answered ${code}`)
+}
+
+async function timed({ pid }: Server, logins: number, work: () => Promise<unknown>) {
+  const [begun, used] = [performance.now(), cpuSeconds(pid)]
+  await work()
+  const seconds = (performance.now() - begun) / 1000
+  return { 'logins/s': logins / seconds, 'logins/server CPU s': logins / (cpuSeconds(pid) - used) }
+}
+
+export const tokens: Scenario = { name: 'tokens', wires: ['json'], against: [], run }
