@@ -12,7 +12,7 @@ const INTERVAL_MS = 50
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
   await program.addUsers(dir, 0, USERS + options.logins, COST)
-  const server = await program.start(dir)
+  const server = await program.start(dir, { 'passwords.cost': COST })
   try {
     const chat = await Chat.open({ peer, server, wire, users: USERS })
     const before = await chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))

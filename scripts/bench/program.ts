@@ -8,7 +8,7 @@ import { type MongoPlace, mongoOptions, mongoPlace, mongoSettings } from '../mon
 import { Server } from './server.js'
 
 export const PASSWORD = 'correct horse battery staple'
-/** Logins are not what most scenarios measure. */
+/** Logins are not what most scenarios measure; the gateway has the same cost, or it would make each hash anew at its login. */
 const CHEAP_COST = 4
 /** Writes handed to the store at a time. */
 const CHUNK = 5000
@@ -62,7 +62,15 @@ export class Program {
   start(dir: string, settings: Record<string, string | number> = {}): Promise<Server> {
     const store = this.#store === 'mongodb' ? mongoSettings(this.#place(dir)) : {}
     const limits = this.isCounted ? COUNTED : {}
-    const all = { 'data.dir': dir, 'http.port': 0, 'mqtt.port': 0, ...limits, ...store, ...settings }
+    const all = {
+      'data.dir': dir,
+      'http.port': 0,
+      'mqtt.port': 0,
+      'passwords.cost': CHEAP_COST,
+      ...limits,
+      ...store,
+      ...settings,
+    }
     const options = Object.entries(all).map(([key, value]) => `--${key}=${value}`)
     return Server.start([this.#main, 'serve', ...options], line => {
       if (!line.includes('"gateway.ready"')) return undefined
