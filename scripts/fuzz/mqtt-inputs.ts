@@ -94,7 +94,22 @@ function payload(random: Random): Buffer {
   ])()
 }
 
-const PACKETS: readonly ((random: Random, me: string) => Packet)[] = [
+type MakePacket = (random: Random, me: string) => Packet
+
+/** To a topic of one's own whose PUBLISH the gateway itself reads. */
+const toOwn =
+  (name: 'inbox' | 'requests'): MakePacket =>
+  (random, me) => ({
+    cmd: 'publish',
+    topic: `users/${me}/${name}`,
+    payload: payload(random),
+    qos: 1,
+    dup: false,
+    retain: false,
+    messageId: packetId(random),
+  })
+
+const PACKETS: readonly MakePacket[] = [
   (random, me) => ({
     cmd: 'publish',
     topic: nameOf(random, me),
@@ -112,24 +127,8 @@ const PACKETS: readonly ((random: Random, me: string) => Packet)[] = [
     retain: random.chance(0.3),
     messageId: packetId(random),
   }),
-  (random, me) => ({
-    cmd: 'publish',
-    topic: `users/${me}/inbox`,
-    payload: payload(random),
-    qos: 1,
-    dup: false,
-    retain: false,
-    messageId: packetId(random),
-  }),
-  (random, me) => ({
-    cmd: 'publish',
-    topic: `users/${me}/requests`,
-    payload: payload(random),
-    qos: 1,
-    dup: false,
-    retain: false,
-    messageId: packetId(random),
-  }),
+  toOwn('inbox'),
+  toOwn('requests'),
   (random, me) => ({
     cmd: 'subscribe',
     messageId: packetId(random),

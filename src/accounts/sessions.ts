@@ -103,9 +103,8 @@ export class Sessions {
       const session = await this.#find(userId, id)
       if (session?.kind !== 'token') throw refusedToken('is not valid')
       const hash = digest(secret)
-      if (isSame(hash, session.hash)) return { userId, id, tokens: await this.#issue(userId, session, hash) }
-      // Its reply was lost: the pair in it was never used, and goes.
-      if (isSame(hash, session.hashBefore))
+      // The one before it comes when a reply was lost: the pair in it was never used, and goes.
+      if (isSame(hash, session.hash) || isSame(hash, session.hashBefore))
         return { userId, id, tokens: await this.#issue(userId, session, hash) }
       await this.#remove(userId, [session])
       return { userId, id }

@@ -1,6 +1,6 @@
 /** Bytes by tuple, for the broker. Part of store.contract.ts. */
 import type { Test } from 'tap'
-import type { KvKey, KvWrite, Store } from '../../src/store/store.js'
+import { KV_COLLECTIONS, type KvKey, type KvWrite, type Store } from '../../src/store/store.js'
 import { keysOf, type OpenStore } from '../helpers/store-samples.js'
 
 const put = (key: KvKey, value: string | Uint8Array = 'v'): KvWrite => ({
@@ -52,17 +52,8 @@ function writing(t: Test, open: OpenStore): void {
 
   t.test('keeps collections apart', async t => {
     const { store } = await open(t)
-    const collections = [
-      'retained',
-      'subscriptions',
-      'queue',
-      'incoming',
-      'wills',
-      'meta',
-      'sessions',
-    ] as const
-    await store.kvWrite(collections.map(name => ({ put: name, key: ['k'], value: Buffer.from(name) })))
-    for (const name of collections) t.same(await store.kvGet(name, ['k']), Buffer.from(name))
+    await store.kvWrite(KV_COLLECTIONS.map(name => ({ put: name, key: ['k'], value: Buffer.from(name) })))
+    for (const name of KV_COLLECTIONS) t.same(await store.kvGet(name, ['k']), Buffer.from(name))
     await store.kvWrite([{ remove: 'queue', key: ['k'] }])
     t.equal(await store.kvGet('queue', ['k']), undefined)
     t.same(await keysOf(store, 'queue'), [])

@@ -1,26 +1,9 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-
-const MAIN = fileURLToPath(new URL('../../scripts/fuzz/main.ts', import.meta.url))
-const LOADER = import.meta.resolve('tsx')
+import { runScript } from '../helpers/script.js'
 
 t.setTimeout(300_000)
 
-async function fuzz(t: Test, args: string[]) {
-  const { PATH = '', TMPDIR = '' } = process.env
-  const env = { PATH, ...(TMPDIR && { TMPDIR }) }
-  const child = spawn(process.execPath, ['--import', LOADER, MAIN, ...args], { env })
-  t.teardown(() => child.kill('SIGTERM'))
-  const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'close'),
-  ])
-  return { code, stdout, stderr }
-}
+const fuzz = (t: Test, args: readonly string[]) => runScript(t, 'fuzz/main.ts', args)
 
 t.test('hostile input of every kind does the server no harm', async t => {
   const { code, stdout, stderr } = await fuzz(t, ['--inputs', '600', '--seed', '1'])

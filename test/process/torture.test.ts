@@ -1,29 +1,15 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-
-const MAIN = fileURLToPath(new URL('../../scripts/torture/main.ts', import.meta.url))
-const LOADER = import.meta.resolve('tsx')
+import { runScript } from '../helpers/script.js'
 
 /** Nine seconds with a few kills, and the time that everyone needs to come back. */
 const SHORT = ['--minutes', '0.15', '--users', '4', '--rate', '1000', '--kills-per-minute', '20']
 
 t.setTimeout(300_000)
 
-async function torture(t: Test, args: string[]) {
-  const { PATH = '', TMPDIR = '' } = process.env
-  const env = { PATH, ...(TMPDIR && { TMPDIR }) }
-  const child = spawn(process.execPath, ['--import', LOADER, MAIN, ...args], { env })
-  t.teardown(() => child.kill('SIGTERM'))
-  const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'close'),
-  ])
+async function torture(t: Test, args: readonly string[]) {
+  const { code, stdout, stderr } = await runScript(t, 'torture/main.ts', args)
   if (code !== 0) t.comment(stderr)
-  return { code, stdout, stderr, last: stdout.trimEnd().split('\n').at(-1) ?? '' }
+  return { code, stdout, last: stdout.trimEnd().split('\n').at(-1) ?? '' }
 }
 
 t.test('whatever is killed meanwhile, every acknowledged message reaches every device, in order', async t => {

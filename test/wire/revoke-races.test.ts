@@ -31,6 +31,21 @@ async function setUp() {
   return { account, owner, reader }
 }
 
+/** Another client of the account writes to the reader and is gone before that is done. @returns what lets it be done */
+async function sendAndGo(
+  { account, owner, reader }: Awaited<ReturnType<typeof setUp>>,
+  content: string,
+): Promise<() => void> {
+  const client = await loggedIn(t, gateway, account)
+  const held = gateway.holdAnswer('findUser')
+  client.send(message(STRANGER, 'x'))
+  client.send(message(reader.userId, content))
+  await held.made
+  client.ws.terminate()
+  while ((await sessionsOf(owner)).length > 1) t.pass('not noticed yet')
+  return held.release
+}
+
 t.test('an MQTT client’s requests that wait are not made behind its revocation', async t => {
   const { account, owner, reader } = await setUp()
   const thief = await rawConnect(t, gateway, { account, clientId: 'thief' })
@@ -49,30 +64,18 @@ t.test('an MQTT client’s requests that wait are not made behind its revocation
 })
 
 t.test('nor are those of a JSON client that went before', async t => {
-  const { account, owner, reader } = await setUp()
-  const thief = await loggedIn(t, gateway, account)
-  const held = gateway.holdAnswer('findUser')
-  thief.send(message(STRANGER, 'x'))
-  thief.send(message(reader.userId, 'stolen'))
-  await held.made
-  thief.ws.terminate()
-  while ((await sessionsOf(owner)).length > 1) t.pass('not noticed yet')
-  t.match(await owner.action('revoke', { others: true }), { code: 200 })
-  held.release()
-  t.same(await inboxOf(reader), ['first', 'last'])
+  const parts = await setUp()
+  const release = await sendAndGo(parts, 'stolen')
+  t.match(await parts.owner.action('revoke', { others: true }), { code: 200 })
+  release()
+  t.same(await inboxOf(parts.reader), ['first', 'last'])
 })
 
 t.test('what a client sent before it went is done where nothing was revoked', async t => {
-  const { account, owner, reader } = await setUp()
-  const polite = await loggedIn(t, gateway, account)
-  const held = gateway.holdAnswer('findUser')
-  polite.send(message(STRANGER, 'x'))
-  polite.send(message(reader.userId, 'sent'))
-  await held.made
-  polite.ws.terminate()
-  while ((await sessionsOf(owner)).length > 1) t.pass('not noticed yet')
-  held.release()
-  t.same(await inboxOf(reader), ['first', 'sent', 'last'])
+  const parts = await setUp()
+  const release = await sendAndGo(parts, 'sent')
+  release()
+  t.same(await inboxOf(parts.reader), ['first', 'sent', 'last'])
 })
 
 t.test(
