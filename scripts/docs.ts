@@ -13,7 +13,7 @@ const REGION = /<!-- codes -->\n[\s\S]*<!-- \/codes -->/
 export function codeTable(): string {
   const rows = Object.entries(CODES).map(
     ([name, row]) =>
-      `| ${row.code} | ${name} | ${row['zh-TW']} | ${row.en} | ${row.retry ? 'yes' : 'no'} | ${row.close ?? ''} | ${row.when} |`,
+      `| ${row.code} | ${name} | ${row['zh-TW']} | ${row.en} | ${row.retry ? 'yes' : 'no'} | ${row.close ?? ''} | ${row.retired ? '*Retired.* ' : ''}${row.when} |`,
   )
   return [
     '| code | name | zh-TW | en | retry | close | when |',

@@ -15,6 +15,8 @@ interface CodeRow {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   /** For docs/protocol.md. */
   readonly when: string
+  /** The server sends it no more, or never did. The row stays, so that nobody gives the number another meaning. */
+  readonly retired?: true
 }
 
 const table = <K extends string>(rows: Record<K, CodeRow>): Readonly<Record<K, CodeRow>> =>
@@ -124,7 +126,8 @@ export const CODES = table({
     en: 'login state unknown',
     retry: true,
     level: 'warn',
-    when: 'Whether the account is logged in could not be found out.',
+    retired: true,
+    when: 'The old server sent it when it could not look up who is logged in. This server always knows.',
   },
   ERROR_UNAUTHORIZED: {
     code: 10007,
@@ -247,7 +250,8 @@ export const CODES = table({
     en: 'messages dropped',
     retry: false,
     level: 'warn',
-    when: 'Event only: unconfirmed messages went because of an inbox limit.',
+    retired: true,
+    when: 'Never sent: the event `dropped` says it (section 5).',
   },
   FORBIDDEN: {
     code: 10110,
@@ -310,6 +314,12 @@ export const CODES = table({
 })
 
 export type CodeName = keyof typeof CODES
+
+/** Numbers of the old server are below, ours are not. */
+const FIRST_OF_OURS = 10_100
+
+/** Whether old clients know the code. A refusal of theirs carries `data: null`, as the old server's did. */
+export const isFixed = (name: CodeName): boolean => CODES[name].code < FIRST_OF_OURS
 
 /** What `data` of a refusal carries: which field, and why; never the field's value. */
 export interface ErrorInfo {

@@ -12,7 +12,7 @@ interface Reply {
 }
 
 /** Answers that say that something failed on our side, and nothing but the input was there to make it. */
-const OURS = new Set([500, 10001, 10002, 10004, 10006, 10011, 10104, 10105, 10107])
+const OURS = new Set([500, 10001, 10002, 10004, 10011, 10104, 10105, 10107])
 /** What is said before the server closes. */
 const FAREWELLS = new Set([10009, 10106, 10108, 10124, 10125])
 /** Codes that a close of the server's may have here (RFC 6455 7.4, docs/protocol.md). */

@@ -63,7 +63,7 @@ export class Accounts {
     this.checkNew('password', password)
     // Before the hash, so that a taken email costs no hashing; the store decides in the end.
     if (await this.store.findUserByEmail(emailKey))
-      throw new GatewayError('ERROR_EXIST_USER', { field: 'email' })
+      throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
     const passwordHash = await this.passwords.hash(password)
     const user = {
       email,

@@ -1,5 +1,5 @@
 /** The replies of one connection leave in the order of its requests, however the answers come. */
-import type { CodeName, GatewayError } from '../errors.js'
+import { type CodeName, type GatewayError, isFixed } from '../errors.js'
 import type { RequestName } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
 import type { Answer } from './context.js'
@@ -23,13 +23,14 @@ class Slot implements Answer {
     this.#settle(code, data)
   }
 
+  /** A request without an id may come from an old client: what such a client knows, it gets unchanged. */
   refuse({ code, info }: GatewayError): void {
-    this.#settle(code, info)
+    this.#settle(code, this.id === undefined && isFixed(code) ? null : info)
   }
 
-  stored({ id, seq }: Appended): void {
-    // Only a request with an id gets more than the fixed reply; data is then the message's own id and place.
-    this.#settle('MESSAGE_SUCCESS', this.id === undefined ? null : { id, seq })
+  /** Never the `seq`: it would tell the sender how much others write to the recipient. */
+  stored({ id }: Appended): void {
+    this.#settle('MESSAGE_SUCCESS', this.id === undefined ? null : { id })
   }
 
   failed(error: GatewayError): void {

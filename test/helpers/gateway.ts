@@ -131,8 +131,8 @@ export class JsonClient {
     return this.next()
   }
 
-  async action(action: string, data?: unknown): Promise<Reply> {
-    return this.ask({ type: 'action', action, data })
+  async action(action: string, data?: unknown, id?: string): Promise<Reply> {
+    return this.ask({ type: 'action', action, data, id })
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,14 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-import { CODES, type CodeName, GatewayError, nameStoreFault, toGatewayError } from '../../src/errors.js'
+import {
+  CODES,
+  type CodeName,
+  GatewayError,
+  isFixed,
+  nameStoreFault,
+  toGatewayError,
+} from '../../src/errors.js'
 
 /** What clients in the field depend on: number, name, and both texts. */
 const FIXED: [number, CodeName, string, string][] = [
@@ -43,6 +52,27 @@ t.test('close codes are of the private range, and say by their half whether to c
     t.ok(close >= 4000 && close < 5000, name)
     t.equal(close < 4500, retry, name)
   }
+})
+
+t.test('a code is retired exactly where no other file of the source names it', async t => {
+  const root = join(import.meta.dirname, '../../src')
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
+  const source = files
+    .filter(file => /\.ts$/.test(file) && file !== 'errors.ts')
+    .map(file => readFileSync(join(root, file), 'utf8'))
+    .join('\n')
+  const isNamed = (name: string) => source.includes(`'${name}'`) || source.includes(`CODES.${name}.`)
+  // What nobody foresaw becomes it in errors.ts itself.
+  const rows = Object.entries(CODES).filter(([name]) => name !== 'ERROR')
+  for (const [name, row] of rows) t.equal('retired' in row, !isNamed(name), name)
+})
+
+t.test('the codes of the old server are the fixed ones', async t => {
+  const fixed = Object.keys(CODES).filter(name => isFixed(name as CodeName))
+  t.same(
+    fixed,
+    FIXED.map(([, name]) => name),
+  )
 })
 
 t.test('the table cannot be changed', async t => {

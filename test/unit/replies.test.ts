@@ -16,7 +16,7 @@ t.test('replies leave in the order in which their places were taken, however the
   t.equal(replies.pending, 3)
   first?.stored({ id: 'm', seq: 7, repeat: false })
   t.same(written, [
-    { request: 'query', id: '1', code: 'MESSAGE_SUCCESS', data: { id: 'm', seq: 7 } },
+    { request: 'query', id: '1', code: 'MESSAGE_SUCCESS', data: { id: 'm' } },
     { request: 'query', id: '2', code: 'ERROR_FIND_USER', data: null },
     { request: 'query', id: '3', code: 'SUCCESS', data: 3 },
   ])
@@ -46,6 +46,17 @@ t.test('what was wrong is the data of a refusal', async t => {
   t.match(written, [
     { request: 'invalid', code: 'BAD_FIELD', data: { field: 'email', reason: 'is missing' } },
   ])
+})
+
+t.test('an old client gets null with the codes that it knows; with an id a reply says more', async t => {
+  const { replies, written } = setUp()
+  const taken = new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
+  replies.reserve('register', undefined).refuse(taken)
+  replies.reserve('register', '1').refuse(taken)
+  t.same(
+    written.map(({ data }) => data),
+    [null, { field: 'email', reason: 'taken' }],
+  )
 })
 
 t.test('an answer given while replies are being written is written behind them', async t => {

@@ -10,7 +10,8 @@ import { dataDir, jsonClient, register, startGateway } from '../helpers/gateway.
 import { rawConnect } from '../helpers/raw-mqtt.js'
 
 const ISSUER = { 'jwt.issuer': 'https://sso.example', 'jwt.audience': 'chat' }
-const REFUSED = { code: 10000, data: { field: 'token' } }
+/** Without a request `id` a refusal that old clients know carries no data. */
+const REFUSED = { code: 10000, data: null }
 const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
 const stranger = await generateKeyPair('ES256')
 
