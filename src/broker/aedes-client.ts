@@ -86,6 +86,14 @@ export class GatewayAedes extends Aedes {
     ;(this as unknown as { mq: ReturnType<typeof neverWaiting> }).mq.emit(numbered as never, noop)
   }
 
+  /** One that ended while its CONNECT was under way would stay for ever. */
+  _finishRegisterClient(client: AedesClient): void {
+    if (client.closed) return
+    this.connectedClients++
+    this.clients[client.id] = client
+    this.emit('client', client)
+  }
+
   /** A take-over in quick succession would let the old client's end remove the new one's entry. */
   unregisterClient(client: AedesClient): void {
     if (this.clients[client.id] === client) delete this.clients[client.id]

@@ -44,6 +44,9 @@ const REFUSED_FILTER = 0x80
 /** How long closing waits for replies that are being stored, ms. */
 const CLOSE_REPLIES_MS = 1000
 
+/** Event-loop turns in which a closing broker reads what clients had sent: sockets, then TLS or WebSocket, then packets. */
+const TURNS_TO_READ = 5
+
 export class MqttBroker {
   readonly #aedes: GatewayAedes
   readonly #state: BrokerState
@@ -59,7 +62,7 @@ export class MqttBroker {
   readonly #open = new Set<MqttTransport>()
   readonly #replies: ReplyTopic
   /** Being published. */
-  readonly #wills = new Set<Promise<void>>()
+  readonly #wills = new Map<AedesClient, Promise<void>>()
   #expiry: NodeJS.Timeout | undefined
   #isOpen = true
 
@@ -171,8 +174,11 @@ export class MqttBroker {
 
   async close(): Promise<void> {
     clearInterval(this.#expiry)
+    // A client that said DISCONNECT just before leaves no will [MQTT-3.1.2-10].
+    for (const transport of this.#open) transport.catchUp()
+    for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
-    await Promise.all(this.#wills)
+    await Promise.all(this.#wills.values())
     for (const transport of this.#open) transport.destroy()
     await this.#replies.close(CLOSE_REPLIES_MS)
     await this.#state.destroy()
@@ -297,6 +303,17 @@ export class MqttBroker {
       throw refusal(3)
     })
     if (peer !== undefined) peer.connection.isResumed = isResumed
+    await this.#takeOver(client.id)
+  }
+
+  /** Ends the connection that has this client id [MQTT-3.1.4-2], before the store has the new one's will for its. */
+  async #takeOver(scoped: string): Promise<void> {
+    const old = this.#aedes.clients[scoped]
+    if (old === undefined) return
+    await new Promise<void>(resolve => old.close(resolve))
+    // It may have been closing already.
+    await new Promise(setImmediate)
+    await this.#wills.get(old)
   }
 
   /** @throws an Error with CONNACK's `returnCode` where the account has as many connections or sessions as it may */
@@ -365,19 +382,28 @@ export class MqttBroker {
   ): void {
     this.#aedes.consume(packet)
     const publisher = this.#publisher(client, packet)
-    if (client?.will !== packet) {
+    if (client === null || client.will !== packet) {
       publisher.publish(packet, done)
       return
     }
-    // Aedes does not wait for a will, and the store must not be closed before it.
-    const will = new Promise<void>(resolve => {
-      publisher.publish(packet, error => {
-        done(error)
-        resolve()
-      })
-    })
-    this.#wills.add(will)
-    void will.then(() => this.#wills.delete(will))
+    // `done` would only have Aedes remove the will again, and not wait for that.
+    const will = this.#publishWill(client, packet, publisher)
+    this.#wills.set(client, will)
+    void will.then(() => this.#wills.delete(client))
+  }
+
+  /** Once, and then never again, whatever ends; after DISCONNECT not at all [MQTT-3.1.2-10]. Never rejects. */
+  async #publishWill(
+    client: AedesClient,
+    will: AedesPublishPacket,
+    publisher: Pick<Publisher, 'publish'>,
+  ): Promise<void> {
+    const { hasDisconnected } = client.conn as MqttTransport
+    const publish = (done: (error?: Error | null) => void) => publisher.publish(will, done)
+    const error = hasDisconnected ? undefined : await new Promise<Error | null | undefined>(publish)
+    // It stays stored, and is published by the next start.
+    if (error) this.#failed('publishWill', error)
+    else await this.#state.delWill(client)
   }
 
   /** A will outlives its client: after a restart Aedes publishes it for a client that is not there. */

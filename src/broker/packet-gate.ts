@@ -98,6 +98,11 @@ export class PacketGate {
     this.#limits = limits
   }
 
+  /** Whether a DISCONNECT passed. */
+  get hasDisconnected(): boolean {
+    return this.#phase === 'closed'
+  }
+
   /** How many packets passed, since it was last asked, by which the client asks for something. */
   takeRequests(): number {
     const count = this.#requests

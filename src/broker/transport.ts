@@ -38,6 +38,7 @@ export class MqttTransport extends Duplex {
   #isInputHeld = false
   /** While a client that is too fast is not read. */
   #pacing: NodeJS.Timeout | undefined
+  #isCatchingUp = false
   #isInputOver = false
   #isSocketClosed = false
   #socketError: Error | undefined
@@ -67,6 +68,20 @@ export class MqttTransport extends Duplex {
 
   get isCongested(): boolean {
     return this.#output.isCongested
+  }
+
+  /** Whether the client said DISCONNECT, which Aedes may not have read yet, or will never. */
+  get hasDisconnected(): boolean {
+    return this.#gate.hasDisconnected
+  }
+
+  /** Reads what the client has sent already, however far it is ahead: to be called before the server sends it away. */
+  catchUp(): void {
+    this.#isCatchingUp = true
+    clearTimeout(this.#pacing)
+    this.#pacing = undefined
+    this.#isInputHeld = false
+    if (!this.destroyed) this.#resumeInput()
   }
 
   /** From now on packets are offered to it first. */
@@ -143,7 +158,7 @@ export class MqttTransport extends Duplex {
   }
 
   #pauseInput(): void {
-    if (this.destroyed) return
+    if (this.destroyed || this.#isCatchingUp) return
     this.#isInputPaused = true
     this.#socket.pause()
     this.#options.webSocket?.pause()

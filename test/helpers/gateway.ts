@@ -44,7 +44,8 @@ export function dataDir(t: Test): string {
   return dir
 }
 
-const storeSettings = (dir: string) =>
+/** What `dataDir` is a store for. */
+export const storeSettings = (dir: string) =>
   TEST_STORE === 'mongodb' && {
     'store.type': 'mongodb',
     'store.mongodb.url': MONGODB_URL,

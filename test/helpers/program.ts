@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { dataDir } from './gateway.js'
+import { dataDir, storeSettings } from './gateway.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
@@ -29,6 +29,7 @@ export class Program {
       'http.port': '0',
       'mqtt.port': '0',
       'passwords.cost': '4',
+      ...storeSettings(this.dir),
       ...this.settings,
     }
     const args = Object.entries(all).map(([key, value]) => `--${key}=${value}`)
@@ -47,12 +48,22 @@ export class Program {
 
   /** Ends it at once, as `kill -9` does; resolves when it is gone. */
   async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  /** Has it close; resolves when it is gone. @returns its exit code */
+  async stop(): Promise<number | null> {
+    return this.#end('SIGTERM')
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child
     this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return null
     const gone = once(child, 'exit')
-    child.kill('SIGKILL')
-    await gone
+    child.kill(signal)
+    const [code] = await gone
+    return code
   }
 }
 

@@ -84,8 +84,10 @@ export class BrokerPersistence {
     await removeUnder(this.#kv, 'incoming', [], ([clientId]) => !this.#sessions.has(clientId as string))
   }
 
-  /** The store belongs to who opened it. */
-  async destroy(): Promise<void> {}
+  /** Resolves when what nobody waited for is written. The store belongs to who opened it. */
+  async destroy(): Promise<void> {
+    await this.#wills.settled()
+  }
 
   // ── sessions ────────────────────────────────────────────────────────────────────────────────────────────
 

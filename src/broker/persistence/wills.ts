@@ -2,17 +2,25 @@
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
 import { decodePacket, encodePacket } from './kv.js'
 
+/** A will that is stored, or on its way to the store, and the connection whose it is. */
+interface Held {
+  readonly client: ClientRef
+  readonly will: BrokerPacket
+}
+
 export class Wills {
   readonly #kv: KvStore
-  /** The connection whose will is stored. */
-  readonly #holders = new Map<string, ClientRef>()
+  readonly #held = new Map<string, Held>()
+  readonly #removals = new Set<Promise<unknown>>()
 
   constructor(kv: KvStore) {
     this.#kv = kv
   }
 
   async put(client: ClientRef, will: BrokerPacket): Promise<void> {
-    this.#holders.set(client.id, client)
+    // Its connection ended while CONNECT was under way: nobody would remove it again.
+    if (client.closed) return
+    this.#held.set(client.id, { client, will })
     await this.#kv.kvWrite([{ put: 'wills', key: [client.id], value: encodePacket(will) }])
   }
 
@@ -22,14 +30,32 @@ export class Wills {
   }
 
   /**
-   * Aedes asks for it by client id alone, also when a connection that was taken over has published its will. By then
-   * the will stored is the new connection's, which is open still: it stays.
+   * Asked for by client id alone, also when a connection that was taken over has published its will. By then the will
+   * stored is the new connection's, which is open still: it stays.
    */
   async remove(clientId: string): Promise<BrokerPacket | undefined> {
-    if (this.#holders.get(clientId)?.closed === false) return undefined
-    this.#holders.delete(clientId)
-    const will = await this.get(clientId)
-    if (will !== undefined) await this.#kv.kvWrite([{ remove: 'wills', key: [clientId] }])
+    const removal = this.#remove(clientId)
+    this.#removals.add(removal)
+    try {
+      return await removal
+    } finally {
+      this.#removals.delete(removal)
+    }
+  }
+
+  /** Resolves when no removal is under way; Aedes waits for none. */
+  async settled(): Promise<void> {
+    while (this.#removals.size > 0) await Promise.allSettled(this.#removals)
+  }
+
+  async #remove(clientId: string): Promise<BrokerPacket | undefined> {
+    const held = this.#held.get(clientId)
+    if (held?.client.closed === false) return undefined
+    this.#held.delete(clientId)
+    // Of one that is held the removal is asked for at once, behind its write and before that of a next connection.
+    const will = held?.will ?? (await this.get(clientId))
+    if (will === undefined || this.#held.has(clientId)) return undefined
+    await this.#kv.kvWrite([{ remove: 'wills', key: [clientId] }])
     return will
   }
 
