@@ -49,7 +49,7 @@ export class Front {
   readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
   #tls: TlsFiles | undefined
   #isClosing = false
-  #hasWarned = false
+  readonly #said = new Set<string>()
 
   constructor(
     private readonly config: Config,
@@ -165,7 +165,7 @@ export class Front {
       this.parts.log.info({ event: 'origin.refused', remoteAddress: address }, 'page not in http.origins')
       return '403 Forbidden'
     }
-    this.#warnOfProxy(request)
+    this.#warnOfProxy(request, address)
     if (this.#isFull()) return '503 Service Unavailable'
     if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
     const leave = this.parts.limits.admit(address)
@@ -174,20 +174,26 @@ export class Front {
     return undefined
   }
 
-  /** Its clients would all be one, or without limits where it is exempt. Once: it will come with every connection. */
-  #warnOfProxy(request: IncomingMessage): void {
+  /** Once each: it will come with every connection. */
+  #warnOfProxy(request: IncomingMessage, address: string | undefined): void {
     const { remoteAddress } = request.socket
-    if (
-      this.#hasWarned ||
-      request.headers['x-forwarded-for'] === undefined ||
-      this.#proxies.has(remoteAddress)
-    )
-      return
-    this.#hasWarned = true
-    this.parts.log.warn(
-      { event: 'proxy.not-trusted', remoteAddress },
-      'sends X-Forwarded-For, is not in http.trustProxy',
-    )
+    if (this.#proxies.has(remoteAddress)) {
+      if (address === undefined)
+        this.#warnOnce(
+          'proxy.client-unknown',
+          remoteAddress,
+          'sends no X-Forwarded-For that names its client',
+        )
+    } else if (request.headers['x-forwarded-for'] !== undefined) {
+      // Its clients would all be one, or without limits where it is exempt.
+      this.#warnOnce('proxy.not-trusted', remoteAddress, 'sends X-Forwarded-For, is not in http.trustProxy')
+    }
+  }
+
+  #warnOnce(event: string, remoteAddress: string | undefined, text: string): void {
+    if (this.#said.has(event)) return
+    this.#said.add(event)
+    this.parts.log.warn({ event, remoteAddress }, text)
   }
 
   #isFull(): boolean {

@@ -1,36 +1,30 @@
 /** Which addresses belong together, which are the operator's own, and whose a proxied connection is. */
 import { BlockList, isIP, isIPv4 } from 'node:net'
+import ipaddr from 'ipaddr.js'
 
-/** Of what is no address; all such count as one. */
+/** Of what is no address; all such count as one, and no list has it. */
 const UNKNOWN = 'unknown'
-const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
+
+/** What a subscriber is given of IPv6, one network or several: RFC 6177. */
+export type Ipv6Prefix = 64 | 56 | 48
 
 /** Without the zone of a link-local address; an IPv4 address in IPv6 form (RFC 4291 2.5.5.2) as what it is. */
 export function plainAddress(address: string | undefined): string | undefined {
   const text = address?.replace(/%.*$/, '') ?? ''
-  const plain = MAPPED.exec(text)?.[1] ?? text
-  return isIP(plain) === 0 ? undefined : plain
+  // Asked first: ipaddr.js also reads the old forms of IPv4, `127.1` and `0x7f000001`.
+  return isIP(text) === 0 ? undefined : ipaddr.process(text).toString()
 }
 
-/** What counts as one client: an IPv4 address, or an IPv6 /64, which is what one subscriber is given (RFC 6177). */
-export function addressGroup(address: string | undefined): string {
+/** What counts as one client: an IPv4 address, or the network of an IPv6 one. */
+export function addressGroup(address: string | undefined, prefix: Ipv6Prefix = 64): string {
   const plain = plainAddress(address)
   if (plain === undefined) return UNKNOWN
-  if (isIPv4(plain)) return plain
-  // The URL parser writes every form of an address in one way (RFC 5952), IPv4 ends included.
-  const host = new URL(`http://[${plain}]`).hostname.slice(1, -1)
-  const mapped = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(host)
-  if (mapped !== null) return addressGroup(dotted(mapped))
-  const [head = '', tail] = host.split('::')
-  const groups = head === '' ? [] : head.split(':')
-  const lacking = tail === undefined ? 0 : 8 - groups.length - (tail === '' ? 0 : tail.split(':').length)
-  const all = [...groups, ...Array<string>(lacking).fill('0'), ...(tail ?? '').split(':')]
-  return `${all.slice(0, 4).join(':')}::/64`
-}
-
-function dotted([, high = '0', low = '0']: RegExpExecArray): string {
-  const [a, b] = [Number.parseInt(high, 16), Number.parseInt(low, 16)]
-  return [a >> 8, a & 255, b >> 8, b & 255].join('.')
+  const parsed = ipaddr.parse(plain)
+  if (!(parsed instanceof ipaddr.IPv6)) return plain
+  const [a = 0, b = 0, c = 0, d = 0] = parsed.parts
+  // The mask of the fourth group: all of a /64, the high byte of a /56, nothing of a /48.
+  const groups = [a, b, c, d & (0xffff << (64 - prefix))]
+  return `${groups.map(group => group.toString(16)).join(':')}::/${prefix}`
 }
 
 /** Addresses and networks as config has them: `10.0.0.1`, `10.0.0.0/8`, `fd00::/8`. */
@@ -42,9 +36,12 @@ export class AddressList {
     this.#isEmpty = entries.length === 0
     for (const entry of entries) {
       const [address = '', bits] = entry.split('/')
-      const family = isIPv4(address) ? 'ipv4' : 'ipv6'
-      if (bits === undefined) this.#list.addAddress(address, family)
-      else this.#list.addSubnet(address, Number(bits), family)
+      const plain = plainAddress(address) ?? address
+      const family = isIPv4(plain) ? 'ipv4' : 'ipv6'
+      // Of `::ffff:10.0.0.0/104` the first 96 bits only say that it is IPv4.
+      const mapped = isIPv4(plain) && !isIPv4(address) ? 96 : 0
+      if (bits === undefined) this.#list.addAddress(plain, family)
+      else this.#list.addSubnet(plain, Math.max(0, Number(bits) - mapped), family)
     }
   }
 
@@ -54,24 +51,29 @@ export class AddressList {
   }
 
   /**
-   * Whose a request is that came by way of proxies of this list: of X-Forwarded-For, to which each proxy appends whom
-   * it heard, the last address that is no such proxy. Further left stands what the client made up.
+   * Client behind the proxies of this list: the right-most X-Forwarded-For entry that is not such a proxy; entries left
+   * of it can be forged.
+   * @returns undefined = unknown, where the header is missing or its entry is no address (`unknown`, `_hidden`); never
+   *   the proxy's own address, which may be exempt
    */
   client(peer: string | undefined, forwardedFor: string | undefined): string | undefined {
+    if (!this.has(peer)) return peer
     const hops = (forwardedFor ?? '').split(',')
-    let client = peer
-    while (this.has(client)) {
-      const hop = withoutPort(hops.pop()?.trim() ?? '')
-      if (hop === undefined) break
-      client = hop
-    }
-    return client
+    let client: string | undefined
+    do client = hopAddress(hops.pop() ?? '')
+    while (hops.length > 0 && this.has(client))
+    // Loopback is the loopback of whoever wrote it: it names no client of ours, and is exempt as a peer only.
+    return client !== undefined && isLocal(client) ? undefined : client
   }
 }
 
-/** Some proxies append `1.2.3.4:5678` or `[::1]:5678`. */
-function withoutPort(hop: string): string | undefined {
-  const [, inBrackets] = /^\[([^\]]*)\](?::\d+)?$/.exec(hop) ?? []
-  const [, ipv4] = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(hop) ?? []
-  return plainAddress(inBrackets ?? ipv4 ?? hop)
+const isLocal = (address: string): boolean =>
+  ['loopback', 'unspecified'].includes(ipaddr.parse(address).range())
+
+/** One entry of X-Forwarded-For. Some proxies append `1.2.3.4:5678` or `[::1]:5678`. */
+function hopAddress(hop: string): string | undefined {
+  const text = hop.trim()
+  const [, inBrackets] = /^\[([^\]]*)\](?::\d+)?$/.exec(text) ?? []
+  const [, ipv4] = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text) ?? []
+  return plainAddress(inBrackets ?? ipv4 ?? text)
 }

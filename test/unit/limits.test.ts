@@ -1,7 +1,7 @@
 import t from 'tap'
 import { GatewayError } from '../../src/errors.js'
 import { AccountLimits } from '../../src/limits/account-limits.js'
-import { AddressList, addressGroup } from '../../src/limits/address.js'
+import { AddressList, addressGroup, plainAddress } from '../../src/limits/address.js'
 import { Admission } from '../../src/limits/admission.js'
 import { FailedLogins } from '../../src/limits/failed-logins.js'
 import { TokenBucket } from '../../src/limits/token-bucket.js'
@@ -49,6 +49,18 @@ t.test('an IPv4 address is a client, in whatever form; of IPv6 a /64 is', async 
   }
 })
 
+t.test('of IPv6 a wider network can be one, too', async t => {
+  t.equal(addressGroup('2001:db8:1:abcd::1', 56), '2001:db8:1:ab00::/56')
+  t.equal(addressGroup('2001:db8:1:abcd::1', 48), '2001:db8:1:0::/48')
+  t.equal(addressGroup('::ffff:192.0.2.1', 48), '192.0.2.1')
+  t.equal(addressGroup(undefined, 48), 'unknown')
+})
+
+t.test('the old forms of IPv4 are no addresses', async t => {
+  for (const form of ['127.1', '2130706433', '0x7f.0.0.1', '0177.0.0.1', '127.0.0.1.', ' 127.0.0.1'])
+    t.equal(plainAddress(form), undefined, form)
+})
+
 t.test('a list has addresses and networks, also an IPv4 one in IPv6 form', async t => {
   const list = new AddressList(['127.0.0.0/8', '::1', 'fd00::/8', '192.0.2.7'])
   for (const address of ['127.0.0.1', '127.9.9.9', '::ffff:127.0.0.1', '::1', 'fd12::1', '192.0.2.7'])
@@ -56,6 +68,9 @@ t.test('a list has addresses and networks, also an IPv4 one in IPv6 form', async
   for (const address of ['128.0.0.1', '::2', 'fe80::1', '192.0.2.8', undefined, 'x'])
     t.notOk(list.has(address), String(address))
   t.notOk(new AddressList([]).has('127.0.0.1'))
+  const mapped = new AddressList(['::ffff:10.0.0.0/104', '::ffff:192.0.2.7'])
+  for (const address of ['10.1.2.3', '::ffff:10.1.2.3', '192.0.2.7']) t.ok(mapped.has(address), address)
+  for (const address of ['11.0.0.1', '192.0.2.8', '::1']) t.notOk(mapped.has(address), address)
 })
 
 t.test('X-Forwarded-For is believed as far as trusted proxies wrote it, from the right', async t => {
@@ -68,13 +83,49 @@ t.test('X-Forwarded-For is believed as far as trusted proxies wrote it, from the
     ['10.0.0.1', '198.51.100.1:4711', '198.51.100.1'],
     ['10.0.0.1', '[2001:db8::1]:4711', '2001:db8::1'],
     ['10.0.0.1', '2001:db8::1', '2001:db8::1'],
-    ['10.0.0.1', undefined, '10.0.0.1'],
-    ['10.0.0.1', '', '10.0.0.1'],
-    ['10.0.0.1', '198.51.100.1, unknown', '10.0.0.1'],
+    ['::ffff:10.0.0.1', '198.51.100.1', '198.51.100.1'],
     ['10.0.0.1', '10.0.0.3', '10.0.0.3'],
+    [undefined, '198.51.100.1', undefined],
   ] as const) {
     t.equal(proxies.client(peer, forwardedFor), client, `${peer} ${forwardedFor}`)
   }
+})
+
+t.test('whoever a proxy does not name is unknown, and never who the proxy is', async t => {
+  const proxies = new AddressList(['127.0.0.0/8', '::1'])
+  const all = new AddressList(['0.0.0.0/0', '::/0'])
+  for (const forwardedFor of [
+    undefined,
+    '',
+    ' ',
+    ',',
+    '198.51.100.1,',
+    '198.51.100.1, unknown',
+    'unknown, 127.0.0.1',
+    '_hidden',
+    '"_hidden"',
+    'localhost',
+    '127.1',
+    '2130706433',
+    '127.0.0.1.',
+    '127.0.0.1:99:99',
+    '[::1',
+    '[127.0.0.1]:x',
+    // Loopback is that of whoever wrote it.
+    '127.0.0.1',
+    '::1',
+    '[::1]:4711',
+    '::ffff:127.0.0.1',
+    '127.0.0.2, 127.0.0.1',
+    '0.0.0.0',
+    '::',
+  ]) {
+    for (const peer of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) {
+      t.equal(proxies.client(peer, forwardedFor), undefined, `${peer} ${forwardedFor}`)
+    }
+  }
+  t.equal(new AddressList(['10.0.0.1']).client('10.0.0.1', '127.0.0.1'), undefined)
+  t.notOk(all.has(undefined), 'unknown is in no list')
 })
 
 const OFTEN = { perSecond: 1000, burst: 1000 }

@@ -81,6 +81,27 @@ t.test('limits count for whom a trusted proxy brings, and the proxy is not limit
   t.match(refused, { remoteAddress: '198.51.100.3' })
 })
 
+t.test('whom a trusted proxy does not name is unknown: all of them are one, and not exempt', async t => {
+  const gateway = await start(t, {
+    'http.trustProxy': '127.0.0.1',
+    'limits.exempt': '127.0.0.0/8,::1',
+    'limits.connectionsPerAddress': 2,
+    'limits.failedLogins': 1,
+    'limits.failedLoginsPerAddress': 1,
+  })
+  const guesser = await jsonClient(t, gateway, '/', from('unknown'))
+  await guesser.action('login', { email: 'a@b.example', password: 'x' })
+  const wait = await guesser.action('login', { email: 'a@b.example', password: 'x' })
+  t.equal(wait.code, 10122, 'as for any other address')
+  t.equal(await handshake(t, gateway, from('_hidden')), 101)
+  for (const name of ['', 'unknown', '198.51.100.1, garbage', '127.0.0.1'])
+    t.equal(await handshake(t, gateway, from(name)), 429, name)
+  t.equal(await handshake(t, gateway), 429, 'without the header')
+  t.equal(await handshake(t, gateway, from('198.51.100.1')), 101, 'who is named is not held up')
+  const warned = gateway.logs.filter(({ event }) => event === 'proxy.client-unknown')
+  t.equal(warned.length, 1, 'said once')
+})
+
 t.test('who is not trusted is not believed, and its proxy is warned of once', async t => {
   const gateway = await start(t, { 'limits.connectionsPerAddress': 2 })
   t.equal(await handshake(t, gateway, from('198.51.100.1')), 101)
