@@ -39,6 +39,7 @@ const HOMES = {
   '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber|websocket-stream)': 'src/broker/',
   '(@zxcvbn-ts/language-common|bcrypt|jose|piscina|validator)': 'src/accounts/',
   'lru-cache': 'src/(accounts|limits)/',
+  'ipaddr\\.js': 'src/limits/',
   '(convict|json5)': 'src/config(\\.ts|/)',
   lmdb: 'src/store/embedded/',
   mongodb: 'src/store/mongodb/',
