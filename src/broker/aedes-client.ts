@@ -3,14 +3,15 @@
  * begins by running their tests, in test/wire: mqtt-cures, and by topic mqtt-rights (refused filters, $share, granted
  * QoS), mqtt-topics (overlapping filters), mqtt-takeover (client ids, session present) and mqtt-connect (versions).
  */
+import type { EventEmitter } from 'node:events'
 import { Aedes, type AedesOptions, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
-import mqemitter from 'mqemitter'
 import mqttPacket from 'mqtt-packet'
+import { FilterIndex } from './filter-index.js'
 import type { QoS } from './inbox-delivery.js'
 import { FIRST_SEAM_ID } from './persistence/options.js'
+import type { Route, Router, Subscriber } from './router.js'
 import type { Done } from './socket-output.js'
-import { covers } from './topics.js'
 import type { MqttTransport } from './transport.js'
 
 type PublishDone = (error?: Error) => void
@@ -18,12 +19,13 @@ type PublishDone = (error?: Error) => void
 /** What Aedes' Client has beyond its published type. */
 export interface AedesClient extends Client {
   id: string
-  readonly subscriptions: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>>
+  subscriptions: Record<string, Route>
   readonly will: AedesPublishPacket | null
   readonly _will: AedesPublishPacket | null
   deliver0: (packet: AedesPublishPacket, done: Done) => void
   deliverQoS: (packet: AedesPublishPacket, done: Done) => void
   _nextId: number
+  readonly _parser: EventEmitter
   /** Packet ids of QoS 2 packets that wait for PUBREL. */
   readonly _inboundInflight: Set<number>
   /** null when closed, or without keep-alive. */
@@ -41,26 +43,19 @@ const PACKET_BYTES = 200
 
 const noop = () => undefined
 
-/** A subscriber that is slow or never answers must not hold up the publisher, or other topics. */
-function neverWaiting() {
-  const mq = mqemitter({ concurrency: 0, matchEmptyLevels: true })
-  const emit = mq.emit.bind(mq)
-  mq.emit = (packet, done) => {
-    emit(packet, noop)
-    done?.()
-  }
-  return mq
-}
-
 export class GatewayAedes extends Aedes {
   declare readonly clients: Record<string, AedesClient>
   declare connectedClients: number
+  declare readonly mq: { emit(packet: object, done: () => void): void }
   readonly #consumed = new WeakSet<object>()
 
-  constructor(options: Omit<AedesOptions, 'mq' | 'concurrency' | 'drainTimeout' | 'queueLimit'>) {
+  constructor(
+    private readonly router: Router,
+    options: Omit<AedesOptions, 'concurrency' | 'drainTimeout' | 'queueLimit'>,
+  ) {
     // drainTimeout: the transport finds stalled clients. queueLimit: what one read may bring behind a CONNECT is
     // bounded by the transport; the default of 42 cuts off clients that rightly do not wait for CONNACK [3.1.4].
-    super({ ...options, mq: neverWaiting(), concurrency: 1000, drainTimeout: 0, queueLimit: 65_536 })
+    super({ ...options, concurrency: 1000, drainTimeout: 0, queueLimit: 65_536 })
   }
 
   /**
@@ -80,10 +75,20 @@ export class GatewayAedes extends Aedes {
 
   /** To live subscribers, now and without waiting for any of them. */
   route(packet: PublishPacket): void {
-    // Numbered here, so that the copies that overlapping filters make of it can be told.
     const { brokerId } = packet as Partial<AedesPublishPacket>
     const numbered = brokerId === undefined ? new Packet(packet, this) : packet
-    ;(this as unknown as { mq: ReturnType<typeof neverWaiting> }).mq.emit(numbered as never, noop)
+    // What Aedes tells itself: no client may subscribe to it.
+    if (packet.topic.startsWith('$SYS/')) this.mq.emit(numbered as never, noop)
+    else this.router.route(numbered as AedesPublishPacket)
+  }
+
+  /** The router follows `client.subscriptions` instead, which does not call a subscriber once a filter. */
+  override subscribe(_topic: string, _deliver: unknown, done: () => void): void {
+    done()
+  }
+
+  override unsubscribe(_topic: string, _deliver: unknown, done?: () => void): void {
+    done?.()
   }
 
   /** One that ended while its CONNECT was under way would stay for ever. */
@@ -119,21 +124,32 @@ export interface DeliveryRules {
   readonly maxHeldBytes: number
 }
 
+/** A packet to send, and the QoS that its subscription was granted. */
+interface Due {
+  readonly packet: AedesPublishPacket
+  readonly granted: QoS
+}
+
+/** Packets at QoS 0 as bytes: the same for all subscribers. */
+const encoded = new WeakMap<AedesPublishPacket, Buffer>()
+
 /**
  * Replaces Aedes' delivery of routed packets to one client. Aedes drops what overtakes (its dedupe keeps the highest
- * counter seen), sends QoS 2 to a wildcard subscription of QoS 1, takes the first of overlapping filters, and mixes
- * live packets with those queued while a persistent session was away. Here: once a client, at the highest QoS of all
- * filters that match [MQTT-3.3.5-1], never above the packet's, and live ones behind the queue.
+ * counter seen), sends QoS 2 to a wildcard subscription of QoS 1, takes the first of overlapping filters, waits for
+ * subscribers that are slow, and mixes live packets with those queued while a persistent session was away. Here: once a
+ * client, at the highest QoS of all filters that match [MQTT-3.3.5-1], never above the packet's, and live ones behind
+ * the queue.
  */
-export class ClientDelivery {
-  #last: AedesPublishPacket | undefined
+export class ClientDelivery implements Subscriber {
   /** Writes wait for their packet id to be recorded, in order. */
   #tail: Promise<unknown> | undefined
   /** QoS 1 and 2 packets that came while the queue is being sent. */
-  #held: AedesPublishPacket[] | undefined = []
+  #held: Due[] | undefined = []
   #heldBytes = 0
   /** The latest that the queue brought: they may be routed yet, by whoever stored them. */
   readonly #fromQueue = new Set<string>()
+  /** The client's own filters; made when a retained message asks for it. */
+  #filters: FilterIndex<Route> | undefined
 
   constructor(
     private readonly client: AedesClient,
@@ -141,7 +157,8 @@ export class ClientDelivery {
     private readonly rules: DeliveryRules,
   ) {
     reservePacketIds(client, rules.isInFlight)
-    client.deliver0 = (packet, done) => this.#deliver(packet, done)
+    // What is routed comes to `deliver`; Aedes is left with the retained messages at SUBSCRIBE.
+    client.deliver0 = (packet, done) => this.#deliverRetained(packet, done)
     client.deliverQoS = client.deliver0
   }
 
@@ -157,48 +174,49 @@ export class ClientDelivery {
   ready(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const packet of held) this.#send(packet)
+    for (const due of held) this.#send(due)
   }
 
-  #deliver(packet: AedesPublishPacket, done: Done): void {
-    // Retained messages at SUBSCRIBE come from a stream: it waits while the client is full.
-    const isRetained = packet.retain && !packet.brokerId
-    if (isRetained && this.transport.isCongested) this.transport.once('drain', () => done())
-    else setImmediate(done)
-    if (!this.rules.mayRead(packet.topic) || (!isRetained && this.#isCopy(packet))) return
-    if (isRetained) this.#sendRetained(packet)
-    else if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#hold(packet, this.#held)
-    else this.#send(packet)
+  deliver(packet: AedesPublishPacket, granted: QoS): void {
+    if (!this.rules.mayRead(packet.topic)) return
+    const due = { packet, granted }
+    if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#hold(due, this.#held)
+    else this.#send(due)
+  }
+
+  added(filter: string, route: Route): void {
+    this.#filters?.add(filter, route)
+  }
+
+  removed(filter: string, route: Route): void {
+    this.#filters?.remove(filter, route)
   }
 
   /** They are in the stored queue, too: a client that is cut off gets them on its next connection. */
-  #hold(packet: AedesPublishPacket, held: AedesPublishPacket[]): void {
-    this.#heldBytes += PACKET_BYTES + packet.topic.length + packet.payload.length
+  #hold(due: Due, held: Due[]): void {
+    this.#heldBytes += PACKET_BYTES + due.packet.topic.length + due.packet.payload.length
     if (this.#heldBytes <= this.rules.maxHeldBytes) {
-      held.push(packet)
+      held.push(due)
       return
     }
     held.length = 0
     this.rules.onOverrun()
   }
 
-  /** Overlapping filters bring the same packet several times in a row. */
-  #isCopy(packet: AedesPublishPacket): boolean {
-    const last = this.#last
-    this.#last = packet
-    return last?.brokerId === packet.brokerId && last?.brokerCounter === packet.brokerCounter
-  }
-
-  /** To a persistent session by way of its queue: without its acknowledgement it comes again [MQTT-4.4.0-1]. */
-  #sendRetained(packet: AedesPublishPacket): void {
-    const qos = this.#effectiveQoS(packet)
+  /** They come from a stream, which waits while the client is full. */
+  #deliverRetained(packet: AedesPublishPacket, done: Done): void {
+    if (this.transport.isCongested) this.transport.once('drain', () => done())
+    else setImmediate(done)
+    if (!this.rules.mayRead(packet.topic)) return
+    const qos = packet.qos === 0 ? 0 : (Math.min(packet.qos, this.#grantedQoS(packet.topic)) as QoS)
+    // To a persistent session by way of its queue: without its acknowledgement it comes again [MQTT-4.4.0-1].
     if (qos === 0 || this.client.clean) this.#write(packet, qos)
     else this.#writeRecorded(packet, qos, this.rules.enqueue(packet, qos))
   }
 
-  #send(packet: AedesPublishPacket): void {
-    if (this.#fromQueue.delete(keyOf(packet))) return
-    const qos = this.#effectiveQoS(packet)
+  #send({ packet, granted }: Due): void {
+    if (this.#fromQueue.size > 0 && this.#fromQueue.delete(keyOf(packet))) return
+    const qos = Math.min(packet.qos, granted) as QoS
     if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.rules.onOverrun()
     else if (qos === 0 || this.client.clean) this.#write(packet, qos)
     else this.#writeRecorded(packet, qos)
@@ -225,18 +243,34 @@ export class ClientDelivery {
     this.#tail = mine
   }
 
-  #put({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messageId: number | undefined): void {
-    const publish = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
-    this.transport.send(mqttPacket.generate(messageId === undefined ? publish : { ...publish, messageId }))
+  #put(packet: AedesPublishPacket, qos: QoS, messageId: number | undefined): void {
+    this.transport.send(messageId === undefined ? bytesOf(packet) : encode(packet, qos, messageId))
   }
 
-  #effectiveQoS({ topic, qos }: AedesPublishPacket): QoS {
-    let granted: QoS = 0
-    for (const [filter, subscription] of Object.entries(this.client.subscriptions)) {
-      if (subscription.qos > granted && covers(filter, topic)) granted = subscription.qos
-    }
-    return Math.min(qos, granted) as QoS
+  #grantedQoS(topic: string): QoS {
+    this.#filters ??= indexOf(this.client.subscriptions)
+    const granted = [...this.#filters.exactly(topic), ...this.#filters.byWildcard(topic)]
+    return Math.max(0, ...granted.map(({ qos }) => qos)) as QoS
   }
+}
+
+function indexOf(subscriptions: Readonly<Record<string, Route>>): FilterIndex<Route> {
+  const index = new FilterIndex<Route>()
+  for (const [filter, route] of Object.entries(subscriptions)) index.add(filter, route)
+  return index
+}
+
+function bytesOf(packet: AedesPublishPacket): Buffer {
+  const known = encoded.get(packet)
+  if (known !== undefined) return known
+  const bytes = encode(packet, 0)
+  encoded.set(packet, bytes)
+  return bytes
+}
+
+function encode({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messageId?: number): Buffer {
+  const publish = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
+  return mqttPacket.generate(messageId === undefined ? publish : { ...publish, messageId })
 }
 
 const keyOf = ({ brokerId, brokerCounter }: AedesPublishPacket) => `${brokerCounter} ${brokerId}`

@@ -19,7 +19,9 @@ import type { BrokerOptions } from './options.js'
 import { Pacer } from './pacer.js'
 import { Publisher } from './publisher.js'
 import { ReplyTopic } from './reply-topic.js'
+import { Router } from './router.js'
 import { BrokerState, makePacket } from './state.js'
+import { noticeSubscribe, REFUSED_FILTER, subackOf } from './suback.js'
 import { TopicStore } from './topic-store.js'
 import { isOwnTree, parseOwnTopic, presenceTopic } from './topics.js'
 import { MqttTransport, type TransportOptions } from './transport.js'
@@ -38,9 +40,6 @@ const EXPIRE_EVERY_MS = 3_600_000
 /** Aedes' own words. */
 const CONNECT_LATE = 'connect did not arrive in time'
 
-/** MQTT 3.1.1, 3.9.3. */
-const REFUSED_FILTER = 0x80
-
 /** How long closing waits for replies that are being stored, ms. */
 const CLOSE_REPLIES_MS = 1000
 
@@ -48,6 +47,7 @@ const CLOSE_REPLIES_MS = 1000
 const TURNS_TO_READ = 5
 
 export class MqttBroker {
+  readonly #router = new Router()
   readonly #aedes: GatewayAedes
   readonly #state: BrokerState
   readonly #topics: TopicStore
@@ -164,6 +164,8 @@ export class MqttBroker {
       onOverrun: () => connection.end('SLOW_CLIENT'),
       maxHeldBytes: this.options.maxBufferedBytes,
     })
+    client._parser.prependListener('packet', noticeSubscribe)
+    client.subscriptions = this.#router.follow(client.subscriptions, delivery)
     this.#peers.set(client, { connection, delivery, pacer })
   }
 
@@ -186,7 +188,7 @@ export class MqttBroker {
 
   #makeAedes(): GatewayAedes {
     const { options } = this
-    const aedes = new GatewayAedes({
+    const aedes = new GatewayAedes(this.#router, {
       persistence: this.#state,
       connectTimeout: options.connectTimeoutMs,
       keepaliveLimit: options.keepaliveLimitSeconds,
@@ -208,7 +210,10 @@ export class MqttBroker {
         const connection = this.#peers.get(client)?.connection
         if (!this.#access.subscribe(connection?.userId, topic, connection?.grantee)) return done(null, null)
         if (connection !== undefined && !this.#admitFilter(connection, topic)) return done(null, null)
-        connection?.enrol(topic).then(() => done(null, { topic, qos }), done)
+        // At once where it can be: what comes behind it may be its UNSUBSCRIBE.
+        const enrolled = connection?.enrol(topic)
+        if (enrolled === undefined) done(null, { topic, qos })
+        else enrolled.then(() => done(null, { topic, qos }), done)
       },
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
     })
@@ -218,6 +223,8 @@ export class MqttBroker {
       const count = granted.filter(({ qos }) => (qos as number) === REFUSED_FILTER).length
       const refused = { event: 'subscribe.refused', userId: connection?.userId, count }
       if (count > 0) this.services.log.info(refused, 'filters refused')
+      const suback = subackOf(granted)
+      if (suback !== undefined) (client.conn as MqttTransport).send(suback)
       connection?.openInbox(granted)
     })
     aedes.on('unsubscribe', (filters, client) => {

@@ -13,7 +13,7 @@ import { FilterLimit } from './filter-limit.js'
 import type { BrokerHost } from './host.js'
 import { InboxDelivery, type QoS } from './inbox-delivery.js'
 import { Publisher } from './publisher.js'
-import { isInboxFilter } from './topics.js'
+import { inboxFilters, isInboxFilter } from './topics.js'
 import type { MqttTransport } from './transport.js'
 
 export class MqttConnection implements Caller, LiveConnection {
@@ -98,12 +98,12 @@ export class MqttConnection implements Caller, LiveConnection {
 
   /**
    * Before SUBACK, which promises the inbox from here on: the device is known by then, whatever dies after.
-   * @throws GatewayError when the store does not answer
+   * @returns undefined where there is nothing to wait for; rejects with a GatewayError when the store does not answer
    */
-  async enrol(filter: string): Promise<void> {
+  enrol(filter: string): Promise<unknown> | undefined {
     const { userId } = this
-    if (userId !== undefined && isInboxFilter(filter, userId))
-      await this.host.services.inbox.cursors.load(userId, this.#device)
+    if (userId === undefined || !isInboxFilter(filter, userId)) return undefined
+    return this.host.services.inbox.cursors.load(userId, this.#device)
   }
 
   /** SUBSCRIBE to the inbox, or a restored session that had: what is not confirmed comes (again), oldest first. */
@@ -148,9 +148,9 @@ export class MqttConnection implements Caller, LiveConnection {
 
   #inboxQoS(userId: UserId): QoS | undefined {
     const { subscriptions } = this.client
-    const granted = Object.keys(subscriptions).filter(filter => isInboxFilter(filter, userId))
-    const qos = granted.map(filter => subscriptions[filter]?.qos ?? 0)
-    return qos.length === 0 ? undefined : (Math.max(...qos) as QoS)
+    const qos = inboxFilters(userId).map(filter => subscriptions[filter]?.qos ?? -1)
+    const highest = Math.max(...qos)
+    return highest < 0 ? undefined : (highest as QoS)
   }
 
   // ── Caller and LiveConnection ───────────────────────────────────────────────────────────────────────────

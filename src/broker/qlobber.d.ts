@@ -24,3 +24,13 @@ declare module 'qlobber/aedes/qlobber-sub.js' {
     match(topic: string): TrieEntry[]
   }
 }
+
+declare module 'qlobber' {
+  export class Qlobber<T> {
+    constructor(options: import('qlobber/aedes/qlobber-sub.js').TrieOptions)
+    add(filter: string, value: T): void
+    /** The value that was added, by identity; nothing where it is not there. */
+    remove(filter: string, value: T): void
+    match(topic: string): T[]
+  }
+}

@@ -54,8 +54,13 @@ export const presenceTopic = (userId: UserId): string => `users/${userId}/presen
 export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`
 
 /** The two filters that subscribe to one's inbox. */
+export const inboxFilters = (userId: UserId): readonly string[] => [
+  `users/${userId}/inbox/#`,
+  `users/${userId}/inbox/+`,
+]
+
 export const isInboxFilter = (filter: string, userId: UserId): boolean =>
-  filter === `users/${userId}/inbox/#` || filter === `users/${userId}/inbox/+`
+  inboxFilters(userId).includes(filter)
 
 export const ANY_PRESENCE = 'users/+/presence'
 

@@ -1,0 +1,101 @@
+import type { AedesPublishPacket } from 'aedes'
+import fc from 'fast-check'
+import t from 'tap'
+import type { QoS } from '../../src/broker/inbox-delivery.js'
+import { type Route, Router, type Subscriber } from '../../src/broker/router.js'
+import { covers } from '../../src/broker/topics.js'
+
+class Heard implements Subscriber {
+  readonly got: [string, QoS][] = []
+  readonly subscriptions: Record<string, Route>
+
+  constructor(router: Router) {
+    this.subscriptions = router.follow(Object.create(null), this)
+  }
+
+  deliver({ topic }: AedesPublishPacket, granted: QoS): void {
+    this.got.push([topic, granted])
+  }
+
+  added(): void {}
+  removed(): void {}
+
+  /** What came since it was last asked. */
+  take(): [string, QoS][] {
+    return this.got.splice(0)
+  }
+}
+
+const packet = (topic: string) => ({ topic }) as AedesPublishPacket
+
+t.test(
+  'once to each, at the highest QoS of overlapping filters, also after some of them are gone',
+  async t => {
+    const router = new Router()
+    const [one, two] = [new Heard(router), new Heard(router)]
+    Object.assign(one.subscriptions, { 'a/b': { qos: 0 }, 'a/+': { qos: 2 }, '#': { qos: 1 } })
+    two.subscriptions['a/b'] = { qos: 1 }
+    router.route(packet('a/b'))
+    t.same([one.take(), two.take()], [[['a/b', 2]], [['a/b', 1]]])
+    delete one.subscriptions['a/+']
+    router.route(packet('a/b'))
+    t.same([one.take(), two.take()], [[['a/b', 1]], [['a/b', 1]]])
+    delete one.subscriptions['#']
+    one.subscriptions['a/b'] = { qos: 1 }
+    router.route(packet('a/b'))
+    t.same(one.take(), [['a/b', 1]], 'subscribed to again with another QoS')
+    delete one.subscriptions['a/b']
+    delete one.subscriptions['never/was']
+    router.route(packet('a/b'))
+    t.same(one.take(), [])
+  },
+)
+
+t.test('a subscription that ends while a packet is routed is not called afterwards', async t => {
+  const router = new Router()
+  const route: Route = { qos: 0 }
+  const one = new Heard(router)
+  one.subscriptions.x = route
+  t.equal(route.subscriber, one)
+  delete one.subscriptions.x
+  t.equal(route.subscriber, undefined)
+})
+
+const level = fc.constantFrom('a', 'b', '', '$x')
+const topic = fc.array(level, { minLength: 1, maxLength: 4 }).map(levels => levels.join('/'))
+const filter = fc
+  .tuple(fc.array(fc.oneof(level, fc.constant('+')), { maxLength: 3 }), fc.constantFrom('a', '+', '#', ''))
+  .map(([levels, last]) => [...levels, last].join('/'))
+const change = fc.record({
+  client: fc.nat(2),
+  filter,
+  qos: fc.constantFrom<QoS[]>(0, 1, 2),
+  isRemoval: fc.boolean(),
+})
+
+t.test('any subscriptions and removals, beside a model that looks at all filters', async t => {
+  const property = fc.property(fc.array(change, { maxLength: 30 }), topic, (changes, name) => {
+    const router = new Router()
+    const clients = [new Heard(router), new Heard(router), new Heard(router)]
+    const model = clients.map(() => new Map<string, QoS>())
+    for (const { client, filter, qos, isRemoval } of changes) {
+      if (isRemoval) {
+        delete clients[client]?.subscriptions[filter]
+        model[client]?.delete(filter)
+      } else {
+        const { subscriptions } = clients[client] as Heard
+        subscriptions[filter] = { qos }
+        model[client]?.set(filter, qos)
+      }
+    }
+    router.route(packet(name))
+    for (const [i, client] of clients.entries()) {
+      const granted = [...(model[i] ?? [])].filter(([one]) => covers(one, name)).map(([, qos]) => qos)
+      const expected = granted.length === 0 ? [] : [[name, Math.max(...granted)]]
+      if (JSON.stringify(client.take()) !== JSON.stringify(expected)) return false
+    }
+    return true
+  })
+  fc.assert(property, { numRuns: 2000 })
+  t.pass()
+})
