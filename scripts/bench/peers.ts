@@ -25,6 +25,9 @@ export interface Peer {
   connect(server: Server, role: 'sender' | 'recipient', wire: Wire): Chatter
 }
 
+/** `node --import` of it runs TypeScript. */
+const TYPESCRIPT = new URL('../typescript.mjs', import.meta.url).href
+
 const speaksMqtt = (role: 'sender' | 'recipient', wire: Wire) =>
   wire === 'mqtt' || (wire === 'json-mqtt' && role === 'recipient')
 
@@ -73,7 +76,7 @@ export const PEERS: readonly Peer[] = [relay, socketio, aedes, mosquitto]
 /** A peer of ours: TypeScript in this folder that says `ready <port>`. */
 function startScript(file: string): Promise<Server> {
   const script = fileURLToPath(new URL(file, import.meta.url))
-  return Server.start([process.execPath, '--import', import.meta.resolve('tsx'), script], line => {
+  return Server.start([process.execPath, '--import', TYPESCRIPT, script], line => {
     const [, port] = /^ready (\d+)$/.exec(line) ?? []
     return port === undefined ? undefined : { http: Number(port), mqtt: Number(port) }
   })

@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
   BOB,
@@ -47,7 +48,7 @@ async function open(t: Test, { dedupWindowMs }: StoreOptions = {}): Promise<Stor
 function child(t: Test, dir: string, task: string): [ChildProcess, AsyncIterator<string>] {
   const script = join(import.meta.dirname, '../helpers/store-child.ts')
   // Without what tap loads into every process: it ends one on signals that Node.js ignores, SIGXFSZ among them.
-  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--import', 'tsx', script, dir, task]
+  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--import', TYPESCRIPT, script, dir, task]
   const running = spawn('env', command, { stdio: ['pipe', 'pipe', 'ignore'] })
   t.teardown(() => running.kill('SIGKILL'))
   const lines = createInterface({ input: running.stdout })[Symbol.asyncIterator]()

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { Collection, MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { MONGODB_URL, mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
+import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
   BOB,
@@ -167,7 +168,7 @@ t.test('what is in the journal is applied at the next start', skip, async t => {
 /** A process with a store on `database`, and what it tells line by line. */
 function child(t: Test, database: string, task: string): [ChildProcess, AsyncIterator<string>] {
   const script = join(import.meta.dirname, '../helpers/store-child.ts')
-  const running = spawn(process.execPath, ['--import', 'tsx', script, database, task], {
+  const running = spawn(process.execPath, ['--import', TYPESCRIPT, script, database, task], {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: { ...process.env, MUMI_TEST_STORE: 'mongodb' },
   })

@@ -5,7 +5,8 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
-const LOADER = import.meta.resolve('tsx')
+/** `node --import` of it runs TypeScript. */
+export const TYPESCRIPT = new URL('../../scripts/typescript.mjs', import.meta.url).href
 
 export interface ScriptEnd {
   readonly code: number | null
@@ -18,7 +19,7 @@ export async function runScript(t: Test, path: string, args: readonly string[]):
   const { PATH = '', TMPDIR = '' } = process.env
   const env = { PATH, ...(TMPDIR && { TMPDIR }) }
   const main = fileURLToPath(new URL(`../../scripts/${path}`, import.meta.url))
-  const child = spawn(process.execPath, ['--import', LOADER, main, ...args], { env })
+  const child = spawn(process.execPath, ['--import', TYPESCRIPT, main, ...args], { env })
   t.teardown(() => child.kill('SIGTERM'))
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),
@@ -26,4 +27,14 @@ export async function runScript(t: Test, path: string, args: readonly string[]):
     once(child, 'close'),
   ])
   return { code, stdout, stderr }
+}
+
+/** Nine seconds with a few kills, and the time that everyone needs to come back. */
+const SHORT = ['--minutes', '0.15', '--users', '4', '--rate', '1000', '--kills-per-minute', '20']
+
+/** A short torture. */
+export async function torture(t: Test, args: readonly string[]) {
+  const { code, stdout, stderr } = await runScript(t, 'torture/main.ts', [...SHORT, ...args])
+  if (code !== 0) t.comment(stderr)
+  return { code, stdout, last: stdout.trimEnd().split('\n').at(-1) ?? '' }
 }

@@ -1,0 +1,25 @@
+/** A fuzzer that finds nothing may be blind: it must see a gateway that has a fault. */
+import t from 'tap'
+import { runScript } from '../helpers/script.js'
+
+t.setTimeout(300_000)
+
+for (const [fault, finding] of [
+  ['crash', /^seed 3, logged as an error: process.failed\n {2}on its way: .+ [0-9a-f]+/m],
+  ['silence', /^seed 3, input \d+, json \w+: .*(silence|0 replies).*: [0-9a-f]+/m],
+  ['stall', /^seed 3, after inputs 0 to \d+: a healthy pair needs \d+ ms/m],
+  ['leak', /^seed 3, memory grew from \d+ to \d+ MiB/m],
+] as const) {
+  t.test(`a gateway with the fault ${fault} is found out`, async t => {
+    const { code, stdout, stderr } = await runScript(t, 'fuzz/main.ts', [
+      '--inputs',
+      '300',
+      '--seed',
+      '3',
+      '--plant',
+      fault,
+    ])
+    t.equal(code, 1, stderr)
+    t.match(stdout, finding)
+  })
+}
