@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { MqttBroker } from './broker/broker.js'
 import { MqttWebSocketServer } from './broker/websocket.js'
 import type { Config } from './config.js'
+import type { OnFault } from './faults.js'
 import { HttpServer, type Route, TURNED_AWAY, testRoute, type Upgrade } from './http/server.js'
 import { AddressList } from './limits/address.js'
 import type { Limits } from './limits/limits.js'
@@ -24,8 +25,10 @@ export interface FrontParts {
   readonly json: JsonServer
   readonly broker: MqttBroker
   readonly limits: Limits
-  /** Health and metrics. */
+  /** Health and metrics, and what of it the HTTP port answers. */
   readonly ops: Route
+  readonly publicOps: Route
+  readonly onFault: OnFault
   readonly log: Logger
 }
 
@@ -107,7 +110,7 @@ export class Front {
   }
 
   #listenHttp(tls: TlsFiles | undefined): Promise<AddressInfo> {
-    const { json, broker, limits, ops } = this.parts
+    const { json, broker, limits, publicOps } = this.parts
     const { mqtt } = this.config
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
@@ -116,7 +119,7 @@ export class Front {
       )
       upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
     }
-    const server = this.#makeHttp(this.config.ops.enabled ? [testRoute] : [testRoute, ops], upgrades)
+    const server = this.#makeHttp([testRoute, publicOps], upgrades)
     return this.#listen({
       place: this.config.http,
       tls,
@@ -132,16 +135,25 @@ export class Front {
     })
   }
 
-  #listenOps(): Promise<AddressInfo> {
+  /** Those who chat do not need it: where its port is taken, they are served all the same. */
+  async #listenOps(): Promise<AddressInfo | undefined> {
     const server = this.#makeHttp([this.parts.ops], new Map())
-    return this.#listen({
-      place: this.config.ops,
-      tls: undefined,
-      farewell: TURNED_AWAY,
-      maxSockets: PLAIN_SOCKETS,
-      admit: () => NOTHING,
-      take: socket => server.take(socket),
-    })
+    const place = this.config.ops
+    try {
+      return await this.#listen({
+        place,
+        tls: undefined,
+        farewell: TURNED_AWAY,
+        maxSockets: PLAIN_SOCKETS,
+        admit: () => NOTHING,
+        take: socket => server.take(socket),
+      })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+      const about = { event: 'ops.unavailable', host: place.host, port: place.port }
+      this.parts.log.error(about, 'ops.port is in use already: no metrics')
+      return undefined
+    }
   }
 
   #makeHttp(routes: readonly Route[], upgrades: ReadonlyMap<string, Upgrade>): HttpServer {
@@ -152,6 +164,7 @@ export class Front {
       clientOf: (peer, forwardedFor) => this.#proxies.client(peer, forwardedFor),
       refusal: (request, socket, address) => this.#refusal(request, socket, address),
       onTimeout: () => this.parts.limits.count('limits.handshakeTimeout'),
+      onFault: this.parts.onFault,
     })
     this.#http.push(server)
     return server
@@ -210,7 +223,7 @@ export class Front {
   }: Pick<ListenerOptions, 'tls' | 'farewell' | 'maxSockets' | 'admit' | 'take'> & {
     place: Place
   }): Promise<AddressInfo> {
-    const { log, limits } = this.parts
+    const { log, limits, onFault } = this.parts
     const { host, port } = place
     const listener = new Listener({
       ...options,
@@ -221,6 +234,7 @@ export class Front {
         if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') limits.count('limits.handshakeTimeout')
         log.info({ event: 'tls.failed', remoteAddress, code: error.code }, 'TLS handshake failed')
       },
+      onFault,
       onFull: () => limits.count('limits.connections'),
     })
     this.#listeners.push(listener)

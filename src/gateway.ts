@@ -11,6 +11,7 @@ import { type TokenKeyOptions, TokenKeys } from './accounts/token-keys.js'
 import { type Audit, openAudit } from './audit.js'
 import { MqttBroker } from './broker/broker.js'
 import { type Config, ConfigError } from './config.js'
+import { Faults } from './faults.js'
 import { Front, type Ports } from './front.js'
 import type { Services } from './handle/context.js'
 import { opsRoute } from './http/ops.js'
@@ -48,6 +49,7 @@ export class Gateway {
   readonly #metrics = new Metrics()
   readonly #passwords: Passwords
   readonly #limits: Limits
+  readonly #faults: Faults
   #front: Front | undefined
   #parts: Parts | undefined
   #store: Store | undefined
@@ -59,6 +61,7 @@ export class Gateway {
     private readonly config: Config,
     private readonly log: Logger,
   ) {
+    this.#faults = new Faults(log, this.#metrics)
     this.#limits = new Limits(limitRules(config), this.#metrics)
     const onBusy = () => this.#limits.count('passwords.queue')
     this.#passwords = new Passwords({ ...config.passwords, onBusy })
@@ -82,13 +85,24 @@ export class Gateway {
     const parts = await this.#build(store)
     this.#parts = parts
     if (config.mqtt.enabled) await parts.broker.start()
-    this.#front = new Front(config, { ...parts, ops: this.#opsRoute(), log: this.log })
+    this.#front = new Front(config, {
+      ...parts,
+      ops: this.#opsRoute(true),
+      publicOps: this.#opsRoute(config.metrics.public),
+      log: this.log,
+      onFault: this.#faults.report,
+    })
     return this.#front.listen().catch(nameTlsFault)
   }
 
   /** Loads the certificate again; connections stay. */
   reload(): void {
     this.#front?.reload()
+  }
+
+  /** An exception that no handler caught; see Faults. */
+  reportUncaught(err: unknown): void {
+    this.#faults.reportUnknown(err)
   }
 
   /** Answers what was accepted, sends clients away, writes what waits, closes the store. Safe to call twice. */
@@ -220,12 +234,14 @@ export class Gateway {
     }
   }
 
-  #opsRoute(): Route {
+  #opsRoute(hasMetrics: boolean): Route {
     const { health, metrics } = this.config
     return opsRoute({
       health: health.enabled,
-      metrics: metrics.enabled ? this.#metrics.registry : undefined,
+      metrics: metrics.enabled && hasMetrics ? this.#metrics.registry : undefined,
+      cacheMs: metrics.cache,
       notReady: () => this.#notReady(),
+      onFault: this.#faults.report,
     })
   }
 

@@ -134,8 +134,11 @@ async function serve(sources: ConfigSources): Promise<void> {
   process.on('SIGINT', signal => exit.onSignal(signal))
   // Elsewhere it ends the process, as ever: there is nothing to load again.
   if (config.tls.cert !== '') process.on('SIGHUP', () => gateway.reload())
+  let isReady = false
   // Rejections that nobody handles come here too: Node's default.
   process.on('uncaughtException', err => {
+    // Half started, or half closed, there is nothing that would go on.
+    if (isReady && !exit.isLeaving) return gateway.reportUncaught(err)
     log.fatal({ event: 'process.failed', err }, 'uncaught exception')
     exit.leave(EXIT_FAILURE)
   })
@@ -143,6 +146,7 @@ async function serve(sources: ConfigSources): Promise<void> {
     const { http, mqtt, mqtts, metrics } = await starting
     if (exit.isLeaving) return
     const ports = { http: place(http), mqtt: place(mqtt), mqtts: place(mqtts), ops: place(metrics) }
+    isReady = true
     log.info({ event: 'gateway.ready', ...ports }, 'ready')
   } catch (error) {
     process.stderr.write(explain(error, config))

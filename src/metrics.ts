@@ -37,6 +37,11 @@ export class Metrics {
     'front',
     'reason',
   ])
+  readonly faults = this.#counter(
+    'mumi_faults_total',
+    'Exceptions that a handler should not have thrown; `process` are those of an unknown one.',
+    ['where'],
+  )
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
   /** By front end, request and code. */
   readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {

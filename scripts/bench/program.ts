@@ -66,6 +66,7 @@ export class Program {
       'data.dir': dir,
       'http.port': 0,
       'mqtt.port': 0,
+      'ops.port': 0,
       'passwords.cost': CHEAP_COST,
       ...limits,
       ...store,

@@ -53,6 +53,7 @@ function amount(name: 'inputs' | 'first'): number {
 const settings = ([http, mqtt]: readonly number[]): Record<string, string> => ({
   'http.port': String(http),
   'mqtt.port': String(mqtt),
+  'ops.port': '0',
   'mqtt.anonymous': 'true',
   'mqtt.acl': 'open',
   'passwords.cost': '4',

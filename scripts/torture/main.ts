@@ -65,6 +65,7 @@ function settings(random: Random, [http, mqtt]: readonly number[]): Record<strin
   return {
     'http.port': String(http),
     'mqtt.port': String(mqtt),
+    'ops.port': '0',
     ...(mongo === undefined ? { 'store.type': values.store } : mongoSettings(mongo)),
     'passwords.cost': '4',
     'log.level': 'info',

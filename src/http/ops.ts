@@ -1,15 +1,24 @@
 /** What operators and their probes read: /healthz, /readyz, /metrics. */
 import type { ServerResponse } from 'node:http'
+import type { OnFault } from '../faults.js'
 import { isRead, pathOf, type Route, send } from './server.js'
+
+interface MetricsSource {
+  readonly contentType: string
+  metrics(): Promise<string>
+}
 
 export interface OpsSources {
   /** A reason why the gateway cannot serve now, undefined when it can. */
   readonly notReady: () => Promise<string | undefined>
-  readonly metrics: { readonly contentType: string; metrics(): Promise<string> } | undefined
+  readonly metrics: MetricsSource | undefined
+  /** One answer is the same for all who ask within it, ms. */
+  readonly cacheMs: number
   readonly health: boolean
+  readonly onFault: OnFault
 }
 
-export function opsRoute({ notReady, metrics, health }: OpsSources): Route {
+export function opsRoute({ notReady, metrics, cacheMs, health, onFault }: OpsSources): Route {
   const answers = new Map<string, (response: ServerResponse) => Promise<void>>()
   if (health) {
     answers.set('/healthz', async response => send(response, 200, 'application/json', '{"status":"alive"}'))
@@ -20,15 +29,36 @@ export function opsRoute({ notReady, metrics, health }: OpsSources): Route {
     })
   }
   if (metrics !== undefined) {
+    const gather = cached(cacheMs, () => metrics.metrics())
     answers.set('/metrics', async response => {
-      const body = await metrics.metrics()
+      const body = await gather()
       response.writeHead(200, { 'Content-Type': metrics.contentType }).end(body)
     })
   }
   return (request, response) => {
     const answer = answers.get(pathOf(request))
     if (answer === undefined || !isRead(request)) return false
-    answer(response).catch(() => send(response, 500, 'text/plain', 'failed\n'))
+    answer(response).catch(thrown => {
+      onFault('http.request', thrown)
+      if (response.headersSent) response.destroy()
+      else send(response, 500, 'text/plain', 'failed\n')
+    })
     return true
+  }
+}
+
+/** What failed is not kept. */
+function cached<T>(cacheMs: number, make: () => Promise<T>): () => Promise<T> {
+  let kept: Promise<T> | undefined
+  let until = Number.NEGATIVE_INFINITY
+  return () => {
+    const now = performance.now()
+    if (kept !== undefined && now < until) return kept
+    until = now + cacheMs
+    kept = make().catch(thrown => {
+      kept = undefined
+      throw thrown
+    })
+    return kept
   }
 }

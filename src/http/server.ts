@@ -8,6 +8,7 @@ import {
 } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { guarded, type OnFault } from '../faults.js'
 
 /** @param address of the client, also where a proxy is between */
 export type Upgrade = (
@@ -35,10 +36,20 @@ export interface HttpServerOptions {
   ) => string | undefined
   /** The time was over without a request. */
   readonly onTimeout: () => void
+  /** A handler failed; its connection is closed. */
+  readonly onFault: OnFault
+}
+
+/** Requests whose response has not left, and what is to be done with the connection when all have. */
+interface Pipeline {
+  open: number
+  whenFree: (() => void) | undefined
 }
 
 /** Requests of one connection: probes and scrapers come back for more, nobody needs thousands. */
 const MAX_REQUESTS_PER_SOCKET = 1000
+
+const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
 /** To one that is turned away before it asked. */
 export const TURNED_AWAY = Buffer.from(
@@ -53,15 +64,21 @@ export class HttpServer {
   readonly #server: Server
   /** Plain connections: those that were not upgraded. */
   readonly #sockets = new Map<Duplex, NodeJS.Timeout>()
+  readonly #pipelines = new WeakMap<Duplex, Pipeline>()
 
   constructor(private readonly options: HttpServerOptions) {
     // Without time-outs of Node's: it looks at them every half minute, and only where it listens itself.
-    this.#server = createServer({ headersTimeout: 0, requestTimeout: 0 }, this.#answer)
+    this.#server = createServer({ headersTimeout: 0, requestTimeout: 0 }, (request, response) =>
+      this.#guard('http.request', request.socket, () => this.#answer(request, response)),
+    )
     this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
-    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head))
-    this.#server.on('clientError', (_error, socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
+    this.#server.on('upgrade', (request, socket, head) => {
+      socket.on('error', () => socket.destroy())
+      this.#whenFree(socket, () =>
+        this.#guard('http.upgrade', socket, () => this.#upgrade(request, socket, head)),
+      )
     })
+    this.#server.on('clientError', (_error, socket) => this.#whenFree(socket, () => socket.end(BAD_REQUEST)))
   }
 
   /** An open connection, TLS done. */
@@ -79,8 +96,8 @@ export class HttpServer {
   #await(socket: Duplex, onTimeout?: () => void): void {
     clearTimeout(this.#sockets.get(socket))
     const late = () => {
-      onTimeout?.()
       socket.destroy()
+      if (onTimeout !== undefined) this.#guard('http.timeout', socket, onTimeout)
     }
     this.#sockets.set(socket, setTimeout(late, this.options.handshakeTimeoutMs).unref())
   }
@@ -90,7 +107,37 @@ export class HttpServer {
     this.#sockets.delete(socket)
   }
 
+  #guard(where: string, socket: Duplex, handler: () => void): void {
+    const { onFault } = this.options
+    guarded(where, { onFault, end: () => socket.destroy() }, handler)()
+  }
+
+  /**
+   * A socket that is handed over (an upgrade, what is no HTTP) may owe responses to requests that were pipelined before
+   * (RFC 9112 9.3.2): they leave first, in order, and until then the socket is theirs.
+   */
+  #whenFree(socket: Duplex, next: () => void): void {
+    const pipeline = this.#pipelines.get(socket)
+    if (pipeline !== undefined && pipeline.open > 0) pipeline.whenFree ??= next
+    else if (socket.writable) next()
+    else socket.destroy()
+  }
+
+  #enter(socket: Duplex, response: ServerResponse): void {
+    const pipeline = this.#pipelines.get(socket) ?? { open: 0, whenFree: undefined }
+    this.#pipelines.set(socket, pipeline)
+    pipeline.open++
+    // Behind Node's own listener, which gives the socket to the next response.
+    response.once('finish', () => {
+      if (--pipeline.open > 0 || pipeline.whenFree === undefined) return
+      const next = pipeline.whenFree
+      pipeline.whenFree = undefined
+      this.#whenFree(socket, next)
+    })
+  }
+
   readonly #answer: RequestListener = (request, response) => {
+    this.#enter(request.socket, response)
     // A body is never wanted here: read it away so that the connection can be used again.
     request.resume()
     this.#goOn(request.socket)
@@ -113,7 +160,6 @@ export class HttpServer {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    socket.on('error', () => socket.destroy())
     // Of an older client the header is to be passed over (RFC 9110 7.8); HTTP/2 has no such request line.
     if (request.httpVersion !== '1.1' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
       this.#answerInstead(request, socket as Socket)

@@ -1,6 +1,7 @@
 /** One TCP port: lets connections in or turns them away, does the TLS handshake, hands sockets on. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
+import { guarded, type OnFault } from '../faults.js'
 import type { TlsFiles } from './tls.js'
 
 export interface ListenerOptions {
@@ -18,6 +19,8 @@ export interface ListenerOptions {
   readonly farewell: Buffer
   readonly onTlsError: (error: Error, address: string | undefined) => void
   readonly onFull: () => void
+  /** A handler failed; its socket is closed. */
+  readonly onFault: OnFault
   readonly take: (socket: Socket) => void
 }
 
@@ -32,7 +35,9 @@ export class Listener {
   readonly #strays = new Map<string, Socket>()
 
   constructor(private readonly options: ListenerOptions) {
-    this.#server = createServer({ noDelay: true }, socket => this.#accept(socket))
+    this.#server = createServer({ noDelay: true }, socket =>
+      this.#guard('socket', socket, () => this.#accept(socket)),
+    )
     this.#server.maxConnections = options.maxSockets
     this.#server.on('drop', options.onFull)
     this.#tls = options.tls && this.#makeTls(options.tls)
@@ -57,6 +62,11 @@ export class Listener {
   /** Ends, without a word, the connections that are still there. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #guard(where: string, socket: Socket, handler: () => void): void {
+    const { onFault } = this.options
+    guarded(where, { onFault, end: () => socket.destroy() }, handler)()
   }
 
   #accept(socket: Socket): void {
@@ -102,10 +112,10 @@ export class Listener {
     const server = createTlsServer({ ...files.context, handshakeTimeout: handshakeTimeoutMs })
     server.on('secureConnection', socket => {
       this.#strays.delete(otherEnd(socket))
-      take(socket)
+      this.#guard('tls', socket, () => take(socket))
     })
     server.on('tlsClientError', (error, socket) => {
-      onTlsError(error, socket.remoteAddress)
+      this.#guard('tls', socket, () => onTlsError(error, socket.remoteAddress))
       socket.destroy()
     })
     files.follow(server)

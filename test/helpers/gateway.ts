@@ -17,6 +17,8 @@ export interface RunningGateway {
   readonly http: string
   readonly httpPort: number
   readonly mqttPort: number
+  /** 0 where `ops.enabled` is false. */
+  readonly opsPort: number
   /** 0 without TLS. */
   readonly mqttsPort: number
   /** Log lines written so far. */
@@ -24,11 +26,14 @@ export interface RunningGateway {
   close(): Promise<void>
 }
 
-/** Fast passwords and free ports; everything else as shipped. */
+/** Fast passwords, free ports, and metrics as they are at the moment, on the HTTP port; everything else as shipped. */
 const TEST_DEFAULTS = {
   'http.port': 0,
   'mqtt.port': 0,
   'mqtts.port': 0,
+  'ops.port': 0,
+  'metrics.public': true,
+  'metrics.cache': 0,
   'passwords.cost': 4,
   'log.level': 'debug',
 }
@@ -78,6 +83,7 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
     http: `http://127.0.0.1:${ports.http?.port}`,
     httpPort: ports.http?.port ?? 0,
     mqttPort: ports.mqtt?.port ?? 0,
+    opsPort: ports.metrics?.port ?? 0,
     mqttsPort: ports.mqtts?.port ?? 0,
     close: () => gateway.close(),
   }

@@ -28,6 +28,7 @@ export class Program {
       'data.dir': this.dir,
       'http.port': '0',
       'mqtt.port': '0',
+      'ops.port': '0',
       'passwords.cost': '4',
       ...storeSettings(this.dir),
       ...this.settings,

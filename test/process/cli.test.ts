@@ -48,7 +48,11 @@ function mumi(t: Test, args: string[], env: Record<string, string> = {}): Mumi {
 /** `serve` on free ports, with its data in the test's folder. */
 function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): Mumi {
   const dir = join(t.testdir(), 'data')
-  return mumi(t, ['serve', '--http.port', '0', '--mqtt.port', '0', '--data.dir', dir, ...args], env)
+  return mumi(
+    t,
+    ['serve', '--http.port', '0', '--mqtt.port', '0', '--ops.port', '0', '--data.dir', dir, ...args],
+    env,
+  )
 }
 
 t.test('the built file is a program, with the options that npm start gives', async t => {
@@ -177,6 +181,8 @@ async function running(t: Test, work: (port: number) => Promise<void>): Promise<
     '0',
     '--mqtt.port',
     '0',
+    '--ops.port',
+    '0',
     '--data.dir',
     dir,
   ])
@@ -187,7 +193,7 @@ async function running(t: Test, work: (port: number) => Promise<void>): Promise<
 }
 
 t.test('serve says what it is, then when it is ready, and where', async t => {
-  const { child, ended, logged } = serve(t, ['--ops.enabled', 'true', '--ops.port', '0'])
+  const { child, ended, logged } = serve(t)
   const ready = await logged('gateway.ready')
   t.match(await logged('gateway.starting'), {
     version: /^\d+\.\d+\.\d+/,
@@ -327,7 +333,16 @@ t.test('an address that is not there is one line that names the key, and exit co
 t.test('a data folder in use is one line and exit code 1', async t => {
   const first = serve(t)
   await first.logged('gateway.ready')
-  const args = ['--http.port', '0', '--mqtt.port', '0', '--data.dir', join(t.testdirName, 'data')]
+  const args = [
+    '--http.port',
+    '0',
+    '--mqtt.port',
+    '0',
+    '--ops.port',
+    '0',
+    '--data.dir',
+    join(t.testdirName, 'data'),
+  ]
   t.match(await mumi(t, ['serve', ...args]).ended, {
     code: 1,
     stderr: /^mumi: .* in use by process \d+.*\n$/,

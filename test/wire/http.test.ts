@@ -223,6 +223,36 @@ t.test('a repeated message is no second accepted one', async t => {
   t.equal((await metrics(own.http)).get('mumi_messages_accepted_total'), 1)
 })
 
+t.test('as shipped, metrics are for the ops address, and gathered once a second', async t => {
+  const shipped = await startGateway(t, { 'metrics.public': false, 'metrics.cache': '1s' })
+  const ops = `http://127.0.0.1:${shipped.opsPort}`
+  for (const path of ['/healthz', '/readyz']) {
+    t.equal((await fetch(shipped.http + path)).status, 200, path)
+    t.equal((await fetch(ops + path)).status, 200, path)
+  }
+  t.equal((await fetch(`${shipped.http}/metrics`)).status, 404)
+  t.equal((await fetch(`${ops}/test`)).status, 404)
+  const first = await (await fetch(`${ops}/metrics`)).text()
+  t.match(first, /mumi_connections/)
+  const began = performance.now()
+  await jsonClient(t, shipped)
+  const second = await (await fetch(`${ops}/metrics`)).text()
+  if (performance.now() - began < 900) t.equal(second, first, 'the same within the second')
+  while ((await (await fetch(`${ops}/metrics`)).text()) === first);
+  const waited = performance.now() - began
+  t.ok(waited > 500 && waited < 5000, `and another after it: ${waited} ms`)
+})
+
+t.test('where the port of the ops address is taken the gateway serves, and says so', async t => {
+  const other = await startGateway(t, { 'ops.port': gateway.opsPort })
+  t.equal(other.opsPort, 0)
+  t.equal((await fetch(`${other.http}/readyz`)).status, 200)
+  t.match(
+    other.logs.find(({ event }) => event === 'ops.unavailable'),
+    { level: 'error', port: gateway.opsPort },
+  )
+})
+
 t.test('health and metrics can be switched off', async t => {
   const quiet = await startGateway(t, { 'health.enabled': false, 'metrics.enabled': false })
   for (const path of ['/healthz', '/readyz', '/metrics'])

@@ -1,0 +1,93 @@
+/** Several requests in one segment, of which a later one asks for another protocol or is none (RFC 9112 9.3.2). */
+import { connect } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { jsonClient, startGateway } from '../helpers/gateway.js'
+
+const pem = (name: string) => fileURLToPath(new URL(`../helpers/tls/${name}.pem`, import.meta.url))
+
+const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n'
+const WEBSOCKET =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
+
+const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`
+const post = (path: string, headers = '') =>
+  `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n${headers}\r\nhello`
+
+interface Door {
+  readonly port: number
+  readonly isTls?: boolean
+}
+
+/** Everything that comes back until the gateway closes, or `enough` of it. */
+async function raw(t: Test, { port, isTls }: Door, sent: string, enough?: RegExp): Promise<string> {
+  const socket = isTls
+    ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    : connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => undefined)
+  socket.write(sent)
+  let answer = ''
+  for await (const chunk of socket) {
+    answer += chunk
+    if (enough?.test(answer)) break
+  }
+  return answer
+}
+
+const statuses = (answer: string) =>
+  [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
+
+t.test(
+  'what is pipelined before an offer of h2c is answered, then that, as if nothing was offered',
+  async t => {
+    const secure = await startGateway(t, { 'tls.cert': pem('old.cert'), 'tls.key': pem('old.key') })
+    const plain = await startGateway(t)
+    const doors: Record<string, Door> = {
+      http: { port: plain.httpPort },
+      https: { port: secure.httpPort, isTls: true },
+      ops: { port: plain.opsPort },
+    }
+    for (const [name, door] of Object.entries(doors)) {
+      for (const first of ['/', '/test', '/nothing', '/readyz']) {
+        for (const second of ['/', '/test', '/readyz']) {
+          const answer = await raw(t, door, get(first) + get(second, H2C))
+          t.equal(statuses(answer).length, 2, `${name} ${first} ${second}: ${answer}`)
+          t.equal(statuses(answer)[1], statuses(await raw(t, door, get(second, H2C)))[0], 'as it is alone')
+        }
+      }
+      t.same(
+        statuses(await raw(t, door, get('/healthz').repeat(50) + get('/healthz', H2C))),
+        Array(51).fill(200),
+      )
+      const refused = name === 'ops' ? 404 : 426
+      t.same(statuses(await raw(t, door, post('/') + post('/', H2C))), [refused, refused])
+      t.same(
+        statuses(await raw(t, door, get('/test') + get('/', 'Upgrade: x\r\nConnection: Upgrade\r\n'))),
+        name === 'ops' ? [404, 404] : [200, 200],
+      )
+    }
+    await jsonClient(t, plain)
+  },
+)
+
+t.test('a WebSocket handshake behind other requests waits for their answers', async t => {
+  const gateway = await startGateway(t, { 'limits.handshakeTimeout': '2s' })
+  const door = { port: gateway.httpPort }
+  const greeted = await raw(t, door, get('/readyz') + get('/test') + get('/', WEBSOCKET), /"key":"/)
+  t.same(statuses(greeted), [200, 200, 101])
+  t.same(statuses(await raw(t, door, get('/test') + get('/nothing', WEBSOCKET))), [200, 404])
+  t.same(statuses(await raw(t, door, get('/readyz') + get('/mqtt', WEBSOCKET))), [200, 400])
+  t.same(statuses(await raw(t, door, get('/test', 'Connection: close\r\n') + get('/', WEBSOCKET))), [200])
+})
+
+t.test('what is no HTTP, behind requests, gets its 400 behind their answers', async t => {
+  const gateway = await startGateway(t)
+  for (const first of ['/', '/readyz'])
+    t.same(statuses(await raw(t, { port: gateway.httpPort }, `${get(first)}nonsense\r\n\r\n`)), [200, 400])
+  t.same(
+    statuses(await raw(t, { port: gateway.httpPort }, `${get('/') + get('/test', H2C)}nonsense\r\n\r\n`)),
+    [200, 200],
+  )
+})
