@@ -168,6 +168,7 @@ export class Gateway {
         dedup: config.dedup.window > 0,
         unknownFields: config.request.unknownFields,
         maxDepth: config.limits.depth,
+        maxValues: config.limits.values,
       },
     }
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))

@@ -93,3 +93,16 @@ export interface Cursor {
   /** QoS 2: seqs whose PUBREC came and whose PUBCOMP did not, rising. Redelivery resumes at PUBREL. */
   readonly released: readonly number[]
 }
+
+/**
+ * Longest texts of a login, in UTF-16 code units. Checked at each way in before anything else is done with them: NFC of
+ * 32 KB of combining marks takes half a second.
+ */
+export const LENGTHS = {
+  /** RFC 5321 4.5.3.1: 64 + @ + 255. */
+  email: 320,
+  /** Far beyond any pass phrase; the pre-hash makes every length cost the same. */
+  password: 1024,
+  /** Tokens of other issuers may carry much; ours have about 250 characters. */
+  token: 8192,
+} as const

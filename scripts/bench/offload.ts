@@ -9,7 +9,7 @@ import { mainThreadSeconds } from './machine.js'
 import { userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 
-const RULES = { maxDepth: 8, unknownFields: 'refuse' } as const
+const RULES = { maxDepth: 8, maxValues: 256, unknownFields: 'refuse' } as const
 /** Frames that one turn's sockets bring under load. */
 const GROUP = 64
 

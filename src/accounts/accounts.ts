@@ -4,7 +4,7 @@ import { domainToASCII } from 'node:url'
 import { LRUCache } from 'lru-cache'
 import validator from 'validator'
 import { GatewayError } from '../errors.js'
-import { isUserId, type User, type UserId } from '../model.js'
+import { isUserId, LENGTHS, type User, type UserId } from '../model.js'
 import type { Store, UserQuery } from '../store/store.js'
 import { OneAtATime } from './one-at-a-time.js'
 import type { PasswordCheck } from './password-rules.js'
@@ -30,6 +30,8 @@ const KNOWN_USERS = 100_000
 
 /** The form by which emails are compared: NFC, lower case, the domain as ASCII (RFC 5890). '' when it is no address. */
 export function normalizeEmail(email: string): string {
+  // Before NFC and IDNA, which take more than linear time.
+  if (email.length > LENGTHS.email) return ''
   const text = email.normalize('NFC')
   const at = text.lastIndexOf('@')
   const domain = domainToASCII(text.slice(at + 1))
@@ -55,7 +57,7 @@ export class Accounts {
   async register(registration: Registration): Promise<User> {
     const { email, password, firstName, lastName, username = '' } = registration
     // RFC 5321 4.5.3.1 lengths are part of the library's check.
-    if (!validator.isEmail(email))
+    if (email.length > LENGTHS.email || !validator.isEmail(email))
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     const emailKey = normalizeEmail(email)
     if (emailKey === '')

@@ -1,6 +1,6 @@
 /** Who somebody is, by password, token or device credential: both front ends' one way in. */
 import { decodeProtectedHeader } from 'jose'
-import type { LoginKind, Role, Session, User, UserId } from '../model.js'
+import { LENGTHS, type LoginKind, type Role, type Session, type User, type UserId } from '../model.js'
 import { type Accounts, normalizeEmail } from './accounts.js'
 import type { ExternalTokens } from './external.js'
 import { isCredential, newSessionId, type Sessions, type StoredSession } from './sessions.js'
@@ -43,7 +43,7 @@ export class Identity {
    */
   async byToken(token: string, device?: string): Promise<Identified> {
     // jose passes over blanks between the characters: one token would be remembered in as many forms as one likes.
-    if (!COMPACT_JWS.test(token)) throw refusedToken('is not valid')
+    if (token.length > LENGTHS.token || !COMPACT_JWS.test(token)) throw refusedToken('is not valid')
     if (!this.options.keys.isOwn(keyIdOf(token))) return this.#byExternal(token, device)
     const { userId, session } = await this.options.sessions.verify(token)
     if (device !== undefined && device !== session.device) throw refusedToken('is of another device')

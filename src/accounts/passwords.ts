@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Piscina } from 'piscina'
 import { GatewayError } from '../errors.js'
+import { LENGTHS } from '../model.js'
 
 export interface PasswordOptions {
   /** log2 of bcrypt's rounds. */
@@ -65,9 +66,12 @@ export class Passwords {
    * @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait
    */
   async matches(password: string, hash: string): Promise<boolean> {
-    if (await this.#run('compare', { text: prehash(opaque(password)), hash })) return true
-    if (formerly(password) === opaque(password)) return false
-    return this.#run('compare', { text: prehash(formerly(password)), hash })
+    // None was ever taken that long: nothing is done with it.
+    if (password.length > LENGTHS.password) return false
+    const text = opaque(password)
+    if (await this.#run('compare', { text: prehash(text), hash })) return true
+    const old = formerly(password)
+    return old !== text && this.#run('compare', { text: prehash(old), hash })
   }
 
   /** Whether a hash is cheaper to guess than `cost` asks for today. Its text: `$2b$10$…`. */

@@ -3,6 +3,7 @@ import type { AuthenticateError } from 'aedes'
 import { type Identified, isPassword } from '../accounts/identity.js'
 import { toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
+import { LENGTHS } from '../model.js'
 
 export interface Connect {
   /** Email or user id. */
@@ -25,7 +26,10 @@ export async function login(
   if (name === undefined && anonymous) return undefined
   if (name === undefined || password === undefined) throw refusal(5)
   const { accounts, identity, limits } = services
+  // Before anything is done with them: MQTT allows 65,535 bytes each, and UTF-8 has no fewer bytes than characters.
+  if (name.length > LENGTHS.email || password.length > LENGTHS.token) throw refusal(4)
   const secret = password.toString()
+  if (secret.length > LENGTHS.password && isPassword(secret)) throw refusal(4)
   const check = () => identity.byMqtt(name, secret, clientId)
   try {
     // Nobody guesses a token or a credential; a device with an old one must not delay its owner's password.

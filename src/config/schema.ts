@@ -316,6 +316,11 @@ export const SCHEMA = {
       { min: 2, max: 100 },
       'Objects and arrays within each other in a request; a deeper one is answered 10100.',
     ),
+    values: count(
+      256,
+      { min: 64, max: 1_000_000 },
+      'Members and elements of all objects and arrays in a request; more are answered 10100 and not parsed: many small members cost much more than one text as long.',
+    ),
     pipelined: count(
       1000,
       { min: 1 },

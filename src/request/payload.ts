@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../errors.js'
+import { isTooManyValues } from './json-size.js'
 
 const json = TypeCompiler.Compile(
   Type.Object(
@@ -10,6 +11,9 @@ const json = TypeCompiler.Compile(
     { additionalProperties: false },
   ),
 )
+
+/** `content` and `id`. */
+const MAX_VALUES = 2
 
 const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
 
@@ -27,6 +31,7 @@ export function parseContent(
 ): { content: string; id?: string } {
   const text = decodeText(payload)
   if (format === 'text') return { content: text }
+  if (isTooManyValues(text, MAX_VALUES)) throw bad('must be {"content": string, "id"?: string}')
   let value: unknown
   try {
     value = JSON.parse(text)

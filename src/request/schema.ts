@@ -2,26 +2,26 @@
 import { type Static, type TObject, Type } from '@sinclair/typebox'
 import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../errors.js'
+import { LENGTHS } from '../model.js'
+import { isTooManyValues } from './json-size.js'
 
 /** NUL ends a string in the C clients of this protocol, and a key in many stores. */
 const NO_NUL = '^[^\\u0000]*$'
 const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength, pattern: NO_NUL })
 
 const name = text(128, 1)
-/** RFC 5321 4.5.3.1: 64 + @ + 255; whether it is an address is decided by accounts/. */
-const email = text(320)
-/** 1,024 characters is far beyond any pass phrase; the pre-hash makes every length cost the same. */
-const password = text(1024)
+/** Whether it is an address is decided by accounts/. */
+const email = text(LENGTHS.email)
+const password = text(LENGTHS.password)
 const userId = Type.String({ pattern: '^[1-9][0-9]{8}$' })
-/** Tokens of other issuers may carry much; ours have about 250 characters. */
-const token = text(8192, 1)
+const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
 
 /** One schema a request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
 export const REQUESTS = {
   register: Type.Object({
-    email: text(320, 1),
-    password: text(1024, 1),
+    email: text(LENGTHS.email, 1),
+    password: text(LENGTHS.password, 1),
     firstName: name,
     lastName: name,
     username: Type.Optional(text(64)),
@@ -47,7 +47,7 @@ export const REQUESTS = {
   mint: Type.Object({ device: text(256, 1) }),
   password: Type.Object({
     password,
-    newPassword: text(1024, 1),
+    newPassword: text(LENGTHS.password, 1),
     keepDevices: Type.Optional(Type.Boolean()),
   }),
   query: Type.Object({
@@ -90,6 +90,8 @@ export class RefusedRequest extends GatewayError {
 export interface RequestRules {
   /** Objects and arrays within each other, the request itself included. */
   readonly maxDepth: number
+  /** Members and elements of all its objects and arrays together. */
+  readonly maxValues: number
   /** What to do with members that the protocol does not name. */
   readonly unknownFields: 'refuse' | 'ignore'
 }
@@ -112,6 +114,8 @@ const compiled = new Map(
  * @throws RefusedRequest BAD_JSON, BAD_FIELD (info.field), UNKNOWN_REQUEST
  */
 export function parseRequest(frame: string, rules: RequestRules): Request {
+  if (isTooManyValues(frame, rules.maxValues))
+    throw new RefusedRequest(new GatewayError('BAD_JSON', { reason: 'too many members' }), undefined)
   const top = parseObject(frame)
   const id = requestId(top)
   try {

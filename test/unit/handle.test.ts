@@ -82,6 +82,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
       dedup: true,
       unknownFields: 'refuse',
       maxDepth: 8,
+      maxValues: 256,
       ...rules,
     },
   } as unknown as Services

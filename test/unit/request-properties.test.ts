@@ -7,8 +7,8 @@ import { decodeText, parseContent } from '../../src/request/payload.js'
 import { parseRequest, REQUESTS, RefusedRequest, type RequestRules } from '../../src/request/schema.js'
 import { check } from '../helpers/property.js'
 
-const STRICT: RequestRules = { maxDepth: 8, unknownFields: 'refuse' }
-const LAX: RequestRules = { maxDepth: 8, unknownFields: 'ignore' }
+const STRICT: RequestRules = { maxDepth: 8, maxValues: 256, unknownFields: 'refuse' }
+const LAX: RequestRules = { maxDepth: 8, maxValues: 256, unknownFields: 'ignore' }
 
 const NAMES = Object.keys(REQUESTS)
 const FIELDS = [...new Set(Object.values(REQUESTS).flatMap(({ properties }) => Object.keys(properties)))]

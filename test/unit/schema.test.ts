@@ -2,7 +2,7 @@ import t from 'tap'
 import { CODES } from '../../src/errors.js'
 import { parseRequest, RefusedRequest, type RequestRules } from '../../src/request/schema.js'
 
-const RULES: RequestRules = { unknownFields: 'refuse', maxDepth: 8 }
+const RULES: RequestRules = { unknownFields: 'refuse', maxDepth: 8, maxValues: 256 }
 const parse = (request: unknown, rules: Partial<RequestRules> = {}) =>
   parseRequest(typeof request === 'string' ? request : JSON.stringify(request), { ...RULES, ...rules })
 
@@ -222,11 +222,12 @@ t.test('an id is text of 1 to 64 characters, and every refusal after it repeats 
 t.test('nesting is refused beyond the limit and never exhausts the stack', async t => {
   const nested = (levels: number) =>
     `{"type":"message","data":${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}}`
-  const rules = { unknownFields: 'ignore', maxDepth: 8 } as const
+  const rules = { unknownFields: 'ignore', maxDepth: 8, maxValues: 256 } as const
   t.same(refusal(nested(7), rules), [10101, 'recipient', 'is missing', undefined], 'at the limit')
   t.same(refusal(nested(8), rules), [10100, undefined, 'nested too deep', undefined])
-  t.same(refusal(nested(100_000), rules), [10100, undefined, 'nested too deep', undefined])
+  t.same(refusal(nested(250), rules), [10100, undefined, 'nested too deep', undefined])
+  t.same(refusal(nested(100_000), rules), [10100, undefined, 'too many members', undefined], 'not parsed')
   const array = `{"type":"message","id":"x","data":{"content":${'['.repeat(100_000)}${']'.repeat(100_000)}}}`
-  t.same(refusal(array), [10100, undefined, 'nested too deep', 'x'])
-  t.same(refusal('['.repeat(100_000)), [10100, undefined, 'not valid JSON', undefined])
+  t.same(refusal(array), [10100, undefined, 'too many members', undefined])
+  t.same(refusal('['.repeat(100_000)), [10100, undefined, 'too many members', undefined], 'not parsed')
 })

@@ -1,0 +1,39 @@
+/** What parsing a JSON text would cost, before it is parsed. */
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COMMA = 0x2c
+const OPEN_OBJECT = 0x7b
+const OPEN_ARRAY = 0x5b
+
+/**
+ * Whether a JSON text holds more than `max` values in objects and arrays: a frame of half a megabyte of members takes
+ * JSON.parse 80 ms, one string as long less than 1 ms. One pass; the inside of a string is passed over by `indexOf`.
+ */
+export function isTooManyValues(text: string, max: number): boolean {
+  // Each value takes two characters at least, so a short text needs no look.
+  if (text.length <= 2 * max) return false
+  let values = 0
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === QUOTE) at = endOfString(text, at)
+    else if (char === COMMA || char === OPEN_OBJECT || char === OPEN_ARRAY) values++
+    if (values > max) return true
+  }
+  return false
+}
+
+/** @returns where its closing quote is, the end of the text where it has none */
+function endOfString(text: string, start: number): number {
+  let end = start
+  do end = text.indexOf('"', end + 1)
+  while (end > 0 && isEscaped(text, end))
+  return end < 0 ? text.length : end
+}
+
+/** A quote behind an odd number of backslashes belongs to the string (RFC 8259, 7). */
+function isEscaped(text: string, quote: number): boolean {
+  let first = quote
+  while (text.charCodeAt(first - 1) === BACKSLASH) first--
+  return (quote - first) % 2 === 1
+}
