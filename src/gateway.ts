@@ -226,6 +226,7 @@ export class Gateway {
     return {
       ...mqtt,
       presence: privacy.presence,
+      presenceWindowMs: mqtt.presenceWindow,
       locale,
       keepaliveLimitSeconds: Math.floor(mqtt.keepaliveLimit / 1000),
       connectTimeoutMs: mqtt.connectTimeout,

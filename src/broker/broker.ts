@@ -7,7 +7,6 @@ import { toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
-import type { UserId } from '../model.js'
 import type { Store } from '../store/store.js'
 import { Access, type Grantee } from './access.js'
 import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.js'
@@ -17,13 +16,14 @@ import type { BrokerHost } from './host.js'
 import { login, recordLogin, refusal } from './login.js'
 import type { BrokerOptions } from './options.js'
 import { Pacer } from './pacer.js'
+import { Presence } from './presence.js'
 import { Publisher } from './publisher.js'
 import { ReplyTopic } from './reply-topic.js'
 import { Router } from './router.js'
-import { BrokerState, makePacket } from './state.js'
+import { BrokerState } from './state.js'
 import { noticeSubscribe, REFUSED_FILTER, subackOf } from './suback.js'
 import { TopicStore } from './topic-store.js'
-import { isOwnTree, parseOwnTopic, presenceTopic } from './topics.js'
+import { isOwnTree, parseOwnTopic } from './topics.js'
 import { MqttTransport, type TransportOptions } from './transport.js'
 import { WriteGroup } from './write-group.js'
 
@@ -50,6 +50,7 @@ export class MqttBroker {
   readonly #router = new Router()
   readonly #aedes: GatewayAedes
   readonly #state: BrokerState
+  readonly #presence: Presence
   readonly #topics: TopicStore
   readonly #host: BrokerHost
   readonly #group: WriteGroup
@@ -95,6 +96,10 @@ export class MqttBroker {
         released: async (clientId, packetId) => this.#holders.get(clientId)?.released(packetId),
       },
     })
+    this.#presence = new Presence(services.live, this.#router, {
+      windowMs: options.presenceWindowMs,
+      onFailed: thrown => this.#failed('presence', thrown),
+    })
     this.#aedes = this.#makeAedes()
     this.#topics = new TopicStore(this.#aedes, this.#state, this.#access)
     this.#replies = new ReplyTopic({
@@ -111,7 +116,7 @@ export class MqttBroker {
     await this.#aedes.listen()
     await this.#publishWills()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
-    this.services.live.onPresence((userId, online) => this.#publishPresence(userId, online))
+    this.services.live.onPresence(userId => this.#presence.changed(userId))
   }
 
   get connections(): number {
@@ -176,6 +181,7 @@ export class MqttBroker {
 
   async close(): Promise<void> {
     clearInterval(this.#expiry)
+    this.#presence.close()
     // A client that said DISCONNECT just before leaves no will [MQTT-3.1.2-10].
     for (const transport of this.#open) transport.catchUp()
     for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
@@ -419,11 +425,6 @@ export class MqttBroker {
     if (connection !== undefined) return connection
     const { clientId = '' } = packet as { clientId?: string }
     return new Publisher(this.#host, userIdOf(clientId), undefined, this.#granteeOf(clientId))
-  }
-
-  #publishPresence(userId: UserId, online: boolean): void {
-    if (!this.#aedes.closed)
-      this.#aedes.publish(makePacket(presenceTopic(userId), online ? 'online' : 'offline', 0))
   }
 
   #expire(): void {

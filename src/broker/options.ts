@@ -9,6 +9,8 @@ export interface BrokerOptions {
   readonly acl: Acl
   /** Who may read the presence of others. */
   readonly presence: 'everyone' | 'users' | 'self'
+  /** How long a change of presence waits for the next one, ms. */
+  readonly presenceWindowMs: number
   readonly closeOnRefused: boolean
   /** Longest keep-alive a client may ask for, s; 0 = any. */
   readonly keepaliveLimitSeconds: number

@@ -121,6 +121,11 @@ export const SCHEMA = {
       { min: '1KiB' },
       'Bytes that wait in one socket; above it the device is sent nothing until it has read.',
     ),
+    presenceWindow: duration(
+      '250ms',
+      {},
+      'How long a change of `users/<id>/presence` waits for the next one: only the last is sent to subscribers, so that clients which come and go in quick succession do not cost each of them a packet a time. SUBSCRIBE tells the state of the moment.',
+    ),
     sessionExpiry: duration(
       '30d',
       {},

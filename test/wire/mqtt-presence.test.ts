@@ -111,3 +111,29 @@ t.test('after a restart nobody is online who was before', async t => {
   await watcher.mqtt.subscribeAsync(`users/${bob.id}/presence`)
   t.match(await watcher.next(), { payload: 'offline', retain: true })
 })
+
+t.test('who comes and goes in quick succession is told of once, as it is in the end', async t => {
+  const own = await startGateway(t, { 'mqtt.presenceWindow': '2s' })
+  const [ann, bob] = [await register(t, own), await register(t, own)]
+  const watcher = await mqttClient(t, own, { username: ann.email, password: ann.password, clientId: 'w' })
+  await watcher.mqtt.subscribeAsync(['users/+/presence', `users/${bob.id}/presence`])
+  const before = [await watcher.next(), await watcher.next()]
+  t.match(before, [{ retain: true }, { retain: true }])
+  const flap = async () => {
+    await (await rawConnect(t, own, { account: bob })).drop()
+    await (await loggedIn(t, own, bob)).close()
+  }
+  for (let i = 0; i < 5; i++) await flap()
+  t.match(await watcher.next(), { topic: `users/${bob.id}/presence`, payload: 'offline' })
+  for (let i = 0; i < 3; i++) await flap()
+  const stays = await rawConnect(t, own, { account: bob })
+  // In the middle of the window: the state of the moment, and not again what is known by then.
+  const late = await mqttClient(t, own, { username: ann.email, password: ann.password, clientId: 'late' })
+  await late.mqtt.subscribeAsync(`users/${bob.id}/presence`)
+  t.match(await late.next(), { payload: 'online', retain: true })
+  t.match(await watcher.next(), { payload: 'online', retain: false })
+  await stays.drop()
+  t.match(await watcher.next(), { payload: 'offline' })
+  t.match(await late.next(), { payload: 'offline', retain: false })
+  t.same([watcher.messages, late.messages], [[], []])
+})
