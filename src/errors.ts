@@ -267,7 +267,7 @@ export const CODES = table({
     en: 'too many requests, try again later',
     retry: true,
     level: 'debug',
-    when: 'More requests than `limits.requests` (this connection) or `limits.accountRequests` (all of the account); not looked at.',
+    when: 'More requests than `limits.requests` (this connection) or `limits.accountRequests` (all of the account), more bytes than `limits.accountBytes` or, of broadcasts, `limits.broadcastBytes`. Nothing was done.',
   },
   TOO_MANY_REGISTRATIONS: {
     code: 10121,
@@ -310,6 +310,22 @@ export const CODES = table({
     close: 4009,
     level: 'warn',
     when: 'More refusals by a limit within a minute than `limits.warnings`: come back later, and slower.',
+  },
+  INBOX_FULL: {
+    code: 10126,
+    'zh-TW': '對方收件匣已滿，請稍後重試',
+    en: 'inbox full, try again later',
+    retry: true,
+    level: 'info',
+    when: 'The recipient has not confirmed as many messages as its inbox holds, or as many of yours as there is room left for all. Nothing was stored.',
+  },
+  OVERLOADED: {
+    code: 10127,
+    'zh-TW': '伺服器忙碌中，請稍後重試',
+    en: 'busy, try again',
+    retry: true,
+    level: 'info',
+    when: 'Too much waits to be stored, and your part of it is large (`inbox.maxWaitingBytes`). Nothing was stored.',
   },
 })
 

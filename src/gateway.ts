@@ -150,7 +150,7 @@ export class Gateway {
       this.#metrics,
       log,
     )
-    const inbox = new Inbox(store, cursors, retention, this.#metrics, log)
+    const inbox = new Inbox(store, cursors, retention, this.#metrics, log, config.inbox)
     retention.start(() => inbox.touchAll())
     const limits = this.#limits
     const services: Services = {
@@ -165,6 +165,7 @@ export class Gateway {
         privacy: config.privacy,
         maxContentBytes: config.limits.content,
         offlineDelivery: config.delivery.offline,
+        broadcast: config.accounts.broadcast,
         dedup: config.dedup.window > 0,
         unknownFields: config.request.unknownFields,
         maxDepth: config.limits.depth,
@@ -316,6 +317,8 @@ function limitRules({ limits }: Config): LimitRules {
     connectionsPerAccount: limits.connectionsPerAccount,
     requests: rate(limits.requests),
     accountRequests: rate(limits.accountRequests),
+    accountBytes: rate(limits.accountBytes),
+    broadcastBytes: rate(limits.broadcastBytes),
     registrations: { perSecond: limits.registrations / 3600, burst: limits.registrations },
     warnings: { perSecond: limits.warnings / 60, burst: limits.warnings },
     exempt: limits.exempt,

@@ -27,6 +27,8 @@ const COUNTED = {
   'limits.handshakesPerAddress': NEVER,
   'limits.requests': NEVER,
   'limits.accountRequests': NEVER,
+  'limits.accountBytes': NEVER,
+  'limits.broadcastBytes': NEVER,
 }
 
 /** `main` is dist/main.js of the build to measure; its store is imported from beside it. */

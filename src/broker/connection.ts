@@ -78,6 +78,10 @@ export class MqttConnection implements Caller, LiveConnection {
     this.#publisher.publish(packet, done)
   }
 
+  get isInboxFull(): boolean {
+    return this.userId !== undefined && this.host.services.inbox.isFullFor(this.userId)
+  }
+
   /** The session stands (CONNACK is sent, its queue too). */
   ready(): void {
     if (this.#ended) return

@@ -22,6 +22,8 @@ const DUP = 0x08
 const MAX_UNFINISHED_BYTES = 65_536
 
 export interface LaneConnection {
+  /** Too much of this sender's waits for the store, by whichever connection it came. */
+  readonly isInboxFull: boolean
   publish(packet: PublishPacket, done: Done): void
   acknowledged(packetId: number): void
 }
@@ -101,7 +103,8 @@ export class FastLane implements PacketLane {
   }
 
   #holdOrRelease(): void {
-    const mustHold = this.#isDraining || this.#unfinishedBytes >= MAX_UNFINISHED_BYTES
+    const max = this.connection.isInboxFull ? 1 : MAX_UNFINISHED_BYTES
+    const mustHold = this.#isDraining || this.#unfinishedBytes >= max
     if (mustHold === this.#isHolding) return
     this.#isHolding = mustHold
     if (mustHold) this.transport.holdInput()

@@ -373,6 +373,16 @@ export const SCHEMA = {
       'Requests a second of one connection, in bursts of ten times as many. JSON: more are answered 10120. MQTT, which has no such answer: PUBLISH, SUBSCRIBE and the like are read no faster.',
     ),
     accountRequests: count(500, { min: 1 }, 'The same for all connections of one account.'),
+    accountBytes: bytes(
+      '4MiB',
+      { min: '1KiB' },
+      'Bytes a second that one account sends over all its connections, in bursts of ten times as many. JSON: more are answered 10120. MQTT: read no faster. A packet that waits for sessions of others counts once for each. Wherever it connects from.',
+    ),
+    broadcastBytes: bytes(
+      '8MiB',
+      { min: '1KiB' },
+      'Bytes a second of broadcasts of one account, each counted once for each recipient, in bursts of ten times as many; one is let through whatever its size, and further ones are answered 10120 until that is paid off.',
+    ),
     registrations: count(
       60,
       { min: 1 },
@@ -400,6 +410,13 @@ export const SCHEMA = {
       'Addresses and networks without the limits by address, of handshakes and of requests a second. Loopback, since a proxy on this machine would make all clients one: name it in `http.trustProxy`, and theirs count.',
     ),
   },
+  accounts: {
+    broadcast: choice(
+      'users',
+      ['users', 'admins', 'off'],
+      'Who may send broadcasts, devices being users: everyone who is logged in, admins (`roles.admins`), nobody. Others are answered 10110.',
+    ),
+  },
   request: {
     unknownFields: choice(
       'refuse',
@@ -414,6 +431,16 @@ export const SCHEMA = {
       'Messages kept in one inbox; beyond it the oldest go, confirmed or not.',
     ),
     maxAge: duration('0', {}, 'Messages older than this go, confirmed or not. 0: kept for ever.'),
+    maxWaitingBytes: bytes(
+      '64MiB',
+      { min: '1MiB' },
+      'Bytes of messages that wait to be stored. One sender may have as many of them as are left for others, so that the rest get through: more is answered 10127, and a device that sends more is read later.',
+    ),
+    batchBytes: bytes(
+      '8MiB',
+      { min: '64KiB', max: '256MiB' },
+      'Bytes of messages in one commit, of which broadcasts and who sends much get an eighth: what comes meanwhile waits for that long. One message is always let through.',
+    ),
   },
   devices: {
     expiry: duration(

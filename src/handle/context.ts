@@ -27,6 +27,8 @@ export interface HandlerRules extends RequestRules {
   readonly maxContentBytes: number
   /** False: a message to someone who is away is refused (10008) instead of kept. */
   readonly offlineDelivery: boolean
+  /** Who may send broadcasts. */
+  readonly broadcast: 'users' | 'admins' | 'off'
   /** Whether a request `id` may be looked up for a repeat. */
   readonly dedup: boolean
 }

@@ -4,7 +4,7 @@ import type { NewMessage, UserId } from '../model.js'
 import { encodeMessage } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
-import type { Handler, HandlerRules, Services } from './context.js'
+import type { Caller, Handler, HandlerRules, Services } from './context.js'
 import { newMessageId } from './message-id.js'
 
 /** How a message that comes again is known: see NewMessage. */
@@ -80,6 +80,7 @@ export const handleMessage: Handler<RequestData<'message'>> = (services, caller,
   const sender = caller.userId
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { recipient, content } = data
+  refuseIfFull(services, sender)
   const repeat = repeatKey(services, sender, id)
   return sendMessage(services, { sender, recipient, content, ...repeat }, answer)
 }
@@ -93,13 +94,16 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
 ) => {
   const sender = caller.userId
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  checkBroadcast(services, caller)
   checkContent(data.content, services.rules)
+  refuseIfFull(services, sender)
   const createdAt = Date.now()
   const text = encodeMessage(sender, undefined, data.content, createdAt)
   const id = newMessageId(createdAt)
   const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
   const recipients = [...services.live.online()].filter(userId => userId !== sender)
   if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')
+  services.limits.broadcast(sender, recipients.length * Buffer.byteLength(text))
   const waiter = new BroadcastWaiter(recipients.length, error =>
     error === undefined ? answer.ok('BROADCAST_SUCCESS') : answer.refuse(error),
   )
@@ -110,6 +114,19 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
       waiter,
     )
   }
+}
+
+function checkBroadcast({ rules: { broadcast } }: Services, { session }: Caller): void {
+  if (broadcast === 'users' || (broadcast === 'admins' && session?.role === 'admin')) return
+  const reason = broadcast === 'off' ? 'broadcasts are switched off' : 'broadcasts are for admins'
+  throw new GatewayError('FORBIDDEN', { field: 'type', reason })
+}
+
+/** A sender who is too far ahead of the store. An MQTT device is read later instead. @throws GatewayError OVERLOADED */
+function refuseIfFull({ inbox, limits }: Services, sender: UserId): void {
+  if (!inbox.isFullFor(sender)) return
+  limits.count('inbox.maxWaitingBytes')
+  throw new GatewayError('OVERLOADED')
 }
 
 /** Answers once all copies are decided: with the first failure, if any. */

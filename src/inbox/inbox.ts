@@ -3,13 +3,14 @@
  *
  * Group commit: while one commit is under way everything that arrives waits, and goes into the next as one batch.
  * One batch at a time keeps the log free of holes (a failed batch used no seq) and costs nothing under load: the
- * busier the server, the larger the group.
+ * busier the server, the larger the group, up to what one commit may carry (backlog.ts).
  */
 import { type GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import type { InboxRow, NewMessage, UserId } from '../model.js'
 import type { Appended, ConversationRow, Store } from '../store/store.js'
+import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
 import type { Retention } from './retention.js'
 
@@ -35,12 +36,9 @@ interface Waiting {
   readonly since: number
 }
 
-/** Rows of one commit. Keeps a burst from building one commit that everyone waits for. */
-const MAX_BATCH = 4096
-
 export class Inbox {
   readonly #readers = new Map<UserId, Set<LiveReader>>()
-  #waiting: Waiting[] = []
+  readonly #waiting: Backlog<Waiting>
   #writing = false
   #idle: (() => void)[] = []
 
@@ -50,7 +48,15 @@ export class Inbox {
     private readonly retention: Retention,
     private readonly metrics: Metrics,
     private readonly log: Logger,
-  ) {}
+    limits: BacklogLimits,
+  ) {
+    this.#waiting = new Backlog(limits)
+  }
+
+  /** Whether this sender has so much waiting to be stored that it should wait with more. */
+  isFullFor(sender: UserId): boolean {
+    return this.#waiting.isFullFor(sender)
+  }
 
   /**
    * Appends `message` to its inbox. `waiter.stored` is called when it is durable and before it is delivered;
@@ -91,11 +97,7 @@ export class Inbox {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.length <= MAX_BATCH ? this.#waiting : this.#waiting.slice(0, MAX_BATCH)
-      this.#waiting = this.#waiting.length <= MAX_BATCH ? [] : this.#waiting.slice(MAX_BATCH)
-      await this.#write(batch)
-    }
+    while (this.#waiting.length > 0) await this.#write(this.#waiting.take())
     this.#writing = false
     for (const resolve of this.#idle.splice(0)) resolve()
   }

@@ -5,15 +5,38 @@ import type { UserId } from '../model.js'
 import { MAX_BUCKETS } from './admission.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
+/** What one account may send, in bytes. They outlive its connections: to come back is no way to a full one. */
+export interface Traffic {
+  readonly sent: TokenBucket
+  /** Bytes of broadcasts, once for each recipient. */
+  readonly broadcast: TokenBucket
+}
+
+export interface AccountRules {
+  readonly connectionsPerAccount: number
+  /** Requests of all connections of an account. */
+  readonly accountRequests: Rate
+  readonly accountBytes: Rate
+  readonly broadcastBytes: Rate
+}
+
 export class AccountLimits {
   readonly #open = new Map<UserId, number>()
   /** They outlive the connections: to come back is no way to a full one. */
   readonly #buckets = new LRUCache<UserId, TokenBucket>({ max: MAX_BUCKETS })
 
-  constructor(
-    private readonly maxConnections: number,
-    private readonly requests: Rate,
-  ) {}
+  readonly #traffic = new LRUCache<UserId, Traffic>({ max: MAX_BUCKETS })
+
+  constructor(private readonly rules: AccountRules) {}
+
+  traffic(userId: UserId): Traffic {
+    const known = this.#traffic.get(userId)
+    if (known !== undefined) return known
+    const { accountBytes, broadcastBytes } = this.rules
+    const traffic = { sent: new TokenBucket(accountBytes), broadcast: new TokenBucket(broadcastBytes) }
+    this.#traffic.set(userId, traffic)
+    return traffic
+  }
 
   /**
    * Counts a connection in.
@@ -23,9 +46,10 @@ export class AccountLimits {
    */
   enter(userId: UserId, replaces = false): TokenBucket {
     const count = this.#open.get(userId) ?? 0
-    if (count >= this.maxConnections + (replaces ? 1 : 0)) throw new GatewayError('TOO_MANY_CONNECTIONS')
+    if (count >= this.rules.connectionsPerAccount + (replaces ? 1 : 0))
+      throw new GatewayError('TOO_MANY_CONNECTIONS')
     this.#open.set(userId, count + 1)
-    const bucket = this.#buckets.get(userId) ?? new TokenBucket(this.requests)
+    const bucket = this.#buckets.get(userId) ?? new TokenBucket(this.rules.accountRequests)
     this.#buckets.set(userId, bucket)
     return bucket
   }

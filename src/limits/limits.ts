@@ -3,19 +3,17 @@ import { LRUCache } from 'lru-cache'
 import { type CodeName, GatewayError, toGatewayError } from '../errors.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
-import { AccountLimits } from './account-limits.js'
+import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
 import { AddressList, addressGroup } from './address.js'
 import { Admission, type AdmissionLimit, type AdmissionRules, MAX_BUCKETS } from './admission.js'
 import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
-export interface LimitRules {
+export interface LimitRules extends AccountRules {
   readonly admission: AdmissionRules
   readonly failedLogins: FailedLoginRules
-  readonly connectionsPerAccount: number
-  /** Requests of one connection, and of all of an account. */
+  /** Requests of one connection. */
   readonly requests: Rate
-  readonly accountRequests: Rate
   /** Registrations of one address. */
   readonly registrations: Rate
   /** Refusals by a limit, after which a connection is closed. */
@@ -48,7 +46,7 @@ export class Limits {
     this.#exempt = new AddressList(rules.exempt)
     this.#admission = new Admission(rules.admission, this.#exempt)
     this.#failedLogins = new FailedLogins(rules.failedLogins)
-    this.#accounts = new AccountLimits(rules.connectionsPerAccount, rules.accountRequests)
+    this.#accounts = new AccountLimits(rules)
   }
 
   /** A limit was reached. @param limit its config key */
@@ -71,6 +69,18 @@ export class Limits {
       this.count('limits.connectionsPerAccount')
       throw thrown
     }
+  }
+
+  /** What an account may send, in bytes, wherever it connects from. */
+  traffic(userId: UserId): Traffic {
+    return this.#accounts.traffic(userId)
+  }
+
+  /** A broadcast of so many bytes to so many. @throws GatewayError RATE_LIMITED */
+  broadcast(userId: UserId, bytes: number): void {
+    if (this.traffic(userId).broadcast.spend(bytes)) return
+    this.count('limits.broadcastBytes')
+    throw new GatewayError('RATE_LIMITED')
   }
 
   /** Its end. */

@@ -29,6 +29,14 @@ export class TokenBucket {
     return true
   }
 
+  /** Takes all of it, also what is not there, unless there is a debt to pay first. @returns whether it was taken */
+  spend(count: number, now = performance.now()): boolean {
+    this.#fill(now)
+    if (this.#tokens < 0) return false
+    this.#tokens -= count
+    return true
+  }
+
   /** Takes also what is not there. @returns how long nothing more may be taken, ms; 0 = go on */
   borrow(count: number, now = performance.now()): number {
     this.#fill(now)

@@ -5,7 +5,11 @@ import type { CursorMove, NewUser, Store } from './store.js'
 export interface Entries {
   /** `ordinal` is the place in the order of registration; no user: deleted, and the id stays taken. */
   readonly accounts: { readonly id: UserId; readonly ordinal: number; readonly user: NewUser | undefined }
-  readonly rows: InboxRow & { readonly inbox: UserId }
+  readonly rows: InboxRow & {
+    readonly inbox: UserId
+    /** Bytes of text that the inbox was ever given up to here; 0 in rows from before they were counted. */
+    readonly end: number
+  }
   readonly devices: CursorMove
   /** Highest seq removed by a limit. */
   readonly trimmed: { readonly userId: UserId; readonly seq: number }

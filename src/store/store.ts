@@ -91,6 +91,7 @@ export interface Store {
    * Durable when it resolves; results in the order of the batch. Rejects as a whole: then nothing was stored and no seq
    * was used, or, where the server did not answer and cannot be asked, a prefix of the batch was stored or will be: in
    * its order, without holes, and a resend with its dedupKey is a repeat of it. One call at a time (the caller groups).
+   * The text of a message without recipient (a broadcast) is stored once for all inboxes that it goes to.
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
   /**
@@ -102,6 +103,8 @@ export interface Store {
   lastSeq(userId: UserId): Promise<number>
   /** Lowest seq still there; lastSeq + 1 when the log is empty. */
   firstSeq(userId: UserId): Promise<number>
+  /** Bytes of the text of all rows together; those stored by a version that did not count are left out. */
+  inboxBytes(userId: UserId): Promise<number>
   /** Deletes rows with seq ≤ upTo (at most `limit` of them a call), and their conversation entries. @returns how many */
   trimInbox(userId: UserId, upTo: number, limit: number): Promise<number>
   /** Messages between two users, newest first, older than message `before` (its id) where given. */

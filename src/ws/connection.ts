@@ -107,7 +107,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
-    const limit = this.#quota.take()
+    const limit = this.#quota.take(frame === undefined ? 0 : Buffer.byteLength(frame))
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)

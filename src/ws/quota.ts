@@ -6,7 +6,7 @@ import type { TokenBucket } from '../limits/token-bucket.js'
 import type { UserId } from '../model.js'
 import type { RequestName } from '../request/schema.js'
 
-export type RateLimit = 'limits.requests' | 'limits.accountRequests'
+export type RateLimit = 'limits.requests' | 'limits.accountRequests' | 'limits.accountBytes'
 
 export interface QuotaRules {
   /** Refused requests in a row after which the connection is closed. */
@@ -19,6 +19,8 @@ export class Quota {
   readonly #rate: TokenBucket | undefined
   /** The account's, from login on. */
   #accountRate: TokenBucket | undefined
+  /** What the account sends in bytes, from login on. */
+  #sent: TokenBucket | undefined
   /** Empty when the client goes on over a limit; made at the first refusal by one. */
   #warnings: TokenBucket | undefined
   #refusals = 0
@@ -33,10 +35,11 @@ export class Quota {
     this.#rate = limits.requestBucket(address)
   }
 
-  /** One more request. @returns the limit that it comes too soon for */
-  take(): RateLimit | undefined {
+  /** One more request of so many bytes. @returns the limit that it comes too soon for */
+  take(bytes: number): RateLimit | undefined {
     const now = performance.now()
     this.#askedAt = now
+    if (this.#sent?.spend(bytes, now) === false) return 'limits.accountBytes'
     if (this.#rate === undefined) return undefined
     if (!this.#rate.take(now)) return 'limits.requests'
     return this.#accountRate?.take(now) === false ? 'limits.accountRequests' : undefined
@@ -47,8 +50,7 @@ export class Quota {
    * @returns what it is refused with: not where the owner takes rights from the one who uses up what the account has
    */
   refusal(limit: RateLimit | undefined, request: RequestName): GatewayError | undefined {
-    if (limit === undefined || (limit === 'limits.accountRequests' && OWNER_ONLY.has(request)))
-      return undefined
+    if (limit === undefined || (limit !== 'limits.requests' && OWNER_ONLY.has(request))) return undefined
     this.limits.count(limit)
     return new GatewayError('RATE_LIMITED')
   }
@@ -73,12 +75,14 @@ export class Quota {
   /** @throws GatewayError TOO_MANY_CONNECTIONS */
   enter(userId: UserId): void {
     this.#accountRate = this.limits.enter(userId)
+    this.#sent = this.limits.traffic(userId).sent
   }
 
   /** Safe to call twice, and without `enter`. */
   leave(userId: UserId): void {
     if (this.#accountRate !== undefined) this.limits.leave(userId)
     this.#accountRate = undefined
+    this.#sent = undefined
   }
 
   #ends(limit: string, code: CodeName): CodeName {

@@ -5,12 +5,15 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { TYPESCRIPT } from '../helpers/script.js'
+import { tableOpener } from '../../src/store/embedded/table.js'
 import {
   ANN,
   BOB,
+  broadcast,
   everyCall,
   message,
   messages,
@@ -229,4 +232,54 @@ t.test('a data file that is none is refused with a word, and is left as it is', 
     await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', message: /damaged/ })
     t.same(readFileSync(join(dir, 'data.mdb')), Buffer.from(content))
   }
+})
+
+/** How many entries a table of a closed store has. */
+async function countIn(dir: string, name: string): Promise<number> {
+  const root = openLmdb({ path: dir, noSubdir: false, maxDbs: 32 })
+  const count = root.openDB({ name }).getStats() as { entryCount: number }
+  await root.close()
+  return count.entryCount
+}
+
+t.test('the text of a broadcast is stored once, and goes with the last row that refers to it', async t => {
+  const dir = folder(t)
+  const run = async (work: (store: EmbeddedStore) => Promise<unknown>) => {
+    const store = embedded(dir)
+    await store.open()
+    await work(store)
+    await store.close()
+    return [await countIn(dir, 'texts'), await countIn(dir, 'text-holders')]
+  }
+  const one = broadcast(ANN, BOB)
+  const owners = Array.from({ length: 50 }, (_, i) => `${200_000_000 + i}`)
+  const append = (store: EmbeddedStore) => store.append(owners.map(inbox => ({ ...one, inbox })))
+  t.same(await run(append), [1, 50])
+  t.same(await run(store => Promise.all(owners.slice(1).map(id => store.trimInbox(id, 1, 10)))), [1, 1])
+  t.same(await run(store => store.deleteUser(owners[0] ?? '')), [0, 0])
+})
+
+t.test('rows from before texts were stored apart are read, trimmed and found as they were', async t => {
+  const dir = folder(t)
+  const root = openLmdb({ path: dir, noSubdir: false, maxDbs: 32 })
+  const rows = tableOpener(root as never)<string>('inbox', 'string')
+  const [direct, toAll] = [message(ANN, BOB), broadcast(ANN, BOB)]
+  await root.transaction(() => {
+    rows.put([Number(BOB), 1], direct.id + direct.text)
+    rows.put([Number(BOB), 2], toAll.id + toAll.text)
+  })
+  await root.close()
+  const store = embedded(dir)
+  await store.open()
+  t.teardown(() => store.close())
+  const old = [direct, toAll].map(({ id, text }, i) => ({ seq: i + 1, id, text }))
+  t.same(await store.readInbox(BOB, 0, 10), old)
+  t.equal(await store.inboxBytes(BOB), 0)
+  const [added] = messages(1)
+  if (added === undefined) return
+  t.match(await store.append([added]), [{ seq: 3 }])
+  t.equal(await store.inboxBytes(BOB), Buffer.byteLength(added.text))
+  t.equal(await store.trimInbox(BOB, 2, 10), 2)
+  t.match(await store.readInbox(BOB, 0, 10), [{ seq: 3 }])
+  t.equal(await store.inboxBytes(BOB), Buffer.byteLength(added.text))
 })

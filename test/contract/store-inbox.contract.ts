@@ -1,14 +1,25 @@
 /** Logs of messages, one a user. Part of store.contract.ts. */
 import type { Test } from 'tap'
+import { v7 as uuidv7 } from 'uuid'
 import type { NewMessage, UserId } from '../../src/model.js'
 import type { Store } from '../../src/store/store.js'
-import { ANN, BOB, broadcast, EVE, message, messages, type OpenStore } from '../helpers/store-samples.js'
+import {
+  ANN,
+  BOB,
+  broadcast,
+  EVE,
+  message,
+  messages,
+  type OpenStore,
+  user,
+} from '../helpers/store-samples.js'
 
 export function inboxContract(t: Test, open: OpenStore): void {
   appending(t, open)
   repeating(t, open)
   trimming(t, open)
   conversing(t, open)
+  sharing(t, open)
 }
 
 const seqs = async (store: Store, userId: UserId, after: number, limit: number) =>
@@ -313,5 +324,87 @@ function conversing(t: Test, open: OpenStore): void {
       [ANN, 1],
       [BOB, 4],
     ])
+  })
+}
+
+/** A broadcast as it goes to these. @param text as long as it should be */
+function broadcastTo(inboxes: readonly UserId[], content: string, id = uuidv7()): NewMessage[] {
+  const text = `{"sender":"${ANN}","content":${JSON.stringify(content)},"created_at":"2019-07-12T09:08:10Z"}`
+  return inboxes.map(inbox => message(ANN, inbox, { id, recipient: undefined, text }))
+}
+
+function sharing(t: Test, open: OpenStore): void {
+  t.test(
+    'a broadcast is whole in every inbox, over several appends, and after it was opened again',
+    async t => {
+      const opened = await open(t)
+      const [toBob, toEve] = broadcastTo([BOB, EVE], '中'.repeat(20_000))
+      if (toBob === undefined || toEve === undefined) return
+      const own = message(EVE, BOB)
+      await opened.store.append([own, toBob])
+      await opened.store.append([toEve])
+      for (const reopen of [async () => opened.store, opened.reopen]) {
+        const store = await reopen()
+        t.same(await store.readInbox(BOB, 0, 10), [
+          { seq: 1, id: own.id, text: own.text },
+          { seq: 2, id: toBob.id, text: toBob.text },
+        ])
+        t.same(await store.readInbox(EVE, 0, 10), [{ seq: 1, id: toBob.id, text: toBob.text }])
+      }
+    },
+  )
+
+  t.test('a page ends at its characters with broadcasts, too', async t => {
+    const { store } = await open(t)
+    for (let i = 0; i < 5; i++) await store.append(broadcastTo([BOB], 'x'.repeat(1000)))
+    t.equal((await store.readInbox(BOB, 0, 10, 2500)).length, 3)
+    t.equal((await store.readInbox(BOB, 0, 10, 1)).length, 1)
+  })
+
+  t.test('a broadcast stays with the others when one inbox is trimmed, or one account deleted', async t => {
+    const { store } = await open(t)
+    await store.createUser(user(EVE))
+    const old = uuidv7({ msecs: Date.now() - 86_400_000 })
+    const [first] = broadcastTo([BOB], 'to all', old)
+    await store.append(broadcastTo([ANN, BOB, EVE], 'to all', old))
+    await store.trimInbox(ANN, 1, 100)
+    await store.deleteUser(EVE)
+    t.same(await store.readInbox(ANN, 0, 10), [])
+    t.same(await store.readInbox(BOB, 0, 10), [{ seq: 1, id: old, text: first?.text }])
+    await store.trimInbox(BOB, 1, 100)
+    await store.append(broadcastTo([BOB], 'to all', old))
+    t.same(await store.readInbox(BOB, 0, 10), [{ seq: 2, id: old, text: first?.text }])
+  })
+
+  t.test('a broadcast with the key of one before is a repeat of it', async t => {
+    const { store } = await open(t)
+    const [first] = broadcastTo([BOB], 'once').map(one => ({ ...one, dedupKey: 'b' }))
+    const [second] = broadcastTo([BOB], 'once').map(one => ({ ...one, dedupKey: 'b' }))
+    if (first === undefined || second === undefined) return
+    await store.append([first])
+    t.match(await store.append([second]), [{ seq: 1, id: first.id, repeat: true }])
+  })
+
+  t.test('counts the bytes of an inbox: what comes, what is trimmed, what was opened again', async t => {
+    const opened = await open(t)
+    const { store } = opened
+    const bytes = (all: readonly NewMessage[]) =>
+      all.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
+    t.equal(await store.inboxBytes(BOB), 0)
+    const sent = [...messages(3), ...broadcastTo([BOB], '中'.repeat(100)), ...messages(2)]
+    for (const one of sent) await store.append([one])
+    t.equal(await store.inboxBytes(BOB), bytes(sent))
+    await store.trimInbox(BOB, 2, 100)
+    t.equal(await store.inboxBytes(BOB), bytes(sent.slice(2)))
+    await store.trimInbox(BOB, 3, 100)
+    t.equal(await store.inboxBytes(BOB), bytes(sent.slice(3)), 'a broadcast is first')
+    const again = await opened.reopen()
+    t.equal(await again.inboxBytes(BOB), bytes(sent.slice(3)))
+    await again.trimInbox(BOB, 100, 100)
+    t.equal(await again.inboxBytes(BOB), 0)
+    const more = messages(2)
+    await again.append(more)
+    t.equal(await again.inboxBytes(BOB), bytes(more))
+    t.equal(await again.inboxBytes(EVE), 0)
   })
 }

@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Collection, MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
+import { v7 as uuidv7 } from 'uuid'
 import { MONGODB_URL, mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
 import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
   BOB,
+  broadcast,
   EVE,
   everyCall,
   keysOf,
@@ -215,13 +217,35 @@ for (const task of ['append', 'group'] as const) {
 /** `_id`, and the first field of each index. */
 const INDEXED: Readonly<Record<string, readonly string[]>> = {
   users: ['_id', 'emailKey', 'username', 'ordinal', 'purging'],
-  messages: ['_id', 'conversation', 'dedup'],
+  messages: ['_id', 'conversation', 'dedup', 'shared'],
+  texts: ['_id', 'unheld'],
   devices: ['_id', 'seenAt'],
   inboxes: ['_id'],
   broker: ['_id'],
   journal: ['_id'],
   gateways: ['_id'],
 }
+
+t.test('the text of a broadcast is stored once, and goes an hour after its last row', skip, async t => {
+  const database = testDatabase(t)
+  const store = await opened(t, database, 'one')
+  const texts = (await rawClient(t)).db(database).collection('texts')
+  const appended = async (ageMs: number) => {
+    const one = { ...broadcast(ANN, BOB), id: uuidv7({ msecs: Date.now() - ageMs }) }
+    await store.append([ANN, BOB, EVE].map(inbox => ({ ...one, inbox })))
+  }
+  const trim = async (ids: readonly string[]) => {
+    for (const id of ids) await store.trimInbox(id, 100, 100)
+    return texts.countDocuments()
+  }
+  await appended(7_200_000)
+  t.equal(await texts.countDocuments(), 1)
+  t.equal(await trim([ANN, BOB]), 1)
+  t.equal(await trim([EVE]), 0)
+  await appended(0)
+  t.equal(await trim([ANN, BOB, EVE]), 1, 'other rows of it may be on their way')
+  t.equal(await texts.countDocuments({ unheld: true }), 1)
+})
 
 t.test('no call but countUsers looks through a collection', skip, async t => {
   const { store } = await open(t)

@@ -92,6 +92,7 @@ export function everyCall(store: Store): Record<string, () => Promise<unknown>> 
     readInbox: () => store.readInbox(BOB, 0, 10),
     lastSeq: () => store.lastSeq(BOB),
     firstSeq: () => store.firstSeq(BOB),
+    inboxBytes: () => store.inboxBytes(BOB),
     trimInbox: () => store.trimInbox(BOB, 1, 10),
     readConversation: () => store.readConversation(ANN, BOB, 10),
     cursor: () => store.cursor(BOB, ''),

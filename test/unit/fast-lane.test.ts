@@ -51,6 +51,7 @@ function setUp(changes = {}) {
       log.push(`lane ${packet.messageId}`)
       published.push({ ...packet, done })
     },
+    isInboxFull: false,
     acknowledged: packetId => void log.push(`lane ${packetId}`),
   })
   const parser = mqttPacket.parser()

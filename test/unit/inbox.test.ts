@@ -38,6 +38,7 @@ function setUp() {
     retention as unknown as Retention,
     metrics,
     log,
+    { maxWaitingBytes: 10_000_000, batchBytes: 1_000_000 },
   )
   const send = (id: string, differing: Partial<NewMessage> = {}) => {
     const message = {
@@ -192,15 +193,20 @@ t.test('a reader that leaves while a row is being offered disturbs nobody', asyn
   t.ok(events.some(event => event.startsWith('offered')))
 })
 
-t.test('a burst beyond one commit goes in order through several', async t => {
+t.test('a burst beyond one commit goes through several, each sender in its order', async t => {
   const { send, batches, answers } = setUp()
   const ids = Array.from({ length: 10_000 }, (_, i) => `${i}`)
-  for (const id of ids) send(id)
-  for (let i = 0; i < 3; i++) {
+  for (const id of ids) send(id, { sender: `sender ${Number(id) % 7}` })
+  for (let i = 0; i < answers.length + 1 && batches.flat().length < ids.length; i++) {
     await turn()
     answers[i]?.ok()
     await turn()
   }
-  t.same(batches.flat(), ids)
-  t.ok(batches.length > 1 && batches.every(batch => batch.length <= 4096))
+  const stored = batches.flat()
+  t.equal(stored.length, ids.length)
+  for (let sender = 0; sender < 7; sender++) {
+    const own = (all: readonly string[]) => all.filter(id => Number(id) % 7 === sender)
+    t.same(own(stored), own(ids))
+  }
+  t.ok(batches.length > 1 && batches.every(batch => batch.length <= 8192))
 })

@@ -161,8 +161,27 @@ t.test('an address comes so fast, all together so fast, and the first cannot use
   )
 })
 
+const ONCE = { perSecond: 0.000_001, burst: 1 }
+const ACCOUNT = {
+  connectionsPerAccount: 1,
+  accountRequests: OFTEN,
+  accountBytes: ONCE,
+  broadcastBytes: ONCE,
+}
+
+t.test(
+  'what an account sent counts whatever it has open; one that is too large is let through, and owed',
+  async t => {
+    const accounts = new AccountLimits(ACCOUNT)
+    t.ok(accounts.traffic('a').sent.spend(1_000_000))
+    t.notOk(accounts.traffic('a').sent.spend(1))
+    t.ok(accounts.traffic('a').broadcast.spend(1), 'broadcasts count by themselves')
+    t.ok(accounts.traffic('b').sent.spend(1))
+  },
+)
+
 t.test('an account has so many connections; one that takes the place of another is let in', async t => {
-  const accounts = new AccountLimits(2, OFTEN)
+  const accounts = new AccountLimits({ ...ACCOUNT, connectionsPerAccount: 2 })
   const bucket = accounts.enter('a')
   t.equal(accounts.enter('a'), bucket, 'one rate for all of them')
   t.throws(() => accounts.enter('a'), new GatewayError('TOO_MANY_CONNECTIONS'))
@@ -175,7 +194,7 @@ t.test('an account has so many connections; one that takes the place of another 
 })
 
 t.test('to come back is no way to a full request rate', async t => {
-  const accounts = new AccountLimits(1, { perSecond: 0.000_001, burst: 1 })
+  const accounts = new AccountLimits({ ...ACCOUNT, accountRequests: ONCE })
   t.ok(accounts.enter('a').take())
   accounts.leave('a')
   t.notOk(accounts.enter('a').take())

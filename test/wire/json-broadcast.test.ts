@@ -1,5 +1,13 @@
 import t from 'tap'
-import { jsonClient, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
+import {
+  dataDir,
+  jsonClient,
+  limited,
+  loggedIn,
+  mqttClient,
+  register,
+  startGateway,
+} from '../helpers/gateway.js'
 
 const broadcast = (content: unknown) => ({ type: 'broadcast', data: { content } })
 
@@ -92,4 +100,53 @@ t.test('an MQTT device that is online gets it, too', async t => {
   await sender.ask(broadcast('to devices'))
   const { payload } = await device.next()
   t.strictSame(Object.keys(JSON.parse(payload)), ['id', 'seq', 'sender', 'content', 'created_at'])
+})
+
+t.test('accounts.broadcast says who may: others are answered 10110', async t => {
+  const dir = dataDir(t)
+  const first = await startGateway(t, { 'data.dir': dir, 'accounts.broadcast': 'off' })
+  const [admin, user] = [await register(t, first), await register(t, first)]
+  const refusal = (reason: string) => ({ code: 10110, data: { field: 'type', reason } })
+  const off = await loggedIn(t, first, admin)
+  t.match(await off.ask(broadcast('x')), refusal('broadcasts are switched off'))
+  await first.close()
+  const settings = { 'accounts.broadcast': 'admins', 'roles.admins': admin.id, locale: 'en' }
+  const gateway = await startGateway(t, { 'data.dir': dir, ...settings })
+  const listener = await loggedIn(t, gateway, user)
+  t.match(await listener.ask(broadcast('x')), refusal('broadcasts are for admins'))
+  const sender = await loggedIn(t, gateway, admin)
+  t.match(await sender.ask(broadcast('from above')), { code: 204 })
+  t.match(await listener.next(), { content: 'from above' })
+})
+
+t.test(
+  'broadcasts cost their bytes for each recipient: beyond the rate 10120, and messages go on',
+  async t => {
+    const gateway = await startGateway(t, { 'limits.broadcastBytes': '1KiB' })
+    const sender = await loggedIn(t, gateway)
+    const listeners = await Promise.all([1, 2, 3].map(() => loggedIn(t, gateway)))
+    t.match(await sender.ask(broadcast('x'.repeat(5000))), { code: 204 }, 'however large the first is')
+    t.match(await sender.ask(broadcast('x')), { code: 10120 })
+    t.ok((await limited(gateway, 'limits.broadcastBytes')) > 0)
+    const [listener] = listeners
+    const message = { recipient: listener?.userId, content: 'direct' }
+    t.match(await sender.ask({ type: 'message', data: message }), { code: 201 })
+    const other = await loggedIn(t, gateway)
+    t.match(await other.ask(broadcast('y')), { code: 204 }, 'another account has its own')
+  },
+)
+
+t.test('a message is not held up by the broadcasts of another that wait', async t => {
+  const gateway = await startGateway(t, { 'limits.broadcastBytes': '1GiB', 'limits.accountBytes': '1GiB' })
+  const spammer = await loggedIn(t, gateway)
+  await Promise.all(Array.from({ length: 20 }, () => loggedIn(t, gateway)))
+  const [ann, bob] = [await loggedIn(t, gateway), await loggedIn(t, gateway)]
+  const count = 40
+  for (let i = 0; i < count; i++) spammer.send(broadcast('x'.repeat(60_000)))
+  t.match(await spammer.next(), { code: 204 }, 'they are under way')
+  ann.send({ type: 'message', id: 'mine', data: { recipient: bob.userId, content: 'hello' } })
+  const isAnswer = (frame: { id?: string }) => frame.id === 'mine'
+  while (!isAnswer(await ann.next()));
+  t.ok(spammer.unread.length < count - 1, `${spammer.unread.length} of ${count} were answered before it`)
+  while (spammer.unread.length > 0) t.match(await spammer.next(), { code: 204 })
 })

@@ -1,4 +1,5 @@
 /** The embedded store's contents for `mumi copy`. */
+import { GatewayError } from '../../errors.js'
 import type { Cursor, User } from '../../model.js'
 import {
   type Contents,
@@ -11,8 +12,8 @@ import {
 } from '../contents.js'
 import { Conversations } from './conversations.js'
 import type { EmbeddedEnv } from './env.js'
-import { toRow } from './inbox.js'
 import { FIRST, type Key, LAST } from './keys.js'
+import { partsOf, Rows } from './rows.js'
 import type { OpenTable, Table } from './table.js'
 import { userNumber } from './users.js'
 
@@ -46,8 +47,9 @@ export class EmbeddedContents implements Contents {
       const entries: Entries[S][] = []
       let chars = 0
       for (const { key, value } of part.table.getRange({ start, end: [LAST], limit: PAGE })) {
-        entries.push(part.read(key, value))
-        if (typeof value === 'string') chars += String(value).length
+        const entry = part.read(key, value)
+        entries.push(entry)
+        if ('text' in entry) chars += entry.text.length
         if (entries.length === PAGE || chars > PAGE_CHARS) return { entries, next: JSON.stringify(key) }
       }
       return { entries, next: undefined }
@@ -89,16 +91,24 @@ function accountsPart(table: OpenTable): Part<Entries['accounts']> {
 }
 
 function rowsPart(table: OpenTable): Part<Entries['rows']> {
-  const rows = table<string>('inbox', 'string')
+  const rows = new Rows(table)
   const conversations = new Conversations(table)
   return {
-    table: rows as Table<never>,
-    read: (key, value) => ({ inbox: String(key[0]), ...toRow(Number(key[1]), value) }),
-    write({ inbox, seq, id, text }) {
+    table: rows.table as Table<never>,
+    read(key, value) {
+      const row = rows.row(Number(key[1]), value)
+      if (row === undefined) throw new GatewayError('STORE_UNAVAILABLE', { reason: 'a text is not there' })
+      return { inbox: String(key[0]), ...row, end: partsOf(value).end }
+    },
+    write({ inbox, seq, id, text, end }) {
       const owner = userNumber(inbox)
-      rows.put([owner, seq], id + text)
       const parties = partiesOf({ text })
-      if (parties === undefined) return
+      if (parties === undefined) {
+        rows.putText(id, text)
+        rows.table.put([owner, seq], rows.putHolder({ id, owner, seq }, end))
+        return
+      }
+      rows.table.put([owner, seq], `${id}${end}${text}`)
       const [a, b] = parties.map(userNumber)
       conversations.put(a ?? 0, b ?? 0, id, { owner, seq }, Buffer.alloc(Conversations.PLACE_BYTES), 0)
     },

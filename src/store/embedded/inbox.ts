@@ -6,20 +6,30 @@ import type { Appended, ConversationRow } from '../store.js'
 import { Conversations } from './conversations.js'
 import type { DedupWindow } from './dedup.js'
 import type { EmbeddedEnv } from './env.js'
-import { boundedKey, LAST } from './keys.js'
+import { boundedKey, type Key, LAST } from './keys.js'
+import { type Holder, ID_LENGTH, partsOf, Rows } from './rows.js'
 import { encoded, type OpenTable, type Table } from './table.js'
 import { userNumber } from './users.js'
 
-/** A UUID as text: the first part of a row's value, before its text. */
-const ID_LENGTH = 36
-
-/** Inboxes whose last seq is remembered, so that appending to one reads nothing. */
+/** Inboxes whose end is remembered, so that appending to one reads nothing. */
 const REMEMBERED_INBOXES = 100_000
+
+/** Before the text: id, and the digits of what the inbox was given so far. */
+const HEAD_BYTES = ID_LENGTH + 16
+
+/** Where an inbox ends: its last seq, and the bytes of text that it was ever given. */
+interface End {
+  seq: number
+  bytes: number
+}
 
 interface Added {
   readonly message: NewMessage
   readonly owner: number
   readonly seq: number
+  readonly end: number
+  /** Of its text. */
+  readonly bytes: number
 }
 
 /** What one append will do: an answer for each message, the rows to put, the dedupKeys to remember. */
@@ -34,18 +44,17 @@ interface Plan {
 export class EmbeddedInbox {
   readonly #env: EmbeddedEnv
   readonly #dedup: DedupWindow
-  /** [owner, seq] → id and text. */
-  readonly #rows: Table<string>
+  readonly #rows: Rows
   /** [owner] → highest seq that was ever trimmed. */
   readonly #trimmed: Table<number>
   readonly #conversations: Conversations
-  readonly #lastSeqs = new Map<number, number>()
+  readonly #ends = new Map<number, End>()
   #appending: Promise<unknown> = Promise.resolve()
 
   constructor(env: EmbeddedEnv, table: OpenTable, dedup: DedupWindow) {
     this.#env = env
     this.#dedup = dedup
-    this.#rows = table('inbox', 'string')
+    this.#rows = new Rows(table)
     this.#trimmed = table('trimmed')
     this.#conversations = new Conversations(table)
   }
@@ -64,7 +73,7 @@ export class EmbeddedInbox {
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {
     const now = Date.now()
     // Only here: within a batch it holds seqs that no row has yet.
-    if (this.#lastSeqs.size >= REMEMBERED_INBOXES) this.#lastSeqs.clear()
+    if (this.#ends.size >= REMEMBERED_INBOXES) this.#ends.clear()
     try {
       const { results, added, keys } = this.#env.read(() => this.#plan(batch, now))
       if (added.length > 0) {
@@ -76,7 +85,7 @@ export class EmbeddedInbox {
       }
       return results
     } catch (thrown) {
-      this.#lastSeqs.clear() // none of the seqs was used
+      this.#ends.clear() // none of the seqs was used
       throw thrown
     }
   }
@@ -92,12 +101,16 @@ export class EmbeddedInbox {
         plan.results.push({ ...first, repeat: true })
         continue
       }
-      const result = { seq: this.#nextSeq(owner), id, repeat: false }
+      const bytes = Buffer.byteLength(message.text)
+      const end = this.#endOf(owner)
+      end.seq++
+      end.bytes += bytes
+      const result = { seq: end.seq, id, repeat: false }
       if (dedupKey !== undefined) {
         plan.keys.set(dedupKey, result)
         plan.keyed.set(dedupKey, message)
       }
-      plan.added.push({ message, owner, seq: result.seq })
+      plan.added.push({ message, owner, seq: end.seq, end: end.bytes, bytes })
       plan.results.push(result)
     }
     return plan
@@ -110,45 +123,54 @@ export class EmbeddedInbox {
     const planned = plan.keyed.get(dedupKey)
     if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : undefined
     const found = this.#dedup.find(dedupKey, now)
-    const text = found && this.#rows.get([owner, found.seq])
-    if (found === undefined || text === undefined) return undefined
-    const row = toRow(found.seq, text)
-    return row.id === found.id && saysTheSame(row, message) ? found : undefined
+    const row = found && this.#rowAt(owner, found.seq)
+    return row !== undefined && row.id === found?.id && saysTheSame(row, message) ? found : undefined
   }
 
   /** One buffer for the values of all: lmdb copies what it is given only when it commits. */
   #put(added: readonly Added[]): void {
+    const shared = new Map<string, string>()
     let size = 0
-    for (const { message } of added)
-      size += ID_LENGTH + Buffer.byteLength(message.text) + Conversations.PLACE_BYTES
+    for (const { message, bytes } of added)
+      size += HEAD_BYTES + (message.recipient === undefined ? 0 : bytes + Conversations.PLACE_BYTES)
     const buffer = Buffer.allocUnsafeSlow(size)
     let at = 0
-    for (const { message, owner, seq } of added) {
+    for (const { message, owner, seq, end } of added) {
       const { id, text, sender, recipient } = message
       const start = at
-      at += buffer.write(id, at, 'latin1')
-      at += buffer.write(text, at)
-      this.#rows.put([owner, seq], encoded(buffer.subarray(start, at)))
+      if (recipient === undefined) {
+        shared.set(id, text)
+        at += buffer.write(this.#rows.putHolder({ id, owner, seq }, end), at, 'latin1')
+      } else {
+        at += buffer.write(id, at, 'latin1')
+        at += buffer.write(String(end), at, 'latin1')
+        at += buffer.write(text, at)
+      }
+      this.#rows.table.put([owner, seq], encoded(buffer.subarray(start, at)))
       if (recipient === undefined) continue
       this.#conversations.put(Number(sender), Number(recipient), id, { owner, seq }, buffer, at)
       at += Conversations.PLACE_BYTES
     }
+    for (const [id, text] of shared) this.#rows.putText(id, text)
   }
 
-  #nextSeq(owner: number): number {
-    const seq = (this.#lastSeqs.get(owner) ?? this.#readLastSeq(owner)) + 1
-    this.#lastSeqs.set(owner, seq)
-    return seq
+  #endOf(owner: number): End {
+    const known = this.#ends.get(owner)
+    if (known !== undefined) return known
+    const end = this.#readEnd(owner)
+    this.#ends.set(owner, end)
+    return end
   }
 
-  #readLastSeq(owner: number): number {
+  #readEnd(owner: number): End {
     const bounds = { start: [owner, LAST], end: [owner], reverse: true, limit: 1 }
-    for (const { key } of this.#rows.getRange(bounds)) return Number(key[1])
-    return this.#trimmed.get([owner]) ?? 0
+    for (const { key, value } of this.#rows.table.getRange(bounds))
+      return { seq: Number(key[1]), bytes: partsOf(value).end }
+    return { seq: this.#trimmed.get([owner]) ?? 0, bytes: 0 }
   }
 
   async lastSeq(userId: UserId): Promise<number> {
-    return this.#env.read(() => this.#readLastSeq(userNumber(userId)))
+    return this.#env.read(() => this.#readEnd(userNumber(userId)).seq)
   }
 
   async firstSeq(userId: UserId): Promise<number> {
@@ -159,6 +181,17 @@ export class EmbeddedInbox {
     })
   }
 
+  async inboxBytes(userId: UserId): Promise<number> {
+    const owner = userNumber(userId)
+    const value = (bounds: { start: Key; end: Key; reverse?: boolean }) =>
+      Array.from(this.#rows.table.getRange({ ...bounds, limit: 1 }), row => row.value)[0]
+    return this.#env.read(() => {
+      const first = value({ start: [owner], end: [owner, LAST] })
+      const last = value({ start: [owner, LAST], end: [owner], reverse: true })
+      return first === undefined || last === undefined ? 0 : this.#rows.bytesBetween(first, last)
+    })
+  }
+
   async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
     return this.#env.read(() => this.#read(userNumber(userId), after, limit, maxChars))
   }
@@ -166,12 +199,13 @@ export class EmbeddedInbox {
   #read(owner: number, after: number, limit: number, maxChars = Number.MAX_VALUE): InboxRow[] {
     const rows: InboxRow[] = []
     let chars = 0
-    for (const { key, value } of this.#rows.getRange({
+    for (const { key, value } of this.#rows.table.getRange({
       start: [owner, after + 1],
       end: [owner, LAST],
       limit,
     })) {
-      const row = toRow(Number(key[1]), value)
+      const row = this.#rows.row(Number(key[1]), value)
+      if (row === undefined) continue
       rows.push(row)
       chars += row.text.length
       if (chars >= maxChars) break
@@ -186,22 +220,33 @@ export class EmbeddedInbox {
 
   #trim(owner: number, upTo: number, limit: number): number {
     const bounds = { start: [owner], end: [owner, upTo], inclusiveEnd: true, limit }
-    const rows = Array.from(this.#rows.getRange(bounds), ({ key, value }) => toRow(Number(key[1]), value))
-    const entries = rows.flatMap(row => this.#conversationEntry(owner, row))
-    for (const { seq } of rows) this.#rows.remove([owner, seq])
+    const rows = Array.from(this.#rows.table.getRange(bounds), ({ key, value }) => ({
+      seq: Number(key[1]),
+      ...partsOf(value),
+    }))
+    const holders = rows.flatMap(({ id, seq, text }) => (text === undefined ? [{ id, owner, seq }] : []))
+    const entries = rows.flatMap(row => this.#conversationEntry({ ...row, owner }, row.text))
+    const unheld = this.#rows.unheldWithout(holders)
+    for (const { seq } of rows) this.#rows.table.remove([owner, seq])
     for (const entry of entries) this.#conversations.remove(...entry)
+    this.#rows.release(holders, unheld)
     const last = rows.at(-1)
     if (last !== undefined) this.#trimmed.put([owner], last.seq)
     return rows.length
   }
 
   /** The key that leads to this row; none where it leads to a copy of the message in another inbox. */
-  #conversationEntry(owner: number, { seq, id, text }: InboxRow): [number, number, string][] {
-    const parties = partiesOf({ text })
+  #conversationEntry({ id, owner, seq }: Holder, text: string | undefined): [number, number, string][] {
+    const parties = text === undefined ? undefined : partiesOf({ text })
     if (parties === undefined) return []
     const entry: [number, number, string] = [userNumber(parties[0]), userNumber(parties[1]), id]
     const place = this.#conversations.get(...entry)
     return place?.owner === owner && place.seq === seq ? [entry] : []
+  }
+
+  #rowAt(owner: number, seq: number): InboxRow | undefined {
+    const value = this.#rows.table.get([owner, seq])
+    return value === undefined ? undefined : this.#rows.row(seq, value)
   }
 
   async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
@@ -209,8 +254,8 @@ export class EmbeddedInbox {
       const found: ConversationRow[] = []
       const places = this.#conversations.range(userNumber(a), userNumber(b), limit, before)
       for (const { owner, seq } of places) {
-        const text = this.#rows.get([owner, seq])
-        if (text !== undefined) found.push({ inbox: String(owner), row: toRow(seq, text) })
+        const row = this.#rowAt(owner, seq)
+        if (row !== undefined) found.push({ inbox: String(owner), row })
       }
       return found
     })
@@ -221,7 +266,7 @@ export class EmbeddedInbox {
     const owner = userNumber(userId)
     const removed = await this.#env.transaction(() => this.#trim(owner, Number.MAX_SAFE_INTEGER, limit))
     if (removed === limit) return true
-    this.#lastSeqs.delete(owner)
+    this.#ends.delete(owner)
     await this.#env.transaction(() => this.#trimmed.remove([owner]))
     return false
   }
@@ -231,8 +276,4 @@ function ownerNumber(id: UserId): number {
   const owner = userNumber(id)
   if (owner === 0) throw new GatewayError('ERROR_FIND_USER', { field: 'inbox', reason: 'not a user id' })
   return owner
-}
-
-export function toRow(seq: number, value: string): InboxRow {
-  return { seq, id: value.slice(0, ID_LENGTH), text: value.slice(ID_LENGTH) }
 }

@@ -143,6 +143,10 @@ export class EmbeddedStore implements CopyableStore {
     return this.#open.inbox.firstSeq(userId)
   }
 
+  async inboxBytes(userId: UserId): Promise<number> {
+    return this.#open.inbox.inboxBytes(userId)
+  }
+
   async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
     return this.#open.inbox.trimInbox(userId, upTo, limit)
   }

@@ -16,7 +16,8 @@ import type { Appended } from '../store.js'
 import type { MessageDocument, MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'
 import { conversationOf, rowId } from './keys.js'
-import type { MongoLasts } from './lasts.js'
+import { type MongoLasts, NOTHING } from './lasts.js'
+import type { MongoTexts } from './texts.js'
 
 /** A seq that is taken by a row that cannot be read yet (not confirmed by a majority): the pause before the next try, ms. */
 const MAX_PAUSE_MS = 100
@@ -38,11 +39,13 @@ interface Planned {
 export class MongoAppend {
   readonly #env: MongoEnv
   readonly #lasts: MongoLasts
+  readonly #texts: MongoTexts
   #storedAt = 0
 
-  constructor(env: MongoEnv, lasts: MongoLasts) {
+  constructor(env: MongoEnv, lasts: MongoLasts, texts: MongoTexts) {
     this.#env = env
     this.#lasts = lasts
+    this.#texts = texts
   }
 
   /** @throws GatewayError; a prefix of the batch may be stored then */
@@ -69,8 +72,9 @@ export class MongoAppend {
     const inboxes = new Set(messages.map(({ inbox }) => inbox))
     try {
       const { results, rows } = await this.#plan(messages, inboxes)
+      await this.#texts.put(rows.flatMap(({ index }) => messages[index] ?? []).filter(isShared))
       const inserted = await this.#insert(rows.map(({ document }) => document))
-      for (const { document } of rows.slice(0, inserted)) this.#lasts.remember(document.inbox, document.seq)
+      for (const { document } of rows.slice(0, inserted)) this.#lasts.remember(document)
       const refused = rows[inserted]
       if (refused === undefined) return results
       this.#lasts.forget(refused.document.inbox)
@@ -108,15 +112,18 @@ export class MongoAppend {
         plan.results.push({ seq: holder.seq, id: holder.id, repeat: true })
         continue
       }
-      const seq = (lasts.get(inbox) ?? 0) + 1
-      lasts.set(inbox, seq)
+      const last = lasts.get(inbox) ?? NOTHING
+      const seq = last.seq + 1
+      const bytes = Buffer.byteLength(message.text)
+      const end = last.end + bytes
+      lasts.set(inbox, { seq, end })
       plan.results.push({ seq, id: message.id, repeat: false })
       if (dedupKey !== undefined) {
         holders.set(dedupKey, { seq, id: message.id, text: message.text })
         this.#release(plan, keyed.get(dedupKey))
         keyed.set(dedupKey, plan.rows.length)
       }
-      plan.rows.push({ document: toDocument(message, seq, storedAt), index })
+      plan.rows.push({ document: { ...toDocument(message, seq, storedAt), bytes, end }, index })
     }
     return plan
   }
@@ -148,7 +155,11 @@ export class MongoAppend {
     const newest = new Map(found.map(({ _id, dedup = '' }) => [dedup, _id]))
     if (newest.size === 0) return new Map()
     const rows = await this.#env.messages.find({ _id: { $in: [...newest.values()] } }).toArray()
-    return new Map(rows.map(row => [keys.get(row.dedup ?? '') ?? '', row]))
+    const dedups = new Map(
+      rows.map(({ inbox, seq, dedup = '' }) => [rowId(inbox, seq), keys.get(dedup) ?? '']),
+    )
+    const filled = await this.#texts.fill(rows)
+    return new Map(filled.map(row => [dedups.get(rowId(row.inbox, row.seq)) ?? '', row]))
   }
 
   /** Later for every batch: of two messages with one key the later has it. */
@@ -157,6 +168,9 @@ export class MongoAppend {
     return this.#storedAt
   }
 }
+
+/** A broadcast: its text is stored once. */
+const isShared = ({ recipient }: NewMessage): boolean => recipient === undefined
 
 /** As JSON: text that is ill-formed would share the replacement character, and not every server takes NUL. */
 const dedupText = (key: string): string => JSON.stringify(key)
@@ -168,7 +182,7 @@ function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDo
     inbox,
     seq,
     id,
-    text,
+    ...(isShared(message) ? { shared: id } : { text }),
     storedAt,
     ...(recipient !== undefined && { conversation: conversationOf(sender, recipient) }),
     ...(dedupKey !== undefined && { dedup: dedupText(dedupKey) }),

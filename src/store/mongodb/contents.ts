@@ -10,8 +10,16 @@ import {
   partiesOf,
   type Section,
 } from '../contents.js'
-import type { DeviceDocument, InboxDocument, MessageDocument, MongoEnv, UserDocument } from './env.js'
+import {
+  type DeviceDocument,
+  type InboxDocument,
+  type MessageDocument,
+  type MongoEnv,
+  type UserDocument,
+  unavailable,
+} from './env.js'
 import { conversationOf, rowId, textKey } from './keys.js'
+import { MongoTexts } from './texts.js'
 import { toUser, toDocument as toUserDocument } from './users.js'
 
 /** How one section is read and written. */
@@ -41,21 +49,37 @@ export class MongoContents implements Contents {
     const { collection, filter, read } = this.#part(section)
     const range = from === undefined ? filter : { ...filter, _id: { $gt: from } }
     return this.#env.run(async () => {
-      const entries: Entries[S][] = []
+      const documents: Keyed[] = []
       let chars = 0
       for await (const document of collection.find(range).sort({ _id: 1 }).limit(PAGE)) {
-        entries.push(read(document as never))
-        chars += String(document.text ?? '').length
-        if (entries.length === PAGE || chars > PAGE_CHARS) return { entries, next: document._id }
+        documents.push(document)
+        chars += Number(document.bytes ?? String(document.text ?? '').length)
+        if (chars > PAGE_CHARS) break
       }
-      return { entries, next: undefined }
+      const isEnd = documents.length < PAGE && chars <= PAGE_CHARS
+      const texts = await this.#textsOf(documents)
+      const whole = documents.map(one =>
+        one.shared === undefined ? one : { ...one, text: texts.get(one.id) },
+      )
+      return {
+        entries: whole.map(one => read(one as never)),
+        next: isEnd ? undefined : documents.at(-1)?._id,
+      }
     })
   }
 
   async write<S extends Section>(section: S, entries: readonly Entries[S][]): Promise<void> {
     if (entries.length === 0) return
     const { collection, write } = this.#part(section)
+    const rows = entries.filter((entry): entry is Entries[S] & Entries['rows'] => 'text' in entry)
+    await this.#env.run(() => new MongoTexts(this.#env).put(rows.filter(row => partiesOf(row) === undefined)))
     await this.#env.run(() => collection.bulkWrite(entries.map(write), { ordered: false }))
+  }
+
+  async #textsOf(documents: readonly Keyed[]): Promise<Map<unknown, string>> {
+    const ids = documents.flatMap(({ shared }) => (shared === undefined ? [] : [String(shared)]))
+    const found = ids.length === 0 ? [] : await this.#env.texts.find({ _id: { $in: ids } }).toArray()
+    return new Map(found.map(({ _id, text }) => [_id, text]))
   }
 
   #part<S extends Section>(section: S): Part<Entries[S]> {
@@ -84,16 +108,18 @@ function writeAccount({ id, ordinal, user }: Entries['accounts']): AnyBulkWriteO
   )
 }
 
-function readRow({ inbox, seq, id, text }: MessageDocument): Entries['rows'] {
-  return { inbox, seq, id, text }
+function readRow({ inbox, seq, id, text, end = 0 }: MessageDocument): Entries['rows'] {
+  if (text === undefined) throw unavailable('a text is not there')
+  return { inbox, seq, id, text, end }
 }
 
 /** Without the dedupKey, which matters for some minutes; and stored when it was made. */
-function writeRow({ inbox, seq, id, text }: Entries['rows']): AnyBulkWriteOperation<Keyed> {
+function writeRow({ inbox, seq, id, text, end }: Entries['rows']): AnyBulkWriteOperation<Keyed> {
   const parties = partiesOf({ text })
   const storedAt = new Date(madeAt(id))
-  const conversation = parties && { conversation: conversationOf(...parties) }
-  return replace({ _id: rowId(inbox, seq), inbox, seq, id, text, storedAt, ...conversation })
+  const body = parties === undefined ? { shared: id } : { text, conversation: conversationOf(...parties) }
+  const counts = end > 0 && { bytes: Buffer.byteLength(text), end }
+  return replace({ _id: rowId(inbox, seq), inbox, seq, id, storedAt, ...body, ...counts })
 }
 
 function readDevice({ user, device, confirmed, sent, released, seenAt }: DeviceDocument): Entries['devices'] {

@@ -52,13 +52,27 @@ export interface MessageDocument {
   readonly seq: number
   /** UUIDv7. */
   readonly id: string
-  /** The JSON that clients get. */
-  readonly text: string
+  /** The JSON that clients get; of a broadcast it is in `texts`. */
+  readonly text?: string
+  /** Of a broadcast: its id again, for a sparse index. */
+  readonly shared?: string
+  /** Bytes of text, and of all that the inbox was ever given up to here; absent in rows from before they were counted. */
+  readonly bytes?: number
+  readonly end?: number
   readonly storedAt: Date
   /** `<lower id>:<higher id>` of a message between two users. */
   readonly conversation?: string
   /** JSON text of the dedupKey. */
   readonly dedup?: string
+}
+
+/** The text of a broadcast, for as long as a row refers to it. */
+export interface TextDocument {
+  /** The message's id. */
+  readonly _id: string
+  readonly text: string
+  /** A row of it was removed: there may be none any more. */
+  readonly unheld?: true
 }
 
 export interface DeviceDocument {
@@ -170,6 +184,10 @@ export class MongoEnv {
     return this.#collection('messages')
   }
 
+  get texts(): Collection<TextDocument> {
+    return this.#collection('texts')
+  }
+
   get devices(): Collection<DeviceDocument> {
     return this.#collection('devices')
   }
@@ -238,7 +256,12 @@ async function makeIndexes(db: Db): Promise<void> {
     { key: { lastName: 1, ordinal: 1 } },
     { key: { purging: 1 }, sparse: true },
   ])
-  await make('messages', [{ key: { conversation: 1, id: -1 } }, { key: { dedup: 1 }, sparse: true }])
+  await make('messages', [
+    { key: { conversation: 1, id: -1 } },
+    { key: { dedup: 1 }, sparse: true },
+    { key: { shared: 1 }, sparse: true },
+  ])
+  await make('texts', [{ key: { unheld: 1 }, sparse: true }])
   await make('devices', [{ key: { seenAt: 1 } }])
 }
 

@@ -7,18 +7,21 @@ import type { MessageDocument, MongoEnv } from './env.js'
 import { Group } from './group.js'
 import { conversationOf, MAX_SEQ, rowId, rowsBehind } from './keys.js'
 import { MongoLasts } from './lasts.js'
+import { MongoTexts, type StoredRow } from './texts.js'
 
-const ROW = { projection: { _id: 0, inbox: 1, seq: 1, id: 1, text: 1 } }
+const ROW = { projection: { _id: 0, inbox: 1, seq: 1, id: 1, text: 1, bytes: 1 } }
 
 export class MongoInbox {
   readonly #env: MongoEnv
   readonly #lasts: MongoLasts
+  readonly #texts: MongoTexts
   readonly #batches: Group<readonly NewMessage[], Appended[]>
 
   constructor(env: MongoEnv) {
     this.#env = env
     this.#lasts = new MongoLasts(env)
-    const append = new MongoAppend(env, this.#lasts)
+    this.#texts = new MongoTexts(env)
+    const append = new MongoAppend(env, this.#lasts, this.#texts)
     this.#batches = new Group({
       write: async batches => [{ value: await append.run(batches.flat()) }],
       timeoutMs: env.options.timeoutMs,
@@ -35,7 +38,7 @@ export class MongoInbox {
   }
 
   async lastSeq(userId: UserId): Promise<number> {
-    return this.#env.run(() => this.#lasts.read(userId))
+    return this.#env.run(async () => (await this.#lasts.read(userId)).seq)
   }
 
   async firstSeq(userId: UserId): Promise<number> {
@@ -54,19 +57,20 @@ export class MongoInbox {
     limit: number,
     maxChars = Number.MAX_VALUE,
   ): Promise<InboxRow[]> {
-    const rows: InboxRow[] = []
+    const rows: StoredRow[] = []
     let chars = 0
     const cursor = this.#env.messages
       .find({ _id: rowsBehind(userId, after) }, ROW)
       .sort({ _id: 1 })
       .limit(limit)
     // Leaving the loop closes the cursor, and with it what the server has ready.
-    for await (const { seq, id, text } of cursor) {
-      rows.push({ seq, id, text })
-      chars += text.length
+    for await (const row of cursor) {
+      rows.push(row)
+      // What a broadcast has besides its row is not read yet: of its characters there are no more than bytes.
+      chars += row.text?.length ?? row.bytes ?? 0
       if (chars >= maxChars) break
     }
-    return rows
+    return (await this.#texts.fill(rows)).map(({ seq, id, text }) => ({ seq, id, text }))
   }
 
   /** The mark is written first: rows may be there below it for a moment, and no seq above it is ever given again. */
@@ -75,16 +79,32 @@ export class MongoInbox {
     const range = { $gt: rowId(userId, 0), $lte: rowId(userId, Math.min(upTo, MAX_SEQ)) }
     const find = () =>
       this.#env.messages
-        .find({ _id: range }, { projection: { seq: 1 } })
+        .find({ _id: range }, { projection: { seq: 1, shared: 1 } })
         .sort({ _id: 1 })
         .limit(limit)
         .toArray()
-    const last = (await this.#env.run(find)).at(-1)
+    const rows = await this.#env.run(find)
+    const last = rows.at(-1)
     if (last === undefined) return 0
     const mark = { $max: { trimmed: last.seq } }
     await this.#env.run(() => this.#env.inboxes.updateOne({ _id: userId }, mark, { upsert: true }))
     const gone = { _id: { $gt: rowId(userId, 0), $lte: last._id } }
-    return (await this.#env.run(() => this.#env.messages.deleteMany(gone))).deletedCount
+    const shared = rows.flatMap(row => row.shared ?? [])
+    await this.#env.run(() => this.#texts.mark(shared))
+    const { deletedCount } = await this.#env.run(() => this.#env.messages.deleteMany(gone))
+    if (shared.length > 0) await this.#env.run(() => this.#texts.sweep(Date.now()))
+    return deletedCount
+  }
+
+  async inboxBytes(userId: UserId): Promise<number> {
+    const end = (order: 1 | -1) =>
+      this.#env.messages
+        .find({ _id: rowsBehind(userId, 0) }, { projection: { bytes: 1, end: 1 } })
+        .sort({ _id: order })
+        .limit(1)
+        .toArray()
+    const [[first], [last]] = await this.#env.run(() => Promise.all([end(1), end(-1)]))
+    return (last?.end ?? 0) - ((first?.end ?? 0) - (first?.bytes ?? 0))
   }
 
   async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
@@ -94,10 +114,13 @@ export class MongoInbox {
       ...(before !== undefined && { id: { $lt: before } }),
     }
     const find = () => this.#env.messages.find(filter, ROW).sort({ id: -1 }).limit(limit).toArray()
-    return (await this.#env.run(find)).map(({ inbox, seq, id, text }) => ({
-      inbox,
-      row: { seq, id, text },
-    }))
+    const rows = await this.#env.run(async () => this.#texts.fill(await find()))
+    return rows.map(({ inbox, ...row }) => ({ inbox, row }))
+  }
+
+  /** Texts that a fault left behind, and those that were too young when their last row went. */
+  async sweep(): Promise<void> {
+    await this.#env.run(() => this.#texts.sweep(Date.now()))
   }
 
   /** Removes what is left of a deleted user's inbox, `limit` rows at a time. */

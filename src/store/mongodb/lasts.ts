@@ -1,6 +1,6 @@
 /** The highest seq of each inbox: remembered, so that appending to one reads nothing, and checked against others' writes. */
 import type { UserId } from '../../model.js'
-import type { MongoEnv } from './env.js'
+import type { MessageDocument, MongoEnv } from './env.js'
 import { rowsBehind } from './keys.js'
 
 /** Inboxes that are remembered. */
@@ -11,8 +11,15 @@ const MAX_KNOWN = 100_000
  */
 const FRESH_MS = 1000
 
-interface Known {
+/** The end of a log: its highest seq, and the bytes of text that it was ever given. */
+export interface Last {
   readonly seq: number
+  readonly end: number
+}
+
+export const NOTHING: Last = { seq: 0, end: 0 }
+
+interface Known extends Last {
   /** ms, of performance.now. */
   readonly since: number
 }
@@ -26,25 +33,25 @@ export class MongoLasts {
   }
 
   /** Highest seq ever given, from the server. Rows below the mark of what was removed do not count. */
-  async read(userId: UserId): Promise<number> {
-    const newest = this.#env.messages.find({ _id: rowsBehind(userId, 0) }, { projection: { seq: 1 } })
+  async read(userId: UserId): Promise<Last> {
+    const newest = this.#env.messages.find({ _id: rowsBehind(userId, 0) }, { projection: { seq: 1, end: 1 } })
     const [[row], inbox] = await Promise.all([
       newest.sort({ _id: -1 }).limit(1).toArray(),
       this.#env.inboxes.findOne({ _id: userId }, { projection: { trimmed: 1 } }),
     ])
-    return Math.max(row?.seq ?? 0, inbox?.trimmed ?? 0)
+    return { seq: Math.max(row?.seq ?? 0, inbox?.trimmed ?? 0), end: row?.end ?? 0 }
   }
 
   /** Makes sure that each of these is known, and that it was true a moment ago. */
-  async load(userIds: Iterable<UserId>): Promise<Map<UserId, number>> {
+  async load(userIds: Iterable<UserId>): Promise<Map<UserId, Last>> {
     if (this.#known.size >= MAX_KNOWN) this.#known.clear()
     const wanted = new Set(userIds)
     const stale = performance.now() - FRESH_MS
     const old = [...wanted].filter(id => (this.#known.get(id)?.since ?? stale) < stale)
     if (old.length > 0) await this.#forgetTrimmed(old)
     const unknown = [...wanted].filter(id => !this.#known.has(id))
-    await Promise.all(unknown.map(async id => this.remember(id, await this.read(id))))
-    return new Map(Array.from(wanted, id => [id, this.#known.get(id)?.seq ?? 0]))
+    await Promise.all(unknown.map(async id => this.remember({ inbox: id, ...(await this.read(id)) })))
+    return new Map(Array.from(wanted, id => [id, this.#known.get(id) ?? NOTHING]))
   }
 
   async #forgetTrimmed(userIds: readonly UserId[]): Promise<void> {
@@ -57,8 +64,8 @@ export class MongoLasts {
   }
 
   /** `seq` is there, and acknowledged. */
-  remember(userId: UserId, seq: number): void {
-    this.#known.set(userId, { seq, since: performance.now() })
+  remember({ inbox, seq, end = 0 }: Pick<MessageDocument, 'inbox' | 'seq' | 'end'>): void {
+    this.#known.set(inbox, { seq, end, since: performance.now() })
   }
 
   forget(userId: UserId): void {

@@ -132,6 +132,7 @@ export class MongoStore implements CopyableStore {
 
   async #purgeLeft(parts: Parts): Promise<void> {
     for (const id of await parts.users.toPurge()) await this.#purge(parts, id)
+    await parts.inbox.sweep()
   }
 
   async append(batch: readonly NewMessage[]): Promise<Appended[]> {
@@ -148,6 +149,10 @@ export class MongoStore implements CopyableStore {
 
   async firstSeq(userId: UserId): Promise<number> {
     return this.#open.inbox.firstSeq(userId)
+  }
+
+  async inboxBytes(userId: UserId): Promise<number> {
+    return this.#open.inbox.inboxBytes(userId)
   }
 
   async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {

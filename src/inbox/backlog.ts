@@ -1,0 +1,168 @@
+/**
+ * What waits to be stored, and whose turn it is. Two queues: most messages are in the first, and go before those of the
+ * second, where broadcasts are and the rest of a sender who has much waiting. So one who sends much waits for himself.
+ * A sender's messages keep their order: behind one in the second queue the next goes there, too.
+ */
+import type { NewMessage, UserId } from '../model.js'
+
+export interface BacklogLimits {
+  /** Bytes that may wait, of all senders. */
+  readonly maxWaitingBytes: number
+  /** Bytes of one commit. */
+  readonly batchBytes: number
+}
+
+/** Messages of one commit. Keeps a burst from building one commit that everyone waits for. */
+const MAX_BATCH = 4096
+/** Of a batch, what the second queue may have of it. */
+const BULK_PART = 8
+/** About what a message takes besides its text. */
+const MESSAGE_BYTES = 300
+/** With less waiting than this nobody waits for anybody, and nothing is counted by sender. */
+const LITTLE_BYTES = 65_536
+
+/** In the second queue: not before the first so many of the first queue, among which may be the same sender's. */
+interface Held<W> {
+  readonly waiting: W
+  readonly behind: number
+}
+
+/** What one sender has waiting. */
+interface Share {
+  bytes: number
+  /** Messages in the second queue. */
+  bulk: number
+}
+
+export class Backlog<W extends { readonly message: NewMessage }> {
+  readonly #first = new Fifo<W>()
+  readonly #second = new Fifo<Held<W>>()
+  readonly #shares = new Map<UserId, Share>()
+  #bytes = 0
+  /** How many were ever put into the first queue, and taken out of it. */
+  #pushed = 0
+  #taken = 0
+
+  constructor(private readonly limits: BacklogLimits) {}
+
+  get length(): number {
+    return this.#first.length + this.#second.length
+  }
+
+  /** Whether this sender has as much waiting as is left for all: one may have half of it, two a third each. */
+  isFullFor(sender: UserId): boolean {
+    const free = this.limits.maxWaitingBytes - this.#bytes
+    // Most of the time nothing is to be looked up.
+    return free < this.#bytes && (this.#shares.get(sender)?.bytes ?? 0) >= free
+  }
+
+  push(waiting: W): void {
+    const { message } = waiting
+    const bytes = heldBytes(message)
+    this.#bytes += bytes
+    const isBroadcast = message.recipient === undefined
+    const isCounted = isBroadcast || this.#shares.size > 0 || this.#bytes >= LITTLE_BYTES
+    const share = isCounted ? this.#shareOf(message.sender) : undefined
+    if (share !== undefined) share.bytes += bytes
+    if (share === undefined || (!isBroadcast && share.bulk === 0 && share.bytes < LITTLE_BYTES)) {
+      this.#first.push(waiting)
+      this.#pushed++
+      return
+    }
+    share.bulk++
+    this.#second.push({ waiting, behind: this.#pushed })
+  }
+
+  /** The next batch; empty only when nothing waits. */
+  take(): W[] {
+    const { batchBytes } = this.limits
+    const batch: W[] = []
+    this.#takeFirst(batch, batchBytes)
+    this.#takeSecond(batch, batchBytes / BULK_PART)
+    if (this.length === 0) {
+      this.#shares.clear()
+      this.#bytes = 0
+    }
+    return batch
+  }
+
+  /** One is taken however large it is. */
+  #takeFirst(batch: W[], maxBytes: number): void {
+    for (let bytes = 0; batch.length < MAX_BATCH && bytes < maxBytes; this.#taken++) {
+      const waiting = this.#first.shift()
+      if (waiting === undefined) return
+      bytes += this.#take(batch, waiting, false)
+    }
+  }
+
+  #takeSecond(batch: W[], maxBytes: number): void {
+    const most = batch.length + Math.max(MAX_BATCH / BULK_PART, MAX_BATCH - batch.length)
+    for (let bytes = 0; batch.length < most && bytes < maxBytes; ) {
+      const held = this.#second.peek()
+      if (held === undefined || held.behind > this.#taken) return
+      this.#second.shift()
+      bytes += this.#take(batch, held.waiting, true)
+    }
+  }
+
+  /** @returns what it adds to the batch, bytes */
+  #take(batch: W[], waiting: W, isBulk: boolean): number {
+    batch.push(waiting)
+    this.#left(waiting.message, isBulk)
+    return MESSAGE_BYTES + waiting.message.text.length
+  }
+
+  #left(message: NewMessage, isBulk: boolean): void {
+    const bytes = heldBytes(message)
+    this.#bytes -= bytes
+    const share = this.#shares.size === 0 ? undefined : this.#shares.get(message.sender)
+    if (share === undefined) return
+    share.bytes = Math.max(0, share.bytes - bytes)
+    if (isBulk) share.bulk--
+    if (share.bulk === 0 && share.bytes === 0) this.#shares.delete(message.sender)
+  }
+
+  #shareOf(sender: UserId): Share {
+    const known = this.#shares.get(sender)
+    if (known !== undefined) return known
+    const share = { bytes: 0, bulk: 0 }
+    this.#shares.set(sender, share)
+    return share
+  }
+}
+
+/** The copies of a broadcast have one text together. */
+const heldBytes = ({ recipient, text }: NewMessage): number =>
+  recipient === undefined ? MESSAGE_BYTES : MESSAGE_BYTES + text.length
+
+/** An array whose front is passed over, and cut off now and then: `shift` of a long one moves all of it. */
+class Fifo<T> {
+  #items: T[] = []
+  #head = 0
+
+  get length(): number {
+    return this.#items.length - this.#head
+  }
+
+  push(item: T): void {
+    this.#items.push(item)
+  }
+
+  peek(): T | undefined {
+    return this.#items[this.#head]
+  }
+
+  shift(): T | undefined {
+    const item = this.peek()
+    if (item === undefined) return undefined
+    this.#head++
+    if (this.#head === this.#items.length) {
+      this.#items = []
+      this.#head = 0
+    } else if (this.#head >= MAX_BATCH) {
+      this.#items = this.#items.slice(this.#head)
+      this.#head = 0
+    }
+    return item
+  }
+}
