@@ -311,14 +311,6 @@ export const CODES = table({
     level: 'warn',
     when: 'More refusals by a limit within a minute than `limits.warnings`: come back later, and slower.',
   },
-  INBOX_FULL: {
-    code: 10126,
-    'zh-TW': '對方收件匣已滿，請稍後重試',
-    en: 'inbox full, try again later',
-    retry: true,
-    level: 'info',
-    when: 'The recipient has not confirmed as many messages as its inbox holds, or as many of yours as there is room left for all. Nothing was stored.',
-  },
   OVERLOADED: {
     code: 10127,
     'zh-TW': '伺服器忙碌中，請稍後重試',
