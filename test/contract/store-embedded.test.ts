@@ -8,8 +8,8 @@ import { promisify } from 'node:util'
 import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
-import { TYPESCRIPT } from '../helpers/script.js'
 import { tableOpener } from '../../src/store/embedded/table.js'
+import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
   BOB,
