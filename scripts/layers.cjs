@@ -19,11 +19,11 @@ const MAY_IMPORT = {
   'src/handle/': ['src/store/store\\.ts', 'src/(accounts|inbox|limits|request)/'],
   'src/broker/': [
     'src/store/store\\.ts',
-    'src/accounts/(accounts|identity|live)\\.ts',
+    'src/accounts/(accounts|identity|live|rights)\\.ts',
     'src/(inbox|limits|request|handle)/',
   ],
   'src/broker/persistence/': ['src/store/store\\.ts'],
-  'src/ws/': ['src/accounts/(identity|live)\\.ts', 'src/(inbox|limits|request|handle)/'],
+  'src/ws/': ['src/accounts/(identity|live|rights)\\.ts', 'src/(inbox|limits|request|handle)/'],
   'src/stores\\.ts': ['src/config\\.ts', 'src/store/'],
   'src/front\\.ts': ['src/config\\.ts', 'src/(http|net|limits|handle|broker|ws)/'],
   'src/gateway\\.ts': [

@@ -1,4 +1,5 @@
-/** Types that every layer shares, and what the text forms of ids and messages say. */
+/** Types that every layer shares, what the text forms of ids and messages say, and the one door for what is sent. */
+import { GatewayError } from './errors.js'
 
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
 export type UserId = string
@@ -40,6 +41,22 @@ export interface Session {
   readonly device: string | undefined
   /** ms since the epoch. */
   readonly since: number
+}
+
+/** What the login of a sender allows, for as long as it does (accounts/rights.ts). */
+export interface Rights {
+  readonly areRevoked: boolean
+}
+
+/**
+ * The one door for what clients send: requests and messages of both front ends, broadcasts, wills, packets for other
+ * topics. Whoever takes something up asks here, and whoever writes it asks again in the turn of the write: in between it
+ * may have waited for the store, and its sender's rights may have been taken away.
+ * @param rights undefined: of nobody, who has none that could be taken away
+ * @throws GatewayError ERROR_UNAUTHORIZED
+ */
+export function admit(rights: Rights | undefined): void {
+  if (rights?.areRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
 }
 
 /** A message on its way into a log. */

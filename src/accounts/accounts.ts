@@ -21,6 +21,8 @@ export interface Registration {
 export interface PasswordChange {
   readonly password: string
   readonly newPassword: string
+  /** Called before anything is changed; throws where the one who asks may no more. */
+  readonly check?: () => void
   readonly endSessions: () => Promise<unknown>
 }
 
@@ -121,11 +123,12 @@ export class Accounts {
 
   /** @throws GatewayError ERROR_AUTH when the old password is wrong, BAD_FIELD (newPassword) */
   async changePassword(userId: UserId, change: PasswordChange): Promise<void> {
-    const { password, newPassword, endSessions } = change
+    const { password, newPassword, check, endSessions } = change
     this.checkNew('newPassword', newPassword)
     await this.#changes.run(userId, async () => {
       if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
       const hash = await this.passwords.hash(newPassword)
+      check?.()
       // Before it, for a crash between the two; behind it, for those who came in between by the old one.
       await endSessions()
       await this.store.setPasswordHash(userId, hash)

@@ -3,6 +3,7 @@ import { decodeProtectedHeader } from 'jose'
 import { LENGTHS, type LoginKind, type Role, type Session, type User, type UserId } from '../model.js'
 import { type Accounts, normalizeEmail } from './accounts.js'
 import type { ExternalTokens } from './external.js'
+import { LoginRights } from './rights.js'
 import { isCredential, newSessionId, type Sessions, type StoredSession } from './sessions.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
@@ -72,6 +73,11 @@ export class Identity {
   /** False when rights of the account were taken away since `mark`, perhaps those that let it in. */
   isStillGood(userId: UserId, mark: number): boolean {
     return !this.options.sessions.revocations.hasSince(userId, mark)
+  }
+
+  /** @param mark from before what let it in was checked; now, for one that is in already */
+  rights(userId: UserId, mark = this.mark): LoginRights {
+    return new LoginRights(this.options.sessions.revocations, userId, mark)
   }
 
   /** A token without a device name is of the default device, which is no client id: any may use it. */

@@ -2,6 +2,7 @@
 import { type CodeName, GatewayError } from '../errors.js'
 import type { FrontEnd } from '../metrics.js'
 import type { Session, UserId } from '../model.js'
+import type { LoginRights } from './rights.js'
 
 export type MultiplePolicy = 'reject' | 'replace' | 'allow'
 
@@ -10,6 +11,7 @@ export interface LiveConnection {
   readonly front: FrontEnd
   /** The login that let it in. */
   readonly session?: Session | undefined
+  readonly rights?: LoginRights | undefined
   readonly remoteAddress?: string | undefined
   /** Resolves true as soon as the client shows that it is there, false after the heartbeat's time-out. */
   probe(): Promise<boolean>
@@ -78,9 +80,16 @@ export class LiveConnections {
     return [...(this.#byUser.get(userId) ?? [])]
   }
 
-  /** Ends every connection of an account, or those that `which` picks. */
+  /**
+   * Takes the rights of every connection of an account, or of those that `which` picks, and ends it: what it sent and
+   * waits is not stored.
+   */
   endAll(userId: UserId, code: CodeName, which: (connection: LiveConnection) => boolean = () => true): void {
-    for (const connection of this.of(userId)) if (which(connection)) connection.end(code)
+    for (const connection of this.of(userId)) {
+      if (!which(connection)) continue
+      connection.rights?.revoke()
+      connection.end(code)
+    }
   }
 
   #end(userId: UserId, connection: LiveConnection): void {

@@ -166,14 +166,17 @@ export class Sessions {
    * Ends the sessions that `which` picks.
    * @param endLive ends their connections. Called in the moment from which on what was under way before is let in no
    *   more: whoever is not there yet will not be, and whoever is begins nothing else.
+   * @param check called before anything ends; throws where the one who asks may no more
    * @returns their ids
    */
   async revoke(
     userId: UserId,
     which: (session: StoredSession) => boolean,
     endLive: () => void,
+    check?: () => void,
   ): Promise<string[]> {
     return this.#turns.run(userId, async () => {
+      check?.()
       const ended = (await this.list(userId)).filter(which)
       await this.#remove(userId, ended)
       // Also where nothing is stored: a login by password may be on its way.

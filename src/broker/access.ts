@@ -65,11 +65,14 @@ export class Access {
     return filter === ANY_PRESENCE ? this.presence !== 'self' : this.#readsPresence(userId, filter)
   }
 
-  /** Whether a routed packet may reach this client: an open `#` reaches into the gateway's tree, its packets do not. */
+  /**
+   * Whether a routed packet may reach this client: an open `#` reaches into the gateway's tree, its packets do not. Nor
+   * is anything but presence routed there: messages and replies go to their reader past the broker.
+   */
   read(userId: UserId | undefined, topic: string, grantee?: Grantee): boolean {
     if (topic.startsWith('$')) return false
     if (!isOwnTree(topic)) return this.#granted('read', userId, topic, grantee)
-    return userId !== undefined && (topic === repliesTopic(userId) || this.#readsPresence(userId, topic))
+    return userId !== undefined && this.#readsPresence(userId, topic)
   }
 
   #readsPresence(userId: UserId, topic: string): boolean {

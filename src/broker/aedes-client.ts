@@ -184,6 +184,18 @@ export class ClientDelivery implements Subscriber {
     else this.#send(due)
   }
 
+  /**
+   * Past the broker, to this client alone: where it has subscribed to just this topic, at QoS 1 at most. It is not
+   * recorded, so it does not come again, and one that a client does not take is dealt with as any other packet.
+   */
+  tell(packet: AedesPublishPacket): void {
+    const granted = this.client.subscriptions[packet.topic]?.qos
+    if (granted === undefined) return
+    const qos = granted === 0 ? 0 : 1
+    if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.rules.onOverrun()
+    else this.#write(packet, qos)
+  }
+
   added(filter: string, route: Route): void {
     this.#filters?.add(filter, route)
   }

@@ -18,12 +18,11 @@ import type { BrokerOptions } from './options.js'
 import { Pacer } from './pacer.js'
 import { Presence } from './presence.js'
 import { Publisher } from './publisher.js'
-import { ReplyTopic } from './reply-topic.js'
 import { Router } from './router.js'
 import { BrokerState } from './state.js'
 import { noticeSubscribe, REFUSED_FILTER, subackOf } from './suback.js'
 import { TopicStore } from './topic-store.js'
-import { isOwnTree, parseOwnTopic } from './topics.js'
+import { isOwnTree } from './topics.js'
 import { MqttTransport, type TransportOptions } from './transport.js'
 import { WriteGroup } from './write-group.js'
 
@@ -39,9 +38,6 @@ const EXPIRE_EVERY_MS = 3_600_000
 
 /** Aedes' own words. */
 const CONNECT_LATE = 'connect did not arrive in time'
-
-/** How long closing waits for replies that are being stored, ms. */
-const CLOSE_REPLIES_MS = 1000
 
 /** Event-loop turns in which a closing broker reads what clients had sent: sockets, then TLS or WebSocket, then packets. */
 const TURNS_TO_READ = 5
@@ -61,7 +57,6 @@ export class MqttBroker {
   /** By scoped client id: what those who are connecting or connected may. */
   readonly #grantees = new Map<string, Grantee>()
   readonly #open = new Set<MqttTransport>()
-  readonly #replies: ReplyTopic
   /** Being published. */
   readonly #wills = new Map<AedesClient, Promise<void>>()
   #expiry: NodeJS.Timeout | undefined
@@ -91,7 +86,7 @@ export class MqttBroker {
       },
       onError: err => this.#failed('persistence', err),
       seam: {
-        owns: topic => isOwnTree(topic) && parseOwnTopic(topic).kind !== 'replies',
+        owns: isOwnTree,
         acknowledged: async (clientId, packetId) => this.#holders.get(clientId)?.acknowledged(packetId),
         released: async (clientId, packetId) => this.#holders.get(clientId)?.released(packetId),
       },
@@ -102,12 +97,6 @@ export class MqttBroker {
     })
     this.#aedes = this.#makeAedes()
     this.#topics = new TopicStore(this.#aedes, this.#state, this.#access)
-    this.#replies = new ReplyTopic({
-      store: packet => this.#topics.store(packet),
-      route: packet => this.#aedes.route(packet),
-      onFailed: thrown => this.#failed('reply', thrown),
-      onDropped: () => metrics.dropped.inc({ limit: 'mqtt.replies' }),
-    })
     this.#host = this.#makeHost()
   }
 
@@ -188,7 +177,6 @@ export class MqttBroker {
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
     await Promise.all(this.#wills.values())
     for (const transport of this.#open) transport.destroy()
-    await this.#replies.close(CLOSE_REPLIES_MS)
     await this.#state.destroy()
   }
 
@@ -276,9 +264,9 @@ export class MqttBroker {
         }),
       isReceived: (packet, client) => this.#topics.isReceived(packet, client),
       receive: (packet, client) => this.#topics.receive(packet, client),
-      store: (packet, receiver) => this.#topics.store(packet, receiver),
+      store: (packet, from) => this.#topics.store(packet, from),
       route: packet => this.#aedes.route(packet),
-      reply: (userId, payload) => this.#replies.tell(userId, payload),
+      tell: (client, packet) => this.#peers.get(client)?.delivery.tell(packet),
     }
   }
 
@@ -424,7 +412,9 @@ export class MqttBroker {
     const connection = client === null ? undefined : this.#peers.get(client)?.connection
     if (connection !== undefined) return connection
     const { clientId = '' } = packet as { clientId?: string }
-    return new Publisher(this.#host, userIdOf(clientId), undefined, this.#granteeOf(clientId))
+    const userId = userIdOf(clientId)
+    const rights = userId === undefined ? undefined : this.services.identity.rights(userId)
+    return new Publisher(this.#host, { userId, grantee: this.#granteeOf(clientId), rights })
   }
 
   #expire(): void {

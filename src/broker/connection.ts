@@ -2,6 +2,7 @@
 import type { PublishPacket, Subscription } from 'aedes'
 import type { Identified } from '../accounts/identity.js'
 import type { LiveConnection } from '../accounts/live.js'
+import type { LoginRights } from '../accounts/rights.js'
 import { type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
@@ -13,7 +14,8 @@ import { FilterLimit } from './filter-limit.js'
 import type { BrokerHost } from './host.js'
 import { InboxDelivery, type QoS } from './inbox-delivery.js'
 import { Publisher } from './publisher.js'
-import { inboxFilters, isInboxFilter } from './topics.js'
+import { makePacket } from './state.js'
+import { inboxFilters, isInboxFilter, repliesTopic } from './topics.js'
 import type { MqttTransport } from './transport.js'
 
 export class MqttConnection implements Caller, LiveConnection {
@@ -21,6 +23,7 @@ export class MqttConnection implements Caller, LiveConnection {
   userId: UserId | undefined
   session: Session | undefined
   grantee: Grantee | undefined
+  rights: LoginRights | undefined
   readonly locale: Locale
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
@@ -29,29 +32,25 @@ export class MqttConnection implements Caller, LiveConnection {
   #publisher: Publisher
   #device = ''
   #isCounted = false
-  /** See Identity.isStillGood. */
-  #mark = 0
   #inbox: InboxDelivery | undefined
   #isReady = false
-  /** Identity.mark of when the client went; -1: its rights were what ended. */
-  #leftAt: number | undefined
   #ended = false
 
   constructor(
     private readonly host: BrokerHost,
-    private readonly client: AedesClient,
+    readonly client: AedesClient,
     private readonly transport: MqttTransport,
   ) {
     this.locale = host.locale
     this.remoteAddress = transport.remoteAddress
     this.filters = new FilterLimit(host.maxSubscriptions)
-    this.#publisher = new Publisher(host, undefined, { caller: this, client })
+    this.#publisher = new Publisher(host, {}, this)
     transport.once('close', () => this.#close())
   }
 
   /**
    * @param grantee with the client id as the client sent it: the name of its device
-   * @param how.mark from before the check; see Identity.isStillGood
+   * @param how.mark from before the check; see Identity.rights
    * @param how.replaces whether another connection of this device ends for it
    * @returns the account's request rate
    * @throws GatewayError TOO_MANY_CONNECTIONS; ERROR_CONNECTION_CLOSED when the client is gone already
@@ -67,9 +66,9 @@ export class MqttConnection implements Caller, LiveConnection {
     this.userId = user.id
     this.session = session
     this.grantee = grantee
-    this.#mark = mark
+    this.rights = this.host.services.identity.rights(user.id, mark)
     this.#device = `mqtt ${grantee.clientId}`
-    this.#publisher = new Publisher(this.host, user.id, { caller: this, client: this.client }, grantee)
+    this.#publisher = new Publisher(this.host, { userId: user.id, grantee, rights: this.rights }, this)
     return rate
   }
 
@@ -82,12 +81,21 @@ export class MqttConnection implements Caller, LiveConnection {
     return this.userId !== undefined && this.host.services.inbox.isFullFor(this.userId)
   }
 
+  /**
+   * On `users/<me>/replies`: what this connection asked, and nobody else's to know. So it passes neither the broker nor
+   * the store, and is lost where the client has not subscribed, or is gone.
+   */
+  tell(reply: string): void {
+    if (this.userId !== undefined)
+      this.host.tell(this.client, makePacket(repliesTopic(this.userId), reply, 1))
+  }
+
   /** The session stands (CONNACK is sent, its queue too). */
   ready(): void {
     if (this.#ended) return
     const { userId } = this
     // Rights were taken away while CONNECT was being judged.
-    if (userId !== undefined && !this.host.services.identity.isStillGood(userId, this.#mark)) {
+    if (this.rights?.joined() === false) {
       this.end('ERROR_CONNECTION_CLOSED')
       return
     }
@@ -125,7 +133,7 @@ export class MqttConnection implements Caller, LiveConnection {
       userId,
       qos,
       isResumed: this.isResumed,
-      tell: event => this.host.reply(userId, event),
+      tell: event => this.tell(event),
     })
     inbox.session = this.host.openSession({ userId, device: this.#device, sink: inbox })
     this.#inbox = inbox
@@ -163,14 +171,9 @@ export class MqttConnection implements Caller, LiveConnection {
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   }
 
-  get isRevoked(): boolean {
-    const leftAt = this.#leftAt
-    if (this.userId === undefined || leftAt === undefined) return false
-    return leftAt < 0 || !this.host.services.identity.isStillGood(this.userId, leftAt)
-  }
-
   /** Logged out is disconnected: an MQTT connection is somebody's or none. */
   leave(): void {
+    this.rights?.revoke()
     this.end('ERROR_CONNECTION_CLOSED')
   }
 
@@ -191,7 +194,6 @@ export class MqttConnection implements Caller, LiveConnection {
     this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.client.close()
     this.#close()
-    if (code === 'ERROR_CONNECTION_CLOSED') this.#leftAt = -1
   }
 
   #fail(operation: string, thrown: unknown): void {
@@ -205,7 +207,7 @@ export class MqttConnection implements Caller, LiveConnection {
   #close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#leftAt = this.host.services.identity.mark
+    this.rights?.left()
     this.closeInbox()
     if (this.userId === undefined) return
     if (this.#isReady) this.host.services.live.leave(this.userId, this)

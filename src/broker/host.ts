@@ -1,11 +1,11 @@
-import type { PublishPacket } from 'aedes'
+import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import type { Locale } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
-import type { UserId } from '../model.js'
 import type { Access } from './access.js'
 import type { AedesClient } from './aedes-client.js'
+import type { PacketSource } from './topic-store.js'
 
 /** What the broker offers to its connections. */
 export interface BrokerHost {
@@ -31,13 +31,13 @@ export interface BrokerHost {
   receive(packet: PublishPacket, client: AedesClient): Promise<void>
   /**
    * Makes a packet durable for those who are owed it.
-   * @param receiver of a QoS 2 packet: as for `receive`, in the same commit
+   * @param from.receiver of a QoS 2 packet: as for `receive`, in the same commit
    * @returns what to route
-   * @throws GatewayError
+   * @throws GatewayError ERROR_UNAUTHORIZED, nothing stored, where the rights ended meanwhile
    */
-  store(packet: PublishPacket, receiver?: AedesClient): Promise<PublishPacket>
+  store(packet: PublishPacket, from: PacketSource): Promise<PublishPacket>
   /** To subscribers that are connected. */
   route(packet: PublishPacket): void
-  /** Publishes to `users/<id>/replies`. Resolves when that is stored, or given up; never rejects. */
-  reply(userId: UserId, payload: string): Promise<void>
+  /** A packet for this connection alone, where it has subscribed to just this topic; it is kept nowhere. */
+  tell(client: AedesClient, packet: AedesPublishPacket): void
 }

@@ -7,7 +7,7 @@ import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/mes
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { Metrics } from '../metrics.js'
-import type { UserId } from '../model.js'
+import { admit, type Rights, type UserId } from '../model.js'
 import { decodeText, parseContent } from '../request/payload.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest } from '../request/schema.js'
@@ -35,13 +35,27 @@ class MessageWaiter implements StoreWaiter {
   }
 }
 
+/** In whose name a client publishes; nothing of it for an anonymous one. */
+export interface Author {
+  readonly userId?: UserId | undefined
+  readonly grantee?: Grantee
+  readonly rights?: Rights | undefined
+}
+
+/** The connection that publishes: it may ask, and is told. */
+export interface Asker extends Caller {
+  readonly client: AedesClient
+  /** On its reply topic. */
+  tell(reply: string): void
+}
+
 /** Either front end's rules of order, for one client: stores, requests and replies each go one behind the other. */
 export class Publisher {
   readonly #acknowledgements = new Acknowledgements()
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   /** Acknowledges the requests whose replies are to come, in their order. */
   readonly #owed: Done[] = []
-  /** A refusal of a QoS 0 packet is on its way: those that come meanwhile are only counted. */
+  /** A refusal of a QoS 0 packet was told in this turn: those that come besides are only counted. */
   #isTelling = false
   readonly #steps: (() => Promise<void> | undefined)[] = []
   #isStepping = false
@@ -51,9 +65,8 @@ export class Publisher {
   /** @param sender undefined for a will whose client is gone: it may send and publish, not ask */
   constructor(
     private readonly host: BrokerHost,
-    private readonly userId: UserId | undefined,
-    private readonly sender: { readonly caller: Caller; readonly client: AedesClient } | undefined,
-    private readonly grantee?: Grantee,
+    private readonly author: Author,
+    private readonly sender?: Asker,
   ) {}
 
   /**
@@ -99,13 +112,19 @@ export class Publisher {
   }
 
   #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
-    const right = this.host.access.publish(this.userId, packet.topic, this.grantee)
+    const { userId, grantee, rights } = this.author
+    try {
+      admit(rights)
+    } catch (thrown) {
+      acknowledge(toGatewayError(thrown))
+      return undefined
+    }
+    const right = this.host.access.publish(userId, packet.topic, grantee)
     const receiver = this.#receiver(packet)
     const done = receiver === undefined ? acknowledge : this.#recorded(packet, receiver, acknowledge)
     if (right.kind === 'message') return this.#send(packet, right, done)
     if (right.kind === 'topic') this.#publish(packet, acknowledge)
-    else if (right.kind === 'request' && this.sender !== undefined)
-      this.#request(packet, this.sender.caller, done)
+    else if (right.kind === 'request' && this.sender !== undefined) this.#request(packet, this.sender, done)
     else
       this.#refuse(
         packet,
@@ -125,10 +144,12 @@ export class Publisher {
 
   #send(packet: PublishPacket, { sender, recipient }: MessageRight, done: Done): Promise<void> | undefined {
     const { host } = this
+    const { rights } = this.author
     try {
       const { content, id } = parseContent(packet.payload, host.payload)
       const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(host.services, sender, id)
-      const message = { sender, recipient, content, dedupKey: repeat.dedupKey, isFirst: repeat.isFirst }
+      const { dedupKey, isFirst } = repeat
+      const message = { sender, rights, recipient, content, dedupKey, isFirst }
       const waiter = new MessageWaiter(host.metrics, done)
       return sendMessage(host.services, message, waiter)?.catch(thrown =>
         this.#refuseMessage(packet, thrown, done),
@@ -140,13 +161,14 @@ export class Publisher {
   }
 
   /**
-   * A fault of ours that may pass is not acknowledged: the client sends again. What cannot be sent is dropped, also
-   * where nothing is kept for a recipient who is away.
+   * A fault of ours that may pass is not acknowledged: the client sends again. Nor is what came from a login that is
+   * over. What cannot be sent is dropped, also where nothing is kept for a recipient who is away.
    */
   #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
     const error = toGatewayError(thrown)
     this.#count('message', error.code)
-    if (CODES[error.code].retry && error.code !== 'ERROR_USER_NOT_ONLINE') done(error)
+    const isLater = CODES[error.code].retry && error.code !== 'ERROR_USER_NOT_ONLINE'
+    if (isLater || error.code === 'ERROR_UNAUTHORIZED') done(error)
     else this.#refuse(packet, error, done)
   }
 
@@ -161,7 +183,7 @@ export class Publisher {
     return { dedupKey: `${client.id} ${messageId}`, isFirst: !dup }
   }
 
-  /** Acknowledged when its reply is stored, so that a client gets no further ahead than its replies. */
+  /** Acknowledged behind its reply, so that a client gets no further ahead than its replies. */
   #request(packet: PublishPacket, caller: Caller, done: Done): void {
     const { services } = this.host
     try {
@@ -179,48 +201,41 @@ export class Publisher {
   /** Stored, routed and acknowledged in order, and one commit for what comes together. */
   #publish(packet: PublishPacket, done: Done): void {
     const before = this.#stores
-    const mine = this.host.store(packet, this.#receiver(packet))
+    const { rights } = this.author
+    const mine = this.host.store(packet, { rights, receiver: this.#receiver(packet) })
     // Without the values: each would hold on to the one before it.
     this.#stores = Promise.allSettled([before, mine]).then(() => undefined)
-    Promise.all([mine, before]).then(
-      ([stored]) => {
+    Promise.all([mine, before])
+      .then(([stored]) => {
+        admit(rights)
         this.host.route(stored)
         done()
-      },
-      thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')),
-    )
+      })
+      .catch(thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
   }
 
   /** MQTT 3.1.1 has no negative PUBACK: acknowledge and drop, or close [MQTT-3.3.5-2]. The reply topic says why. */
   #refuse(packet: PublishPacket, error: GatewayError, done: Done): void {
-    const { host, userId } = this
+    const { host } = this
+    const { userId } = this.author
     host.metrics.refusedPackets.inc({ reason: error.code })
     const bytes = packet.payload.length
     host.services.log.info({ event: 'publish.refused', userId, code: error.code, bytes }, 'publish refused')
-    const acknowledge = () => done(host.closeOnRefused ? error : null)
-    const reply = () => this.#tell(encodeReply(error.code, host.locale, error.info))
-    if (packet.qos > 0) {
-      void reply().then(acknowledge)
-      return
-    }
-    if (!this.#isTelling) {
+    if (packet.qos > 0 || !this.#isTelling)
+      this.sender?.tell(encodeReply(error.code, host.locale, error.info))
+    if (packet.qos === 0 && !this.#isTelling) {
       this.#isTelling = true
-      void reply().then(() => {
+      setImmediate(() => {
         this.#isTelling = false
       })
     }
-    acknowledge()
+    done(host.closeOnRefused ? error : null)
   }
 
   #reply({ request, id, code, data }: Outcome): void {
     this.#count(request, code)
-    const acknowledge = this.#owed.shift()
-    void this.#tell(encodeReply(code, this.host.locale, data, id)).then(() => acknowledge?.())
-  }
-
-  /** Never rejects: a reply that could not be stored is reported where it is stored. */
-  async #tell(reply: string): Promise<void> {
-    if (this.userId !== undefined) await this.host.reply(this.userId, reply)
+    this.sender?.tell(encodeReply(code, this.host.locale, data, id))
+    this.#owed.shift()?.()
   }
 
   #count(request: string, code: CodeName): void {

@@ -63,8 +63,8 @@ export class BrokerState extends BrokerPersistence {
   }
 
   /** Over the limits it is not kept, and is otherwise a message like any other. */
-  override async storeRetained(packet: BrokerPacket): Promise<void> {
-    return super.storeRetained(packet).catch((thrown: unknown) => {
+  override async storeRetained(packet: BrokerPacket, check?: () => void): Promise<void> {
+    return super.storeRetained(packet, check).catch((thrown: unknown) => {
       if (!(thrown instanceof OverRetainedLimit)) throw thrown
       this.settings.onNotRetained?.(thrown.limit)
     })

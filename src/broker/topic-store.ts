@@ -1,7 +1,9 @@
 /** What a PUBLISH to a topic other than the gateway's own leaves behind: retained message, queues, QoS 2 ids. */
+
 import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
 import { GatewayError } from '../errors.js'
+import { admit, type Rights } from '../model.js'
 import type { Access } from './access.js'
 import type { AedesClient } from './aedes-client.js'
 import { clientIdOf, userIdOf } from './client-id.js'
@@ -9,6 +11,14 @@ import type { BrokerState } from './state.js'
 
 /** QoS 2 packets of one client that wait for PUBREL; Aedes' own default. */
 const MAX_HALF_OPEN = 1000
+
+/** Whom a packet comes from. */
+export interface PacketSource {
+  /** Asked for until it is stored; undefined for an anonymous client. */
+  readonly rights: Rights | undefined
+  /** Of a QoS 2 packet: the client whose session knows its id until PUBREL. */
+  readonly receiver: AedesClient | undefined
+}
 
 export class TopicStore {
   constructor(
@@ -19,15 +29,17 @@ export class TopicStore {
   ) {}
 
   /** Retained message, offline queues and QoS 2 id, before anyone is told. */
-  async store(packet: PublishPacket, receiver?: AedesClient): Promise<AedesPublishPacket> {
+  async store(packet: PublishPacket, { rights, receiver }: PacketSource): Promise<AedesPublishPacket> {
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
     if (!packet.retain && packet.qos === 0) return numbered
     const queues = packet.qos > 0 ? await this.#queues(numbered) : []
+    const check = () => admit(rights)
+    check()
     // Begun in one turn, so that one commit carries all of it: after a crash either all is there or nothing.
     await Promise.all([
-      packet.retain ? this.state.storeRetained(packet) : undefined,
+      packet.retain ? this.state.storeRetained(packet, check) : undefined,
       ...queues.map(({ targets, qos }) => this.state.outgoingEnqueueCombi(targets, { ...numbered, qos })),
       receiver && this.receive(packet, receiver),
     ])

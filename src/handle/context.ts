@@ -9,7 +9,7 @@ import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
 import type { Limits } from '../limits/limits.js'
 import type { Logger } from '../log.js'
 import type { FrontEnd } from '../metrics.js'
-import type { Session, UserId } from '../model.js'
+import type { Rights, Session, UserId } from '../model.js'
 import type { RequestData, RequestRules } from '../request/schema.js'
 
 /** Who learns what of a user besides the user and admins. */
@@ -51,8 +51,8 @@ export interface Caller {
   readonly userId: UserId | undefined
   /** undefined before login. */
   readonly session: Session | undefined
-  /** It is gone and its rights with it: otherwise what it sent before is still done. */
-  readonly isRevoked?: boolean
+  /** undefined before login. */
+  readonly rights: Rights | undefined
   readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined

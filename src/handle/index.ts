@@ -1,6 +1,8 @@
 /** Request → handler, and the guard before it. */
+
 import { CODES, GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
+import { admit } from '../model.js'
 import type { Request, RequestName } from '../request/schema.js'
 import { handleDelete, handleRegister } from './account.js'
 import type { Answer, Caller, Handler, Services } from './context.js'
@@ -36,8 +38,13 @@ const HANDLERS: Table = {
   broadcast: handleBroadcast,
 }
 
-/** A credential lies in a device that may be stolen: it does not reach over the account itself. */
+/**
+ * A credential lies in a device that may be stolen: it does not reach over the account itself, and is given nothing that
+ * lets anybody in.
+ */
 export const OWNER_ONLY: ReadonlySet<RequestName> = new Set([
+  'login',
+  'refresh',
   'delete',
   'sessions',
   'revoke',
@@ -73,7 +80,7 @@ export function handle(
 ): Promise<void> | undefined {
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
-    if (caller.isRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
+    admit(caller.rights)
     if (caller.session?.role === 'device' && OWNER_ONLY.has(request.name))
       throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
     // The table's types pair each name with its data; TypeScript cannot follow that through an index.

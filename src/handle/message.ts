@@ -1,6 +1,6 @@
 import { GatewayError, nameStoreFault } from '../errors.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
-import type { NewMessage, UserId } from '../model.js'
+import { admit, type NewMessage, type Rights, type UserId } from '../model.js'
 import { encodeMessage } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
@@ -14,6 +14,8 @@ export const NO_REPEAT: RepeatKey = { dedupKey: undefined, isFirst: true }
 
 export interface Outgoing extends RepeatKey {
   readonly sender: UserId
+  /** The sender's; asked for until the message is stored. */
+  readonly rights: Rights | undefined
   readonly recipient: UserId
   readonly content: string
 }
@@ -21,13 +23,14 @@ export interface Outgoing extends RepeatKey {
 /**
  * One user to one user; both front ends end here. `waiter.stored` means stored, not read.
  * Returns a promise only where the store must be asked whether the recipient exists; then the caller keeps the order.
- * @throws GatewayError BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED, ERROR_USER_NOT_ONLINE
+ * @throws GatewayError ERROR_UNAUTHORIZED, BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED, ERROR_USER_NOT_ONLINE
  */
 export function sendMessage(
   services: Services,
   message: Outgoing,
   waiter: StoreWaiter,
 ): void | Promise<void> {
+  admit(message.rights)
   checkContent(message.content, services.rules)
   if (services.accounts.isKnown(message.recipient)) return append(services, message, waiter)
   return sendToStranger(services, message, waiter)
@@ -42,7 +45,7 @@ async function sendToStranger(services: Services, message: Outgoing, waiter: Sto
 }
 
 function append({ inbox, live, rules }: Services, message: Outgoing, waiter: StoreWaiter): void {
-  const { sender, recipient, content, dedupKey, isFirst } = message
+  const { sender, rights, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const createdAt = Date.now()
   const text = encodeMessage(sender, recipient, content, createdAt)
@@ -58,6 +61,7 @@ function append({ inbox, live, rules }: Services, message: Outgoing, waiter: Sto
       isFirst,
     },
     waiter,
+    rights,
   )
 }
 
@@ -77,12 +81,12 @@ export const repeatKey = ({ rules }: Services, sender: UserId, id: string | unde
   id !== undefined && rules.dedup ? { dedupKey: `${sender} ${id}`, isFirst: false } : NO_REPEAT
 
 export const handleMessage: Handler<RequestData<'message'>> = (services, caller, { data, id }, answer) => {
-  const sender = caller.userId
+  const { userId: sender, rights } = caller
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { recipient, content } = data
   refuseIfFull(services, sender)
   const repeat = repeatKey(services, sender, id)
-  return sendMessage(services, { sender, recipient, content, ...repeat }, answer)
+  return sendMessage(services, { sender, rights, recipient, content, ...repeat }, answer)
 }
 
 /** To every other user who is online now: one row in each one's inbox, so that it is as safe as a message. */
@@ -92,7 +96,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   { data, id: requestId },
   answer,
 ) => {
-  const sender = caller.userId
+  const { userId: sender, rights } = caller
   if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   checkBroadcast(services, caller)
   checkContent(data.content, services.rules)
@@ -112,6 +116,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
     services.inbox.send(
       { inbox, id, sender, recipient: undefined, createdAt, text, dedupKey, isFirst },
       waiter,
+      rights,
     )
   }
 }

@@ -3,7 +3,7 @@ import type { LiveConnection } from '../accounts/live.js'
 import type { StoredSession, Tokens } from '../accounts/sessions.js'
 import type { AuditEntry, AuditEvent } from '../audit.js'
 import { CODES, GatewayError, toGatewayError } from '../errors.js'
-import type { UserId } from '../model.js'
+import { admit, type UserId } from '../model.js'
 import { formatTime } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Caller, Handler, Services } from './context.js'
@@ -37,8 +37,9 @@ export const handleLogout: Handler<RequestData<'logout'>> = async (services, cal
   const endLive = () => services.live.endAll(userId, ENDED, isOther)
   await services.sessions.revoke(userId, ({ id }) => isOwn(id), endLive)
   record(services, caller, 'logout', { userId, session: session?.id })
-  caller.leave()
+  // Before the connection closes, where it does.
   answer.ok('SUCCESS')
+  caller.leave()
 }
 
 /** An object, since only a query's reply may carry an array in `data`. */
@@ -67,7 +68,13 @@ export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, cal
     for (const { session } of live.of(userId).filter(isEnded)) ended.add(session?.id)
     live.endAll(userId, ENDED, one => isEnded(one) && !Object.is(one, caller))
   }
-  for (const id of await sessions.revoke(userId, ({ id }) => isMeant(id), endLive)) ended.add(id)
+  const revoked = await sessions.revoke(
+    userId,
+    ({ id }) => isMeant(id),
+    endLive,
+    () => admit(caller.rights),
+  )
+  for (const id of revoked) ended.add(id)
   const count = ended.size
   if (count === 0 && data.session !== undefined)
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'no such session' })
@@ -101,7 +108,8 @@ export const handlePassword: Handler<RequestData<'password'>> = async (
     !Object.is(one, caller) && ends(one.session?.kind === 'device' ? 'device' : undefined)
   const endLive = () => live.endAll(userId, ENDED, isOther)
   const endSessions = () => sessions.revoke(userId, ({ kind }) => ends(kind), endLive)
-  const change = () => accounts.changePassword(userId, { password, newPassword, endSessions })
+  const check = () => admit(caller.rights)
+  const change = () => accounts.changePassword(userId, { password, newPassword, check, endSessions })
   await limits.attempt(caller.remoteAddress, userId, change).catch(thrown => {
     record(services, caller, 'password.refused', { userId, code: CODES[toGatewayError(thrown).code].code })
     throw thrown

@@ -8,7 +8,7 @@
 import { type GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
-import type { InboxRow, NewMessage, UserId } from '../model.js'
+import { admit, type InboxRow, type NewMessage, type Rights, type UserId } from '../model.js'
 import type { Appended, ConversationRow, Store } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
@@ -32,6 +32,8 @@ export interface LiveReader {
 interface Waiting {
   readonly message: NewMessage
   readonly waiter: StoreWaiter
+  /** Its sender's. */
+  readonly rights: Rights | undefined
   /** performance.now() when it was accepted. */
   readonly since: number
 }
@@ -60,10 +62,11 @@ export class Inbox {
 
   /**
    * Appends `message` to its inbox. `waiter.stored` is called when it is durable and before it is delivered;
-   * `waiter.failed` (STORE_UNAVAILABLE, STORE_FULL: try again) when nothing was stored.
+   * `waiter.failed` when nothing was stored: STORE_UNAVAILABLE, STORE_FULL (try again); ERROR_UNAUTHORIZED where the
+   * sender's rights ended meanwhile.
    */
-  send(message: NewMessage, waiter: StoreWaiter): void {
-    this.#waiting.push({ message, waiter, since: performance.now() })
+  send(message: NewMessage, waiter: StoreWaiter, rights: Rights | undefined): void {
+    this.#waiting.push({ message, waiter, rights, since: performance.now() })
     if (this.#writing) return
     this.#writing = true
     // End of this event-loop turn: all that one turn's sockets brought shares a commit.
@@ -97,12 +100,13 @@ export class Inbox {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#write(this.#waiting.take())
+    while (this.#waiting.length > 0) await this.#write(admitted(this.#waiting.take()))
     this.#writing = false
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
+    if (batch.length === 0) return
     let results: readonly Appended[]
     try {
       results = await this.store.append(batch.map(one => one.message))
@@ -143,6 +147,20 @@ export class Inbox {
     for (const reader of readers) isWritten = reader.offer(row) || isWritten
     return isWritten
   }
+}
+
+/** What may still be stored; the rest is refused. It may have waited for the batch before it. */
+function admitted(batch: readonly Waiting[]): readonly Waiting[] {
+  if (!batch.some(({ rights }) => rights?.areRevoked)) return batch
+  return batch.filter(({ rights, waiter }) => {
+    try {
+      admit(rights)
+      return true
+    } catch (thrown) {
+      waiter.failed(toGatewayError(thrown))
+      return false
+    }
+  })
 }
 
 /** Ids and sizes, never content. */

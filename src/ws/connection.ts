@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Identified } from '../accounts/identity.js'
 import type { LiveConnection } from '../accounts/live.js'
+import type { LoginRights } from '../accounts/rights.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
@@ -43,6 +44,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   userId: UserId | undefined
   readonly locale: Locale
   session: Session | undefined
+  rights: LoginRights | undefined
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -58,8 +60,6 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #ended = false
   /** The client went by itself: what it sent before is still done, as far as it was read. */
   #hasLeft = false
-  /** Identity.mark of when the client went. */
-  #leftAt: number | undefined
   readonly #quota: Quota
   #logins = 0
   /** Why the connection ends, until that is said. */
@@ -199,6 +199,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     }
     this.userId = userId
     this.session = session
+    this.rights = this.host.services.identity.rights(userId)
+    this.rights.joined()
     const inbox = new InboxDelivery(this, { ...options, nth: this.#logins++ }, part =>
       this.host.openSession({ userId, ...part }),
     )
@@ -212,18 +214,15 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.#inbox = inbox
   }
 
-  get isRevoked(): boolean {
-    if (this.userId === undefined || this.#leftAt === undefined) return false
-    return !this.host.services.identity.isStillGood(this.userId, this.#leftAt)
-  }
-
   leave(): void {
     if (this.userId === undefined) return
     this.#inbox?.session.close()
     this.#inbox = undefined
     this.#release(this.userId)
+    this.rights?.left()
     this.userId = undefined
     this.session = undefined
+    this.rights = undefined
   }
 
   startDelivery(): void {
@@ -319,7 +318,6 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #clientLeft(): void {
     this.#hasLeft = !this.#ended
-    this.#leftAt = this.host.services.identity.mark
     this.#close()
     this.#requests.resume()
   }
@@ -331,6 +329,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()
+    this.rights?.left()
     if (this.userId !== undefined) this.#release(this.userId)
     this.#liveness.ended()
     this.host.closed(this)

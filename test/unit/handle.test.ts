@@ -90,6 +90,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
     userId,
     session: userId === undefined ? undefined : { ...SESSION, role },
     front: 'json',
+    rights: undefined,
     locale: 'en',
     remoteAddress: undefined,
     enter: async () => void events.push('enter'),

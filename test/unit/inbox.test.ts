@@ -5,7 +5,7 @@ import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics.js'
-import type { InboxRow, NewMessage } from '../../src/model.js'
+import type { InboxRow, NewMessage, Rights } from '../../src/model.js'
 import type { Appended, Store } from '../../src/store/store.js'
 
 /** An inbox over a store whose appends are answered by the test, and the order in which things happened. */
@@ -40,7 +40,7 @@ function setUp() {
     log,
     { maxWaitingBytes: 10_000_000, batchBytes: 1_000_000 },
   )
-  const send = (id: string, differing: Partial<NewMessage> = {}) => {
+  const send = (id: string, differing: Partial<NewMessage> = {}, rights?: Rights) => {
     const message = {
       inbox: 'ann',
       id,
@@ -55,6 +55,7 @@ function setUp() {
         stored: ({ seq }) => void events.push(`stored ${id} ${seq}`),
         failed: ({ code }) => void events.push(`failed ${id} ${code}`),
       },
+      rights,
     )
   }
   const reader = (userId: string) => ({

@@ -1,20 +1,154 @@
-/** `users/<me>/replies` while the store takes its time: back-pressure, one commit for many, floods, closing. */
+/** `users/<me>/replies`: to the connection that asked and to no other, kept nowhere, and nothing secret to a device. */
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import t, { type Test } from 'tap'
 import { CODES } from '../../src/errors.js'
-import type { KvWrite } from '../../src/store/store.js'
-import { loggedIn, type RunningGateway, register } from '../helpers/gateway.js'
-import { rawConnect } from '../helpers/raw-mqtt.js'
+import {
+  loggedIn,
+  type RunningGateway,
+  register,
+  startGateway,
+  type TestAccount,
+} from '../helpers/gateway.js'
+import { type RawMqtt, rawConnect } from '../helpers/raw-mqtt.js'
 import { startControlled } from '../helpers/store-control.js'
+import { minted, withTokens } from '../helpers/tokens.js'
 
-const replyCode = ({ payload }: IPublishPacket): unknown => JSON.parse(payload.toString()).code
+const gateway = await startGateway(t, {
+  'mqtt.acl': 'open',
+  'sessions.multiple': 'allow',
+})
+
+const replyOf = ({ payload }: IPublishPacket) => JSON.parse(payload.toString())
+const action = (name: string, data?: object) =>
+  JSON.stringify({ type: 'action', action: name, id: name, data })
+
+/** A connection of the account that has subscribed to these filters. */
+async function listening(
+  t: Test,
+  account: TestAccount,
+  options: Parameters<typeof rawConnect>[2],
+  filters: readonly string[] = [`users/${account.id}/replies`],
+  qos: 0 | 1 | 2 = 1,
+) {
+  const client = await rawConnect(t, gateway, { account, ...options })
+  await client.subscribe(filters, qos)
+  return client
+}
+
+/** Every reply that a client is sent before it is told that nothing is left. */
+async function allOf(client: RawMqtt): Promise<Packet[]> {
+  client.send({ cmd: 'pingreq' })
+  const packets: Packet[] = []
+  for (let packet = await client.next(); packet.cmd !== 'pingresp'; packet = await client.next())
+    packets.push(packet)
+  // An open `#` brings presence, too.
+  return packets.filter(packet => packet.cmd === 'publish' && !packet.topic.endsWith('/presence'))
+}
+
+async function stolen(t: Test, account: TestAccount, clientId: string, isGreedy = false) {
+  const { password } = await minted(await loggedIn(t, gateway, account), clientId)
+  const login = { username: account.id, password: Buffer.from(password), clientId, clean: false }
+  const own = `users/${account.id}/replies`
+  return { login, device: await listening(t, account, login, isGreedy ? [own, '#', '+/+/replies'] : [own]) }
+}
+
+t.test(
+  'what an owner is told over MQTT reaches no device of the account, whatever it subscribes to',
+  async t => {
+    const account = await register(t, gateway)
+    const { device } = await stolen(t, account, 'lamp', true)
+    const { device: second, login } = await stolen(t, account, 'away', true)
+    await second.disconnect()
+    const { tokens } = await withTokens(t, gateway, account, { device: 'phone' })
+    const owner = await listening(t, account, { clientId: 'owner' })
+    const topic = `users/${account.id}/requests`
+    owner.publish(topic, action('mint', { device: 'pump' }))
+    t.match(replyOf(await owner.take('publish')), { code: 200, data: { password: /^md_/ } })
+    owner.publish(topic, action('refresh', { token: tokens.refresh }))
+    t.match(replyOf(await owner.take('publish')), { code: 200, data: { refresh: /^mr_/ } })
+    owner.publish(topic, action('sessions'))
+    t.match(replyOf(await owner.take('publish')), { code: 200 })
+    owner.publish('$SYS/x', 'refused', { qos: 1, messageId: 9 })
+    await owner.take('publish')
+    t.same(await allOf(device), [])
+    const back = await rawConnect(t, gateway, login)
+    t.ok(back.connack.sessionPresent)
+    t.same(await allOf(back), [], 'nor one that was away')
+  },
+)
+
+t.test('nothing that lets anybody in is given to who came in by a device credential', async t => {
+  const account = await register(t, gateway)
+  const { device } = await stolen(t, account, 'lamp')
+  const { email, password } = account
+  const { client, tokens } = await withTokens(t, gateway, await register(t, gateway))
+  await client.close()
+  const asked: [string, object][] = [
+    ['mint', { device: 'lamp' }],
+    ['login', { email, password, token: true }],
+    ['refresh', { token: tokens.refresh }],
+  ]
+  for (const [name, data] of asked) {
+    device.publish(`users/${account.id}/requests`, action(name, data))
+    t.match(replyOf(await device.take('publish')), { code: CODES.FORBIDDEN.code, id: name })
+  }
+})
+
+t.test('a take-over of the client id between request and reply gets nothing of it', async t => {
+  const own = await startControlled(t)
+  const account = await register(t, own)
+  const { password } = await minted(await loggedIn(t, own, account), 'd')
+  const topic = `users/${account.id}/replies`
+  const owner = await rawConnect(t, own, { account, clientId: 'd', clean: false })
+  await owner.subscribe(topic)
+  const held = own.holdAnswer('findUser')
+  const message = { type: 'message', id: 'm', data: { recipient: '999999999', content: 'x' } }
+  owner.publish(`users/${account.id}/requests`, JSON.stringify(message))
+  await held.made
+  const login = { username: account.id, password: Buffer.from(password), clientId: 'd', clean: false }
+  const device = await rawConnect(t, own, login)
+  await owner.closed
+  held.release()
+  t.same(await device.subscribe(topic), [1])
+  device.publish(`users/${account.id}/requests`, action('query', { id: account.id }))
+  t.match(replyOf(await device.take('publish')), { code: 200, id: 'query' }, 'its own, and nothing before it')
+})
+
+t.test('a reply comes at the QoS of the subscription, 1 at most, and is not sent again', async t => {
+  const account = await register(t, gateway)
+  for (const qos of [0, 1, 2] as const) {
+    const options = { clientId: `q${qos}`, clean: false }
+    const one = await listening(t, account, options, [`users/${account.id}/replies`], qos)
+    one.publish(`users/${account.id}/requests`, '{"type":"none"}')
+    t.equal((await one.take('publish')).qos, Math.min(qos, 1))
+    await one.drop()
+    const two = await rawConnect(t, gateway, { account, ...options })
+    t.ok(two.connack.sessionPresent)
+    t.same(await allOf(two), [])
+    two.publish(`users/${account.id}/requests`, '{"type":"none"}')
+    t.match(
+      replyOf(await two.take('publish')),
+      { code: CODES.UNKNOWN_REQUEST.code },
+      'the subscription stands',
+    )
+  }
+})
+
+t.test('who has not subscribed is acknowledged and told nothing', async t => {
+  const account = await register(t, gateway)
+  const client = await rawConnect(t, gateway, { account })
+  client.publish(`users/${account.id}/requests`, action('sessions'), { qos: 1, messageId: 1 })
+  t.equal((await client.take('puback')).messageId, 1)
+  t.same(await client.subscribe(`users/${account.id}/replies`), [1])
+  t.same(await allOf(client), [])
+})
 
 const refusedPublishes = (count: number, qos: 0 | 1) =>
   Array.from(
     { length: count },
     (_, i): Packet => ({
       cmd: 'publish',
-      topic: 'anything',
+      topic: '$SYS/anything',
       payload: 'x',
       qos,
       dup: false,
@@ -29,75 +163,27 @@ async function refused(gateway: RunningGateway, count: number): Promise<void> {
   while (!(await (await fetch(`${gateway.http}/metrics`)).text()).includes(line));
 }
 
-/** A gateway whose replies wait for the store: a session that reads them is away. */
-async function holdReplies(t: Test) {
-  const gateway = await startControlled(t)
-  const account = await register(t, gateway)
-  const away = { account, clientId: 'away', clean: false }
-  const reader = await rawConnect(t, gateway, away)
-  await reader.subscribe(`users/${account.id}/replies`)
-  await reader.disconnect()
-  const publisher = await rawConnect(t, gateway, { account, clientId: 'publisher' })
-  return { gateway, account, away, publisher, release: gateway.hold('kvWrite') }
-}
-
-t.test('a refused PUBLISH and a request are acknowledged when their reply is stored', async t => {
-  const { gateway, account, publisher, release, away } = await holdReplies(t)
-  publisher.publish('anything', 'x', { qos: 1, messageId: 1 })
-  publisher.publish(`users/${account.id}/requests`, '{"type":"none"}', { qos: 1, messageId: 2 })
-  const other = await loggedIn(t, gateway)
-  await other.action('query')
-  t.same(publisher.unread, [])
+t.test('replies wait for no store, and each comes before its acknowledgement', async t => {
+  const own = await startControlled(t)
+  const account = await register(t, own)
+  const client = await rawConnect(t, own, { account })
+  await client.subscribe(`users/${account.id}/replies`, 0)
+  const release = own.hold('kvWrite')
+  client.send(...refusedPublishes(300, 1))
+  for (let i = 1; i <= 300; i++) {
+    t.equal(replyOf(await client.take('publish')).code, CODES.FORBIDDEN.code)
+    t.equal((await client.take('puback')).messageId, i)
+  }
   release()
-  t.equal((await publisher.take('puback')).messageId, 1)
-  t.equal((await publisher.take('puback')).messageId, 2)
-  const reader = await rawConnect(t, gateway, away)
-  const codes = [await reader.take('publish'), await reader.take('publish')].map(replyCode)
-  t.same(codes, [CODES.FORBIDDEN.code, CODES.UNKNOWN_REQUEST.code])
-})
-
-t.test('replies that wait for the store are written together', async t => {
-  const { gateway, publisher, release, away } = await holdReplies(t)
-  publisher.send(...refusedPublishes(300, 1))
-  await refused(gateway, 300)
-  release()
-  let turns = 0
-  let isCounted = false
-  const { kvWrite } = gateway.store
-  Object.assign(gateway.store, {
-    kvWrite(writes: KvWrite[]) {
-      if (!isCounted) {
-        turns++
-        isCounted = true
-        setImmediate(() => {
-          isCounted = false
-        })
-      }
-      return kvWrite.call(gateway.store, writes)
-    },
-  })
-  for (let i = 0; i < 300; i++) await publisher.take('puback')
-  t.ok(turns > 0 && turns < 10, `300 replies in ${turns} turns`)
-  const reader = await rawConnect(t, gateway, away)
-  for (let i = 0; i < 300; i++) t.equal(replyCode(await reader.take('publish')), CODES.FORBIDDEN.code)
 })
 
 t.test('of a flood of refused QoS 0 packets each is counted and only some are told', async t => {
-  const { gateway, publisher, release, away } = await holdReplies(t)
-  publisher.send(...refusedPublishes(5000, 0), { cmd: 'pingreq' })
-  await publisher.take('pingresp')
-  await refused(gateway, 5000)
-  release()
-  const reader = await rawConnect(t, gateway, away)
-  await reader.take('publish')
-  reader.send({ cmd: 'pingreq' })
-  await reader.take('pingresp')
-  t.same(reader.unread, [])
-})
-
-t.test('a gateway that closes does not wait for replies that the store does not take', async t => {
-  const { gateway, publisher } = await holdReplies(t)
-  publisher.send(...refusedPublishes(10, 1))
-  await refused(gateway, 10)
-  await t.resolves(gateway.close())
+  const own = await startGateway(t)
+  const account = await register(t, own)
+  const client = await rawConnect(t, own, { account })
+  await client.subscribe(`users/${account.id}/replies`, 0)
+  client.send(...refusedPublishes(5000, 0))
+  await refused(own, 5000)
+  const told = (await allOf(client)).length
+  t.ok(told > 0 && told < 2500, `${told} of 5000`)
 })

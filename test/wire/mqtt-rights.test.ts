@@ -207,14 +207,16 @@ t.test(
   },
 )
 
-t.test('the reply topic keeps for a persistent session what was refused while it was away', async t => {
+t.test('why a PUBLISH was refused is told to its client, and to no other session', async t => {
   const client = await listening(t, gateway, ann, { clientId: 'keeps', clean: false })
   await client.disconnect()
   const other = await rawConnect(t, gateway, { account: ann, clientId: 'other' })
   other.publish('anything', 'x', { qos: 1, messageId: 3 })
   await other.take('puback')
   const back = await rawConnect(t, gateway, { account: ann, clientId: 'keeps', clean: false })
+  back.publish('anything', 'x', { qos: 1, messageId: 4 })
   t.match(await replyTo(back), { code: 10110 })
+  t.equal((await back.take('puback')).messageId, 4)
 })
 
 t.test('RETAIN on a message to an inbox or on a request keeps nothing', async t => {

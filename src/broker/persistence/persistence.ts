@@ -285,9 +285,13 @@ export class BrokerPersistence {
 
   // ── retained messages ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Durable when it resolves. @throws GatewayError STORE_FULL over the limits, STORE_UNAVAILABLE */
-  async storeRetained(packet: BrokerPacket): Promise<void> {
-    await this.#retained.put(packet.topic ?? '', packet)
+  /**
+   * Durable when it resolves.
+   * @param check throws where it may not be stored after all; called in the turn of the write
+   * @throws GatewayError STORE_FULL over the limits, STORE_UNAVAILABLE
+   */
+  async storeRetained(packet: BrokerPacket, check?: () => void): Promise<void> {
+    await this.#retained.put(packet.topic ?? '', packet, check)
   }
 
   createRetainedStream(filter: string): Readable {

@@ -54,13 +54,15 @@ export class Retained {
 
   /**
    * An empty payload removes [MQTT-3.3.1-10]. Writes to one topic reach the store in the order of the calls.
+   * @param check called in the turn of the write: what it throws keeps all as it is
    * @throws OverRetainedLimit, nothing changed; GatewayError
    */
-  async put(topic: string, packet: BrokerPacket): Promise<void> {
+  async put(topic: string, packet: BrokerPacket, check?: () => void): Promise<void> {
     const slot = this.#slot(topic)
     slot.writers += 1
     try {
       await slot.ready
+      check?.()
       await this.#replace(slot, topic, packet.payload?.length ? encodePacket(packet) : undefined)
     } finally {
       slot.writers -= 1
