@@ -36,7 +36,7 @@ const MAY_IMPORT = {
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */
 const HOMES = {
   '@sinclair/typebox': 'src/request/',
-  '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber|websocket-stream)': 'src/broker/',
+  '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber)': 'src/broker/',
   '(@zxcvbn-ts/language-common|bcrypt|jose|piscina|validator)': 'src/accounts/',
   'lru-cache': 'src/(accounts|limits)/',
   'ipaddr\\.js': 'src/limits/',

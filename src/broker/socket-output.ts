@@ -10,10 +10,7 @@ export interface OutputOptions {
   readonly group: WriteGroup
   /** From here on the client counts as congested, until half of it has gone. */
   readonly maxBufferedBytes: number
-  /**
-   * The open socket, where the stream is websocket-stream's: that cannot hold its source back, says "written" of what
-   * it drops while closing, and closes by handshake only.
-   */
+  /** The open socket, where the stream is one of it: while it closes by handshake the stream still looks writable. */
   readonly webSocket?: WebSocket
 }
 

@@ -1,13 +1,15 @@
-/** MQTT over WebSocket: ws does the handshake, websocket-stream makes a byte stream of the open socket. */
+/** MQTT over WebSocket: ws does the handshake, and makes a byte stream of the open socket. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import websocketStream from 'websocket-stream'
-import { type WebSocket, WebSocketServer } from 'ws'
+import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
 
 /** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+
+/** Who has closed is not written to. */
+const STREAM = { allowHalfOpen: false }
 
 export class MqttWebSocketServer {
   readonly #wss: WebSocketServer
@@ -39,7 +41,7 @@ export class MqttWebSocketServer {
       ws.on('message', (_data, isBinary) => {
         if (!isBinary) ws.close(1003)
       })
-      this.take(websocketStream(ws), ws, address)
+      this.take(createWebSocketStream(ws, STREAM), ws, address)
     })
   }
 }

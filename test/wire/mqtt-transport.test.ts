@@ -6,8 +6,7 @@ import { Aedes, type AuthenticateError } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
 import t, { type Test } from 'tap'
-import websocketStream from 'websocket-stream'
-import { WebSocket, WebSocketServer } from 'ws'
+import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws'
 import { MqttTransport, type TransportOptions } from '../../src/broker/transport.js'
 import { WriteGroup } from '../../src/broker/write-group.js'
 import { bytesOf, CONNECT, closeOf, MB, nothingSeen, options, turn } from '../helpers/transport.js'
@@ -50,7 +49,7 @@ async function startWebSockets(
   const accepted = new Promise<{ webSocket: WebSocket; transport: MqttTransport }>(resolve => {
     wss.once('connection', (webSocket, { socket }) => {
       const remoteAddress = String(socket.remoteAddress)
-      resolve({ webSocket, transport: take(websocketStream(webSocket), { webSocket, remoteAddress }) })
+      resolve({ webSocket, transport: take(createWebSocketStream(webSocket, { allowHalfOpen: false }), { webSocket, remoteAddress }) })
     })
   })
   return { accepted, port: await listen(t, server) }
