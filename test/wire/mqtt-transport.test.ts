@@ -49,7 +49,13 @@ async function startWebSockets(
   const accepted = new Promise<{ webSocket: WebSocket; transport: MqttTransport }>(resolve => {
     wss.once('connection', (webSocket, { socket }) => {
       const remoteAddress = String(socket.remoteAddress)
-      resolve({ webSocket, transport: take(createWebSocketStream(webSocket, { allowHalfOpen: false }), { webSocket, remoteAddress }) })
+      resolve({
+        webSocket,
+        transport: take(createWebSocketStream(webSocket, { allowHalfOpen: false }), {
+          webSocket,
+          remoteAddress,
+        }),
+      })
     })
   })
   return { accepted, port: await listen(t, server) }
