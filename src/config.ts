@@ -61,13 +61,16 @@ function valueFaults(settings: convict.Config<object>, layers: readonly Layer[])
     return []
   } catch (error) {
     const lines = error instanceof Error ? error.message.split('\n') : [String(error)]
-    return lines.map(line => {
+    return lines.map(withoutUrls).map(line => {
       const key = line.slice(0, line.indexOf(':'))
       const origin = layers.findLast(layer => layer.values.has(key))?.origin(key)
       return origin === undefined ? line : `${line} (${origin})`
     })
   }
 }
+
+/** A URL written where none belongs may have a password in it. */
+const withoutUrls = (line: string) => line.replace(/: value was .*(@|:\/\/).*/s, '')
 
 /** Values that are good one by one and not together. */
 function crossFaults(config: Config): string[] {
@@ -84,11 +87,18 @@ function crossFaults(config: Config): string[] {
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
 }
 
+function isPlainUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, username, password } = new URL(text)
+  return /^https?:$/.test(protocol) && username === '' && password === ''
+}
+
 function issuerFaults({ jwt }: Config): string[] {
   const { jwksUrl, publicKeyFile, issuer, audience } = jwt
   const faults: string[] = []
   if (jwksUrl !== '' && publicKeyFile !== '') faults.push('jwt.jwksUrl, jwt.publicKeyFile: only one of them')
-  if (jwksUrl !== '' && !URL.canParse(jwksUrl)) faults.push('jwt.jwksUrl: must be a URL')
+  if (jwksUrl !== '' && !isPlainUrl(jwksUrl))
+    faults.push('jwt.jwksUrl: must be a URL, https://… or http://…, without user and password')
   if ((jwksUrl !== '' || publicKeyFile !== '') && (issuer === '' || audience === ''))
     faults.push('jwt.issuer, jwt.audience: needed with jwt.jwksUrl or jwt.publicKeyFile')
   return faults

@@ -24,6 +24,7 @@ import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
 import { loadContext, TlsError } from './net/tls.js'
 import type { Store } from './store/store.js'
+import { StoreWatch } from './store/watch.js'
 import { hasStore, makeStore } from './stores.js'
 import { JsonServer } from './ws/server.js'
 
@@ -36,6 +37,7 @@ const CLOSE_GRACE_MS = 2000
 const UPKEEP_EVERY_MS = 3_600_000
 
 interface Parts {
+  readonly watch: StoreWatch
   readonly store: Store
   readonly cursors: Cursors
   readonly inbox: Inbox
@@ -121,6 +123,7 @@ export class Gateway {
     const parts = this.#parts
     const listeners = this.#front?.close()
     if (parts !== undefined) {
+      parts.watch.stop()
       parts.json.stopTaking()
       parts.broker.stopTaking()
       await parts.inbox.drained()
@@ -174,7 +177,8 @@ export class Gateway {
     }
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))
     const broker = new MqttBroker(services, store, this.#metrics, this.#brokerOptions())
-    return { store, cursors, inbox, retention, limits, json, broker }
+    const watch = new StoreWatch(store, log)
+    return { watch, store, cursors, inbox, retention, limits, json, broker }
   }
 
   /** Who is who, and what is written of it. */
@@ -251,10 +255,7 @@ export class Gateway {
   async #notReady(): Promise<string | undefined> {
     if (this.#isClosing) return 'closing'
     if (this.config.mqtt.enabled && this.#parts?.broker.isRunning !== true) return 'broker is not running'
-    return this.#parts?.store.ping().then(
-      () => undefined,
-      () => 'store does not answer',
-    )
+    return (await this.#parts?.watch.isGood()) === true ? undefined : 'store does not answer'
   }
 }
 

@@ -5,6 +5,7 @@ import type { Config } from './config.js'
 import { GatewayError } from './errors.js'
 import type { CopyableStore } from './store/contents.js'
 import { copyStore } from './store/copy.js'
+import type { FileCheck } from './store/embedded/file.js'
 import { EmbeddedStore } from './store/embedded/store.js'
 import type { MongoOptions } from './store/mongodb/env.js'
 
@@ -13,10 +14,12 @@ export type StoreType = Config['store']['type']
 /**
  * The driver is loaded only where it is used: it takes 10 MiB.
  * @param type where it is not the one that the config names
+ * @param check where the file is checked otherwise than for a start
  */
 export async function makeStore(
   { data, store, dedup }: Config,
   type: StoreType = store.type,
+  check: FileCheck = { pages: 'unclean', timeoutMs: store.checkTimeout },
 ): Promise<CopyableStore> {
   if (type === 'mongodb') {
     const { MongoStore } = await import('./store/mongodb/store.js')
@@ -27,6 +30,7 @@ export async function makeStore(
     dir: join(data.dir, 'store'),
     durability: store.durability,
     dedupWindowMs: dedup.window,
+    check,
   })
 }
 
@@ -51,10 +55,11 @@ export async function checkStore(config: Config): Promise<string> {
   }
   const dir = resolve(config.data.dir)
   if (!hasStore(config)) {
-    checkCanMake(dir)
+    checkCanMake(join(dir, 'store'))
     return `no store yet in ${dir}: serve makes it`
   }
-  const store = await makeStore(config)
+  const wholly: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
+  const store = await makeStore(config, config.store.type, wholly)
   try {
     await store.open()
     await store.ping()

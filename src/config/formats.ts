@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import convict from 'convict'
+import { mongoUrlFault } from './mongodb-url.js'
 
 const ROLES = ['admin', 'user', 'device'] as const
 
@@ -63,6 +64,11 @@ export const mongoUrl = (value: string, doc: string): Key<string> => ({
   sensitive: true,
 })
 export const optional = key<string>('optional')
+/** May hold a key in its query. */
+export const secretUrl = (value: string, doc: string): Key<string> => ({
+  ...key<string>('optional')(value, doc),
+  sensitive: true,
+})
 export const userIds = key<readonly string[]>('user ids')
 export const count = bounded('count')
 export const bytes = bounded('bytes')
@@ -126,8 +132,8 @@ function checkPath(value: unknown): void {
 }
 
 function checkMongoUrl(value: unknown): void {
-  if (typeof value !== 'string' || !/^mongodb(\+srv)?:\/\/[^\s]+$/.test(value))
-    throw new Error('must be a connection string, mongodb://… or mongodb+srv://…')
+  const fault = mongoUrlFault(value)
+  if (fault !== undefined) throw new Error(fault)
 }
 
 function checkFile(value: unknown): void {

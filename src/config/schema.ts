@@ -14,6 +14,7 @@ import {
   origins,
   path,
   port,
+  secretUrl,
   TIMER,
   text,
   userIds,
@@ -190,6 +191,11 @@ export const SCHEMA = {
       'commit',
       ['commit', 'flush'],
       'When a message counts as stored, with `embedded`: `commit` survives the death of the process, `flush` waits for the disk and survives a power cut.',
+    ),
+    checkTimeout: duration(
+      '30s',
+      { min: 0, max: '1h' },
+      'How long a start may read the file of `embedded` for damage where the last stop was none, or the file is another one since; what is not read by then stays unchecked. `mumi check` reads all of it.',
     ),
     mongodb: {
       url: mongoUrl(
@@ -499,7 +505,7 @@ export const SCHEMA = {
     ),
   },
   jwt: {
-    jwksUrl: optional(
+    jwksUrl: secretUrl(
       '',
       'Where the public keys of another issuer are, whose JWTs log in, too. Empty: nowhere.',
     ),

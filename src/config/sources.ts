@@ -16,20 +16,28 @@ const TEST_PREFIX = 'MUMI_TEST_'
 /** Lines about what is no key at all; the values of known keys are checked once all layers are in. */
 export type Faults = string[]
 
+/** A name as it was written, where it can be one. */
+const shown = (name: string): string => (/^[\w.-]{1,100}$/.test(name) ? name : '…')
+
 /** @returns the files that `--config` names, in order, and the layer of all other options */
 export function readArguments(argv: readonly string[], faults: Faults): { files: string[]; layer: Layer } {
   const files: string[] = []
   const values = new Map<string, unknown>()
   const words = [...argv]
+  let last = ''
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? []
     if (name === undefined) {
-      faults.push(`unexpected argument '${word}'`)
+      // Not the word itself: it may be a secret, or the end of one that the shell split.
+      faults.push(
+        `unexpected argument${last === '' ? '' : ` behind --${last}`}: options are --section.key VALUE`,
+      )
       continue
     }
+    last = shown(name)
     const value = inline ?? (words[0]?.startsWith('--') ? undefined : words.shift())
-    if (name !== 'config' && !KEYS.has(name)) faults.push(`--${name}: no such option`)
-    else if (value === undefined) faults.push(`--${name}: needs a value`)
+    if (name !== 'config' && !KEYS.has(name)) faults.push(`--${shown(name)}: no such option`)
+    else if (value === undefined) faults.push(`--${shown(name)}: needs a value`)
     else if (name === 'config') files.push(value)
     else values.set(name, value)
   }
@@ -55,14 +63,16 @@ export function readConfigFile(path: string, faults: Faults): Layer {
     const isObject = typeof node === 'object' && node !== null && !Array.isArray(node)
     if (KEYS.has(name) && !isObject) values.set(name, node)
     else if (KEYS.has(name)) faults.push(`${name}: must be a value, not an object (${path})`)
-    else if (name !== '' && !isSection(name)) faults.push(`${name}: no such key (${path})`)
+    else if (name !== '' && !isSection(name)) faults.push(`${shown(name)}: no such key (${path})`)
     else if (!isObject) faults.push(`${name || 'the config'}: must be an object of keys (${path})`)
     else for (const [key, child] of Object.entries(node)) visit(child, name === '' ? key : `${name}.${key}`)
   }
   try {
     visit(JSON5.parse(readFileSync(path, 'utf8')), '')
   } catch (error) {
-    faults.push(`cannot read config file ${path}: ${error instanceof Error ? error.message : error}`)
+    // JSON5 says which character it did not expect: where that is will do.
+    const reason = error instanceof Error ? error.message.replace(/ '.*'(?= at \d)/s, '') : String(error)
+    faults.push(`cannot read config file ${path}: ${reason}`)
   }
   return { origin: () => path, values }
 }

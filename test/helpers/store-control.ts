@@ -7,8 +7,8 @@ import type { Store } from '../../src/store/store.js'
 import { type RunningGateway, startGateway } from './gateway.js'
 import { TEST_STORE } from './mongodb.js'
 
-/** What makes messages durable, what keeps the broker's own state, and devices' cursors; the look-up of a recipient. */
-export type StoreCall = 'append' | 'kvWrite' | 'moveCursors' | 'findUser'
+/** What makes messages durable, what keeps the broker's own state, and devices' cursors; the look-up of a recipient; lists of users. */
+export type StoreCall = 'append' | 'kvWrite' | 'moveCursors' | 'findUser' | 'findUsers'
 
 export interface HeldAnswer {
   /** Resolves when the store has answered. */

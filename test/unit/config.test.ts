@@ -111,7 +111,7 @@ t.test('all faults of all sources are reported at once, each with its key and pl
   for (const part of [
     '--htp.port: no such option',
     '--locale: needs a value',
-    "unexpected argument 'stray'",
+    'unexpected argument behind --mqtt.port: options are',
     `http.prot: no such key (${file})`,
     `mqtt: must be an object of keys (${file})`,
     `nothing: no such key (${file})`,
@@ -232,6 +232,66 @@ t.test('the URL of MongoDB is printed neither as part of the config nor where it
   t.match(fault, /^store\.mongodb\.url: must be a connection string.*MUMI_STORE_MONGODB_URL/)
   t.notMatch(fault, 's3cret')
   t.same(others, [])
+})
+
+t.test('nothing that could be part of a secret is printed', async t => {
+  const urls = [
+    'mongodb://user:p@ss:s3cr3t/word@host',
+    'mongodb://user:s3cr3t@s3cr3t@host/db',
+    'mongodb://user:s3cr3t/s3cr3t@host',
+    'mongodb://user:12/s3cr3t@host',
+    'mongodb://user:12?s3cr3t=s3cr3t@host',
+    'mongodb://user:12/?s3cr3t@host/db',
+    'mongodb://user:s3cr3t#s3cr3t@host',
+    'mongodb://user:s3cr3t:s3cr3t@host',
+    'mongodb://user:s3cr3t%zz@host',
+    'mongodb://user:s3cr3t%ff@host',
+    'mongodb://user:s3cr3t s3cr3t@host',
+    'mongodb://user:s3cr3t[1]@host',
+    'mongodb://user:s3cr3t@host:s3cr3t',
+    'mongodb://user:s3cr3t@',
+    'mongodb+srv://user:s3cr3t@a,s3cr3t',
+    'mongodb+srv://user:s3cr3t@host:27017',
+    'mongo://user:s3cr3t@host',
+    's3cr3t',
+    'mongodb://user:s3cr3t',
+    '\nmongodb://user:s3cr3t@host',
+  ]
+  for (const url of urls) {
+    for (const argv of [[`--store.mongodb.url=${url}`], ['--store.mongodb.url', url]]) {
+      const [fault, ...others] = faults(argv)
+      t.match(fault, /^store\.mongodb\.url: must/, url)
+      t.notMatch(fault, /s3cr3t/, url)
+      t.same(others, [])
+    }
+    t.notMatch(faults([`store.mongodb.url=${url}`]).join(), /s3cr3t/, 'not as an argument')
+    if (url.includes('@')) {
+      t.notMatch(faults([`--${url}`]).join(), /s3cr3t/, 'nor as an option')
+      t.notMatch(faults(['--http.port', url, '--store.type', url]).join(), /s3cr3t/, 'nor as another key')
+    }
+  }
+  t.notMatch(faults(['--store.mongodb.database', 'a', 's3cr3t']).join(), /s3cr3t/)
+  t.notMatch(faults(['--config', configFile(t, `{store: {mongodb: {url: 'x' s3cr3t}}}`)]).join(), /'s/)
+  const issuer = ['--jwt.issuer=a', '--jwt.audience=b']
+  t.notMatch(faults([...issuer, '--jwt.jwksUrl=https://u:s3cr3t@host/keys']).join('-'), /s3cr3t|^$/)
+  const argv = [...issuer, '--jwt.jwksUrl=https://host/keys?code=s3cr3t']
+  t.notMatch(printConfig({ argv, env: {} }), /s3cr3t/)
+})
+
+t.test('connection strings that are right are taken', async t => {
+  for (const url of [
+    'mongodb://127.0.0.1:27017',
+    'mongodb://localhost',
+    'mongodb://a.example:27017,b.example:27018,[::1]:27019/word?replicaSet=rs0&tls=true',
+    'mongodb://user:p%40ss%3As3cr3t%2Fword@host/admin?authSource=admin',
+    "mongodb://us-er_1:p!$&'()*+,;=~.x@host/?readPreference=secondaryPreferred",
+    'mongodb://user@host/?authMechanism=MONGODB-X509',
+    'mongodb+srv://user:pass@cluster0.abcde.mongodb.net/mumi?retryWrites=true&w=majority',
+    'mongodb://host/?authMechanismProperties=SERVICE_NAME:other,CANONICALIZE_HOST_NAME:forward',
+    'mongodb://%2Ftmp%2Fmongodb-27017.sock/db',
+  ]) {
+    t.same(faults([`--store.mongodb.url=${url}`]), [], url)
+  }
 })
 
 t.test('what would not fit a document is refused with MongoDB, and only there', async t => {

@@ -24,6 +24,8 @@ export interface ClientRef {
   readonly id: string
   readonly clean?: boolean
   readonly closed?: boolean
+  /** Whether CONNECT was let in. */
+  readonly _authorized?: boolean
 }
 
 /** Removals a commit, where a whole session goes at once. */

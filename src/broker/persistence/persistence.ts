@@ -106,6 +106,8 @@ export class BrokerPersistence {
     const isResumed = !clean && this.hasSession(clientId)
     if (clean) await this.clearSession(clientId)
     else await this.#touch(clientId, isResumed)
+    // Of a connection without a session that this one takes over from.
+    if (!isResumed) await this.#removeIncoming(clientId)
     return isResumed
   }
 
@@ -129,7 +131,7 @@ export class BrokerPersistence {
     // Durable first, and with it whatever the session wrote before: the removal below then sees all of it.
     await this.#kv.kvWrite([this.#sessions.end(clientId), ...this.#subscriptions.removeAll(clientId)])
     await this.#queue.removeUpTo(clientId, upTo)
-    await this.cleanIncoming({ id: clientId })
+    await this.#removeIncoming(clientId)
     await this.#kv.kvWrite(this.#sessions.forget(clientId))
   }
 
@@ -279,8 +281,18 @@ export class BrokerPersistence {
     await this.#kv.kvWrite([{ remove: 'incoming', key: incomingKey(client, packet) }])
   }
 
-  async cleanIncoming(client: ClientRef): Promise<void> {
-    await removeUnder(this.#kv, 'incoming', [client.id])
+  /**
+   * Aedes calls it for every connection without a session that ends: also for one that never said CONNECT (its id is
+   * null), one that was refused and says to be another's device, and one whose id a later connection has by now.
+   */
+  async cleanIncoming(client: ClientRef | { readonly id: null }): Promise<void> {
+    if (client.id === null || client._authorized === false) return
+    const holder = this.#broker.clients?.[client.id]
+    if (holder === undefined || holder === client) await this.#removeIncoming(client.id)
+  }
+
+  async #removeIncoming(clientId: string): Promise<void> {
+    await removeUnder(this.#kv, 'incoming', [clientId])
   }
 
   // ── retained messages ───────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,9 @@ export interface CommitOptions {
   readonly durability: Durability
 }
 
+/** Begins a commit, and puts the mark in it. */
+type Start = (mark: () => void) => Promise<unknown>
+
 interface Pending {
   /** Acknowledges it if it can be read. */
   check(): void
@@ -55,19 +58,15 @@ export class Commits {
 
   /**
    * Resolves when the commit is as durable as was asked for, in the order of the calls.
-   * @param start begins it, and puts the mark in it
    */
-  async run(start: (mark: () => void) => Promise<unknown>): Promise<void> {
+  async run(start: Start): Promise<void> {
     if (this.#broken !== undefined) throw this.#broken
     const { marks } = this.#options
     const n = ++this.#count
-    const key = [n % MARKS]
+    const key: [number] = [n % MARKS]
     const mark = `${this.#run} ${n}`
     const isReadable = () => marks.get(key) === mark
-    const writing = this.#settle(
-      start(() => void marks.put(key, mark)),
-      isReadable,
-    )
+    const writing = this.#settle(this.#begin(start, key, mark), isReadable)
     const forget = () => this.#pending.delete(writing)
     writing.then(forget, forget)
     const durable = new Promise<void>((resolve, reject) => {
@@ -78,6 +77,11 @@ export class Commits {
     this.#last = Promise.allSettled([this.#last, durable]).then(this.#renewReads)
     await this.#last
     await durable
+  }
+
+  /** Never throws: what `start` itself throws is a rejection like any other. */
+  async #begin(start: Start, key: [number], mark: string): Promise<void> {
+    await start(() => void this.#options.marks.put(key, mark))
   }
 
   /** A read of this turn may have begun before the commit, and what is acknowledged can be read. */

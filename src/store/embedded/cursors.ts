@@ -27,7 +27,7 @@ export class EmbeddedCursors {
   }
 
   async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
-    const found = this.#env.read(() => this.#devices.get(boundedKey([userNumber(userId), device])))
+    const found = this.#env.read(() => this.#devices.get([userNumber(userId), device]))
     if (found === undefined) return undefined
     const { confirmed, sent, released } = found
     return { confirmed, sent, released }

@@ -6,22 +6,32 @@ import { open, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../errors.js'
 import { Commits, type Durability } from './commits.js'
 import { reasonText, toStoreError } from './errors.js'
-import { refuseForeignFile } from './file.js'
+import { checkFile, type FileCheck, noteClosed } from './file.js'
+import { Place } from './place.js'
 import { type OpenTable, tableOpener } from './table.js'
 
 interface Opened {
   readonly root: RootDatabase
   readonly commits: Commits
+  readonly place: Place
+}
+
+export interface EnvOptions {
+  readonly dir: string
+  readonly durability: Durability
+  readonly check: FileCheck
 }
 
 export class EmbeddedEnv {
-  readonly #dir: string
-  readonly #durability: Durability
+  readonly #options: EnvOptions
   #opened: Opened | undefined
 
-  constructor(dir: string, durability: Durability) {
-    this.#dir = dir
-    this.#durability = durability
+  constructor(options: EnvOptions) {
+    this.#options = options
+  }
+
+  get #dir(): string {
+    return this.#options.dir
   }
 
   /**
@@ -37,7 +47,7 @@ export class EmbeddedEnv {
     if (this.#opened !== undefined) throw unavailable('the store is open already')
     let root: RootDatabase | undefined
     try {
-      refuseForeignFile(this.#dir)
+      checkFile(this.#dir, this.#options.check)
       // eventTurnBatching: it adds a promise to each commit that nobody gets: a failed commit ends the process.
       // safeRestore: it drops what was committed and not yet synced when a process died.
       const settings = { maxDbs: 32, eventTurnBatching: false, safeRestore: false }
@@ -50,7 +60,8 @@ export class EmbeddedEnv {
       this.#refuseOthers(root, 1)
       this.#opened = {
         root,
-        commits: new Commits({ root, marks, dir: this.#dir, durability: this.#durability }),
+        commits: new Commits({ root, marks, dir: this.#dir, durability: this.#options.durability }),
+        place: new Place(this.#dir),
       }
       return built
     } catch (cause) {
@@ -88,7 +99,8 @@ export class EmbeddedEnv {
 
   /** One commit for all puts and removes of `work`, which does not read, and throws before its first put or never. */
   async write(work: () => void): Promise<void> {
-    const { root, commits } = this.#open
+    const { root, commits, place } = this.#open
+    place.check()
     await commits.run(mark =>
       root.batch(() => {
         work()
@@ -102,7 +114,8 @@ export class EmbeddedEnv {
    * wait, and throws before its first put or never.
    */
   async transaction<T>(work: () => T): Promise<T> {
-    const { root, commits } = this.#open
+    const { root, commits, place } = this.#open
+    place.check()
     const results: T[] = []
     await commits.run(mark =>
       root.transaction(() => {
@@ -118,13 +131,14 @@ export class EmbeddedEnv {
     const opened = this.#opened
     if (opened === undefined) return
     this.#opened = undefined
-    const { root, commits } = opened
+    const { root, commits, place } = opened
     await commits.idle()
     // lmdb would wait for ever for what it could not write. The lock ends with the process.
     if (commits.broken) return
     // And for the sync of a commit that failed, unless another one has succeeded since.
     await root.transaction(() => undefined)
     await root.close()
+    if (place.isThere) noteClosed(this.#dir)
   }
 }
 

@@ -1,31 +1,107 @@
-/** A look at the data file before LMDB maps it: what is no LMDB file at all would end the process without a word. */
-import { closeSync, openSync, readSync } from 'node:fs'
+/** The data file before LMDB maps it: what would end the process by a signal is refused with a word. */
+import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from '../../errors.js'
+import { reasonText } from './errors.js'
+import { Damage, type Meta, readMeta } from './meta-page.js'
+import { checkPages } from './pages.js'
 
-/** lmdb.h of the LMDB that lmdb 3.5 brings: MDB_MAGIC, behind the header of each of the two meta pages. */
-const MAGIC = 0xbeefc0de
-const MAGIC_AT = 24
-const PAGE_SIZE_AT = 48
+/** Notes how the data file was when it was last closed: where it still is so, its pages need not be read. */
+const NOTE = 'closed'
 
-/** @throws GatewayError STORE_UNAVAILABLE when `data.mdb` is there and is no LMDB file. Damage behind its meta pages is not seen. */
-export function refuseForeignFile(dir: string): void {
+export interface FileCheck {
+  /** `unclean`: read all pages where the store was not closed, or the file is another one since. */
+  readonly pages: 'unclean' | 'always'
+  /** Longest time for that, ms; what is not read by then stays unchecked. */
+  readonly timeoutMs: number
+}
+
+/**
+ * To be called before the folder is opened. Another process may have it open: what that writes meanwhile is no damage.
+ * @throws GatewayError STORE_UNAVAILABLE when `data.mdb` is there and cannot be this store's
+ */
+export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
   const path = join(dir, 'data.mdb')
-  let file: number
+  if (fileAt(path) === undefined) return
+  const file = openSync(path, 'r')
   try {
-    file = openSync(path, 'r')
-  } catch {
-    return // none yet, or one that LMDB will say why it cannot open
-  }
-  try {
-    const head = Buffer.alloc(PAGE_SIZE_AT + 4)
-    // LMDB fills an empty file itself.
-    if (readSync(file, head, 0, head.length, 0) === 0) return
-    const second = Buffer.alloc(4)
-    readSync(file, second, 0, 4, head.readUInt32LE(PAGE_SIZE_AT) + MAGIC_AT)
-    if (head.readUInt32LE(MAGIC_AT) === MAGIC && second.readUInt32LE(0) === MAGIC) return
-    throw new GatewayError('STORE_UNAVAILABLE', { reason: `${path} is damaged, or no file of this store` })
+    const meta = readMeta(file, bootId())
+    if (pages === 'always' || readNote(dir) !== stateOf(file))
+      checkQuiet(file, meta, performance.now() + timeoutMs)
+  } catch (thrown) {
+    if (!(thrown instanceof Damage)) throw thrown
+    throw refusal(
+      `${path} is damaged, or no file of this store: ${thrown.message}; put a backup in its place`,
+    )
   } finally {
     closeSync(file)
   }
 }
+
+/** Pages in use are never written to, so that while nobody commits what is found is there. */
+function checkQuiet(file: number, meta: Meta, deadline: number): void {
+  // Which start of the system this is, and so which meta page counts, is known here as LMDB knows it.
+  if (process.platform === 'darwin') return
+  try {
+    checkPages(file, meta, deadline)
+  } catch (thrown) {
+    if (thrown instanceof Damage && readMeta(file, bootId()).txnId !== meta.txnId) return
+    throw thrown
+  }
+}
+
+/** To be called when nothing is written any more. A note that cannot be written costs time at the next start. */
+export function noteClosed(dir: string): void {
+  try {
+    const file = openSync(join(dir, 'data.mdb'), 'r')
+    try {
+      writeFileSync(join(dir, NOTE), stateOf(file), { mode: 0o600 })
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    // see above
+  }
+}
+
+function readNote(dir: string): string | undefined {
+  try {
+    return readFileSync(join(dir, NOTE), 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function stateOf(file: number): string {
+  const { size, mtimeNs } = fstatSync(file, { bigint: true })
+  return `${size} ${mtimeNs}`
+}
+
+/** @returns undefined where there is none. @throws GatewayError for what is no file, or empty */
+function fileAt(path: string): Stats | undefined {
+  let found: Stats | undefined
+  try {
+    found = statSync(path, { throwIfNoEntry: false })
+  } catch (thrown) {
+    throw refusal(`cannot open ${path}: ${reasonText(thrown)}`)
+  }
+  if (found === undefined) return undefined
+  if (!found.isFile()) throw refusal(`${path} is not a file`)
+  // LMDB would fill it, and nobody would be told that all accounts are gone.
+  if (found.size === 0)
+    throw refusal(`${path} is damaged: it is empty; put a backup in its place, or remove it to begin anew`)
+  return found
+}
+
+/** As LMDB reads it (mdb.c): the first 8 digits. */
+function bootId(): bigint {
+  if (process.platform !== 'linux') return 0n
+  try {
+    const digits = /^[0-9a-f]+/.exec(readFileSync('/proc/sys/kernel/random/boot_id', 'ascii'))?.[0]
+    return digits === undefined ? 0n : BigInt(`0x${digits}`)
+  } catch {
+    return 0n
+  }
+}
+
+const refusal = (reason: string) => new GatewayError('STORE_UNAVAILABLE', { reason })

@@ -51,21 +51,36 @@ export function readKey(source: Buffer, start: number, end: number): (string | n
   return key
 }
 
-/** Checks what lmdb cannot: call it with every key that holds text from outside. @throws GatewayError TOO_LARGE */
-export function boundedKey<K extends Key>(key: K): K {
+/**
+ * Checks what lmdb cannot; the types of parts, too, since some come from where no compiler looks.
+ * @throws GatewayError TOO_LARGE, BAD_FIELD where it is empty or a part is no part of a key
+ */
+export function boundedKey<K extends Key | Uint8Array>(key: K): K {
   let most = 0
-  for (const part of key) most += typeof part === 'string' ? part.length * 3 + 2 : 9
+  if (key instanceof Uint8Array) most = key.length
+  else for (const part of key) most += mostBytes(part)
+  if (most === 0) throw notAKey('is empty')
   if (most > MAX_KEY_BYTES && exactBytes(key) > MAX_KEY_BYTES) {
     throw new GatewayError('TOO_LARGE', { reason: `a key of the store has at most ${MAX_KEY_BYTES} bytes` })
   }
   return key
 }
 
-function exactBytes(key: Key): number {
+function mostBytes(part: KeyPart): number {
+  if (typeof part === 'string') return part.length * 3 + 2
+  if (typeof part === 'number') return 9
+  if (part instanceof Uint8Array) return part.length
+  throw notAKey(`has a part that is ${part === null ? 'null' : typeof part}`)
+}
+
+const notAKey = (what: string) => new GatewayError('BAD_FIELD', { reason: `a key of the store ${what}` })
+
+function exactBytes(key: Key | Uint8Array): number {
+  if (key instanceof Uint8Array) return key.length
   let bytes = 0
   for (const part of key) {
     if (typeof part === 'string') bytes += Buffer.byteLength(part) + part.split('\0').length + 1
-    else bytes += 9
+    else bytes += typeof part === 'number' ? 9 : part.length
   }
   return bytes
 }

@@ -37,11 +37,11 @@ export class EmbeddedKv {
   }
 
   async get(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
-    return this.#env.read(() => this.#tables[collection].get(boundedKey(key)))
+    return this.#env.read(() => this.#tables[collection].get(key))
   }
 
   async *range(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
-    const end: Key = [...boundedKey(prefix), LAST]
+    const end: Key = boundedKey([...prefix, LAST])
     let start: Key = prefix.length === 0 ? [FIRST] : prefix
     for (;;) {
       const bounds = { start, end, limit: PAGE }

@@ -19,6 +19,7 @@ import { EmbeddedContents } from './contents.js'
 import { EmbeddedCursors } from './cursors.js'
 import { DedupWindow } from './dedup.js'
 import { EmbeddedEnv } from './env.js'
+import type { FileCheck } from './file.js'
 import { EmbeddedInbox } from './inbox.js'
 import { EmbeddedKv } from './kv.js'
 import { EmbeddedUsers } from './users.js'
@@ -30,7 +31,12 @@ export interface EmbeddedOptions {
   readonly durability: Durability
   /** How long a dedupKey is remembered, ms. */
   readonly dedupWindowMs: number
+  /** What is checked of the file before it is opened. */
+  readonly check?: FileCheck
 }
+
+/** For who does not say: what serves at once. */
+const DEFAULT_CHECK: FileCheck = { pages: 'unclean', timeoutMs: 30_000 }
 
 /** Rows of a deleted account removed in one go; a few milliseconds of the event loop. */
 const PURGE_CHUNK = 500
@@ -51,7 +57,7 @@ export class EmbeddedStore implements CopyableStore {
 
   constructor(options: EmbeddedOptions) {
     this.#options = options
-    this.#env = new EmbeddedEnv(options.dir, options.durability)
+    this.#env = new EmbeddedEnv({ check: DEFAULT_CHECK, ...options })
   }
 
   async open(): Promise<void> {
@@ -79,9 +85,10 @@ export class EmbeddedStore implements CopyableStore {
     await this.#env.close()
   }
 
-  /** An empty write still puts its mark, which must be readable before it resolves. */
+  /** An empty write still puts its mark; and a range, which takes a place among the readers. */
   async ping(): Promise<void> {
     await this.#env.write(() => undefined)
+    await this.findUsers({}, 1)
   }
 
   async createUser(user: NewUser): Promise<void> {

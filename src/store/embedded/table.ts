@@ -1,6 +1,6 @@
 /** Named databases of the embedded store, values of one shape. */
 import { asBinary, type Binary, type RootDatabase } from 'lmdb'
-import { type Key, readKey, writeKey } from './keys.js'
+import { boundedKey, type Key, readKey, writeKey } from './keys.js'
 
 /** The part of lmdb's Database that is used. Puts and removes belong into a write or transaction of EmbeddedEnv. */
 export interface Table<V, K = Key, Read = (string | number)[]> {
@@ -29,13 +29,53 @@ export type OpenTable = ReturnType<typeof tableOpener>
 
 export function tableOpener(root: RootDatabase) {
   /** @param keys tuples, or bytes as they are (copied by each call) for what every message writes */
-  return <V, K = Key, Read = (string | number)[]>(
+  return <V, K extends Key | Buffer = Key, Read = (string | number)[]>(
     name: string,
     encoding: 'msgpack' | 'string' | 'binary' = 'msgpack',
     keys: 'tuple' | 'binary' = 'tuple',
   ): Table<V, K, Read> => {
     const keyOptions =
       keys === 'tuple' ? { keyEncoder: { writeKey, readKey } } : { keyEncoding: 'binary' as const }
-    return root.openDB({ name, encoding, ...keyOptions }) as unknown as Table<V, K, Read>
+    return new CheckedTable(root.openDB({ name, encoding, ...keyOptions }) as unknown as Table<V, K, Read>)
+  }
+}
+
+/**
+ * lmdb takes a key as it is only where it cannot be wrong: one that is too long ends the process when it is put, and one
+ * that fails in a range leaves a cursor open, whose reader slot (of 126) is lost until the garbage is collected.
+ */
+class CheckedTable<V, K extends Key | Buffer, Read> implements Table<V, K, Read> {
+  constructor(private readonly db: Table<V, K, Read>) {}
+
+  get(key: K): V | undefined {
+    return this.db.get(boundedKey(key))
+  }
+
+  put(key: K, value: V | Binary): unknown {
+    return this.db.put(boundedKey(key), value)
+  }
+
+  remove(key: K): unknown {
+    return this.db.remove(boundedKey(key))
+  }
+
+  clearAsync(): unknown {
+    return this.db.clearAsync()
+  }
+
+  getStats(): { entryCount: number } {
+    return this.db.getStats()
+  }
+
+  /** Closes its cursor however it ends: lmdb's own does not when it throws, nor does `for` where `next` threw. */
+  *getRange(bounds: Bounds<K>): Generator<{ key: Read; value: V }> {
+    boundedKey(bounds.start)
+    boundedKey(bounds.end)
+    const cursor = this.db.getRange(bounds)[Symbol.iterator]()
+    try {
+      for (let next = cursor.next(); !next.done; next = cursor.next()) yield next.value
+    } finally {
+      cursor.return?.()
+    }
   }
 }

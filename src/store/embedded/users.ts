@@ -69,7 +69,7 @@ export class EmbeddedUsers {
   }
 
   async findByEmail(emailKey: string): Promise<User | undefined> {
-    return this.#env.read(() => this.#at(this.#emails.get(boundedKey([emailKey]))))
+    return this.#env.read(() => this.#at(this.#emails.get([emailKey])))
   }
 
   #find(id: UserId): User | undefined {
@@ -95,8 +95,8 @@ export class EmbeddedUsers {
       query.id !== undefined
         ? this.#ordinals.get([userNumber(query.id)])
         : query.emailKey !== undefined
-          ? this.#emails.get(boundedKey([query.emailKey]))
-          : this.#usernames.get(boundedKey([query.username ?? '']))
+          ? this.#emails.get([query.emailKey])
+          : this.#usernames.get([query.username ?? ''])
     const user = this.#at(ordinal)
     return user !== undefined && (ordinal ?? 0) > after && matches(user, query) ? [user] : []
   }

@@ -1,7 +1,7 @@
 /** The connection of the MongoDB store: options, collections, indexes, deadlines. */
 import { type Collection, type Db, MongoClient, type MongoClientOptions, ReadPreference } from 'mongodb'
 import { GatewayError } from '../../errors.js'
-import { reasonText, toStoreError } from './errors.js'
+import { reasonText, toStoreError, withoutSecrets } from './errors.js'
 import { bounded } from './group.js'
 
 export interface MongoOptions {
@@ -140,7 +140,7 @@ export class MongoEnv {
       this.#db = db
     } catch (thrown) {
       await this.close()
-      throw cannotBeUsed(client, thrown)
+      throw cannotBeUsed(client, withoutSecrets(reasonText(thrown), this.options.url))
     }
   }
 
@@ -154,7 +154,7 @@ export class MongoEnv {
       await client.connect()
       await client.db(this.options.database).command({ ping: 1 })
     } catch (thrown) {
-      throw cannotBeUsed(client, thrown)
+      throw cannotBeUsed(client, withoutSecrets(reasonText(thrown), this.options.url))
     } finally {
       await client.close()
     }
@@ -165,7 +165,7 @@ export class MongoEnv {
     try {
       return new MongoClient(url, { ...clientOptions(this.options), serverSelectionTimeoutMS })
     } catch (thrown) {
-      throw unavailable(`store.mongodb.url: ${reasonText(thrown).replaceAll(url, '…')}`)
+      throw unavailable(`store.mongodb.url: ${withoutSecrets(reasonText(thrown), url)}`)
     }
   }
 
@@ -265,9 +265,9 @@ async function makeIndexes(db: Db): Promise<void> {
   await make('devices', [{ key: { seenAt: 1 } }])
 }
 
-function cannotBeUsed({ options: { hosts, srvHost } }: MongoClient, thrown: unknown): GatewayError {
+function cannotBeUsed({ options: { hosts, srvHost } }: MongoClient, reason: string): GatewayError {
   const place = srvHost ?? hosts.join(', ')
-  return unavailable(`store.mongodb.url: MongoDB at ${place} cannot be used: ${reasonText(thrown)}`)
+  return unavailable(`store.mongodb.url: MongoDB at ${place} cannot be used: ${reason}`)
 }
 
 export function unavailable(reason: string): GatewayError {

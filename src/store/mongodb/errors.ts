@@ -44,3 +44,24 @@ export function insertedBefore(thrown: unknown): number | undefined {
   // Not insertedCount: mongo-java-server counts the one that failed.
   return first?.code === DUPLICATE_KEY ? first.index : undefined
 }
+
+/** `text` without any value that the URL holds: user, password, options. */
+export function withoutSecrets(text: string, url: string): string {
+  const rest = url.replace(/^\w+(\+srv)?:\/\//, '')
+  const userInfo = rest.slice(0, Math.max(0, rest.lastIndexOf('@')))
+  const query = rest.slice(rest.indexOf('?') + 1)
+  const options = rest.includes('?')
+    ? query.split('&').map(option => option.slice(option.indexOf('=') + 1))
+    : []
+  const values = [url, userInfo, ...userInfo.split(':'), ...options].flatMap(value => [value, decoded(value)])
+  const longestFirst = values.filter(value => value.length > 2).sort((a, b) => b.length - a.length)
+  return longestFirst.reduce((left, value) => left.replaceAll(value, '…'), text)
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

@@ -87,6 +87,7 @@ export class MongoStore implements CopyableStore {
 
   async ping(): Promise<void> {
     await this.#open.lease.renew()
+    await this.findUsers({}, 1)
   }
 
   async createUser(user: NewUser): Promise<void> {

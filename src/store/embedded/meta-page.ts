@@ -1,0 +1,100 @@
+/**
+ * The meta pages of LMDB's file, read without mapping it: what is not as LMDB wrote it ends a process that has it mapped
+ * by a signal, which no caller can catch. Source: mdb.c of the LMDB that lmdb 3.5 brings (MDB_meta, mdb_pick_meta).
+ */
+import { readSync } from 'node:fs'
+
+/** What is wrong with the file, in words. */
+export class Damage extends Error {}
+
+/** Of one B-tree: MDB_db. */
+export interface Tree {
+  readonly flags: number
+  readonly depth: number
+  /** NO_ROOT: empty. */
+  readonly root: bigint
+}
+
+export interface Meta {
+  readonly pageSize: number
+  readonly lastPage: number
+  readonly txnId: bigint
+  readonly flags: number
+  readonly bootId: bigint
+  /** Pages to be used again, by the transaction that freed them. */
+  readonly free: Tree
+  /** The databases by name. */
+  readonly main: Tree
+}
+
+export const PAGE_HEADER = 24
+export const TREE_BYTES = 48
+export const NO_ROOT = 2n ** 64n - 1n
+
+const META_BYTES = 144
+const META_FLAG = 8
+const MAGIC = 0xbeefc0de
+const VERSION = 2
+/** MDB_OVERLAPPINGSYNC of lmdb's fork: a commit may be in its meta page before it is on the disk. */
+const OVERLAPPING_SYNC = 0x1000
+
+export const readTree = (bytes: Buffer, at: number): Tree => ({
+  flags: bytes.readUInt16LE(at + 4),
+  depth: bytes.readUInt16LE(at + 6),
+  root: bytes.readBigUInt64LE(at + 40),
+})
+
+/**
+ * The meta page that LMDB goes on from: the newest, or, where the system was started anew since, the newest of which it
+ * is certain that it had reached the disk.
+ * @param bootId of this start of the system; 0: not known
+ * @throws Damage where one of the two is none
+ */
+export function readMeta(file: number, bootId: bigint): Meta {
+  const first = checkedMeta(file, 0, 'the first page')
+  const second = checkedMeta(file, first.pageSize, 'the second page')
+  if (second.pageSize !== first.pageSize) throw new Damage('the first two pages name different page sizes')
+  const latest = pick(first, second, bootId)
+  // What was synced last is in the middle of the first page, without magic and version; nothing before the first sync.
+  const synced = toMeta(read(file, first.pageSize / 2), first.pageSize)
+  return pick(latest, synced, bootId)
+}
+
+function checkedMeta(file: number, at: number, what: string): Meta {
+  const page = read(file, at)
+  if (page.length < PAGE_HEADER + META_BYTES) throw new Damage(`it ends within ${what}`)
+  if ((page.readUInt16LE(18) & META_FLAG) === 0 || page.readUInt32LE(PAGE_HEADER) !== MAGIC)
+    throw new Damage(`${what} is none of this store's`)
+  const version = page.readUInt16LE(PAGE_HEADER + 4)
+  if (version !== VERSION) throw new Damage(`${what} has version ${version} of the format, not ${VERSION}`)
+  const pageSize = page.readUInt32LE(PAGE_HEADER + 24)
+  if (pageSize < 512 || pageSize > 65_536 || (pageSize & (pageSize - 1)) !== 0)
+    throw new Damage(`${what} names pages of ${pageSize} bytes`)
+  return toMeta(page, pageSize)
+}
+
+function read(file: number, at: number): Buffer {
+  const page = Buffer.alloc(PAGE_HEADER + META_BYTES)
+  return page.subarray(0, readSync(file, page, 0, page.length, at))
+}
+
+function toMeta(page: Buffer, pageSize: number): Meta {
+  const meta = page.subarray(PAGE_HEADER)
+  return {
+    pageSize,
+    flags: meta.readUInt16LE(28),
+    free: readTree(meta, 24),
+    main: readTree(meta, 24 + TREE_BYTES),
+    lastPage: Number(meta.readBigUInt64LE(120)),
+    txnId: meta.readBigUInt64LE(128),
+    bootId: meta.readBigInt64LE(136),
+  }
+}
+
+function pick(a: Meta, b: Meta, bootId: bigint): Meta {
+  if (b.txnId === 0n) return a
+  const latest = a.txnId >= b.txnId ? a : b
+  const isOfThisBoot = latest.bootId !== 0n && latest.bootId === bootId
+  if (isOfThisBoot || (latest.flags & OVERLAPPING_SYNC) === 0) return latest
+  return a.txnId > b.txnId ? b : a
+}

@@ -1,0 +1,38 @@
+/** Whether the files that are open are still those in the data folder. */
+import { type BigIntStats, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { GatewayError } from '../../errors.js'
+
+/** A file that was removed or replaced stays open, and what is written to it is gone with the process. */
+export class Place {
+  readonly #files: readonly { readonly path: string; readonly was: string }[]
+
+  /** To be made when they are open. */
+  constructor(dir: string) {
+    const paths = ['data.mdb', 'lock.mdb'].map(name => join(dir, name))
+    this.#files = paths.map(path => ({ path, was: identity(path) }))
+  }
+
+  /** @throws GatewayError STORE_UNAVAILABLE where one of them is not; two system calls, a hundredth of a commit */
+  check(): void {
+    for (const { path, was } of this.#files) {
+      if (identity(path) === was) continue
+      const reason = `${path} was removed or replaced while it was open; put it back, or start the gateway anew`
+      throw new GatewayError('STORE_UNAVAILABLE', { reason })
+    }
+  }
+
+  get isThere(): boolean {
+    return this.#files.every(({ path, was }) => identity(path) === was)
+  }
+}
+
+/** '' where there is none, or it cannot be said. */
+function identity(path: string): string {
+  try {
+    const found: BigIntStats | undefined = statSync(path, { bigint: true, throwIfNoEntry: false })
+    return found === undefined ? '' : `${found.dev} ${found.ino}`
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,99 @@
+/** LMDB has 126 places for readers: none is lost, whatever throws, and a read that cannot be had shows in a ping. */
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { readKey, writeKey } from '../../src/store/embedded/keys.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import type { KvKey } from '../../src/store/store.js'
+import { allRefused, readersIn, rootOf } from '../helpers/readers.js'
+import { ANN, BOB, keysOf, message, move, user } from '../helpers/store-samples.js'
+
+/** More than LMDB has places. */
+const MANY = 150
+
+async function opened(t: Test) {
+  const dir = join(t.testdir(), 'db')
+  const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 })
+  await store.open()
+  t.teardown(() => store.close())
+  const root = rootOf(t, dir)
+  /** Runs `call` MANY times, each in a snapshot of its own, as connections would. */
+  const often = async (name: string, call: () => Promise<unknown>) => {
+    let refused = 0
+    for (let i = 0; i < MANY; i++) {
+      if (await allRefused([call()])) refused++
+      await store.kvWrite([{ put: 'meta', key: ['tick'], value: Buffer.from(String(i)) }])
+    }
+    t.equal(refused, MANY, `${name} is refused`)
+    t.ok(readersIn(root) <= 3, `${name}: ${readersIn(root)} places`)
+  }
+  return { store, root, often }
+}
+
+const LONG = 'k'.repeat(5000)
+
+t.test('keys that are none cost no place', async t => {
+  const { store, often } = await opened(t)
+  const calls: Record<string, () => Promise<unknown>> = {
+    ...Object.fromEntries(
+      [null, undefined, {}, Symbol('s'), LONG].map(part => [
+        `kvRange ${String(part).slice(0, 20)}`,
+        () => keysOf(store, 'incoming', [part] as unknown as KvKey),
+      ]),
+    ),
+    kvGet: () => store.kvGet('meta', [null] as unknown as KvKey),
+    'kvGet of nothing': () => store.kvGet('meta', []),
+    kvWrite: () => store.kvWrite([{ remove: 'meta', key: [undefined] as unknown as KvKey }]),
+    readConversation: () => store.readConversation(ANN, BOB, 10, LONG),
+    cursor: () => store.cursor(ANN, LONG),
+    findUserByEmail: () => store.findUserByEmail(LONG),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    await often(name, call)
+  }
+  await t.resolves(store.ping())
+  t.match(await store.append([message(ANN, BOB)]), [{ seq: 1 }])
+})
+
+t.test('ranges that throw in the middle cost no place', async t => {
+  const { store, root, often } = await opened(t)
+  await store.createUser(user(ANN))
+  await store.moveCursors([move(ANN, '')])
+  await store.append([message(BOB, ANN)])
+  // What is no msgpack, and a row whose text is no JSON: reading them throws.
+  const damage = async (name: string, key: (string | number)[]) => {
+    const options = { name, encoding: 'binary' as const, keyEncoder: { writeKey, readKey } }
+    const table = root.openDB<Buffer, (string | number)[]>(options as never)
+    await table.put(key, Buffer.from([0xdc, 0, 5]))
+  }
+  await damage('accounts', [7])
+  await damage('devices', [Number(ANN), 'broken'])
+  await damage('inbox', [Number(ANN), 2])
+  const calls: Record<string, () => Promise<unknown>> = {
+    findUsers: () => store.findUsers({ firstName: 'nobody', lastName: 'nobody' }, 10),
+    slowest: () => store.slowest(ANN),
+    forgetDevices: () => store.forgetDevices(1),
+    trimInbox: () => store.trimInbox(ANN, 10, 10),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    await often(name, call)
+  }
+  t.match(await store.readInbox(ANN, 0, 1), [{ seq: 1 }], 'what is whole is read')
+})
+
+t.test('a range that is left, or whose reader throws, costs no place', async t => {
+  const { store, root } = await opened(t)
+  const value = Buffer.from('v')
+  await store.kvWrite(Array.from({ length: 600 }, (_, i) => ({ put: 'meta', key: ['k', i], value })))
+  const readAndThrow = async () => {
+    for await (const _ of store.kvRange('meta', [])) throw new Error('reader')
+  }
+  for (let i = 0; i < MANY; i++) {
+    await readAndThrow().catch(() => undefined)
+    const left = store.kvRange('meta', [])[Symbol.asyncIterator]()
+    await left.next()
+    await store.kvWrite([{ put: 'meta', key: ['tick'], value }])
+  }
+  await delay(0)
+  t.ok(readersIn(root) <= 3, `${readersIn(root)} places`)
+})
