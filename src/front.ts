@@ -6,6 +6,7 @@ import type { MqttBroker } from './broker/broker.js'
 import { MqttWebSocketServer } from './broker/websocket.js'
 import type { Config } from './config.js'
 import type { OnFault } from './faults.js'
+import { originCheck } from './http/origins.js'
 import { HttpServer, type Route, TURNED_AWAY, testRoute, type Upgrade } from './http/server.js'
 import { AddressList } from './limits/address.js'
 import type { Limits } from './limits/limits.js'
@@ -49,6 +50,7 @@ export class Front {
   readonly #listeners: Listener[] = []
   readonly #http: HttpServer[] = []
   readonly #proxies: AddressList
+  readonly #isOrigin: (origin: string) => boolean
   readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
   #tls: TlsFiles | undefined
   #isClosing = false
@@ -59,6 +61,7 @@ export class Front {
     private readonly parts: FrontParts,
   ) {
     this.#proxies = new AddressList(config.http.trustProxy)
+    this.#isOrigin = originCheck(config.http.origins)
   }
 
   /** Resolves when all of them listen. @throws TlsError, or the system's error, EADDRINUSE for one */
@@ -173,8 +176,7 @@ export class Front {
   /** Why one more WebSocket is refused. */
   #refusal(request: IncomingMessage, socket: Duplex, address: string | undefined): string | undefined {
     const { origin } = request.headers
-    const { origins } = this.config.http
-    if (origin !== undefined && origins.length > 0 && !origins.includes(origin)) {
+    if (origin !== undefined && !this.#isOrigin(origin)) {
       this.parts.log.info({ event: 'origin.refused', remoteAddress: address }, 'page not in http.origins')
       return '403 Forbidden'
     }
@@ -235,6 +237,8 @@ export class Front {
         log.info({ event: 'tls.failed', remoteAddress, code: error.code }, 'TLS handshake failed')
       },
       onFault,
+      onAcceptError: error =>
+        log.error({ event: 'accept.failed', port, err: error }, 'connection not accepted'),
       onFull: () => limits.count('limits.connections'),
     })
     this.#listeners.push(listener)

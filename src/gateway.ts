@@ -22,6 +22,7 @@ import { Retention } from './inbox/retention.js'
 import { type LimitRules, Limits } from './limits/limits.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics.js'
+import { fileLimit, watchFiles } from './net/file-limit.js'
 import { loadContext, TlsError } from './net/tls.js'
 import type { Store } from './store/store.js'
 import { StoreWatch } from './store/watch.js'
@@ -57,6 +58,8 @@ export class Gateway {
   #store: Store | undefined
   #audit: Audit | undefined
   #upkeep: NodeJS.Timeout | undefined
+  #unwatchFiles: (() => void) | undefined
+  #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
   #isClosing = false
 
   constructor(
@@ -66,7 +69,8 @@ export class Gateway {
     this.#faults = new Faults(log, this.#metrics)
     this.#limits = new Limits(limitRules(config), this.#metrics)
     const onBusy = () => this.#limits.count('passwords.queue')
-    this.#passwords = new Passwords({ ...config.passwords, onBusy })
+    const onThreadError = (err: Error) => this.#faults.report('passwords.thread', err)
+    this.#passwords = new Passwords({ ...config.passwords, onBusy, onThreadError })
   }
 
   /** Resolves when every listener is up. @throws the fault that an operator can act on; then nothing stays open */
@@ -81,6 +85,9 @@ export class Gateway {
 
   async #start(): Promise<Ports> {
     const { config } = this
+    const fault = fileLimitFault(config)
+    if (fault !== undefined) this.log.warn({ event: 'files.too-few' }, fault)
+    this.#unwatchFiles = watchFiles(err => this.#outOfFiles(err))
     const store = await makeStore(config)
     this.#store = store
     await store.open()
@@ -137,6 +144,7 @@ export class Gateway {
     await listeners
     clearTimeout(late)
     clearInterval(this.#upkeep)
+    this.#unwatchFiles?.()
     this.#audit?.close()
   }
 
@@ -199,6 +207,18 @@ export class Gateway {
     if (isRotated) this.#audit.record({ event: 'keys.rotated' })
     this.#upkeep = setInterval(() => this.#keepUp(keys, sessions), UPKEEP_EVERY_MS).unref()
     return { accounts, sessions, identity, audit: this.#audit }
+  }
+
+  /** Once a minute: it is found once a second for as long as it lasts. */
+  #outOfFiles(err: NodeJS.ErrnoException): void {
+    this.#metrics.outOfFiles.inc()
+    const now = performance.now()
+    if (now - this.#saidOutOfFilesAt < 60_000) return
+    this.#saidOutOfFilesAt = now
+    this.log.error(
+      { event: 'files.out', code: err.code },
+      'no file descriptor left: new connections are closed',
+    )
   }
 
   #keepUp(keys: TokenKeys, sessions: Sessions): void {
@@ -288,6 +308,13 @@ export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Prom
   } finally {
     await store.close()
   }
+}
+
+/** @returns what to say where this process may not open as many sockets as the config lets in */
+export function fileLimitFault({ limits }: Config): string | undefined {
+  const files = fileLimit()
+  if (files === undefined || files >= limits.connections) return undefined
+  return `limits.connections: ${limits.connections} is more than the ${files} files that this process may open (ulimit -n, LimitNOFILE)`
 }
 
 /** @throws ConfigError where certificate and key cannot be used */

@@ -9,6 +9,8 @@ import { listenFault } from './config/listen.js'
 import { type Config, ConfigError, type ConfigSources, loadConfig, printConfig } from './config.js'
 import { GatewayError } from './errors.js'
 import { createLogger, type Logger } from './log.js'
+import { nodeFault } from './node-version.js'
+import { exposedFiles, type Kept, PRIVATE_UMASK } from './private-files.js'
 
 const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
 
@@ -79,10 +81,20 @@ function config(sources: ConfigSources): string {
 async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const { checkStore } = await import('./stores.js')
-  const { checkTls } = await loadGateway()
+  const { checkTls, fileLimitFault } = await loadGateway()
   checkTls(config)
   print(`config is good; ${await checkStore(config)}\n`)
+  const warnings = exposedFiles(kept(config), false).map(
+    ({ path, mode }) => `${path}: others may read it (mode ${mode}); serve takes that away where it may`,
+  )
+  for (const warning of [fileLimitFault(config) ?? [], warnings].flat())
+    process.stderr.write(`mumi: warning: ${warning}\n`)
 }
+
+const kept = ({ store, data, audit }: Config): Kept => ({
+  dataDir: store.type === 'embedded' ? data.dir : undefined,
+  auditFile: audit.file,
+})
 
 const STORES = ['embedded', 'mongodb'] as const
 
@@ -125,6 +137,8 @@ async function serve(sources: ConfigSources): Promise<void> {
     { event: 'gateway.starting', version: version(), pid: process.pid, dataDir: resolve(config.data.dir) },
     'starting',
   )
+  for (const exposed of exposedFiles(kept(config), true))
+    log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
   const gateway = new Gateway(config, log)
   const starting = gateway.start()
   // Half a gateway is not closed: the other half would open behind it.
@@ -132,8 +146,8 @@ async function serve(sources: ConfigSources): Promise<void> {
   const exit = new Exit(close, config.shutdown.timeout, log)
   process.on('SIGTERM', signal => exit.onSignal(signal))
   process.on('SIGINT', signal => exit.onSignal(signal))
-  // Elsewhere it ends the process, as ever: there is nothing to load again.
-  if (config.tls.cert !== '') process.on('SIGHUP', () => gateway.reload())
+  // Also without TLS, where there is nothing to load again: what sends it to all it supervises means no end.
+  process.on('SIGHUP', () => gateway.reload())
   let isReady = false
   // Rejections that nobody handles come here too: Node's default.
   process.on('uncaughtException', err => {
@@ -224,6 +238,17 @@ function explain(error: unknown, config?: Config): string {
 }
 
 const [command, ...argv] = process.argv.slice(2)
+
+// Whatever is made, by whichever command, is for this user only.
+process.umask(PRIVATE_UMASK)
+// Node's own answer opens its inspector, which runs whatever code it is sent.
+process.on('SIGUSR1', () => undefined)
+
+const tooOld = nodeFault(process.versions.node)
+if (tooOld !== undefined) {
+  process.stderr.write(`mumi: ${tooOld}\n`)
+  process.exit(EXIT_FAILURE)
+}
 
 try {
   await run(command, { argv, env: process.env })

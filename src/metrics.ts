@@ -42,6 +42,10 @@ export class Metrics {
     'Exceptions that a handler should not have thrown; `process` are those of an unknown one.',
     ['where'],
   )
+  readonly outOfFiles = this.#counter(
+    'mumi_out_of_files_total',
+    'Looks, one a second, that found no file descriptor left (EMFILE, ENFILE): new connections are closed.',
+  )
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
   /** By front end, request and code. */
   readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {

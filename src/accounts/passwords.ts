@@ -19,15 +19,14 @@ export interface PasswordOptions {
   readonly queue: number
   /** One was refused. */
   readonly onBusy?: () => void
+  /** A thread failed, with nothing to do: another takes its place at the next hash. */
+  readonly onThreadError?: (error: Error) => void
 }
 
 /** Added to the threads' nice value: a tenth of what the event loop gets where both want the same core. */
 const NICE = 10
 /** Salt and hash as bcrypt writes them (22 and 31 characters), of no password. */
 const NO_HASH = '.'.repeat(53)
-/** A thread that had nothing to do for so long ends, ms. */
-const IDLE_MS = 60_000
-
 /**
  * bcrypt reads 72 bytes and stops at NUL: SHA-256 before it makes every byte of every password count, and base64
  * keeps NUL out.
@@ -44,16 +43,19 @@ export class Passwords {
   readonly #threads: Piscina
 
   constructor(private readonly options: PasswordOptions) {
+    const threads = options.concurrency || Math.max(1, availableParallelism() - 1)
     this.#threads = new Piscina({
       filename: fileURLToPath(new URL('password-worker.js', import.meta.url)),
-      minThreads: 0,
-      maxThreads: options.concurrency || Math.max(1, availableParallelism() - 1),
+      // All from the start and for good: a thread opens files, and there may be none left when a login comes.
+      minThreads: threads,
+      maxThreads: threads,
       maxQueue: options.queue,
-      idleTimeout: IDLE_MS,
       niceIncrement: NICE,
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     })
+    // Without a listener it would end the process.
+    this.#threads.on('error', (error: Error) => options.onThreadError?.(error))
   }
 
   /** @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait */

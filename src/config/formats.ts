@@ -162,8 +162,19 @@ function isAddressOrNetwork(item: string): boolean {
   return family !== 0 && (bits === undefined || Number(bits) <= (family === 4 ? 32 : 128))
 }
 
-/** RFC 6454 6.2: scheme, host, port and no path; `null` is what sandboxed pages and local files send. */
-const isOrigin = (item: string) => item === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/\s,A-Z]+$/.test(item)
+/**
+ * As browsers send it (RFC 6454 6.2): scheme, host, port where it is not the scheme's, no path; `null` is what sandboxed
+ * pages and local files send. `*.` in front of the host is any one label, below two labels of ours or localhost.
+ */
+function isOrigin(item: string): boolean {
+  if (item === 'null') return true
+  const [, parent] = /^https?:\/\/\*\.([^/:]+)(?::\d+)?$/.exec(item) ?? []
+  // All of a top-level domain is nobody's.
+  if (parent !== undefined && parent !== 'localhost' && !/[^.]\.[a-z][a-z0-9-]*$/.test(parent)) return false
+  const plain = parent === undefined ? item : item.replace('*.', 'any.')
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/\s,A-Z*]+$/.test(plain)) return false
+  return !/^https?:/.test(plain) || (URL.canParse(plain) && new URL(plain).origin === plain)
+}
 
 const isFilter = (pattern: string) =>
   /^[^\0]+$/.test(pattern) && // [MQTT-4.7.3-1], [MQTT-4.7.3-2]
@@ -224,7 +235,7 @@ convict.addFormats({
   path: { validate: checkPath },
   file: { validate: checkFile },
   addresses: list(isAddressOrNetwork, `addresses and networks ('10.0.0.1', 'fd00::/8')`),
-  origins: list(isOrigin, `origins ('https://chat.example')`),
+  origins: list(isOrigin, `origins ('https://chat.example', 'https://*.chat.example')`),
   optional: { validate: checkOptional },
   'user ids': {
     coerce: (value: unknown) =>

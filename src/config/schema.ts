@@ -48,7 +48,7 @@ export const SCHEMA = {
     ),
     origins: origins(
       '',
-      'Web pages that may connect, as `https://chat.example`; another `Origin` is refused (403). Clients that send none are no browsers and are let in. Empty: any page.',
+      'Web pages that may connect, as `https://chat.example` or, for each name one label below it, `https://*.chat.example`; another `Origin` is refused (403). Clients that send none are no browsers and are let in. Empty: any page.',
     ),
   },
   mqtt: {

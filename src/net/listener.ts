@@ -19,6 +19,8 @@ export interface ListenerOptions {
   readonly farewell: Buffer
   readonly onTlsError: (error: Error, address: string | undefined) => void
   readonly onFull: () => void
+  /** One connection could not be accepted; the port stays open. */
+  readonly onAcceptError: (error: Error) => void
   /** A handler failed; its socket is closed. */
   readonly onFault: OnFault
   readonly take: (socket: Socket) => void
@@ -50,6 +52,7 @@ export class Listener {
       this.#server.once('error', reject)
       this.#server.listen(port, host, resolve)
     })
+    this.#server.removeAllListeners('error').on('error', this.options.onAcceptError)
     return this.#server.address() as AddressInfo
   }
 

@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, constants, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -266,28 +266,106 @@ t.test('an end that takes longer than shutdown.timeout is cut short with 1', asy
   t.match(await ended, { code: 1, stdout: 'gateway.close-timed-out' })
 })
 
-t.test('SIGHUP loads the certificate again; without TLS it ends the process, as ever', async t => {
-  const pem = (name: string) => fileURLToPath(new URL(`../helpers/tls/old.${name}.pem`, import.meta.url))
-  const secure = serve(t, ['--mqtts.port', '0', '--tls.cert', pem('cert'), '--tls.key', pem('key')])
-  t.match(await secure.logged('gateway.ready'), { mqtts: { host: '127.0.0.1' } })
-  secure.child.kill('SIGHUP')
-  t.match(await secure.logged('tls.reloaded'), { cert: pem('cert') })
-  secure.child.kill('SIGTERM')
-  t.match(await secure.ended, { code: 0 })
-  const plain = serve(t)
-  await plain.logged('gateway.ready')
-  plain.child.kill('SIGHUP')
-  t.match(await plain.ended, { signal: 'SIGHUP' })
+t.test(
+  'SIGHUP loads the certificate again; without TLS it does nothing, and SIGUSR1 opens no inspector',
+  async t => {
+    const pem = (name: string) => fileURLToPath(new URL(`../helpers/tls/old.${name}.pem`, import.meta.url))
+    const secure = serve(t, ['--mqtts.port', '0', '--tls.cert', pem('cert'), '--tls.key', pem('key')])
+    t.match(await secure.logged('gateway.ready'), { mqtts: { host: '127.0.0.1' } })
+    secure.child.kill('SIGHUP')
+    t.match(await secure.logged('tls.reloaded'), { cert: pem('cert') })
+    secure.child.kill('SIGTERM')
+    t.match(await secure.ended, { code: 0 })
+    const plain = serve(t)
+    await plain.logged('gateway.ready')
+    for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGHUP', 'SIGUSR1'] as const) plain.child.kill(signal)
+    const { http } = (await plain.logged('gateway.ready')) as { http: { port: number } }
+    for (let i = 0; i < 3; i++) t.equal((await fetch(`http://127.0.0.1:${http.port}/readyz`)).status, 200)
+    plain.child.kill('SIGTERM')
+    t.match(await plain.ended, { code: 0, stderr: '' }, 'no "Debugger listening"')
+  },
+)
+
+t.test(
+  'an exception that no handler caught is logged with its stack and counted, and it serves on',
+  async t => {
+    for (const fault of [`throw new Error('planted')`, `Promise.reject(new Error('planted'))`]) {
+      const { child, ended, logged } = serve(t, [], planted(`process.on('SIGUSR2', () => { ${fault} })`))
+      const { http, ops } = (await logged('gateway.ready')) as Record<'http' | 'ops', { port: number }>
+      child.kill('SIGUSR2')
+      t.match(await logged('process.failed'), {
+        level: 'fatal',
+        err: { message: 'planted', stack: /planted/ },
+      })
+      t.equal((await fetch(`http://127.0.0.1:${http.port}/readyz`)).status, 200)
+      const metrics = await (await fetch(`http://127.0.0.1:${ops.port}/metrics`)).text()
+      t.match(metrics, 'mumi_faults_total{where="process"} 1')
+      child.kill('SIGTERM')
+      t.match(await ended, { code: 0 })
+    }
+  },
+)
+
+t.test('Node that is too old is one line and exit code 1', async t => {
+  t.testdir()
+  const old = planted(
+    `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.4' } })`,
+  )
+  for (const command of ['serve', 'check', '--version']) {
+    const end = { code: 1, stdout: '', stderr: 'mumi: needs Node 20.19 or later; this is 18.20.4\n' }
+    t.match(await mumi(t, [command], old).ended, end, command)
+  }
 })
 
-t.test('a fault of ours is logged with its stack, then everything is closed', async t => {
-  for (const fault of [`throw new Error('planted')`, `Promise.reject(new Error('planted'))`]) {
-    const { child, ended, logged } = serve(t, [], planted(`process.on('SIGUSR2', () => { ${fault} })`))
-    await logged('gateway.ready')
-    child.kill('SIGUSR2')
-    t.match(await logged('process.failed'), { level: 'fatal', err: { message: 'planted', stack: /planted/ } })
-    t.match(await ended, { code: 1 })
-  }
+t.test('what it makes is for its user only, and what was made otherwise is tightened and said', async t => {
+  const audit = join(t.testdir(), 'audit.log')
+  const data = join(t.testdirName, 'data')
+  const all = [data, join(data, 'data.mdb'), join(data, 'lock.mdb'), audit]
+  const modes = () => all.map(path => (statSync(path).mode & 0o777).toString(8))
+  const args = [
+    '--http.port=0',
+    '--mqtt.port=0',
+    '--ops.port=0',
+    `--data.dir=${data}`,
+    `--audit.file=${audit}`,
+  ]
+  const first = mumi(t, ['serve', ...args])
+  await first.logged('gateway.ready')
+  t.same(modes(), ['700', '600', '600', '600'])
+  first.child.kill('SIGTERM')
+  await first.ended
+  all.forEach(path => {
+    chmodSync(path, 0o755)
+  })
+  const { code, stderr } = await mumi(t, ['check', ...args]).ended
+  t.equal(code, 0)
+  for (const path of all) t.match(stderr, `mumi: warning: ${path}: others may read it (mode 755)`)
+  const second = mumi(t, ['serve', ...args])
+  t.match(await second.logged('file.exposed'), { level: 'warn', mode: '755', isTightened: true })
+  await second.logged('gateway.ready')
+  t.same(
+    modes().map(mode => mode.slice(1)),
+    ['00', '00', '00', '00'],
+  )
+  second.child.kill('SIGTERM')
+  t.match(await second.ended, { code: 0 })
+})
+
+t.test('a folder in which there is more than the store keeps its mode', async t => {
+  const data = t.testdir({ 'index.html': '' })
+  chmodSync(data, 0o755)
+  const { child, ended, logged } = mumi(t, [
+    'serve',
+    '--http.port=0',
+    '--mqtt.port=0',
+    '--ops.port=0',
+    `--data.dir=${data}`,
+  ])
+  await logged('gateway.ready')
+  t.equal(statSync(data).mode & 0o777, 0o755)
+  t.equal(statSync(join(data, 'data.mdb')).mode & 0o777, 0o600)
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0 })
 })
 
 t.test('a signal while it starts ends it cleanly, too', async t => {

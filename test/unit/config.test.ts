@@ -150,6 +150,23 @@ t.test('values that do not go together are refused', async t => {
   t.match(faults(['--limits.frame', '64KiB']), [/limits.frame: must be larger than limits.content/])
 })
 
+/** Wildcards that would match nothing, or everything. */
+const WILD = [
+  'https://*',
+  'https://*.com',
+  'https://*.*.example.com',
+  'https://a.*.example.com',
+  'https://a*.example.com',
+  'https://*example.com',
+  'https://*.example.com/',
+  'https://*.example.com.',
+  'https://*.10.0.0.1',
+  'https://*.example.com:*',
+  'https://*.example.com:443',
+  '*://a.example.com',
+  '*.example.com',
+]
+
 t.test('lists are comma-separated text, or JSON; addresses and origins are checked', async t => {
   t.strictSame(load().limits.exempt, ['127.0.0.0/8', '::1'])
   t.strictSame(load(['--limits.exempt=']).limits.exempt, [])
@@ -158,7 +175,7 @@ t.test('lists are comma-separated text, or JSON; addresses and origins are check
   t.strictSame(load([], { MUMI_HTTP_ORIGINS: 'https://a.example' }).http.origins, ['https://a.example'])
   for (const value of ['localhost', '10.0.0.0/33', '::/129', '10.0.0.1/', '10.0.0.1/x', '10.0.0', '[1]', '['])
     t.match(faults([`--limits.exempt=${value}`]), [/^limits.exempt: must be a list of addresses/], value)
-  for (const value of ['a.example', 'https://a.example/', 'https://A.example', '*', 'https://'])
+  for (const value of ['a.example', 'https://a.example/', 'https://A.example', '*', 'https://', ...WILD])
     t.match(faults([`--http.origins=${value}`]), [/^http.origins: must be a list of origins/], value)
 })
 
@@ -302,3 +319,17 @@ t.test('what would not fit a document is refused with MongoDB, and only there', 
     ['limits.content', 'mqtt.maxPacketBytes'],
   )
 })
+
+t.test(
+  'the image listens where its ports are published from, and keeps its data in a volume of its user',
+  async t => {
+    const file = readFileSync(new URL('../../config/Dockerfile', import.meta.url), 'utf8')
+    const [, text = ''] = /^ENV (.*)$/m.exec(file) ?? []
+    const { NODE_ENV: _, ...env } = Object.fromEntries(text.split(' ').map(pair => pair.split('=')))
+    const { http, mqtt, data } = load([], env)
+    t.match([http.host, mqtt.host], ['0.0.0.0', '0.0.0.0'])
+    const made = `RUN mkdir --mode=0700 ${data.dir} && chown node:node ${data.dir}\nVOLUME ${data.dir}\nUSER node\n`
+    t.ok(file.includes(made))
+    for (const port of [http.port, mqtt.port]) t.match(file, new RegExp(`^EXPOSE .*\\b${port}\\b`, 'm'))
+  },
+)

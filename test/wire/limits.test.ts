@@ -125,6 +125,35 @@ t.test('a page that is not listed may not connect; who sends no Origin may', asy
   t.equal(await handshake(t, await startGateway(t), { origin: 'https://any.example' }), 101)
 })
 
+t.test('a wildcard in http.origins is one label of the host, and nothing else', async t => {
+  const gateway = await startGateway(t, { 'http.origins': 'https://*.example.com, http://*.localhost:3000' })
+  const page = (origin: string) => handshake(t, gateway, { origin })
+  for (const origin of ['https://chat.example.com', 'https://x-1.example.com', 'http://app.localhost:3000'])
+    t.equal(await page(origin), 101, origin)
+  for (const origin of [
+    'https://example.com',
+    'https://.example.com',
+    'https://evilexample.com',
+    'https://a.b.example.com',
+    'https://a.example.com.evil.example',
+    'https://evil.example/.example.com',
+    'https://evil.example?.example.com',
+    'https://evil.example#.example.com',
+    'https://evil.example:1@a.example.com',
+    'https://evil@a.example.com',
+    'https://evil.example\\.example.com',
+    'https://*.example.com',
+    'https://-.example.com',
+    'http://chat.example.com',
+    'https://chat.example.com:8443',
+    'https://chat.example.com/',
+    'https://CHAT.example.com',
+    'http://app.localhost',
+    'null',
+  ])
+    t.equal(await page(origin), 403, origin)
+})
+
 t.test(
   'requests of a connection beyond its burst are answered 10120, in order and with their id',
   async t => {

@@ -1,0 +1,24 @@
+/** Which web pages may connect. */
+
+const WILDCARD = '://*.'
+
+/** @param allowed origins as config has them, of which `https://*.chat.example` is any one label below it; empty = all */
+export function originCheck(allowed: readonly string[]): (origin: string) => boolean {
+  if (allowed.length === 0) return () => true
+  const exact = new Set(allowed.filter(one => !one.includes(WILDCARD)))
+  const wild = allowed
+    .filter(one => one.includes(WILDCARD))
+    .map(one => {
+      const at = one.indexOf(WILDCARD) + '://'.length
+      return { scheme: one.slice(0, at), parent: one.slice(at + 1) }
+    })
+  return origin =>
+    exact.has(origin) ||
+    wild.some(({ scheme, parent }) => {
+      if (!origin.startsWith(scheme) || !origin.endsWith(parent)) return false
+      return LABEL.test(origin.slice(scheme.length, -parent.length))
+    })
+}
+
+/** RFC 1123 2.1, with the underscore that browsers let through. */
+const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
