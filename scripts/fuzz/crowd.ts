@@ -32,6 +32,8 @@ const CLIENTS: readonly Client[] = [
   },
 ]
 
+const KNOCKS_AT_ONCE = 50
+
 /** A byte a turn. */
 async function drip(socket: Socket): Promise<void> {
   for (const byte of Buffer.concat([upgradeRequest(), LOOKUP, LOOKUP])) {
@@ -57,4 +59,21 @@ export async function gather({ ports }: World, count: number): Promise<() => voi
   return () => {
     for (const socket of all) socket.destroy()
   }
+}
+
+/** Connects and leaves without a byte, as balancers do to see whether a port is open. @param count to each port */
+export async function knock({ ports }: World, count: number): Promise<void> {
+  for (let i = 0; i < count; i += KNOCKS_AT_ONCE) {
+    await Promise.all(
+      Array.from({ length: KNOCKS_AT_ONCE }, () => [ports.http, ports.mqtt].map(comeAndGo)).flat(),
+    )
+  }
+}
+
+async function comeAndGo(port: number): Promise<void> {
+  const socket = connect({ port, host: '127.0.0.1' })
+  socket.on('error', () => undefined)
+  socket.once('connect', () => socket.end())
+  socket.resume()
+  await new Promise<void>(resolve => socket.once('close', () => resolve()))
 }

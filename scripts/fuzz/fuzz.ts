@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
-import { gather } from './crowd.js'
+import { gather, knock } from './crowd.js'
 import { Innocents } from './innocents.js'
 import { type Door, Fault } from './input.js'
 import { JsonDoor } from './json-door.js'
@@ -21,6 +21,8 @@ const SETTLE_MS = 500
 const SETTLE_TRIES = 40
 /** Of a crowd, for each kind. */
 const CROWD = 100
+/** To each port, without a word: many times what LMDB has of reader slots (126). */
+const KNOCKS = 1_000
 const MAX_FAULTS = 3
 const MAX_HEX = 4_000
 
@@ -147,6 +149,8 @@ export class Fuzz {
     await this.#check(innocents, 'a crowd came')
     disperse()
     await this.#check(innocents, 'a crowd left')
+    await knock(this.world, KNOCKS)
+    await this.#check(innocents, 'many came and left without a byte')
   }
 
   /** Held memory, when it is no more than `goal` or falls no further. */

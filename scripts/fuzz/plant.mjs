@@ -1,5 +1,7 @@
 /** Faults of which the fuzzer must find each one. */
+import { Server } from 'node:http'
 import { PacketGate } from '../../dist/broker/packet-gate.js'
+import { MqttTransport } from '../../dist/broker/transport.js'
 import { RequestQueue } from '../../dist/ws/request-queue.js'
 import { plant, replace } from '../plant.mjs'
 
@@ -7,7 +9,9 @@ const EVERY = 40
 const STALL_MS = 150
 const LEAKED_BYTES = 2 ** 18
 const kept = []
+const SLOTS = 900
 let calls = 0
+let gone = 0
 
 const sometimes = fault => {
   if (++calls % EVERY === 0) fault()
@@ -20,6 +24,22 @@ plant({
       sometimes(() => setImmediate(() => ''.nothing()))
       push(...args)
     }),
+  /** The same where a client asks for another protocol before its last answer has left. */
+  pipeline: () =>
+    replace(Server, 'emit', emit => (name, ...args) => {
+      if (name === 'upgrade' && args[1]._httpMessage) setImmediate(() => ''.nothing())
+      return emit(name, ...args)
+    }),
+  /** Every connection that goes takes something with it, and when that is used up nobody is answered. */
+  slots: () => {
+    replace(MqttTransport, '_destroy', destroy => (...args) => {
+      gone++
+      destroy(...args)
+    })
+    replace(RequestQueue, 'push', push => frame => {
+      if (gone < SLOTS) push(frame)
+    })
+  },
   /** A frame that gets no answer. */
   silence: () =>
     replace(RequestQueue, 'push', push => frame => {

@@ -68,7 +68,18 @@ const ANY: readonly ((random: Random) => Buffer)[] = [
   () => upgradeRequest('/', [...HEADERS, ...HEADERS]),
   () => upgradeRequest('/', [...HEADERS, ['Content-Length', '5'], ['Transfer-Encoding', 'chunked']]),
   () => upgradeRequest('/', [...HEADERS, ['Expect', '100-continue']]),
+  behindAnother,
+  behindAnother,
 ]
+
+/** In the same write as a request whose answer has not left yet. */
+function behindAnother(random: Random): Buffer {
+  const target = () => random.pick(['/', '/readyz', '/mqtt', '/none'])
+  const first = `${random.pick(['GET', 'HEAD'])} ${target()} HTTP/1.1\r\nHost: x\r\n\r\n`
+  const upgrade = withHeader('Upgrade', random.pick(['h2c', 'websocket', 'TLS/1.0']))
+  const before = first.repeat(random.pick([1, 2, 50]))
+  return Buffer.concat([Buffer.from(before), upgradeRequest(target(), upgrade)])
+}
 
 export function handshakeInput(random: Random): HandshakeInput {
   const how = random.next()
