@@ -62,7 +62,7 @@ export const CODES = table({
     en: 'broadcast success',
     retry: false,
     level: 'debug',
-    when: 'Stored for every other user who is online.',
+    when: 'Stored for every other user who is online and whose inbox has room.',
   },
   ERROR: {
     code: 500,
@@ -310,6 +310,14 @@ export const CODES = table({
     close: 4009,
     level: 'warn',
     when: 'More refusals by a limit within a minute than `limits.warnings`: come back later, and slower.',
+  },
+  INBOX_FULL: {
+    code: 10126,
+    'zh-TW': '對方收件匣已滿，請稍後重試',
+    en: 'inbox full, try again later',
+    retry: true,
+    level: 'info',
+    when: 'The recipient has not confirmed as many messages as its inbox holds, or as many of yours as there is room left for all. Nothing was stored.',
   },
   OVERLOADED: {
     code: 10127,

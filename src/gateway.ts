@@ -155,6 +155,7 @@ export class Gateway {
       store,
       {
         maxMessages: config.inbox.maxMessages,
+        maxBytes: config.inbox.maxBytes,
         maxAgeMs: config.inbox.maxAge,
         deviceExpiryMs: config.devices.expiry,
       },

@@ -434,7 +434,12 @@ export const SCHEMA = {
     maxMessages: count(
       1_000_000,
       { min: 1 },
-      'Messages kept in one inbox; beyond it the oldest go, confirmed or not.',
+      'Messages kept in one inbox. Beyond it the oldest go that all devices of the account have confirmed (those seen within `devices.expiry`). What is not confirmed stays, and new messages are answered 10126: one sender may have as many of them there as are left for others, half at most.',
+    ),
+    maxBytes: bytes(
+      '1GiB',
+      { min: '64KiB' },
+      'The same in bytes of their text; not confirmed ones count by characters.',
     ),
     maxAge: duration('0', {}, 'Messages older than this go, confirmed or not. 0: kept for ever.'),
     maxWaitingBytes: bytes(

@@ -44,9 +44,13 @@ async function sendToStranger(services: Services, message: Outgoing, waiter: Sto
   append(services, message, waiter)
 }
 
-function append({ inbox, live, rules }: Services, message: Outgoing, waiter: StoreWaiter): void {
+function append({ inbox, live, limits, rules }: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { sender, rights, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
+  if (!inbox.admits(recipient, sender)) {
+    limits.count('inbox.maxMessages')
+    throw new GatewayError('INBOX_FULL')
+  }
   const createdAt = Date.now()
   const text = encodeMessage(sender, recipient, content, createdAt)
   inbox.send(
@@ -89,7 +93,10 @@ export const handleMessage: Handler<RequestData<'message'>> = (services, caller,
   return sendMessage(services, { sender, rights, recipient, content, ...repeat }, answer)
 }
 
-/** To every other user who is online now: one row in each one's inbox, so that it is as safe as a message. */
+/**
+ * To every other user who is online now and whose inbox has room: one row in each one's inbox, so that it is as safe as a
+ * message.
+ */
 export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   services,
   caller,
@@ -105,7 +112,9 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   const text = encodeMessage(sender, undefined, data.content, createdAt)
   const id = newMessageId(createdAt)
   const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
-  const recipients = [...services.live.online()].filter(userId => userId !== sender)
+  const recipients = [...services.live.online()].filter(
+    userId => userId !== sender && services.inbox.admits(userId, sender),
+  )
   if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')
   services.limits.broadcast(sender, recipients.length * Buffer.byteLength(text))
   const waiter = new BroadcastWaiter(recipients.length, error =>

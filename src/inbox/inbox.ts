@@ -60,6 +60,11 @@ export class Inbox {
     return this.#waiting.isFullFor(sender)
   }
 
+  /** Whether there is room for a message of this sender in that inbox. */
+  admits(inbox: UserId, sender: UserId): boolean {
+    return this.retention.admits(inbox, sender)
+  }
+
   /**
    * Appends `message` to its inbox. `waiter.stored` is called when it is durable and before it is delivered;
    * `waiter.failed` when nothing was stored: STORE_UNAVAILABLE, STORE_FULL (try again); ERROR_UNAUTHORIZED where the
@@ -132,7 +137,7 @@ export class Inbox {
       if (result.repeat) return
       count++
       if (this.#deliver(message, result)) deliveredSince ??= since
-      this.retention.appended(message.inbox, result.seq)
+      this.retention.appended(message, result.seq)
     })
     this.metrics.stored(count, (stored - (batch[0]?.since ?? stored)) / 1000)
     if (deliveredSince !== undefined) this.metrics.sent((performance.now() - deliveredSince) / 1000)

@@ -1,18 +1,20 @@
 /**
- * The bounds of an inbox: length and age. The sender is not lied to: what is accepted is stored, and what must go for
- * it is the oldest. A reader that had not confirmed it finds a gap in `seq` and is told (Sink.gap); the metric counts.
+ * The bounds of an inbox. By length and bytes the oldest go that every device has confirmed; what some device has not is
+ * never displaced by what is newer, which is refused instead (crowd.ts). By age the oldest go, confirmed or not: a reader
+ * that had not confirmed them finds a gap in `seq` and is told (Sink.gap); the metric counts.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
-import { madeAt, type UserId } from '../model.js'
+import { madeAt, type NewMessage, type UserId } from '../model.js'
 import type { Store } from '../store/store.js'
-import { DEFAULT_DEVICE } from './cursors.js'
+import { Crowd } from './crowd.js'
 
 export interface RetentionLimits {
-  /** Messages kept in one inbox. */
+  /** Messages kept in one inbox, and bytes of their text. */
   readonly maxMessages: number
+  readonly maxBytes: number
   /** ms; 0 = for ever. */
   readonly maxAgeMs: number
   /** A device that stayed away longer loses its place, ms; 0 = never. */
@@ -24,6 +26,8 @@ const FIRST_SWEEP_MS = 60_000
 const SWEEP_EVERY_MS = 3_600_000
 const CHUNK = 500
 const USERS_PAGE = 500
+/** An inbox is counted again when it was left alone so many times as long as the counting took. */
+const REST = 10
 /** Characters of one page that is looked through for old messages. */
 const SWEEP_CHARS = 1_000_000
 
@@ -31,6 +35,8 @@ export class Retention {
   /** Length is looked at once in so many appends to an inbox. */
   readonly #stride: number
   readonly #trimming = new Map<UserId, Promise<void>>()
+  /** Inboxes that hold much that is not confirmed: who sent it. */
+  readonly #crowds = new Map<UserId, Crowd>()
   #first: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
@@ -61,9 +67,19 @@ export class Retention {
     await Promise.all(this.#trimming.values())
   }
 
-  /** `seq` was appended to an inbox. */
-  appended(userId: UserId, seq: number): void {
-    if (seq > this.limits.maxMessages && seq % this.#stride === 0) this.#trim(userId)
+  /** A message was appended to its inbox. */
+  appended(message: NewMessage, seq: number): void {
+    this.#crowds.get(message.inbox)?.add(message.sender, message.text.length, seq)
+    if (seq % this.#stride === 0) this.#look(message.inbox)
+  }
+
+  /** Whether there is room for a message of this sender in that inbox. */
+  admits(inbox: UserId, sender: UserId): boolean {
+    const crowd = this.#crowds.size === 0 ? undefined : this.#crowds.get(inbox)
+    if (crowd === undefined || crowd.admits(sender)) return true
+    // What was confirmed since makes room.
+    if (performance.now() >= crowd.freshUntil) this.#look(inbox)
+    return false
   }
 
   /** All inboxes by age, all devices by when they were last seen. @param now ms since the epoch */
@@ -108,17 +124,43 @@ export class Retention {
   }
 
   /** One at a time for each inbox. */
-  #trim(userId: UserId): void {
+  #look(userId: UserId): void {
     if (this.#trimming.has(userId) || this.#isClosed) return
-    const work = this.#trimLong(userId)
+    const work = this.#lookAt(userId)
       .catch(thrown => this.#failed('trimInbox', thrown))
       .finally(() => this.#trimming.delete(userId))
     this.#trimming.set(userId, work)
   }
 
-  async #trimLong(userId: UserId): Promise<void> {
-    const upTo = (await this.store.lastSeq(userId)) - this.limits.maxMessages
+  async #lookAt(userId: UserId): Promise<void> {
+    const { maxMessages, maxBytes } = this.limits
+    const last = await this.store.lastSeq(userId)
+    const confirmed = await this.#confirmedByAll(userId)
+    const upTo = Math.min(last - maxMessages, confirmed)
     if (upTo > 0) await this.#remove(userId, upTo, 'inbox.maxMessages')
+    let bytes = await this.store.inboxBytes(userId)
+    while (bytes > maxBytes && !this.#isClosed) {
+      if ((await this.store.trimInbox(userId, confirmed, CHUNK)) === 0) break
+      bytes = await this.store.inboxBytes(userId)
+      await nextTurn()
+    }
+    await this.#count(userId, confirmed, last - confirmed > maxMessages / 4 || bytes > maxBytes / 4)
+  }
+
+  /** Who sent what is not confirmed, where that is much. */
+  async #count(userId: UserId, confirmed: number, isMuch: boolean): Promise<void> {
+    const begun = performance.now()
+    const crowd = new Crowd(this.limits)
+    for (let at = confirmed, isMore = isMuch; isMore && !this.#isClosed; ) {
+      const rows = await this.store.readInbox(userId, at, CHUNK, SWEEP_CHARS)
+      for (const { text, seq } of rows) crowd.add(senderOf(text), text.length, seq)
+      at = rows.at(-1)?.seq ?? at
+      isMore = rows.length > 0
+      await nextTurn()
+    }
+    crowd.freshUntil = performance.now() + REST * (performance.now() - begun)
+    if (crowd.isLarge) this.#crowds.set(userId, crowd)
+    else this.#crowds.delete(userId)
   }
 
   async #remove(userId: UserId, upTo: number, limit: string): Promise<void> {
@@ -136,13 +178,17 @@ export class Retention {
     this.log.warn({ event: 'message.dropped', userId, limit, dropped, upTo }, 'unconfirmed messages dropped')
   }
 
-  /** The default device is at 0 from registration, also when nothing is written of it yet. */
+  /** By devices seen within their expiry; the account's first device is yet to come while there is none. */
   async #confirmedByAll(userId: UserId): Promise<number> {
-    if ((await this.store.cursor(userId, DEFAULT_DEVICE)) === undefined) return 0
-    return (await this.store.slowest(userId)) ?? 0
+    const { deviceExpiryMs } = this.limits
+    const since = deviceExpiryMs > 0 ? Date.now() - deviceExpiryMs : 0
+    return (await this.store.slowest(userId, since)) ?? (await this.store.furthest(userId))
   }
 
   #failed(operation: string, thrown: unknown): void {
     this.log.error({ event: 'store.failed', operation, err: toGatewayError(thrown) }, 'inboxes not trimmed')
   }
 }
+
+/** Every text begins with it: `{"sender":"123456789"`. */
+const senderOf = (text: string): UserId => text.slice(11, 20)

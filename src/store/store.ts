@@ -117,8 +117,8 @@ export interface Store {
   furthest(userId: UserId): Promise<number>
   /** Also advances `furthest`. One commit for all. */
   moveCursors(moves: readonly CursorMove[]): Promise<void>
-  /** Lowest `confirmed` of all devices of the account, undefined when it has none. */
-  slowest(userId: UserId): Promise<number | undefined>
+  /** Lowest `confirmed` of the account's devices that were seen since, ms; undefined when there are none. */
+  slowest(userId: UserId, seenSince?: number): Promise<number | undefined>
   /** Forgets devices (not the default one, '') not seen since `before`, ms. @returns how many */
   forgetDevices(before: number): Promise<number>
 

@@ -30,7 +30,7 @@ function setUp() {
   )
   const metrics = new Metrics()
   const retention = {
-    appended: (userId: string, seq: number) => void events.push(`retention ${userId} ${seq}`),
+    appended: ({ inbox }: NewMessage, seq: number) => void events.push(`retention ${inbox} ${seq}`),
   }
   const inbox = new Inbox(
     store as unknown as Store,

@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { Retention, type RetentionLimits } from '../../src/inbox/retention.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics.js'
+import type { NewMessage } from '../../src/model.js'
 import type { Store } from '../../src/store/store.js'
 
 const DAY = 86_400_000
@@ -34,17 +35,20 @@ function setUp(inboxes: Record<string, number[]>, limits: Partial<RetentionLimit
     lastSeq: async (user: string) => rows.get(user)?.at(-1)?.seq ?? 0,
     firstSeq: async (user: string) => rows.get(user)?.[0]?.seq ?? 1,
     slowest: async () => slowest,
-    cursor: async () => ({ confirmed: slowest, sent: slowest, released: [] }),
+    inboxBytes: async () => 0,
     trimInbox: async (user: string, upTo: number, limit: number) => {
       const all = rows.get(user) ?? []
       return all.splice(0, Math.min(limit, all.filter(({ seq }) => seq <= upTo).length)).length
     },
   }
-  const all = { maxMessages: 1_000_000, maxAgeMs: 0, deviceExpiryMs: 0, ...limits }
+  const all = { maxMessages: 1_000_000, maxBytes: 1_000_000_000, maxAgeMs: 0, deviceExpiryMs: 0, ...limits }
   const retention = new Retention(store as unknown as Store, all, new Metrics(), log)
   const left = (user: string) => (rows.get(user) ?? []).map(({ seq }) => seq)
   return { retention, left, forgotten, logs, store }
 }
+
+const appended = (retention: Retention, seq: number) =>
+  retention.appended({ inbox: 'ann', sender: 'bob', text: '' } as NewMessage, seq)
 
 t.test(
   'a sweep removes what is older than maxAge, in every inbox, and says what nobody had confirmed',
@@ -92,8 +96,8 @@ t.test('devices that stayed away longer than their expiry are forgotten', async 
 
 t.test('an inbox beyond maxMessages loses its oldest, without a word where all is confirmed', async t => {
   const { retention, left, logs } = setUp({ ann: Array(1700).fill(NOW) }, { maxMessages: 100 }, 1700)
-  retention.appended('ann', 1700)
-  retention.appended('ann', 1700)
+  appended(retention, 1700)
+  appended(retention, 1700)
   while (left('ann').length > 100 && logs.length === 0) await new Promise(resolve => setImmediate(resolve))
   await retention.close()
   t.same([left('ann')[0], left('ann').length], [1601, 100])
@@ -102,7 +106,7 @@ t.test('an inbox beyond maxMessages loses its oldest, without a word where all i
 
 t.test('an inbox at its limit loses nothing', async t => {
   const { retention, left } = setUp({ ann: Array(100).fill(NOW) }, { maxMessages: 100 })
-  retention.appended('ann', 100)
+  appended(retention, 100)
   await retention.close()
   t.equal(left('ann').length, 100)
 })
@@ -111,7 +115,7 @@ t.test('a store that fails is logged and harms nobody', async t => {
   const { retention, store, logs } = setUp({ ann: [0] }, { maxAgeMs: DAY, maxMessages: 1 })
   store.trimInbox = () => Promise.reject(new Error('disk'))
   await retention.sweep(NOW)
-  retention.appended('ann', 20)
+  appended(retention, 20)
   await retention.close()
   t.match(logs, [{ event: 'store.failed', operation: 'sweep' }])
 })

@@ -37,12 +37,12 @@ export class EmbeddedCursors {
     return this.#env.read(() => this.#furthest.get([userNumber(userId)]) ?? 0)
   }
 
-  async slowest(userId: UserId): Promise<number | undefined> {
+  async slowest(userId: UserId, seenSince: number): Promise<number | undefined> {
     const owner = userNumber(userId)
     return this.#env.read(() => {
       let lowest: number | undefined
       for (const { value } of this.#devices.getRange({ start: [owner], end: [owner, LAST] })) {
-        lowest = Math.min(lowest ?? value.confirmed, value.confirmed)
+        if (value.seenAt >= seenSince) lowest = Math.min(lowest ?? value.confirmed, value.confirmed)
       }
       return lowest
     })

@@ -174,8 +174,8 @@ export class EmbeddedStore implements CopyableStore {
     return this.#open.cursors.moveCursors(moves)
   }
 
-  async slowest(userId: UserId): Promise<number | undefined> {
-    return this.#open.cursors.slowest(userId)
+  async slowest(userId: UserId, seenSince = 0): Promise<number | undefined> {
+    return this.#open.cursors.slowest(userId, seenSince)
   }
 
   async forgetDevices(before: number): Promise<number> {

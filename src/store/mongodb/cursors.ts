@@ -68,8 +68,9 @@ export class MongoCursors {
     return found?.furthest ?? 0
   }
 
-  async slowest(userId: UserId): Promise<number | undefined> {
-    const all = this.#env.devices.find({ _id: keysUnder([userId]) }, { projection: { confirmed: 1 } })
+  async slowest(userId: UserId, seenSince: number): Promise<number | undefined> {
+    const filter = { _id: keysUnder([userId]), seenAt: { $gte: new Date(seenSince) } }
+    const all = this.#env.devices.find(filter, { projection: { confirmed: 1 } })
     const places = (await this.#env.run(() => all.toArray())).map(({ confirmed }) => confirmed)
     return places.length === 0 ? undefined : places.reduce((a, b) => Math.min(a, b))
   }

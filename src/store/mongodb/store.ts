@@ -176,8 +176,8 @@ export class MongoStore implements CopyableStore {
     return this.#writes.keep(this.#open.cursors.moveCursors(moves))
   }
 
-  async slowest(userId: UserId): Promise<number | undefined> {
-    return this.#open.cursors.slowest(userId)
+  async slowest(userId: UserId, seenSince = 0): Promise<number | undefined> {
+    return this.#open.cursors.slowest(userId, seenSince)
   }
 
   async forgetDevices(before: number): Promise<number> {
