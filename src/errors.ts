@@ -366,3 +366,10 @@ export function nameStoreFault(thrown: unknown, name: CodeName): GatewayError {
   const isStoreFault = error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_FULL'
   return isStoreFault ? new GatewayError(name, null, error) : error
 }
+
+/** The language that `?lang=en` of a WebSocket's address asks for. */
+export function askedLocale(path = '/'): Locale | undefined {
+  const [, query] = path.split('?')
+  const lang = new URLSearchParams(query).get('lang')
+  return lang === 'en' || lang === 'zh-TW' ? lang : undefined
+}

@@ -117,8 +117,10 @@ export class Front {
     const { mqtt } = this.config
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
-      const webSocket = new MqttWebSocketServer(mqtt.maxPacketBytes, (stream, socket, remoteAddress) =>
-        broker.take(stream, { webSocket: socket, ...(remoteAddress && { remoteAddress }) }),
+      const webSocket = new MqttWebSocketServer(
+        mqtt.maxPacketBytes,
+        (stream, webSocket, { address, locale }) =>
+          broker.take(stream, { webSocket, locale, ...(address && { remoteAddress: address }) }),
       )
       upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
     }

@@ -21,6 +21,7 @@ import { Inbox } from './inbox/inbox.js'
 import { Retention } from './inbox/retention.js'
 import { type LimitRules, Limits } from './limits/limits.js'
 import type { Logger } from './log.js'
+import { LoginLog } from './login-log.js'
 import { Metrics } from './metrics.js'
 import { fileLimit, watchFiles } from './net/file-limit.js'
 import { loadContext, TlsError } from './net/tls.js'
@@ -171,6 +172,7 @@ export class Gateway {
       inbox,
       limits,
       log,
+      logins: new LoginLog(log, this.#metrics),
       rules: {
         anonymousQuery: config.query.anonymous,
         queryLimit: config.query.limit,

@@ -37,6 +37,15 @@ export class Metrics {
     'front',
     'reason',
   ])
+  readonly logins = this.#counter('mumi_logins_total', 'Logins and CONNECTs by what became of them.', [
+    'front',
+    'outcome',
+  ])
+  readonly ended = this.#counter(
+    'mumi_connections_ended_total',
+    'Connections that ended: `left` with a goodbye of the client, `dropped` without, else why the server ended it.',
+    ['front', 'reason'],
+  )
   readonly faults = this.#counter(
     'mumi_faults_total',
     'Exceptions that a handler should not have thrown; `process` are those of an unknown one.',

@@ -3,7 +3,7 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
 import type { Identified } from '../accounts/identity.js'
-import { toGatewayError } from '../errors.js'
+import { type Locale, toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -13,7 +13,7 @@ import { type AedesClient, ClientDelivery, GatewayAedes } from './aedes-client.j
 import { clientIdOf, scopedId, userIdOf } from './client-id.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
-import { login, recordLogin, refusal } from './login.js'
+import { login, readUserName, recordLogin, refusal } from './login.js'
 import type { BrokerOptions } from './options.js'
 import { Pacer } from './pacer.js'
 import { Presence } from './presence.js'
@@ -117,7 +117,12 @@ export class MqttBroker {
   }
 
   /** Takes an open byte stream that speaks MQTT. @param webSocket the socket under it, where it has one */
-  take(stream: Duplex, extra: Pick<TransportOptions, 'webSocket' | 'remoteAddress'> = {}): void {
+  take(
+    stream: Duplex,
+    extra: Pick<TransportOptions, 'webSocket' | 'remoteAddress'> & {
+      readonly locale?: Locale | undefined
+    } = {},
+  ): void {
     const { options, services, metrics } = this
     const address = extra.remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
     const rate = services.limits.requestBucket(address)
@@ -128,6 +133,7 @@ export class MqttBroker {
       ...(pacer && { pace: count => pacer.pace(count) }),
       group: this.#group,
       onMalformed: error => {
+        connection.endsFor('malformed')
         metrics.refusedPackets.inc({ reason: 'malformed' })
         // The clause of a limit is its key.
         if (error.clause.startsWith('max')) services.limits.count(`mqtt.${error.clause}`)
@@ -137,6 +143,7 @@ export class MqttBroker {
         )
       },
       onStalled: () => {
+        connection.endsFor('stalled')
         metrics.closed.inc({ front: 'mqtt', reason: 'stalled' })
         services.log.warn({ event: 'socket.stalled', front: 'mqtt' }, 'client takes nothing')
       },
@@ -148,7 +155,7 @@ export class MqttBroker {
       metrics.connections.dec({ front: 'mqtt' })
     })
     const client = this.#aedes.handle(transport) as AedesClient
-    const connection = new MqttConnection(this.#host, client, transport)
+    const connection = new MqttConnection(this.#host, client, transport, extra.locale)
     const delivery = new ClientDelivery(client, transport, {
       mayRead: topic => this.#access.read(connection.userId, topic, connection.grantee),
       recordId: packet => this.#state.outgoingUpdate(client, packet),
@@ -174,6 +181,10 @@ export class MqttBroker {
     // A client that said DISCONNECT just before leaves no will [MQTT-3.1.2-10].
     for (const transport of this.#open) transport.catchUp()
     for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
+    for (const client of Object.values(this.#aedes.clients ?? {})) {
+      const { hasDisconnected } = client.conn as MqttTransport
+      if (!hasDisconnected) this.#peers.get(client)?.connection.endsFor('SHUTDOWN')
+    }
     await new Promise<void>(resolve => this.#aedes.close(() => resolve()))
     await Promise.all(this.#wills.values())
     for (const transport of this.#open) transport.destroy()
@@ -191,9 +202,6 @@ export class MqttBroker {
         this.#authenticate(client as AedesClient, name, password).then(
           () => done(null, true),
           (error: AuthenticateError) => {
-            const { remoteAddress } = client.conn as MqttTransport
-            const refused = { event: 'login.refused', front: 'mqtt', remoteAddress, code: error.returnCode }
-            this.services.log.info(refused, 'CONNECT refused')
             done(error, null)
           },
         )
@@ -233,6 +241,7 @@ export class MqttBroker {
       if (err.message === CONNECT_LATE) this.services.limits.count('mqtt.connectTimeout')
       logged('socket.failed')(client, err)
     })
+    aedes.on('keepaliveTimeout', client => this.#peers.get(client)?.connection.endsFor('keep-alive'))
     // Without a listener an 'error' would end the process.
     aedes.on(
       'error' as 'closed',
@@ -273,9 +282,11 @@ export class MqttBroker {
   // ── who ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** @throws an Error with CONNACK's `returnCode` (MQTT 3.1.1, table 3.1) */
-  async #authenticate(client: AedesClient, name?: string, password?: Buffer): Promise<void> {
-    const remoteAddress = this.#peers.get(client)?.connection.remoteAddress
-    const connect = { name, password, clientId: client.id, remoteAddress }
+  async #authenticate(client: AedesClient, userName?: string, password?: Buffer): Promise<void> {
+    const connection = this.#peers.get(client)?.connection
+    const { name, locale } = readUserName(userName)
+    if (locale !== undefined && connection !== undefined) connection.locale = locale
+    const connect = { name, password, clientId: client.id, remoteAddress: connection?.remoteAddress }
     const { mark } = this.services.identity
     let who: Identified | undefined
     try {
@@ -311,6 +322,7 @@ export class MqttBroker {
   async #takeOver(scoped: string): Promise<void> {
     const old = this.#aedes.clients[scoped]
     if (old === undefined) return
+    this.#peers.get(old)?.connection.endsFor('taken-over')
     await new Promise<void>(resolve => old.close(resolve))
     // It may have been closing already.
     await new Promise(setImmediate)

@@ -24,7 +24,7 @@ export class MqttConnection implements Caller, LiveConnection {
   session: Session | undefined
   grantee: Grantee | undefined
   rights: LoginRights | undefined
-  readonly locale: Locale
+  locale: Locale
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
   isResumed = false
@@ -35,13 +35,16 @@ export class MqttConnection implements Caller, LiveConnection {
   #inbox: InboxDelivery | undefined
   #isReady = false
   #ended = false
+  #reason: string | undefined
+  readonly #openedAt = performance.now()
 
   constructor(
     private readonly host: BrokerHost,
     readonly client: AedesClient,
     private readonly transport: MqttTransport,
+    locale = host.locale,
   ) {
-    this.locale = host.locale
+    this.locale = locale
     this.remoteAddress = transport.remoteAddress
     this.filters = new FilterLimit(host.maxSubscriptions)
     this.#publisher = new Publisher(host, {}, this)
@@ -192,8 +195,21 @@ export class MqttConnection implements Caller, LiveConnection {
   end(code: CodeName): void {
     if (this.#ended) return
     this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
+    this.endsFor(code)
     this.client.close()
     this.#close()
+  }
+
+  /** Why it is about to end; the first reason counts. */
+  endsFor(reason: string): void {
+    this.#reason ??= reason
+  }
+
+  #sayEnd(): void {
+    const { front, userId, grantee, remoteAddress } = this
+    const reason = this.#reason ?? (this.transport.hasDisconnected ? 'left' : 'dropped')
+    const facts = { front, userId, device: grantee?.clientId, remoteAddress } as const
+    this.host.services.logins.ended(facts, reason, this.#openedAt)
   }
 
   #fail(operation: string, thrown: unknown): void {
@@ -208,6 +224,7 @@ export class MqttConnection implements Caller, LiveConnection {
     if (this.#ended) return
     this.#ended = true
     this.rights?.left()
+    this.#sayEnd()
     this.closeInbox()
     if (this.userId === undefined) return
     if (this.#isReady) this.host.services.live.leave(this.userId, this)

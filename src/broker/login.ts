@@ -1,8 +1,9 @@
 /** Who a CONNECT is from. */
 import type { AuthenticateError } from 'aedes'
 import { type Identified, isPassword } from '../accounts/identity.js'
-import { toGatewayError } from '../errors.js'
+import { type Locale, toGatewayError } from '../errors.js'
 import type { Services } from '../handle/context.js'
+import type { LoginOutcome } from '../login-log.js'
 import { LENGTHS } from '../model.js'
 
 export interface Connect {
@@ -40,13 +41,19 @@ export async function login(
   }
 }
 
-/** Says in the audit what became of a CONNECT. @param returnCode of CONNACK: 0 = let in */
+/** By return code of CONNACK. */
+const OUTCOMES: Readonly<Record<number, LoginOutcome>> = { 3: 'unavailable', 4: 'wrong-credentials' }
+
+/** Says in log, metrics and audit what became of a CONNECT. @param returnCode of CONNACK: 0 = let in */
 export function recordLogin(
-  { audit }: Services,
+  { audit, logins }: Services,
   { clientId, remoteAddress }: Connect,
   { who, returnCode }: { readonly who: Identified | undefined; readonly returnCode: number },
 ): void {
   const about = { userId: who?.user.id, front: 'mqtt', remoteAddress, kind: who?.session.kind }
+  const facts = { front: 'mqtt', userId: who?.user.id, device: clientId, remoteAddress } as const
+  if (returnCode === 0) logins.accepted(facts)
+  else logins.refused(facts, OUTCOMES[returnCode] ?? 'not-allowed', returnCode)
   const session = { session: who?.session.id, device: clientId }
   if (returnCode !== 0) audit.record({ event: 'login.failed', ...about, code: returnCode })
   else if (who !== undefined) audit.record({ event: 'login.succeeded', ...about, ...session })
@@ -55,4 +62,15 @@ export function recordLogin(
 /** 3: server unavailable, 4: bad user name or password, 5: not authorized. */
 export function refusal(returnCode: 3 | 4 | 5): AuthenticateError {
   return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError
+}
+
+const LANGUAGE = /\?lang=(en|zh-TW)$/
+
+/** A user name may say in which language its connection is answered: `ann@example.com?lang=en`. No address ends like that. */
+export function readUserName(userName: string | undefined): {
+  name: string | undefined
+  locale: Locale | undefined
+} {
+  const [suffix = '', locale] = LANGUAGE.exec(userName ?? '') ?? []
+  return { name: userName?.slice(0, userName.length - suffix.length), locale: locale as Locale | undefined }
 }

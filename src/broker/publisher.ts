@@ -222,7 +222,7 @@ export class Publisher {
     const bytes = packet.payload.length
     host.services.log.info({ event: 'publish.refused', userId, code: error.code, bytes }, 'publish refused')
     if (packet.qos > 0 || !this.#isTelling)
-      this.sender?.tell(encodeReply(error.code, host.locale, error.info))
+      this.sender?.tell(encodeReply(error.code, this.#locale, error.info))
     if (packet.qos === 0 && !this.#isTelling) {
       this.#isTelling = true
       setImmediate(() => {
@@ -234,8 +234,12 @@ export class Publisher {
 
   #reply({ request, id, code, data }: Outcome): void {
     this.#count(request, code)
-    this.sender?.tell(encodeReply(code, this.host.locale, data, id))
+    this.sender?.tell(encodeReply(code, this.#locale, data, id))
     this.#owed.shift()?.()
+  }
+
+  get #locale() {
+    return this.sender?.locale ?? this.host.locale
   }
 
   #count(request: string, code: CodeName): void {

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
+import { askedLocale, type Locale } from '../errors.js'
 
 /** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
@@ -17,7 +18,11 @@ export class MqttWebSocketServer {
   /** @param take gets each open socket as a stream of MQTT bytes */
   constructor(
     maxFrameBytes: number,
-    private readonly take: (stream: Duplex, webSocket: WebSocket, address: string | undefined) => void,
+    private readonly take: (
+      stream: Duplex,
+      webSocket: WebSocket,
+      client: { readonly address: string | undefined; readonly locale: Locale | undefined },
+    ) => void,
   ) {
     this.#wss = new WebSocketServer({
       noServer: true,
@@ -41,7 +46,7 @@ export class MqttWebSocketServer {
       ws.on('message', (_data, isBinary) => {
         if (!isBinary) ws.close(1003)
       })
-      this.take(createWebSocketStream(ws, STREAM), ws, address)
+      this.take(createWebSocketStream(ws, STREAM), ws, { address, locale: askedLocale(request.url) })
     })
   }
 }

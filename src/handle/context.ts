@@ -8,6 +8,7 @@ import type { CodeName, GatewayError, Locale } from '../errors.js'
 import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
 import type { Limits } from '../limits/limits.js'
 import type { Logger } from '../log.js'
+import type { LoginLog } from '../login-log.js'
 import type { FrontEnd } from '../metrics.js'
 import type { Rights, Session, UserId } from '../model.js'
 import type { RequestData, RequestRules } from '../request/schema.js'
@@ -42,6 +43,7 @@ export interface Services {
   readonly limits: Limits
   readonly rules: HandlerRules
   readonly log: Logger
+  readonly logins: LoginLog
   readonly audit: Audit
 }
 

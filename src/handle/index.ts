@@ -2,6 +2,7 @@
 
 import { CODES, GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
+import { outcomeOf } from '../login-log.js'
 import { admit } from '../model.js'
 import type { Request, RequestName } from '../request/schema.js'
 import { handleDelete, handleRegister } from './account.js'
@@ -63,7 +64,10 @@ export function refuse(log: Logger, { request, caller, answer }: Refused, thrown
   const error = toGatewayError(thrown)
   const { code, level } = CODES[error.code]
   const { userId, remoteAddress } = caller
-  const about = { event: 'request.refused', request, userId, remoteAddress, code, ...error.info }
+  const isLogin = request === 'login'
+  const what = isLogin ? { front: caller.front, outcome: outcomeOf(error.code) } : { request }
+  const event = isLogin ? 'login.refused' : 'request.refused'
+  const about = { event, ...what, userId, remoteAddress, code, ...error.info }
   log[level](error.cause === undefined ? about : { ...about, err: error.cause }, 'request refused')
   answer.refuse(error)
 }

@@ -1,13 +1,17 @@
 import type { Identified } from '../accounts/identity.js'
 import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
+import { outcomeOf } from '../login-log.js'
 import type { RequestData } from '../request/schema.js'
 import type { Caller, Handler, Services } from './context.js'
 import { encodeTokens } from './session.js'
 
 /** A failed look-up, hash or first cursor are the same to a client: the login itself failed, and may be tried again. */
 export const handleLogin: Handler<RequestData<'login'>> = async (services, caller, { data, id }, answer) => {
-  const { identity, log, audit } = services
-  if (caller.userId !== undefined) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+  const { identity, logins, audit } = services
+  if (caller.userId !== undefined) {
+    logins.count(caller.front, 'not-allowed')
+    throw new GatewayError('ERROR_MULTIPLE_LOGIN')
+  }
   const { mark } = identity
   const who = await identify(services, caller, data).catch(thrown => failed(services, caller, thrown))
   const userId = who.user.id
@@ -19,7 +23,7 @@ export const handleLogin: Handler<RequestData<'login'>> = async (services, calle
     if (!identity.isStillGood(userId, mark)) throw new GatewayError('ERROR_AUTH_FAILED')
     const { remoteAddress, front } = caller
     const { id: session, kind, device } = who.session
-    log.info({ event: 'account.logged-in', userId, remoteAddress }, 'logged in')
+    logins.accepted({ front, userId, device: options.device, remoteAddress })
     audit.record({ event: 'login.succeeded', userId, front, remoteAddress, session, kind, device })
     const about = { ...(id !== undefined && { id: userId }), ...tokens }
     answer.ok('LOGIN_SUCCESS', id === undefined && tokens === undefined ? null : about)
@@ -48,9 +52,10 @@ const openSession = async ({ sessions }: Services, { user, session }: Identified
   encodeTokens(await sessions.open(user.id, session.id, device))
 
 /** Says so in the audit. @throws GatewayError always */
-function failed({ audit }: Services, caller: Caller, thrown: unknown, who?: Identified): never {
+function failed({ audit, logins }: Services, caller: Caller, thrown: unknown, who?: Identified): never {
   const error = nameStoreFault(toGatewayError(thrown), 'ERROR_AUTH_FAILED')
   const { front, remoteAddress } = caller
+  logins.count(front, outcomeOf(error.code))
   const about = { userId: who?.user.id, kind: who?.session.kind, code: CODES[error.code].code }
   audit.record({ event: 'login.failed', ...about, front, remoteAddress })
   throw error

@@ -39,6 +39,9 @@ export interface ConnectionHost {
   closed(connection: JsonConnection): void
 }
 
+/** What ws says where there was none (RFC 6455, 7.1.5). */
+const NO_CLOSE_FRAME = 1006
+
 export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
@@ -56,6 +59,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     frame => this.#begin(frame),
     () => this.#hasLeft || (!this.#isFull && !this.#ended),
   )
+  readonly #openedAt = performance.now()
   #paused = false
   #ended = false
   /** The client went by itself: what it sent before is still done, as far as it was read. */
@@ -87,7 +91,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     })
     ws.on('ping', () => this.#liveness.seen())
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
-    ws.on('close', () => this.#clientLeft())
+    ws.on('close', code => this.#clientLeft(code))
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
     ws.on('error', ({ code }: NodeJS.ErrnoException) => {
       if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') host.services.limits.count('limits.frame')
@@ -313,18 +317,21 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #finish(reason: string): void {
     if (!this.#ended) this.host.metrics.closed.inc({ front: 'json', reason })
-    this.#close()
+    this.#close(reason)
   }
 
-  #clientLeft(): void {
+  #clientLeft(code: number): void {
     this.#hasLeft = !this.#ended
-    this.#close()
+    this.#close(code === NO_CLOSE_FRAME ? 'dropped' : 'left')
     this.#requests.resume()
   }
 
-  #close(): void {
+  #close(reason: string): void {
     if (this.#ended) return
     this.#ended = true
+    const { front, userId, remoteAddress, session } = this
+    const facts = { front, userId, remoteAddress, device: session?.device } as const
+    this.host.services.logins.ended(facts, reason, this.#openedAt)
     if (!this.#hasLeft) this.#requests.clear()
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import type { Locale } from '../errors.js'
+import { askedLocale, type Locale } from '../errors.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -56,8 +56,7 @@ export class JsonServer {
   /** Completes the handshake (RFC 6455 4.2) and greets. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     this.#wss.handleUpgrade(request, socket, head, ws => {
-      const lang = new URL(request.url ?? '/', 'http://host').searchParams.get('lang')
-      const locale = lang === 'en' || lang === 'zh-TW' ? lang : this.options.locale
+      const locale = askedLocale(request.url) ?? this.options.locale
       const connection = new JsonConnection(this.#host, ws, request.socket, { locale, address })
       this.#connections.add(connection)
       this.metrics.connections.inc({ front: 'json' })

@@ -58,6 +58,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
     },
     sessions: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
     audit: { record: () => undefined },
+    logins: { accepted: () => undefined, count: () => undefined },
     live: {
       online: () => online.values(),
       isOnline: (id: string) => online.includes(id),

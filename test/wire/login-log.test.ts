@@ -1,0 +1,123 @@
+/** Logins and ends of connections in log and metrics, the same for both front ends; and the language over MQTT. */
+
+import mqtt from 'mqtt'
+import t, { type Test } from 'tap'
+import { jsonClient, loggedIn, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import { type RawMqtt, rawConnect } from '../helpers/raw-mqtt.js'
+
+const gateway = await startGateway(t)
+
+async function line(event: string, about: Record<string, unknown>): Promise<Record<string, unknown>> {
+  for (;;) {
+    const isIt = (one: Record<string, unknown>) =>
+      one.event === event && Object.entries(about).every(([key, value]) => one[key] === value)
+    const found = gateway.logs.find(isIt)
+    if (found !== undefined) return found
+    await new Promise(setImmediate)
+  }
+}
+
+async function metric(series: string): Promise<number> {
+  const text = await (await fetch(`${gateway.http}/metrics`)).text()
+  return Number(text.split(`${series} `)[1]?.split('\n', 1)[0] ?? 0)
+}
+
+t.test('MQTT: a login, and how its connection ended', async t => {
+  const account = await register(t, gateway)
+  const connect = (clientId: string) => rawConnect(t, gateway, { account, clientId })
+  const about = { front: 'mqtt', userId: account.id }
+  const polite = await connect('polite')
+  t.match(await line('account.logged-in', { ...about, device: 'polite' }), {
+    outcome: 'accepted',
+    remoteAddress: String,
+  })
+  await polite.disconnect()
+  t.match(await line('connection.ended', { ...about, device: 'polite' }), {
+    reason: 'left',
+    durationMs: Number,
+  })
+  await (await connect('rude')).drop()
+  t.match(await line('connection.ended', { ...about, device: 'rude' }), { reason: 'dropped' })
+  const broken = await connect('broken')
+  broken.send(Buffer.of(0xf0, 0))
+  t.match(await line('connection.ended', { ...about, device: 'broken' }), { reason: 'malformed' })
+  await connect('taken')
+  await connect('taken')
+  t.match(await line('connection.ended', { ...about, device: 'taken' }), { reason: 'taken-over' })
+  const wrong = await rawConnect(t, gateway, {
+    account: { ...account, password: 'wrong' },
+    clientId: 'stranger\n{"a"',
+  })
+  t.equal(wrong.connack.returnCode, 4)
+  t.match(await line('login.refused', { front: 'mqtt', device: 'stranger\n{"a"' }), {
+    outcome: 'wrong-credentials',
+    code: 4,
+    userId: undefined,
+  })
+  const long = await rawConnect(t, gateway, {
+    account: { ...account, password: 'wrong' },
+    clientId: 'l'.repeat(256),
+  })
+  t.equal(long.connack.returnCode, 4)
+  await line('login.refused', { front: 'mqtt', device: 'l'.repeat(128) })
+})
+
+t.test('JSON: the same', async t => {
+  const account = await register(t, gateway)
+  const about = { front: 'json', userId: account.id }
+  const client = await loggedIn(t, gateway, account, { device: 'phone' })
+  t.match(await line('account.logged-in', { ...about, device: 'phone' }), { outcome: 'accepted' })
+  await client.close()
+  t.match(await line('connection.ended', about), { reason: 'left', durationMs: Number })
+  const stranger = await jsonClient(t, gateway)
+  t.match(await stranger.action('login', { email: account.email, password: 'wrong' }), { code: 10000 })
+  t.match(await line('login.refused', { front: 'json' }), { outcome: 'wrong-credentials', code: 10000 })
+})
+
+t.test('both count by outcome and by reason', async t => {
+  for (const front of ['json', 'mqtt']) {
+    t.ok((await metric(`mumi_logins_total{front="${front}",outcome="accepted"}`)) > 0)
+    t.ok((await metric(`mumi_logins_total{front="${front}",outcome="wrong-credentials"}`)) > 0)
+    t.ok((await metric(`mumi_connections_ended_total{front="${front}",reason="left"}`)) > 0)
+  }
+})
+
+/** What the gateway says of a request that cannot be read, and of a PUBLISH that is not allowed. */
+async function texts(client: RawMqtt, account: TestAccount): Promise<string[]> {
+  await client.subscribe(`users/${account.id}/replies`, 0)
+  client.publish(`users/${account.id}/requests`, 'nonsense')
+  client.publish('elsewhere', 'x')
+  const both = [await client.take('publish'), await client.take('publish')]
+  return both.map(({ payload }) => JSON.parse(payload.toString()).msg)
+}
+
+const ENGLISH = ['request is not a JSON object', 'not allowed']
+
+async function english(t: Test, suffix: string): Promise<string[]> {
+  const account = await register(t, gateway)
+  const named = { ...account, email: `${account.email}${suffix}` }
+  return (await texts(await rawConnect(t, gateway, { account: named }), account)).sort()
+}
+
+t.test('over TCP the user name says in which language a connection is answered', async t => {
+  t.same(await english(t, '?lang=en'), [...ENGLISH].sort())
+  t.notSame(await english(t, '?lang=zh-TW'), [...ENGLISH].sort())
+  t.notSame(await english(t, ''), [...ENGLISH].sort())
+  const account = await register(t, gateway)
+  const other = { ...account, email: `${account.email}?lang=xx` }
+  t.not((await rawConnect(t, gateway, { account: other })).connack.returnCode, 0)
+})
+
+t.test('over WebSocket its address may say so', async t => {
+  const { email, password, id } = await register(t, gateway)
+  const url = `ws://127.0.0.1:${gateway.httpPort}/mqtt?lang=en`
+  const client = mqtt.connect(url, { username: email, password, reconnectPeriod: 0, protocolVersion: 4 })
+  t.teardown(() => client.endAsync(true).catch(() => undefined))
+  await new Promise(resolve => client.once('connect', resolve))
+  await client.subscribeAsync(`users/${id}/replies`)
+  const reply = new Promise<string>(resolve =>
+    client.once('message', (_topic, payload) => resolve(payload.toString())),
+  )
+  await client.publishAsync(`users/${id}/requests`, 'nonsense')
+  t.equal(JSON.parse(await reply).msg, ENGLISH[0])
+})
