@@ -103,9 +103,6 @@ t.test('over TCP the user name says in which language a connection is answered',
   t.same(await english(t, '?lang=en'), [...ENGLISH].sort())
   t.notSame(await english(t, '?lang=zh-TW'), [...ENGLISH].sort())
   t.notSame(await english(t, ''), [...ENGLISH].sort())
-  const account = await register(t, gateway)
-  const other = { ...account, email: `${account.email}?lang=xx` }
-  t.not((await rawConnect(t, gateway, { account: other })).connack.returnCode, 0)
 })
 
 t.test('over WebSocket its address may say so', async t => {
