@@ -382,7 +382,7 @@ export const SCHEMA = {
     accountBytes: bytes(
       '4MiB',
       { min: '1KiB' },
-      'Bytes a second that one account sends over all its connections, in bursts of ten times as many. JSON: more are answered 10120. MQTT: read no faster. A packet that waits for sessions of others counts once for each. Wherever it connects from.',
+      'Bytes a second that one account sends over all its JSON connections, in bursts of ten times as many, wherever it connects from; more are answered 10120.',
     ),
     broadcastBytes: bytes(
       '8MiB',
