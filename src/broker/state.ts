@@ -2,7 +2,6 @@
 import { Readable } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
 import type { LiveConnections } from '../accounts/live.js'
-import { GatewayError } from '../errors.js'
 import type { Store } from '../store/store.js'
 import type { AedesClient } from './aedes-client.js'
 import type { BrokerPacket } from './persistence/kv.js'
@@ -26,23 +25,19 @@ export class BrokerState extends BrokerPersistence {
   }
 
   /** Finds or begins the session of a client that has just proved who it is. @returns whether it was found */
-  async resume({ id, clean }: AedesClient): Promise<boolean> {
+  async resume(client: AedesClient): Promise<boolean> {
+    const { id, clean } = client
     const isResumed = await this.touchSession(id, clean)
-    if (isResumed) this.#resumed.add(id)
-    return isResumed
+    if (!isResumed) return false
+    this.#resumed.add(id)
+    // They count for the new connection, too.
+    for (const messageId of this.incomingIds(client)) client._inboundInflight.add(messageId)
+    return true
   }
 
   override async subscriptionsByClient(client: { id: string }) {
     const subscriptions = await super.subscriptionsByClient(client)
     return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
-  }
-
-  /** PUBREL: whether its packet id is known. */
-  override async incomingGetPacket(client: AedesClient, packet: BrokerPacket): Promise<BrokerPacket> {
-    return super.incomingGetPacket(client, packet).catch((thrown: unknown) => {
-      if (thrown instanceof GatewayError) return this.#withoutAnswer(client, thrown)
-      throw thrown
-    })
   }
 
   /** PUBREL: PUBCOMP goes out when the packet id is gone. */

@@ -21,7 +21,7 @@ for (const { name, open } of STORES) {
     t.match(await after.subscriptionsByClient({ id: 'c' }), [sub('a/+', 2), sub('b', 0)])
     t.match(await after.subscriptionsByTopic('a/x'), [{ clientId: 'c', topic: 'a/+', qos: 2 }])
     t.same(await after.subscriptionsByTopic('b'), [], 'nothing is queued for QoS 0')
-    t.match(await after.incomingGetPacket({ id: 'c' }, { messageId: 7 }), { topic: 'up', messageId: 7 })
+    t.match(await after.incomingGetPacket({ id: 'c' }, { messageId: 7 }), { messageId: 7 })
     t.same(await all(after.streamWill({ before: Date.now() })), [], 'the broker that has it lives')
     const [will] = await all(after.streamWill({ after: Date.now() }))
     t.match(will, { topic: 'died', qos: 1, retain: true, brokerId: 'before', clientId: 'c' })
@@ -190,6 +190,44 @@ for (const { name, open } of STORES) {
     const persistence = await start(await open(t), { sessionExpiryMs: 0 })
     await persistence.touchSession('c', false)
     t.equal(await persistence.expire(Number.MAX_SAFE_INTEGER), 0)
+  })
+
+  t.test(`${name}: of a half-received QoS 2 packet only the identifier is kept`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    const packet = publication('t', { qos: 2, messageId: 7, payload: Buffer.alloc(1_000_000) })
+    await persistence.incomingStorePacket({ id: 'c' }, packet)
+    for await (const { value } of kv.kvRange('incoming', [])) t.ok(value.byteLength < 10)
+    t.same(await persistence.incomingGetPacket({ id: 'c' }, { messageId: 7 }), { messageId: 7 })
+    t.same([...persistence.incomingIds({ id: 'c' })], [7])
+    await persistence.incomingDelPacket({ id: 'c' }, { messageId: 7 })
+    await t.rejects(persistence.incomingGetPacket({ id: 'c' }, { messageId: 7 }))
+    t.same(await all(kv.kvRange('incoming', [])), [])
+  })
+
+  t.test(`${name}: a half-received packet whose identifier was not stored is not known`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    await persistence.touchSession('c', false)
+    kv.isFailing = true
+    const storing = persistence.incomingStorePacket({ id: 'c' }, publication('t', { messageId: 7 }))
+    const known = persistence.hasIncoming({ id: 'c' }, { messageId: 7 })
+    await t.rejects(storing, { code: 'STORE_UNAVAILABLE' })
+    t.equal(await known, false)
+    t.same([...persistence.incomingIds({ id: 'c' })], [])
+  })
+
+  t.test(`${name}: clients without half-received packets do not cost a look into the store`, async t => {
+    const kv = new WatchedKv(await open(t))
+    const persistence = await start(kv)
+    kv.reset()
+    kv.isFailing = true
+    await t.rejects(persistence.incomingGetPacket({ id: 'c' }, { messageId: 7 }), {
+      message: 'no such packet',
+    })
+    await persistence.cleanIncoming({ id: 'c' })
+    await persistence.cleanIncoming({ id: null as unknown as string })
+    t.same(kv.writes, [])
   })
 
   t.test(`${name}: half-received QoS 2 packets of a clean session end with the process`, async t => {

@@ -9,15 +9,8 @@
 import { Readable } from 'node:stream'
 import type { TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import type { KvWrite } from '../../store/store.js'
-import {
-  type BrokerPacket,
-  type ClientRef,
-  decodePacket,
-  encodePacket,
-  type KvStore,
-  publishFields,
-  removeUnder,
-} from './kv.js'
+import { Incoming } from './incoming.js'
+import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
 import { FIRST_SEAM_ID, type PersistenceOptions } from './options.js'
 import { OutgoingQueue, type QueueTarget } from './queue.js'
 import { Retained } from './retained.js'
@@ -42,6 +35,7 @@ export class BrokerPersistence {
   readonly #options: PersistenceOptions
   readonly #sessions = new Sessions()
   readonly #subscriptions = new Subscriptions()
+  readonly #incoming: Incoming
   readonly #queue: OutgoingQueue
   readonly #retained: Retained
   readonly #wills: Wills
@@ -52,6 +46,7 @@ export class BrokerPersistence {
     const unlimited = Number.POSITIVE_INFINITY
     this.#kv = kv
     this.#options = options
+    this.#incoming = new Incoming(kv)
     this.#wills = new Wills(kv)
     const { maxRetained = unlimited, maxRetainedBytes = unlimited } = options
     this.#retained = new Retained(kv, { maxRetained, maxRetainedBytes }, this.#report)
@@ -81,7 +76,7 @@ export class BrokerPersistence {
     const found = holders.flatMap(clientId => this.#ensureSession(clientId))
     if (found.length > 0) await this.#kv.kvWrite(found)
     // QoS 2 packets of clean sessions end with their connection, at the latest with the process.
-    await removeUnder(this.#kv, 'incoming', [], ([clientId]) => !this.#sessions.has(clientId as string))
+    await this.#incoming.load(clientId => this.#sessions.has(clientId))
   }
 
   /** Resolves when what nobody waited for is written. The store belongs to who opened it. */
@@ -107,7 +102,7 @@ export class BrokerPersistence {
     if (clean) await this.clearSession(clientId)
     else await this.#touch(clientId, isResumed)
     // Of a connection without a session that this one takes over from.
-    if (!isResumed) await this.#removeIncoming(clientId)
+    if (!isResumed) await this.#incoming.clear(clientId)
     return isResumed
   }
 
@@ -131,7 +126,7 @@ export class BrokerPersistence {
     // Durable first, and with it whatever the session wrote before: the removal below then sees all of it.
     await this.#kv.kvWrite([this.#sessions.end(clientId), ...this.#subscriptions.removeAll(clientId)])
     await this.#queue.removeUpTo(clientId, upTo)
-    await this.#removeIncoming(clientId)
+    await this.#incoming.clear(clientId)
     await this.#kv.kvWrite(this.#sessions.forget(clientId))
   }
 
@@ -259,26 +254,30 @@ export class BrokerPersistence {
 
   // ── incoming QoS 2 ──────────────────────────────────────────────────────────────────────────────────────
 
-  async incomingStorePacket(client: ClientRef, packet: BrokerPacket): Promise<void> {
-    const value = encodePacket(publishFields(packet))
+  /** Records its identifier, not the packet. */
+  async incomingStorePacket(client: ClientRef, { messageId = 0 }: BrokerPacket): Promise<void> {
     const session = client.clean ? [] : this.#ensureSession(client.id)
-    await this.#kv.kvWrite([...session, { put: 'incoming', key: incomingKey(client, packet), value }])
+    await this.#incoming.add(client.id, messageId, session)
   }
 
-  /** Rejects when there is none: so Aedes knows that the packet is new. */
+  /** Rejects when there is none: so Aedes knows that the packet is new. It looks at nothing of what it gets. */
   async incomingGetPacket(client: ClientRef, packet: BrokerPacket): Promise<BrokerPacket> {
-    const value = await this.#kv.kvGet('incoming', incomingKey(client, packet))
-    if (value === undefined) throw new Error('no such packet')
-    return decodePacket(value)
+    if (!(await this.hasIncoming(client, packet))) throw new Error('no such packet')
+    return { messageId: packet.messageId }
   }
 
-  /** Whether it waits for PUBREL. @throws GatewayError when the store does not answer */
-  async hasIncoming(client: ClientRef, packet: BrokerPacket): Promise<boolean> {
-    return (await this.#kv.kvGet('incoming', incomingKey(client, packet))) !== undefined
+  /** Whether it waits for PUBREL. */
+  async hasIncoming(client: ClientRef, { messageId = 0 }: BrokerPacket): Promise<boolean> {
+    return this.#incoming.has(client.id, messageId)
   }
 
-  async incomingDelPacket(client: ClientRef, packet: BrokerPacket): Promise<void> {
-    await this.#kv.kvWrite([{ remove: 'incoming', key: incomingKey(client, packet) }])
+  /** Identifiers that wait for PUBREL. */
+  incomingIds(client: ClientRef): Iterable<number> {
+    return this.#incoming.idsOf(client.id)
+  }
+
+  async incomingDelPacket(client: ClientRef, { messageId = 0 }: BrokerPacket): Promise<void> {
+    await this.#incoming.remove(client.id, messageId)
   }
 
   /**
@@ -288,11 +287,7 @@ export class BrokerPersistence {
   async cleanIncoming(client: ClientRef | { readonly id: null }): Promise<void> {
     if (client.id === null || client._authorized === false) return
     const holder = this.#broker.clients?.[client.id]
-    if (holder === undefined || holder === client) await this.#removeIncoming(client.id)
-  }
-
-  async #removeIncoming(clientId: string): Promise<void> {
-    await removeUnder(this.#kv, 'incoming', [clientId])
+    if (holder === undefined || holder === client) await this.#incoming.clear(client.id)
   }
 
   // ── retained messages ───────────────────────────────────────────────────────────────────────────────────
@@ -343,8 +338,4 @@ export class BrokerPersistence {
   }
 
   readonly #report = (error: unknown): void => this.#options.onError?.(error)
-}
-
-function incomingKey(client: ClientRef, packet: BrokerPacket): [string, number] {
-  return [client.id, packet.messageId ?? 0]
 }
