@@ -118,7 +118,7 @@ export class Front {
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
       const webSocket = new MqttWebSocketServer(
-        mqtt.maxPacketBytes,
+        Math.max(mqtt.maxFrameBytes, mqtt.maxPacketBytes),
         (stream, webSocket, { address, locale }) =>
           broker.take(stream, { webSocket, locale, ...(address && { remoteAddress: address }) }),
       )

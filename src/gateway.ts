@@ -250,13 +250,15 @@ export class Gateway {
   }
 
   #brokerOptions(): ConstructorParameters<typeof MqttBroker>[3] {
-    const { mqtt, delivery, locale, privacy } = this.config
+    const { mqtt, delivery, locale, privacy, limits } = this.config
     return {
       ...mqtt,
       presence: privacy.presence,
       presenceWindowMs: mqtt.presenceWindow,
       locale,
-      keepaliveLimitSeconds: Math.floor(mqtt.keepaliveLimit / 1000),
+      // CONNECT has whole seconds.
+      keepaliveLimitSeconds: Math.ceil(mqtt.keepaliveLimit / 1000),
+      bytesPerRequest: limits.requestBytes,
       connectTimeoutMs: mqtt.connectTimeout,
       windowBytes: delivery.windowBytes,
       stallTimeoutMs: delivery.stallTimeout,

@@ -4,7 +4,14 @@
  * QoS), mqtt-topics (overlapping filters), mqtt-takeover (client ids, session present) and mqtt-connect (versions).
  */
 import type { EventEmitter } from 'node:events'
-import { Aedes, type AedesOptions, type AedesPublishPacket, type Client, type PublishPacket } from 'aedes'
+import {
+  Aedes,
+  type AedesOptions,
+  type AedesPublishPacket,
+  type Client,
+  type PreConnectHandler,
+  type PublishPacket,
+} from 'aedes'
 import Packet from 'aedes-packet'
 import mqttPacket from 'mqtt-packet'
 import { FilterIndex } from './filter-index.js'
@@ -28,8 +35,6 @@ export interface AedesClient extends Client {
   readonly _parser: EventEmitter
   /** Packet ids of QoS 2 packets that wait for PUBREL. */
   readonly _inboundInflight: Set<number>
-  /** null when closed, or without keep-alive. */
-  readonly _keepaliveTimer: NodeJS.Timeout | null
 }
 
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
@@ -43,6 +48,22 @@ const PACKET_BYTES = 200
 
 const noop = () => undefined
 
+/** Its timer runs on while the client is not read, and would take it for dead: see SocketInput.watchSilence. */
+const withoutKeepAlive: PreConnectHandler = (_client, packet, done) => {
+  packet.keepalive = 0
+  done(null, true)
+}
+
+/** Options that are not for who starts Aedes to choose. */
+type Ours =
+  | 'concurrency'
+  | 'drainTimeout'
+  | 'queueLimit'
+  | 'maxInflightInbound'
+  | 'maxClientsIdLength'
+  | 'keepaliveLimit'
+  | 'preConnect'
+
 export class GatewayAedes extends Aedes {
   declare readonly clients: Record<string, AedesClient>
   declare connectedClients: number
@@ -51,11 +72,20 @@ export class GatewayAedes extends Aedes {
 
   constructor(
     private readonly router: Router,
-    options: Omit<AedesOptions, 'concurrency' | 'drainTimeout' | 'queueLimit'>,
+    options: Omit<AedesOptions, Ours>,
   ) {
     // drainTimeout: the transport finds stalled clients. queueLimit: what one read may bring behind a CONNECT is
     // bounded by the transport; the default of 42 cuts off clients that rightly do not wait for CONNACK [3.1.4].
-    super({ ...options, concurrency: 1000, drainTimeout: 0, queueLimit: 65_536 })
+    // maxInflightInbound: see TopicStore. maxClientsIdLength: the packet gate's, for 3.1 as for 3.1.1.
+    super({
+      ...options,
+      concurrency: 1000,
+      drainTimeout: 0,
+      queueLimit: 65_536,
+      maxInflightInbound: 0,
+      maxClientsIdLength: Number.POSITIVE_INFINITY,
+      preConnect: withoutKeepAlive,
+    })
   }
 
   /**
@@ -167,7 +197,9 @@ export class ClientDelivery implements Subscriber {
     this.#fromQueue.add(keyOf(packet))
     const [oldest] = this.#fromQueue.size > MAX_FROM_QUEUE ? this.#fromQueue : []
     if (oldest !== undefined) this.#fromQueue.delete(oldest)
-    return this.rules.mayRead(packet.topic) ? packet : null
+    if (!this.rules.mayRead(packet.topic)) return null
+    this.transport.expect(packet.qos)
+    return packet
   }
 
   /** The queue is sent (Aedes' clientReady): what came meanwhile follows. */
@@ -256,6 +288,8 @@ export class ClientDelivery implements Subscriber {
   }
 
   #put(packet: AedesPublishPacket, qos: QoS, messageId: number | undefined): void {
+    // PUBACK, or PUBREC and PUBCOMP.
+    this.transport.expect(qos)
     this.transport.send(messageId === undefined ? bytesOf(packet) : encode(packet, qos, messageId))
   }
 

@@ -29,8 +29,7 @@ import { WriteGroup } from './write-group.js'
 interface Peer {
   readonly connection: MqttConnection
   readonly delivery: ClientDelivery
-  /** Of a client whose requests are counted. */
-  readonly pacer: Pacer | undefined
+  readonly pacer: Pacer
 }
 
 /** How often sessions that were not seen for long are looked for, ms. */
@@ -96,7 +95,10 @@ export class MqttBroker {
       onFailed: thrown => this.#failed('presence', thrown),
     })
     this.#aedes = this.#makeAedes()
-    this.#topics = new TopicStore(this.#aedes, this.#state, this.#access)
+    this.#topics = new TopicStore(this.#aedes, this.#state, this.#access, {
+      maxUnreleased: options.maxUnreleased,
+      onTooMany: ({ closed }) => closed || services.limits.count('mqtt.maxUnreleased'),
+    })
     this.#host = this.#makeHost()
   }
 
@@ -125,18 +127,20 @@ export class MqttBroker {
   ): void {
     const { options, services, metrics } = this
     const address = extra.remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
-    const rate = services.limits.requestBucket(address)
-    const pacer = rate && new Pacer(rate, services.limits)
+    const pacer = new Pacer(services.limits.requestBucket(address), services.limits, {
+      bytesPerRequest: options.bytesPerRequest,
+      onUnsolicited: count => metrics.refusedPackets.inc({ reason: 'unsolicited' }, count),
+    })
     const transport = new MqttTransport(stream, {
       ...options,
       ...extra,
-      ...(pacer && { pace: count => pacer.pace(count) }),
+      meter: pacer,
       group: this.#group,
       onMalformed: error => {
         connection.endsFor('malformed')
         metrics.refusedPackets.inc({ reason: 'malformed' })
         // The clause of a limit is its key.
-        if (error.clause.startsWith('max')) services.limits.count(`mqtt.${error.clause}`)
+        if (/^[a-z]/.test(error.clause)) services.limits.count(`mqtt.${error.clause}`)
         services.log.info(
           { event: 'packet.refused', reason: error.reason, clause: error.clause },
           'malformed packet',
@@ -196,7 +200,6 @@ export class MqttBroker {
     const aedes = new GatewayAedes(this.#router, {
       persistence: this.#state,
       connectTimeout: options.connectTimeoutMs,
-      keepaliveLimit: options.keepaliveLimitSeconds,
       maxTopicLevels: options.maxTopicLevels,
       authenticate: (client, name, password, done) => {
         this.#authenticate(client as AedesClient, name, password).then(
@@ -236,7 +239,11 @@ export class MqttBroker {
     })
     const logged = (event: string) => (_client: Client, err: Error) =>
       this.services.log.info({ event, front: 'mqtt', reason: err.message }, 'client closed with an error')
-    aedes.on('clientError', logged('client.failed'))
+    const failed = logged('client.failed')
+    // What was under way when the first one closed it fails, too.
+    aedes.on('clientError', (client, err) => {
+      if (!client.closed) failed(client, err)
+    })
     aedes.on('connectionError', (client, err) => {
       if (err.message === CONNECT_LATE) this.services.limits.count('mqtt.connectTimeout')
       logged('socket.failed')(client, err)
@@ -307,7 +314,12 @@ export class MqttBroker {
     const userId = who?.user.id
     const grantee = who && { clientId, role: who.session.role }
     const will = client._will
-    if (will && this.#access.publish(userId, will.topic, grantee).kind === 'refused') throw refusal(5)
+    if (will && this.#access.publish(userId, will.topic, grantee).kind === 'refused') {
+      const { remoteAddress } = client.conn as MqttTransport
+      const refused = { event: 'will.refused', userId, device: clientId, remoteAddress }
+      this.services.log.info(refused, 'CONNECT refused: may not publish to the topic of its will')
+      throw refusal(5)
+    }
     client.id = scopedId(userId, clientId)
     if (who !== undefined && grantee !== undefined && peer !== undefined)
       this.#enter(peer, client, { who, grantee, mark })
@@ -315,6 +327,7 @@ export class MqttBroker {
       throw refusal(3)
     })
     if (peer !== undefined) peer.connection.isResumed = isResumed
+    peer?.pacer.expect(this.#state.countReleased(client.id))
     await this.#takeOver(client.id)
   }
 
@@ -343,7 +356,7 @@ export class MqttBroker {
     }
     try {
       const rate = connection.authenticated(who, grantee, { mark, replaces: this.#holders.has(id) })
-      pacer?.enter(rate)
+      pacer.enter(rate)
     } catch {
       throw refusal(3)
     }
@@ -370,6 +383,11 @@ export class MqttBroker {
     this.#holders.set(client.id, peer.connection)
     client.conn.once('close', () => {
       if (this.#holders.get(client.id) === peer.connection) this.#holders.delete(client.id)
+    })
+    // As Aedes does it, whose own timer runs on while the client is not read.
+    ;(client.conn as MqttTransport).watchSilence(() => {
+      this.#aedes.emit('keepaliveTimeout', client)
+      client.emit('error', new Error('keep alive timeout'))
     })
     peer.connection.ready()
     peer.delivery.ready()

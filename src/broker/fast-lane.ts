@@ -1,6 +1,6 @@
 /**
  * The way of messages and their PUBACKs past Aedes, whose parser, queue and handlers cost more than all that is ours:
- * the gate has found these packets already, and nothing in Aedes is for them but the keep-alive timer.
+ * the gate has found these packets already, and nothing in Aedes is for them.
  *
  * The lane takes a packet only while Aedes has read all that came before it. Aedes hands a PUBLISH to the client's
  * Publisher as it reads it, so the Publisher gets all of them in the order in which they came; it keeps that order in
@@ -65,15 +65,12 @@ export class FastLane implements PacketLane {
   settle(): void {
     if (!this.#hasTaken) return
     this.#hasTaken = false
-    // Aedes does so for each packet that it reads [MQTT-3.1.2-24].
-    this.client._keepaliveTimer?.refresh()
     this.#holdOrRelease()
   }
 
   /** @returns false for what Aedes sent */
   #confirm(packetId: number): boolean {
     if (!isInboxPacketId(packetId)) return false
-    this.#hasTaken = true
     this.connection.acknowledged(packetId)
     return true
   }

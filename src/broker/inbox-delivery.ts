@@ -61,9 +61,11 @@ export class InboxDelivery implements Sink {
     const { userId, qos, isResumed } = this.options
     const packetId = packetIdOf(row.seq)
     if (how.released && isResumed && qos === 2) {
+      this.transport.expect(1)
       this.transport.send(pubrel(packetId))
       return
     }
+    this.transport.expect(qos)
     this.transport.send(
       encodePublish(inboxTopic(userId, row.seq), encodeMqttMessage(row), qos, packetId, how),
     )

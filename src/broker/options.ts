@@ -19,6 +19,11 @@ export interface BrokerOptions {
   readonly maxTopicLevels: number
   readonly maxTopicBytes: number
   readonly maxClientIdBytes: number
+  readonly maxWillBytes: number
+  /** QoS 2 packets of one session that wait for their PUBREL. */
+  readonly maxUnreleased: number
+  /** Bytes of a packet that count as one request. */
+  readonly bytesPerRequest: number
   readonly maxInflight: number
   readonly windowBytes: number
   readonly maxBufferedBytes: number

@@ -1,15 +1,15 @@
 /** Lets the whole, well-formed MQTT 3.1 and 3.1.1 packets of one client through, as the bytes that they are. */
+import { checkConnect, maxConnectBytes } from './connect-rules.js'
 import {
-  checkConnect,
-  checkPacketId,
-  checkPublish,
-  checkPublishQos0,
-  checkSubscribe,
-  checkUnsubscribe,
-  Fields,
-  MalformedPacket,
-  type PacketLimits,
-} from './packet-rules.js'
+  bare,
+  CONNECT,
+  DISCONNECT,
+  firstByteFault,
+  KINDS,
+  type PacketKind,
+  withoutOldDup,
+} from './packet-kinds.js'
+import { Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 
 /** Takes packets before Aedes gets to see them. */
 export interface PacketLane {
@@ -22,70 +22,33 @@ export interface PacketLane {
   settle(): void
 }
 
-interface PacketKind {
-  readonly check: (fields: Fields, limits: PacketLimits) => void
-  /** Most bytes that there can be behind the fixed header. */
-  readonly maxLength: number
+/** What a client's packets cost, and which of them nobody needs. */
+export interface PacketMeter {
+  /**
+   * @param first the packet's first byte: type and flags
+   * @param filters of SUBSCRIBE and UNSUBSCRIBE; of all others 1
+   * @param bytes its whole length
+   * @returns false where it is to be dropped
+   */
+  admit(first: number, filters: number, bytes: number): boolean
 }
 
-/** Four bytes of seven bits (MQTT 3.1.1, 2.2.3). */
-const MAX_REMAINING_LENGTH = 0x0fffffff
-/** Protocol name to keep alive, then client id, will topic, will message, user name, password of 65,537 bytes each. */
-const MAX_CONNECT_LENGTH = 12 + 5 * 65_537
-
-/** Packet types by which a client asks for something; the others answer, or end. */
-const REQUESTS: ReadonlySet<number> = new Set([3, 8, 10, 12]) // PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PINGREQ
-
-const CONNECT = 0x10
-const DISCONNECT = 0xe0
-
-const publishQos0: PacketKind = { check: checkPublishQos0, maxLength: MAX_REMAINING_LENGTH }
-const publish: PacketKind = { check: checkPublish, maxLength: MAX_REMAINING_LENGTH }
-const acknowledgement: PacketKind = { check: checkPacketId, maxLength: 2 }
-const bare: PacketKind = { check: () => {}, maxLength: 0 }
-
-/** All that a client may send (MQTT 3.1.1, 2.2), by its first byte: packet type and flags. */
-const KINDS: ReadonlyMap<number, PacketKind> = new Map([
-  [CONNECT, { check: checkConnect, maxLength: MAX_CONNECT_LENGTH }],
-  [0x30, publishQos0],
-  [0x31, publishQos0],
-  [0x32, publish],
-  [0x33, publish],
-  [0x34, publish],
-  [0x35, publish],
-  [0x3a, publish],
-  [0x3b, publish],
-  [0x3c, publish],
-  [0x3d, publish],
-  [0x40, acknowledgement],
-  [0x50, acknowledgement],
-  [0x62, acknowledgement],
-  [0x70, acknowledgement],
-  [0x82, { check: checkSubscribe, maxLength: MAX_REMAINING_LENGTH }],
-  [0xa2, { check: checkUnsubscribe, maxLength: MAX_REMAINING_LENGTH }],
-  [0xc0, bare],
-  [DISCONNECT, bare],
-])
-
-/** Why a first byte is not in KINDS. */
-function firstByteFault(first: number): MalformedPacket {
-  const type = first >> 4
-  if (type === 3) {
-    return (first & 0x06) === 0x06
-      ? new MalformedPacket('PUBLISH with QoS 3', '[MQTT-3.3.1-4]')
-      : new MalformedPacket('DUP at QoS 0', '[MQTT-3.3.1-2]')
-  }
-  return KINDS.has(first & 0xf0) || KINDS.has((first & 0xf0) | 0x02)
-    ? new MalformedPacket(`wrong flags for packet type ${type}`, '[MQTT-2.2.2-2]')
-    : new MalformedPacket(`packet type ${type} from a client`, '[MQTT-4.8.0-1]')
-}
+/** Packets, filters, or KiB of one client that are looked at before others have their turn; one packet may be more. */
+const WORK_OF_A_TURN = 64
+const BYTES_A_PACKET = 1024
 
 const NOTHING = Buffer.alloc(0)
 
 export class PacketGate {
   readonly #limits: PacketLimits
-  #requests = 0
+  readonly #meter: PacketMeter | undefined
+  readonly #maxConnectBytes: number
   #phase: 'new' | 'open' | 'closed' = 'new'
+  #level = 0
+  #keepAliveSeconds = 0
+  #packets = 0
+  /** What is left of it in this turn. */
+  #work = WORK_OF_A_TURN
   /** The beginning of a packet that is not all there, in a buffer that may be longer. */
   #held = NOTHING
   #heldBytes = 0
@@ -94,8 +57,16 @@ export class PacketGate {
   #bodyAt = 0
   #packetBytes = 0
 
-  constructor(limits: PacketLimits) {
+  /** @param meter is told of every well-formed packet */
+  constructor(limits: PacketLimits, meter?: PacketMeter) {
     this.#limits = limits
+    this.#meter = meter
+    this.#maxConnectBytes = maxConnectBytes(limits)
+  }
+
+  /** Whether no CONNECT passed yet. */
+  get isNew(): boolean {
+    return this.#phase === 'new'
   }
 
   /** Whether a DISCONNECT passed. */
@@ -103,38 +74,61 @@ export class PacketGate {
     return this.#phase === 'closed'
   }
 
-  /** How many packets passed, since it was last asked, by which the client asks for something. */
-  takeRequests(): number {
-    const count = this.#requests
-    this.#requests = 0
+  /** Of CONNECT; 0 = none. */
+  get keepAliveSeconds(): number {
+    return this.#keepAliveSeconds
+  }
+
+  /** Whether this turn's work is done, or CONNECT passed. */
+  get isTired(): boolean {
+    return this.#work <= 0
+  }
+
+  beginTurn(): void {
+    this.#work = WORK_OF_A_TURN
+  }
+
+  /** How many packets passed since it was last asked. */
+  takePackets(): number {
+    const count = this.#packets
+    this.#packets = 0
     return count
   }
 
   /**
-   * @param deliver gets the bytes of whole packets that passed, in order, at most twice a call; they are parts of
-   *   `chunk` where possible, so nobody may change that afterwards
+   * @param chunk is the gate's from here on: packets are handed on as parts of it where possible
+   * @param deliver gets the bytes of whole packets that passed, in order
    * @param lane is offered each packet first, until it leaves one: what comes behind that must not overtake it
+   * @returns what it has not looked at, to be pushed in a later turn: behind CONNECT, or behind a turn's work
    * @throws MalformedPacket after what came before it was delivered; then the gate must not be used any more
    */
-  push(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): void {
+  push(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): Buffer {
+    if (this.#work <= 0) this.beginTurn()
     const bytes = this.#heldBytes === 0 ? chunk : this.#complete(chunk, deliver, lane)
     let at = 0
     let taken = 0
     try {
       while (
         at < bytes.length &&
+        this.#work > 0 &&
         this.#readFixedHeader(bytes, at) &&
         at + this.#packetBytes <= bytes.length
       ) {
-        this.#check(bytes, at)
+        const isWanted = this.#check(bytes, at)
         const end = at + this.#packetBytes
-        if (taken === at && lane?.take(bytes, at, at + this.#bodyAt, end)) taken = end
+        if (!isWanted) {
+          if (at > taken) deliver(bytes.subarray(taken, at))
+          taken = end
+        } else if (taken === at && lane?.take(bytes, at, at + this.#bodyAt, end)) taken = end
         at = end
       }
     } finally {
       if (at > taken) deliver(bytes.subarray(taken, at))
     }
-    if (at < bytes.length) this.#hold(bytes.subarray(at))
+    const rest = bytes.subarray(at)
+    if (this.#work <= 0 || rest.length === 0) return rest
+    this.#hold(rest)
+    return NOTHING
   }
 
   /** Joins what is held with what it lacks. @returns what is still to be looked at */
@@ -150,8 +144,7 @@ export class PacketGate {
     const packet = this.#held
     this.#held = NOTHING
     this.#heldBytes = 0
-    this.#check(packet, 0)
-    if (!lane?.take(packet, 0, this.#bodyAt, packet.length)) deliver(packet)
+    if (this.#check(packet, 0) && !lane?.take(packet, 0, this.#bodyAt, packet.length)) deliver(packet)
     return chunk.subarray(lacking)
   }
 
@@ -187,7 +180,7 @@ export class PacketGate {
   }
 
   #kindOf(first: number): PacketKind {
-    const kind = KINDS.get(first)
+    const kind = KINDS.get(withoutOldDup(first, this.#level))
     if (kind === undefined) throw firstByteFault(first)
     if (this.#phase === (first === CONNECT ? 'new' : 'open')) return kind
     if (this.#phase === 'new') throw new MalformedPacket('first packet is not CONNECT', '[MQTT-3.1.0-1]')
@@ -199,7 +192,8 @@ export class PacketGate {
   #admit(kind: PacketKind, headerBytes: number, length: number): void {
     if (length > kind.maxLength)
       throw new MalformedPacket('bytes behind the end of the packet', '[MQTT-4.8.0-1]')
-    if (headerBytes + length > this.#limits.maxPacketBytes) {
+    const max = this.#phase === 'new' ? this.#maxConnectBytes : this.#limits.maxPacketBytes
+    if (headerBytes + length > Math.min(max, this.#limits.maxPacketBytes)) {
       throw new MalformedPacket('packet too large', 'maxPacketBytes')
     }
     this.#kind = kind
@@ -207,11 +201,25 @@ export class PacketGate {
     this.#packetBytes = headerBytes + length
   }
 
-  #check(bytes: Buffer, at: number): void {
-    this.#kind.check(new Fields(bytes, at + this.#bodyAt, at + this.#packetBytes), this.#limits)
+  /** @returns whether it is wanted */
+  #check(bytes: Buffer, at: number): boolean {
     const first = bytes.readUInt8(at)
-    if (REQUESTS.has(first >> 4)) this.#requests++
-    if (first === CONNECT) this.#phase = 'open'
+    const fields = new Fields(bytes, at + this.#bodyAt, at + this.#packetBytes)
+    const filters = first === CONNECT ? this.#connect(fields) : this.#kind.check(fields, this.#limits)
+    this.#work -= Math.max(filters, this.#packetBytes / BYTES_A_PACKET)
+    this.#packets++
+    if (first === CONNECT) this.#work = 0
     else if (first === DISCONNECT) this.#phase = 'closed'
+    // Aedes' parser knows the flags of 3.1.1 only.
+    bytes[at] = withoutOldDup(first, this.#level)
+    return this.#meter?.admit(first, filters, this.#packetBytes) ?? true
+  }
+
+  #connect(fields: Fields): number {
+    const { level, keepAliveSeconds } = checkConnect(fields, this.#limits)
+    this.#phase = 'open'
+    this.#level = level
+    this.#keepAliveSeconds = keepAliveSeconds
+    return 1
   }
 }

@@ -12,18 +12,19 @@ export interface PacketLimits {
   /** `a/b` has two levels. */
   readonly maxTopicLevels: number
   readonly maxClientIdBytes: number
+  readonly maxWillBytes: number
+  /** Longest keep alive, s; 0 = any, and none. */
+  readonly keepaliveLimitSeconds: number
+  /** Filters of a session. */
+  readonly maxSubscriptions: number
 }
-
-/** CONNACK return codes that stand for a fault in CONNECT itself (MQTT 3.1.1, 3.2.2.3). */
-const UNACCEPTABLE_PROTOCOL_LEVEL = 0x01
-const IDENTIFIER_REJECTED = 0x02
 
 export class MalformedPacket extends Error {
   override readonly name = 'MalformedPacket'
 
   /**
    * @param reason what is wrong, never the client's own bytes
-   * @param clause the rule broken, `[MQTT-…]` as in the specification, or the name of the limit passed
+   * @param clause the rule broken, `[MQTT-…]` as in the specification, or the key of the limit passed, under `mqtt`
    * @param refuse CONNACK return code, where the specification wants one before the connection is closed
    */
   constructor(
@@ -39,7 +40,7 @@ const SLASH = 0x2f
 const PLUS = 0x2b
 const HASH = 0x23
 
-function checkText(text: Buffer, what: string): void {
+export function checkText(text: Buffer, what: string): void {
   let bits = 0
   for (let i = 0; i < text.length; i++) {
     const byte = text[i] as number
@@ -60,7 +61,7 @@ function checkLevels(levels: number, limits: PacketLimits): void {
   if (levels > limits.maxTopicLevels) throw new MalformedPacket('too many topic levels', 'maxTopicLevels')
 }
 
-function checkTopicName(topic: Buffer, limits: PacketLimits): void {
+export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
   checkTopicText(topic, 'topic name', limits)
   let levels = 1
   for (let i = 0; i < topic.length; i++) {
@@ -108,6 +109,11 @@ export class Fields {
     this.#at = start
   }
 
+  /** Where the next field begins. */
+  get at(): number {
+    return this.#at
+  }
+
   get done(): boolean {
     return this.#at === this.end
   }
@@ -136,89 +142,49 @@ export class Fields {
   }
 }
 
-export function checkConnect(fields: Fields, limits: PacketLimits): void {
-  const level = checkProtocol(fields)
-  const flags = fields.byte()
-  checkConnectFlags(flags)
-  fields.uint16()
-  checkClientId(fields.data(), { level, isClean: (flags & 0x02) !== 0 }, limits)
-  if (flags & 0x04) {
-    checkTopicName(fields.data(), limits)
-    fields.data()
-  }
-  if (flags & 0x80) checkText(fields.data(), 'user name')
-  if (flags & 0x40) fields.data()
-  if (!fields.done) throw new MalformedPacket('bytes behind the end of the CONNECT payload', '[MQTT-3.1.4-1]')
-}
-
-/** Reads no further than the level: MQTT 5 puts other fields behind it and must still get its CONNACK. */
-function checkProtocol(fields: Fields): number {
-  const protocol = fields.data().toString('latin1')
-  if (protocol !== 'MQTT' && protocol !== 'MQIsdp') {
-    throw new MalformedPacket('unknown protocol name', '[MQTT-3.1.2-1]')
-  }
-  const level = fields.byte()
-  if (level !== (protocol === 'MQTT' ? 4 : 3)) {
-    throw new MalformedPacket('unacceptable protocol level', '[MQTT-3.1.2-2]', UNACCEPTABLE_PROTOCOL_LEVEL)
-  }
-  return level
-}
-
-function checkConnectFlags(flags: number): void {
-  const willQos = (flags >> 3) & 0x03
-  if (flags & 0x01) throw new MalformedPacket('reserved CONNECT flag set', '[MQTT-3.1.2-3]')
-  if (flags & 0x04) {
-    if (willQos === 3) throw new MalformedPacket('will QoS 3', '[MQTT-3.1.2-14]')
-  } else {
-    if (willQos !== 0) throw new MalformedPacket('will QoS without a will', '[MQTT-3.1.2-13]')
-    if (flags & 0x20) throw new MalformedPacket('will retain without a will', '[MQTT-3.1.2-15]')
-  }
-  if (flags & 0x40 && !(flags & 0x80))
-    throw new MalformedPacket('password without a user name', '[MQTT-3.1.2-22]')
-}
-
-interface ConnectKind {
-  readonly level: number
-  readonly isClean: boolean
-}
-
-function checkClientId(clientId: Buffer, { level, isClean }: ConnectKind, limits: PacketLimits): void {
-  checkText(clientId, 'client identifier')
-  if (clientId.length > limits.maxClientIdBytes) {
-    throw new MalformedPacket('client identifier too long', '[MQTT-3.1.3-9]', IDENTIFIER_REJECTED)
-  }
-  // MQTT 3.1 knows no empty identifier at all (its section 3.1, "Client Identifier").
-  if (clientId.length === 0 && (!isClean || level === 3)) {
-    throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', IDENTIFIER_REJECTED)
-  }
-}
-
-export function checkPublishQos0(fields: Fields, limits: PacketLimits): void {
+export function checkPublishQos0(fields: Fields, limits: PacketLimits): number {
   checkTopicName(fields.data(), limits)
+  return 1
 }
 
-export function checkPublish(fields: Fields, limits: PacketLimits): void {
+export function checkPublish(fields: Fields, limits: PacketLimits): number {
   checkTopicName(fields.data(), limits)
-  checkPacketId(fields)
+  return checkPacketId(fields)
 }
 
 /** All there is in PUBACK, PUBREC, PUBREL and PUBCOMP. */
-export function checkPacketId(fields: Fields): void {
+export function checkPacketId(fields: Fields): number {
   if (fields.uint16() === 0) throw new MalformedPacket('packet identifier 0', '[MQTT-2.3.1-1]')
+  return 1
 }
 
-export function checkSubscribe(fields: Fields, limits: PacketLimits): void {
+/** @returns how many filters it has */
+export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
   checkPacketId(fields)
   if (fields.done) throw new MalformedPacket('SUBSCRIBE without a topic filter', '[MQTT-3.8.3-3]')
+  let filters = 0
   while (!fields.done) {
+    checkCount(++filters, limits)
     checkTopicFilter(fields.data(), limits)
     if (fields.byte() > 2)
       throw new MalformedPacket('reserved bits or QoS 3 asked for in SUBSCRIBE', '[MQTT-3-8.3-4]')
   }
+  return filters
 }
 
-export function checkUnsubscribe(fields: Fields, limits: PacketLimits): void {
+/** @returns how many filters it has */
+export function checkUnsubscribe(fields: Fields, limits: PacketLimits): number {
   checkPacketId(fields)
   if (fields.done) throw new MalformedPacket('UNSUBSCRIBE without a topic filter', '[MQTT-3.10.3-2]')
-  while (!fields.done) checkTopicFilter(fields.data(), limits)
+  let filters = 0
+  while (!fields.done) {
+    checkCount(++filters, limits)
+    checkTopicFilter(fields.data(), limits)
+  }
+  return filters
+}
+
+/** One packet of 1 MiB could name 262,144. Twice what a session may have: as many may be named in vain. */
+function checkCount(filters: number, { maxSubscriptions }: PacketLimits): void {
+  if (filters > 2 * maxSubscriptions) throw new MalformedPacket('too many topic filters', 'maxSubscriptions')
 }

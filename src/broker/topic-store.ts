@@ -9,9 +9,6 @@ import type { AedesClient } from './aedes-client.js'
 import { clientIdOf, userIdOf } from './client-id.js'
 import type { BrokerState } from './state.js'
 
-/** QoS 2 packets of one client that wait for PUBREL; Aedes' own default. */
-const MAX_HALF_OPEN = 1000
-
 /** Whom a packet comes from. */
 export interface PacketSource {
   /** Asked for until it is stored; undefined for an anonymous client. */
@@ -26,6 +23,10 @@ export class TopicStore {
     private readonly broker: object,
     private readonly state: BrokerState,
     private readonly access: Access,
+    private readonly rules: {
+      readonly maxUnreleased: number
+      readonly onTooMany: (client: AedesClient) => void
+    },
   ) {}
 
   /** Retained message, offline queues and QoS 2 id, before anyone is told. */
@@ -57,13 +58,14 @@ export class TopicStore {
     return numbered
   }
 
-  /** @throws GatewayError with too many QoS 2 packets half received, or a store that fails */
+  /** @throws GatewayError with too many QoS 2 packets half received */
   async isReceived(packet: PublishPacket, client: AedesClient): Promise<boolean> {
     const { messageId = 0 } = packet
     // On this connection, and perhaps not recorded yet.
     if (client._inboundInflight.has(messageId)) return true
     if (await this.state.hasIncoming(client, packet)) return true
-    if (client._inboundInflight.size >= MAX_HALF_OPEN) {
+    if (client._inboundInflight.size >= this.rules.maxUnreleased) {
+      this.rules.onTooMany(client)
       throw new GatewayError('BAD_FIELD', {
         field: 'packet',
         reason: 'too many QoS 2 packets without PUBREL',

@@ -1,16 +1,15 @@
 /** The stream that Aedes sees as a client's connection. */
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { PacketGate, type PacketLane } from './packet-gate.js'
-import { MalformedPacket, type PacketLimits } from './packet-rules.js'
+import type { PacketLane } from './packet-gate.js'
+import { MalformedPacket } from './packet-rules.js'
+import { type InputOptions, SocketInput } from './socket-input.js'
 import { type Done, type OutputOptions, SocketOutput } from './socket-output.js'
 import { SWEEPS_TO_STALL } from './write-group.js'
 
-export interface TransportOptions extends PacketLimits, OutputOptions {
+export interface TransportOptions extends InputOptions, OutputOptions {
   /** Called once; the connection ends when Aedes has read what came before. */
   readonly onMalformed: (error: MalformedPacket) => void
-  /** Told of each packet by which the client asks for something. @returns how long to read no more, ms */
-  readonly pace?: (count: number) => number
   /** Called once, when the client took nothing of what waits for it for the stall timeout; the connection is cut then. */
   readonly onStalled: () => void
   /** Where the stream itself does not know it. */
@@ -30,15 +29,8 @@ export class MqttTransport extends Duplex {
   readonly remoteAddress: string | undefined
   readonly #socket: Duplex
   readonly #options: TransportOptions
-  readonly #gate: PacketGate
+  readonly #input: SocketInput
   readonly #output: SocketOutput
-  #lane: PacketLane | undefined
-  #isInputPaused = false
-  /** Somebody besides Aedes wants no more for now. */
-  #isInputHeld = false
-  /** While a client that is too fast is not read. */
-  #pacing: NodeJS.Timeout | undefined
-  #isCatchingUp = false
   #isInputOver = false
   #isSocketClosed = false
   #socketError: Error | undefined
@@ -49,13 +41,12 @@ export class MqttTransport extends Duplex {
     super({ allowHalfOpen: false })
     this.#socket = socket
     this.#options = options
-    this.#gate = new PacketGate(options)
     this.#output = new SocketOutput(socket, options, () => this.emit('drain'))
     this.remoteAddress =
       options.remoteAddress ?? (socket instanceof Socket ? socket.remoteAddress : undefined)
     // Aedes listens too, but neither at first nor to the last.
     this.on('error', () => {})
-    socket.on('data', this.#onData).on('end', this.#endInput)
+    this.#input = new SocketInput(socket, options, this.#sink())
     socket.on('error', this.#onError).on('close', this.#onClose)
     options.group.watch(this.#sweep)
     if (socket.destroyed) process.nextTick(this.#onClose)
@@ -72,32 +63,36 @@ export class MqttTransport extends Duplex {
 
   /** Whether the client said DISCONNECT, which Aedes may not have read yet, or will never. */
   get hasDisconnected(): boolean {
-    return this.#gate.hasDisconnected
+    return this.#input.hasDisconnected
   }
 
   /** Reads what the client has sent already, however far it is ahead: to be called before the server sends it away. */
   catchUp(): void {
-    this.#isCatchingUp = true
-    clearTimeout(this.#pacing)
-    this.#pacing = undefined
-    this.#isInputHeld = false
-    if (!this.destroyed) this.#resumeInput()
+    if (!this.destroyed) this.#input.catchUp()
   }
 
   /** From now on packets are offered to it first. */
   openLane(lane: PacketLane): void {
-    this.#lane = lane
+    this.#input.openLane(lane)
+  }
+
+  /** Packets go out that ask for so many acknowledgements. */
+  expect(count: number): void {
+    this.#input.expect(count)
+  }
+
+  /** Calls back when the client was silent for longer than its keep alive allows. */
+  watchSilence(onSilent: () => void): void {
+    this.#input.watchSilence(onSilent)
   }
 
   /** Reads no more from the client until `releaseInput`, but for what is on its way through this process. */
   holdInput(): void {
-    this.#isInputHeld = true
-    this.#pauseInput()
+    this.#input.hold()
   }
 
   releaseInput(): void {
-    this.#isInputHeld = false
-    this.#resumeIfRoom()
+    this.#input.release()
   }
 
   /**
@@ -108,6 +103,7 @@ export class MqttTransport extends Duplex {
     if (this.destroyed || this.writableEnded) return false
     if (packets instanceof Uint8Array) this.#output.push(packets)
     else for (const packet of packets) this.#output.push(packet)
+    this.#input.answered()
     return !this.#output.isCongested
   }
 
@@ -142,81 +138,45 @@ export class MqttTransport extends Duplex {
     else this.flushed(error => (error ? done(error) : this.#socket.end(done)))
   }
 
-  override _read(): void {
-    if (this.#isInputPaused && !this.#isHeld) this.#resumeInput()
+  /** Input comes by itself, and no more of it while some is unread. */
+  override _read(): void {}
+
+  override read(size?: number): Buffer | null {
+    const bytes = super.read(size) as Buffer | null
+    if (bytes !== null) this.#input.goOn()
+    return bytes
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#socket.off('data', this.#onData).off('end', this.#endInput)
-    clearTimeout(this.#pacing)
-    // What else comes is read and dropped until the client closes too: to close with unread input resets a connection,
-    // which can cost the client our last packet. And a WebSocket closes only when it reads the client's close frame.
-    this.#resumeInput()
+    this.#input.stop()
     this.#output.end(error)
     if (this.#isSocketClosed) this.#options.group.unwatch(this.#sweep)
     done(error)
   }
 
-  #pauseInput(): void {
-    if (this.destroyed || this.#isCatchingUp) return
-    this.#isInputPaused = true
-    this.#socket.pause()
-    this.#options.webSocket?.pause()
-  }
-
-  get #isHeld(): boolean {
-    return this.#isInputHeld || this.#pacing !== undefined
-  }
-
-  /** What Aedes has not read it asks for by itself. */
-  #resumeIfRoom(): void {
-    if (!this.#isHeld && this.readableLength < this.readableHighWaterMark) this.#resumeInput()
-  }
-
-  #resumeInput(): void {
-    this.#isInputPaused = false
-    this.#options.webSocket?.resume()
-    this.#socket.resume()
-  }
-
-  readonly #onData = (chunk: Buffer): void => {
-    try {
-      this.#gate.push(chunk, this.#deliver, this.#lane)
-      this.#lane?.settle()
-      this.#pace()
-    } catch (error) {
-      if (error instanceof MalformedPacket) this.#refuse(error)
-      else this.destroy(error as Error)
+  #sink() {
+    const transport = this
+    return {
+      get isFull() {
+        return transport.readableLength > 0
+      },
+      deliver: (packets: Buffer) => void this.push(packets),
+      end: () => this.#endInput(),
+      fail: (error: unknown) =>
+        error instanceof MalformedPacket ? this.#refuse(error) : this.destroy(error as Error),
     }
-  }
-
-  readonly #deliver = (packets: Buffer): void => {
-    if (!this.destroyed && !this.push(packets)) this.#pauseInput()
-  }
-
-  #pace(): void {
-    const waitMs = this.#options.pace?.(this.#gate.takeRequests()) ?? 0
-    if (waitMs === 0 || this.destroyed) return
-    this.#pauseInput()
-    // What a WebSocket had read ahead still comes while it waits, and adds to what is owed.
-    clearTimeout(this.#pacing)
-    this.#pacing = setTimeout(() => {
-      this.#pacing = undefined
-      this.#resumeIfRoom()
-    }, waitMs)
   }
 
   #refuse(error: MalformedPacket): void {
     if (error.refuse !== undefined) this.send(Buffer.from([0x20, 2, 0, error.refuse])) // CONNACK
-    this.#endInput()
     this.#options.onMalformed(error)
   }
 
-  readonly #endInput = (): void => {
-    if (this.#isInputOver) return
+  #endInput(): void {
+    if (this.#isInputOver || this.destroyed) return
     this.#isInputOver = true
-    this.#socket.off('data', this.#onData).off('end', this.#endInput)
-    this.push(null)
+    if (this.#isSocketClosed && this.readableLength === 0) this.destroy(this.#socketError)
+    else this.push(null)
   }
 
   readonly #onError = (error: Error): void => {
@@ -228,17 +188,17 @@ export class MqttTransport extends Duplex {
   readonly #onClose = (): void => {
     this.#isSocketClosed = true
     if (this.destroyed) this.#options.group.unwatch(this.#sweep)
-    else if (this.readableLength === 0) this.destroy(this.#socketError)
+    else if (this.#isInputOver && this.readableLength === 0) this.destroy(this.#socketError)
     else {
       this.#output.close(this.#socketError ?? null)
-      this.#endInput()
+      this.#input.sourceEnded()
     }
   }
 
   /** Also ends what hangs while it closes: Aedes not reading its last packets, the socket not emptying, the client. */
   readonly #sweep = (): void => {
     const { isInFlight, progress } = this.#output
-    const isWaiting = isInFlight || this.#isInputOver || this.destroyed
+    const isWaiting = isInFlight || this.#isInputOver || this.#isSocketClosed || this.destroyed
     if (!isWaiting || progress !== this.#sweptProgress) {
       this.#sweptProgress = progress
       this.#idleSweeps = 0

@@ -1,4 +1,4 @@
-/** What the MQTT connections of one broker share: a write at the end of each turn, and a watch over stalled ones. */
+/** What the MQTT connections of one broker share: a write at the end of each turn, turns for long input, and a watch over stalled ones. */
 
 import { TurnEnd } from '../turn-end.js'
 
@@ -10,6 +10,7 @@ export const SWEEPS_TO_STALL = 4
 export class WriteGroup {
   readonly #sweepIntervalMs: number
   readonly #watches = new Set<Job>()
+  readonly #queue = new Set<Job>()
   readonly #turnEnd = new TurnEnd()
   #timer: NodeJS.Timeout | undefined
 
@@ -23,6 +24,15 @@ export class WriteGroup {
     this.#turnEnd.add(job)
   }
 
+  /**
+   * Runs `job` in a later turn of the event loop, and no other job of this kind in that turn: however many connections
+   * have work left, everything else goes on in between. Each that asks again stands behind the others.
+   */
+  inTurn(job: Job): void {
+    if (this.#queue.size === 0) setImmediate(this.#runNext)
+    this.#queue.add(job)
+  }
+
   /** Runs `sweep` every quarter of the stall timeout until `unwatch`. */
   watch(sweep: Job): void {
     this.#watches.add(sweep)
@@ -34,6 +44,14 @@ export class WriteGroup {
     if (this.#watches.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
+  }
+
+  readonly #runNext = (): void => {
+    const [job] = this.#queue
+    if (job === undefined) return
+    this.#queue.delete(job)
+    if (this.#queue.size > 0) setImmediate(this.#runNext)
+    job()
   }
 
   readonly #sweepAll = (): void => {

@@ -79,7 +79,7 @@ export const SCHEMA = {
     keepaliveLimit: duration(
       '0',
       { max: '65535s' },
-      'Longest keep-alive a client may ask for; one that asks for more, or for none at all, is refused. 0: any.',
+      'Longest keep-alive a client may ask for, rounded up to whole seconds; one that asks for more, or for none at all, is closed without an answer (CONNACK has no code for it). 0: any.',
     ),
     connectTimeout: duration(
       '10s',
@@ -90,6 +90,11 @@ export const SCHEMA = {
       '1MiB',
       { min: 128, max: '256MiB' },
       'Largest packet taken from a client; a longer one closes its connection.',
+    ),
+    maxFrameBytes: bytes(
+      '4MiB',
+      { min: 128, max: '256MiB' },
+      'Largest WebSocket message taken from an MQTT client, which may hold several packets or a part of one; a longer one closes its connection (1009). Never less than `mqtt.maxPacketBytes`.',
     ),
     maxTopicLevels: count(
       16,
@@ -104,9 +109,18 @@ export const SCHEMA = {
     maxClientIdBytes: bytes(
       '256',
       { min: 23, max: 256 },
-      'Longest client id; a longer one is refused (0x02). Store keys allow no more.',
+      'Longest client id, also of MQTT 3.1, whose own limit of 23 characters many clients do not keep; a longer one is refused (0x02). Store keys allow no more.',
     ),
-    maxSubscriptions: count(500, { min: 1 }, 'Filters of one session; one more is refused (SUBACK 0x80).'),
+    maxWillBytes: bytes(
+      '16KiB',
+      { max: 65_535 },
+      'Longest will message; a CONNECT with a longer one is closed. With it, the client id, the topic and 10 KiB for user name and password end what is read of a client before it has logged in.',
+    ),
+    maxSubscriptions: count(
+      500,
+      { min: 1 },
+      'Filters of one session; one more is refused (SUBACK 0x80). A packet that names more than twice as many closes its connection.',
+    ),
     maxSessions: count(
       100,
       { min: 1 },
@@ -116,6 +130,11 @@ export const SCHEMA = {
       100,
       { min: 1, max: 32_767 },
       'Inbox messages on the way to one device without its PUBACK or PUBCOMP; the next waits in the store.',
+    ),
+    maxUnreleased: count(
+      1000,
+      { min: 1, max: 65_535 },
+      'QoS 2 packets of one session that were received and wait for their PUBREL; one more closes the connection.',
     ),
     maxBufferedBytes: bytes(
       '1MiB',
@@ -376,7 +395,12 @@ export const SCHEMA = {
     requests: count(
       200,
       { min: 1 },
-      'Requests a second of one connection, in bursts of ten times as many. JSON: more are answered 10120. MQTT, which has no such answer: PUBLISH, SUBSCRIBE and the like are read no faster.',
+      'Requests a second of one connection, in bursts of ten times as many. JSON: more are answered 10120. MQTT, which has no such answer: packets are read no faster. Each counts, and each filter of a SUBSCRIBE; acknowledgements of what the client was sent do not.',
+    ),
+    requestBytes: bytes(
+      '16KiB',
+      { min: '1KiB' },
+      'An MQTT packet that is longer counts as one request for each so many bytes of it.',
     ),
     accountRequests: count(500, { min: 1 }, 'The same for all connections of one account.'),
     accountBytes: bytes(

@@ -11,7 +11,15 @@ import { MalformedPacket } from '../../src/broker/packet-rules.js'
 import { AddressList, addressGroup, plainAddress } from '../../src/limits/address.js'
 import { check } from '../helpers/property.js'
 
-const LIMITS = { maxPacketBytes: 1_000, maxTopicBytes: 60, maxTopicLevels: 4, maxClientIdBytes: 30 }
+const LIMITS = {
+  maxPacketBytes: 1_000,
+  maxTopicBytes: 60,
+  maxTopicLevels: 4,
+  maxClientIdBytes: 30,
+  maxWillBytes: 100,
+  keepaliveLimitSeconds: 0,
+  maxSubscriptions: 100,
+}
 
 const text = fc.oneof(fc.constantFrom(...HOSTILE_NAMES), fc.string({ unit: 'binary' }), fc.constant('a/b'))
 const messageId = fc.integer({ min: 1, max: 65_535 })
@@ -59,17 +67,21 @@ const stream = fc
     return bytes
   })
 
-function pass(chunks: readonly Buffer[]): { passed: string; fault: string | undefined; requests: number } {
+function pass(chunks: readonly Buffer[]): { passed: string; fault: string | undefined; packets: number } {
   const gate = new PacketGate(LIMITS)
   const passed: Buffer[] = []
   let fault: string | undefined
   try {
-    for (const chunk of chunks) gate.push(chunk, packets => passed.push(Buffer.from(packets)))
+    for (const chunk of chunks) {
+      let rest = chunk
+      do rest = gate.push(rest, packets => passed.push(Buffer.from(packets)))
+      while (rest.length > 0)
+    }
   } catch (thrown) {
     if (!(thrown instanceof MalformedPacket)) throw thrown
     fault = thrown.message
   }
-  return { passed: Buffer.concat(passed).toString('hex'), fault, requests: gate.takeRequests() }
+  return { passed: Buffer.concat(passed).toString('hex'), fault, packets: gate.takePackets() }
 }
 
 t.test('the packet gate passes and refuses the same however a stream is split', async t => {

@@ -42,8 +42,6 @@ function setUp(changes = {}) {
   const errors: Error[] = []
   const client = {
     closed: false,
-    refreshed: 0,
-    _keepaliveTimer: { refresh: () => client.refreshed++ },
     emit: (_event: string, error: Error) => errors.push(error),
   }
   const lane = new FastLane(client as unknown as AedesClient, transport, {
@@ -71,6 +69,9 @@ function setUp(changes = {}) {
 async function open(changes = {}) {
   const parts = setUp(changes)
   await turn()
+  parts.transport.send(bytesOf({ cmd: 'connack', returnCode: 0, sessionPresent: false }))
+  await turn()
+  parts.socket.written = Buffer.alloc(0)
   parts.transport.openLane(parts.lane)
   return parts
 }
@@ -86,6 +87,11 @@ const message = (messageId: number, changes: Partial<Packet> = {}): Packet =>
     messageId,
     ...changes,
   }) as Packet
+/** What waited is looked at in the next. */
+const twoTurns = async (): Promise<void> => {
+  await turn()
+  await turn()
+}
 const puback = (messageId: number): Packet => ({ cmd: 'puback', messageId })
 
 t.test('takes QoS 1 messages to an inbox and the PUBACKs of inbox packets', async t => {
@@ -123,8 +129,9 @@ for (const [name, packet] of OTHERS) {
     t.same(log, ['lane 7'], 'also in the next read, while Aedes has not read the first')
     t.ok(transport.readableLength > 0)
     readAedes()
-    const others = [packet, message(8), puback(0x8000), message(9)]
-    t.same(log, ['lane 7', ...others.map(one => `aedes ${one.messageId || one.cmd}`)])
+    await twoTurns()
+    const others = [packet, message(8), puback(0x8000)]
+    t.same(log, ['lane 7', ...others.map(one => `aedes ${one.messageId || one.cmd}`), 'lane 9'])
     socket.push(bytesOf(message(10)))
     t.equal(log.at(-1), 'lane 10')
   })
@@ -139,7 +146,10 @@ t.test('wherever the bytes are cut, and whenever Aedes reads, no packet overtake
       socket.push(input.subarray(0, at))
       if (readsBetween) readAedes()
       socket.push(input.subarray(at))
-      readAedes()
+      for (let reads = 0; reads < 4; reads++) {
+        readAedes()
+        await twoTurns()
+      }
       const order = log.map(line => Number(line.split(' ')[1]))
       if (order.join() !== '1,2,3,4,5,6,7,8') t.fail(`cut at ${at}: ${log.join(', ')}`)
     }
@@ -170,16 +180,6 @@ t.test(
   },
 )
 
-t.test('refreshes the keep-alive timer once a read, and only for what it took', async t => {
-  const { socket, client } = await open()
-  socket.push(bytesOf(message(1), message(2), puback(0x8000)))
-  t.equal(client.refreshed, 1)
-  socket.push(bytesOf(puback(0x8000)))
-  t.equal(client.refreshed, 2)
-  socket.push(bytesOf({ cmd: 'pingreq' }))
-  t.equal(client.refreshed, 2)
-})
-
 t.test('takes nothing for a client that is closed', async t => {
   const { socket, client, log } = await open()
   client.closed = true
@@ -189,11 +189,11 @@ t.test('takes nothing for a client that is closed', async t => {
 
 t.test('does not read on while too much waits for the store', async t => {
   const { socket, published } = await open()
-  socket.push(bytesOf(message(1, { payload: 'x'.repeat(70_000) }), message(2)))
-  t.equal(socket.isPaused(), true)
-  published[1]?.done()
+  socket.push(bytesOf(message(1), message(2, { payload: 'x'.repeat(70_000) })))
   t.equal(socket.isPaused(), true)
   published[0]?.done()
+  t.equal(socket.isPaused(), true)
+  published[1]?.done()
   t.equal(socket.isPaused(), false)
 })
 
@@ -212,15 +212,32 @@ t.test('does not read on while the client does not take its PUBACKs', async t =>
   t.equal(socket.isPaused(), false)
 })
 
-t.test('reads on only when Aedes has room, too', async t => {
-  const { socket, transport, published, readAedes } = await open()
-  const large = 'x'.repeat(70_000)
-  socket.push(bytesOf(message(1, { payload: large }), message(2, { qos: 2, payload: large })))
-  t.equal(socket.isPaused(), true)
+t.test('looks at no more until Aedes has room, too', async t => {
+  const { socket, published, log, readAedes } = await open()
+  socket.push(bytesOf(message(1, { payload: 'x'.repeat(70_000) }), message(2, { qos: 2 }), message(3)))
+  await twoTurns()
+  t.same(log, ['lane 1'], 'the store has not')
   published[0]?.done()
+  await twoTurns()
+  socket.push(bytesOf(message(4)))
+  await twoTurns()
+  t.same(log, ['lane 1'], 'Aedes has not')
   t.equal(socket.isPaused(), true)
   readAedes()
-  transport.read(0)
+  await twoTurns()
+  t.same(log, ['lane 1', 'aedes 2', 'aedes 3', 'lane 4'])
+  t.equal(socket.isPaused(), false)
+})
+
+t.test('looks at a turn’s work at a time, and others have their turns in between', async t => {
+  const { socket, log } = await open()
+  socket.push(bytesOf(...Array.from({ length: 200 }, (_, i) => message(i + 1))))
+  t.equal(log.length, 64)
+  t.equal(socket.isPaused(), true)
+  let turns = 1
+  for (; log.length < 200; turns++) await turn()
+  t.ok(turns >= 4)
+  await twoTurns()
   t.equal(socket.isPaused(), false)
 })
 

@@ -19,6 +19,7 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
   const transport = Object.assign(new EventEmitter(), {
     isCongested: false,
     destroyed: false,
+    expect: () => undefined,
     send: (bytes: Buffer) => void parser.parse(bytes),
     flushed: (done: (error?: Error) => void) => void flushes.push(done),
   })

@@ -8,6 +8,9 @@ const LIMITS: PacketLimits = {
   maxTopicBytes: 60,
   maxTopicLevels: 4,
   maxClientIdBytes: 30,
+  maxWillBytes: 20,
+  keepaliveLimitSeconds: 0,
+  maxSubscriptions: 4,
 }
 
 const bytes = (...parts: (number | string | Buffer)[]): Buffer =>
@@ -36,7 +39,11 @@ function run(gate: PacketGate, ...chunks: Buffer[]): { passed: Buffer; fault: Ma
   const passed: Buffer[] = []
   let fault: MalformedPacket | undefined
   try {
-    for (const chunk of chunks) gate.push(chunk, packets => passed.push(Buffer.from(packets)))
+    for (const chunk of chunks) {
+      let rest: Buffer = Buffer.from(chunk)
+      do rest = gate.push(rest, packets => passed.push(Buffer.from(packets)))
+      while (rest.length > 0)
+    }
   } catch (error) {
     if (!(error instanceof MalformedPacket)) throw error
     fault = error
@@ -76,6 +83,7 @@ const BAD_CONNECTS: readonly Case[] = [
     connect(0x06, field('me'), ILL_FORMED, field('x')),
   ],
   ['a will topic too deep', 'maxTopicLevels', connect(0x06, field('me'), field('a/b/c/d/e'), field('x'))],
+  ['a will message too long', 'maxWillBytes', connect(0x06, field('me'), field('w'), field('x'.repeat(21)))],
   ['a will topic and no will message', '[MQTT-4.8.0-1]', connect(0x06, field('me'), field('w'))],
   ['a password without a user name', '[MQTT-3.1.2-22]', connect(0x42, field('me'), field('secret'))],
   ['a user name flag without a user name', '[MQTT-4.8.0-1]', connect(0x82, field('me'))],
@@ -182,6 +190,17 @@ const BAD_PACKETS: readonly Case[] = [
   ['an empty PUBLISH', '[MQTT-4.8.0-1]', bytes(0x30, 0)],
   ['half a packet id in PUBLISH', '[MQTT-4.8.0-1]', publish(0x32, field('a'), 1)],
 
+  [
+    'SUBSCRIBE with more than twice the filters of a session',
+    'maxSubscriptions',
+    subscribe(...Array.from({ length: 9 }, () => [field('a'), 0]).flat()),
+  ],
+  [
+    'UNSUBSCRIBE with as many',
+    'maxSubscriptions',
+    unsubscribe(...Array.from({ length: 9 }, () => field('a'))),
+  ],
+  ['SUBSCRIBE with DUP', '[MQTT-2.2.2-2]', packet(0x8a, 0, 1, field('a'), 0)],
   ['SUBSCRIBE without a filter', '[MQTT-3.8.3-3]', subscribe()],
   ['SUBSCRIBE without a packet id', '[MQTT-4.8.0-1]', bytes(0x82, 0)],
   ['SUBSCRIBE without the QoS', '[MQTT-4.8.0-1]', subscribe(field('a'))],
@@ -280,10 +299,64 @@ for (const [name, input] of GOOD) {
   })
 }
 
+const connect31 = (flags: number, ...payload: (number | string | Buffer)[]): Buffer =>
+  packet(0x10, field('MQIsdp'), 3, flags, 0, 60, ...payload)
+
+t.test('lets DUP on SUBSCRIBE, UNSUBSCRIBE and PUBREL of MQTT 3.1 through, as 3.1.1 has them', async t => {
+  const rest = (dup: number) =>
+    bytes(
+      packet(0x82 | dup, 0, 1, field('a'), 0),
+      packet(0xa2 | dup, 0, 1, field('a')),
+      bytes(0x62 | dup, 2, 0, 1),
+    )
+  const { passed, fault } = run(new PacketGate(LIMITS), connect31(2, field('me')), rest(0x08))
+  t.equal(fault, undefined)
+  t.same(passed, bytes(connect31(2, field('me')), rest(0)))
+})
+
+const OLD_CONNECTS: readonly (readonly [string, Buffer, number])[] = [
+  ['user name and password that are not there', connect31(0xc2, field('me')), 0x02],
+  ['a password that is not there', connect31(0xc2, field('me'), field('u')), 0x82],
+  ['flags that are not used', connect31(0x3b, field('me')), 0x02],
+]
+for (const [name, input, flags] of OLD_CONNECTS) {
+  t.test(`lets a CONNECT of MQTT 3.1 through with ${name}`, async t => {
+    const { passed, fault } = run(new PacketGate(LIMITS), input)
+    t.equal(fault, undefined)
+    t.equal(passed[11], flags)
+  })
+}
+
+t.test('refuses a keep alive over the limit, or none, and says so with no return code', async t => {
+  const limits = { ...LIMITS, keepaliveLimitSeconds: 59 }
+  t.match(run(new PacketGate(limits), CONNECT).fault, { clause: 'keepaliveLimit', refuse: undefined })
+  t.equal(run(new PacketGate({ ...limits, keepaliveLimitSeconds: 60 }), CONNECT).fault, undefined)
+})
+
+t.test('before login a packet is no longer than a CONNECT can be', async t => {
+  const limits = { ...LIMITS, maxPacketBytes: 1_000_000 }
+  const { fault } = run(new PacketGate(limits), bytes(0x10, 0xa0, 0x8d, 0x06))
+  t.equal(fault?.clause, 'maxPacketBytes')
+})
+
+t.test('looks at nothing behind CONNECT, and at a turn’s work at a time', async t => {
+  const gate = new PacketGate(LIMITS)
+  const pings = bytes(...Array.from({ length: 100 }, () => bytes(0xc0, 0)))
+  const delivered: Buffer[] = []
+  const push = (chunk: Buffer) => gate.push(chunk, packets => delivered.push(packets))
+  t.equal(push(bytes(CONNECT, pings)).length, 200)
+  t.equal(push(Buffer.from(pings)).length, 72)
+  t.equal(Buffer.concat(delivered).length, CONNECT.length + 128)
+})
+
 t.test('hands on a chunk of whole packets without a copy', async t => {
   const chunk = bytes(CONNECT, publish(0x30, field('a'), 'x'))
   const delivered: Buffer[] = []
-  new PacketGate(LIMITS).push(chunk, packets => delivered.push(packets))
+  const gate = new PacketGate(LIMITS)
+  gate.push(
+    gate.push(chunk, () => {}),
+    packets => delivered.push(packets),
+  )
   t.equal(delivered.length, 1)
   t.equal(delivered[0]?.buffer, chunk.buffer)
 })
@@ -357,13 +430,16 @@ t.test('lets a stream through in chunks of any size, in whole packets only', asy
     const passed: Buffer[] = []
     for (let at = 0; at < input.length; ) {
       const next = at + 1 + Math.floor(random() * (random() < 0.5 ? 8 : 700))
-      gate.push(input.subarray(at, next), packets => {
+      const check = (packets: Buffer): void => {
         const alone = new PacketGate(LIMITS)
         if (passed.length > 0) run(alone, CONNECT)
         const { passed: again } = run(alone, packets)
         if (!again.equals(packets)) t.fail('delivered half a packet', { seed })
         passed.push(Buffer.from(packets))
-      })
+      }
+      let rest: Buffer = input.subarray(at, next)
+      do rest = gate.push(rest, check)
+      while (rest.length > 0)
       at = next
     }
     if (!Buffer.concat(passed).equals(input)) t.fail('changed the stream', { seed })

@@ -174,35 +174,30 @@ t.test('one failed write of a session closes that connection and nothing else', 
   t.same(await back.subscribe('x'), [1])
 })
 
-for (const operation of ['kvWrite', 'kvGet'] as const) {
-  t.test(
-    `a PUBREL whose ${operation} failed got PUBCOMP, and the next message of its id was lost`,
-    async t => {
-      const gateway = await startControlled(t)
-      const sender = await register(t, gateway)
-      const reader = await loggedIn(t, gateway)
-      const options = { account: sender, clientId: 'sender', clean: false }
-      const inbox = `users/${reader.userId}/inbox`
-      const first = await rawConnect(t, gateway, options)
-      first.publish(inbox, 'one', { qos: 2, messageId: 1 })
-      await first.take('pubrec')
-      const fails = () => Promise.reject(new GatewayError('STORE_UNAVAILABLE'))
-      Object.assign(gateway.store, { [operation]: fails })
-      first.ack('pubrel', 1)
-      await first.closed
-      t.same(first.unread, [], 'no PUBCOMP')
-      Reflect.deleteProperty(gateway.store, operation)
+t.test('a PUBREL that could not be stored got PUBCOMP, and the next message of its id was lost', async t => {
+  const gateway = await startControlled(t)
+  const sender = await register(t, gateway)
+  const reader = await loggedIn(t, gateway)
+  const options = { account: sender, clientId: 'sender', clean: false }
+  const inbox = `users/${reader.userId}/inbox`
+  const first = await rawConnect(t, gateway, options)
+  first.publish(inbox, 'one', { qos: 2, messageId: 1 })
+  await first.take('pubrec')
+  const fails = () => Promise.reject(new GatewayError('STORE_UNAVAILABLE'))
+  Object.assign(gateway.store, { kvWrite: fails })
+  first.ack('pubrel', 1)
+  await first.closed
+  t.same(first.unread, [], 'no PUBCOMP')
+  Reflect.deleteProperty(gateway.store, 'kvWrite')
 
-      const again = await rawConnect(t, gateway, options)
-      again.ack('pubrel', 1)
-      await again.take('pubcomp')
-      again.publish(inbox, 'two', { qos: 2, messageId: 1 })
-      await again.take('pubrec')
-      t.match(await reader.next(), { content: 'one' })
-      t.match(await reader.next(), { content: 'two' })
-    },
-  )
-}
+  const again = await rawConnect(t, gateway, options)
+  again.ack('pubrel', 1)
+  await again.take('pubcomp')
+  again.publish(inbox, 'two', { qos: 2, messageId: 1 })
+  await again.take('pubrec')
+  t.match(await reader.next(), { content: 'one' })
+  t.match(await reader.next(), { content: 'two' })
+})
 
 t.test('what came while the queue of a slow session was being sent filled the memory', async t => {
   const gateway = await startGateway(t, { ...PLAIN, 'mqtt.maxBufferedBytes': '64KiB' })

@@ -95,6 +95,8 @@ async function readToEnd(socket: Socket): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
+/** What a client must have before anything behind its CONNECT is looked at. */
+const CONNACK = bytesOf({ cmd: 'connack', returnCode: 0, sessionPresent: false })
 const WILDCARD_PUBLISH = Buffer.from([0x30, 4, 0, 1, 0x23, 0x78])
 
 const messageOf = (client: MqttClient): Promise<Buffer> =>
@@ -267,11 +269,17 @@ t.test('handles what came before a malformed packet, then closes and publishes t
 })
 
 t.test('closes after a malformed packet even when nobody reads what came before', async t => {
-  const { seen, port } = await startUnread(t, { group: new WriteGroup(20) })
+  const { seen, accepted, port } = await startUnread(t, { group: new WriteGroup(20) })
   const socket = await connectRaw(t, port)
   const received = readToEnd(socket)
-  socket.write(Buffer.concat([CONNECT, WILDCARD_PUBLISH]))
-  t.equal((await received).length, 0)
+  const { transport } = await accepted
+  transport.send(CONNACK)
+  const good = bytesOf({ cmd: 'publish', topic: 'a', payload: 'p', qos: 0, dup: false, retain: false })
+  socket.write(CONNECT)
+  await once(transport, 'readable')
+  transport.read()
+  socket.write(Buffer.concat([good, WILDCARD_PUBLISH]))
+  t.same(await received, CONNACK)
   t.equal(seen.malformed.length, 1)
   t.equal(seen.stalled, 0)
 })
@@ -322,6 +330,7 @@ t.test('holds a client back whose packets nobody reads, and loses none', async t
     }),
   )
   const paused = once(socket, 'pause')
+  transport.send(CONNACK)
   client.write(Buffer.concat([CONNECT, ...packets]))
   await paused
   t.ok(transport.readableLength < 200_000)
@@ -411,6 +420,7 @@ t.test('holds a WebSocket client back, and reads what came before it closed', as
   t.teardown(() => client.terminate())
   const { webSocket, transport } = await accepted
   if (client.readyState !== client.OPEN) await once(client, 'open')
+  transport.send(CONNACK)
   client.send(CONNECT)
   const publish = bytesOf({
     cmd: 'publish',

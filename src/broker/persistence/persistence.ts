@@ -248,6 +248,11 @@ export class BrokerPersistence {
     return this.#queue.isInFlight(clientId, messageId)
   }
 
+  /** How many packets are sent again as PUBREL only. */
+  countReleased(clientId: string): number {
+    return this.#queue.countReleased(clientId)
+  }
+
   outgoingStream(client: ClientRef): Readable {
     return client.clean ? Readable.from([]) : this.#queue.stream(client)
   }

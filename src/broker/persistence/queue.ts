@@ -151,6 +151,13 @@ export class OutgoingQueue {
     return this.#index.get(clientId)?.inFlight.has(messageId) ?? false
   }
 
+  /** Packets whose PUBREC came and whose PUBCOMP did not. */
+  countReleased(clientId: string): number {
+    let count = 0
+    for (const { isReleased } of this.#index.get(clientId)?.inFlight.values() ?? []) if (isReleased) count++
+    return count
+  }
+
   /** What waits by now, oldest first. [MQTT-3.3.1-1]: DUP on what an earlier connection was sent already. */
   stream(client: ClientRef): Readable {
     return Readable.from(this.#waiting(client, this.#last))

@@ -1,0 +1,117 @@
+/** What MQTT 3.1.1 and 3.1 have a server refuse in CONNECT, and our limits on it. */
+import { checkText, checkTopicName, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
+
+/** CONNACK return codes that stand for a fault in CONNECT itself (MQTT 3.1.1, 3.2.2.3). */
+const UNACCEPTABLE_PROTOCOL_LEVEL = 0x01
+const IDENTIFIER_REJECTED = 0x02
+const BAD_USER_NAME_OR_PASSWORD = 0x04
+
+/** Protocol level of MQTT 3.1. */
+export const MQTT_3_1 = 3
+
+const CLEAN_SESSION = 0x02
+const WILL = 0x04
+const WILL_QOS_AND_RETAIN = 0x38
+const PASSWORD = 0x40
+const USER_NAME = 0x80
+
+/** 320 characters of up to four bytes, as everywhere else. */
+const MAX_USER_NAME_BYTES = 4 * 320
+/** A token of another issuer may have 8,192 characters; how long a password may be is for the login to say. */
+const MAX_PASSWORD_BYTES = 8192
+
+/** Protocol name to keep alive; each field that follows has two bytes of length. */
+export const maxConnectBytes = ({ maxClientIdBytes, maxTopicBytes, maxWillBytes }: PacketLimits): number =>
+  12 + 5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES
+
+export interface Connect {
+  readonly level: number
+  readonly keepAliveSeconds: number
+}
+
+/** Clears, in the packet's own bytes, flags that MQTT 3.1 does not use: Aedes' parser knows the rules of 3.1.1 only. */
+export function checkConnect(fields: Fields, limits: PacketLimits): Connect {
+  const level = checkProtocol(fields)
+  const flagsAt = fields.at
+  let flags = fields.byte()
+  const clear = (mask: number): void => {
+    flags &= ~mask
+    fields.bytes[flagsAt] = flags
+  }
+  if (level === MQTT_3_1) clear(flags & WILL ? 0x01 : 0x01 | WILL_QOS_AND_RETAIN)
+  checkFlags(flags)
+  const keepAliveSeconds = fields.uint16()
+  checkKeepAlive(keepAliveSeconds, limits)
+  checkClientId(fields.data(), { level, isClean: (flags & CLEAN_SESSION) !== 0 }, limits)
+  if (flags & WILL) {
+    checkTopicName(fields.data(), limits)
+    if (fields.data().length > limits.maxWillBytes)
+      throw new MalformedPacket('will message too long', 'maxWillBytes')
+  }
+  // MQTT 3.1, 3.1: "The Remaining Length field … takes precedence over the User Name flag", and over the other one.
+  if (level === MQTT_3_1 && fields.done) clear(USER_NAME | PASSWORD)
+  if (flags & USER_NAME) checkUserName(fields.data())
+  if (level === MQTT_3_1 && fields.done) clear(PASSWORD)
+  if (flags & PASSWORD) checkLength(fields.data(), MAX_PASSWORD_BYTES, 'password')
+  if (!fields.done) throw new MalformedPacket('bytes behind the end of the CONNECT payload', '[MQTT-3.1.4-1]')
+  return { level, keepAliveSeconds }
+}
+
+/** Reads no further than the level: MQTT 5 puts other fields behind it and must still get its CONNACK. */
+function checkProtocol(fields: Fields): number {
+  const protocol = fields.data().toString('latin1')
+  if (protocol !== 'MQTT' && protocol !== 'MQIsdp') {
+    throw new MalformedPacket('unknown protocol name', '[MQTT-3.1.2-1]')
+  }
+  const level = fields.byte()
+  if (level !== (protocol === 'MQTT' ? 4 : MQTT_3_1)) {
+    throw new MalformedPacket('unacceptable protocol level', '[MQTT-3.1.2-2]', UNACCEPTABLE_PROTOCOL_LEVEL)
+  }
+  return level
+}
+
+function checkFlags(flags: number): void {
+  const willQos = (flags >> 3) & 0x03
+  if (flags & 0x01) throw new MalformedPacket('reserved CONNECT flag set', '[MQTT-3.1.2-3]')
+  if (flags & WILL) {
+    if (willQos === 3) throw new MalformedPacket('will QoS 3', '[MQTT-3.1.2-14]')
+  } else {
+    if (willQos !== 0) throw new MalformedPacket('will QoS without a will', '[MQTT-3.1.2-13]')
+    if (flags & 0x20) throw new MalformedPacket('will retain without a will', '[MQTT-3.1.2-15]')
+  }
+  if (flags & PASSWORD && !(flags & USER_NAME))
+    throw new MalformedPacket('password without a user name', '[MQTT-3.1.2-22]')
+}
+
+/** No return code says so: closed without CONNACK [MQTT-3.2.2-6]. */
+function checkKeepAlive(seconds: number, { keepaliveLimitSeconds }: PacketLimits): void {
+  if (keepaliveLimitSeconds > 0 && (seconds === 0 || seconds > keepaliveLimitSeconds))
+    throw new MalformedPacket('keep alive over the limit, or none', 'keepaliveLimit')
+}
+
+function checkUserName(userName: Buffer): void {
+  checkLength(userName, MAX_USER_NAME_BYTES, 'user name')
+  checkText(userName, 'user name')
+}
+
+function checkLength({ length }: Buffer, max: number, what: string): void {
+  if (length > max)
+    throw new MalformedPacket(`${what} too long`, '(MQTT 3.1.1, 3.1.4)', BAD_USER_NAME_OR_PASSWORD)
+}
+
+interface ConnectKind {
+  readonly level: number
+  readonly isClean: boolean
+}
+
+/** MQTT 3.1 has identifiers of at most 23 characters; its clients may use as long ones as those of 3.1.1. */
+function checkClientId(clientId: Buffer, { level, isClean }: ConnectKind, limits: PacketLimits): void {
+  checkText(clientId, 'client identifier')
+  if (clientId.length > limits.maxClientIdBytes) {
+    throw new MalformedPacket('client identifier too long', '[MQTT-3.1.3-9]', IDENTIFIER_REJECTED)
+  }
+  // MQTT 3.1 knows no empty identifier at all (its section 3.1, "Client Identifier").
+  if (clientId.length === 0 && (!isClean || level === MQTT_3_1)) {
+    throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', IDENTIFIER_REJECTED)
+  }
+}
