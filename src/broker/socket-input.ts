@@ -1,6 +1,5 @@
 /** What comes from one client: through the gate, a turn's work at a time, and no faster than it is wanted. */
 import type { Duplex } from 'node:stream'
-import type { WebSocket } from 'ws'
 import { ByteQueue } from './byte-queue.js'
 import type { Pacer } from './pacer.js'
 import { PacketGate, type PacketLane } from './packet-gate.js'
@@ -12,7 +11,6 @@ export interface InputOptions extends PacketLimits {
   readonly group: WriteGroup
   /** What packets cost. */
   readonly meter?: Pick<Pacer, 'admit' | 'expect' | 'settle'>
-  readonly webSocket?: WebSocket
 }
 
 /** Who gets the packets. */
@@ -158,15 +156,14 @@ export class SocketInput {
   #pause(): void {
     if (this.#isStopped || this.#isPaused || this.#isCatchingUp) return
     this.#isPaused = true
-    // What a WebSocket has read already comes all the same: were it left in its stream, its close would drop it.
-    ;(this.#options.webSocket ?? this.#socket).pause()
+    this.#socket.pause()
   }
 
   #resume(): void {
     if (!this.#isPaused) return
     this.#isPaused = false
     this.#silence?.heard()
-    ;(this.#options.webSocket ?? this.#socket).resume()
+    this.#socket.resume()
   }
 
   readonly #onData = (chunk: Buffer): void => {
