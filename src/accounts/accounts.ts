@@ -30,13 +30,17 @@ export interface PasswordChange {
 const ID_DRAWS = 20
 const KNOWN_USERS = 100_000
 
+/** domainToASCII parses a host of a URL: it ends at these characters and passes over what follows (WHATWG URL, 4.4). */
+const URL_SYNTAX = /[\s/?#\\@:%[\]]/
+
 /** The form by which emails are compared: NFC, lower case, the domain as ASCII (RFC 5890). '' when it is no address. */
 export function normalizeEmail(email: string): string {
   // Before NFC and IDNA, which take more than linear time.
   if (email.length > LENGTHS.email) return ''
   const text = email.normalize('NFC')
   const at = text.lastIndexOf('@')
-  const domain = domainToASCII(text.slice(at + 1))
+  const host = text.slice(at + 1)
+  const domain = URL_SYNTAX.test(host) ? '' : domainToASCII(host)
   return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
 }
 

@@ -92,6 +92,9 @@ t.test('the normalised form of an email', async t => {
     ['a@exa mple.com', ''],
     ['', ''],
   ]
+  // One address, one spelling: nothing that a URL may have behind its host.
+  for (const behind of ['?lang=en', '/x', '#x', '\\x', ':80', '%2e', '\t', '['])
+    forms.push([`a@example.com${behind}`, ''])
   for (const [email, key] of forms) t.equal(normalizeEmail(email), key, email)
 })
 
