@@ -68,8 +68,6 @@ const ANY: readonly ((random: Random) => Buffer)[] = [
   () => upgradeRequest('/', [...HEADERS, ...HEADERS]),
   () => upgradeRequest('/', [...HEADERS, ['Content-Length', '5'], ['Transfer-Encoding', 'chunked']]),
   () => upgradeRequest('/', [...HEADERS, ['Expect', '100-continue']]),
-  behindAnother,
-  behindAnother,
 ]
 
 /** In the same write as a request whose answer has not left yet. */
@@ -85,6 +83,7 @@ export function handshakeInput(random: Random): HandshakeInput {
   const how = random.next()
   if (how < 0.4) return { kind: 'handshake wrong', bytes: random.pick(WRONG)(random), isWrong: true }
   if (how < 0.7) return { kind: 'handshake', bytes: random.pick(ANY)(random), isWrong: false }
+  if (how < 0.85) return { kind: 'handshake behind another', bytes: behindAnother(random), isWrong: false }
   return { kind: 'handshake bytes', bytes: mutate(random, upgradeRequest()), isWrong: false }
 }
 
