@@ -73,8 +73,11 @@ export class MqttBroker {
       sessionExpiryMs: options.sessionExpiryMs,
       maxQueuedMessages: options.maxQueuedMessages,
       maxQueuedBytes: options.maxQueuedBytes,
+      accountQueuedBytes: options.accountQueuedBytes,
       maxRetained: options.maxRetained,
       maxRetainedBytes: options.maxRetainedBytes,
+      accountRetained: options.accountRetained,
+      accountRetainedBytes: options.accountRetainedBytes,
       isAllowed: (clientId, filter) =>
         this.#access.subscribe(userIdOf(clientId), filter, this.#granteeOf(clientId)) &&
         this.#holders.get(clientId)?.filters.isRefused(filter) !== true,

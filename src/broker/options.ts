@@ -31,8 +31,11 @@ export interface BrokerOptions {
   readonly sessionExpiryMs: number
   readonly maxQueuedMessages: number
   readonly maxQueuedBytes: number
+  readonly accountQueuedBytes: number
   readonly maxRetained: number
   readonly maxRetainedBytes: number
+  readonly accountRetained: number
+  readonly accountRetainedBytes: number
   /** Filters of one session. */
   readonly maxSubscriptions: number
   /** Persistent sessions of one account. */

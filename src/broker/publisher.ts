@@ -201,8 +201,8 @@ export class Publisher {
   /** Stored, routed and acknowledged in order, and one commit for what comes together. */
   #publish(packet: PublishPacket, done: Done): void {
     const before = this.#stores
-    const { rights } = this.author
-    const mine = this.host.store(packet, { rights, receiver: this.#receiver(packet) })
+    const { userId: owner, rights } = this.author
+    const mine = this.host.store(packet, { owner, rights, receiver: this.#receiver(packet) })
     // Without the values: each would hold on to the one before it.
     this.#stores = Promise.allSettled([before, mine]).then(() => undefined)
     Promise.all([mine, before])

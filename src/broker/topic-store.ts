@@ -3,14 +3,19 @@
 import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
 import { GatewayError } from '../errors.js'
-import { admit, type Rights } from '../model.js'
+import { admit, type Rights, type UserId } from '../model.js'
 import type { Access } from './access.js'
 import type { AedesClient } from './aedes-client.js'
 import { clientIdOf, userIdOf } from './client-id.js'
 import type { BrokerState } from './state.js'
 
+/** All of them are one owner. */
+const ANONYMOUS = 'anonymous'
+
 /** Whom a packet comes from. */
 export interface PacketSource {
+  /** Whose limits of retained messages count; undefined for an anonymous client, which is one of many. */
+  readonly owner: UserId | undefined
   /** Asked for until it is stored; undefined for an anonymous client. */
   readonly rights: Rights | undefined
   /** Of a QoS 2 packet: the client whose session knows its id until PUBREL. */
@@ -30,7 +35,7 @@ export class TopicStore {
   ) {}
 
   /** Retained message, offline queues and QoS 2 id, before anyone is told. */
-  async store(packet: PublishPacket, { rights, receiver }: PacketSource): Promise<AedesPublishPacket> {
+  async store(packet: PublishPacket, { owner, rights, receiver }: PacketSource): Promise<AedesPublishPacket> {
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
@@ -40,7 +45,7 @@ export class TopicStore {
     check()
     // Begun in one turn, so that one commit carries all of it: after a crash either all is there or nothing.
     await Promise.all([
-      packet.retain ? this.state.storeRetained(packet, check) : undefined,
+      packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,
       ...queues.map(({ targets, qos }) => this.state.outgoingEnqueueCombi(targets, { ...numbered, qos })),
       receiver && this.receive(packet, receiver),
     ])

@@ -161,6 +161,11 @@ export const SCHEMA = {
       { min: '1KiB' },
       'The same in bytes, with topic and about 150 bytes for each.',
     ),
+    accountQueuedBytes: bytes(
+      '256MiB',
+      { min: '1KiB' },
+      'The same for all sessions of one account together; beyond it the oldest of the session that gets one more is dropped.',
+    ),
     maxRetained: count(
       1_000_000,
       {},
@@ -171,6 +176,12 @@ export const SCHEMA = {
       { min: '1KiB' },
       'The same in bytes, with topic and about 150 bytes for each; also for one that replaces a smaller one.',
     ),
+    accountRetained: count(
+      10_000,
+      { min: 1 },
+      'Retained messages that one account published last; a new one beyond it is not kept. Anonymous clients are one account.',
+    ),
+    accountRetainedBytes: bytes('64MiB', { min: '1KiB' }, 'The same in bytes, counted as for all.'),
   },
   mqtts: {
     enabled: flag(true, 'Serve MQTT over TLS where `tls.cert` is set and `mqtt.enabled`.'),

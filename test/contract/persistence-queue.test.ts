@@ -27,6 +27,29 @@ async function waiting(t: Test, persistence: BrokerPersistence, expected: string
 }
 
 for (const { name, open } of STORES) {
+  t.test(`${name}: all sessions of one account have so many bytes queued together`, async t => {
+    const store = await open(t)
+    const options = { accountQueuedBytes: 10_000 }
+    const count = async (persistence: BrokerPersistence, id: string) =>
+      (await all(persistence.outgoingStream({ id }))).length
+    const fill = async (persistence: BrokerPersistence, clientId: string) => {
+      for (const packet of numbered(persistence, 30))
+        await persistence.outgoingEnqueue({ clientId }, { ...packet, payload: Buffer.alloc(400) })
+    }
+    const first = await start(store, options)
+    await fill(first, 'ann:phone')
+    const most = await count(first, 'ann:phone')
+    t.ok(most > 10 && most < 25, `${most} of 30`)
+    const persistence = await start(store, options)
+    await fill(persistence, 'ann:tablet')
+    t.equal(await count(persistence, 'ann:tablet'), 0, 'its account has all that it may')
+    await fill(persistence, 'bob:phone')
+    t.equal(await count(persistence, 'bob:phone'), most)
+    await persistence.clearSession('ann:phone')
+    await fill(persistence, 'ann:tablet')
+    t.equal(await count(persistence, 'ann:tablet'), most)
+  })
+
   t.test(`${name}: a queue comes in the order in which it was filled`, async t => {
     const persistence = await start(await open(t))
     const packets = numbered(persistence, 1000)

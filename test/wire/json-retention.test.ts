@@ -78,9 +78,9 @@ t.test('a device that is away keeps what it has not confirmed, whatever another 
 t.test('an inbox has so many bytes: one sender may have half of them unconfirmed', async t => {
   const { gateway, spammer, friend, account } = await people(t, {
     'inbox.maxMessages': 100,
-    'inbox.maxBytes': '64KiB',
+    'inbox.maxBytes': '1MiB',
   })
-  const large = (sender: JsonClient) => sender.ask(message(account.id, 'x'.repeat(6000)))
+  const large = (sender: JsonClient) => sender.ask(message(account.id, 'x'.repeat(30_000)))
   let count = 0
   while ((await large(spammer)).code === 201 && count < 100) count++
   t.ok(count >= 4 && count < 30, `${count} were stored`)

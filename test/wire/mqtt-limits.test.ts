@@ -25,7 +25,12 @@ t.test('with a full store a returning session gets in and gets what waits, a new
   t.match(failed, { operation: 'persistence' })
 })
 
-for (const setting of [{ 'mqtt.maxRetained': 1 }, { 'mqtt.maxRetainedBytes': '1KiB' }]) {
+for (const setting of [
+  { 'mqtt.maxRetained': 1 },
+  { 'mqtt.maxRetainedBytes': '1KiB' },
+  { 'mqtt.accountRetained': 1 },
+  { 'mqtt.accountRetainedBytes': '1KiB' },
+]) {
   const [[limit]] = Object.entries(setting) as [[string, unknown]]
   t.test(`over ${limit} a message is not kept, but sent, queued once and acknowledged`, async t => {
     const gateway = await startGateway(t, { 'mqtt.acl': 'open', 'mqtt.anonymous': true, ...setting })

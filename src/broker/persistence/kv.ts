@@ -11,6 +11,8 @@ export interface BrokerPacket {
   brokerCounter?: number | undefined
   /** Who published it; of a will: whose it is. */
   clientId?: string
+  /** Of a retained message: the account that published it. */
+  owner?: string
   topic?: string
   payload?: Buffer | string
   qos?: number
@@ -27,6 +29,9 @@ export interface ClientRef {
   /** Whether CONNECT was let in. */
   readonly _authorized?: boolean
 }
+
+/** Of a scoped client id (client-id.ts): what comes before the client's own part. */
+export const ownerOf = (clientId: string): string => clientId.slice(0, clientId.indexOf(':') + 1)
 
 /** Removals a commit, where a whole session goes at once. */
 const REMOVALS_PER_WRITE = 1000

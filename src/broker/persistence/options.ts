@@ -18,9 +18,14 @@ export interface PersistenceOptions {
   /** A session; beyond it the oldest is dropped. */
   readonly maxQueuedMessages?: number
   readonly maxQueuedBytes?: number
+  /** All sessions of an account together; beyond it the oldest of the session that gets one more is dropped. */
+  readonly accountQueuedBytes?: number
   /** In all; a new one beyond it is not kept. */
   readonly maxRetained?: number
   readonly maxRetainedBytes?: number
+  /** The same for what one account published. */
+  readonly accountRetained?: number
+  readonly accountRetainedBytes?: number
   /** Judges what is stored of a SUBSCRIBE, and again what is restored at CONNECT. Default: everything. */
   readonly isAllowed?: (clientId: string, filter: string) => boolean
   readonly onDropped?: (clientId: string, count: number) => void

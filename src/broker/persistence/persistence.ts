@@ -49,10 +49,16 @@ export class BrokerPersistence {
     this.#incoming = new Incoming(kv)
     this.#wills = new Wills(kv)
     const { maxRetained = unlimited, maxRetainedBytes = unlimited } = options
-    this.#retained = new Retained(kv, { maxRetained, maxRetainedBytes }, this.#report)
+    const { accountRetained = unlimited, accountRetainedBytes = unlimited } = options
+    this.#retained = new Retained(
+      kv,
+      { maxRetained, maxRetainedBytes, accountRetained, accountRetainedBytes },
+      this.#report,
+    )
     this.#queue = new OutgoingQueue(kv, {
       maxQueuedMessages: options.maxQueuedMessages ?? unlimited,
       maxQueuedBytes: options.maxQueuedBytes ?? unlimited,
+      accountQueuedBytes: options.accountQueuedBytes ?? unlimited,
       onDropped: (clientId, count) => options.onDropped?.(clientId, count),
       onError: this.#report,
     })

@@ -1,7 +1,9 @@
 /** What is in memory of the outgoing queues: a few numbers a client, and small entries for packets being sent. */
-import type { BrokerPacket, ClientRef } from './kv.js'
+import { type BrokerPacket, type ClientRef, ownerOf } from './kv.js'
 
 export interface ClientQueue {
+  /** What all sessions of its account have queued together. */
+  readonly account: { bytes: number }
   count: number
   bytes: number
   /** Everything up to this n has been dropped, whatever a read that began earlier still shows. */
@@ -39,6 +41,7 @@ const MAX_UNSENT = 32_768
 
 export class QueueIndex {
   readonly #queues = new Map<string, ClientQueue>()
+  readonly #accounts = new Map<string, { bytes: number }>()
   readonly #unsent = new Map<string, Unsent>()
   readonly #connections = new WeakMap<ClientRef, number>()
   #connectionCount = 0
@@ -55,6 +58,7 @@ export class QueueIndex {
     let queue = this.#queues.get(clientId)
     if (queue === undefined) {
       queue = {
+        account: this.#accountOf(clientId),
         count: 0,
         bytes: 0,
         floor: 0,
@@ -68,7 +72,17 @@ export class QueueIndex {
   }
 
   forget(clientId: string): void {
+    const queue = this.#queues.get(clientId)
+    if (queue !== undefined) queue.account.bytes -= queue.bytes
     this.#queues.delete(clientId)
+  }
+
+  /** One for each account that ever had a queue since the start. */
+  #accountOf(clientId: string): { bytes: number } {
+    const owner = ownerOf(clientId)
+    const known = this.#accounts.get(owner) ?? { bytes: 0 }
+    this.#accounts.set(owner, known)
+    return known
   }
 
   remember(clientId: string, packet: BrokerPacket, entry: Unsent): void {
@@ -113,8 +127,10 @@ export class QueueIndex {
 }
 
 export function account(queue: ClientQueue, packets: number, bytes: number): void {
+  const before = queue.bytes
   queue.count += packets
   queue.bytes = queue.count === 0 ? 0 : queue.bytes + bytes
+  queue.account.bytes += queue.bytes - before
 }
 
 /** No two packets and clients share one: the first two parts cannot hold a space. */

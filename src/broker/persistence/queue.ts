@@ -21,6 +21,8 @@ export interface QueueOptions {
   readonly maxQueuedMessages: number
   /** Bytes as stored: payload, topic and about 150 bytes each. */
   readonly maxQueuedBytes: number
+  /** All sessions of an account together. */
+  readonly accountQueuedBytes: number
   /** The oldest went because a queue was over its limits. */
   readonly onDropped: (clientId: string, count: number) => void
   /** A write failed that nobody waits for. */
@@ -196,8 +198,9 @@ export class OutgoingQueue {
     await removeUnder(this.#kv, 'queue', [clientId], ([, n]) => (n as number) <= upTo)
   }
 
-  #isOver({ count, bytes }: ClientQueue): boolean {
-    return count > this.#options.maxQueuedMessages || bytes > this.#options.maxQueuedBytes
+  #isOver({ account: { bytes: all }, count, bytes }: ClientQueue): boolean {
+    const { maxQueuedMessages, maxQueuedBytes, accountQueuedBytes } = this.#options
+    return count > maxQueuedMessages || bytes > maxQueuedBytes || (all > accountQueuedBytes && count > 0)
   }
 
   #trim(clientId: string, queue: ClientQueue): Promise<void> | undefined {

@@ -9,11 +9,14 @@ export interface RetainedLimits {
   readonly maxRetained: number
   /** Bytes as stored: payload, topic and about 150 bytes each. */
   readonly maxRetainedBytes: number
+  /** The same for those that one account published last. */
+  readonly accountRetained: number
+  readonly accountRetainedBytes: number
 }
 
 export class OverRetainedLimit extends GatewayError {
   constructor(
-    readonly limit: 'mqtt.maxRetained' | 'mqtt.maxRetainedBytes',
+    readonly limit: `mqtt.${keyof RetainedLimits}`,
     reason: string,
   ) {
     super('STORE_FULL', { reason })
@@ -26,9 +29,24 @@ const WALKED_PER_TURN = 500
 /** What is known of a topic while writes to it are under way. */
 interface Slot {
   ready: Promise<void>
-  /** 0 = nothing retained. */
-  size: number
+  kept: Kept
   writers: number
+}
+
+/** What is retained under one topic. */
+interface Kept {
+  /** 0 = nothing. */
+  readonly size: number
+  /** Whose it is: of the account that published it; '' where nobody knows. */
+  readonly owner: string
+}
+
+const NOTHING: Kept = { size: 0, owner: '' }
+
+/** Of one account, or of all together. */
+interface Total {
+  count: number
+  bytes: number
 }
 
 export class Retained {
@@ -36,8 +54,8 @@ export class Retained {
   readonly #limits: RetainedLimits
   readonly #onError: (error: unknown) => void
   readonly #slots = new Map<string, Slot>()
-  #count = 0
-  #bytes = 0
+  readonly #all: Total = { count: 0, bytes: 0 }
+  readonly #owners = new Map<string, Total>()
 
   constructor(kv: KvStore, limits: RetainedLimits, onError: (error: unknown) => void) {
     this.#kv = kv
@@ -47,8 +65,7 @@ export class Retained {
 
   async load(): Promise<void> {
     for await (const { value } of this.#kv.kvRange('retained', [])) {
-      this.#count += 1
-      this.#bytes += value.byteLength
+      this.#account(keptOf(value), 1)
     }
   }
 
@@ -63,7 +80,7 @@ export class Retained {
     try {
       await slot.ready
       check?.()
-      await this.#replace(slot, topic, packet.payload?.length ? encodePacket(packet) : undefined)
+      await this.#replace(slot, topic, packet.payload?.length ? packet : undefined)
     } finally {
       slot.writers -= 1
       if (slot.writers === 0) this.#slots.delete(topic)
@@ -101,40 +118,55 @@ export class Retained {
     if (value !== undefined) yield { key: topic, value }
   }
 
-  async #replace(slot: Slot, topic: string, value: Uint8Array | undefined): Promise<void> {
-    const size = value?.byteLength ?? 0
-    const growth = size - slot.size
-    const added = Math.sign(size) - Math.sign(slot.size)
-    this.#checkRoom(added, growth)
-    this.#account(slot, added, growth)
+  async #replace(slot: Slot, topic: string, packet: BrokerPacket | undefined): Promise<void> {
+    const value = packet && encodePacket(packet)
+    const before = slot.kept
+    const after = value === undefined ? NOTHING : { size: value.byteLength, owner: packet?.owner ?? '' }
+    this.#checkRoom(before, after)
+    this.#set(slot, after)
     const key = topic.split('/')
     try {
       await this.#kv.kvWrite([
         value === undefined ? { remove: 'retained', key } : { put: 'retained', key, value },
       ])
     } catch (error) {
-      this.#account(slot, -added, -growth)
+      this.#set(slot, before)
       throw error
     }
   }
 
-  #account(slot: Slot, added: number, growth: number): void {
-    slot.size += growth
-    this.#count += added
-    this.#bytes += growth
+  #set(slot: Slot, kept: Kept): void {
+    this.#account(slot.kept, -1)
+    this.#account(kept, 1)
+    slot.kept = kept
   }
 
-  #checkRoom(added: number, growth: number): void {
-    const { maxRetained, maxRetainedBytes } = this.#limits
-    if (added > 0 && this.#count >= maxRetained) {
-      throw new OverRetainedLimit('mqtt.maxRetained', `no more than ${maxRetained} retained messages`)
+  #account({ size, owner }: Kept, sign: 1 | -1): void {
+    if (size === 0) return
+    const own = this.#owners.get(owner) ?? { count: 0, bytes: 0 }
+    for (const total of [this.#all, own]) {
+      total.count += sign
+      total.bytes += sign * size
     }
-    if (growth > 0 && this.#bytes + growth > maxRetainedBytes) {
-      throw new OverRetainedLimit(
-        'mqtt.maxRetainedBytes',
-        `no more than ${maxRetainedBytes} bytes of retained messages`,
-      )
-    }
+    if (own.count > 0) this.#owners.set(owner, own)
+    else this.#owners.delete(owner)
+  }
+
+  #checkRoom(before: Kept, after: Kept): void {
+    const { maxRetained, maxRetainedBytes, accountRetained, accountRetainedBytes } = this.#limits
+    const added = Math.sign(after.size) - Math.sign(before.size)
+    const growth = after.size - before.size
+    if (added > 0 && this.#all.count >= maxRetained) throw over('mqtt.maxRetained', maxRetained)
+    if (growth > 0 && this.#all.bytes + growth > maxRetainedBytes)
+      throw over('mqtt.maxRetainedBytes', maxRetainedBytes)
+    if (after.size === 0 || after.owner === '') return
+    // What was another account's is this one's from now on.
+    const isOwn = before.owner === after.owner && before.size > 0
+    const { count, bytes } = this.#owners.get(after.owner) ?? { count: 0, bytes: 0 }
+    if (!isOwn && count >= accountRetained) throw over('mqtt.accountRetained', accountRetained)
+    const more = isOwn ? growth : after.size
+    if (more > 0 && bytes + more > accountRetainedBytes)
+      throw over('mqtt.accountRetainedBytes', accountRetainedBytes)
   }
 
   #slot(topic: string): Slot {
@@ -142,14 +174,22 @@ export class Retained {
     if (known !== undefined) return known
     const read = async (): Promise<void> => {
       const value = await this.#kv.kvGet('retained', topic.split('/'))
-      slot.size = value?.byteLength ?? 0
+      if (value !== undefined) slot.kept = keptOf(value)
     }
-    const slot: Slot = { ready: Promise.resolve(), size: 0, writers: 0 }
+    const slot: Slot = { ready: Promise.resolve(), kept: NOTHING, writers: 0 }
     slot.ready = read()
     this.#slots.set(topic, slot)
     return slot
   }
 }
+
+const over = (limit: OverRetainedLimit['limit'], most: number) =>
+  new OverRetainedLimit(limit, `no more than ${most}`)
+
+const keptOf = (value: Uint8Array): Kept => ({
+  size: value.byteLength,
+  owner: decodePacket(value).owner ?? '',
+})
 
 /** MQTT 3.1.1, 4.7: `+` is one level, empty ones too; `#` is the rest, and the level before it. */
 function isMatch(filter: readonly string[], topic: KvKey): boolean {

@@ -3,16 +3,13 @@
  * store has of a client belongs to such a record, so that it can expire.
  */
 import type { KvWrite } from '../../store/store.js'
-import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
+import { decodeRecord, encodeRecord, type KvStore, ownerOf } from './kv.js'
 
 interface SessionRecord {
   /** ms since the epoch. */
   readonly createdAt: number
   readonly seenAt: number
 }
-
-/** Of a scoped client id (client-id.ts): what comes before the client's own part. */
-const ownerOf = (clientId: string) => clientId.slice(0, clientId.indexOf(':') + 1)
 
 /** `seenAt` of a session that is being removed: should the process die meanwhile, the next start goes on. */
 const ENDED = -1
