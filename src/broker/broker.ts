@@ -359,7 +359,7 @@ export class MqttBroker {
     }
     try {
       const rate = connection.authenticated(who, grantee, { mark, replaces: this.#holders.has(id) })
-      pacer.enter(rate)
+      pacer.enter(rate, this.services.limits.traffic(who.user.id).sent)
     } catch {
       throw refusal(3)
     }

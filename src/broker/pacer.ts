@@ -22,8 +22,11 @@ const MAX_OWED = 2 * 65_535
 
 export class Pacer implements PacketMeter {
   #account: TokenBucket | undefined
+  /** What the account sends in bytes, wherever it connects from. */
+  #sent: TokenBucket | undefined
   /** What was read since `settle`. */
   #cost = 0
+  #bytes = 0
   #pings = 0
   #unsolicited = 0
   /** PUBACK, PUBREC and PUBCOMP that our packets ask for. */
@@ -39,8 +42,9 @@ export class Pacer implements PacketMeter {
   ) {}
 
   /** From here on it counts for the account, too. */
-  enter(account: TokenBucket): void {
+  enter(account: TokenBucket, sent: TokenBucket): void {
     this.#account = account
+    this.#sent = sent
   }
 
   /** Packets go out that ask for so many acknowledgements. */
@@ -66,6 +70,7 @@ export class Pacer implements PacketMeter {
       case 3: // PUBLISH
         if ((first & 0x06) === 0x04) this.#unreleased++
     }
+    this.#bytes += bytes
     this.#cost += Math.max(filters, bytes / this.rules.bytesPerRequest)
     return true
   }
@@ -82,11 +87,18 @@ export class Pacer implements PacketMeter {
 
   /** To be asked when what was read is handed on. @returns how long to read no more, ms */
   settle(): number {
-    const [cost, pings] = [this.#cost, this.#pings]
+    const [cost, pings, bytes] = [this.#cost, this.#pings, this.#bytes]
     if (this.#unsolicited > 0) this.rules.onUnsolicited(this.#unsolicited)
-    this.#cost = this.#pings = this.#unsolicited = 0
-    if (this.own === undefined || cost + pings === 0) return 0
+    this.#cost = this.#bytes = this.#pings = this.#unsolicited = 0
+    if (cost + pings === 0) return 0
     const now = performance.now()
+    const sent = bytes > 0 ? (this.#sent?.borrow(bytes, now) ?? 0) : 0
+    if (sent > 0) this.limits.count('limits.accountBytes')
+    return Math.max(sent, this.#requests(cost, pings, now))
+  }
+
+  #requests(cost: number, pings: number, now: number): number {
+    if (this.own === undefined) return 0
     const own = this.own.borrow(cost + pings, now)
     // A device that only pings does not wait for what others of its account have used up.
     const account = cost > 0 ? (this.#account?.borrow(cost, now) ?? 0) : 0

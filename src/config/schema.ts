@@ -417,7 +417,7 @@ export const SCHEMA = {
     accountBytes: bytes(
       '4MiB',
       { min: '1KiB' },
-      'Bytes a second that one account sends over all its JSON connections, in bursts of ten times as many, wherever it connects from; more are answered 10120.',
+      'Bytes a second that one account sends over all its connections, in bursts of ten times as many, wherever it connects from. JSON: more are answered 10120. MQTT: read no faster.',
     ),
     broadcastBytes: bytes(
       '8MiB',

@@ -389,6 +389,39 @@ t.test('MQTT: what comes too fast is read later, and acknowledged then', async t
   }
 })
 
+t.test(
+  'an account sends so many bytes a second: MQTT is read later, JSON answered 10120, also from here',
+  async t => {
+    const gateway = await startGateway(t, { 'limits.accountBytes': '50KiB', 'mqtt.acl': 'open' })
+    const account = await register(t, gateway)
+    const json = await loggedIn(t, gateway, account)
+    const device = await mqttClient(t, gateway, { username: account.email, password: account.password })
+    for (const topic of ['plain', `users/${account.id}/inbox`]) {
+      const sent = Array.from({ length: 6 }, () =>
+        device.mqtt.publishAsync(topic, Buffer.alloc(60_000, 'x'), { qos: 1 }),
+      )
+      await Promise.all(sent)
+    }
+    t.ok((await limited(gateway, 'limits.accountBytes')) > 0)
+    // What waits for it comes as well.
+    const answer = async (client: typeof json) => {
+      client.send(query)
+      for (;;) {
+        const { code } = await client.next()
+        if (code !== undefined) return code
+      }
+    }
+    json.send({ type: 'message', data: { recipient: account.id, content: 'x'.repeat(60_000) } })
+    let code = await answer(json)
+    for (let i = 0; code !== 10120 && i < 20; i++) {
+      json.send({ type: 'message', data: { recipient: account.id, content: 'x'.repeat(60_000) } })
+      code = await answer(json)
+    }
+    t.equal(code, 10120)
+    t.equal((await (await loggedIn(t, gateway)).ask(query)).code, 200, 'another account is not slowed')
+  },
+)
+
 t.test('MQTT: a session has so many filters; one more is 0x80, also after it came back', async t => {
   const gateway = await start(t, { 'mqtt.maxSubscriptions': 2, 'mqtt.acl': 'open' })
   const account = await register(t, gateway)
