@@ -77,7 +77,7 @@ t.test('limits count for whom a trusted proxy brings, and the proxy is not limit
   t.equal(await handshake(t, gateway, from('2001:db8::2')), 429, 'a /64 is one')
   const client = await jsonClient(t, gateway, '/', from('198.51.100.3'))
   await client.action('login', { email: 'a@b.example', password: 'x' })
-  const refused = gateway.logs.find(({ event }) => event === 'request.refused')
+  const refused = gateway.logs.find(({ event }) => event === 'login.refused')
   t.match(refused, { remoteAddress: '198.51.100.3' })
 })
 

@@ -172,6 +172,8 @@ export class BrokerPersistence {
   }
 
   async #storeSubscriptions(clientId: string, subscriptions: readonly Subscription[]): Promise<void> {
+    // Aedes calls this when the first filter is granted, and asks about the rest of them later in the same turn.
+    await undefined
     const allowed = subscriptions.filter(({ topic }) => this.#isAllowed(clientId, topic))
     const writes = this.#subscriptions.add(clientId, allowed)
     if (writes.length > 0) await this.#kv.kvWrite([...this.#ensureSession(clientId), ...writes])
