@@ -140,14 +140,19 @@ export class Accounts {
     })
   }
 
-  /** @throws GatewayError ERROR_AUTH when the password is wrong */
-  async delete(userId: UserId, password: string): Promise<void> {
+  /**
+   * @param gone called when the account is gone, before the rest of it is removed: ends all that it still does
+   * @throws GatewayError ERROR_AUTH when the password is wrong
+   */
+  async delete(userId: UserId, password: string, gone?: () => Promise<unknown>): Promise<void> {
     if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
     this.#known.delete(userId)
-    await this.store.deleteUser(userId)
-    // A look-up may have found the account just before it went.
-    this.#deletions++
-    this.#known.delete(userId)
+    await this.store.deleteUser(userId, () => {
+      // A look-up may have found the account just before it went.
+      this.#deletions++
+      this.#known.delete(userId)
+      return gone?.() ?? Promise.resolve()
+    })
   }
 
   /** True when the account is known to exist without asking the store. */

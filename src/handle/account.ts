@@ -17,6 +17,8 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
 }
 
+const ENDED = 'ERROR_CONNECTION_CLOSED'
+
 /** Ends every connection of the account, this one behind its reply. */
 export const handleDelete: Handler<RequestData<'delete'>> = async (
   { accounts, audit, inbox, limits, live, log, sessions },
@@ -27,23 +29,39 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
   const userId = caller.userId
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const { front, remoteAddress } = caller
-  await limits
-    .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password))
-    .catch(thrown => {
-      const { code } = CODES[toGatewayError(thrown).code]
-      audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
-      throw thrown
-    })
-  // No row of theirs lets anybody in without the account.
-  await sessions.revoke(
-    userId,
-    () => true,
-    () => {
+  let isGone = false
+  /** The rights of its connections end before what it has is removed: none of them adds to that. */
+  const gone = () => {
+    isGone = true
+    const endLive = () => {
       audit.record({ event: 'account.deleted', userId, front, remoteAddress })
       inbox.cursors.forget(userId)
-      log.info({ event: 'account.deleted', userId }, 'account deleted')
-      answer.ok('SUCCESS')
-      live.endAll(userId, 'ERROR_CONNECTION_CLOSED')
-    },
-  )
+      for (const one of live.of(userId)) one.rights?.revoke()
+      live.endAll(userId, ENDED, one => !Object.is(one, caller))
+    }
+    return sessions.revoke(userId, () => true, endLive)
+  }
+  await limits
+    .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password, gone))
+    .catch(thrown => {
+      const error = toGatewayError(thrown)
+      if (!isGone) {
+        audit.record({
+          event: 'account.delete-refused',
+          userId,
+          front,
+          remoteAddress,
+          code: CODES[error.code].code,
+        })
+        throw thrown
+      }
+      // The store goes on with it when it is opened again.
+      log.error(
+        { event: 'store.failed', operation: 'deleteUser', userId, err: error },
+        'account not removed whole',
+      )
+    })
+  log.info({ event: 'account.deleted', userId }, 'account deleted')
+  answer.ok('SUCCESS')
+  live.endAll(userId, ENDED)
 }

@@ -118,6 +118,7 @@ export class Cursors {
       )
       // Newer moves win over those that go back into the queue.
       this.#dirty = new Map([...this.#writing, ...this.#dirty])
+      for (const userId of this.#forgotten) this.forget(userId)
       return false
     } finally {
       this.#writing = new Map()

@@ -5,7 +5,7 @@
  * One batch at a time keeps the log free of holes (a failed batch used no seq) and costs nothing under load: the
  * busier the server, the larger the group, up to what one commit may carry (backlog.ts).
  */
-import { type GatewayError, toGatewayError } from '../errors.js'
+import { GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import { admit, type InboxRow, type NewMessage, type Rights, type UserId } from '../model.js'
@@ -132,6 +132,11 @@ export class Inbox {
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
+      // Its recipient was deleted after it had been looked up.
+      if (result.isGone) {
+        waiter.failed(new GatewayError('ERROR_FIND_USER'))
+        return
+      }
       waiter.stored(result)
       if (isDebug) this.log.debug(about(message, result), 'message stored')
       if (result.repeat) return

@@ -27,6 +27,8 @@ export interface Appended {
   readonly seq: number
   readonly id: string
   readonly repeat: boolean
+  /** Nothing was stored: the account of that inbox was deleted. */
+  readonly isGone?: true
 }
 
 /** A move of one device's cursor. `confirmed` never moves back: a lower value than the stored one is ignored. */
@@ -82,8 +84,12 @@ export interface Store {
   /** Hands the stored hash to `compare` and to nobody else. @returns what compare said; false for an unknown id */
   checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean>
   setPasswordHash(id: UserId, hash: string): Promise<void>
-  /** Removes the account, its inbox, cursors and conversation index. What it sent stays with its readers. */
-  deleteUser(id: UserId): Promise<void>
+  /**
+   * Removes the account, its inbox, cursors, conversation index, stored sessions and the broker's state of its clients.
+   * What it sent stays with its readers. What is still written for it afterwards is dropped.
+   * @param gone called when the account is gone, before what is left of it is looked for: whoever writes for it ends
+   */
+  deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void>
 
   // ── inbox: one log a user ───────────────────────────────────────────────────────────────────────────────
   /**
@@ -130,6 +136,13 @@ export interface Store {
   kvWrite(writes: readonly KvWrite[]): Promise<void>
   /** Answers in the order of the calls: what is acknowledged behind it keeps its order, too. */
   kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined>
-  /** Entries whose key begins with `prefix` (whole parts), rising, read in pages so that nothing is held open. */
-  kvRange(collection: KvCollection, prefix: KvKey): AsyncIterable<{ key: KvKey; value: KvValue }>
+  /**
+   * Entries whose key begins with `prefix` (whole parts), rising, read in pages so that nothing is held open.
+   * @param between only those whose next part is a text from the first to before the second
+   */
+  kvRange(
+    collection: KvCollection,
+    prefix: KvKey,
+    between?: readonly [from: string, to: string],
+  ): AsyncIterable<{ key: KvKey; value: KvValue }>
 }

@@ -1,5 +1,6 @@
 /** Cursors of devices in the embedded store. */
 import type { Cursor, UserId } from '../../model.js'
+import type { DeletedUsers } from '../deleted.js'
 import type { CursorMove } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, FIRST, LAST } from './keys.js'
@@ -20,7 +21,11 @@ export class EmbeddedCursors {
   /** [owner] → furthest confirmed seq. */
   readonly #furthest: Table<number>
 
-  constructor(env: EmbeddedEnv, table: OpenTable) {
+  constructor(
+    env: EmbeddedEnv,
+    table: OpenTable,
+    private readonly deleted: DeletedUsers,
+  ) {
     this.#env = env
     this.#devices = table('devices')
     this.#furthest = table('furthest')
@@ -49,7 +54,8 @@ export class EmbeddedCursors {
   }
 
   async moveCursors(moves: readonly CursorMove[]): Promise<void> {
-    const keyed = moves.map(move => ({
+    const kept = moves.filter(({ userId }) => !this.deleted.has(userId))
+    const keyed = kept.map(move => ({
       ...move,
       key: boundedKey([userNumber(move.userId), move.device] as const),
     }))

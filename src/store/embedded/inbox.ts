@@ -2,6 +2,7 @@
 import { GatewayError } from '../../errors.js'
 import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../../model.js'
 import { partiesOf } from '../contents.js'
+import type { DeletedUsers } from '../deleted.js'
 import type { Appended, ConversationRow } from '../store.js'
 import { Conversations } from './conversations.js'
 import type { DedupWindow } from './dedup.js'
@@ -51,7 +52,12 @@ export class EmbeddedInbox {
   readonly #ends = new Map<number, End>()
   #appending: Promise<unknown> = Promise.resolve()
 
-  constructor(env: EmbeddedEnv, table: OpenTable, dedup: DedupWindow) {
+  constructor(
+    env: EmbeddedEnv,
+    table: OpenTable,
+    dedup: DedupWindow,
+    private readonly deleted: DeletedUsers,
+  ) {
     this.#env = env
     this.#dedup = dedup
     this.#rows = new Rows(table)
@@ -96,6 +102,11 @@ export class EmbeddedInbox {
       const { dedupKey, id } = message
       if (dedupKey !== undefined) boundedKey([dedupKey])
       const owner = ownerNumber(message.inbox)
+      // Whatever was planned before it was deleted is queued before the purge, which removes it.
+      if (this.deleted.has(message.inbox)) {
+        plan.results.push({ seq: 0, id, repeat: false, isGone: true })
+        continue
+      }
       const first = this.#firstOf(message, owner, plan, now)
       if (first !== undefined) {
         plan.results.push({ ...first, repeat: true })

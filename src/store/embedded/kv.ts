@@ -40,9 +40,14 @@ export class EmbeddedKv {
     return this.#env.read(() => this.#tables[collection].get(key))
   }
 
-  async *range(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
-    const end: Key = boundedKey([...prefix, LAST])
+  async *range(
+    collection: KvCollection,
+    prefix: KvKey,
+    between?: readonly [string, string],
+  ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    const end: Key = boundedKey([...prefix, between?.[1] ?? LAST])
     let start: Key = prefix.length === 0 ? [FIRST] : prefix
+    if (between !== undefined) start = [...prefix, between[0]]
     for (;;) {
       const bounds = { start, end, limit: PAGE }
       const page = this.#env.read(() => Array.from(this.#tables[collection].getRange(bounds)))

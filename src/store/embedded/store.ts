@@ -3,6 +3,7 @@
 import { GatewayError } from '../../errors.js'
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../model.js'
 import type { Contents, CopyableStore } from '../contents.js'
+import { DeletedUsers, purgeKv } from '../deleted.js'
 import type {
   Appended,
   ConversationRow,
@@ -52,6 +53,7 @@ interface Parts {
 export class EmbeddedStore implements CopyableStore {
   readonly #env: EmbeddedEnv
   readonly #options: EmbeddedOptions
+  readonly #deleted = new DeletedUsers()
   #parts: Parts | undefined
   #closing: Promise<void> | undefined
 
@@ -64,15 +66,23 @@ export class EmbeddedStore implements CopyableStore {
     const env = this.#env
     const parts = env.open(table => ({
       users: new EmbeddedUsers(env, table),
-      inbox: new EmbeddedInbox(env, table, new DedupWindow(table, this.#options.dedupWindowMs)),
-      cursors: new EmbeddedCursors(env, table),
+      inbox: new EmbeddedInbox(
+        env,
+        table,
+        new DedupWindow(table, this.#options.dedupWindowMs),
+        this.#deleted,
+      ),
+      cursors: new EmbeddedCursors(env, table, this.#deleted),
       kv: new EmbeddedKv(env, table),
       contents: new EmbeddedContents(env, table),
     }))
     this.#parts = parts
     this.#closing = undefined
     // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
-    void this.#purgeAll(parts.users.toPurge()).catch(() => undefined)
+    const left = parts.users.toPurge()
+    // Before the broker reads its state.
+    for (const id of left) await purgeKv(this, id)
+    void this.#purgeAll(left).catch(() => undefined)
   }
 
   close(): Promise<void> {
@@ -119,8 +129,10 @@ export class EmbeddedStore implements CopyableStore {
     return this.#open.users.setPasswordHash(id, hash)
   }
 
-  async deleteUser(id: UserId): Promise<void> {
+  async deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
     await this.#open.users.remove(id)
+    this.#deleted.add(id)
+    await gone?.()
     await this.#purgeAll([id])
   }
 
@@ -128,6 +140,7 @@ export class EmbeddedStore implements CopyableStore {
   async #purgeAll(ids: readonly UserId[]): Promise<void> {
     const { users, inbox, cursors } = this.#open
     for (const id of ids) {
+      await purgeKv(this, id)
       while (await inbox.purge(id, PURGE_CHUNK));
       while (await cursors.purge(id, PURGE_CHUNK));
       await users.purged(id)
@@ -183,15 +196,19 @@ export class EmbeddedStore implements CopyableStore {
   }
 
   async kvWrite(writes: readonly KvWrite[]): Promise<void> {
-    return this.#open.kv.write(writes)
+    return this.#open.kv.write(this.#deleted.without(writes))
   }
 
   async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
     return this.#open.kv.get(collection, key)
   }
 
-  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
-    yield* this.#open.kv.range(collection, prefix)
+  async *kvRange(
+    collection: KvCollection,
+    prefix: KvKey,
+    between?: readonly [string, string],
+  ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    yield* this.#open.kv.range(collection, prefix, between)
   }
 
   contents(): Contents {

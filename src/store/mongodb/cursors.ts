@@ -1,6 +1,7 @@
 /** Cursors of devices in the MongoDB store. */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import type { Cursor, UserId } from '../../model.js'
+import type { DeletedUsers } from '../deleted.js'
 import type { CursorMove } from '../store.js'
 import type { DeviceDocument, InboxDocument, MongoEnv } from './env.js'
 import { isDuplicate, toStoreError } from './errors.js'
@@ -16,7 +17,10 @@ export class MongoCursors {
   readonly #env: MongoEnv
   readonly #moves: Group<Moves, void>
 
-  constructor(env: MongoEnv) {
+  constructor(
+    env: MongoEnv,
+    private readonly deleted: DeletedUsers,
+  ) {
     this.#env = env
     this.#moves = new Group({
       write: calls => this.#write(calls),
@@ -34,7 +38,8 @@ export class MongoCursors {
   }
 
   async #write(calls: readonly Moves[]): Promise<Outcome<void>[]> {
-    const moves = calls.flat()
+    const moves = calls.flat().filter(({ userId }) => !this.deleted.has(userId))
+    if (moves.length === 0) return calls.map(() => ({ value: undefined }))
     try {
       await this.#upsert(moves)
     } catch (thrown) {
@@ -82,6 +87,8 @@ export class MongoCursors {
 
   /** Removes what is left of a deleted user's devices, and of the inbox's own document. */
   async purge(userId: UserId): Promise<void> {
+    // Behind what was on its way when it was deleted.
+    await this.#moves.add([])
     await this.#env.run(() => this.#env.devices.deleteMany({ _id: keysUnder([userId]) }))
     await this.#env.run(() => this.#env.inboxes.deleteOne({ _id: userId }))
   }

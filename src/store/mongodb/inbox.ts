@@ -1,6 +1,7 @@
 /** Logs of messages in the MongoDB store, one a user; the conversation and the dedupKey are fields of each message. */
 import type { Filter } from 'mongodb'
 import type { InboxRow, NewMessage, UserId } from '../../model.js'
+import type { DeletedUsers } from '../deleted.js'
 import type { Appended, ConversationRow } from '../store.js'
 import { MongoAppend } from './append.js'
 import type { MessageDocument, MongoEnv } from './env.js'
@@ -17,13 +18,16 @@ export class MongoInbox {
   readonly #texts: MongoTexts
   readonly #batches: Group<readonly NewMessage[], Appended[]>
 
-  constructor(env: MongoEnv) {
+  constructor(
+    env: MongoEnv,
+    private readonly deleted: DeletedUsers,
+  ) {
     this.#env = env
     this.#lasts = new MongoLasts(env)
     this.#texts = new MongoTexts(env)
     const append = new MongoAppend(env, this.#lasts, this.#texts)
     this.#batches = new Group({
-      write: async batches => [{ value: await append.run(batches.flat()) }],
+      write: async batches => [{ value: await this.#append(append, batches.flat()) }],
       timeoutMs: env.options.timeoutMs,
       maxItems: 1,
     })
@@ -31,6 +35,13 @@ export class MongoInbox {
 
   async append(batch: readonly NewMessage[]): Promise<Appended[]> {
     return batch.length === 0 ? [] : this.#batches.add(batch)
+  }
+
+  async #append(append: MongoAppend, batch: readonly NewMessage[]): Promise<Appended[]> {
+    const kept = batch.filter(({ inbox }) => !this.deleted.has(inbox))
+    if (kept.length === batch.length) return append.run(batch)
+    const results = new Map((await append.run(kept)).map((result, i) => [kept[i], result]))
+    return batch.map(one => results.get(one) ?? { seq: 0, id: one.id, repeat: false, isGone: true })
   }
 
   async idle(): Promise<void> {
@@ -125,6 +136,8 @@ export class MongoInbox {
 
   /** Removes what is left of a deleted user's inbox, `limit` rows at a time. */
   async purge(userId: UserId, limit: number): Promise<void> {
+    // Behind what was on its way when it was deleted.
+    await this.#batches.add([])
     while ((await this.trimInbox(userId, Number.MAX_SAFE_INTEGER, limit)) === limit);
     this.#lasts.forget(userId)
   }

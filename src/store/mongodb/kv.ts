@@ -66,9 +66,16 @@ export class MongoKv {
     return found?.value
   }
 
-  async *range(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+  async *range(
+    collection: KvCollection,
+    prefix: KvKey,
+    between?: readonly [string, string],
+  ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     const { gateway } = this.#env.options
-    const { $gte, $lt } = keysUnder([gateway, collection, ...prefix])
+    const place = [gateway, collection, ...prefix]
+    const under = keysUnder(place)
+    const bounds = between?.map(part => textKey([...place, part]))
+    const { $gte = under.$gte, $lt = under.$lt } = { $gte: bounds?.[0], $lt: bounds?.[1] }
     let from: { $gte: string } | { $gt: string } = { $gte }
     for (;;) {
       const find = () =>

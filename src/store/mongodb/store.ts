@@ -1,6 +1,7 @@
 /** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../model.js'
 import type { Contents, CopyableStore } from '../contents.js'
+import { DeletedUsers, purgeKv } from '../deleted.js'
 import type {
   Appended,
   ConversationRow,
@@ -35,6 +36,7 @@ interface Parts {
 export class MongoStore implements CopyableStore {
   readonly #env: MongoEnv
   readonly #writes = new InOrder()
+  readonly #deleted = new DeletedUsers()
   readonly #gets = new InOrder()
   #parts: Parts | undefined
   #closing: Promise<void> | undefined
@@ -51,8 +53,8 @@ export class MongoStore implements CopyableStore {
     const parts: Parts = {
       lease,
       users: new MongoUsers(env),
-      inbox: new MongoInbox(env),
-      cursors: new MongoCursors(env),
+      inbox: new MongoInbox(env, this.#deleted),
+      cursors: new MongoCursors(env, this.#deleted),
       kv: new MongoKv(env, lease),
     }
     try {
@@ -64,6 +66,8 @@ export class MongoStore implements CopyableStore {
       throw thrown
     }
     this.#parts = parts
+    // Before the broker reads its state.
+    for (const id of await parts.users.toPurge()) await purgeKv(this, id)
     // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
     void this.#purgeLeft(parts).catch(() => undefined)
   }
@@ -118,14 +122,17 @@ export class MongoStore implements CopyableStore {
     return this.#open.users.setPasswordHash(id, hash)
   }
 
-  async deleteUser(id: UserId): Promise<void> {
+  async deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
     const parts = this.#open
     await parts.users.remove(id)
+    this.#deleted.add(id)
+    await gone?.()
     await this.#purge(parts, id)
   }
 
   /** In pieces; what a stop leaves is done after the next open. */
   async #purge({ users, inbox, cursors }: Parts, id: UserId): Promise<void> {
+    await purgeKv(this, id)
     await inbox.purge(id, PURGE_CHUNK)
     await cursors.purge(id)
     await users.purged(id)
@@ -185,15 +192,19 @@ export class MongoStore implements CopyableStore {
   }
 
   async kvWrite(writes: readonly KvWrite[]): Promise<void> {
-    return this.#writes.keep(this.#open.kv.write(writes))
+    return this.#writes.keep(this.#open.kv.write(this.#deleted.without(writes)))
   }
 
   async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
     return this.#gets.keep(this.#open.kv.get(collection, key))
   }
 
-  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
-    yield* this.#open.kv.range(collection, prefix)
+  async *kvRange(
+    collection: KvCollection,
+    prefix: KvKey,
+    between?: readonly [string, string],
+  ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    yield* this.#open.kv.range(collection, prefix, between)
   }
 
   contents(): Contents {

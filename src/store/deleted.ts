@@ -1,0 +1,66 @@
+/** Accounts that were deleted, and what the broker keeps of one. */
+import type { UserId } from '../model.js'
+import type { KvCollection, KvKey, KvWrite, Store } from './store.js'
+
+/** Where keys begin with a client id, which begins with its account (broker/client-id.ts), behind this prefix. */
+const BY_CLIENT: readonly (readonly [KvCollection, KvKey])[] = [
+  ['subscriptions', []],
+  ['queue', []],
+  ['incoming', []],
+  ['wills', []],
+  ['meta', ['session']],
+]
+/** Removals of one commit. */
+const CHUNK = 500
+
+/**
+ * Those deleted since the store was opened: what is still on its way for them is not written any more. Their ids are
+ * never given again.
+ */
+export class DeletedUsers {
+  readonly #ids = new Set<UserId>()
+
+  add(id: UserId): void {
+    this.#ids.add(id)
+  }
+
+  has(id: UserId): boolean {
+    return this.#ids.size > 0 && this.#ids.has(id)
+  }
+
+  /** @returns the writes without those that keep something of a deleted account */
+  without(writes: readonly KvWrite[]): readonly KvWrite[] {
+    if (this.#ids.size === 0) return writes
+    return writes.filter(write => !('put' in write) || !this.#ids.has(accountOf(write.put, write.key)))
+  }
+}
+
+function accountOf(collection: KvCollection, key: KvKey): UserId {
+  if (collection === 'sessions') return String(key[0])
+  const part = collection === 'meta' ? (key[0] === 'session' ? key[1] : '') : key[0]
+  return collection === 'retained' ? '' : (String(part).split(':', 1)[0] ?? '')
+}
+
+/** Removes MQTT sessions, subscriptions, queues, wills and logins of an account. */
+export async function purgeKv(store: Pick<Store, 'kvRange' | 'kvWrite'>, id: UserId): Promise<void> {
+  for (const [collection, prefix] of BY_CLIENT)
+    await removeAll(store, collection, store.kvRange(collection, prefix, [`${id}:`, `${id};`]))
+  await removeAll(store, 'sessions', store.kvRange('sessions', [id]))
+  // A write of one key alone also empties MongoDB's journal (mongodb/kv.ts), which names what was removed.
+  await store.kvWrite([{ remove: 'meta', key: ['purged'] }])
+}
+
+async function removeAll(
+  store: Pick<Store, 'kvWrite'>,
+  collection: KvCollection,
+  found: AsyncIterable<{ key: KvKey }>,
+): Promise<void> {
+  let removals: KvWrite[] = []
+  for await (const { key } of found) {
+    removals.push({ remove: collection, key })
+    if (removals.length < CHUNK) continue
+    await store.kvWrite(removals)
+    removals = []
+  }
+  if (removals.length > 0) await store.kvWrite(removals)
+}
