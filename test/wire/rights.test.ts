@@ -102,6 +102,7 @@ const DATA = new Map<string, object>([
   ['delete', { password: 'wrong' }],
   ['password', { password: 'wrong', newPassword: 'x' }],
   ['mint', { device: 'new' }],
+  ['refresh', { token: 'none' }],
 ])
 
 async function request(t: Test, role: Role, what: string): Promise<boolean> {
