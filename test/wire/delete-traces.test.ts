@@ -53,7 +53,7 @@ t.test(
     t.ok((await keysOf(gateway, account.id)).length > 4)
     let sent = 0
     const traffic = setInterval(() => {
-      for (let i = 0; i < 20; i++) {
+      for (let i = 0; i < 2; i++) {
         sent = (sent % 60_000) + 1
         friend.publish(`users/${account.id}/inbox`, `late ${sent}`, { qos: 1, messageId: sent })
         friend.publish(topic, `late ${sent}`, { qos: 0 })
