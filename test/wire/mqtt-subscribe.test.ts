@@ -110,8 +110,9 @@ t.test('one’s own inbox named twice: the last QoS counts, each message comes o
 t.test('filters over the limit are refused one by one; one named again is not one more', async t => {
   const { client } = await connect(t)
   const many = Array.from({ length: 10 }, (_, i) => [`open/${i}`, 0] as const)
-  const codes = await suback(client, [...many, ...many, ['open/more', 0], ['open/0', 1], ['open/more', 1]])
-  t.same(codes, [...many, ...many].map(() => 0).concat([128, 1, 128]))
+  const again = many.slice(3)
+  const codes = await suback(client, [...many, ...again, ['open/more', 0], ['open/0', 1], ['open/more', 1]])
+  t.same(codes, [...many, ...again].map(() => 0).concat([128, 1, 128]))
 })
 
 t.test('UNSUBSCRIBE with a filter named twice, and one never subscribed to, gets one UNSUBACK', async t => {

@@ -180,6 +180,8 @@ export class BrokerPersistence {
   }
 
   async removeSubscriptions(client: ClientRef, filters: readonly string[]): Promise<void> {
+    // Behind what was asked for before: see #storeSubscriptions.
+    await undefined
     const writes = this.#subscriptions.remove(client.id, filters)
     if (writes.length > 0) await this.#kv.kvWrite(writes)
   }
