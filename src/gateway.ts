@@ -200,6 +200,7 @@ export class Gateway {
     const isRotated = await keys.open()
     const sessions = new Sessions(store, keys, {
       refreshLifetimeMs: tokens.refreshLifetime,
+      refreshGraceMs: tokens.refreshGrace,
       perAccount: tokens.perAccount,
     })
     const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined

@@ -36,7 +36,11 @@ async function makeTokens({ dir, program, options }: Context): Promise<string[]>
   return program.withStore(dir, async store => {
     const keys = new TokenKeys(store, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
     await keys.open()
-    const sessions = new Sessions(store, keys, { refreshLifetimeMs: HOUR_MS, perAccount: 1 })
+    const sessions = new Sessions(store, keys, {
+      refreshLifetimeMs: HOUR_MS,
+      perAccount: 1,
+      refreshGraceMs: 5000,
+    })
     const users = Array.from({ length: 2 * options.logins }, (_, n) => userId(n))
     const made = await Promise.all(users.map(user => sessions.open(user, newSessionId(), undefined)))
     return made.map(({ token }) => token)

@@ -18,6 +18,8 @@ export interface ExternalTokenOptions {
   readonly claim: string
   /** What that claim is. */
   readonly user: 'id' | 'email'
+  /** How far the issuer's clock may be from ours, ms: for `nbf` and `exp`. */
+  readonly leeway: number
 }
 
 /** Signatures that only the issuer can make: never HMAC, whose key would be the public one. */
@@ -65,17 +67,18 @@ export class ExternalTokens {
    * @throws GatewayError ERROR_AUTH {field: 'token'}; ERROR_AUTH_FAILED (retry) when the issuer's keys are out of reach
    */
   async verify(token: string): Promise<string> {
-    const { issuer, audience, claim, user } = this.options
+    const { issuer, audience, claim, user, leeway } = this.options
     try {
       const { payload } = await jwtVerify(token, this.#getKey, {
         algorithms: ALGORITHMS,
         issuer,
         audience,
+        clockTolerance: leeway / 1000,
         requiredClaims: ['exp', claim],
       })
       const name = payload[claim]
-      // An address that the issuer has not checked is whatever its user typed.
-      const isChecked = user === 'id' || payload.email_verified !== false
+      // An address that the issuer does not say it has checked is whatever its user typed (OpenID Connect Core, 5.7).
+      const isChecked = user === 'id' || payload.email_verified === true
       if (typeof name === 'string' && isOfKind(name, user) && isChecked) return name
     } catch (cause) {
       throw this.#refusal(cause)

@@ -2,7 +2,7 @@
  * Logins that outlive their connection, one row each in the store: those that asked for tokens, and devices' own
  * credentials. Secrets are 32 random bytes and kept as their SHA-256: nobody guesses one, so no bcrypt.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { GatewayError } from '../errors.js'
 import type { UserId } from '../model.js'
 import type { KvKey, KvWrite, Store } from '../store/store.js'
@@ -24,6 +24,9 @@ export interface StoredSession {
   readonly hash: string
   /** Of the one before it: good until its successor is used, since the reply that carried that may be lost. */
   readonly hashBefore?: string
+  /** What the secret was made with from the one before it, base64url, and when: the same pair can be made again. */
+  readonly salt?: string
+  readonly pairAt?: number
 }
 
 export interface Tokens {
@@ -35,6 +38,8 @@ export interface Tokens {
 
 export interface SessionRules {
   readonly refreshLifetimeMs: number
+  /** For so long a refresh token that is used again gives the same pair, ms; 0: never. */
+  readonly refreshGraceMs: number
   /** Sessions and credentials an account has at most; the one not seen for longest goes. */
   readonly perAccount: number
 }
@@ -63,6 +68,10 @@ export const isCredential = (text: string): boolean => parseSecret(text)?.kind =
 const keyOf = (userId: UserId, id: string): KvKey => [userId, id]
 const removal = (userId: UserId, id: string): KvWrite => ({ remove: 'sessions', key: keyOf(userId, id) })
 const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url')
+/** Who has the one before it alone, or the store alone, cannot make it. */
+const successor = (secret: string, salt: string): string =>
+  createHmac('sha256', Buffer.from(salt, 'base64url')).update(secret).digest('base64url')
+const randomSecret = (): string => randomBytes(32).toString('base64url')
 const isSame = (a: string, b: string | undefined): boolean =>
   b !== undefined && a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 export const newSessionId = (): string => randomBytes(12).toString('base64url')
@@ -92,7 +101,8 @@ export class Sessions {
   }
 
   /**
-   * A new pair for a refresh token, which is then spent. One that was spent before is a copy: the session ends.
+   * A new pair for a refresh token, which is then spent; within the grace the same pair once more, for two tabs of one
+   * browser that refresh at once. One that was spent before is a copy: the session ends.
    * @throws GatewayError ERROR_AUTH {field: 'token'}
    */
   async refresh(token: string): Promise<{ userId: UserId; id: string; tokens?: Tokens }> {
@@ -103,9 +113,12 @@ export class Sessions {
       const session = await this.#find(userId, id)
       if (session?.kind !== 'token') throw refusedToken('is not valid')
       const hash = digest(secret)
+      const isBefore = isSame(hash, session.hashBefore)
+      if (isBefore && this.#isJustMade(session))
+        return { userId, id, tokens: await this.#again(userId, session, secret) }
       // The one before it comes when a reply was lost: the pair in it was never used, and goes.
-      if (isSame(hash, session.hash) || isSame(hash, session.hashBefore))
-        return { userId, id, tokens: await this.#issue(userId, session, hash) }
+      if (isBefore || isSame(hash, session.hash))
+        return { userId, id, tokens: await this.#issue(userId, session, secret) }
       await this.#remove(userId, [session])
       return { userId, id }
     })
@@ -136,7 +149,7 @@ export class Sessions {
       const replaced = before.filter(({ kind, device }) => kind === 'device' && device === clientId)
       await this.#makeRoom(userId)
       const id = newSessionId()
-      const secret = randomBytes(32).toString('base64url')
+      const secret = randomSecret()
       const now = Date.now()
       const times = { createdAt: now, seenAt: now, expiresAt: 0 }
       await this.#remove(userId, replaced)
@@ -200,12 +213,13 @@ export class Sessions {
   async #issue(
     userId: UserId,
     session: Omit<StoredSession, 'hash' | 'seenAt' | 'expiresAt'>,
-    hashBefore?: string,
+    secretBefore?: string,
   ): Promise<Tokens> {
     const { id, kind, device, createdAt } = session
-    const secret = randomBytes(32).toString('base64url')
+    const salt = randomSecret()
+    const secret = secretBefore === undefined ? randomSecret() : successor(secretBefore, salt)
     const now = Date.now()
-    const { token, expiresAt } = await this.keys.sign({ sub: userId, sid: id })
+    const tokens = await this.#pair(userId, id, secret, now)
     await this.#put(userId, {
       id,
       kind,
@@ -214,8 +228,24 @@ export class Sessions {
       seenAt: now,
       expiresAt: now + this.rules.refreshLifetimeMs,
       hash: digest(secret),
-      ...(hashBefore !== undefined && { hashBefore }),
+      ...(secretBefore !== undefined && { hashBefore: digest(secretBefore), salt, pairAt: now }),
     })
+    return tokens
+  }
+
+  #isJustMade({ pairAt }: StoredSession): boolean {
+    const ageMs = Date.now() - (pairAt ?? 0)
+    return ageMs >= 0 && ageMs < this.rules.refreshGraceMs
+  }
+
+  /** The pair that was made last, from the secret before it. */
+  async #again(userId: UserId, { id, salt = '', pairAt }: StoredSession, secret: string): Promise<Tokens> {
+    return this.#pair(userId, id, successor(secret, salt), pairAt)
+  }
+
+  /** The same for the same moment, for as long as the key that signs is the same. */
+  async #pair(userId: UserId, id: string, secret: string, now: number | undefined): Promise<Tokens> {
+    const { token, expiresAt } = await this.keys.sign({ sub: userId, sid: id }, now)
     return { token, refresh: `mr_${userId}_${id}_${secret}`, expiresAt }
   }
 

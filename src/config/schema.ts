@@ -533,6 +533,11 @@ export const SCHEMA = {
       { min: '1s' },
       'How long a refresh token is good; each use gives a new one, good for as long again.',
     ),
+    refreshGrace: duration(
+      '5s',
+      { max: '1m' },
+      'For so long after its first use a refresh token that is used again gives the same pair: two tabs of a browser refresh at once. A thief’s use in that time is not noticed. 0: never.',
+    ),
     keyLifetime: duration(
       '30d',
       {},
@@ -555,11 +560,16 @@ export const SCHEMA = {
     ),
     issuer: optional('', 'The `iss` that such a token must have; needed with either.'),
     audience: optional('', 'The `aud` that it must have; needed with either.'),
+    leeway: duration(
+      '1m',
+      { max: '10m' },
+      'How far the issuer’s clock may be from ours: a token is taken so long before its `nbf` and after its `exp`.',
+    ),
     claim: text('sub', 'The claim that names the user, who must have an account here.'),
     user: choice(
       'id',
       ['id', 'email'],
-      'What that claim is. Nobody here checks that an address is its owner’s: with `email`, close registration to strangers.',
+      'What that claim is. `email` needs the claim `email_verified` to be true. Nobody here checks that an address is its owner’s: with `email`, close registration to strangers.',
     ),
   },
   roles: {

@@ -8,7 +8,8 @@ import { keysOf } from '../helpers/store-samples.js'
 
 const ME = '123456789'
 const DAY = 86_400_000
-const RULES = { refreshLifetimeMs: 30 * DAY, perAccount: 3 }
+const GRACE_MS = 5000
+const RULES = { refreshLifetimeMs: 30 * DAY, refreshGraceMs: GRACE_MS, perAccount: 3 }
 const REFUSED = { code: 'ERROR_AUTH', info: { field: 'token' } }
 
 async function setUp(t: Test) {
@@ -17,7 +18,7 @@ async function setUp(t: Test) {
   t.teardown(() => store.close())
   const keys = new TokenKeys(store, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
   await keys.open()
-  return { store, sessions: new Sessions(store, keys, RULES) }
+  return { store, keys, sessions: new Sessions(store, keys, RULES) }
 }
 
 /** From now on it is `ms` later. */
@@ -38,9 +39,11 @@ t.test('a refresh token gives a new pair, once', async t => {
 t.test('a reply that was lost locks nobody out: the token that it answered is good once more', async t => {
   const { sessions } = await setUp(t)
   const first = await sessions.open(ME, newSessionId(), undefined)
-  await sessions.refresh(first.refresh)
+  const lost = await sessions.refresh(first.refresh)
+  later(t, GRACE_MS)
   const { tokens } = await sessions.refresh(first.refresh)
   t.ok(tokens)
+  t.not(tokens?.refresh, lost.tokens?.refresh)
   t.ok((await sessions.refresh(tokens?.refresh ?? '')).tokens)
 })
 
@@ -58,15 +61,55 @@ t.test(
 )
 
 t.test(
-  'two who refresh with one token at once get two answers, and the later pair is the good one',
+  'two who refresh with one token at once get the same pair, which is good; a third who comes within the grace, too',
   async t => {
     const { sessions } = await setUp(t)
     const { refresh } = await sessions.open(ME, newSessionId(), undefined)
     const [one, two] = await Promise.all([sessions.refresh(refresh), sessions.refresh(refresh)])
-    t.ok(one.tokens && two.tokens)
+    t.ok(one.tokens)
+    t.same(one, two)
+    later(t, GRACE_MS - 1000)
+    t.same(await sessions.refresh(refresh), one)
+    t.match(await sessions.verify(one.tokens?.token ?? ''), { userId: ME })
     t.ok((await sessions.refresh(two.tokens?.refresh ?? '')).tokens)
+    t.match(await sessions.refresh(refresh), { tokens: undefined }, 'spent for good once its pair is')
   },
 )
+
+t.test(
+  'within the grace the pair is the same after a restart, and nothing of it is stored in clear',
+  async t => {
+    const { store, sessions, keys } = await setUp(t)
+    const first = await sessions.open(ME, newSessionId(), undefined)
+    const { tokens } = await sessions.refresh(first.refresh)
+    await keys.open()
+    const again = new Sessions(store, keys, RULES)
+    t.same((await again.refresh(first.refresh)).tokens, tokens)
+    for await (const { value } of store.kvRange('sessions', []))
+      for (const { token, refresh } of [first, tokens ?? first])
+        for (const secret of [token, refresh.slice(-43)]) t.notOk(Buffer.from(value).includes(secret))
+  },
+)
+
+t.test('without a grace each use of a token gives a pair of its own', async t => {
+  const { store, keys } = await setUp(t)
+  const sessions = new Sessions(store, keys, { ...RULES, refreshGraceMs: 0 })
+  const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+  const one = await sessions.refresh(refresh)
+  t.not((await sessions.refresh(refresh)).tokens?.refresh, one.tokens?.refresh)
+})
+
+t.test('a session that was ended does not come back by the grace', async t => {
+  const { sessions } = await setUp(t)
+  const { refresh } = await sessions.open(ME, newSessionId(), undefined)
+  await sessions.refresh(refresh)
+  await sessions.revoke(
+    ME,
+    () => true,
+    () => undefined,
+  )
+  await t.rejects(sessions.refresh(refresh), REFUSED)
+})
 
 t.test('refreshing and revoking at once: what is revoked does not come back', async t => {
   const { store, sessions } = await setUp(t)

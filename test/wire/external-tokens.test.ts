@@ -62,16 +62,53 @@ t.test('what the issuer did not sign for us, or for nobody we know, is refused',
     t.match(await client.action('login', { token: await token }), REFUSED, name)
 })
 
-t.test('the claim may be an address, where the issuer does not say that it is unchecked', async t => {
-  const settings = { 'jwt.publicKeyFile': await keyFile(t), 'jwt.claim': 'email', 'jwt.user': 'email' }
-  const gateway = await startGateway(t, { ...ISSUER, ...settings })
-  const { email, id } = await register(t, gateway)
-  const client = await jsonClient(t, gateway)
-  const unchecked = await sign({ email, email_verified: false })
-  t.match(await client.action('login', { token: unchecked }), REFUSED)
-  const named = await sign({ email: id, email_verified: true })
-  t.match(await client.action('login', { token: named }), REFUSED, 'an id for an address')
-  t.match(await client.action('login', { token: await sign({ email: email.toUpperCase() }) }), { code: 202 })
+t.test(
+  'the claim may be an address, where the issuer says that it has checked it: true and nothing else',
+  async t => {
+    const settings = { 'jwt.publicKeyFile': await keyFile(t), 'jwt.claim': 'email', 'jwt.user': 'email' }
+    const gateway = await startGateway(t, { ...ISSUER, ...settings })
+    const { email, id } = await register(t, gateway)
+    const client = await jsonClient(t, gateway)
+    for (const email_verified of [undefined, null, false, 'false', 0, '', 'true', 1, [], [true], {}]) {
+      const token = await sign({ email, email_verified })
+      t.match(await client.action('login', { token }), REFUSED, String(email_verified))
+      const mqtt = { username: email, password: Buffer.from(token) }
+      t.not((await rawConnect(t, gateway, mqtt)).connack.returnCode, 0)
+    }
+    const named = await sign({ email: id, email_verified: true })
+    t.match(await client.action('login', { token: named }), REFUSED, 'an id for an address')
+    t.match(
+      await client.action('login', {
+        token: await sign({ email: email.toUpperCase(), email_verified: true }),
+      }),
+      { code: 202 },
+    )
+  },
+)
+
+t.test('nbf and exp have a leeway, and no more', async t => {
+  const file = { ...ISSUER, 'jwt.publicKeyFile': await keyFile(t) }
+  const now = Math.floor(Date.now() / 1000)
+  const cases = [
+    { leeway: '1m', claims: { exp: now - 50 }, isGood: true },
+    { leeway: '1m', claims: { exp: now - 61 }, isGood: false },
+    { leeway: '1m', claims: { nbf: now + 50 }, isGood: true },
+    { leeway: '1m', claims: { nbf: now + 90 }, isGood: false },
+    { leeway: '0', claims: { exp: now - 1 }, isGood: false },
+    { leeway: '0', claims: { nbf: now + 30 }, isGood: false },
+  ]
+  for (const leeway of ['1m', '0']) {
+    const settings = leeway === '0' ? { 'jwt.leeway': leeway } : {}
+    const gateway = await startGateway(t, { ...file, ...settings })
+    const { id: sub } = await register(t, gateway)
+    for (const { claims, isGood } of cases.filter(one => one.leeway === leeway)) {
+      const client = await jsonClient(t, gateway)
+      const reply = await client.action('login', { token: await sign({ sub, ...claims }) })
+      t.match(reply, isGood ? { code: 202 } : REFUSED, JSON.stringify({ leeway, claims }))
+      client.ws.terminate()
+      await client.closed
+    }
+  }
 })
 
 t.test('keys come from a JWKS URL; while it does not answer, the login may be tried again', async t => {
