@@ -1,4 +1,5 @@
 /** Who did what, when and from where: one JSON object a line, apart from the log. Never a password, token or email. */
+import { once } from 'node:events'
 import { pino } from 'pino'
 import type { LoginKind, UserId } from './model.js'
 
@@ -38,20 +39,42 @@ export interface AuditEntry {
 
 export interface Audit {
   record(entry: AuditEntry): void
-  close(): void
+  /** Resolves when all is written. */
+  close(): Promise<void>
 }
 
-const OFF: Audit = { record: () => undefined, close: () => undefined }
+const OFF: Audit = { record: () => undefined, close: async () => undefined }
+
+/** Bytes of lines that wait for a slow disk; beyond it lines are dropped and counted. */
+const MAX_WAITING_BYTES = 16 * 2 ** 20
+/** How long closing waits for such a disk, ms. */
+const CLOSE_MS = 5000
+
+export interface AuditEvents {
+  /** A line could not be written. */
+  readonly onError: (error: Error) => void
+  /** A line was dropped: too many wait for the disk. */
+  readonly onDropped: () => void
+}
 
 /**
- * @param file '' = no audit. Appended to, made with mode 0600; each line is written before what it tells of is answered
- * @param onError a line could not be written
+ * Nobody waits for the disk: a line is on its way to the file when what it tells of is answered.
+ * @param file '' = no audit. Appended to, made with mode 0600
  * @throws the system's error where it cannot be opened
  */
-export function openAudit(file: string, onError: (error: Error) => void): Audit {
+export async function openAudit(file: string, { onError, onDropped }: AuditEvents): Promise<Audit> {
   if (file === '') return OFF
-  const sink = pino.destination({ dest: file, append: true, mkdir: true, sync: true, mode: 0o600 })
+  const sink = pino.destination({
+    dest: file,
+    append: true,
+    mkdir: true,
+    sync: false,
+    mode: 0o600,
+    maxLength: MAX_WAITING_BYTES,
+  })
+  await once(sink, 'ready')
   sink.on('error', onError)
+  sink.on('drop', onDropped)
   const log = pino(
     { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: level => ({ level }) } },
     sink,
@@ -61,9 +84,14 @@ export function openAudit(file: string, onError: (error: Error) => void): Audit 
     record: entry => {
       if (isOpen) log.info(entry)
     },
-    close() {
+    async close() {
+      if (!isOpen) return
       isOpen = false
+      const late = setTimeout(() => sink.destroy(), CLOSE_MS)
+      const closed = new Promise(resolve => sink.once('close', resolve))
       sink.end()
+      await closed
+      clearTimeout(late)
     },
   }
 }

@@ -104,7 +104,7 @@ export class Front {
       farewell: MQTT_TURNED_AWAY,
       maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
       admit: address => {
-        if (this.#isFull()) return false
+        if (!this.#hasRoom(address)) return false
         const leave = limits.admit(address)
         return typeof leave === 'function' && leave
       },
@@ -121,6 +121,7 @@ export class Front {
         Math.max(mqtt.maxFrameBytes, mqtt.maxPacketBytes),
         (stream, webSocket, { address, locale }) =>
           broker.take(stream, { webSocket, locale, ...(address && { remoteAddress: address }) }),
+        limits,
       )
       upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
     }
@@ -168,6 +169,7 @@ export class Front {
       handshakeTimeoutMs: this.config.limits.handshakeTimeout,
       clientOf: (peer, forwardedFor) => this.#proxies.client(peer, forwardedFor),
       refusal: (request, socket, address) => this.#refusal(request, socket, address),
+      mayAsk: address => upgrades.size === 0 || this.parts.limits.askHttp(address),
       onTimeout: () => this.parts.limits.count('limits.handshakeTimeout'),
       onFault: this.parts.onFault,
     })
@@ -183,7 +185,7 @@ export class Front {
       return '403 Forbidden'
     }
     this.#warnOfProxy(request, address)
-    if (this.#isFull()) return '503 Service Unavailable'
+    if (!this.#hasRoom(address)) return '503 Service Unavailable'
     if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
     const leave = this.parts.limits.admit(address)
     if (typeof leave !== 'function') return '429 Too Many Requests'
@@ -213,12 +215,8 @@ export class Front {
     this.parts.log.warn({ event, remoteAddress }, text)
   }
 
-  #isFull(): boolean {
-    const { json, broker, limits } = this.parts
-    if (this.#isClosing) return true
-    const isFull = json.connections + broker.connections >= this.config.limits.connections
-    if (isFull) limits.count('limits.connections')
-    return isFull
+  #hasRoom(address: string | undefined): boolean {
+    return !this.#isClosing && this.parts.limits.hasRoom(address)
   }
 
   async #listen({

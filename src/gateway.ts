@@ -5,7 +5,7 @@ import { ExternalTokens } from './accounts/external.js'
 import { Identity } from './accounts/identity.js'
 import { LiveConnections } from './accounts/live.js'
 import { passwordCheck } from './accounts/password-rules.js'
-import { Passwords } from './accounts/passwords.js'
+import { hashThreads, Passwords } from './accounts/passwords.js'
 import { Sessions } from './accounts/sessions.js'
 import { type TokenKeyOptions, TokenKeys } from './accounts/token-keys.js'
 import { type Audit, openAudit } from './audit.js'
@@ -146,7 +146,7 @@ export class Gateway {
     clearTimeout(late)
     clearInterval(this.#upkeep)
     this.#unwatchFiles?.()
-    this.#audit?.close()
+    await this.#audit?.close()
   }
 
   async #build(store: Store): Promise<Parts> {
@@ -205,9 +205,13 @@ export class Gateway {
     })
     const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
     const identity = new Identity({ accounts, sessions, keys, external, admins: new Set(roles.admins) })
-    this.#audit = openAudit(audit.file, err =>
-      this.log.error({ event: 'audit.failed', err }, 'audit line not written'),
-    )
+    this.#audit = await openAudit(audit.file, {
+      onError: err => this.log.error({ event: 'audit.failed', err }, 'audit line not written'),
+      onDropped: () => {
+        this.#limits.count('audit.file')
+        this.log.error({ event: 'audit.dropped' }, 'audit line dropped: the disk is too slow')
+      },
+    })
     if (isRotated) this.#audit.record({ event: 'keys.rotated' })
     this.#upkeep = setInterval(() => this.#keepUp(keys, sessions), UPKEEP_EVERY_MS).unref()
     return { accounts, sessions, identity, audit: this.#audit }
@@ -241,6 +245,7 @@ export class Gateway {
       maxRefusals: limits.refusals,
       maxBufferedBytes: delivery.maxBufferedBytes,
       maxFrameBytes: limits.frame,
+      maxFrameBeforeLogin: limits.frameBeforeLogin,
       loginTimeoutMs: limits.loginTimeout,
       pingIntervalMs: heartbeat.interval,
       pingTimeoutMs: heartbeat.timeout,
@@ -308,9 +313,12 @@ export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Prom
     const keys = new TokenKeys(store, keyOptions(config.tokens))
     await keys.open()
     await keys.rotate(Date.now(), old)
-    const audit = openAudit(config.audit.file, () => undefined)
+    const audit = await openAudit(config.audit.file, {
+      onError: () => undefined,
+      onDropped: () => undefined,
+    })
     audit.record({ event: 'keys.rotated' })
-    audit.close()
+    await audit.close()
   } finally {
     await store.close()
   }
@@ -335,12 +343,26 @@ export function checkTls({ tls }: Config): void {
 /** Bursts are ten seconds' worth. */
 const rate = (perSecond: number) => ({ perSecond, burst: 10 * perSecond })
 
-function limitRules({ limits }: Config): LimitRules {
+/** One more than there are threads, so that none waits for a look-up. */
+const hashesAtOnce = (concurrency: number) => hashThreads(concurrency) + 1
+
+function limitRules({ limits, passwords }: Config): LimitRules {
+  const knownShare = limits.knownShare / 100
   return {
+    crowd: {
+      max: limits.connections,
+      reserved: Math.floor(limits.connections * knownShare),
+      graceMs: limits.strangerGrace,
+    },
+    passwords: { concurrency: hashesAtOnce(passwords.concurrency), queue: passwords.queue },
+    requestsBeforeLogin: rate(limits.requestsBeforeLogin),
+    httpRequests: rate(limits.httpRequests),
+    controlFrames: rate(limits.controlFrames),
     admission: {
       perAddress: limits.connectionsPerAddress,
       handshakes: rate(limits.handshakes),
       handshakesPerAddress: rate(limits.handshakesPerAddress),
+      knownShare,
     },
     failedLogins: {
       perAccount: limits.failedLogins,

@@ -2,6 +2,7 @@
 import { stdout } from 'node:process'
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import { prettyFactory } from 'pino-pretty'
+import { LogRepeats } from './log-repeats.js'
 
 export type { Logger } from 'pino'
 
@@ -28,7 +29,8 @@ const SECRET = [
 const MAX_WAITING_BYTES = 16 * 2 ** 20
 
 /** @param sink takes the lines instead of stdout, for tests */
-export function createLogger({ level, pretty }: LogOptions, sink: DestinationStream = stdoutSink()): Logger {
+export function createLogger({ level, pretty }: LogOptions, sink: Sink = stdoutSink()): Logger {
+  const repeats = new LogRepeats()
   const isPretty = pretty === 'always' || (pretty === 'auto' && stdout.isTTY)
   return pino(
     {
@@ -36,18 +38,42 @@ export function createLogger({ level, pretty }: LogOptions, sink: DestinationStr
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: label => ({ level: label }) },
+      hooks: {
+        logMethod(args, method) {
+          const [about, message] = args as unknown[]
+          const write = (...line: [object, string]) => method.apply(this, line as Parameters<typeof method>)
+          if (repeats.isFirst(about, message, write)) method.apply(this, args)
+        },
+      },
       // A level deeper would double the cost of every line.
       redact: SECRET.flatMap(name => [name, `*.${name}`]),
     },
-    isPretty ? prettySink(sink) : sink,
+    withRepeats(isPretty ? prettySink(sink) : sink, repeats),
   )
+}
+
+interface Sink extends DestinationStream {
+  /** Calls back when all is written. */
+  flush?(done: () => void): void
+}
+
+/** What was counted is said before the end. */
+function withRepeats(sink: Sink, repeats: LogRepeats): Sink {
+  return {
+    write: line => sink.write(line),
+    flush: done => {
+      repeats.flush()
+      if (sink.flush === undefined) done()
+      else sink.flush(done)
+    },
+  }
 }
 
 /**
  * Stdout, never waited for: a reader of the log who stalls must stall neither the gateway nor its end. `logger.flush`
  * calls back once all is written. (pino's own destinations freeze in the first case, or hang in exit in the second.)
  */
-function stdoutSink(): DestinationStream & { flush(done: () => void): void } {
+function stdoutSink(): Sink {
   // Node makes a pipe on stdout blocking; there is no public way to say otherwise.
   const { _handle }: { _handle?: { setBlocking?(isBlocking: boolean): void } } = Object(stdout)
   _handle?.setBlocking?.(false)
@@ -60,7 +86,7 @@ function stdoutSink(): DestinationStream & { flush(done: () => void): void } {
 }
 
 /** In the same process and turn, unlike pino's transports: nothing is lost when the process ends. */
-function prettySink(sink: DestinationStream): DestinationStream {
+function prettySink(sink: Sink): Sink {
   const prettify = prettyFactory({
     ignore: 'event',
     translateTime: 'SYS:HH:MM:ss.l',

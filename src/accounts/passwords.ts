@@ -39,11 +39,15 @@ const opaque = (password: string) => password.replace(/\p{Zs}/gu, ' ').normalize
 /** The form that hashes were made of before: without the rule for spaces. */
 const formerly = (password: string) => password.normalize('NFC')
 
+/** @param concurrency as PasswordOptions has it */
+export const hashThreads = (concurrency: number): number =>
+  concurrency || Math.max(1, availableParallelism() - 1)
+
 export class Passwords {
   readonly #threads: Piscina
 
   constructor(private readonly options: PasswordOptions) {
-    const threads = options.concurrency || Math.max(1, availableParallelism() - 1)
+    const threads = hashThreads(options.concurrency)
     this.#threads = new Piscina({
       filename: fileURLToPath(new URL('password-worker.js', import.meta.url)),
       // All from the start and for good: a thread opens files, and there may be none left when a login comes.

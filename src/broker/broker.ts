@@ -157,12 +157,14 @@ export class MqttBroker {
     })
     this.#open.add(transport)
     metrics.connections.inc({ front: 'mqtt' })
+    const guest = services.limits.join(() => transport.destroy())
     transport.once('close', () => {
+      guest.left()
       this.#open.delete(transport)
       metrics.connections.dec({ front: 'mqtt' })
     })
     const client = this.#aedes.handle(transport) as AedesClient
-    const connection = new MqttConnection(this.#host, client, transport, extra.locale)
+    const connection = new MqttConnection(this.#host, client, transport, { guest, locale: extra.locale })
     const delivery = new ClientDelivery(client, transport, {
       mayRead: topic => this.#access.read(connection.userId, topic, connection.grantee),
       recordId: packet => this.#state.outgoingUpdate(client, packet),

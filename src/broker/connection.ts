@@ -5,6 +5,7 @@ import type { LiveConnection } from '../accounts/live.js'
 import type { LoginRights } from '../accounts/rights.js'
 import { type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
 import type { Caller } from '../handle/context.js'
+import type { Guest } from '../limits/crowd.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
 import type { Session, UserId } from '../model.js'
 import type { Grantee } from './access.js'
@@ -42,9 +43,9 @@ export class MqttConnection implements Caller, LiveConnection {
     private readonly host: BrokerHost,
     readonly client: AedesClient,
     private readonly transport: MqttTransport,
-    locale = host.locale,
+    private readonly how: { readonly guest: Guest; readonly locale: Locale | undefined },
   ) {
-    this.locale = locale
+    this.locale = how.locale ?? host.locale
     this.remoteAddress = transport.remoteAddress
     this.filters = new FilterLimit(host.maxSubscriptions)
     this.#publisher = new Publisher(host, {}, this)
@@ -66,6 +67,8 @@ export class MqttConnection implements Caller, LiveConnection {
     if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     const rate = this.host.services.limits.enter(user.id, replaces)
     this.#isCounted = true
+    this.how.guest.entered()
+    this.host.services.limits.loggedInFrom(this.remoteAddress)
     this.userId = user.id
     this.session = session
     this.grantee = grantee

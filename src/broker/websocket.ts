@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
 import { askedLocale, type Locale } from '../errors.js'
+import type { Limits } from '../limits/limits.js'
 
 /** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
@@ -11,6 +12,8 @@ const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Le
 
 /** Who has closed is not written to. */
 const STREAM = { allowHalfOpen: false }
+/** Of one message: packets are sent whole, or in pieces of some size; a flood of empty ones is no message. */
+const MAX_FRAGMENTS = 1024
 
 export class MqttWebSocketServer {
   readonly #wss: WebSocketServer
@@ -23,12 +26,14 @@ export class MqttWebSocketServer {
       webSocket: WebSocket,
       client: { readonly address: string | undefined; readonly locale: Locale | undefined },
     ) => void,
+    private readonly limits: Pick<Limits, 'controlFrames'>,
   ) {
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: maxFrameBytes,
+      maxFragments: MAX_FRAGMENTS,
       handleProtocols: offered => SUBPROTOCOLS.find(name => offered.has(name)) ?? false,
     })
   }
@@ -46,7 +51,24 @@ export class MqttWebSocketServer {
       ws.on('message', (_data, isBinary) => {
         if (!isBinary) ws.close(1003)
       })
+      this.#pace(ws)
       this.take(createWebSocketStream(ws, STREAM), ws, { address, locale: askedLocale(request.url) })
     })
+  }
+
+  /** Pings and pongs beyond their rate are read later. */
+  #pace(ws: WebSocket): void {
+    const frames = this.limits.controlFrames()
+    let timer: NodeJS.Timeout | undefined
+    const take = (kind: 'ping' | 'pong') => {
+      const waitMs = frames.take(kind)
+      if (waitMs === 0) return
+      ws.pause()
+      clearTimeout(timer)
+      timer = setTimeout(() => ws.resume(), waitMs)
+    }
+    ws.on('ping', () => take('ping'))
+    ws.on('pong', () => take('pong'))
+    ws.once('close', () => clearTimeout(timer))
   }
 }

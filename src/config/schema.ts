@@ -352,6 +352,36 @@ export const SCHEMA = {
       { min: '1KiB', max: '128MiB' },
       'Longest JSON frame; a longer one closes the connection with 1009. JSON escapes can make content six times longer.',
     ),
+    frameBeforeLogin: bytes(
+      '16KiB',
+      { min: '1KiB', max: '128MiB' },
+      'The same before login, counted in UTF-16 units; a longer one is not parsed and answered 10103. A login with the longest token fits.',
+    ),
+    controlFrames: count(
+      50,
+      { min: 1 },
+      'WebSocket pings and unasked pongs a second of one connection, in bursts of ten times as many; more are read later.',
+    ),
+    requestsBeforeLogin: count(
+      50,
+      { min: 1 },
+      'JSON requests a second before login of all connections of one address, in bursts of ten times as many; more are answered later. An IPv6 /56 has four times as many, a /48 sixteen times, as with every limit by address.',
+    ),
+    httpRequests: count(
+      50,
+      { min: 1 },
+      'HTTP requests a second of one address that are no WebSocket, in bursts of ten times as many; the connection of one more is closed (429).',
+    ),
+    knownShare: count(
+      20,
+      { min: 0, max: 90 },
+      'Percent of `connections` and of the bursts of `handshakes` that is kept for those who are logged in, and addresses from which somebody has logged in since the start.',
+    ),
+    strangerGrace: duration(
+      '5s',
+      { min: '10ms', ...TIMER },
+      'Where there is no more room, the connection that is not logged in for longest is closed for a new one, if it had so long.',
+    ),
     depth: count(
       8,
       { min: 2, max: 100 },

@@ -9,7 +9,8 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   answer,
 ) => {
   limits.register(remoteAddress)
-  const user = await accounts.register(data).catch(error => {
+  const work = () => accounts.register(data)
+  const user = await limits.hash(remoteAddress, '', work).catch(error => {
     throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
   })
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')

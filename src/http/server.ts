@@ -34,6 +34,8 @@ export interface HttpServerOptions {
     socket: Duplex,
     address: string | undefined,
   ) => string | undefined
+  /** Whether one more request may come that is no WebSocket. */
+  readonly mayAsk: (address: string | undefined) => boolean
   /** The time was over without a request. */
   readonly onTimeout: () => void
   /** A handler failed; its connection is closed. */
@@ -44,12 +46,17 @@ export interface HttpServerOptions {
 interface Pipeline {
   open: number
   whenFree: (() => void) | undefined
+  /** One was refused, and with it all that follow. */
+  isOver: boolean
 }
 
 /** Requests of one connection: probes and scrapers come back for more, nobody needs thousands. */
 const MAX_REQUESTS_PER_SOCKET = 1000
 
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
+
+/** Requests that wait on one connection for the answers before them (RFC 9112 9.3.2): no browser pipelines. */
+const MAX_UNANSWERED = 100
 
 /** To one that is turned away before it asked. */
 export const TURNED_AWAY = Buffer.from(
@@ -124,7 +131,7 @@ export class HttpServer {
   }
 
   #enter(socket: Duplex, response: ServerResponse): void {
-    const pipeline = this.#pipelines.get(socket) ?? { open: 0, whenFree: undefined }
+    const pipeline = this.#pipelines.get(socket) ?? { open: 0, whenFree: undefined, isOver: false }
     this.#pipelines.set(socket, pipeline)
     pipeline.open++
     // Behind Node's own listener, which gives the socket to the next response.
@@ -136,8 +143,26 @@ export class HttpServer {
     })
   }
 
+  /** Says so to the first, and closes; what was pipelined behind it is not looked at. */
+  #turnAway(socket: Socket, response: ServerResponse): void {
+    const pipeline = this.#pipelines.get(socket)
+    if (pipeline === undefined || pipeline.open > 1) {
+      socket.destroy()
+      return
+    }
+    pipeline.isOver = true
+    response.shouldKeepAlive = false
+    response.setHeader('Retry-After', 10)
+    send(response, 429, 'text/plain', 'too many requests\n')
+  }
+
   readonly #answer: RequestListener = (request, response) => {
-    this.#enter(request.socket, response)
+    const { socket } = request
+    if (socket.destroyed || this.#pipelines.get(socket)?.isOver === true) return
+    this.#enter(socket, response)
+    const open = this.#pipelines.get(socket)?.open ?? 0
+    if (open > MAX_UNANSWERED || !this.options.mayAsk(this.#clientOf(request)))
+      return this.#turnAway(socket, response)
     // A body is never wanted here: read it away so that the connection can be used again.
     request.resume()
     this.#goOn(request.socket)
@@ -159,15 +184,20 @@ export class HttpServer {
     if (this.#sockets.has(socket)) this.#await(socket)
   }
 
+  #clientOf(request: IncomingMessage): string | undefined {
+    // The end says who it is; 1,024 characters are two dozen proxies.
+    const forwardedFor = [request.headers['x-forwarded-for']].flat().join(',').slice(-1024)
+    return this.options.clientOf(request.socket.remoteAddress, forwardedFor)
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Of an older client the header is to be passed over (RFC 9110 7.8); HTTP/2 has no such request line.
     if (request.httpVersion !== '1.1' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
       this.#answerInstead(request, socket as Socket)
       return
     }
-    const { upgrades, clientOf, refusal } = this.options
-    const forwardedFor = [request.headers['x-forwarded-for']].flat().join(',')
-    const address = clientOf(request.socket.remoteAddress, forwardedFor)
+    const { upgrades, refusal } = this.options
+    const address = this.#clientOf(request)
     const take = upgrades.get(pathOf(request))
     const status = take === undefined ? '404 Not Found' : refusal(request, socket, address)
     if (status !== undefined || take === undefined) {

@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.js'
 import type { UserId } from '../model.js'
-import { MAX_BUCKETS } from './admission.js'
+import { MAX_BUCKETS } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 /** What one account may send, in bytes. They outlive its connections: to come back is no way to a full one. */

@@ -1,6 +1,6 @@
 /** Whether one more connection may come: how many there are, and how fast they come. */
-import { LRUCache } from 'lru-cache'
-import { type AddressList, addressGroup } from './address.js'
+import type { AddressList } from './address.js'
+import { AddressBuckets, AddressCounts } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 export interface AdmissionRules {
@@ -9,6 +9,8 @@ export interface AdmissionRules {
   /** New connections of all addresses, and of each. */
   readonly handshakes: Rate
   readonly handshakesPerAddress: Rate
+  /** Share of `handshakes` that is kept for addresses from which somebody has logged in, 0 to 1. */
+  readonly knownShare: number
 }
 
 export type AdmissionLimit =
@@ -16,19 +18,20 @@ export type AdmissionLimit =
   | 'limits.handshakes'
   | 'limits.handshakesPerAddress'
 
-/** Buckets kept; the one that was used longest ago goes first, and is full again by then unless under attack. */
-export const MAX_BUCKETS = 100_000
-
 export class Admission {
-  readonly #open = new Map<string, number>()
+  readonly #open: AddressCounts
   readonly #all: TokenBucket
-  readonly #buckets = new LRUCache<string, TokenBucket>({ max: MAX_BUCKETS })
+  readonly #buckets: AddressBuckets
 
+  /** @param isKnown whether somebody has logged in from an address */
   constructor(
     private readonly rules: AdmissionRules,
     private readonly exempt: AddressList,
+    private readonly isKnown: (address: string | undefined) => boolean = () => false,
   ) {
+    this.#open = new AddressCounts(rules.perAddress)
     this.#all = new TokenBucket(rules.handshakes)
+    this.#buckets = new AddressBuckets(rules.handshakesPerAddress)
   }
 
   /**
@@ -37,25 +40,12 @@ export class Admission {
    */
   admit(address: string | undefined): AdmissionLimit | (() => void) {
     if (this.exempt.has(address)) return () => undefined
-    const group = addressGroup(address)
-    const count = this.#open.get(group) ?? 0
-    if (count >= this.rules.perAddress) return 'limits.connectionsPerAddress'
+    if (!this.#open.hasRoom(address)) return 'limits.connectionsPerAddress'
     // The address first: who comes too fast must not use up what all have together.
-    if (!this.#bucket(group).take()) return 'limits.handshakesPerAddress'
-    if (!this.#all.take()) return 'limits.handshakes'
-    this.#open.set(group, count + 1)
-    return () => this.#leave(group)
-  }
-
-  #leave(group: string): void {
-    const left = (this.#open.get(group) ?? 1) - 1
-    if (left > 0) this.#open.set(group, left)
-    else this.#open.delete(group)
-  }
-
-  #bucket(group: string): TokenBucket {
-    const bucket = this.#buckets.get(group) ?? new TokenBucket(this.rules.handshakesPerAddress)
-    this.#buckets.set(group, bucket)
-    return bucket
+    if (!this.#buckets.of(address).take()) return 'limits.handshakesPerAddress'
+    const { handshakes, knownShare } = this.rules
+    const kept = this.isKnown(address) ? 0 : Math.floor(handshakes.burst * knownShare)
+    if (!this.#all.take(performance.now(), kept)) return 'limits.handshakes'
+    return this.#open.enter(address)
   }
 }

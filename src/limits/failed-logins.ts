@@ -62,6 +62,10 @@ class Tries {
       this.#until = now + Math.min(this.rules.maxDelayMs, this.rules.delayMs * 2 ** doublings)
   }
 
+  get hasFailed(): boolean {
+    return this.#failures > 0
+  }
+
   forgive(): void {
     this.#failures = 0
     this.#until = 0
@@ -100,6 +104,11 @@ export class FailedLogins {
       all.end(outcome === 'wrong', at)
       if (outcome === 'right') own.forgive()
     }
+  }
+
+  /** Whether a password from this address was wrong lately. */
+  hasFailed(group: string): boolean {
+    return this.#kept.get(group)?.hasFailed === true
   }
 
   /** Setting it again begins its time anew. */

@@ -5,12 +5,24 @@ import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
 import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
 import { AddressList, addressGroup } from './address.js'
-import { Admission, type AdmissionLimit, type AdmissionRules, MAX_BUCKETS } from './admission.js'
+import { type AddressBucket, AddressBuckets, MAX_BUCKETS } from './address-buckets.js'
+import { Admission, type AdmissionLimit, type AdmissionRules } from './admission.js'
+import { ControlFrames } from './control-frames.js'
+import { Crowd, type CrowdRules, type Guest } from './crowd.js'
 import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
+import { FairQueue, type Place } from './fair-queue.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 export interface LimitRules extends AccountRules {
   readonly admission: AdmissionRules
+  readonly crowd: CrowdRules
+  /** Passwords hashed at one time, and waiting for that. */
+  readonly passwords: { readonly concurrency: number; readonly queue: number }
+  /** Requests of one address before login, HTTP requests of one address. */
+  readonly requestsBeforeLogin: Rate
+  readonly httpRequests: Rate
+  /** Pings and pongs of one WebSocket that we did not ask for. */
+  readonly controlFrames: Rate
   readonly failedLogins: FailedLoginRules
   /** Requests of one connection. */
   readonly requests: Rate
@@ -36,7 +48,13 @@ export class Limits {
   readonly #accounts: AccountLimits
   readonly #admission: Admission
   readonly #failedLogins: FailedLogins
-  readonly #registrations = new LRUCache<string, TokenBucket>({ max: MAX_BUCKETS })
+  readonly #registrations: AddressBuckets
+  readonly #beforeLogin: AddressBuckets
+  readonly #http: AddressBuckets
+  readonly #passwords: FairQueue
+  readonly #crowd: Crowd
+  /** Groups of addresses from which somebody logged in, and with the account behind a blank, who it was. */
+  readonly #known = new LRUCache<string, true>({ max: MAX_BUCKETS })
   readonly #exempt: AddressList
 
   constructor(
@@ -44,7 +62,13 @@ export class Limits {
     private readonly metrics: Metrics,
   ) {
     this.#exempt = new AddressList(rules.exempt)
-    this.#admission = new Admission(rules.admission, this.#exempt)
+    this.#admission = new Admission(rules.admission, this.#exempt, address => this.#isKnown(address))
+    this.#crowd = new Crowd(rules.crowd)
+    this.#registrations = new AddressBuckets(rules.registrations)
+    this.#beforeLogin = new AddressBuckets(rules.requestsBeforeLogin)
+    this.#http = new AddressBuckets(rules.httpRequests)
+    const { concurrency, queue } = rules.passwords
+    this.#passwords = new FairQueue({ concurrency, max: queue, onFull: () => this.count('passwords.queue') })
     this.#failedLogins = new FailedLogins(rules.failedLogins)
     this.#accounts = new AccountLimits(rules)
   }
@@ -59,6 +83,26 @@ export class Limits {
     const answer = this.#admission.admit(address)
     if (typeof answer === 'string') this.count(answer)
     return answer
+  }
+
+  /** Whether there is room for one more connection in all; a stranger that does not log in may have to go for it. */
+  hasRoom(address: string | undefined): boolean {
+    const hasRoom = this.#crowd.makeRoom(this.#isKnown(address))
+    if (!hasRoom) this.count('limits.connections')
+    return hasRoom
+  }
+
+  /** An open connection, nobody logged in yet. @param close ends it */
+  join(close: () => void): Guest {
+    return this.#crowd.join(() => {
+      this.count('limits.connections')
+      close()
+    })
+  }
+
+  /** Somebody logged in from there, by whichever way. */
+  loggedInFrom(address: string | undefined): void {
+    this.#known.set(addressGroup(address), true)
   }
 
   /** One more connection of an account; see AccountLimits. @throws GatewayError TOO_MANY_CONNECTIONS */
@@ -97,6 +141,25 @@ export class Limits {
     return this.isExempt(address) ? undefined : new TokenBucket(this.rules.requests)
   }
 
+  /** For one connection that is not logged in: what its address has for such; undefined where that is not counted. */
+  beforeLogin(address: string | undefined): AddressBucket | undefined {
+    return this.isExempt(address) ? undefined : this.#beforeLogin.of(address)
+  }
+
+  /** One more HTTP request that is no WebSocket. @returns false where the address asks too often */
+  askHttp(address: string | undefined): boolean {
+    if (this.isExempt(address) || this.#http.of(address).take()) return true
+    this.count('limits.httpRequests')
+    return false
+  }
+
+  /** For one WebSocket. */
+  controlFrames(): ControlFrames {
+    return new ControlFrames(new TokenBucket(this.rules.controlFrames), () =>
+      this.count('limits.controlFrames'),
+    )
+  }
+
   /** For one connection: empty after too many refusals by a limit. */
   warningBucket(): TokenBucket {
     return new TokenBucket(this.rules.warnings)
@@ -105,10 +168,7 @@ export class Limits {
   /** One more registration. @throws GatewayError TOO_MANY_REGISTRATIONS */
   register(address: string | undefined): void {
     if (this.#exempt.has(address)) return
-    const group = addressGroup(address)
-    const bucket = this.#registrations.get(group) ?? new TokenBucket(this.rules.registrations)
-    this.#registrations.set(group, bucket)
-    if (bucket.take()) return
+    if (this.#registrations.of(address).take()) return
     this.count('limits.registrations')
     throw new GatewayError('TOO_MANY_REGISTRATIONS')
   }
@@ -119,7 +179,7 @@ export class Limits {
    * @throws GatewayError TOO_MANY_ATTEMPTS before `check` is called, or what `check` throws; ERROR_AUTH counts as wrong
    */
   async attempt<T>(address: string | undefined, account: string, check: () => Promise<T>): Promise<T> {
-    if (this.#exempt.has(address)) return check()
+    if (this.#exempt.has(address)) return this.hash(address, account, check)
     const settle = this.#failedLogins.begin(addressGroup(address), account)
     if (typeof settle !== 'function') {
       this.count(settle.limit)
@@ -127,12 +187,33 @@ export class Limits {
       throw new GatewayError('TOO_MANY_ATTEMPTS', { reason: `wait ${seconds} s` })
     }
     try {
-      const result = await check()
+      const result = await this.hash(address, account, check)
       settle('right')
       return result
     } catch (thrown) {
       settle(toGatewayError(thrown).code === 'ERROR_AUTH' ? 'wrong' : 'unknown')
       throw thrown
     }
+  }
+
+  /**
+   * Runs what hashes a password when it is its address' turn; who has got in as `account` from there before goes first.
+   * @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait, or what `work` throws
+   */
+  async hash<T>(address: string | undefined, account: string, work: () => Promise<T>): Promise<T> {
+    const pair = `${addressGroup(address)} ${account}`
+    const result = await this.#passwords.run(this.#placeOf(address, pair), work)
+    this.#known.set(pair, true)
+    return result
+  }
+
+  #placeOf(address: string | undefined, pair: string): Place {
+    const group = addressGroup(address, 48)
+    if (this.#known.get(pair) === true) return { group, standing: 'known' }
+    return { group, standing: this.#failedLogins.hasFailed(addressGroup(address)) ? 'failed' : 'clean' }
+  }
+
+  #isKnown(address: string | undefined): boolean {
+    return this.#known.has(addressGroup(address))
   }
 }

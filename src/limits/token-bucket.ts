@@ -21,10 +21,18 @@ export class TokenBucket {
     this.#filledAt = now
   }
 
-  /** @returns false where there is none left, or a debt to pay first */
-  take(now = performance.now()): boolean {
+  has(now = performance.now()): boolean {
     this.#fill(now)
-    if (this.#tokens < 1) return false
+    return this.#tokens >= 1
+  }
+
+  /**
+   * @param keep so many are left for others
+   * @returns false where there is none left, or a debt to pay first
+   */
+  take(now = performance.now(), keep = 0): boolean {
+    this.#fill(now)
+    if (this.#tokens < 1 + keep) return false
     this.#tokens--
     return true
   }

@@ -9,12 +9,15 @@ import type { Caller, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
+import type { ControlFrames } from '../limits/control-frames.js'
+import type { Guest } from '../limits/crowd.js'
 import type { Metrics } from '../metrics.js'
 import type { Session, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../request/schema.js'
 import type { TurnEnd } from '../turn-end.js'
 import { FrameWriter } from './frame-writer.js'
+import { Hold } from './hold.js'
 import { InboxDelivery, type Writer } from './inbox-delivery.js'
 import { Liveness, type LivenessRules } from './liveness.js'
 import { Quota, type QuotaRules } from './quota.js'
@@ -25,7 +28,12 @@ export interface ConnectionRules extends LivenessRules, QuotaRules {
   readonly maxPipelined: number
   /** Bytes that the client has not taken, after which nothing is delivered or read until it takes them. */
   readonly maxBufferedBytes: number
+  /** Longest frame of a client that is not logged in, UTF-16 units. */
+  readonly maxFrameBeforeLogin: number
 }
+
+/** Frames of a client that go on after we closed: so many are passed over, then it is cut off. */
+const MAX_BEHIND_CLOSE = 1000
 
 /** What a connection needs from the server that took it. */
 export interface ConnectionHost {
@@ -57,9 +65,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   readonly #requests = new RequestQueue(
     frame => this.#begin(frame),
-    () => this.#hasLeft || (!this.#isFull && !this.#ended),
+    () => this.#hasLeft || (!this.#isFull && !this.#ended && !this.#delay.isOn),
   )
   readonly #openedAt = performance.now()
+  /** While its address is ahead of what it may ask before login. */
+  readonly #delay = new Hold(() => this.#goOn())
+  /** While it is ahead of the pings and pongs that it may send. */
+  readonly #hold = new Hold(() => this.#throttle())
+  readonly #control: ControlFrames
+  readonly #guest: Guest
+  #behindClose = 0
   #paused = false
   #ended = false
   /** The client went by itself: what it sent before is still done, as far as it was read. */
@@ -78,18 +93,24 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   ) {
     this.locale = client.locale
     this.remoteAddress = client.address
-    this.#quota = new Quota(host.services.limits, host.rules, client.address)
-    this.#liveness = new Liveness(ws, socket, host.rules)
+    const { limits } = host.services
+    this.#quota = new Quota(limits, host.rules, client.address)
+    this.#control = limits.controlFrames()
+    this.#guest = limits.join(() => this.end('LOGIN_TIMEOUT'))
+    this.#liveness = new Liveness(ws, socket, host.rules, () => this.#control.pinged())
     this.#out = new FrameWriter(ws, socket, host.turnEnd, {
-      pingPayload: () => this.#inbox?.pingPayload(),
+      pingPayload: () => {
+        const payload = this.#inbox?.pingPayload()
+        if (payload !== undefined) this.#control.pinged()
+        return payload
+      },
       written: () => this.#goOn(),
     })
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
     ws.on('pong', payload => {
-      this.#liveness.seen()
-      this.#inbox?.pong(payload)
+      if (this.#sawControlFrame('pong')) this.#inbox?.pong(payload)
     })
-    ws.on('ping', () => this.#liveness.seen())
+    ws.on('ping', () => this.#sawControlFrame('ping'))
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
     ws.on('close', code => this.#clientLeft(code))
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
@@ -103,19 +124,48 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #receive(data: Buffer, isBinary: boolean): void {
-    if (this.#ended) return
+    if (this.#ended) return this.#passOver()
     this.#liveness.seen()
     this.#requests.push(isBinary ? undefined : data.toString())
     this.#throttle()
   }
 
+  /** @returns false where the connection is over */
+  #sawControlFrame(kind: 'ping' | 'pong'): boolean {
+    if (this.#ended) {
+      this.#passOver()
+      return false
+    }
+    this.#liveness.seen()
+    this.#hold.extend(this.#control.take(kind))
+    if (this.#hold.isOn) this.#throttle()
+    return true
+  }
+
+  /** The client has its half of the closing handshake to send and nothing else. */
+  #passOver(): void {
+    if (++this.#behindClose === MAX_BEHIND_CLOSE) this.ws.terminate()
+  }
+
+  #payBeforeLogin(): void {
+    const waitMs = this.#quota.beforeLogin()
+    // Nobody waits for what one who is gone sent ahead of its rate.
+    if (waitMs > 0 && this.#hasLeft) this.#requests.clear()
+    else this.#delay.extend(waitMs)
+  }
+
   #begin(frame: Frame): Promise<void> | undefined {
     let request: ReturnType<typeof parseRequest>
     const limit = this.#quota.take(frame === undefined ? 0 : Buffer.byteLength(frame))
+    if (this.userId === undefined) this.#payBeforeLogin()
     try {
       if (!this.host.isOpen) throw new GatewayError('SHUTDOWN')
       if (frame === undefined)
         throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
+      if (this.userId === undefined && frame.length > this.host.rules.maxFrameBeforeLogin) {
+        this.host.services.limits.count('limits.frameBeforeLogin')
+        throw new GatewayError('TOO_LARGE', { field: 'frame', reason: 'login first' })
+      }
       request = parseRequest(frame, this.host.services.rules)
       const refusal = this.#quota.refusal(limit, request.name)
       if (refusal !== undefined) throw new RefusedRequest(refusal, request.id)
@@ -136,10 +186,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     const { maxPipelined, maxBufferedBytes } = this.host.rules
     const open = this.#replies.pending + this.#requests.length
     const isFull = this.#isFull || this.#requests.size > maxBufferedBytes
-    if (!this.#paused && (open >= maxPipelined || isFull)) {
+    if (!this.#paused && (open >= maxPipelined || isFull || this.#hold.isOn)) {
       this.#paused = true
       this.ws.pause()
-    } else if (this.#paused && open <= maxPipelined / 2 && !isFull) {
+    } else if (this.#paused && open <= maxPipelined / 2 && !isFull && !this.#hold.isOn) {
       this.#paused = false
       this.ws.resume()
     }
@@ -205,6 +255,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.session = session
     this.rights = this.host.services.identity.rights(userId)
     this.rights.joined()
+    this.#guest.entered()
+    this.host.services.limits.loggedInFrom(this.remoteAddress)
     const inbox = new InboxDelivery(this, { ...options, nth: this.#logins++ }, part =>
       this.host.openSession({ userId, ...part }),
     )
@@ -224,6 +276,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.#inbox = undefined
     this.#release(this.userId)
     this.rights?.left()
+    this.#guest.loggedOut()
     this.userId = undefined
     this.session = undefined
     this.rights = undefined
@@ -322,6 +375,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   #clientLeft(code: number): void {
     this.#hasLeft = !this.#ended
+    // What was put off before login is not done for one who is gone.
+    if (this.#delay.isOn && this.userId === undefined) this.#requests.clear()
     this.#close(code === NO_CLOSE_FRAME ? 'dropped' : 'left')
     this.#requests.resume()
   }
@@ -332,6 +387,9 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     const { front, userId, remoteAddress, session } = this
     const facts = { front, userId, remoteAddress, device: session?.device } as const
     this.host.services.logins.ended(facts, reason, this.#openedAt)
+    this.#guest.left()
+    this.#delay.clear()
+    this.#hold.clear()
     if (!this.#hasLeft) this.#requests.clear()
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()

@@ -29,6 +29,8 @@ export class Liveness {
     private readonly ws: WebSocket,
     private readonly socket: Socket,
     private readonly rules: LivenessRules,
+    /** A ping left. */
+    private readonly pinged: () => void = () => undefined,
   ) {}
 
   /** Something came from the client. */
@@ -86,6 +88,7 @@ export class Liveness {
   #ping(): boolean {
     if (this.ws.readyState !== this.ws.OPEN) return false
     this.ws.ping()
+    this.pinged()
     return true
   }
 

@@ -1,6 +1,7 @@
 /** What one JSON client has used of its limits, and which of them ends its connection. */
 import { CODES, type CodeName, GatewayError } from '../errors.js'
 import { OWNER_ONLY } from '../handle/index.js'
+import type { AddressBucket } from '../limits/address-buckets.js'
 import { isWarning, type Limits } from '../limits/limits.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
 import type { UserId } from '../model.js'
@@ -21,6 +22,7 @@ export class Quota {
   #accountRate: TokenBucket | undefined
   /** What the account sends in bytes, from login on. */
   #sent: TokenBucket | undefined
+  readonly #beforeLogin: AddressBucket | undefined
   /** Empty when the client goes on over a limit; made at the first refusal by one. */
   #warnings: TokenBucket | undefined
   #refusals = 0
@@ -33,6 +35,7 @@ export class Quota {
     address: string | undefined,
   ) {
     this.#rate = limits.requestBucket(address)
+    this.#beforeLogin = limits.beforeLogin(address)
   }
 
   /** One more request of so many bytes. @returns the limit that it comes too soon for */
@@ -43,6 +46,13 @@ export class Quota {
     if (this.#rate === undefined) return undefined
     if (!this.#rate.take(now)) return 'limits.requests'
     return this.#accountRate?.take(now) === false ? 'limits.accountRequests' : undefined
+  }
+
+  /** One more request of a client that is not logged in. @returns how long its next one waits, ms */
+  beforeLogin(): number {
+    const waitMs = this.#beforeLogin?.borrow(1) ?? 0
+    if (waitMs > 0) this.limits.count('limits.requestsBeforeLogin')
+    return waitMs
   }
 
   /**

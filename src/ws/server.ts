@@ -22,6 +22,9 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
 /** Connections are looked at so often within a ping's time-out: a dead one is found no later than it is over. */
 const CHECKS_A_TIMEOUT = 4
 
+/** Of one message: browsers send some, of 128 KiB; a flood of empty ones is no message. */
+const MAX_FRAGMENTS = 1024
+
 export class JsonServer {
   readonly #wss: WebSocketServer
   readonly #connections = new Set<JsonConnection>()
@@ -43,6 +46,7 @@ export class JsonServer {
       // There is none to agree on; ws would take the first that is offered.
       handleProtocols: () => false,
       maxPayload: options.maxFrameBytes,
+      maxFragments: MAX_FRAGMENTS,
     })
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)

@@ -71,6 +71,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
     },
     limits: {
       register: () => undefined,
+      hash: async (_address: unknown, _account: unknown, work: () => Promise<unknown>) => work(),
       attempt: (_address: unknown, _account: unknown, check: () => unknown) => check(),
     },
     log: createLogger({ level: 'debug', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) }),

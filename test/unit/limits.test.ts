@@ -131,7 +131,7 @@ t.test('whoever a proxy does not name is unknown, and never who the proxy is', a
 const OFTEN = { perSecond: 1000, burst: 1000 }
 
 t.test('an address has so many connections, all of a /64 together; the exempt have no limit', async t => {
-  const rules = { perAddress: 2, handshakes: OFTEN, handshakesPerAddress: OFTEN }
+  const rules = { perAddress: 2, handshakes: OFTEN, handshakesPerAddress: OFTEN, knownShare: 0 }
   const admission = new Admission(rules, new AddressList(['127.0.0.1']))
   const leave = admission.admit('2001:db8::1')
   t.type(admission.admit('2001:db8::2'), 'function')
@@ -148,6 +148,7 @@ t.test('an address comes so fast, all together so fast, and the first cannot use
     {
       perAddress: 100,
       handshakes: { perSecond: never, burst: 3 },
+      knownShare: 0,
       handshakesPerAddress: { perSecond: never, burst: 2 },
     },
     new AddressList([]),

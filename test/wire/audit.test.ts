@@ -18,6 +18,11 @@ const lines = () =>
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
+/** Lines are written behind what they tell of: comes back when there are `count`. */
+async function written(count: number, find: () => readonly unknown[]): Promise<void> {
+  while (find().length < count) await new Promise(setImmediate)
+}
+
 /** What was recorded of an account, without when and from where. */
 const about = (userId: string | undefined) =>
   lines()
@@ -29,6 +34,7 @@ const about = (userId: string | undefined) =>
 
 t.test('the file is the operator’s alone, and a restart appends to it', async t => {
   t.equal(statSync(file).mode & 0o777, 0o600)
+  await written(0 + 1, () => about(admin.id))
   t.match(about(admin.id), [{ event: 'account.registered', front: 'json' }])
 })
 
@@ -42,6 +48,7 @@ t.test('logins, tokens, revocations and the end of an account, each before its a
   await client.action('password', { password: 'wrong', newPassword: 'new' })
   await client.action('password', { password: account.password, newPassword: 'new' })
   await client.action('delete', { password: 'new' })
+  await written(0 + 9, () => about(account.id))
   t.match(about(account.id), [
     { event: 'account.registered' },
     { event: 'login.succeeded', kind: 'password', session: String },
@@ -62,6 +69,7 @@ t.test('failures on either front end, without what was typed', async t => {
   await client.action('login', { token: 'x' })
   await client.action('refresh', { token: 'x' })
   await rawConnect(t, gateway, { username: 'secret typed here', password: Buffer.from('x') })
+  await written(before + 4, () => about(undefined))
   t.match(about(undefined).slice(before), [
     { event: 'login.failed', front: 'json', code: 10000 },
     { event: 'login.failed', front: 'json', code: 10000 },
@@ -75,9 +83,11 @@ t.test('an MQTT client that proved who it is and may not come in has not logged 
   const account = await register(t, gateway)
   const before = about(undefined).length
   t.equal((await rawConnect(t, gateway, { username: account.id })).connack.returnCode, 5)
+  await written(before + 1, () => about(undefined))
   t.match(about(undefined).slice(before), [{ event: 'login.failed', front: 'mqtt', code: 5 }])
   const will = { topic: 'elsewhere', payload: Buffer.from('x'), qos: 0 as const, retain: false }
   t.equal((await rawConnect(t, gateway, { account, will })).connack.returnCode, 5)
+  await written(1 + 1, () => about(account.id))
   t.strictSame(about(account.id).slice(1), [
     { level: 'info', event: 'login.failed', userId: account.id, front: 'mqtt', kind: 'password', code: 5 },
   ])
@@ -102,7 +112,9 @@ t.test(
     const { email, password } = account
     t.match(await other.action('login', { email, password }), { code: 10122 })
     t.equal((await rawConnect(t, strict, { account })).connack.returnCode, 3)
-    const entries = readFileSync(file, 'utf8').trim().split('\n').slice(2)
+    const all = () => readFileSync(file, 'utf8').trim().split('\n')
+    await written(7, all)
+    const entries = all().slice(2)
     t.match(
       entries.map(line => JSON.parse(line)),
       [
@@ -127,6 +139,7 @@ t.test('a copied refresh token, a logout, a device', async t => {
   await thief.action('refresh', { token: tokens.refresh })
   const again = await loggedIn(t, gateway, account)
   await again.action('logout')
+  await written(3 + 6, () => about(account.id))
   t.match(about(account.id).slice(3), [
     { event: 'login.succeeded', front: 'mqtt', kind: 'device', device: 'lamp' },
     { event: 'token.refreshed' },
@@ -144,6 +157,7 @@ t.test('what an admin does to another’s account names the admin', async t => {
   const [session] = await sessionsOf(root, account.id)
   t.match(await root.action('revoke', { session: session?.id, user: account.id }), { code: 200 })
   t.match(await client.next(), { code: 10009 })
+  await written(2 + 2, () => about(account.id))
   t.match(about(account.id).slice(2), [
     { event: 'sessions.listed', admin: admin.id },
     { event: 'session.revoked', admin: admin.id, session: session?.id },

@@ -1,0 +1,70 @@
+import t from 'tap'
+import { AddressBuckets, AddressCounts } from '../../src/limits/address-buckets.js'
+import { Crowd } from '../../src/limits/crowd.js'
+import { LogRepeats } from '../../src/log-repeats.js'
+
+t.test('the stranger that has not logged in for longest goes, after its grace', async t => {
+  const closed: string[] = []
+  const crowd = new Crowd({ max: 3, reserved: 1, graceMs: 1000 })
+  const join = (name: string, now: number) => crowd.join(() => closed.push(name), now)
+  const inside = join('inside', 0)
+  inside.entered()
+  t.ok(crowd.makeRoom(false, 0))
+  join('old', 0)
+  t.ok(crowd.makeRoom(false, 1), 'two of three are for strangers')
+  join('young', 1)
+  t.notOk(crowd.makeRoom(false, 2), 'none has had its time')
+  t.ok(crowd.makeRoom(false, 1000))
+  t.same(closed, ['old'])
+  t.ok(crowd.makeRoom(true, 1000), 'there was room for one more, who is known')
+  join('known', 1000).entered()
+  t.ok(crowd.makeRoom(false, 1001))
+  t.same(closed, ['old', 'young'])
+})
+
+t.test('a share is kept for those who are known', async t => {
+  const crowd = new Crowd({ max: 10, reserved: 2, graceMs: 1000 })
+  for (let i = 0; i < 8; i++) crowd.join(() => t.fail('closed'), 0)
+  t.notOk(crowd.makeRoom(false, 1))
+  t.ok(crowd.makeRoom(true, 1))
+})
+
+t.test('an address, the /56 and the /48 around it', async t => {
+  const buckets = new AddressBuckets({ perSecond: 1e-9, burst: 2 })
+  const taken = (addresses: string[]) => addresses.filter(one => buckets.of(one).take()).length
+  const of48 = Array.from({ length: 65_536 / 16 }, (_, i) => `2001:db8:0:${(i * 16).toString(16)}::1`)
+  t.equal(taken(['198.51.100.1', '198.51.100.1', '198.51.100.1', '::ffff:198.51.100.1']), 2)
+  t.equal(taken(of48.slice(0, 16)), 8, 'sixteen /64 of one /56')
+  t.equal(taken(of48), 24, 'the rest of the /48')
+  t.equal(taken(['2001:db8:1::1', '2001:db8:1::2', '2001:db8:1::3']), 2, 'elsewhere')
+  const counts = new AddressCounts(1)
+  const leave = ['2001:db8::1', '2001:db8:0:1::1', '2001:db8:0:2::1', '2001:db8:0:3::1'].map(one => {
+    t.ok(counts.hasRoom(one))
+    return counts.enter(one)
+  })
+  t.notOk(counts.hasRoom('2001:db8:0:4::1'))
+  leave[0]?.()
+  t.ok(counts.hasRoom('2001:db8:0:4::1'))
+})
+
+t.test('refusals that repeat are one line and then a count', async t => {
+  const repeats = new LogRepeats()
+  const lines: object[] = []
+  const say = (about: object) => {
+    if (repeats.isFirst(about, 'm', line => lines.push(line))) lines.push(about)
+  }
+  for (let i = 0; i < 100; i++) say({ event: 'login.refused', code: 4, remoteAddress: 'a' })
+  say({ event: 'login.refused', code: 4, remoteAddress: 'b' })
+  for (let i = 0; i < 2; i++) say({ event: 'gateway.ready' })
+  t.equal(lines.length, 4)
+  repeats.flush()
+  t.same(lines.slice(4), [{ event: 'login.refused', code: 4, remoteAddress: 'a', repeats: 99 }])
+  repeats.flush()
+  say({ event: 'login.refused', code: 4, remoteAddress: 'a' })
+  t.equal(lines.length, 6, 'after a quiet time it is new')
+  lines.length = 0
+  for (let i = 0; i < 100_000; i++) say({ event: 'packet.refused', reason: `${i}` })
+  t.ok(lines.length < 1100, `${lines.length} lines of 100,000 kinds`)
+  repeats.flush()
+  repeats.flush()
+})
