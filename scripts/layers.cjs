@@ -1,7 +1,8 @@
 /** Which way imports may point in src/, for dependency-cruiser. `npm test` checks it. */
 
 /** Any file may import these; they import only each other. */
-const BASE = 'src/(audit|errors|faults|log|login-log|metrics|model|node-version|private-files|turn-end)\\.ts'
+const BASE =
+  'src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|turn-end)\\.ts'
 
 /** Folder or file → what it may import in src/ besides itself and BASE. */
 const MAY_IMPORT = {

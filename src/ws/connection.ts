@@ -124,7 +124,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #receive(data: Buffer, isBinary: boolean): void {
-    if (this.#ended) return this.#passOver()
+    if (this.#ended) {
+      this.#passOver()
+      return
+    }
     this.#liveness.seen()
     this.#requests.push(isBinary ? undefined : data.toString())
     this.#throttle()

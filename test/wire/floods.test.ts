@@ -86,7 +86,7 @@ for (const [name, opcode] of [
     const socket = raw(client)
     let isTaken = false
     for (let i = 0; i < 100; i++)
-      socket.write(flood, error => {
+      socket.write(flood, (error?: Error | null) => {
         if (i === 99 && !error) isTaken = true
       })
     await innocent.talk()

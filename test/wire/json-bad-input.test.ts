@@ -8,7 +8,7 @@ import {
   startGateway,
 } from '../helpers/gateway.js'
 
-const gateway = await startGateway(t)
+const gateway = await startGateway(t, { 'limits.frameBeforeLogin': '512KiB', 'limits.values': 1_000_000 })
 
 /** The connection answers requests as if nothing had been. */
 async function isUndisturbed(t: Test, client: JsonClient): Promise<void> {
