@@ -68,7 +68,7 @@ t.test('planted faults are found', async t => {
     },
   })
   t.same(found, [
-    'direction of src/(audit|errors|faults|log|login-log|metrics|model|node-version|private-files|turn-end)\\.ts: src/errors.ts',
+    'direction of src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|turn-end)\\.ts: src/errors.ts',
     'direction of src/gateway\\.ts: src/gateway.ts',
     'direction of src/inbox/: src/inbox/inbox.ts',
     'direction of src/store/embedded/: src/store/embedded/store.ts',
