@@ -37,17 +37,22 @@ t.test('CONNECT: user name and password over their lengths are answered 4 and ne
   const seen = watched(t)
   const connack = async (username: string, password: string) =>
     (await rawConnect(t, gateway, { username, password: Buffer.from(password) })).connack.returnCode
-  for (const length of [321, 1025, 32_000]) t.equal(await connack(marks(length), 'x'), 4, `name of ${length}`)
-  for (const length of [1025, 8193, 32_000])
+  for (const length of [321, 1025, 4000]) t.equal(await connack(marks(length), 'x'), 4, `name of ${length}`)
+  for (const length of [1025, 4000])
     t.equal(await connack(account.email, marks(length)), 4, `password of ${length}`)
-  t.equal(await connack(`a@${'x'.repeat(60_000)}`, 'x'), 4)
-  t.equal(await connack(account.email, `eyJ${'a'.repeat(60_000)}.b.c`), 4, 'a token')
-  t.equal(await connack(account.email, `md_${account.id}_${'a'.repeat(9000)}`), 4, 'a credential')
+  t.equal(await connack(account.email, `eyJ${'a'.repeat(8200)}.b.c`), 4, 'a token')
+  t.equal(await connack(account.email, `md_${account.id}_${'a'.repeat(8200)}`), 4, 'a credential')
+  // More than all fields of a CONNECT may have together: closed before it is read.
+  for (const [name, password] of [
+    [marks(30_000), 'x'],
+    [account.email, marks(30_000)],
+  ] as const)
+    await t.rejects(connack(name, password), { message: 'connection closed' })
   t.equal(seen.longest, 0, 'NFC and IDNA saw nothing of them')
   t.equal(await connack(marks(320), 'x'), 4)
   t.equal(await connack(account.email, marks(1024)), 4)
   t.equal(seen.longest, 1024)
-  const ws = { url: `ws://127.0.0.1:${gateway.httpPort}/mqtt`, username: marks(30_000), password: 'x' }
+  const ws = { url: `ws://127.0.0.1:${gateway.httpPort}/mqtt`, username: marks(600), password: 'x' }
   await t.rejects(mqttClient(t, gateway, ws), { code: 4 }, 'over WebSocket, too')
   t.equal(seen.longest, 1024)
 })
