@@ -14,6 +14,7 @@ import { type Config, ConfigError } from './config.js'
 import { Faults } from './faults.js'
 import { Front, type Ports } from './front.js'
 import type { Services } from './handle/context.js'
+import { MessageIds } from './handle/message-id.js'
 import { opsRoute } from './http/ops.js'
 import type { Route } from './http/server.js'
 import { Cursors } from './inbox/cursors.js'
@@ -43,6 +44,7 @@ interface Parts {
   readonly store: Store
   readonly cursors: Cursors
   readonly inbox: Inbox
+  readonly ids: MessageIds
   readonly retention: Retention
   readonly limits: Limits
   readonly json: JsonServer
@@ -140,6 +142,7 @@ export class Gateway {
       await parts.inbox.drained()
       await parts.retention.close()
       await parts.cursors.close()
+      await parts.ids.close()
     }
     const late = setTimeout(() => this.#front?.cut(), CLOSE_GRACE_MS)
     await listeners
@@ -166,10 +169,13 @@ export class Gateway {
     const inbox = new Inbox(store, cursors, retention, this.#metrics, log, config.inbox)
     retention.start(() => inbox.touchAll())
     const limits = this.#limits
+    const ids = new MessageIds(store)
+    await ids.open()
     const services: Services = {
       ...(await this.#identity(store)),
       live: new LiveConnections(config.sessions.multiple),
       inbox,
+      ids,
       limits,
       log,
       logins: new LoginLog(log, this.#metrics),
@@ -189,7 +195,7 @@ export class Gateway {
     const json = new JsonServer(services, this.#metrics, this.#jsonOptions(await greetingKey(store)))
     const broker = new MqttBroker(services, store, this.#metrics, this.#brokerOptions())
     const watch = new StoreWatch(store, log)
-    return { watch, store, cursors, inbox, retention, limits, json, broker }
+    return { watch, ids, store, cursors, inbox, retention, limits, json, broker }
   }
 
   /** Who is who, and what is written of it. */

@@ -12,6 +12,7 @@ import type { LoginLog } from '../login-log.js'
 import type { FrontEnd } from '../metrics.js'
 import type { Rights, Session, UserId } from '../model.js'
 import type { RequestData, RequestRules } from '../request/schema.js'
+import type { MessageIds } from './message-id.js'
 
 /** Who learns what of a user besides the user and admins. */
 export interface Privacy {
@@ -40,6 +41,7 @@ export interface Services {
   readonly sessions: Sessions
   readonly live: LiveConnections
   readonly inbox: Inbox
+  readonly ids: MessageIds
   readonly limits: Limits
   readonly rules: HandlerRules
   readonly log: Logger

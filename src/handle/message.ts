@@ -5,7 +5,6 @@ import { encodeMessage } from '../request/reply.js'
 import type { RequestData } from '../request/schema.js'
 import type { Appended } from '../store/store.js'
 import type { Caller, Handler, HandlerRules, Services } from './context.js'
-import { newMessageId } from './message-id.js'
 
 /** How a message that comes again is known: see NewMessage. */
 export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>
@@ -44,7 +43,8 @@ async function sendToStranger(services: Services, message: Outgoing, waiter: Sto
   append(services, message, waiter)
 }
 
-function append({ inbox, live, limits, rules }: Services, message: Outgoing, waiter: StoreWaiter): void {
+function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
+  const { inbox, ids, live, limits, rules } = services
   const { sender, rights, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   if (!inbox.admits(recipient, sender)) {
@@ -56,7 +56,7 @@ function append({ inbox, live, limits, rules }: Services, message: Outgoing, wai
   inbox.send(
     {
       inbox: recipient,
-      id: newMessageId(createdAt),
+      id: ids.next(createdAt),
       sender,
       recipient,
       createdAt,
@@ -110,7 +110,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
   refuseIfFull(services, sender)
   const createdAt = Date.now()
   const text = encodeMessage(sender, undefined, data.content, createdAt)
-  const id = newMessageId(createdAt)
+  const id = services.ids.next(createdAt)
   const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
   const recipients = [...services.live.online()].filter(
     userId => userId !== sender && services.inbox.admits(userId, sender),

@@ -64,9 +64,11 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
       isOnline: (id: string) => online.includes(id),
       endAll: (...ended: unknown[]) => void events.push(['endAll', ...ended]),
     },
+    ids: { next: () => '01890000-0000-7000-8000-000000000000' },
     inbox: {
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
+      isFullFor: () => false,
       cursors: { forget: () => undefined },
     },
     limits: {
