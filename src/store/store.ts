@@ -76,7 +76,8 @@ export interface Store {
   findUserByEmail(emailKey: string): Promise<User | undefined>
   /**
    * Oldest account first, at most `limit`, beginning behind the account `after` (which may be deleted by now).
-   * No full scan where id, emailKey or username is given.
+   * No account is read that has not the names given, whether first, last or both; one at most where id, emailKey or
+   * username (not '') is given.
    * @throws GatewayError BAD_FIELD {field: 'after'} when there never was such an account
    */
   findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]>

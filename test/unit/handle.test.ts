@@ -68,17 +68,21 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
     inbox: {
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
+      admits: () => true,
       isFullFor: () => false,
       cursors: { forget: () => undefined },
     },
     limits: {
       register: () => undefined,
+      broadcast: () => undefined,
+      count: () => undefined,
       hash: async (_address: unknown, _account: unknown, work: () => Promise<unknown>) => work(),
       attempt: (_address: unknown, _account: unknown, check: () => unknown) => check(),
     },
     log: createLogger({ level: 'debug', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) }),
     rules: {
       anonymousQuery: 'lookup',
+      broadcast: 'users',
       queryLimit: 10,
       privacy: { email: 'everyone', presence: 'everyone', listing: 'users' },
       maxContentBytes: 9,

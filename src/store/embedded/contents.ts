@@ -13,6 +13,7 @@ import {
 import { Conversations } from './conversations.js'
 import type { EmbeddedEnv } from './env.js'
 import { FIRST, type Key, LAST } from './keys.js'
+import { NameIndex } from './names.js'
 import { partsOf, Rows } from './rows.js'
 import type { OpenTable, Table } from './table.js'
 import { userNumber } from './users.js'
@@ -69,6 +70,7 @@ function accountsPart(table: OpenTable): Part<Entries['accounts']> {
   const ordinals = table<number>('ordinals')
   const emails = table<number>('emails')
   const usernames = table<number>('usernames')
+  const names = new NameIndex(table)
   const hashes = table<string>('hashes')
   return {
     table: ordinals as Table<never>,
@@ -85,6 +87,7 @@ function accountsPart(table: OpenTable): Part<Entries['accounts']> {
       accounts.put([ordinal], account)
       emails.put([user.emailKey], ordinal)
       if (user.username !== '') usernames.put([user.username], ordinal)
+      names.put(account, ordinal)
       hashes.put([userNumber(id)], passwordHash)
     },
   }

@@ -78,6 +78,7 @@ export class EmbeddedStore implements CopyableStore {
     }))
     this.#parts = parts
     this.#closing = undefined
+    await parts.users.indexNames()
     // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
     const left = parts.users.toPurge()
     // Before the broker reads its state.

@@ -5,10 +5,17 @@ import { isUserId, type User, type UserId } from '../../model.js'
 import type { NewUser, UserQuery } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, LAST } from './keys.js'
+import { NameIndex } from './names.js'
 import type { OpenTable, Table } from './table.js'
 
-/** Accounts looked at without a pause. */
+/** Accounts looked at, or indexed, without a pause. */
 const CHUNK = 1000
+
+/** No user: deleted since the index was read, or by a version without it. */
+interface Row {
+  readonly ordinal: number
+  readonly user: User | undefined
+}
 
 /** A user id as the number that keys hold; 0, which no user has, for anything else. */
 export function userNumber(id: UserId): number {
@@ -25,6 +32,7 @@ export class EmbeddedUsers {
   readonly #emails: Table<number>
   /** [username] → ordinal. */
   readonly #usernames: Table<number>
+  readonly #names: NameIndex
   /** [user] → hash, apart from the account, so that reading one never reads the other. */
   readonly #hashes: Table<string>
   /** [user]: deleted, and something of it may remain elsewhere. */
@@ -36,8 +44,25 @@ export class EmbeddedUsers {
     this.#ordinals = table('ordinals')
     this.#emails = table('emails')
     this.#usernames = table('usernames')
+    this.#names = new NameIndex(table)
     this.#hashes = table('hashes')
     this.#purges = table('purges')
+  }
+
+  /**
+   * Puts into the index of names who is not in it: all, in a store of a version without it. A piece and how far it
+   * reaches are one commit, so that after a stop in between the next open goes on there.
+   */
+  async indexNames(): Promise<void> {
+    for (let isMore = true; isMore; ) {
+      isMore = await this.#env.transaction(() => {
+        const page = this.#page({}, this.#names.indexedUpTo, CHUNK)
+        for (const { ordinal, user } of page) if (user !== undefined) this.#names.put(user, ordinal)
+        const last = page.at(-1)
+        if (last !== undefined) this.#names.markIndexed(last.ordinal)
+        return page.length === CHUNK
+      })
+    }
   }
 
   async create({ passwordHash, ...user }: NewUser): Promise<void> {
@@ -54,6 +79,7 @@ export class EmbeddedUsers {
       this.#ordinals.put([number], ordinal)
       this.#emails.put(emailKey, ordinal)
       if (user.username !== '') this.#usernames.put(username, ordinal)
+      this.#names.put(user, ordinal)
       this.#hashes.put([number], passwordHash)
     })
   }
@@ -105,16 +131,26 @@ export class EmbeddedUsers {
     const found: User[] = []
     let from = after
     for (;;) {
-      const bounds = { start: [from + 1], end: [LAST], limit: CHUNK }
-      const page = this.#env.read(() => Array.from(this.#accounts.getRange(bounds)))
-      for (const { value } of page) {
-        if (matches(value, query)) found.push(value)
-        if (found.length === limit) return found
-      }
-      if (page.length < CHUNK) return found
-      from = Number(page.at(-1)?.key[0])
+      const wanted = Math.min(limit - found.length, CHUNK)
+      const page = this.#env.read(() => this.#page(query, from, wanted))
+      for (const { user } of page) if (user !== undefined && matches(user, query)) found.push(user)
+      const last = page.at(-1)
+      if (found.length === limit || page.length < wanted || last === undefined) return found
+      from = last.ordinal
       await nextTurn()
     }
+  }
+
+  /** Accounts behind `after` that have the names asked for, oldest first. */
+  #page(query: UserQuery, after: number, limit: number): Row[] {
+    if (query.firstName === undefined && query.lastName === undefined) {
+      const bounds = { start: [after + 1], end: [LAST], limit }
+      return Array.from(this.#accounts.getRange(bounds), ({ key, value }) => ({
+        ordinal: Number(key[0]),
+        user: value,
+      }))
+    }
+    return this.#names.find(query, after, limit).map(ordinal => ({ ordinal, user: this.#at(ordinal) }))
   }
 
   async count(): Promise<number> {
@@ -142,6 +178,7 @@ export class EmbeddedUsers {
       this.#accounts.remove([ordinal])
       this.#emails.remove([user.emailKey])
       if (user.username !== '') this.#usernames.remove([user.username])
+      this.#names.remove(user, ordinal)
       this.#hashes.remove([number])
       this.#purges.put([number], true)
     })

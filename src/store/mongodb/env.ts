@@ -254,6 +254,8 @@ async function makeIndexes(db: Db): Promise<void> {
     { key: { ordinal: 1 }, unique: true },
     { key: { firstName: 1, ordinal: 1 } },
     { key: { lastName: 1, ordinal: 1 } },
+    // For both: with one of the two indexes above, whoever has one of the names would be read.
+    { key: { firstName: 1, lastName: 1, ordinal: 1 } },
     { key: { purging: 1 }, sparse: true },
   ])
   await make('messages', [
