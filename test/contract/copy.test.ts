@@ -54,6 +54,7 @@ async function view(store: CopyableStore) {
   const each = <T>(read: (id: string) => Promise<T>) => Promise.all(ids.map(read))
   return {
     users: await store.findUsers({}, 10),
+    named: await store.findUsers({ firstName: 'First', lastName: 'Last' }, 10),
     hashes: await each(id => store.checkPassword(id, async hash => hash === `hash of ${id}`)),
     rows: await each(id => store.readInbox(id, 0, 10_000)),
     seqs: await each(async id => [await store.firstSeq(id), await store.lastSeq(id)]),

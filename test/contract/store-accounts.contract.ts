@@ -1,6 +1,6 @@
 /** Accounts: who exists, and who may. Part of store.contract.ts. */
 import type { Test } from 'tap'
-import type { UserQuery } from '../../src/store/store.js'
+import type { Store, UserQuery } from '../../src/store/store.js'
 import { ANN, BOB, EVE, message, messages, move, type OpenStore, user } from '../helpers/store-samples.js'
 
 const taken = (field: string) => ({ name: 'GatewayError', code: 'ERROR_EXIST_USER', info: { field } })
@@ -126,6 +126,58 @@ function querying(t: Test, open: OpenStore): void {
     t.same(await ids({ id: 'nobody' }), [])
     t.same(await ids({ id: ANN }, BOB), [], 'not behind a younger one')
     t.same(await ids({ id: BOB }, ANN), [BOB])
+  })
+
+  t.test('finds users by first name, last name and both, in pages, whatever the names', async t => {
+    const { store, reopen } = await open(t)
+    const long = '名'.repeat(128)
+    const names = [
+      ['Ann', 'Lee'],
+      ['Ann', 'Wu'],
+      ['Bob', 'Lee'],
+      ['Ann', 'Lee'],
+      ['Lee', 'Ann'],
+      ['AnnLee', ''],
+      ['Ann', 'Lee'],
+      [long, `${long.slice(1)}字`],
+      ['","', '"],["'],
+    ] as const
+    const ids = names.map((_, i) => String(900_000_000 - i))
+    for (const [i, [firstName, lastName]] of names.entries())
+      await store.createUser(user(ids[i] ?? '', { firstName, lastName }))
+    const at = (...places: number[]) => places.map(place => ids[place])
+    const check = async (store: Store) => {
+      const found = async (query: UserQuery, limit = 10, after?: number) =>
+        (await store.findUsers(query, limit, after === undefined ? after : ids[after])).map(({ id }) => id)
+      const [firstName, lastName] = names[0]
+      t.same(await found({ firstName }), at(0, 1, 3, 6))
+      t.same(await found({ firstName }, 2), at(0, 1))
+      t.same(await found({ firstName }, 2, 1), at(3, 6))
+      t.same(await found({ firstName }, 2, 2), at(3, 6), 'behind one that has another name')
+      t.same(await found({ firstName }, 2, 6), [])
+      t.same(await found({ lastName }), at(0, 2, 3, 6))
+      t.same(await found({ lastName }, 1, 0), at(2))
+      t.same(await found({ firstName, lastName }), at(0, 3, 6))
+      t.same(await found({ firstName, lastName }, 1), at(0))
+      t.same(await found({ firstName, lastName }, 1, 0), at(3))
+      t.same(await found({ firstName, lastName }, 10, 3), at(6))
+      t.same(await found({ firstName: lastName, lastName: firstName }), at(4))
+      t.same(await found({ firstName: 'Bob', lastName: 'Wu' }), [])
+      t.same(await found({ firstName: 'AnnLee' }), at(5))
+      t.same(await found({ firstName: 'nobody' }), [])
+      t.same(await found({ firstName, lastName, id: at(3)[0] ?? '' }), at(3))
+      for (const place of [7, 8]) {
+        const [firstName, lastName] = names[place] ?? ['', '']
+        t.same(await found({ firstName }), at(place))
+        t.same(await found({ lastName }), at(place))
+        t.same(await found({ firstName, lastName }), at(place))
+      }
+    }
+    await check(store)
+    await store.createUser(user(ANN, { firstName: 'Ann', lastName: 'Lee' }))
+    await store.deleteUser(ANN)
+    await check(store)
+    await check(await reopen())
   })
 
   t.test('looks through thousands of users', async t => {

@@ -285,6 +285,15 @@ t.test('every index is there', skip, async t => {
   }
 })
 
+t.test('a query for names has an index of just these names and the order of its answer', skip, async t => {
+  const database = testDatabase(t)
+  await opened(t, database, 'main')
+  const users = (await rawClient(t)).db(database).collection('users')
+  const indexes = (await users.indexes()).map(({ key }) => Object.keys(key).join())
+  for (const names of ['firstName', 'lastName', 'firstName,lastName'])
+    t.ok(indexes.includes(`${names},ordinal`), names)
+})
+
 t.test('an error has neither the password nor a document in it', skip, async t => {
   for (const url of [
     'mongodb://ann:s3cret@',

@@ -51,16 +51,16 @@ export class EmbeddedUsers {
 
   /**
    * Puts into the index of names who is not in it: all, in a store of a version without it. A piece and how far it
-   * reaches are one commit, so that after a stop in between the next open goes on there.
+   * reaches are one commit, so that after a stop in between the next open goes on there. To be called before `create`.
    */
   async indexNames(): Promise<void> {
-    for (let isMore = true; isMore; ) {
-      isMore = await this.#env.transaction(() => {
-        const page = this.#page({}, this.#names.indexedUpTo, CHUNK)
+    for (;;) {
+      const page = this.#env.read(() => this.#page({}, this.#names.indexedUpTo, CHUNK))
+      const last = page.at(-1)
+      if (last === undefined) return
+      await this.#env.write(() => {
         for (const { ordinal, user } of page) if (user !== undefined) this.#names.put(user, ordinal)
-        const last = page.at(-1)
-        if (last !== undefined) this.#names.markIndexed(last.ordinal)
-        return page.length === CHUNK
+        this.#names.markIndexed(last.ordinal)
       })
     }
   }
@@ -80,6 +80,7 @@ export class EmbeddedUsers {
       this.#emails.put(emailKey, ordinal)
       if (user.username !== '') this.#usernames.put(username, ordinal)
       this.#names.put(user, ordinal)
+      this.#names.markIndexed(ordinal)
       this.#hashes.put([number], passwordHash)
     })
   }
