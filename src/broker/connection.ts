@@ -173,6 +173,10 @@ export class MqttConnection implements Caller, LiveConnection {
 
   // ── Caller and LiveConnection ───────────────────────────────────────────────────────────────────────────
 
+  get hasLeft(): boolean {
+    return this.#ended
+  }
+
   async enter(): Promise<void> {
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   }

@@ -60,6 +60,8 @@ export interface Caller {
   readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined
+  /** The connection is over: nobody reads an answer. */
+  readonly hasLeft: boolean
   /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN */
   enter(who: Identified, options: RequestData<'login'>): Promise<void>
   /** Nobody is logged in any more: what is not confirmed comes again at the next login. */

@@ -53,6 +53,9 @@ export const OWNER_ONLY: ReadonlySet<RequestName> = new Set([
   'password',
 ])
 
+/** They change nothing, so that they are worth nothing to a client that has left. */
+export const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
+
 interface Refused {
   readonly request: RequestName | 'invalid'
   readonly caller: Caller
@@ -73,7 +76,7 @@ export function refuse(log: Logger, { request, caller, answer }: Refused, thrown
 }
 
 /**
- * Runs one request. Never throws: what goes wrong becomes the answer.
+ * Runs one request, unless it only reads and nobody is there any more. Never throws: what goes wrong becomes the answer.
  * @returns a promise where the connection's next request must wait for this one
  */
 export function handle(
@@ -82,6 +85,11 @@ export function handle(
   request: Request,
   answer: Answer,
 ): Promise<void> | undefined {
+  if (caller.hasLeft && READ_ONLY.has(request.name)) {
+    // It is not logged: a client may leave many behind, and nothing went wrong.
+    answer.refuse(new GatewayError('ERROR_CONNECTION_CLOSED'))
+    return undefined
+  }
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
     admit(caller.rights)

@@ -65,7 +65,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   readonly #requests = new RequestQueue(
     frame => this.#begin(frame),
-    () => this.#hasLeft || (!this.#isFull && !this.#ended && !this.#delay.isOn),
+    () => this.hasLeft || (!this.#isFull && !this.#ended && !this.#delay.isOn),
   )
   readonly #openedAt = performance.now()
   /** While its address is ahead of what it may ask before login. */
@@ -77,8 +77,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #behindClose = 0
   #paused = false
   #ended = false
-  /** The client went by itself: what it sent before is still done, as far as it was read. */
-  #hasLeft = false
+  /** The client went by itself: what it sent before is still done, as far as it was read and does more than read. */
+  hasLeft = false
   readonly #quota: Quota
   #logins = 0
   /** Why the connection ends, until that is said. */
@@ -153,7 +153,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #payBeforeLogin(): void {
     const waitMs = this.#quota.beforeLogin()
     // Nobody waits for what one who is gone sent ahead of its rate.
-    if (waitMs > 0 && this.#hasLeft) this.#requests.clear()
+    if (waitMs > 0 && this.hasLeft) this.#requests.clear()
     else this.#delay.extend(waitMs)
   }
 
@@ -377,7 +377,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   }
 
   #clientLeft(code: number): void {
-    this.#hasLeft = !this.#ended
+    this.hasLeft = !this.#ended
     // What was put off before login is not done for one who is gone.
     if (this.#delay.isOn && this.userId === undefined) this.#requests.clear()
     this.#close(code === NO_CLOSE_FRAME ? 'dropped' : 'left')
@@ -393,7 +393,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.#guest.left()
     this.#delay.clear()
     this.#hold.clear()
-    if (!this.#hasLeft) this.#requests.clear()
+    if (!this.hasLeft) this.#requests.clear()
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
     this.#inbox?.session.close()

@@ -30,10 +30,19 @@ interface Setting {
   readonly accounts?: object
   readonly identity?: object
   readonly role?: Session['role']
+  readonly hasLeft?: boolean
 }
 
 /** Handlers over hand-made services, and everything that they did, in order. */
-function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }: Setting = {}) {
+function setUp({
+  userId,
+  rules,
+  online = [],
+  accounts,
+  identity,
+  role = 'user',
+  hasLeft = false,
+}: Setting = {}) {
   const events: unknown[] = []
   const sent: { message: NewMessage; waiter: StoreWaiter }[] = []
   const logs: Record<string, unknown>[] = []
@@ -101,6 +110,7 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
     rights: undefined,
     locale: 'en',
     remoteAddress: undefined,
+    hasLeft,
     enter: async () => void events.push('enter'),
     leave: () => void events.push('leave'),
     startDelivery: () => void events.push('startDelivery'),
@@ -118,6 +128,17 @@ function setUp({ userId, rules, online = [], accounts, identity, role = 'user' }
   }
   return { run, events, sent, logs }
 }
+
+t.test('of one who has left what only reads is dropped without a word, and what writes is done', async t => {
+  for (const name of ['query', 'history', 'sessions'] as const) {
+    const { run, logs } = setUp({ userId: ME, hasLeft: true })
+    t.same(await run(name, { with: YOU }), [[CODES.ERROR_CONNECTION_CLOSED.code, null]], name)
+    t.same(logs, [], name)
+  }
+  const { run, sent } = setUp({ userId: ME, hasLeft: true })
+  await run('message', { recipient: YOU, content: 'x' })
+  t.equal(sent.length, 1)
+})
 
 t.test('what needs a login is refused without one, and does nothing', async t => {
   for (const name of ['message', 'broadcast', 'delete', 'ack', 'history'] as const) {
