@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
 import { gather, knock } from './crowd.js'
-import { Innocents } from './innocents.js'
+import { Innocents, newcomer } from './innocents.js'
 import { type Door, Fault } from './input.js'
 import { JsonDoor } from './json-door.js'
 import { MqttDoor } from './mqtt-door.js'
@@ -127,6 +127,8 @@ export class Fuzz {
   async #check(innocents: Innocents, when: string): Promise<void> {
     if (this.#isOver) return
     try {
+      // Limits by address would turn it away.
+      if (!this.world.isCounted) await newcomer(this.world)
       for (let tries = RETRIES; ; tries--) {
         const { median, longest } = await innocents.talk()
         this.longestMs = Math.max(this.longestMs, longest)

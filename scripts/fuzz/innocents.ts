@@ -20,6 +20,31 @@ interface Innocent {
 
 const ROUNDS = 5
 
+/** Someone registers, logs in and looks up who that is: what is used up for those who come next is seen. @throws Fault */
+export async function newcomer(world: World): Promise<void> {
+  try {
+    const { email, password } = await world.register()
+    const ws = await world.open()
+    const reply = (id: string) =>
+      new Promise<{ code: number }>(resolve =>
+        ws.on('message', data => {
+          const frame = JSON.parse(data.toString())
+          if (frame.id === id) resolve(frame)
+        }),
+      )
+    const asked = (['login', 'query'] as const).map(async action => {
+      const data = action === 'login' ? { email, password } : { email }
+      ws.send(JSON.stringify({ type: 'action', action, id: action, data }))
+      return (await within(PATIENCE_MS, reply(action))).code
+    })
+    const codes = await Promise.all(asked)
+    ws.terminate()
+    if (codes[0] !== 202 || codes[1] !== 200) throw new Error(`answered ${codes.join(' and ')}`)
+  } catch (error) {
+    throw new Fault(`nobody new gets in: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
 export class Innocents {
   #ended: string | undefined
 

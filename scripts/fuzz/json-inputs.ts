@@ -1,5 +1,6 @@
 /** Requests of the JSON protocol with something wrong in them. */
 import type { Random } from '../random.js'
+import { edgeRequest } from './edges.js'
 import { hostileText, hostileValue, withKey, writeJson } from './hostile.js'
 import type { Account, Generate, Input } from './input.js'
 
@@ -41,6 +42,10 @@ const REQUESTS: readonly ((random: Random, account: Account) => Request)[] = [
 ]
 
 export const jsonInput: Generate<JsonInput> = (random, account) => {
+  if (random.chance(0.15)) {
+    const text = writeJson(edgeRequest(random, account))
+    return { kind: 'json edge', bytes: Buffer.from(text), isBinary: false }
+  }
   const request = random.pick(REQUESTS)(random, account)
   if (random.chance(0.5)) request.id = random.chance(0.5) ? 'r1' : hostileText(random)
   const changes = Math.floor(random.next() * 3)

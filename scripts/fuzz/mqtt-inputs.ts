@@ -1,6 +1,8 @@
 /** MQTT packets: well-formed ones with hostile contents, and recorded sessions with bytes changed. */
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet'
 import type { Random } from '../random.js'
+import { edgeConnect } from './edges.js'
+import { floodOfPackets } from './floods.js'
 import { hostileText, hostileValue, mutate, writeJson } from './hostile.js'
 import type { Account, Input } from './input.js'
 
@@ -162,9 +164,11 @@ export function mqttInput(random: Random, account: Account): MqttInput {
   const connect = mqttPacket.generate(connectPacket(random, account))
   const rest = Buffer.concat(packets(random, account))
   const how = random.next()
+  if (how < 0.1) return { kind: 'packet flood', connect, bytes: floodOfPackets(random), isWhole: true }
   if (how < 0.4) return { kind: 'packets', connect, bytes: rest, isWhole: true }
   if (how < 0.7) return { kind: 'packet bytes', connect, bytes: mutate(random, rest), isWhole: false }
   const none = Buffer.alloc(0)
+  if (how < 0.8) return { kind: 'edge', connect: none, bytes: edgeConnect(random), isWhole: false }
   if (how < 0.95)
     return {
       kind: 'session bytes',

@@ -1,7 +1,9 @@
 /** Faults of which the fuzzer must find each one. */
 import { Server } from 'node:http'
+import { WebSocket } from 'ws'
 import { PacketGate } from '../../dist/broker/packet-gate.js'
 import { MqttTransport } from '../../dist/broker/transport.js'
+import { EmbeddedEnv } from '../../dist/store/embedded/env.js'
 import { RequestQueue } from '../../dist/ws/request-queue.js'
 import { plant, replace } from '../plant.mjs'
 
@@ -9,7 +11,10 @@ const EVERY = 40
 const STALL_MS = 150
 const LEAKED_BYTES = 2 ** 18
 const kept = []
-const SLOTS = 900
+const READERS = 126
+/** Of one thing on one connection. */
+const MANY = 500
+const counts = new WeakMap()
 let calls = 0
 let gone = 0
 
@@ -17,12 +22,18 @@ const sometimes = fault => {
   if (++calls % EVERY === 0) fault()
 }
 
+const countOf = thing => {
+  const count = (counts.get(thing) ?? 0) + 1
+  counts.set(thing, count)
+  return count
+}
+
 plant({
   /** An error where nobody catches it, in the middle of a packet. */
   crash: () =>
     replace(PacketGate, 'push', push => (...args) => {
       sometimes(() => setImmediate(() => ''.nothing()))
-      push(...args)
+      return push(...args)
     }),
   /** The same where a client asks for another protocol before its last answer has left. */
   pipeline: () =>
@@ -30,16 +41,52 @@ plant({
       if (name === 'upgrade' && args[1]._httpMessage) setImmediate(() => ''.nothing())
       return emit(name, ...args)
     }),
-  /** Every connection that goes takes something with it, and when that is used up nobody is answered. */
-  slots: () => {
+  /** Every MQTT connection that goes keeps one of LMDB's readers, and when all are used up nobody reads. */
+  readers: () => {
     replace(MqttTransport, '_destroy', destroy => (...args) => {
       gone++
       destroy(...args)
     })
-    replace(RequestQueue, 'push', push => frame => {
-      if (gone < SLOTS) push(frame)
+    replace(EmbeddedEnv, 'read', read => work => {
+      if (gone > READERS) throw new Error('MDB_READERS_FULL')
+      return read(work)
     })
   },
+  /** More requests of one connection than anybody needs. */
+  requests: () =>
+    replace(Server, 'emit', emit => (name, ...args) => {
+      if (name === 'request' && countOf(args[0].socket) > MANY) setImmediate(() => ''.nothing())
+      return emit(name, ...args)
+    }),
+  /** More frames than anybody needs, by one who does not log in. */
+  frames: () =>
+    replace(RequestQueue, 'push', (push, queue) => frame => {
+      if (countOf(queue) > MANY) setImmediate(() => ''.nothing())
+      push(frame)
+    }),
+  /** Many pings are worse than many requests. */
+  pings: () =>
+    replace(WebSocket, 'emit', (emit, ws) => (name, ...args) => {
+      if (name === 'ping' && countOf(ws) > MANY) setImmediate(() => ''.nothing())
+      return emit(name, ...args)
+    }),
+  /** Acknowledgements of nothing. */
+  acknowledgements: () =>
+    replace(PacketGate, 'push', push => (chunk, ...args) => {
+      if (chunk[0] >> 4 >= 4 && chunk[0] >> 4 <= 7 && chunk.length > MANY) setImmediate(() => ''.nothing())
+      return push(chunk, ...args)
+    }),
+  /** One filter again and again. */
+  filters: () =>
+    replace(PacketGate, 'push', push => (chunk, ...args) => {
+      if (chunk[0] === 0x82 && chunk.length > MANY) setImmediate(() => ''.nothing())
+      return push(chunk, ...args)
+    }),
+  /** A text one longer than its limit gets no answer. */
+  edge: () =>
+    replace(RequestQueue, 'push', push => frame => {
+      if (!/"(.)\1{320}"/u.test(frame ?? '')) push(frame)
+    }),
   /** A frame that gets no answer. */
   silence: () =>
     replace(RequestQueue, 'push', push => frame => {
@@ -56,6 +103,6 @@ plant({
   leak: () =>
     replace(PacketGate, 'push', push => (...args) => {
       kept.push(Buffer.alloc(LEAKED_BYTES, 1))
-      push(...args)
+      return push(...args)
     }),
 })

@@ -1,8 +1,9 @@
 /** Handshakes (RFC 6455, 4.2.1) and frames (5.2), right, wrong and random. */
 import type { Random } from '../random.js'
+import { floodOfFrames, pipelinedRequests } from './floods.js'
 import { hostileText, mutate } from './hostile.js'
 import type { Input } from './input.js'
-import { CLOSE, frame, HEADERS, KEY, PING, TEXT, upgradeRequest } from './websocket-wire.js'
+import { CLOSE, frame, HEADERS, KEY, PING, PONG, TEXT, upgradeRequest } from './websocket-wire.js'
 
 export interface HandshakeInput extends Input {
   /** True where a rule of RFC 6455 4.2.1 is broken: it must not be let in. */
@@ -83,7 +84,8 @@ export function handshakeInput(random: Random): HandshakeInput {
   const how = random.next()
   if (how < 0.4) return { kind: 'handshake wrong', bytes: random.pick(WRONG)(random), isWrong: true }
   if (how < 0.7) return { kind: 'handshake', bytes: random.pick(ANY)(random), isWrong: false }
-  if (how < 0.85) return { kind: 'handshake behind another', bytes: behindAnother(random), isWrong: false }
+  if (how < 0.8) return { kind: 'handshake behind another', bytes: behindAnother(random), isWrong: false }
+  if (how < 0.9) return { kind: 'requests pipelined', bytes: pipelinedRequests(random), isWrong: false }
   return { kind: 'handshake bytes', bytes: mutate(random, upgradeRequest()), isWrong: false }
 }
 
@@ -147,7 +149,7 @@ const REFUSED: readonly (readonly [codes: readonly number[], make: (random: Rand
 const FRAMES: readonly ((random: Random) => Buffer)[] = [
   () => frame({ payload: ASK }),
   random => frame({ opcode: PING, payload: hostileText(random).slice(0, 30) }),
-  random => frame({ opcode: 10, payload: hostileText(random).slice(0, 30) }),
+  random => frame({ opcode: PONG, payload: hostileText(random).slice(0, 30) }),
   random => frame({ opcode: 2, payload: hostileText(random) }),
   () =>
     Buffer.concat([
@@ -162,7 +164,12 @@ const FRAMES: readonly ((random: Random) => Buffer)[] = [
   () => closeFrame(1000),
 ]
 
+/** Closed as asked for, or before that for too many refusals; 0: the connection was cut, a close frame may be lost then. */
+const CLOSES_OF_A_FLOOD = [0, 1000, 4009, 4500]
+
 export function framesInput(random: Random): FramesInput {
+  if (random.chance(0.15))
+    return { kind: 'frames flood', bytes: floodOfFrames(random), closes: CLOSES_OF_A_FLOOD }
   if (random.chance(0.5)) {
     const [closes, make] = random.pick(REFUSED)
     return { kind: 'frames wrong', bytes: make(random), closes }

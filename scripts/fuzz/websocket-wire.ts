@@ -34,6 +34,7 @@ export const TEXT = 1
 export const BINARY = 2
 export const CLOSE = 8
 export const PING = 9
+export const PONG = 10
 
 /** RFC 6455, 5.2; the mask is zero, which is a mask like any other. */
 export function frame({
@@ -68,7 +69,7 @@ export interface ServerFrame {
 }
 
 export const END_OF_HEADERS = '\r\n\r\n'
-const FROM_SERVER = new Set([TEXT, BINARY, CLOSE, PING, 10])
+const FROM_SERVER = new Set([TEXT, BINARY, CLOSE, PING, PONG])
 
 /** Every whole frame behind the handshake. @throws Fault for one that no server may send (RFC 6455, 5.1, 5.2) */
 export function readFrames(received: Buffer): ServerFrame[] {

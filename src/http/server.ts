@@ -45,6 +45,7 @@ export interface HttpServerOptions {
 /** Requests whose response has not left, and what is to be done with the connection when all have. */
 interface Pipeline {
   open: number
+  all: number
   whenFree: (() => void) | undefined
   /** One was refused, and with it all that follow. */
   isOver: boolean
@@ -81,9 +82,10 @@ export class HttpServer {
     this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
     this.#server.on('upgrade', (request, socket, head) => {
       socket.on('error', () => socket.destroy())
-      this.#whenFree(socket, () =>
-        this.#guard('http.upgrade', socket, () => this.#upgrade(request, socket, head)),
-      )
+      const upgrade = this.#mayUpgrade(socket)
+        ? () => this.#upgrade(request, socket, head)
+        : () => refuseUpgrade(socket, '503 Service Unavailable')
+      this.#whenFree(socket, () => this.#guard('http.upgrade', socket, upgrade))
     })
     this.#server.on('clientError', (_error, socket) => this.#whenFree(socket, () => socket.end(BAD_REQUEST)))
   }
@@ -130,10 +132,20 @@ export class HttpServer {
     else socket.destroy()
   }
 
+  /**
+   * Node reads no further while more answers wait than a socket holds, and does not begin again once it has let go of
+   * the socket: a WebSocket would hear nothing on it. Behind the last request that it takes it refuses the rest by
+   * itself, and those answers would get among the frames.
+   */
+  #mayUpgrade(socket: Duplex): boolean {
+    return !socket.isPaused() && (this.#pipelines.get(socket)?.all ?? 0) < MAX_REQUESTS_PER_SOCKET
+  }
+
   #enter(socket: Duplex, response: ServerResponse): void {
-    const pipeline = this.#pipelines.get(socket) ?? { open: 0, whenFree: undefined, isOver: false }
+    const pipeline = this.#pipelines.get(socket) ?? { open: 0, all: 0, whenFree: undefined, isOver: false }
     this.#pipelines.set(socket, pipeline)
     pipeline.open++
+    pipeline.all++
     // Behind Node's own listener, which gives the socket to the next response.
     response.once('finish', () => {
       if (--pipeline.open > 0 || pipeline.whenFree === undefined) return

@@ -4,10 +4,21 @@ import { runScript } from '../helpers/script.js'
 
 t.setTimeout(300_000)
 
+const CRASH = /^seed 3, logged as an error: process.failed\n {2}on its way: .+ [0-9a-f]+/m
+
 for (const [fault, finding] of [
-  ['crash', /^seed 3, logged as an error: process.failed\n {2}on its way: .+ [0-9a-f]+/m],
-  ['pipeline', /^seed 3, logged as an error: process.failed\n {2}on its way: .+ [0-9a-f]+/m],
-  ['slots', /^seed 3, after (many came and left without a byte|a crowd left|a crowd came): /m],
+  ['crash', CRASH],
+  ['pipeline', CRASH],
+  ['requests', CRASH],
+  ['frames', CRASH],
+  ['pings', CRASH],
+  ['acknowledgements', CRASH],
+  ['filters', CRASH],
+  [
+    'readers',
+    /^seed 3, (after .*: nobody new gets in|input \d+, .*: (not let in|no account)|logged as an error): /m,
+  ],
+  ['edge', /^seed 3, input \d+, json edge: .*(silence|0 replies).*: [0-9a-f]+/m],
   ['silence', /^seed 3, input \d+, json \w+: .*(silence|0 replies).*: [0-9a-f]+/m],
   ['stall', /^seed 3, after inputs 0 to \d+: a healthy pair needs \d+ ms/m],
   ['leak', /^seed 3, memory grew from \d+ to \d+ MiB/m],

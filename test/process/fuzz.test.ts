@@ -12,6 +12,11 @@ t.test('hostile input of every kind does the server no harm', async t => {
   for (const kind of [
     'json text',
     'json values',
+    'json edge',
+    'requests pipelined',
+    'frames flood',
+    'mqtt packet flood',
+    'mqtt edge',
     'handshake wrong',
     'frames wrong',
     'mqtt packets',
