@@ -92,19 +92,11 @@ t.test('what is no HTTP, behind requests, gets its 400 behind their answers', as
   )
 })
 
-t.test(
-  'an upgrade behind more requests than a socket holds answers for, or than one may have, is refused',
-  async t => {
-    const gateway = await startGateway(t)
-    for (const count of [999, 1_000, 1_001, 3_000]) {
-      const answer = await raw(
-        t,
-        { port: gateway.httpPort },
-        get('/nothing').repeat(count) + get('/', WEBSOCKET),
-      )
-      t.equal(statuses(answer).at(-1), 503, `${count} requests`)
-      t.notMatch(answer, 'HTTP/1.1 101')
-    }
-    await jsonClient(t, gateway)
-  },
-)
+t.test('behind more requests than may wait for an answer no upgrade is let in', async t => {
+  const gateway = await startGateway(t)
+  for (const count of [999, 1_000, 1_001, 3_000]) {
+    const requests = get('/nothing').repeat(count) + get('/', WEBSOCKET)
+    t.notMatch(await raw(t, { port: gateway.httpPort }, requests), /HTTP\/1\.1 101/, `${count} requests`)
+  }
+  await jsonClient(t, gateway)
+})
