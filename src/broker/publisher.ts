@@ -31,7 +31,8 @@ class MessageWaiter implements StoreWaiter {
 
   failed(error: GatewayError): void {
     this.metrics.answered('mqtt', 'message', CODES[error.code].code)
-    this.done(error)
+    // Deleted after it had been looked up: there is nobody to send it to again.
+    this.done(error.code === 'ERROR_FIND_USER' ? null : error)
   }
 }
 
