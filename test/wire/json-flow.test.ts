@@ -81,7 +81,7 @@ t.test(
 )
 
 t.test('what waits behind a slow request is bounded in bytes', async t => {
-  const gateway = await startGateway(t, { 'passwords.cost': 11 })
+  const gateway = await startGateway(t, { 'passwords.cost': 11, 'limits.frameBeforeLogin': '1MiB' })
   const client = await jsonClient(t, gateway)
   for (let i = 0; i < 3; i++)
     client.send({ type: 'action', action: 'login', data: { email: 'a@b.example', password: 'x' } })
