@@ -3,10 +3,11 @@ import t, { type Test } from 'tap'
 import { Cursors } from '../../src/inbox/cursors.js'
 import { createLogger } from '../../src/log.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { dataDir } from '../helpers/gateway.js'
 import { ANN, move } from '../helpers/store-samples.js'
 
 async function setUp(t: Test) {
-  const store = new EmbeddedStore({ dir: join(t.testdir(), 'db'), durability: 'commit', dedupWindowMs: 1000 })
+  const store = new EmbeddedStore({ dir: join(dataDir(t), 'db'), durability: 'commit', dedupWindowMs: 1000 })
   await store.open()
   t.teardown(() => store.close())
   // As after `kill -9`: another one on the same store, which knows only what the first has written.
