@@ -52,6 +52,7 @@ export class Accounts {
   /** Changes of one account's password. */
   readonly #changes = new OneAtATime()
   #deletions = 0
+  #onDeleted: (userId: UserId) => void = () => undefined
 
   constructor(
     private readonly store: Store,
@@ -147,6 +148,15 @@ export class Accounts {
   async delete(userId: UserId, password: string, gone?: () => Promise<unknown>): Promise<void> {
     if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
     this.#known.delete(userId)
+    await this.#remove(userId, gone).finally(() => this.#onDeleted(userId))
+  }
+
+  /** Called when what an account had was removed from the store. */
+  onDeleted(listener: (userId: UserId) => void): void {
+    this.#onDeleted = listener
+  }
+
+  async #remove(userId: UserId, gone?: () => Promise<unknown>): Promise<void> {
     await this.store.deleteUser(userId, () => {
       // A look-up may have found the account just before it went.
       this.#deletions++

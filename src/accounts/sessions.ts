@@ -204,6 +204,11 @@ export class Sessions {
     await this.#turns.run(userId, () => this.store.kvWrite([removal(userId, id)]))
   }
 
+  /** Whether a stored session is still good. */
+  async has(userId: UserId, id: string): Promise<boolean> {
+    return (await this.#find(userId, id)) !== undefined
+  }
+
   /** Forgets what has expired. */
   async sweep(now = Date.now()): Promise<void> {
     for await (const { key, value } of this.store.kvRange('sessions', []))

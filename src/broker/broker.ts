@@ -111,6 +111,7 @@ export class MqttBroker {
     await this.#publishWills()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     this.services.live.onPresence(userId => this.#presence.changed(userId))
+    this.services.accounts.onDeleted(userId => this.#state.forgetAccount(userId))
   }
 
   get connections(): number {
@@ -326,6 +327,8 @@ export class MqttBroker {
       throw refusal(5)
     }
     client.id = scopedId(userId, clientId)
+    const isStored = who?.session.kind === 'token' || who?.session.kind === 'device'
+    if (will && isStored) Object.assign(will, { session: who?.session.id })
     if (who !== undefined && grantee !== undefined && peer !== undefined)
       this.#enter(peer, client, { who, grantee, mark })
     const isResumed = await this.#state.resume(client).catch(() => {
@@ -401,14 +404,23 @@ export class MqttBroker {
   /** Of clients that were connected when the process died, before one of them is back [MQTT-3.1.2-8]. */
   async #publishWills(): Promise<void> {
     for await (const will of this.#state.streamWill() as AsyncIterable<
-      AedesPublishPacket & { clientId: string }
+      AedesPublishPacket & { clientId: string; session?: string }
     >) {
-      const error = await new Promise<Error | null | undefined>(resolve =>
-        this.#publisher(null, will).publish(will, resolve),
-      )
+      const error = (await this.#isOfEndedLogin(will))
+        ? undefined
+        : await new Promise<Error | null | undefined>(resolve =>
+            this.#publisher(null, will).publish(will, resolve),
+          )
       if (error) this.#failed('publishWill', error)
       else await this.#state.delWill({ id: will.clientId })
     }
+  }
+
+  /** Its login was revoked, and the process died before its connection had ended. */
+  async #isOfEndedLogin({ clientId, session }: { clientId: string; session?: string }): Promise<boolean> {
+    const userId = userIdOf(clientId)
+    if (session === undefined || userId === undefined) return false
+    return !(await this.services.sessions.has(userId, session))
   }
 
   #authorizePublish(
@@ -437,8 +449,9 @@ export class MqttBroker {
     const { hasDisconnected } = client.conn as MqttTransport
     const publish = (done: (error?: Error | null) => void) => publisher.publish(will, done)
     const error = hasDisconnected ? undefined : await new Promise<Error | null | undefined>(publish)
-    // It stays stored, and is published by the next start.
-    if (error) this.#failed('publishWill', error)
+    // It stays stored, and is published by the next start; not where the login was taken away.
+    const isRevoked = error && toGatewayError(error).code === 'ERROR_UNAUTHORIZED'
+    if (error && !isRevoked) this.#failed('publishWill', error)
     else await this.#state.delWill(client)
   }
 

@@ -76,6 +76,11 @@ export class Incoming {
     for (const messageId of gone) this.#drop(clientId, messageId)
   }
 
+  /** Its rows are gone. */
+  forget(clientId: string): void {
+    this.#clients.delete(clientId)
+  }
+
   #of(clientId: string): Map<number, Entry> {
     let ids = this.#clients.get(clientId)
     if (ids === undefined) {

@@ -13,6 +13,8 @@ export interface BrokerPacket {
   clientId?: string
   /** Of a retained message: the account that published it. */
   owner?: string
+  /** Of a will: the stored session whose login let its client in. */
+  session?: string
   topic?: string
   payload?: Buffer | string
   qos?: number

@@ -4,10 +4,11 @@
  * does with a rejection decides where one is allowed: see `delWill`.
  *
  * Store keys: subscriptions [clientId, filter], queue [clientId, n], incoming [clientId, messageId],
- * wills [clientId], retained [level, level, …], meta ['session', clientId].
+ * wills [clientId], retained [level, level, …], meta ['session', clientId], meta ['retained', account, hash of topic].
  */
 import { Readable } from 'node:stream'
 import type { TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
+import type { UserId } from '../../model.js'
 import type { KvWrite } from '../../store/store.js'
 import { Incoming } from './incoming.js'
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
@@ -134,6 +135,18 @@ export class BrokerPersistence {
     await this.#queue.removeUpTo(clientId, upTo)
     await this.#incoming.clear(clientId)
     await this.#kv.kvWrite(this.#sessions.forget(clientId))
+  }
+
+  /** The store has removed all that it had of a deleted account: what is in memory goes, too. */
+  forgetAccount(userId: UserId): void {
+    for (const clientId of this.#sessions.of(`${userId}:`)) {
+      this.#sessions.drop(clientId)
+      this.#subscriptions.removeAll(clientId)
+      this.#queue.forget(clientId)
+      this.#incoming.forget(clientId)
+      this.#wills.forget(clientId)
+    }
+    this.#retained.forget(userId)
   }
 
   /** Removes sessions unseen for `sessionExpiryMs`. @returns how many */

@@ -1,7 +1,9 @@
 /** Retained messages, under their topic's levels: a filter reads what begins as its levels before the first wildcard. */
+import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { GatewayError } from '../../errors.js'
-import type { KvKey } from '../../store/store.js'
+import { isUserId, type UserId } from '../../model.js'
+import type { KvKey, KvWrite } from '../../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
 
 export interface RetainedLimits {
@@ -128,11 +130,21 @@ export class Retained {
     try {
       await this.#kv.kvWrite([
         value === undefined ? { remove: 'retained', key } : { put: 'retained', key, value },
+        ...ownerWrites(topic, before, after),
       ])
     } catch (error) {
       this.#set(slot, before)
       throw error
     }
+  }
+
+  /** The store has removed all that was this account's. */
+  forget(owner: UserId): void {
+    for (const slot of this.#slots.values()) if (slot.kept.owner === owner) slot.kept = NOTHING
+    const own = this.#owners.get(owner)
+    this.#owners.delete(owner)
+    this.#all.count -= own?.count ?? 0
+    this.#all.bytes -= own?.bytes ?? 0
   }
 
   #set(slot: Slot, kept: Kept): void {
@@ -185,6 +197,20 @@ export class Retained {
 
 const over = (limit: OverRetainedLimit['limit'], most: number) =>
   new OverRetainedLimit(limit, `no more than ${most}`)
+
+/**
+ * What keeps meta ['retained', owner, hash of the topic] → topic: by that the store finds an account's without a
+ * walk over all (store/deleted.ts). A hash, since a topic may fill a key by itself.
+ */
+function ownerWrites(topic: string, before: Kept, after: Kept): KvWrite[] {
+  const [old, owner] = [before, after].map(kept => (kept.size > 0 && isUserId(kept.owner) ? kept.owner : ''))
+  if (old === owner) return []
+  const hash = createHash('sha256').update(topic).digest('base64url')
+  return [
+    ...(old ? [{ remove: 'meta' as const, key: ['retained', old, hash] }] : []),
+    ...(owner ? [{ put: 'meta' as const, key: ['retained', owner, hash], value: Buffer.from(topic) }] : []),
+  ]
+}
 
 const keptOf = (value: Uint8Array): Kept => ({
   size: value.byteLength,

@@ -54,6 +54,11 @@ export class Sessions {
     if (this.#records.delete(clientId)) this.#count(clientId, -1)
   }
 
+  /** @param owner as of `ownerOf` */
+  of(owner: string): string[] {
+    return this.#counts.has(owner) ? [...this.#records.keys()].filter(id => ownerOf(id) === owner) : []
+  }
+
   /** From here on it does not exist; what is left of it may be removed. */
   end(clientId: string): KvWrite {
     const ended = this.#put(clientId, { createdAt: ENDED, seenAt: ENDED })

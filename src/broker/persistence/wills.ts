@@ -43,6 +43,11 @@ export class Wills {
     }
   }
 
+  /** Its row is gone. */
+  forget(clientId: string): void {
+    this.#held.delete(clientId)
+  }
+
   /** Resolves when no removal is under way; Aedes waits for none. */
   async settled(): Promise<void> {
     while (this.#removals.size > 0) await Promise.allSettled(this.#removals)
