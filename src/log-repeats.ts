@@ -56,6 +56,7 @@ export class LogRepeats {
 const NAMES = [
   'front',
   'operation',
+  'where',
   'request',
   'reason',
   'clause',

@@ -5,11 +5,11 @@ import { join, resolve } from 'node:path'
 /** Rights of group and others, which nothing of ours is made with. */
 export const PRIVATE_UMASK = 0o077
 
-/** What is in a data folder of ours, and nothing else. */
-const STORE_FILES: ReadonlySet<string> = new Set(['data.mdb', 'lock.mdb'])
+/** The folder of the store in `data.dir`; all that is in it is ours. */
+const STORE = 'store'
 
 export interface Kept {
-  /** Folder of the embedded store. */
+  /** `data.dir`, where the store is the embedded one. */
   readonly dataDir: string | undefined
   /** '' = none. */
   readonly auditFile: string
@@ -25,7 +25,7 @@ export interface Exposed {
 
 /**
  * Finds what others than its owner may read.
- * @param isTightening takes that away from files that are ours. Not from a folder in which there is more than the store
+ * @param isTightening takes that away from what is ours. Not from a `data.dir` in which there is more than the store
  *   (`/srv`, somebody's home): whoever set that up meant others to reach what else is there.
  */
 export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean): Exposed[] {
@@ -41,11 +41,17 @@ export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean
   }
   if (dataDir !== undefined) {
     const names = listed(dataDir)
-    const isOnlyStore = names.every(name => STORE_FILES.has(name))
-    // An empty folder has nothing to read yet; a store will be made in it.
-    if (names.includes('data.mdb') || (isTightening && isOnlyStore && statOf(dataDir)?.isDirectory()))
-      look(dataDir, isOnlyStore)
-    for (const name of names) if (STORE_FILES.has(name)) look(join(dataDir, name), true)
+    const store = join(dataDir, STORE)
+    const files = listed(store)
+    // Without a store there is nothing to read yet.
+    if (files.includes('data.mdb')) {
+      look(
+        dataDir,
+        names.every(name => name === STORE),
+      )
+      look(store, true)
+      for (const file of files) look(join(store, file), true)
+    }
   }
   if (auditFile !== '') look(auditFile, true)
   return found

@@ -8,7 +8,7 @@ type Job = () => void
 export class TurnEnd {
   #due: Job[] = []
 
-  /** Runs `job` when this turn's input is worked off. It must not throw. */
+  /** Runs `job` when this turn's input is worked off. What it throws is uncaught, and stops no other job. */
   add(job: Job): void {
     if (this.#due.push(job) === 1) setImmediate(this.#runDue)
   }
@@ -16,6 +16,14 @@ export class TurnEnd {
   readonly #runDue = (): void => {
     const due = this.#due
     this.#due = []
-    for (const job of due) job()
+    for (const job of due) {
+      try {
+        job()
+      } catch (thrown) {
+        setImmediate(() => {
+          throw thrown
+        })
+      }
+    }
   }
 }

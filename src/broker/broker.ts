@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from 'aedes'
 import type { Identified } from '../accounts/identity.js'
 import { type Locale, toGatewayError } from '../errors.js'
+import { Faults, guarded } from '../faults.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -49,6 +50,7 @@ export class MqttBroker {
   readonly #topics: TopicStore
   readonly #host: BrokerHost
   readonly #group: WriteGroup
+  readonly #faults: Faults
   readonly #access: Access
   readonly #peers = new WeakMap<Client, Peer>()
   /** By scoped client id: the connection that holds the session now. */
@@ -67,6 +69,7 @@ export class MqttBroker {
     private readonly metrics: Metrics,
     private readonly options: BrokerOptions,
   ) {
+    this.#faults = new Faults(services.log, metrics)
     this.#access = new Access(options.acl, options.presence)
     this.#group = new WriteGroup(options.stallTimeoutMs)
     this.#state = new BrokerState(store, services.live, {
@@ -150,6 +153,7 @@ export class MqttBroker {
           'malformed packet',
         )
       },
+      onFault: this.#faults.report,
       onStalled: () => {
         connection.endsFor('stalled')
         metrics.closed.inc({ front: 'mqtt', reason: 'stalled' })
@@ -209,40 +213,22 @@ export class MqttBroker {
       maxTopicLevels: options.maxTopicLevels,
       authenticate: (client, name, password, done) => {
         this.#authenticate(client as AedesClient, name, password).then(
-          () => done(null, true),
-          (error: AuthenticateError) => {
-            done(error, null)
-          },
+          () => this.#guard('mqtt.connect', client, () => done(null, true)),
+          (error: AuthenticateError) => this.#guard('mqtt.connect', client, () => done(error, null)),
         )
       },
       authorizePublish: (client, packet, done) =>
-        this.#authorizePublish(client as AedesClient | null, packet as AedesPublishPacket, done),
-      authorizeSubscribe: (client, { topic, qos }, done) => {
-        const connection = this.#peers.get(client)?.connection
-        if (!this.#access.subscribe(connection?.userId, topic, connection?.grantee)) return done(null, null)
-        if (connection !== undefined && !this.#admitFilter(connection, topic)) return done(null, null)
-        // At once where it can be: what comes behind it may be its UNSUBSCRIBE.
-        const enrolled = connection?.enrol(topic)
-        if (enrolled === undefined) done(null, { topic, qos })
-        else enrolled.then(() => done(null, { topic, qos }), done)
-      },
+        this.#guard('mqtt.publish', client, () =>
+          this.#authorizePublish(client as AedesClient | null, packet as AedesPublishPacket, done),
+        ),
+      authorizeSubscribe: (client, subscription, done) =>
+        this.#guard('mqtt.subscribe', client, () => this.#authorizeSubscribe(client, subscription, done)),
       authorizeForward: (client, packet) => this.#peers.get(client)?.delivery.forwardQueued(packet) ?? null,
     })
-    aedes.on('clientReady', client => this.#ready(client as AedesClient))
-    aedes.on('subscribe', (granted: Subscription[], client) => {
-      const connection = this.#peers.get(client)?.connection
-      const count = granted.filter(({ qos }) => (qos as number) === REFUSED_FILTER).length
-      const refused = { event: 'subscribe.refused', userId: connection?.userId, count }
-      if (count > 0) this.services.log.info(refused, 'filters refused')
-      const suback = subackOf(granted)
-      if (suback !== undefined) (client.conn as MqttTransport).send(suback)
-      connection?.openInbox(granted)
-    })
-    aedes.on('unsubscribe', (filters, client) => {
-      const connection = this.#peers.get(client)?.connection
-      connection?.filters.remove(filters)
-      connection?.narrowInbox()
-    })
+    aedes.on('clientReady', client =>
+      this.#guard('mqtt.ready', client, () => this.#ready(client as AedesClient)),
+    )
+    this.#followSubscriptions(aedes)
     const logged = (event: string) => (_client: Client, err: Error) =>
       this.services.log.info({ event, front: 'mqtt', reason: err.message }, 'client closed with an error')
     const failed = logged('client.failed')
@@ -262,6 +248,34 @@ export class MqttBroker {
         this.services.log.error({ event: 'broker.failed', err }, 'broker error')) as () => void,
     )
     return aedes
+  }
+
+  #followSubscriptions(aedes: GatewayAedes): void {
+    const subscribed = (granted: Subscription[], client: Client) => {
+      const connection = this.#peers.get(client)?.connection
+      const count = granted.filter(({ qos }) => (qos as number) === REFUSED_FILTER).length
+      const refused = { event: 'subscribe.refused', userId: connection?.userId, count }
+      if (count > 0) this.services.log.info(refused, 'filters refused')
+      const suback = subackOf(granted)
+      if (suback !== undefined) (client.conn as MqttTransport).send(suback)
+      connection?.openInbox(granted)
+    }
+    const unsubscribed = (filters: string[], client: Client) => {
+      const connection = this.#peers.get(client)?.connection
+      connection?.filters.remove(filters)
+      connection?.narrowInbox()
+    }
+    aedes.on('subscribe', (granted: Subscription[], client) =>
+      this.#guard('mqtt.subscribe', client, () => subscribed(granted, client)),
+    )
+    aedes.on('unsubscribe', (filters, client) =>
+      this.#guard('mqtt.unsubscribe', client, () => unsubscribed(filters, client)),
+    )
+  }
+
+  /** Aedes calls these from callbacks of the store, too, where nobody else would catch. */
+  #guard(where: string, client: Client | null, handler: () => void): void {
+    guarded(where, { onFault: this.#faults.report, end: () => client?.conn.destroy() }, handler)()
   }
 
   #makeHost(): BrokerHost {
@@ -421,6 +435,26 @@ export class MqttBroker {
     const userId = userIdOf(clientId)
     if (session === undefined || userId === undefined) return false
     return !(await this.services.sessions.has(userId, session))
+  }
+
+  #authorizeSubscribe(
+    client: Client,
+    { topic, qos }: Subscription,
+    done: (error: Error | null, subscription: Subscription | null) => void,
+  ): void {
+    const connection = this.#peers.get(client)?.connection
+    const isAllowed =
+      this.#access.subscribe(connection?.userId, topic, connection?.grantee) &&
+      (connection === undefined || this.#admitFilter(connection, topic))
+    // At once where it can be: what comes behind it may be its UNSUBSCRIBE.
+    const enrolled = isAllowed ? connection?.enrol(topic) : undefined
+    if (enrolled === undefined) {
+      done(null, isAllowed ? { topic, qos } : null)
+      return
+    }
+    const answer = (error: Error | null) =>
+      this.#guard('mqtt.subscribe', client, () => done(error, error ? null : { topic, qos }))
+    enrolled.then(() => answer(null), answer)
   }
 
   #authorizePublish(

@@ -1,6 +1,7 @@
 /** The stream that Aedes sees as a client's connection. */
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { OnFault } from '../faults.js'
 import type { PacketLane } from './packet-gate.js'
 import { MalformedPacket } from './packet-rules.js'
 import { type InputOptions, SocketInput } from './socket-input.js'
@@ -12,6 +13,8 @@ export interface TransportOptions extends InputOptions, OutputOptions {
   readonly onMalformed: (error: MalformedPacket) => void
   /** Called once, when the client took nothing of what waits for it for the stall timeout; the connection is cut then. */
   readonly onStalled: () => void
+  /** A handler failed; the connection is closed. */
+  readonly onFault?: OnFault
   /** Where the stream itself does not know it. */
   readonly remoteAddress?: string
 }
@@ -123,6 +126,21 @@ export class MqttTransport extends Duplex {
     return isWritable
   }
 
+  /** Aedes works in listeners of this stream: what it throws there is caught here. */
+  override emit(...event: Parameters<Duplex['emit']>): boolean {
+    try {
+      return super.emit(...event)
+    } catch (thrown) {
+      this.#fail('mqtt.stream', thrown)
+      return true
+    }
+  }
+
+  #fail(where: string, thrown: unknown): void {
+    this.#options.onFault?.(where, thrown)
+    this.destroy()
+  }
+
   /** The write group does what these are for. */
   override cork(): void {}
   override uncork(): void {}
@@ -163,7 +181,7 @@ export class MqttTransport extends Duplex {
       deliver: (packets: Buffer) => void this.push(packets),
       end: () => this.#endInput(),
       fail: (error: unknown) =>
-        error instanceof MalformedPacket ? this.#refuse(error) : this.destroy(error as Error),
+        error instanceof MalformedPacket ? this.#refuse(error) : this.#fail('mqtt.packet', error),
     }
   }
 
@@ -195,8 +213,16 @@ export class MqttTransport extends Duplex {
     }
   }
 
-  /** Also ends what hangs while it closes: Aedes not reading its last packets, the socket not emptying, the client. */
   readonly #sweep = (): void => {
+    try {
+      this.#lookForStall()
+    } catch (thrown) {
+      this.#fail('mqtt.sweep', thrown)
+    }
+  }
+
+  /** Also ends what hangs while it closes: Aedes not reading its last packets, the socket not emptying, the client. */
+  #lookForStall(): void {
     const { isInFlight, progress } = this.#output
     const isWaiting = isInFlight || this.#isInputOver || this.#isSocketClosed || this.destroyed
     if (!isWaiting || progress !== this.#sweptProgress) {

@@ -1,10 +1,11 @@
 /** One JSON client: frame in → request → handler; replies and messages out, in order and in groups. */
 import type { Socket } from 'node:net'
-import type { WebSocket } from 'ws'
+import type { RawData, WebSocket } from 'ws'
 import type { Identified } from '../accounts/identity.js'
 import type { LiveConnection } from '../accounts/live.js'
 import type { LoginRights } from '../accounts/rights.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../errors.js'
+import { guarded, type OnFault } from '../faults.js'
 import type { Caller, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
@@ -41,6 +42,7 @@ export interface ConnectionHost {
   readonly rules: ConnectionRules
   readonly metrics: Metrics
   readonly turnEnd: TurnEnd
+  readonly onFault: OnFault
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean
   openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxSession
@@ -62,16 +64,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly gone: Promise<void>
   readonly #liveness: Liveness
   readonly #out: FrameWriter
-  readonly #replies = new Replies(outcome => this.#reply(outcome))
+  readonly #replies = new Replies(this.#guarded('ws.reply', outcome => this.#reply(outcome)))
   readonly #requests = new RequestQueue(
     frame => this.#begin(frame),
     () => this.hasLeft || (!this.#isFull && !this.#ended && !this.#delay.isOn),
   )
   readonly #openedAt = performance.now()
   /** While its address is ahead of what it may ask before login. */
-  readonly #delay = new Hold(() => this.#goOn())
+  readonly #delay = new Hold(this.#guarded('ws.hold', () => this.#goOn()))
   /** While it is ahead of the pings and pongs that it may send. */
-  readonly #hold = new Hold(() => this.#throttle())
+  readonly #hold = new Hold(this.#guarded('ws.hold', () => this.#throttle()))
   readonly #control: ControlFrames
   readonly #guest: Guest
   #behindClose = 0
@@ -105,20 +107,29 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
         return payload
       },
       written: () => this.#goOn(),
+      failed: thrown => this.#failed('ws.turn-end', thrown),
     })
-    ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
-    ws.on('pong', payload => {
+    const receive = (data: RawData, isBinary: boolean) => this.#receive(data as Buffer, isBinary)
+    const pinged = () => this.#sawControlFrame('ping')
+    const ponged = (payload: Buffer) => {
       if (this.#sawControlFrame('pong')) this.#inbox?.pong(payload)
-    })
-    ws.on('ping', () => this.#sawControlFrame('ping'))
+    }
+    ws.on('message', this.#guarded('ws.message', receive))
+    ws.on('ping', this.#guarded('ws.ping', pinged)).on('pong', this.#guarded('ws.pong', ponged))
     this.gone = new Promise(resolve => socket.once('close', () => resolve()))
-    ws.on('close', code => this.#clientLeft(code))
+    ws.on(
+      'close',
+      this.#guarded('ws.close', (code: number) => this.#clientLeft(code)),
+    )
     // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
     ws.on('error', ({ code }: NodeJS.ErrnoException) => {
       if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') host.services.limits.count('limits.frame')
       host.services.log.info({ event: 'socket.failed', front: 'json', code }, 'socket failed')
     })
-    socket.on('drain', () => this.#drained())
+    socket.on(
+      'drain',
+      this.#guarded('ws.drain', () => this.#drained()),
+    )
   }
 
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -303,6 +314,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   }
 
   // ── life and end ────────────────────────────────────────────────────────────────────────────────────────
+
+  #guarded<A extends unknown[]>(where: string, handler: (...args: A) => void): (...args: A) => void {
+    const onFault: OnFault = (name, thrown) => this.host.onFault(name, thrown)
+    return guarded(where, { onFault, end: () => this.ws.terminate() }, handler)
+  }
+
+  #failed(where: string, thrown: unknown): void {
+    this.host.onFault(where, thrown)
+    this.ws.terminate()
+  }
 
   /** To be called every `checkEveryMs`: ends a dead or stalled client. @param now performance.now() */
   check(now: number): void {

@@ -17,6 +17,8 @@ export interface WriterHooks {
   pingPayload(): string | undefined
   /** The turn's frames have left for the socket; what it took at once brings no 'drain'. */
   written(): void
+  /** The turn's end failed. */
+  failed(thrown: unknown): void
 }
 
 /** Frames of texts that many clients get, the reply `201` above all. */
@@ -86,8 +88,12 @@ export class FrameWriter {
   readonly #atTurnEnd = (): void => {
     this.#isDue = false
     if (!this.isOpen) return
-    this.#flush(this.hooks.pingPayload())
-    this.hooks.written()
+    try {
+      this.#flush(this.hooks.pingPayload())
+      this.hooks.written()
+    } catch (thrown) {
+      this.hooks.failed(thrown)
+    }
   }
 
   #flush(ping: string | undefined): void {

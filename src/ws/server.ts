@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { askedLocale, type Locale } from '../errors.js'
+import { Faults, guarded } from '../faults.js'
 import type { Services } from '../handle/context.js'
 import { InboxSession } from '../inbox/session.js'
 import type { Metrics } from '../metrics.js'
@@ -90,8 +91,9 @@ export class JsonServer {
     const isLate = now - this.#lastCheck > 2 * this.#host.rules.checkEveryMs
     this.#lastCheck = now
     for (const connection of this.#connections) {
-      if (isLate) connection.excuse(now)
-      else connection.check(now)
+      const end = () => connection.destroy()
+      const look = () => (isLate ? connection.excuse(now) : connection.check(now))
+      guarded('ws.check', { onFault: this.#host.onFault, end }, look)()
     }
   }
 
@@ -103,6 +105,7 @@ export class JsonServer {
       metrics,
       rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
       turnEnd: new TurnEnd(),
+      onFault: new Faults(services.log, metrics).report,
       get isOpen() {
         return server.#isOpen
       },

@@ -320,7 +320,8 @@ t.test('Node that is too old is one line and exit code 1', async t => {
 t.test('what it makes is for its user only, and what was made otherwise is tightened and said', async t => {
   const audit = join(t.testdir(), 'audit.log')
   const data = join(t.testdirName, 'data')
-  const all = [data, join(data, 'data.mdb'), join(data, 'lock.mdb'), audit]
+  const store = join(data, 'store')
+  const all = [data, store, join(store, 'data.mdb'), join(store, 'lock.mdb'), audit]
   const modes = () => all.map(path => (statSync(path).mode & 0o777).toString(8))
   const args = [
     '--http.port=0',
@@ -331,7 +332,7 @@ t.test('what it makes is for its user only, and what was made otherwise is tight
   ]
   const first = mumi(t, ['serve', ...args])
   await first.logged('gateway.ready')
-  t.same(modes(), ['700', '600', '600', '600'])
+  t.same(modes(), ['700', '700', '600', '600', '600'])
   first.child.kill('SIGTERM')
   await first.ended
   all.forEach(path => {
@@ -345,7 +346,7 @@ t.test('what it makes is for its user only, and what was made otherwise is tight
   await second.logged('gateway.ready')
   t.same(
     modes().map(mode => mode.slice(1)),
-    ['00', '00', '00', '00'],
+    ['00', '00', '00', '00', '00'],
   )
   second.child.kill('SIGTERM')
   t.match(await second.ended, { code: 0 })
@@ -363,7 +364,7 @@ t.test('a folder in which there is more than the store keeps its mode', async t 
   ])
   await logged('gateway.ready')
   t.equal(statSync(data).mode & 0o777, 0o755)
-  t.equal(statSync(join(data, 'data.mdb')).mode & 0o777, 0o600)
+  t.equal(statSync(join(data, 'store', 'data.mdb')).mode & 0o777, 0o600)
   child.kill('SIGTERM')
   t.match(await ended, { code: 0 })
 })
