@@ -1,0 +1,115 @@
+/** The built program on a data file that is damaged or gone: a word and exit code 1, and never a signal. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { messages, user } from '../helpers/store-samples.js'
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+const PAGE = 4096
+const FREE_PORTS = ['--http.port=0', '--mqtt.port=0', '--ops.port=0']
+
+function mumi(t: Test, command: string, dataDir: string) {
+  const { PATH = '' } = process.env
+  const args = [MAIN, command, ...FREE_PORTS, `--data.dir=${dataDir}`, '--store.type=embedded']
+  const child = spawn(process.execPath, args, { env: { PATH } })
+  t.teardown(() => child.kill('SIGKILL'))
+  let stderr = ''
+  child.stderr.on('data', chunk => (stderr += chunk))
+  return { child, ended: once(child, 'close').then(([code, signal]) => ({ code, signal, stderr })) }
+}
+
+/** A store that was closed well. @returns the content of its file */
+async function filled(dir: string): Promise<Buffer> {
+  const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 })
+  await store.open()
+  for (let i = 0; i < 20; i++) await store.createUser(user(String(200_000_000 + i)))
+  await store.append(messages(1000))
+  await store.close()
+  return readFileSync(join(dir, 'data.mdb'))
+}
+
+/** Bytes that look like nothing, and the same in each run. */
+function noise(length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  let state = 1
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    bytes[i] = state >>> 24
+  }
+  return bytes
+}
+
+/** `good` with other bytes from `at` on. */
+function spoiled(good: Buffer, at: number, bytes: Buffer): Buffer {
+  const bad = Buffer.from(good)
+  bytes.copy(bad, at)
+  return bad
+}
+
+t.test('check and serve refuse a damaged file with a line, and leave it as it is', async t => {
+  const root = t.testdir()
+  const good = await filled(join(root, 'good', 'store'))
+  const behindMeta = good.length - 2 * PAGE
+  // One of a kind each: test/contract/store-file.test.ts has many more, without a process for each.
+  const files: Record<string, Buffer> = {
+    empty: Buffer.alloc(0),
+    'cut in the middle of a page': good.subarray(0, Math.floor(good.length / 2) + 100),
+    'all zero': Buffer.alloc(good.length),
+    'random behind the meta pages': spoiled(good, 2 * PAGE, noise(behindMeta)),
+  }
+  for (const [name, content] of Object.entries(files)) {
+    const dir = join(root, 'bad', name)
+    mkdirSync(join(dir, 'store'), { recursive: true })
+    const path = join(dir, 'store', 'data.mdb')
+    writeFileSync(path, content)
+    // At once: most of their time is the start of Node.js.
+    const ends = await Promise.all(['check', 'serve'].map(command => mumi(t, command, dir).ended))
+    for (const { code, signal, stderr } of ends) {
+      t.match({ code, signal }, { code: 1, signal: null }, name)
+      t.match(stderr, /^mumi: .*data\.mdb is damaged.*put a backup in its place.*\n$/, 'one line')
+    }
+    t.ok(readFileSync(path).equals(content), 'nothing is written to it')
+  }
+})
+
+/** The log of `serve`, read line by line. */
+function serve(t: Test, dataDir: string) {
+  const { child, ended } = mumi(t, 'serve', dataDir)
+  const lines: Record<string, unknown>[] = []
+  const reader = createInterface(child.stdout).on('line', line => lines.push(JSON.parse(line)))
+  const logged = async (event: string) => {
+    for (;;) {
+      const found = lines.find(line => line.event === event)
+      if (found !== undefined) return found
+      const gone = ended.then(end => Promise.reject(new Error(`no ${event}: ${JSON.stringify(end)}`)))
+      await Promise.race([once(reader, 'line'), gone])
+    }
+  }
+  return { child, ended, logged }
+}
+
+const portOf = (ready: Record<string, unknown>) => (ready.http as { port: number }).port
+
+t.test('a data folder that is moved away and back while it runs is said, and serve goes on', async t => {
+  const data = join(t.testdir(), 'data')
+  const { child, ended, logged } = serve(t, data)
+  const readyz = `http://127.0.0.1:${portOf(await logged('gateway.ready'))}/readyz`
+  t.equal((await fetch(readyz)).status, 200)
+  renameSync(data, `${data}-elsewhere`)
+  t.equal((await fetch(readyz)).status, 503)
+  t.match(await logged('store.failed'), { level: 'error', err: { message: /removed or replaced/ } })
+  renameSync(`${data}-elsewhere`, data)
+  t.equal((await fetch(readyz)).status, 200)
+  await logged('store.recovered')
+  rmSync(data, { recursive: true })
+  t.equal((await fetch(readyz)).status, 503, 'removed it is for good')
+  const live = readyz.replace('readyz', 'healthz')
+  t.equal((await fetch(live)).status, 200, 'but the process goes on')
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, signal: null })
+})
