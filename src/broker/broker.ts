@@ -313,7 +313,9 @@ export class MqttBroker {
     const connection = this.#peers.get(client)?.connection
     const { name, locale } = readUserName(userName)
     if (locale !== undefined && connection !== undefined) connection.locale = locale
-    const connect = { name, password, clientId: client.id, remoteAddress: connection?.remoteAddress }
+    const remoteAddress = connection?.remoteAddress
+    const isWanted = () => connection?.isGone === false
+    const connect = { name, password, clientId: client.id, remoteAddress, isWanted }
     const { mark } = this.services.identity
     let who: Identified | undefined
     try {

@@ -177,6 +177,10 @@ export class MqttConnection implements Caller, LiveConnection {
     return this.#ended
   }
 
+  get isGone(): boolean {
+    return this.#ended || this.transport.isGone
+  }
+
   async enter(): Promise<void> {
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   }

@@ -13,6 +13,8 @@ export interface Connect {
   readonly password: Buffer | undefined
   readonly clientId: string
   readonly remoteAddress: string | undefined
+  /** Whether somebody is still there to get CONNACK. */
+  readonly isWanted: () => boolean
 }
 
 /**
@@ -22,7 +24,7 @@ export interface Connect {
 export async function login(
   services: Services,
   anonymous: boolean,
-  { name, password, clientId, remoteAddress }: Connect,
+  { name, password, clientId, remoteAddress, isWanted }: Connect,
 ): Promise<Identified | undefined> {
   if (name === undefined && anonymous) return undefined
   if (name === undefined || password === undefined) throw refusal(5)
@@ -35,7 +37,7 @@ export async function login(
   try {
     // Nobody guesses a token or a credential; a device with an old one must not delay its owner's password.
     if (!isPassword(secret)) return await check()
-    return await limits.attempt(remoteAddress, await accounts.keyOf(name), check)
+    return await limits.attempt(remoteAddress, await accounts.keyOf(name), check, isWanted)
   } catch (thrown) {
     throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
   }

@@ -190,6 +190,11 @@ export class MqttTransport extends Duplex {
     this.#options.onMalformed(error)
   }
 
+  /** The socket is closed; Aedes may still be reading what came before. */
+  get isGone(): boolean {
+    return this.#isSocketClosed || this.destroyed
+  }
+
   #endInput(): void {
     if (this.#isInputOver || this.destroyed) return
     this.#isInputOver = true

@@ -4,13 +4,15 @@ import type { Handler } from './context.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (
   { accounts, audit, limits, log },
-  { front, remoteAddress },
+  caller,
   { data, id },
   answer,
 ) => {
+  const { front, remoteAddress } = caller
   limits.register(remoteAddress)
   const work = () => accounts.register(data)
-  const user = await limits.hash(remoteAddress, '', work).catch(error => {
+  const isWanted = () => !caller.isGone
+  const user = await limits.hash(remoteAddress, '', work, isWanted).catch(error => {
     throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
   })
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')

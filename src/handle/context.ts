@@ -62,6 +62,8 @@ export interface Caller {
   readonly remoteAddress: string | undefined
   /** The connection is over: nobody reads an answer. */
   readonly hasLeft: boolean
+  /** No answer can be sent any more, whoever closed it. */
+  readonly isGone: boolean
   /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN */
   enter(who: Identified, options: RequestData<'login'>): Promise<void>
   /** Nobody is logged in any more: what is not confirmed comes again at the next login. */

@@ -38,14 +38,15 @@ export const handleLogin: Handler<RequestData<'login'>> = async (services, calle
 
 async function identify(
   { accounts, identity, limits }: Services,
-  { remoteAddress }: Caller,
+  caller: Caller,
   data: RequestData<'login'>,
 ): Promise<Identified> {
   const { email = '', password = '', token, device } = data
   if (typeof token === 'string') return identity.byToken(token, device)
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
   const account = await accounts.keyOf(email)
-  return limits.attempt(remoteAddress, account, () => identity.byPassword(email, password, device))
+  const check = () => identity.byPassword(email, password, device)
+  return limits.attempt(caller.remoteAddress, account, check, () => !caller.isGone)
 }
 
 const openSession = async ({ sessions }: Services, { user, session }: Identified, device?: string) =>

@@ -23,10 +23,16 @@ export interface FairQueueRules {
   readonly onFull: () => void
 }
 
+/** Whether somebody still waits for it. */
+export type IsWanted = () => boolean
+
 interface Waiting {
+  readonly isWanted: IsWanted
   readonly start: () => void
-  readonly refuse: () => void
+  readonly refuse: (error: GatewayError) => void
 }
+
+const always: IsWanted = () => true
 
 /** Whose turn it is first, in eight turns: nobody waits for ever, whoever else comes. */
 const TURNS: readonly Standing[] = ['known', 'clean', 'known', 'failed', 'known', 'clean', 'known', 'clean']
@@ -84,10 +90,15 @@ export class FairQueue {
 
   constructor(private readonly rules: FairQueueRules) {}
 
-  /** @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait, or what `work` throws */
-  async run<T>(place: Place, work: () => Promise<T>): Promise<T> {
+  /**
+   * @param isWanted asked when its turn has come: what nobody wants any more takes no turn
+   * @throws GatewayError ERROR_CONNECTION_CLOSED when it is not wanted, ERROR_AUTH_FAILED (retry) when too many wait, or what
+   *   `work` throws
+   */
+  async run<T>(place: Place, work: () => Promise<T>, isWanted: IsWanted = always): Promise<T> {
+    if (!isWanted()) throw unwanted()
     if (this.#running < this.rules.concurrency) this.#running++
-    else await this.#wait(place)
+    else await this.#wait(place, isWanted)
     try {
       return await work()
     } finally {
@@ -95,28 +106,36 @@ export class FairQueue {
     }
   }
 
-  #wait({ group, standing }: Place): Promise<void> {
+  #wait({ group, standing }: Place, isWanted: IsWanted): Promise<void> {
     if (this.#waiting >= this.rules.max && !this.#makeRoom(group, standing)) {
       this.rules.onFull()
       throw refused()
     }
     this.#waiting++
     return new Promise((resolve, reject) => {
-      this.#lanes[standing].push(group, { start: resolve, refuse: () => reject(refused()) })
+      this.#lanes[standing].push(group, { isWanted, start: resolve, refuse: reject })
     })
   }
 
   /** The place that is free now is handed on. */
   #next(): void {
     const first = TURNS[this.#turn++ % TURNS.length] ?? 'known'
-    const standing = this.#lanes[first].isEmpty ? STANDINGS.find(one => !this.#lanes[one].isEmpty) : first
-    const one = standing && this.#lanes[standing].shift()
-    if (one === undefined) {
-      this.#running--
-      return
+    const one = this.#shift(first)
+    if (one === undefined) this.#running--
+    else one.start()
+  }
+
+  /** Takes out whose turn it is, and on the way those that nobody waits for: a guess costs nothing once its connection is closed. */
+  #shift(first: Standing): Waiting | undefined {
+    for (const standing of [first, ...STANDINGS]) {
+      const lane = this.#lanes[standing]
+      for (let one = lane.shift(); one !== undefined; one = lane.shift()) {
+        this.#waiting--
+        if (one.isWanted()) return one
+        one.refuse(unwanted())
+      }
     }
-    this.#waiting--
-    one.start()
+    return undefined
   }
 
   /** The newest of the group that has most waiting goes, of the last standing: not where that is the one who comes. */
@@ -129,9 +148,10 @@ export class FairQueue {
       return false
     this.#waiting--
     this.rules.onFull()
-    lane.pop(largest)?.refuse()
+    lane.pop(largest)?.refuse(refused())
     return true
   }
 }
 
+const unwanted = () => new GatewayError('ERROR_CONNECTION_CLOSED')
 const refused = () => new GatewayError('ERROR_AUTH_FAILED', { reason: 'too many logins at once, try again' })

@@ -10,7 +10,7 @@ import { Admission, type AdmissionLimit, type AdmissionRules } from './admission
 import { ControlFrames } from './control-frames.js'
 import { Crowd, type CrowdRules, type Guest } from './crowd.js'
 import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
-import { FairQueue, type Place } from './fair-queue.js'
+import { FairQueue, type IsWanted, type Place } from './fair-queue.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 export interface LimitRules extends AccountRules {
@@ -176,10 +176,16 @@ export class Limits {
   /**
    * Checks a password, or whatever else `check` looks at, unless too many of this address were wrong.
    * @param account one text for all its names; see Accounts.keyOf
+   * @param isWanted as for `hash`: what is dropped counts neither as right nor as wrong
    * @throws GatewayError TOO_MANY_ATTEMPTS before `check` is called, or what `check` throws; ERROR_AUTH counts as wrong
    */
-  async attempt<T>(address: string | undefined, account: string, check: () => Promise<T>): Promise<T> {
-    if (this.#exempt.has(address)) return this.hash(address, account, check)
+  async attempt<T>(
+    address: string | undefined,
+    account: string,
+    check: () => Promise<T>,
+    isWanted?: IsWanted,
+  ): Promise<T> {
+    if (this.#exempt.has(address)) return this.hash(address, account, check, isWanted)
     const settle = this.#failedLogins.begin(addressGroup(address), account)
     if (typeof settle !== 'function') {
       this.count(settle.limit)
@@ -187,7 +193,7 @@ export class Limits {
       throw new GatewayError('TOO_MANY_ATTEMPTS', { reason: `wait ${seconds} s` })
     }
     try {
-      const result = await this.hash(address, account, check)
+      const result = await this.hash(address, account, check, isWanted)
       settle('right')
       return result
     } catch (thrown) {
@@ -198,11 +204,18 @@ export class Limits {
 
   /**
    * Runs what hashes a password when it is its address' turn; who has got in as `account` from there before goes first.
-   * @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait, or what `work` throws
+   * @param isWanted asked when its turn comes: without a connection to answer there is nothing to hash for
+   * @throws GatewayError ERROR_CONNECTION_CLOSED when it is not wanted, ERROR_AUTH_FAILED (retry) when too many wait, or what
+   *   `work` throws
    */
-  async hash<T>(address: string | undefined, account: string, work: () => Promise<T>): Promise<T> {
+  async hash<T>(
+    address: string | undefined,
+    account: string,
+    work: () => Promise<T>,
+    isWanted?: IsWanted,
+  ): Promise<T> {
     const pair = `${addressGroup(address)} ${account}`
-    const result = await this.#passwords.run(this.#placeOf(address, pair), work)
+    const result = await this.#passwords.run(this.#placeOf(address, pair), work, isWanted)
     this.#known.set(pair, true)
     return result
   }

@@ -306,6 +306,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     })
   }
 
+  get isGone(): boolean {
+    return !this.#out.isOpen
+  }
+
   confirm(seq: number): void {
     if (this.#inbox?.isExplicit !== true) {
       throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs ack: explicit at login' })

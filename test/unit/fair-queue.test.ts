@@ -7,12 +7,16 @@ function setUp(max = 1000) {
   const ends: (() => void)[] = []
   let refused = 0
   const queue = new FairQueue({ concurrency: 1, max, onFull: () => refused++ })
-  const add = (group: string, standing: Standing, name = group) =>
+  const add = (group: string, standing: Standing, name = group, isWanted?: () => boolean) =>
     queue
-      .run({ group, standing }, () => {
-        begun.push(name)
-        return new Promise<void>(resolve => ends.push(resolve))
-      })
+      .run(
+        { group, standing },
+        () => {
+          begun.push(name)
+          return new Promise<void>(resolve => ends.push(resolve))
+        },
+        isWanted,
+      )
       .catch(error => void begun.push(`${name} ${error.code}`))
   const finish = async () => {
     for (let end = ends.shift(); end !== undefined; end = ends.shift()) {
@@ -65,4 +69,26 @@ t.test('when it is full the newest of who has most goes', async t => {
     'a3 ERROR_AUTH_FAILED',
     'a4 ERROR_AUTH_FAILED',
   ])
+})
+
+t.test('what nobody waits for any more takes no turn', async t => {
+  const { add, begun, finish, refused } = setUp()
+  let isThere = true
+  void add('running', 'clean')
+  for (const standing of ['known', 'clean', 'failed'] as const)
+    for (let i = 0; i < 150; i++) void add(`${i}`, standing, 'guess', () => isThere)
+  void add('owner', 'failed')
+  isThere = false
+  void add('late', 'clean', 'late', () => isThere)
+  await finish()
+  t.same(
+    begun.filter(name => !name.includes('ERROR')),
+    ['running', 'owner'],
+  )
+  t.equal(begun.filter(name => name === 'guess ERROR_CONNECTION_CLOSED').length, 450)
+  t.ok(begun.includes('late ERROR_CONNECTION_CLOSED'))
+  t.equal(refused(), 0)
+  void add('next', 'clean')
+  t.equal(begun.at(-1), 'next', 'the place is free')
+  await finish()
 })

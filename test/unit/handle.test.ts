@@ -111,6 +111,7 @@ function setUp({
     locale: 'en',
     remoteAddress: undefined,
     hasLeft,
+    isGone: hasLeft,
     enter: async () => void events.push('enter'),
     leave: () => void events.push('leave'),
     startDelivery: () => void events.push('startDelivery'),
