@@ -4,6 +4,8 @@ import type { Duplex } from 'node:stream'
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
 import { askedLocale, type Locale } from '../errors.js'
 import type { Limits } from '../limits/limits.js'
+import { Ponger } from '../limits/pong.js'
+import { TurnEnd } from '../turn-end.js'
 
 /** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
@@ -17,6 +19,7 @@ const MAX_FRAGMENTS = 1024
 
 export class MqttWebSocketServer {
   readonly #wss: WebSocketServer
+  readonly #turnEnd = new TurnEnd()
 
   /** @param take gets each open socket as a stream of MQTT bytes */
   constructor(
@@ -32,6 +35,8 @@ export class MqttWebSocketServer {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // Ours answer: see limits/pong.ts.
+      autoPong: false,
       maxPayload: maxFrameBytes,
       maxFragments: MAX_FRAGMENTS,
       handleProtocols: offered => SUBPROTOCOLS.find(name => offered.has(name)) ?? false,
@@ -67,7 +72,11 @@ export class MqttWebSocketServer {
       clearTimeout(timer)
       timer = setTimeout(() => ws.resume(), waitMs)
     }
-    ws.on('ping', () => take('ping'))
+    const ponger = new Ponger(ws, this.#turnEnd)
+    ws.on('ping', payload => {
+      ponger.pinged(payload)
+      take('ping')
+    })
     ws.on('pong', () => take('pong'))
     ws.once('close', () => clearTimeout(timer))
   }

@@ -12,6 +12,7 @@ import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxSession, SessionOptions } from '../inbox/session.js'
 import type { ControlFrames } from '../limits/control-frames.js'
 import type { Guest } from '../limits/crowd.js'
+import { Ponger } from '../limits/pong.js'
 import type { Metrics } from '../metrics.js'
 import type { Session, UserId } from '../model.js'
 import { encodeReply } from '../request/reply.js'
@@ -110,7 +111,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
       failed: thrown => this.#failed('ws.turn-end', thrown),
     })
     const receive = (data: RawData, isBinary: boolean) => this.#receive(data as Buffer, isBinary)
-    const pinged = () => this.#sawControlFrame('ping')
+    const ponger = new Ponger(ws, host.turnEnd)
+    const pinged = (payload: Buffer) => {
+      if (this.#sawControlFrame('ping')) ponger.pinged(payload)
+    }
     const ponged = (payload: Buffer) => {
       if (this.#sawControlFrame('pong')) this.#inbox?.pong(payload)
     }

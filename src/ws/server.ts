@@ -44,6 +44,8 @@ export class JsonServer {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // Ours answer: see limits/pong.ts.
+      autoPong: false,
       // There is none to agree on; ws would take the first that is offered.
       handleProtocols: () => false,
       maxPayload: options.maxFrameBytes,

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import {
   type JsonClient,
   jsonClient,
@@ -98,6 +99,34 @@ for (const [name, opcode] of [
     for (let i = 0; i < 50; i++) few.ws.ping()
     t.match(await few.action('query', { email: 'a@b.example' }), { code: 200 }, 'a few are nothing')
   })
+
+for (const [path, protocols] of [
+  ['/', []],
+  ['/mqtt', ['mqtt']],
+] as const)
+  t.test(
+    `a burst of pings to ${path} is answered by the pong of the last, and the connection goes on`,
+    async t => {
+      const gateway = await start(t)
+      const ws = new WebSocket(`ws://127.0.0.1:${gateway.httpPort}${path}`, [...protocols])
+      t.teardown(() => ws.terminate())
+      await once(ws, 'open')
+      const pings = Array.from({ length: 200 }, (_, i) => frame(9, String(i).padEnd(125, 'x')))
+      const last = new Promise<string>(resolve => {
+        ws.on('pong', payload => {
+          if (String(payload).startsWith('199x')) resolve(String(payload))
+        })
+      })
+      Reflect.get(ws, '_socket').write(Buffer.concat(pings))
+      t.equal(await last, '199'.padEnd(125, 'x'))
+      ws.ping('again')
+      t.equal(String((await once(ws, 'pong'))[0]), 'again')
+      if (path === '/') {
+        ws.send('{"type":"action","action":"query","data":{"email":"a@b.example"}}')
+        t.match(JSON.parse(String((await once(ws, 'message'))[0])), { code: 200 })
+      }
+    },
+  )
 
 t.test('pongs that answer our pings cost nothing', async t => {
   const gateway = await start(t, { 'limits.controlFrames': 1 })
