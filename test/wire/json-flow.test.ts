@@ -1,4 +1,6 @@
 /** Clients that send without reading, read slowly, or send faster than they are answered. */
+
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { type JsonClient, jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
@@ -94,13 +96,15 @@ t.test('what waits behind a slow request is bounded in bytes', async t => {
   t.same(await read(client, count, 'code'), Array(count).fill(200))
 })
 
-t.test('a client that floods with pings is cut off, and nobody else is disturbed', async t => {
+t.test('a client that floods with pings is read later, and nobody else is disturbed', async t => {
   const gateway = await startGateway(t)
   const [client, other] = [await jsonClient(t, gateway), await jsonClient(t, gateway)]
   const payload = Buffer.alloc(125)
   for (let i = 0; i < 10_000; i++) client.ws.ping(payload)
-  t.equal((await client.closed)[0], 1006)
+  // Its burst is answered by few pongs: one a turn.
+  await once(client.ws, 'pong')
   t.match(await other.ask(query), { code: 200 })
+  t.equal(client.ws.readyState, client.ws.OPEN)
 })
 
 t.test('what a client sent before it closed is done', async t => {
