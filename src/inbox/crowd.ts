@@ -10,14 +10,29 @@ export interface CrowdLimits {
 /** Below this part of a limit nobody can have more than their share. */
 const SMALL_PART = 1 / 4
 
-interface Held {
-  count: number
-  bytes: number
+/** Messages and characters of one sender, and of all. */
+class Tally {
+  readonly senders = new Map<UserId, { count: number; bytes: number }>()
+  count = 0
+  bytes = 0
+
+  change(sender: UserId, count: number, bytes: number): void {
+    const held = this.senders.get(sender) ?? { count: 0, bytes: 0 }
+    held.count += count
+    held.bytes += bytes
+    if (held.count > 0) this.senders.set(sender, held)
+    else this.senders.delete(sender)
+    this.count += count
+    this.bytes += bytes
+  }
 }
 
 export class Crowd {
-  readonly #senders = new Map<UserId, Held>()
-  readonly #all: Held = { count: 0, bytes: 0 }
+  readonly #stored = new Tally()
+  /** Accepted, and not yet stored or refused. */
+  #waiting = new Tally()
+  /** Stored since a new count was begun. */
+  #recent: { sender: UserId; bytes: number; seq: number }[] | undefined
   #upTo = 0
   /** performance.now() from which on it should be counted again. */
   freshUntil = 0
@@ -26,18 +41,40 @@ export class Crowd {
 
   get isLarge(): boolean {
     const { maxMessages, maxBytes } = this.limits
-    return this.#all.count > maxMessages * SMALL_PART || this.#all.bytes > maxBytes * SMALL_PART
+    return this.#stored.count > maxMessages * SMALL_PART || this.#stored.bytes > maxBytes * SMALL_PART
   }
 
+  get hasWaiting(): boolean {
+    return this.#waiting.count > 0
+  }
+
+  /** A message was accepted: it counts from now on, so that a burst finds the limit before it is stored. */
+  accept(sender: UserId, bytes: number): void {
+    this.#waiting.change(sender, 1, bytes)
+  }
+
+  /** It waits no more. Of one that was accepted before this was made nothing is known. */
+  settle(sender: UserId, bytes: number): void {
+    if (this.#waiting.senders.has(sender)) this.#waiting.change(sender, -1, -bytes)
+  }
+
+  /** It is stored. */
   add(sender: UserId, bytes: number, seq: number): void {
+    this.#recent?.push({ sender, bytes, seq })
     if (seq <= this.#upTo) return
     this.#upTo = seq
-    const held = this.#senders.get(sender) ?? { count: 0, bytes: 0 }
-    this.#senders.set(sender, held)
-    for (const one of [held, this.#all]) {
-      one.count++
-      one.bytes += bytes
-    }
+    this.#stored.change(sender, 1, bytes)
+  }
+
+  /** Another one is being made from the store; `follow` hands on what it cannot find there. */
+  beginRecount(): void {
+    this.#recent = []
+  }
+
+  /** @param before the one that this takes the place of */
+  follow(before: Crowd): void {
+    this.#waiting = before.#waiting
+    for (const { sender, bytes, seq } of before.#recent ?? []) this.add(sender, bytes, seq)
   }
 
   /**
@@ -45,7 +82,13 @@ export class Crowd {
    * there are, there is room for who has sent nothing yet, until it is filled to the last message.
    */
   admits(sender: UserId): boolean {
-    const { count = 0, bytes = 0 } = this.#senders.get(sender) ?? {}
-    return count < this.limits.maxMessages - this.#all.count && bytes < this.limits.maxBytes - this.#all.bytes
+    const { maxMessages, maxBytes } = this.limits
+    const tallies = [this.#stored, this.#waiting]
+    const sum = (of: (tally: Tally) => number | undefined) =>
+      tallies.reduce((total, tally) => total + (of(tally) ?? 0), 0)
+    return (
+      sum(({ senders }) => senders.get(sender)?.count) < maxMessages - sum(({ count }) => count) &&
+      sum(({ senders }) => senders.get(sender)?.bytes) < maxBytes - sum(({ bytes }) => bytes)
+    )
   }
 }

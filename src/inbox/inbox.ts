@@ -72,6 +72,7 @@ export class Inbox {
    */
   send(message: NewMessage, waiter: StoreWaiter, rights: Rights | undefined): void {
     this.#waiting.push({ message, waiter, rights, since: performance.now() })
+    this.retention.accepted(message)
     if (this.#writing) return
     this.#writing = true
     // End of this event-loop turn: all that one turn's sockets brought shares a commit.
@@ -105,7 +106,7 @@ export class Inbox {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#write(admitted(this.#waiting.take()))
+    while (this.#waiting.length > 0) await this.#write(this.#admitted(this.#waiting.take()))
     this.#writing = false
     for (const resolve of this.#idle.splice(0)) resolve()
   }
@@ -121,7 +122,10 @@ export class Inbox {
         { event: 'store.failed', operation: 'append', messages: batch.length, err: error },
         'append failed',
       )
-      for (const { waiter } of batch) waiter.failed(error)
+      for (const { message, waiter } of batch) {
+        this.retention.refused(message)
+        waiter.failed(error)
+      }
       return
     }
     const stored = performance.now()
@@ -134,18 +138,37 @@ export class Inbox {
       if (result === undefined) return
       // Its recipient was deleted after it had been looked up.
       if (result.isGone) {
+        this.retention.refused(message)
         waiter.failed(new GatewayError('ERROR_FIND_USER'))
         return
       }
       waiter.stored(result)
       if (isDebug) this.log.debug(about(message, result), 'message stored')
-      if (result.repeat) return
+      if (result.repeat) {
+        this.retention.refused(message)
+        return
+      }
       count++
       if (this.#deliver(message, result)) deliveredSince ??= since
       this.retention.appended(message, result.seq)
     })
     this.metrics.stored(count, (stored - (batch[0]?.since ?? stored)) / 1000)
     if (deliveredSince !== undefined) this.metrics.sent((performance.now() - deliveredSince) / 1000)
+  }
+
+  /** What may still be stored; the rest is refused. It may have waited for the batch before it. */
+  #admitted(batch: readonly Waiting[]): readonly Waiting[] {
+    if (!batch.some(({ rights }) => rights?.areRevoked)) return batch
+    return batch.filter(({ message, rights, waiter }) => {
+      try {
+        admit(rights)
+        return true
+      } catch (thrown) {
+        this.retention.refused(message)
+        waiter.failed(toGatewayError(thrown))
+        return false
+      }
+    })
   }
 
   /** @returns whether it was written to any device at once */
@@ -157,20 +180,6 @@ export class Inbox {
     for (const reader of readers) isWritten = reader.offer(row) || isWritten
     return isWritten
   }
-}
-
-/** What may still be stored; the rest is refused. It may have waited for the batch before it. */
-function admitted(batch: readonly Waiting[]): readonly Waiting[] {
-  if (!batch.some(({ rights }) => rights?.areRevoked)) return batch
-  return batch.filter(({ rights, waiter }) => {
-    try {
-      admit(rights)
-      return true
-    } catch (thrown) {
-      waiter.failed(toGatewayError(thrown))
-      return false
-    }
-  })
 }
 
 /** Ids and sizes, never content. */

@@ -26,6 +26,11 @@ const FIRST_SWEEP_MS = 60_000
 const SWEEP_EVERY_MS = 3_600_000
 const CHUNK = 500
 const USERS_PAGE = 500
+/**
+ * Up to this length each inbox is counted from the first message on: one burst could fill it before it is looked at. A
+ * longer one is counted when a quarter is full, since what waits to be stored is little beside it.
+ */
+const SHORT_INBOX = 10_000
 /** An inbox is counted again when it was left alone so many times as long as the counting took. */
 const REST = 10
 /** Characters of one page that is looked through for old messages. */
@@ -67,9 +72,27 @@ export class Retention {
     await Promise.all(this.#trimming.values())
   }
 
+  /** A message waits to be stored; `appended` or `refused` says what became of it. */
+  accepted({ inbox, sender, text }: NewMessage): void {
+    if (this.#crowds.size === 0 && this.limits.maxMessages > SHORT_INBOX) return
+    let crowd = this.#crowds.get(inbox)
+    if (crowd === undefined) {
+      if (this.limits.maxMessages > SHORT_INBOX) return
+      crowd = new Crowd(this.limits)
+      this.#crowds.set(inbox, crowd)
+    }
+    crowd.accept(sender, text.length)
+  }
+
+  /** It was not stored, or is a repeat. */
+  refused({ inbox, sender, text }: NewMessage): void {
+    if (this.#crowds.size > 0) this.#crowds.get(inbox)?.settle(sender, text.length)
+  }
+
   /** A message was appended to its inbox. */
   appended(message: NewMessage, seq: number): void {
-    this.#crowds.get(message.inbox)?.add(message.sender, message.text.length, seq)
+    this.refused(message)
+    if (this.#crowds.size > 0) this.#crowds.get(message.inbox)?.add(message.sender, message.text.length, seq)
     if (seq % this.#stride === 0) this.#look(message.inbox)
   }
 
@@ -134,6 +157,7 @@ export class Retention {
 
   async #lookAt(userId: UserId): Promise<void> {
     const { maxMessages, maxBytes } = this.limits
+    this.#crowds.get(userId)?.beginRecount()
     const last = await this.store.lastSeq(userId)
     const confirmed = await this.#confirmedByAll(userId)
     const upTo = Math.min(last - maxMessages, confirmed)
@@ -159,7 +183,9 @@ export class Retention {
       await nextTurn()
     }
     crowd.freshUntil = performance.now() + REST * (performance.now() - begun)
-    if (crowd.isLarge) this.#crowds.set(userId, crowd)
+    const before = this.#crowds.get(userId)
+    if (before !== undefined) crowd.follow(before)
+    if (crowd.isLarge || crowd.hasWaiting) this.#crowds.set(userId, crowd)
     else this.#crowds.delete(userId)
   }
 

@@ -54,8 +54,9 @@ class HandStore {
     this.hashed?.()
   }
 
-  async deleteUser(id: string): Promise<void> {
+  async deleteUser(id: string, gone?: () => Promise<unknown>): Promise<void> {
     this.users.delete(id)
+    await gone?.()
     await this.#wait()
   }
 }

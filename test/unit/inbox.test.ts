@@ -30,6 +30,8 @@ function setUp() {
   )
   const metrics = new Metrics()
   const retention = {
+    accepted: () => undefined,
+    refused: () => undefined,
     appended: ({ inbox }: NewMessage, seq: number) => void events.push(`retention ${inbox} ${seq}`),
   }
   const inbox = new Inbox(

@@ -96,3 +96,15 @@ t.test('a broadcast leaves out who has no room for it', async t => {
   t.match(await spammer.ask({ type: 'broadcast', data: { content: 'to all' } }), { code: 204 })
   t.same(full.messages, [])
 })
+
+t.test(
+  'a burst counts before it is stored: its sender has half of the inbox, and a friend has room',
+  async t => {
+    const { spammer, friend, account } = await people(t, { 'inbox.maxMessages': 200 })
+    const asked = Array.from({ length: 300 }, (_, i) => spammer.ask(message(account.id, `spam ${i}`)))
+    const codes = (await Promise.all(asked)).map(({ code }) => code)
+    t.equal(codes.filter(code => code === 201).length, 100)
+    t.equal(codes.filter(code => code === 10126).length, 200)
+    t.match(await friend.ask(message(account.id, 'hello')), { code: 201 })
+  },
+)
