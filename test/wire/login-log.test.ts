@@ -44,22 +44,15 @@ t.test('MQTT: a login, and how its connection ended', async t => {
   await connect('taken')
   await connect('taken')
   t.match(await line('connection.ended', { ...about, device: 'taken' }), { reason: 'taken-over' })
-  const wrong = await rawConnect(t, gateway, {
-    account: { ...account, password: 'wrong' },
-    clientId: 'stranger\n{"a"',
-  })
+  // The characters of a client id are the client's; the line has no more than 128 of them.
+  const clientId = 'stranger\n{"a"'.padEnd(256, 'l')
+  const wrong = await rawConnect(t, gateway, { account: { ...account, password: 'wrong' }, clientId })
   t.equal(wrong.connack.returnCode, 4)
-  t.match(await line('login.refused', { front: 'mqtt', device: 'stranger\n{"a"' }), {
+  t.match(await line('login.refused', { front: 'mqtt', device: clientId.slice(0, 128) }), {
     outcome: 'wrong-credentials',
     code: 4,
     userId: undefined,
   })
-  const long = await rawConnect(t, gateway, {
-    account: { ...account, password: 'wrong' },
-    clientId: 'l'.repeat(256),
-  })
-  t.equal(long.connack.returnCode, 4)
-  await line('login.refused', { front: 'mqtt', device: 'l'.repeat(128) })
 })
 
 t.test('JSON: the same', async t => {
