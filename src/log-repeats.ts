@@ -1,7 +1,5 @@
 /** Refusals and faults that repeat: the first is a line, those behind it are counted, and become one line a window. */
 
-/** ms */
-const WINDOW_MS = 10_000
 /** Kinds told apart in one window; beyond it only the event tells. */
 const MAX_KINDS = 1000
 /** Events that a client, or a broken disk, can cause as often as it likes. */
@@ -19,8 +17,12 @@ export class LogRepeats {
   readonly #kinds = new Map<string, Kind>()
   #timer: NodeJS.Timeout | undefined
 
+  /** @param windowMs how long lines are counted, ms; 0 = each is written */
+  constructor(private readonly windowMs: number) {}
+
   /** @param write writes the line @returns whether it is to be written now */
   isFirst(about: unknown, message: unknown, write: Line): boolean {
+    if (this.windowMs === 0) return true
     const key = keyOf(about)
     if (key === undefined) return true
     const known =
@@ -31,7 +33,7 @@ export class LogRepeats {
         count: 0,
         write: count => write({ ...(about as object), repeats: count }, String(message)),
       })
-      this.#timer ??= setInterval(() => this.flush(), WINDOW_MS).unref()
+      this.#timer ??= setInterval(() => this.flush(), this.windowMs).unref()
       return true
     }
     known.count++

@@ -10,7 +10,11 @@ interface LogOptions {
   /** Lowest level that is written; 'silent' writes nothing. */
   readonly level: string
   readonly pretty: 'auto' | 'always' | 'never'
+  /** How long refusals and faults that repeat are counted instead of written, ms; 0 = never. */
+  readonly repeatWindow?: number
 }
+
+const REPEAT_WINDOW_MS = 10_000
 
 /** Last defence: these are not handed to a logger in the first place. */
 const SECRET = [
@@ -29,8 +33,9 @@ const SECRET = [
 const MAX_WAITING_BYTES = 16 * 2 ** 20
 
 /** @param sink takes the lines instead of stdout, for tests */
-export function createLogger({ level, pretty }: LogOptions, sink: Sink = stdoutSink()): Logger {
-  const repeats = new LogRepeats()
+export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Logger {
+  const { level, pretty, repeatWindow = REPEAT_WINDOW_MS } = options
+  const repeats = new LogRepeats(repeatWindow)
   const isPretty = pretty === 'always' || (pretty === 'auto' && stdout.isTTY)
   return pino(
     {

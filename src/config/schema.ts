@@ -275,6 +275,11 @@ export const SCHEMA = {
       ['auto', 'always', 'never'],
       'Lines for people instead of JSON; `auto`: when stdout is a terminal.',
     ),
+    repeatWindow: duration(
+      '10s',
+      { max: '1h' },
+      'A refusal or fault that repeats within this time is counted and becomes one line with `repeats`; 0 = each is a line.',
+    ),
   },
   locale: choice(
     'zh-TW',

@@ -36,6 +36,8 @@ const TEST_DEFAULTS = {
   'metrics.cache': 0,
   'passwords.cost': 4,
   'log.level': 'debug',
+  // Each line is there to be looked for.
+  'log.repeatWindow': 0,
 }
 
 /**

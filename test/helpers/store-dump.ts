@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { open } from 'lmdb'
-import { MongoClient } from 'mongodb'
+import { BSON, MongoClient } from 'mongodb'
 import { MONGODB_URL, TEST_STORE } from './mongodb.js'
 
 export async function dump({ dir }: { readonly dir: string }): Promise<string> {
@@ -37,11 +37,5 @@ async function dumpMongo(database: string): Promise<string> {
   }
 }
 
-const text = (document: object): string =>
-  JSON.stringify(document, (_key, value) =>
-    value?._bsontype === 'Binary'
-      ? value.toString('latin1')
-      : value?.type === 'Buffer'
-        ? Buffer.from(value.data).toString('latin1')
-        : value,
-  )
+/** BSON holds text as it is, in binary values, too. */
+const text = (document: object): string => Buffer.from(BSON.serialize(document)).toString('latin1')

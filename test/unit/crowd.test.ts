@@ -48,7 +48,7 @@ t.test('an address, the /56 and the /48 around it', async t => {
 })
 
 t.test('refusals that repeat are one line and then a count', async t => {
-  const repeats = new LogRepeats()
+  const repeats = new LogRepeats(10_000)
   const lines: object[] = []
   const say = (about: object) => {
     if (repeats.isFirst(about, 'm', line => lines.push(line))) lines.push(about)

@@ -38,7 +38,7 @@ async function pair(t: Test, gateway: RunningGateway) {
 const raw = (client: JsonClient) => Reflect.get(client.ws, '_socket')
 
 t.test('requests before login are counted for the address: what is ahead waits', async t => {
-  const gateway = await start(t, { 'limits.requestsBeforeLogin': 1 })
+  const gateway = await start(t, { 'limits.requestsBeforeLogin': 1, 'log.repeatWindow': '10s' })
   const innocent = await pair(t, gateway)
   const crowd = await Promise.all(
     Array.from({ length: 10 }, (_, i) =>
