@@ -54,7 +54,7 @@ export const OWNER_ONLY: ReadonlySet<RequestName> = new Set([
 ])
 
 /** They change nothing, so that they are worth nothing to a client that has left. */
-export const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
+const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
 
 interface Refused {
   readonly request: RequestName | 'invalid'

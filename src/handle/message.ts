@@ -21,7 +21,8 @@ export interface Outgoing extends RepeatKey {
 
 /**
  * One user to one user; both front ends end here. `waiter.stored` means stored, not read.
- * Returns a promise only where the store must be asked whether the recipient exists; then the caller keeps the order.
+ * Returns a promise only where the store must be asked whether the recipient exists, or how full the inbox is; then the
+ * caller keeps the order.
  * @throws GatewayError ERROR_UNAUTHORIZED, BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED, ERROR_USER_NOT_ONLINE
  */
 export function sendMessage(
@@ -31,15 +32,19 @@ export function sendMessage(
 ): void | Promise<void> {
   admit(message.rights)
   checkContent(message.content, services.rules)
-  if (services.accounts.isKnown(message.recipient)) return append(services, message, waiter)
-  return sendToStranger(services, message, waiter)
+  const { recipient, sender } = message
+  if (services.accounts.isKnown(recipient) && !services.inbox.isUnsure(recipient, sender))
+    return append(services, message, waiter)
+  return askAndSend(services, message, waiter)
 }
 
-async function sendToStranger(services: Services, message: Outgoing, waiter: StoreWaiter): Promise<void> {
-  const exists = await services.accounts.exists(message.recipient).catch(error => {
+async function askAndSend(services: Services, message: Outgoing, waiter: StoreWaiter): Promise<void> {
+  const { recipient, sender } = message
+  const exists = await services.accounts.exists(recipient).catch(error => {
     throw nameStoreFault(error, 'ERROR_FIND_USER_FAILED')
   })
   if (!exists) throw new GatewayError('ERROR_FIND_USER')
+  if (services.inbox.isUnsure(recipient, sender)) await services.inbox.ask(recipient, sender)
   append(services, message, waiter)
 }
 

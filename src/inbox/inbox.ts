@@ -60,9 +60,19 @@ export class Inbox {
     return this.#waiting.isFullFor(sender)
   }
 
-  /** Whether there is room for a message of this sender in that inbox. */
+  /** Whether there is room for a message of this sender in that inbox, as far as it is known. */
   admits(inbox: UserId, sender: UserId): boolean {
     return this.retention.admits(inbox, sender)
+  }
+
+  /** Whether the store must be asked first: see `ask`. */
+  isUnsure(inbox: UserId, sender: UserId): boolean {
+    return this.retention.isUnsure(inbox, sender)
+  }
+
+  /** Asks the store how full an inbox is; then `admits` is to be relied on. @throws GatewayError STORE_UNAVAILABLE */
+  ask(inbox: UserId, sender: UserId): Promise<void> {
+    return this.retention.ask(inbox, sender)
   }
 
   /**

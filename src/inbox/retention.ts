@@ -1,15 +1,15 @@
 /**
  * The bounds of an inbox. By length and bytes the oldest go that every device has confirmed; what some device has not is
- * never displaced by what is newer, which is refused instead (crowd.ts). By age the oldest go, confirmed or not: a reader
+ * never displaced by what is newer, which is refused instead (occupancy.ts). By age the oldest go, confirmed or not: a reader
  * that had not confirmed them finds a gap in `seq` and is told (Sink.gap); the metric counts.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { toGatewayError } from '../errors.js'
+import { GatewayError, toGatewayError } from '../errors.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics.js'
 import { madeAt, type NewMessage, type UserId } from '../model.js'
 import type { Store } from '../store/store.js'
-import { Crowd } from './crowd.js'
+import { isMuch, Occupancy, Tally } from './occupancy.js'
 
 export interface RetentionLimits {
   /** Messages kept in one inbox, and bytes of their text. */
@@ -26,11 +26,8 @@ const FIRST_SWEEP_MS = 60_000
 const SWEEP_EVERY_MS = 3_600_000
 const CHUNK = 500
 const USERS_PAGE = 500
-/**
- * Up to this length each inbox is counted from the first message on: one burst could fill it before it is looked at. A
- * longer one is counted when a quarter is full, since what waits to be stored is little beside it.
- */
-const SHORT_INBOX = 10_000
+/** Of so many inboxes it is remembered how full they are. The store is asked about others. */
+const MAX_KNOWN = 20_000
 /** An inbox is counted again when it was left alone so many times as long as the counting took. */
 const REST = 10
 /** Characters of one page that is looked through for old messages. */
@@ -40,8 +37,8 @@ export class Retention {
   /** Length is looked at once in so many appends to an inbox. */
   readonly #stride: number
   readonly #trimming = new Map<UserId, Promise<void>>()
-  /** Inboxes that hold much that is not confirmed: who sent it. */
-  readonly #crowds = new Map<UserId, Crowd>()
+  /** How full inboxes are that were sent to. */
+  readonly #known = new Map<UserId, Occupancy>()
   #first: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
@@ -74,35 +71,45 @@ export class Retention {
 
   /** A message waits to be stored; `appended` or `refused` says what became of it. */
   accepted({ inbox, sender, text }: NewMessage): void {
-    if (this.#crowds.size === 0 && this.limits.maxMessages > SHORT_INBOX) return
-    let crowd = this.#crowds.get(inbox)
-    if (crowd === undefined) {
-      if (this.limits.maxMessages > SHORT_INBOX) return
-      crowd = new Crowd(this.limits)
-      this.#crowds.set(inbox, crowd)
-    }
-    crowd.accept(sender, text.length)
+    this.#occupancy(inbox).accept(sender, text.length)
   }
 
   /** It was not stored, or is a repeat. */
   refused({ inbox, sender, text }: NewMessage): void {
-    if (this.#crowds.size > 0) this.#crowds.get(inbox)?.settle(sender, text.length)
+    this.#occupancy(inbox).settle(sender, text.length)
   }
 
   /** A message was appended to its inbox. */
-  appended(message: NewMessage, seq: number): void {
-    this.refused(message)
-    if (this.#crowds.size > 0) this.#crowds.get(message.inbox)?.add(message.sender, message.text.length, seq)
-    if (seq % this.#stride === 0) this.#look(message.inbox)
+  appended({ inbox, sender, text }: NewMessage, seq: number): void {
+    const occupancy = this.#occupancy(inbox)
+    occupancy.settle(sender, text.length)
+    occupancy.add(sender, text.length, seq)
+    if (seq % this.#stride === 0 || occupancy.hasGrown) void this.#look(inbox)
   }
 
-  /** Whether there is room for a message of this sender in that inbox. */
+  /** Whether there is room for a message of this sender in that inbox, as far as it is known. */
   admits(inbox: UserId, sender: UserId): boolean {
-    const crowd = this.#crowds.size === 0 ? undefined : this.#crowds.get(inbox)
-    if (crowd === undefined || crowd.admits(sender)) return true
-    // What was confirmed since makes room.
-    if (performance.now() >= crowd.freshUntil) this.#look(inbox)
-    return false
+    return this.#occupancy(inbox).admits(sender)
+  }
+
+  /** Whether `admits` would guess: the store was not asked, or not lately and might by now have room. */
+  isUnsure(inbox: UserId, sender: UserId): boolean {
+    const occupancy = this.#occupancy(inbox)
+    if (this.#isClosed) return false
+    if (!occupancy.isKnown || occupancy.isUndecided(sender)) return true
+    return !occupancy.admits(sender) && performance.now() >= occupancy.freshUntil
+  }
+
+  /**
+   * Asks the store how full an inbox is. One who asks for a sender of whom `isUnsure` was true can rely on `admits`.
+   * @throws GatewayError STORE_UNAVAILABLE
+   */
+  async ask(inbox: UserId, sender: UserId): Promise<void> {
+    // The one under way may have begun before it mattered who sent what.
+    await this.#trimming.get(inbox)
+    if (!this.isUnsure(inbox, sender)) return
+    await this.#look(inbox, this.#occupancy(inbox).isUndecided(sender))
+    if (!this.#occupancy(inbox).isKnown && !this.#isClosed) throw new GatewayError('STORE_UNAVAILABLE')
   }
 
   /** All inboxes by age, all devices by when they were last seen. @param now ms since the epoch */
@@ -146,47 +153,74 @@ export class Retention {
     if (upTo > 0) await this.#remove(userId, upTo, 'inbox.maxAge')
   }
 
-  /** One at a time for each inbox. */
-  #look(userId: UserId): void {
-    if (this.#trimming.has(userId) || this.#isClosed) return
-    const work = this.#lookAt(userId)
-      .catch(thrown => this.#failed('trimInbox', thrown))
-      .finally(() => this.#trimming.delete(userId))
-    this.#trimming.set(userId, work)
+  #occupancy(inbox: UserId): Occupancy {
+    const known = this.#known.get(inbox)
+    if (known !== undefined) return known
+    const made = new Occupancy(this.limits)
+    this.#known.set(inbox, made)
+    if (this.#known.size > MAX_KNOWN) this.#forgetOne()
+    return made
   }
 
-  async #lookAt(userId: UserId): Promise<void> {
+  /** The oldest, but for what would be lost or takes long to be read again: that becomes the newest. */
+  #forgetOne(): void {
+    for (const [inbox, occupancy] of this.#known) {
+      this.#known.delete(inbox)
+      if (occupancy.hasWaiting || occupancy.isLarge || this.#trimming.has(inbox))
+        this.#known.set(inbox, occupancy)
+      return
+    }
+  }
+
+  /** One at a time for each inbox. @param bySender whether it matters who sent what, however little there is */
+  #look(inbox: UserId, bySender = false): Promise<void> {
+    const running = this.#trimming.get(inbox)
+    if (running !== undefined || this.#isClosed) return running ?? Promise.resolve()
+    const work = this.#lookAt(inbox, this.#occupancy(inbox), bySender)
+      .catch(thrown => this.#failed('trimInbox', thrown))
+      .finally(() => this.#trimming.delete(inbox))
+    this.#trimming.set(inbox, work)
+    return work
+  }
+
+  async #lookAt(inbox: UserId, occupancy: Occupancy, bySender: boolean): Promise<void> {
     const { maxMessages, maxBytes } = this.limits
-    this.#crowds.get(userId)?.beginRecount()
-    const last = await this.store.lastSeq(userId)
-    const confirmed = await this.#confirmedByAll(userId)
+    const begun = performance.now()
+    const isDue = !occupancy.isKnown || occupancy.hasGrown || bySender || begun >= occupancy.freshUntil
+    if (isDue) occupancy.beginAnswer()
+    const last = await this.store.lastSeq(inbox)
+    const confirmed = await this.#confirmedByAll(inbox)
     const upTo = Math.min(last - maxMessages, confirmed)
-    if (upTo > 0) await this.#remove(userId, upTo, 'inbox.maxMessages')
-    let bytes = await this.store.inboxBytes(userId)
+    if (upTo > 0) await this.#remove(inbox, upTo, 'inbox.maxMessages')
+    let bytes = await this.store.inboxBytes(inbox)
     while (bytes > maxBytes && !this.#isClosed) {
-      if ((await this.store.trimInbox(userId, confirmed, CHUNK)) === 0) break
-      bytes = await this.store.inboxBytes(userId)
+      if ((await this.store.trimInbox(inbox, confirmed, CHUNK)) === 0) break
+      bytes = await this.store.inboxBytes(inbox)
       await nextTurn()
     }
-    await this.#count(userId, confirmed, last - confirmed > maxMessages / 4 || bytes > maxBytes / 4)
+    if (!isDue) return
+    const count = last - confirmed
+    if (bySender || isMuch(count, bytes, this.limits)) await this.#count(inbox, confirmed, occupancy)
+    else {
+      const little = new Tally(undefined)
+      little.change('', count, count === 0 ? 0 : bytes)
+      occupancy.endAnswer(little, last)
+    }
+    occupancy.freshUntil = performance.now() + REST * (performance.now() - begun)
   }
 
-  /** Who sent what is not confirmed, where that is much. */
-  async #count(userId: UserId, confirmed: number, isMuch: boolean): Promise<void> {
-    const begun = performance.now()
-    const crowd = new Crowd(this.limits)
-    for (let at = confirmed, isMore = isMuch; isMore && !this.#isClosed; ) {
-      const rows = await this.store.readInbox(userId, at, CHUNK, SWEEP_CHARS)
-      for (const { text, seq } of rows) crowd.add(senderOf(text), text.length, seq)
+  /** Who sent what is not confirmed. */
+  async #count(inbox: UserId, confirmed: number, occupancy: Occupancy): Promise<void> {
+    const tally = new Tally(new Map())
+    let at = confirmed
+    for (let isMore = true; isMore && !this.#isClosed; ) {
+      const rows = await this.store.readInbox(inbox, at, CHUNK, SWEEP_CHARS)
+      for (const { text } of rows) tally.change(senderOf(text), 1, text.length)
       at = rows.at(-1)?.seq ?? at
       isMore = rows.length > 0
-      await nextTurn()
+      if (isMore) await nextTurn()
     }
-    crowd.freshUntil = performance.now() + REST * (performance.now() - begun)
-    const before = this.#crowds.get(userId)
-    if (before !== undefined) crowd.follow(before)
-    if (crowd.isLarge || crowd.hasWaiting) this.#crowds.set(userId, crowd)
-    else this.#crowds.delete(userId)
+    occupancy.endAnswer(tally, at)
   }
 
   async #remove(userId: UserId, upTo: number, limit: string): Promise<void> {

@@ -5,7 +5,7 @@
 import { GatewayError } from '../errors.js'
 
 /** `known`: this address got into this account before; `failed`: passwords of it were wrong lately. */
-export const STANDINGS = ['known', 'clean', 'failed'] as const
+const STANDINGS = ['known', 'clean', 'failed'] as const
 export type Standing = (typeof STANDINGS)[number]
 
 export interface Place {

@@ -1,12 +1,47 @@
 /** The built program in a process of its own, to be killed and started again on the same data. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { dataDir, storeSettings } from './gateway.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+/** Any that is free, for each listener. */
+export const FREE_PORTS = ['http', 'mqtt', 'ops'].map(name => `--${name}.port=0`)
+
+export interface Watched {
+  readonly child: ChildProcessWithoutNullStreams
+  /** Resolves when the process has ended and all its output is here. */
+  readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>
+  /** The first log line with this event. Rejects when the process ends without it. */
+  logged(event: string): Promise<Record<string, unknown>>
+}
+
+/** Reads what a process of `mumi` says; it ends with the test. */
+export function watch(t: Test, child: ChildProcessWithoutNullStreams): Watched {
+  t.teardown(() => child.kill('SIGKILL'))
+  let stderr = ''
+  child.stderr.on('data', chunk => (stderr += chunk))
+  const lines: string[] = []
+  const reader = createInterface(child.stdout).on('line', line => lines.push(line))
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code,
+    signal,
+    stdout: lines.join('\n'),
+    stderr,
+  }))
+  const find = (event: string) => lines.map(line => JSON.parse(line)).find(line => line.event === event)
+  const logged = async (event: string) => {
+    while (find(event) === undefined) {
+      const gone = ended.then(end => Promise.reject(new Error(`no ${event}: ${JSON.stringify(end)}`)))
+      await Promise.race([once(reader, 'line'), gone])
+    }
+    return find(event)
+  }
+  return { child, ended, logged }
+}
 
 export class Program {
   readonly dir: string

@@ -1,58 +1,25 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, chmodSync, constants, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { jsonClient, register } from '../helpers/gateway.js'
+import { FREE_PORTS, MAIN, type Watched, watch } from '../helpers/program.js'
 import { withTokens } from '../helpers/tokens.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const PACKAGE = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
-interface Mumi {
-  readonly child: ChildProcessWithoutNullStreams
-  /** Resolves when the process has ended and all its output is here. */
-  readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>
-  /** The first log line with this event. Rejects when the process ends without it. */
-  logged(event: string): Promise<Record<string, unknown>>
-}
-
-function mumi(t: Test, args: string[], env: Record<string, string> = {}): Mumi {
+function mumi(t: Test, args: string[], env: Record<string, string> = {}): Watched {
   const { PATH = '' } = process.env
-  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH, ...env }, cwd: t.testdirName })
-  t.teardown(() => child.kill('SIGKILL'))
-  let stderr = ''
-  child.stderr.on('data', chunk => (stderr += chunk))
-  const lines: string[] = []
-  const reader = createInterface(child.stdout).on('line', line => lines.push(line))
-  const ended = once(child, 'close').then(([code, signal]) => ({
-    code,
-    signal,
-    stdout: lines.join('\n'),
-    stderr,
-  }))
-  const find = (event: string) => lines.map(line => JSON.parse(line)).find(line => line.event === event)
-  const logged = async (event: string) => {
-    while (find(event) === undefined) {
-      const gone = ended.then(end => Promise.reject(new Error(`no ${event}: ${JSON.stringify(end)}`)))
-      await Promise.race([once(reader, 'line'), gone])
-    }
-    return find(event)
-  }
-  return { child, ended, logged }
+  return watch(t, spawn(process.execPath, [MAIN, ...args], { env: { PATH, ...env }, cwd: t.testdirName }))
 }
 
 /** `serve` on free ports, with its data in the test's folder. */
-function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): Mumi {
+function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): Watched {
   const dir = join(t.testdir(), 'data')
-  return mumi(
-    t,
-    ['serve', '--http.port', '0', '--mqtt.port', '0', '--ops.port', '0', '--data.dir', dir, ...args],
-    env,
-  )
+  return mumi(t, ['serve', ...FREE_PORTS, '--data.dir', dir, ...args], env)
 }
 
 t.test('the built file is a program, with the options that npm start gives', async t => {
@@ -175,17 +142,7 @@ t.test(
 /** While the program runs on the data of the test's folder. @param work gets its HTTP port */
 async function running(t: Test, work: (port: number) => Promise<void>): Promise<void> {
   const dir = join(t.testdirName, 'data')
-  const { child, ended, logged } = mumi(t, [
-    'serve',
-    '--http.port',
-    '0',
-    '--mqtt.port',
-    '0',
-    '--ops.port',
-    '0',
-    '--data.dir',
-    dir,
-  ])
+  const { child, ended, logged } = mumi(t, ['serve', ...FREE_PORTS, '--data.dir', dir])
   const { http } = (await logged('gateway.ready')) as { http: { port: number } }
   await work(http.port)
   child.kill('SIGTERM')
@@ -412,16 +369,7 @@ t.test('an address that is not there is one line that names the key, and exit co
 t.test('a data folder in use is one line and exit code 1', async t => {
   const first = serve(t)
   await first.logged('gateway.ready')
-  const args = [
-    '--http.port',
-    '0',
-    '--mqtt.port',
-    '0',
-    '--ops.port',
-    '0',
-    '--data.dir',
-    join(t.testdirName, 'data'),
-  ]
+  const args = [...FREE_PORTS, '--data.dir', join(t.testdirName, 'data')]
   t.match(await mumi(t, ['serve', ...args]).ended, {
     code: 1,
     stderr: /^mumi: .* in use by process \d+.*\n$/,

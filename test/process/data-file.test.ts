@@ -1,26 +1,18 @@
 /** The built program on a data file that is damaged or gone: a word and exit code 1, and never a signal. */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { FREE_PORTS, MAIN, watch } from '../helpers/program.js'
 import { messages, user } from '../helpers/store-samples.js'
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const PAGE = 4096
-const FREE_PORTS = ['--http.port=0', '--mqtt.port=0', '--ops.port=0']
 
 function mumi(t: Test, command: string, dataDir: string) {
   const { PATH = '' } = process.env
   const args = [MAIN, command, ...FREE_PORTS, `--data.dir=${dataDir}`, '--store.type=embedded']
-  const child = spawn(process.execPath, args, { env: { PATH } })
-  t.teardown(() => child.kill('SIGKILL'))
-  let stderr = ''
-  child.stderr.on('data', chunk => (stderr += chunk))
-  return { child, ended: once(child, 'close').then(([code, signal]) => ({ code, signal, stderr })) }
+  return watch(t, spawn(process.execPath, args, { env: { PATH } }))
 }
 
 /** A store that was closed well. @returns the content of its file */
@@ -77,27 +69,11 @@ t.test('check and serve refuse a damaged file with a line, and leave it as it is
   }
 })
 
-/** The log of `serve`, read line by line. */
-function serve(t: Test, dataDir: string) {
-  const { child, ended } = mumi(t, 'serve', dataDir)
-  const lines: Record<string, unknown>[] = []
-  const reader = createInterface(child.stdout).on('line', line => lines.push(JSON.parse(line)))
-  const logged = async (event: string) => {
-    for (;;) {
-      const found = lines.find(line => line.event === event)
-      if (found !== undefined) return found
-      const gone = ended.then(end => Promise.reject(new Error(`no ${event}: ${JSON.stringify(end)}`)))
-      await Promise.race([once(reader, 'line'), gone])
-    }
-  }
-  return { child, ended, logged }
-}
-
 const portOf = (ready: Record<string, unknown>) => (ready.http as { port: number }).port
 
 t.test('a data folder that is moved away and back while it runs is said, and serve goes on', async t => {
   const data = join(t.testdir(), 'data')
-  const { child, ended, logged } = serve(t, data)
+  const { child, ended, logged } = mumi(t, 'serve', data)
   const readyz = `http://127.0.0.1:${portOf(await logged('gateway.ready'))}/readyz`
   t.equal((await fetch(readyz)).status, 200)
   renameSync(data, `${data}-elsewhere`)

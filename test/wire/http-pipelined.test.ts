@@ -29,9 +29,14 @@ async function raw(t: Test, { port, isTls }: Door, sent: string, enough?: RegExp
   socket.on('error', () => undefined)
   socket.write(sent)
   let answer = ''
-  for await (const chunk of socket) {
-    answer += chunk
-    if (enough?.test(answer)) break
+  try {
+    for await (const chunk of socket) {
+      answer += chunk
+      if (enough?.test(answer)) break
+    }
+  } catch (error) {
+    // A close with bytes that nobody read is a reset (RFC 1122 4.2.2.13): also an end.
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
   }
   return answer
 }

@@ -1,0 +1,91 @@
+import t from 'tap'
+import { isMuch, Occupancy, Tally } from '../../src/inbox/occupancy.js'
+
+const LIMITS = { maxMessages: 12, maxBytes: 1_200 }
+
+/** Accepts and stores as many messages as it admits. */
+function send(occupancy: Occupancy, sender: string, count: number, units = 1) {
+  let stored = 0
+  for (let i = 0; i < count && occupancy.admits(sender); i++) {
+    occupancy.accept(sender, units)
+    stored++
+  }
+  return stored
+}
+
+/** Of these senders, so many messages each. */
+function tally(counts: Record<string, number>) {
+  const made = new Tally(new Map())
+  for (const [sender, count] of Object.entries(counts)) made.change(sender, count, count)
+  return made
+}
+
+t.test('what waits counts: one sender gets half, the next half of the rest', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  occupancy.endAnswer(tally({}), 0)
+  t.equal(send(occupancy, 'ann', 20), 6)
+  t.equal(send(occupancy, 'bob', 20), 3)
+  t.equal(send(occupancy, 'ann', 20), 0)
+  t.equal(send(occupancy, 'eve', 20), 2)
+})
+
+t.test('characters are shared like messages', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  occupancy.endAnswer(tally({}), 0)
+  t.equal(send(occupancy, 'ann', 20, 300), 2)
+  t.equal(send(occupancy, 'bob', 20, 300), 1)
+})
+
+t.test('what was refused waits no more', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  occupancy.endAnswer(tally({}), 0)
+  t.equal(send(occupancy, 'ann', 20), 6)
+  for (let i = 0; i < 6; i++) occupancy.settle('ann', 1)
+  t.notOk(occupancy.hasWaiting)
+  t.equal(send(occupancy, 'ann', 20), 6)
+})
+
+t.test('where nobody knows who sent what, it may all be the one who asks', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  t.notOk(occupancy.isKnown)
+  const little = new Tally(undefined)
+  little.change('', 3, 3)
+  occupancy.endAnswer(little, 3)
+  t.ok(occupancy.isKnown)
+  t.equal(send(occupancy, 'ann', 20), 3)
+  t.ok(occupancy.isUndecided('ann'), 'if the 3 are not hers, she has room')
+  t.notOk(occupancy.hasGrown)
+})
+
+t.test('what was stored while the store was asked is counted once', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  occupancy.beginAnswer()
+  for (const seq of [1, 2, 3]) occupancy.add('ann', 1, seq)
+  occupancy.endAnswer(tally({ ann: 2 }), 2)
+  t.equal(send(occupancy, 'ann', 20), 3)
+  t.equal(send(occupancy, 'bob', 20), 3)
+})
+
+t.test('it has grown when it is large and nobody knows by whom', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  for (const seq of [1, 2, 3]) occupancy.add('ann', 1, seq)
+  t.notOk(occupancy.hasGrown)
+  occupancy.add('ann', 1, 4)
+  t.ok(occupancy.hasGrown)
+  occupancy.endAnswer(tally({ ann: 4 }), 4)
+  t.ok(occupancy.isLarge)
+  t.notOk(occupancy.hasGrown)
+})
+
+t.test('a full one has no room for anyone', async t => {
+  const occupancy = new Occupancy(LIMITS)
+  occupancy.endAnswer(tally({ ann: 6, bob: 3, eve: 3 }), 12)
+  for (const sender of ['ann', 'bob', 'zoe']) t.notOk(occupancy.admits(sender))
+  t.notOk(occupancy.isUndecided('zoe'))
+})
+
+t.test('a quarter of either limit is not yet much', async t => {
+  t.notOk(isMuch(3, 300, LIMITS))
+  t.ok(isMuch(4, 0, LIMITS))
+  t.ok(isMuch(0, 301, LIMITS))
+})
