@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import type { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { GatewayError } from '../errors.js'
 import { LENGTHS } from '../model.js'
@@ -45,6 +46,8 @@ export const hashThreads = (concurrency: number): number =>
 
 export class Passwords {
   readonly #threads: Piscina
+  /** When each thread has loaded what it runs, or has failed. */
+  readonly #loaded = new WeakMap<Worker, Promise<unknown>>()
 
   constructor(private readonly options: PasswordOptions) {
     const threads = hashThreads(options.concurrency)
@@ -59,7 +62,11 @@ export class Passwords {
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     })
     // Without a listener it would end the process.
-    this.#threads.on('error', (error: Error) => options.onThreadError?.(error))
+    this.#threads.on('error', (error: Error) => {
+      this.#watchNewThreads()
+      options.onThreadError?.(error)
+    })
+    this.#watchNewThreads()
   }
 
   /** @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait */
@@ -93,7 +100,20 @@ export class Passwords {
 
   /** Ends the threads; what waits is refused. */
   async close(): Promise<void> {
+    // A thread that is ended while it loads a native module ends the process (Napi::Error, SIGABRT).
+    await Promise.all(this.#threads.threads.map(thread => this.#loaded.get(thread)))
     await this.#threads.destroy()
+  }
+
+  /** The first message of a thread says that it has loaded. */
+  #watchNewThreads(): void {
+    for (const thread of this.#threads.threads) {
+      if (this.#loaded.has(thread)) continue
+      const loaded = new Promise(resolve => {
+        for (const event of ['message', 'error', 'exit']) thread.once(event, resolve)
+      })
+      this.#loaded.set(thread, loaded)
+    }
   }
 
   async #run<T>(name: 'hash' | 'compare', task: object): Promise<T> {
@@ -101,6 +121,12 @@ export class Passwords {
       this.options.onBusy?.()
       throw new GatewayError('ERROR_AUTH_FAILED', { reason: 'too many logins at once, try again' })
     }
-    return this.#threads.run(task, { name })
+    try {
+      return await this.#threads.run(task, { name })
+    } catch (error) {
+      // The thread may have failed; then another one has taken its place.
+      this.#watchNewThreads()
+      throw error
+    }
   }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Worker } from 'node:worker_threads'
 import bcrypt from 'bcrypt'
 import { Piscina } from 'piscina'
 import t, { type Test } from 'tap'
@@ -86,4 +87,17 @@ t.test('a hash is cheap when its cost is below today’s', async t => {
     [7, false],
   ] as const)
     t.equal(passwords.isCheap(await bcrypt.hash('x', cost)), isCheap, String(cost))
+})
+
+t.test('threads are not ended while they load: that would end the process', async t => {
+  const events: string[][] = []
+  const onWorker = (worker: Worker) => {
+    const seen: string[] = []
+    events.push(seen)
+    for (const event of ['message', 'exit']) worker.once(event, () => seen.push(event))
+  }
+  process.on('worker', onWorker)
+  t.teardown(() => process.off('worker', onWorker))
+  await new Passwords({ cost: 4, concurrency: 3, queue: 10 }).close()
+  t.same(events, Array(3).fill(['message', 'exit']))
 })
