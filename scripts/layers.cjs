@@ -2,7 +2,7 @@
 
 /** Any file may import these; they import only each other. */
 const BASE =
-  'src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|turn-end)\\.ts'
+  'src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|recent|turn-end)\\.ts'
 
 /** Folder or file → what it may import in src/ besides itself and BASE. */
 const MAY_IMPORT = {
@@ -39,7 +39,7 @@ const HOMES = {
   '@sinclair/typebox': 'src/request/',
   '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber)': 'src/broker/',
   '(@zxcvbn-ts/language-common|bcrypt|jose|piscina|validator)': 'src/accounts/',
-  'lru-cache': 'src/(accounts|limits)/',
+  'lru-cache': 'src/recent\\.ts',
   'ipaddr\\.js': 'src/limits/',
   '(convict|json5)': 'src/config(\\.ts|/)',
   lmdb: 'src/store/embedded/',

@@ -1,10 +1,10 @@
 /** Who exists and who may: register, authenticate, look up, delete. */
 import { createHash, randomInt } from 'node:crypto'
 import { domainToASCII } from 'node:url'
-import { LRUCache } from 'lru-cache'
 import validator from 'validator'
 import { GatewayError } from '../errors.js'
 import { isUserId, LENGTHS, type User, type UserId } from '../model.js'
+import { recentMap } from '../recent.js'
 import type { Store, UserQuery } from '../store/store.js'
 import { OneAtATime } from './one-at-a-time.js'
 import type { PasswordCheck } from './password-rules.js'
@@ -46,7 +46,7 @@ export function normalizeEmail(email: string): string {
 
 export class Accounts {
   /** Ids that exist, so that a message need not ask the store. Deletion takes them out. */
-  readonly #known = new LRUCache<UserId, true>({ max: KNOWN_USERS })
+  readonly #known = recentMap<UserId, true>(KNOWN_USERS)
   /** One look-up an id at a time: those who ask meanwhile share its answer, and so keep their order. */
   readonly #lookups = new Map<UserId, Promise<boolean>>()
   /** Changes of one account's password. */

@@ -2,14 +2,15 @@
  * Which accounts had rights taken away lately: a login that began before that must not be let in behind it. Counted,
  * not timed: two things in one millisecond have an order, too.
  */
-import { LRUCache } from 'lru-cache'
+
 import type { UserId } from '../model.js'
+import { recentMap } from '../recent.js'
 
 /** More than are revoked while one login waits for its hash. */
 const REMEMBERED = 10_000
 
 export class Revocations {
-  readonly #last = new LRUCache<UserId, number>({ max: REMEMBERED })
+  readonly #last = recentMap<UserId, number>(REMEMBERED)
   #count = 0
 
   /** To be taken before anything is checked. */

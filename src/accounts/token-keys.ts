@@ -4,8 +4,8 @@
  */
 import { randomBytes, webcrypto } from 'node:crypto'
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose'
-import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.js'
+import { recentMap } from '../recent.js'
 import type { Store } from '../store/store.js'
 
 export interface TokenKeyOptions {
@@ -36,7 +36,7 @@ const REMEMBERED = 10_000
 export class TokenKeys {
   /** Newest first. */
   #keys: readonly Key[] = []
-  readonly #verified = new LRUCache<string, JWTPayload>({ max: REMEMBERED })
+  readonly #verified = recentMap<string, JWTPayload>(REMEMBERED)
 
   constructor(
     private readonly store: Store,

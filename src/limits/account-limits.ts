@@ -1,7 +1,8 @@
 /** What all connections of an account have together: how many there are, and their requests. */
-import { LRUCache } from 'lru-cache'
+
 import { GatewayError } from '../errors.js'
 import type { UserId } from '../model.js'
+import { recentMap } from '../recent.js'
 import { MAX_BUCKETS } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
@@ -23,9 +24,9 @@ export interface AccountRules {
 export class AccountLimits {
   readonly #open = new Map<UserId, number>()
   /** They outlive the connections: to come back is no way to a full one. */
-  readonly #buckets = new LRUCache<UserId, TokenBucket>({ max: MAX_BUCKETS })
+  readonly #buckets = recentMap<UserId, TokenBucket>(MAX_BUCKETS)
 
-  readonly #traffic = new LRUCache<UserId, Traffic>({ max: MAX_BUCKETS })
+  readonly #traffic = recentMap<UserId, Traffic>(MAX_BUCKETS)
 
   constructor(private readonly rules: AccountRules) {}
 

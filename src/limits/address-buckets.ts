@@ -2,7 +2,8 @@
  * What an address has used, and the networks around it: whoever is given an IPv6 /56 or /48 (RFC 6177) has hundreds or
  * tens of thousands of /64, each an address of its own to every limit.
  */
-import { LRUCache } from 'lru-cache'
+
+import { recentMap } from '../recent.js'
 import { addressGroup } from './address.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
@@ -47,7 +48,7 @@ export class AddressBucket {
 }
 
 export class AddressBuckets {
-  readonly #buckets = new LRUCache<string, TokenBucket>({ max: MAX_BUCKETS })
+  readonly #buckets = recentMap<string, TokenBucket>(MAX_BUCKETS)
 
   /** @param rate of one address */
   constructor(private readonly rate: Rate) {}

@@ -2,7 +2,7 @@
  * Delays behind failed logins, which double. They are kept by account and address together, so that a stranger who
  * guesses delays himself and never the owner; and by address alone, for one who tries many accounts.
  */
-import { LRUCache } from 'lru-cache'
+import { recentMap } from '../recent.js'
 
 export interface FailedLoginRules {
   /** Failures without a delay: of one address at one account, and at all. */
@@ -73,7 +73,7 @@ class Tries {
 }
 
 export class FailedLogins {
-  readonly #kept = new LRUCache<string, Tries>({ max: MAX_KEPT, ttl: FORGET_MS })
+  readonly #kept = recentMap<string, Tries>(MAX_KEPT, FORGET_MS)
 
   constructor(private readonly rules: FailedLoginRules) {}
 

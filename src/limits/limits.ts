@@ -1,8 +1,9 @@
 /** Every limit that counts clients or their requests, and the metric that counts how often each is reached. */
-import { LRUCache } from 'lru-cache'
+
 import { type CodeName, GatewayError, toGatewayError } from '../errors.js'
 import type { Metrics } from '../metrics.js'
 import type { UserId } from '../model.js'
+import { recentMap } from '../recent.js'
 import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
 import { AddressList, addressGroup } from './address.js'
 import { type AddressBucket, AddressBuckets, MAX_BUCKETS } from './address-buckets.js'
@@ -54,7 +55,7 @@ export class Limits {
   readonly #passwords: FairQueue
   readonly #crowd: Crowd
   /** Groups of addresses from which somebody logged in, and with the account behind a blank, who it was. */
-  readonly #known = new LRUCache<string, true>({ max: MAX_BUCKETS })
+  readonly #known = recentMap<string, true>(MAX_BUCKETS)
   readonly #exempt: AddressList
 
   constructor(

@@ -7,6 +7,14 @@ const LOOK_EVERY_MS = 1000
 
 /** @returns the limit (RLIMIT_NOFILE, which Node has raised as far as it may); undefined where there is none */
 export function fileLimit(): number | undefined {
+  known ??= readFileLimit()
+  return known
+}
+
+/** What it was at the start of the process; it takes 15 ms to be read. */
+let known: number | undefined
+
+function readFileLimit(): number | undefined {
   const report = process.report as { excludeNetwork?: boolean; getReport(): object }
   // Without the names of the sockets' other ends, which it would look up.
   report.excludeNetwork = true

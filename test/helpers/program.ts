@@ -1,6 +1,7 @@
 /** The built program in a process of its own, to be killed and started again on the same data. */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -42,6 +43,23 @@ export function watch(t: Test, child: ChildProcessWithoutNullStreams): Watched {
   }
   return { child, ended, logged }
 }
+
+/** The command, with no environment but this. */
+export function mumi(t: Test, args: string[], env: Record<string, string> = {}): Watched {
+  const { PATH = '' } = process.env
+  return watch(t, spawn(process.execPath, [MAIN, ...args], { env: { PATH, ...env }, cwd: t.testdirName }))
+}
+
+/** `serve` on free ports, with its data in the test's folder. */
+export function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): Watched {
+  const dir = join(t.testdir(), 'data')
+  return mumi(t, ['serve', ...FREE_PORTS, '--data.dir', dir, ...args], env)
+}
+
+/** Environment that runs `code` in the process before the program, to plant a fault. */
+export const planted = (code: string) => ({
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
+})
 
 export class Program {
   readonly dir: string

@@ -13,7 +13,8 @@ async function dumpLmdb(dir: string): Promise<string> {
   const path = [dir, join(dir, 'store'), join(dir, 'db')].find(one => existsSync(join(one, 'data.mdb')))
   const root = open({ path: path ?? dir, readOnly: true, maxDbs: 64, encoding: 'binary' })
   const parts: string[] = []
-  for (const name of root.getKeys()) {
+  // All names first: a database that is opened ends the transaction in which names are read.
+  for (const name of [...root.getKeys()]) {
     const table = root.openDB(String(name), { encoding: 'binary', keyEncoding: 'binary' })
     for (const { key, value } of table.getRange())
       parts.push(

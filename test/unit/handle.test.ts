@@ -78,6 +78,7 @@ function setUp({
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
       admits: () => true,
+      isUnsure: () => false,
       isFullFor: () => false,
       cursors: { forget: () => undefined },
     },

@@ -62,7 +62,7 @@ t.test(
       },
     })
     t.same(found, [
-      'direction of src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|turn-end)\\.ts: src/errors.ts',
+      'direction of src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|recent|turn-end)\\.ts: src/errors.ts',
       'direction of src/gateway\\.ts: src/gateway.ts',
       'direction of src/inbox/: src/inbox/stored.ts',
       'direction of src/store/embedded/: src/store/embedded/rows.ts',

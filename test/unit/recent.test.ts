@@ -1,0 +1,34 @@
+import t from 'tap'
+import { recentMap } from '../../src/recent.js'
+
+t.test('it keeps so many, and forgets what was used longest ago', async t => {
+  const map = recentMap<string, number>(3)
+  for (const [i, key] of ['a', 'b', 'c'].entries()) map.set(key, i)
+  map.get('a')
+  map.set('d', 3)
+  t.same(
+    ['a', 'b', 'c', 'd'].map(key => map.has(key)),
+    [true, false, true, true],
+  )
+  t.equal(map.size, 3)
+})
+
+t.test('it forgets what is older than its ttl', async t => {
+  const { now } = performance
+  let passed = 0
+  performance.now = () => now.call(performance) + passed
+  t.teardown(() => void Object.assign(performance, { now }))
+  const map = recentMap<string, number>(3, 1_000)
+  map.set('a', 1)
+  t.equal(map.get('a'), 1)
+  passed = 2_000
+  // The library looks at the clock once in a millisecond.
+  await new Promise(resolve => setTimeout(resolve, 2))
+  t.equal(map.get('a'), undefined)
+})
+
+t.test('a large one that is empty takes no room', async t => {
+  const before = process.memoryUsage().heapUsed
+  const maps = Array.from({ length: 20 }, () => recentMap<string, number>(100_000))
+  t.ok(process.memoryUsage().heapUsed - before < 10e6, `${maps.length} maps`)
+})
