@@ -1,9 +1,9 @@
 /**
- * Writes the code table of docs/protocol.md from src/errors.ts, and the count of packages in docs/security.md:
+ * Writes the code table of docs/protocol.md from src/core/errors.ts, and the count of packages in docs/security.md:
  * `npm run docs`. A test holds both together.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { CODES } from '../src/errors.js'
+import { CODES } from '../src/core/errors.js'
 import { counted } from './dependencies.js'
 
 const PATH = new URL('../docs/protocol.md', import.meta.url)

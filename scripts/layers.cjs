@@ -1,53 +1,62 @@
 /** Which way imports may point in src/, for dependency-cruiser. `npm test` checks it. */
 
-/** Any file may import these; they import only each other. */
-const BASE =
-  'src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|recent|turn-end)\\.ts'
+/** Any file may import it; it imports nothing else of src/. */
+const CORE = 'src/core/'
 
-/** Folder or file → what it may import in src/ besides itself and BASE. */
+const STORE = 'src/store/store\\.ts'
+
+/** Folder or file → what it may import in src/ besides itself and CORE. */
 const MAY_IMPORT = {
-  [BASE]: [],
-  'src/config(\\.ts|/)': [],
+  [CORE]: [],
+  'src/flow/': [],
+  'src/config/': [],
+  'src/protocol/': [],
   'src/store/': [],
   'src/store/embedded/': ['src/store/(contents|deleted|store)\\.ts'],
   'src/store/mongodb/': ['src/store/(contents|deleted|store)\\.ts'],
-  'src/request/': [],
-  'src/limits/': [],
-  'src/net/': [],
+  'src/net/': ['src/flow/'],
   'src/http/': [],
-  'src/accounts/': ['src/store/store\\.ts'],
-  'src/inbox/': ['src/store/store\\.ts'],
-  'src/handle/': ['src/store/store\\.ts', 'src/(accounts|inbox|limits|request)/'],
-  'src/broker/': [
-    'src/store/store\\.ts',
-    'src/accounts/(accounts|identity|live|rights)\\.ts',
-    'src/(inbox|limits|request|handle)/',
+  'src/limits/': ['src/flow/'],
+  'src/accounts/': [STORE, 'src/flow/'],
+  'src/auth/': [STORE, 'src/(flow|accounts)/'],
+  'src/live/': ['src/auth/permissions\\.ts'],
+  'src/inbox/': [STORE],
+  'src/handle/': [STORE, 'src/(accounts|auth|inbox|limits|live|protocol)/'],
+  'src/json/': [
+    'src/auth/(authenticate|permissions)\\.ts',
+    'src/(flow|handle|inbox|limits|live|net|protocol)/',
   ],
-  'src/broker/persistence/': ['src/store/store\\.ts'],
-  'src/ws/': ['src/accounts/(identity|live|rights)\\.ts', 'src/(inbox|limits|request|handle)/'],
-  'src/stores\\.ts': ['src/config\\.ts', 'src/store/'],
-  'src/front\\.ts': ['src/config\\.ts', 'src/(http|net|limits|handle|broker|ws)/'],
-  'src/gateway\\.ts': [
-    'src/(config|front|stores)\\.ts',
-    'src/(store|request|http|net|limits|accounts|inbox|handle|broker|ws)/',
+  'src/mqtt/[^/]+\\.ts': [
+    STORE,
+    'src/auth/(authenticate|login-log|permissions)\\.ts',
+    'src/(flow|handle|inbox|limits|live|mqtt|protocol)/',
   ],
-  'src/main\\.ts': ['src/config(\\.ts|/)', 'src/(gateway|stores)\\.ts'],
+  'src/mqtt/wire/': ['src/(flow|limits|net)/'],
+  'src/mqtt/acl/': [],
+  'src/mqtt/aedes/': [STORE, 'src/live/', 'src/mqtt/(acl|wire)/'],
+  'src/mqtt/aedes/persistence/': [STORE],
+  // The composition root.
+  'src/app/': ['src/(accounts|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/'],
+  'src/cli/': [],
+  'src/main\\.ts': ['src/(app|cli|config)/'],
 }
 
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */
 const HOMES = {
-  '@sinclair/typebox': 'src/request/',
-  '(aedes|aedes-packet|aedes-persistence|mqemitter|mqtt-packet|qlobber)': 'src/broker/',
-  '(@zxcvbn-ts/language-common|bcrypt|jose|piscina|validator)': 'src/accounts/',
-  'lru-cache': 'src/recent\\.ts',
+  '@sinclair/typebox': 'src/protocol/',
+  '(aedes|aedes-packet|aedes-persistence|mqemitter|qlobber)': 'src/mqtt/aedes/',
+  'mqtt-packet': 'src/mqtt/(wire|aedes)/',
+  '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
+  jose: 'src/auth/',
+  'lru-cache': 'src/core/recent\\.ts',
   'ipaddr\\.js': 'src/limits/',
-  '(convict|json5)': 'src/config(\\.ts|/)',
+  '(convict|json5)': 'src/config/',
   lmdb: 'src/store/embedded/',
   mongodb: 'src/store/mongodb/',
-  '(pino|pino-pretty)': 'src/(audit|log)\\.ts',
-  'prom-client': 'src/metrics\\.ts',
+  '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
+  'prom-client': 'src/core/metrics\\.ts',
   uuid: 'src/handle/',
-  ws: 'src/(ws|broker)/',
+  ws: 'src/(json|mqtt/wire)/',
 }
 
 const error = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to })
@@ -74,7 +83,7 @@ module.exports = {
         `direction of ${path}`,
         'See MAY_IMPORT.',
         { path: `^${path}` },
-        { path: '^(src|test|scripts)/', pathNot: [path, BASE, ...targets].map(target => `^${target}`) },
+        { path: '^(src|test|scripts)/', pathNot: [path, CORE, ...targets].map(target => `^${target}`) },
       ),
     ),
     ...Object.entries(HOMES).map(([name, home]) =>
@@ -94,7 +103,7 @@ module.exports = {
     error(
       'process',
       'Only main.ts reads the command line and environment or ends the process.',
-      { path: '^src/', pathNot: '^src/(main|log)\\.ts$' },
+      { path: '^src/', pathNot: '^src/(main|core/log)\\.ts$' },
       { path: '^(node:)?process$' },
     ),
   ],

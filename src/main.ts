@@ -4,13 +4,13 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
+import { nodeFault } from './cli/node-version.js'
+import { type Config, ConfigError, type ConfigSources, loadConfig, printConfig } from './config/config.js'
 import { configTable, defaultFile } from './config/docs.js'
 import { listenFault } from './config/listen.js'
-import { type Config, ConfigError, type ConfigSources, loadConfig, printConfig } from './config.js'
-import { GatewayError } from './errors.js'
-import { createLogger, type Logger } from './log.js'
-import { nodeFault } from './node-version.js'
-import { exposedFiles, type Kept, PRIVATE_UMASK } from './private-files.js'
+import { GatewayError } from './core/errors.js'
+import { createLogger, type Logger } from './core/log.js'
+import { exposedFiles, type Kept, PRIVATE_UMASK } from './core/private-files.js'
 
 const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
 
@@ -80,7 +80,7 @@ function config(sources: ConfigSources): string {
 
 async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
-  const { checkStore } = await import('./stores.js')
+  const { checkStore } = await import('./app/stores.js')
   const { checkTls, fileLimitFault } = await loadGateway()
   checkTls(config)
   print(`config is good; ${await checkStore(config)}\n`)
@@ -111,7 +111,7 @@ async function copy({ argv, env }: ConfigSources): Promise<void> {
   if (ends.from === ends.to) throw new ConfigError(['--from, --to: must differ'])
   // Checked as it will be used.
   const config = loadConfig({ argv: [...rest, `--store.type=${ends.to}`], env })
-  const { copyStores } = await import('./stores.js')
+  const { copyStores } = await import('./app/stores.js')
   await copyStores(config, ends, line => print(`${line}\n`))
   print('copied\n')
 }
@@ -126,7 +126,7 @@ async function keys({ argv: [verb, ...rest], env }: ConfigSources): Promise<void
 }
 
 /** Only where it is needed: help, version and config are there at once, also where native modules do not load. */
-const loadGateway = () => import('./gateway.js')
+const loadGateway = () => import('./app/gateway.js')
 
 /** Resolves when the gateway is ready, or failed to be; the process then ends by way of `Exit`. */
 async function serve(sources: ConfigSources): Promise<void> {

@@ -21,8 +21,8 @@ const WORKER = `
   })`
 
 async function run({ program, options }: Context): Promise<Step[]> {
-  const module = program.url('request/schema.js')
-  const { parseRequest }: typeof import('../../src/request/schema.js') = await import(module)
+  const module = program.url('protocol/requests.js')
+  const { parseRequest }: typeof import('../../src/protocol/requests.js') = await import(module)
   const frame = JSON.stringify({ type: 'message', data: { recipient: userId(1), content: BLANK } })
   const frames = Array.from({ length: GROUP }, () => frame)
   const worker = new Worker(WORKER, { eval: true, workerData: { module, rules: RULES } })

@@ -31,8 +31,8 @@ async function run(context: Context): Promise<Step[]> {
 
 /** Access tokens of all accounts, as the gateway of this folder will give them: by password that would take minutes. */
 async function makeTokens({ dir, program, options }: Context): Promise<string[]> {
-  const { Sessions, newSessionId } = await load<typeof import('../../src/accounts/sessions.js')>('sessions')
-  const { TokenKeys } = await load<typeof import('../../src/accounts/token-keys.js')>('token-keys')
+  const { Sessions, newSessionId } = await load<typeof import('../../src/auth/logins.js')>('sessions')
+  const { TokenKeys } = await load<typeof import('../../src/auth/token-keys.js')>('token-keys')
   return program.withStore(dir, async store => {
     const keys = new TokenKeys(store, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
     await keys.open()

@@ -1,10 +1,10 @@
 /** Faults of which the fuzzer must find each one. */
 import { Server } from 'node:http'
 import { WebSocket } from 'ws'
-import { PacketGate } from '../../dist/broker/packet-gate.js'
-import { MqttTransport } from '../../dist/broker/transport.js'
+import { RequestQueue } from '../../dist/json/request-queue.js'
+import { PacketGate } from '../../dist/mqtt/wire/packet-gate.js'
+import { MqttTransport } from '../../dist/mqtt/wire/transport.js'
 import { EmbeddedEnv } from '../../dist/store/embedded/env.js'
-import { RequestQueue } from '../../dist/ws/request-queue.js'
 import { plant, replace } from '../plant.mjs'
 
 const EVERY = 40

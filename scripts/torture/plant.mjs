@@ -1,6 +1,6 @@
 /** Faults of which the torture must find each one. */
 import { Inbox } from '../../dist/inbox/inbox.js'
-import { InboxDelivery } from '../../dist/ws/inbox-delivery.js'
+import { InboxDelivery } from '../../dist/json/inbox-delivery.js'
 import { plant, replace } from '../plant.mjs'
 
 const DELAY_MS = 200

@@ -1,5 +1,5 @@
 /** What a new password must be. Passwords that are in use already are judged by nobody. */
-import { GatewayError } from '../errors.js'
+import { GatewayError } from '../core/errors.js'
 
 export interface PasswordRules {
   /** Characters (code points). */

@@ -8,8 +8,8 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
-import { GatewayError } from '../errors.js'
-import { LENGTHS } from '../model.js'
+import { GatewayError } from '../core/errors.js'
+import { LENGTHS } from '../core/model.js'
 
 export interface PasswordOptions {
   /** log2 of bcrypt's rounds. */

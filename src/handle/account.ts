@@ -1,5 +1,5 @@
-import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
-import type { RequestData } from '../request/schema.js'
+import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
+import type { RequestData } from '../protocol/requests.js'
 import type { Handler } from './context.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (

@@ -1,6 +1,6 @@
-import { GatewayError } from '../errors.js'
-import { extendMessage } from '../request/reply.js'
-import type { RequestData } from '../request/schema.js'
+import { GatewayError } from '../core/errors.js'
+import { extendMessage } from '../protocol/replies.js'
+import type { RequestData } from '../protocol/requests.js'
 import type { Handler } from './context.js'
 
 const HISTORY_PAGE = 50

@@ -1,10 +1,10 @@
 /** Request → handler, and the guard before it. */
 
-import { CODES, GatewayError, toGatewayError } from '../errors.js'
-import type { Logger } from '../log.js'
-import { outcomeOf } from '../login-log.js'
-import { admit } from '../model.js'
-import type { Request, RequestName } from '../request/schema.js'
+import { outcomeOf } from '../auth/login-log.js'
+import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import { admit } from '../core/model.js'
+import type { Request, RequestName } from '../protocol/requests.js'
 import { handleDelete, handleRegister } from './account.js'
 import type { Answer, Caller, Handler, Services } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'

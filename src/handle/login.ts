@@ -1,7 +1,7 @@
-import type { Identified } from '../accounts/identity.js'
-import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../errors.js'
-import { outcomeOf } from '../login-log.js'
-import type { RequestData } from '../request/schema.js'
+import type { Identified } from '../auth/authenticate.js'
+import { outcomeOf } from '../auth/login-log.js'
+import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
+import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, Services } from './context.js'
 import { encodeTokens } from './session.js'
 

@@ -1,8 +1,8 @@
-import { GatewayError, nameStoreFault } from '../errors.js'
+import { GatewayError, nameStoreFault } from '../core/errors.js'
+import { admit, type NewMessage, type Rights, type UserId } from '../core/model.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
-import { admit, type NewMessage, type Rights, type UserId } from '../model.js'
-import { encodeMessage } from '../request/reply.js'
-import type { RequestData } from '../request/schema.js'
+import { encodeMessage } from '../protocol/replies.js'
+import type { RequestData } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
 import type { Caller, Handler, HandlerRules, Services } from './context.js'
 

@@ -1,7 +1,7 @@
-import { GatewayError, nameStoreFault } from '../errors.js'
-import type { UserId } from '../model.js'
-import { encodeUser } from '../request/reply.js'
-import type { RequestData } from '../request/schema.js'
+import { GatewayError, nameStoreFault } from '../core/errors.js'
+import type { UserId } from '../core/model.js'
+import { encodeUser } from '../protocol/replies.js'
+import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, Privacy } from './context.js'
 
 function self({ userId }: Caller): UserId {

@@ -1,6 +1,6 @@
 /** The replies of one connection leave in the order of its requests, however the answers come. */
-import { type CodeName, type GatewayError, isFixed } from '../errors.js'
-import type { RequestName } from '../request/schema.js'
+import { type CodeName, type GatewayError, isFixed } from '../core/errors.js'
+import type { RequestName } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
 import type { Answer } from './context.js'
 

@@ -1,11 +1,12 @@
 /** Logins and what becomes of them: tokens, the list of sessions, revoking, devices' credentials, the password. */
-import type { LiveConnection } from '../accounts/live.js'
-import type { StoredSession, Tokens } from '../accounts/sessions.js'
-import type { AuditEntry, AuditEvent } from '../audit.js'
-import { CODES, GatewayError, toGatewayError } from '../errors.js'
-import { admit, type UserId } from '../model.js'
-import { formatTime } from '../request/reply.js'
-import type { RequestData } from '../request/schema.js'
+
+import type { StoredSession, Tokens } from '../auth/logins.js'
+import type { AuditEntry, AuditEvent } from '../core/audit.js'
+import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
+import { admit, type UserId } from '../core/model.js'
+import type { LiveConnection } from '../live/live.js'
+import { formatTime } from '../protocol/replies.js'
+import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, Services } from './context.js'
 
 export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({

@@ -1,6 +1,6 @@
 /** What operators and their probes read: /healthz, /readyz, /metrics. */
 import type { ServerResponse } from 'node:http'
-import type { OnFault } from '../faults.js'
+import type { OnFault } from '../core/faults.js'
 import { isRead, pathOf, type Route, send } from './server.js'
 
 interface MetricsSource {

@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { guarded, type OnFault } from '../faults.js'
+import { guarded, type OnFault } from '../core/faults.js'
 
 /** @param address of the client, also where a proxy is between */
 export type Upgrade = (

@@ -3,7 +3,7 @@
  * second, where broadcasts are and the rest of a sender who has much waiting. So one who sends much waits for himself.
  * A sender's messages keep their order: behind one in the second queue the next goes there, too.
  */
-import type { NewMessage, UserId } from '../model.js'
+import type { NewMessage, UserId } from '../core/model.js'
 
 export interface BacklogLimits {
   /** Bytes that may wait, of all senders. */

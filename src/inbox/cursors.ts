@@ -4,9 +4,9 @@
  * nobody reads a cursor past this class, so nobody sees an old one.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { toGatewayError } from '../errors.js'
-import type { Logger } from '../log.js'
-import type { Cursor, UserId } from '../model.js'
+import { toGatewayError } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import type { Cursor, UserId } from '../core/model.js'
 import type { CursorMove, Store } from '../store/store.js'
 
 const WRITE_DELAY_MS = 50

@@ -5,10 +5,10 @@
  * One batch at a time keeps the log free of holes (a failed batch used no seq) and costs nothing under load: the
  * busier the server, the larger the group, up to what one commit may carry (backlog.ts).
  */
-import { GatewayError, toGatewayError } from '../errors.js'
-import type { Logger } from '../log.js'
-import type { Metrics } from '../metrics.js'
-import { admit, type InboxRow, type NewMessage, type Rights, type UserId } from '../model.js'
+import { GatewayError, toGatewayError } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import type { Metrics } from '../core/metrics.js'
+import { admit, type InboxRow, type NewMessage, type Rights, type UserId } from '../core/model.js'
 import type { Appended, ConversationRow, Store } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'

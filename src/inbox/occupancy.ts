@@ -1,5 +1,5 @@
 /** How full one inbox is with what is not confirmed, who sent that, and who has no room left there. */
-import type { UserId } from '../model.js'
+import type { UserId } from '../core/model.js'
 
 export interface OccupancyLimits {
   readonly maxMessages: number

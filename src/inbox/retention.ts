@@ -4,10 +4,10 @@
  * that had not confirmed them finds a gap in `seq` and is told (Sink.gap); the metric counts.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { GatewayError, toGatewayError } from '../errors.js'
-import type { Logger } from '../log.js'
-import type { Metrics } from '../metrics.js'
-import { madeAt, type NewMessage, type UserId } from '../model.js'
+import { GatewayError, toGatewayError } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import type { Metrics } from '../core/metrics.js'
+import { madeAt, type NewMessage, type UserId } from '../core/model.js'
 import type { Store } from '../store/store.js'
 import { isMuch, Occupancy, Tally } from './occupancy.js'
 

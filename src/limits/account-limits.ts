@@ -1,8 +1,8 @@
 /** What all connections of an account have together: how many there are, and their requests. */
 
-import { GatewayError } from '../errors.js'
-import type { UserId } from '../model.js'
-import { recentMap } from '../recent.js'
+import { GatewayError } from '../core/errors.js'
+import type { UserId } from '../core/model.js'
+import { recentMap } from '../core/recent.js'
 import { MAX_BUCKETS } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 

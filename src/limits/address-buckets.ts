@@ -3,7 +3,7 @@
  * tens of thousands of /64, each an address of its own to every limit.
  */
 
-import { recentMap } from '../recent.js'
+import { recentMap } from '../core/recent.js'
 import { addressGroup } from './address.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 

@@ -2,7 +2,7 @@
  * Delays behind failed logins, which double. They are kept by account and address together, so that a stranger who
  * guesses delays himself and never the owner; and by address alone, for one who tries many accounts.
  */
-import { recentMap } from '../recent.js'
+import { recentMap } from '../core/recent.js'
 
 export interface FailedLoginRules {
   /** Failures without a delay: of one address at one account, and at all. */

@@ -1,9 +1,10 @@
 /** Every limit that counts clients or their requests, and the metric that counts how often each is reached. */
 
-import { type CodeName, GatewayError, toGatewayError } from '../errors.js'
-import type { Metrics } from '../metrics.js'
-import type { UserId } from '../model.js'
-import { recentMap } from '../recent.js'
+import { type CodeName, GatewayError, toGatewayError } from '../core/errors.js'
+import type { Metrics } from '../core/metrics.js'
+import type { UserId } from '../core/model.js'
+import { recentMap } from '../core/recent.js'
+import { FairQueue, type IsWanted, type Place } from '../flow/fair-queue.js'
 import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
 import { AddressList, addressGroup } from './address.js'
 import { type AddressBucket, AddressBuckets, MAX_BUCKETS } from './address-buckets.js'
@@ -11,7 +12,6 @@ import { Admission, type AdmissionLimit, type AdmissionRules } from './admission
 import { ControlFrames } from './control-frames.js'
 import { Crowd, type CrowdRules, type Guest } from './crowd.js'
 import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
-import { FairQueue, type IsWanted, type Place } from './fair-queue.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 export interface LimitRules extends AccountRules {

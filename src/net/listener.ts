@@ -1,7 +1,7 @@
 /** One TCP port: lets connections in or turns them away, does the TLS handshake, hands sockets on. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
-import { guarded, type OnFault } from '../faults.js'
+import { guarded, type OnFault } from '../core/faults.js'
 import type { TlsFiles } from './tls.js'
 
 export interface ListenerOptions {

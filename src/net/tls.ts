@@ -2,7 +2,7 @@
 import { readFileSync, type Stats, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type SecureVersion, type Server } from 'node:tls'
-import type { Logger } from '../log.js'
+import type { Logger } from '../core/log.js'
 
 export interface TlsOptions {
   /** Paths of PEM files: the certificate with what leads to its root, and its key. */

@@ -1,5 +1,5 @@
 /** What is in a store, as entries that another store takes: for `mumi copy`. The broker's state goes by kvRange and kvWrite. */
-import type { InboxRow, UserId } from '../model.js'
+import type { InboxRow, UserId } from '../core/model.js'
 import type { CursorMove, NewUser, Store } from './store.js'
 
 export interface Entries {

@@ -3,7 +3,7 @@
  * noted in the target, so that another try goes on there; in the end both are read again and compared.
  */
 import { createHash } from 'node:crypto'
-import { GatewayError } from '../errors.js'
+import { GatewayError } from '../core/errors.js'
 import { type CopyableStore, type Entries, type Page, SECTIONS, type Section } from './contents.js'
 import { KV_COLLECTIONS, type KvKey, type KvWrite } from './store.js'
 

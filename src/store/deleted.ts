@@ -1,8 +1,8 @@
 /** Accounts that were deleted, and what the broker keeps of one. */
-import type { UserId } from '../model.js'
+import type { UserId } from '../core/model.js'
 import type { KvCollection, KvKey, KvWrite, Store } from './store.js'
 
-/** Where keys begin with a client id, which begins with its account (broker/client-id.ts), behind this prefix. */
+/** Where keys begin with a client id, which begins with its account (mqtt/acl/client-id.ts), behind this prefix. */
 const BY_CLIENT: readonly (readonly [KvCollection, KvKey])[] = [
   ['subscriptions', []],
   ['queue', []],
@@ -56,7 +56,7 @@ export async function purgeKv(store: Pick<Store, 'kvRange' | 'kvWrite'>, id: Use
   await store.kvWrite([{ remove: 'meta', key: ['purged'] }])
 }
 
-/** What it published last under its topic, found by the rows that come with them (broker/persistence/retained.ts). */
+/** What it published last under its topic, found by the rows that come with them (mqtt/aedes/persistence/retained.ts). */
 async function removeRetained(store: Pick<Store, 'kvRange' | 'kvWrite'>, id: UserId): Promise<void> {
   for await (const { key, value } of store.kvRange('meta', ['retained', id])) {
     const topic = Buffer.from(value).toString().split('/')

@@ -7,7 +7,7 @@
  * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 400 bytes,
  * KvKey parts ≤ 1,400 bytes in all.
  */
-import type { Cursor, InboxRow, NewMessage, User, UserId } from '../model.js'
+import type { Cursor, InboxRow, NewMessage, User, UserId } from '../core/model.js'
 
 export interface NewUser extends User {
   readonly passwordHash: string

@@ -1,5 +1,5 @@
 /** Whether the store can be used, asked again and again, and said in the log when that changes. */
-import type { Logger } from '../log.js'
+import type { Logger } from '../core/log.js'
 import type { Store } from './store.js'
 
 /** A store that nobody uses is looked at as well: its folder may have been removed. */

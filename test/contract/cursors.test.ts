@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { createLogger } from '../../src/core/log.js'
 import { Cursors } from '../../src/inbox/cursors.js'
-import { createLogger } from '../../src/log.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { dataDir } from '../helpers/gateway.js'
 import { ANN, move } from '../helpers/store-samples.js'

@@ -4,9 +4,9 @@ import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import t, { type Test } from 'tap'
-import type { KvStore } from '../../src/broker/persistence/kv.js'
-import type { PersistenceOptions } from '../../src/broker/persistence/options.js'
-import { BrokerPersistence } from '../../src/broker/persistence/persistence.js'
+import type { KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
+import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
+import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
 import { STORES } from '../helpers/broker-persistence.js'
 
 interface RunningBroker {
@@ -48,7 +48,7 @@ function messages(client: MqttClient, count: number): Promise<string[]> {
 
 /**
  * Publishes one after another, each until Aedes is done with it: bare Aedes acknowledges a publication before it is stored, so its PUBACK
- * says nothing of the queue (src/broker/acknowledgements.ts cures that, and is not here).
+ * says nothing of the queue (src/flow/in-order.ts cures that, and is not here).
  */
 async function publishAll(
   { aedes, port }: RunningBroker,

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
-import type { BrokerPacket } from '../../src/broker/persistence/kv.js'
-import type { BrokerPersistence } from '../../src/broker/persistence/persistence.js'
+import type { BrokerPacket } from '../../src/mqtt/aedes/persistence/kv.js'
+import type { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
 import { all, dump, payloads, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
 
 /** As Aedes does it: queued, then, the client being there, sent under a packet identifier. */

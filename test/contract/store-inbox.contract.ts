@@ -1,7 +1,7 @@
 /** Logs of messages, one a user. Part of store.contract.ts. */
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
-import type { NewMessage, UserId } from '../../src/model.js'
+import type { NewMessage, UserId } from '../../src/core/model.js'
 import type { Store } from '../../src/store/store.js'
 import {
   ANN,

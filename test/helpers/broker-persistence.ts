@@ -1,10 +1,10 @@
 /** For tests of the broker's persistence: the stores it is run on, and stores that count or fail. */
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { BrokerPacket, KvStore } from '../../src/broker/persistence/kv.js'
-import type { PersistenceOptions } from '../../src/broker/persistence/options.js'
-import { BrokerPersistence } from '../../src/broker/persistence/persistence.js'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
+import type { BrokerPacket, KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
+import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
+import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import {
   KV_COLLECTIONS,

@@ -1,7 +1,7 @@
 /** The fast lane of gateways that run in this process: what it took, or none at all; and what goes by it. */
 import type { Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
-import { FastLane } from '../../src/broker/fast-lane.js'
+import { FastLane } from '../../src/mqtt/fast-lane.js'
 import type { RunningGateway, TestAccount } from './gateway.js'
 import { rawConnect } from './raw-mqtt.js'
 

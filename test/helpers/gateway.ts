@@ -6,9 +6,9 @@ import { basename, join } from 'node:path'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import type { Test } from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
-import { loadConfig } from '../../src/config.js'
-import { Gateway, type Ports } from '../../src/gateway.js'
-import { createLogger } from '../../src/log.js'
+import { Gateway, type Ports } from '../../src/app/gateway.js'
+import { loadConfig } from '../../src/config/config.js'
+import { createLogger } from '../../src/core/log.js'
 import { MONGODB_URL, TEST_STORE, testDatabase } from './mongodb.js'
 
 export interface RunningGateway {

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
 import type { Test } from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
 
 /** A second way into a store's environment, as wide as the store's own. @param dir the one that holds `data.mdb` */
 export function rootOf(t: Test, dir: string): RootDatabase {

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
-import { toGatewayError } from '../../src/errors.js'
+import { toGatewayError } from '../../src/core/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import type { Store } from '../../src/store/store.js'
 import { ANN, BOB, message } from './store-samples.js'

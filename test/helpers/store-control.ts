@@ -1,6 +1,6 @@
 /** The store of a gateway that runs in this process, to hold its calls up or to let them fail. */
 import type { Test } from 'tap'
-import { type CodeName, GatewayError } from '../../src/errors.js'
+import { type CodeName, GatewayError } from '../../src/core/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { MongoStore } from '../../src/store/mongodb/store.js'
 import type { Store } from '../../src/store/store.js'

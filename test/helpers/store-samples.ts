@@ -1,7 +1,7 @@
 /** For the store's contract: how a store is opened, and what is put into it. */
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
-import type { NewMessage, UserId } from '../../src/model.js'
+import type { NewMessage, UserId } from '../../src/core/model.js'
 import type { CursorMove, KvCollection, KvKey, NewUser, Store } from '../../src/store/store.js'
 
 export interface StoreOptions {

@@ -1,8 +1,8 @@
 import type { EventEmitter } from 'node:events'
 import mqttPacket, { type Packet } from 'mqtt-packet'
-import type { MalformedPacket } from '../../src/broker/packet-rules.js'
-import type { TransportOptions } from '../../src/broker/transport.js'
-import { WriteGroup } from '../../src/broker/write-group.js'
+import type { MalformedPacket } from '../../src/mqtt/wire/packet-rules.js'
+import type { TransportOptions } from '../../src/mqtt/wire/transport.js'
+import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 
 /** For tests of the MQTT transport. */
 export const MB = 1_048_576

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 
-const LOG = new URL('../../dist/log.js', import.meta.url)
+const LOG = new URL('../../dist/core/log.js', import.meta.url)
 
 /** Far more than a pipe holds. */
 const LINES = 20_000

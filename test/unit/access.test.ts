@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Access } from '../../src/broker/access.js'
+import { Access } from '../../src/mqtt/acl/access.js'
 
 const ME = '123456789'
 const OTHER = '987654321'

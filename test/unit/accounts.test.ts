@@ -1,8 +1,8 @@
 import t from 'tap'
 import { Accounts, normalizeEmail } from '../../src/accounts/accounts.js'
 import { Passwords } from '../../src/accounts/passwords.js'
-import { GatewayError } from '../../src/errors.js'
-import type { User } from '../../src/model.js'
+import { GatewayError } from '../../src/core/errors.js'
+import type { User } from '../../src/core/model.js'
 import type { NewUser, Store, UserQuery } from '../../src/store/store.js'
 
 const WHOLE = { email: 'Abc@Example.com', password: 'p', firstName: 'Eric', lastName: 'Chen' }

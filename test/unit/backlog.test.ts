@@ -1,6 +1,6 @@
 import t from 'tap'
+import type { NewMessage } from '../../src/core/model.js'
 import { Backlog } from '../../src/inbox/backlog.js'
-import type { NewMessage } from '../../src/model.js'
 
 const KB = 1000
 

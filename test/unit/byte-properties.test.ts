@@ -6,9 +6,9 @@ import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
 import { normalizeEmail } from '../../src/accounts/accounts.js'
-import { PacketGate } from '../../src/broker/packet-gate.js'
-import { MalformedPacket } from '../../src/broker/packet-rules.js'
 import { AddressList, addressGroup, plainAddress } from '../../src/limits/address.js'
+import { PacketGate } from '../../src/mqtt/wire/packet-gate.js'
+import { MalformedPacket } from '../../src/mqtt/wire/packet-rules.js'
 import { check } from '../helpers/property.js'
 
 const LIMITS = {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ByteQueue } from '../../src/broker/byte-queue.js'
+import { ByteQueue } from '../../src/mqtt/wire/byte-queue.js'
 
 const bytes = (text: string): Buffer => Buffer.from(text)
 

@@ -2,9 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import JSON5 from 'json5'
 import t, { type Test } from 'tap'
+import { ConfigError, loadConfig, printConfig } from '../../src/config/config.js'
 import { configTable, defaultFile } from '../../src/config/docs.js'
 import { envName, KEYS } from '../../src/config/schema.js'
-import { ConfigError, loadConfig, printConfig } from '../../src/config.js'
 
 const load = (argv: string[] = [], env: Record<string, string> = {}) => loadConfig({ argv, env })
 

@@ -3,11 +3,11 @@ import { isBuiltin } from 'node:module'
 import t from 'tap'
 import { direct } from '../../scripts/dependencies.js'
 import { withCodeTable, withCount } from '../../scripts/docs.js'
-import { CODES } from '../../src/errors.js'
+import { CODES } from '../../src/core/errors.js'
 
 const SRC = new URL('../../src/', import.meta.url)
 
-t.test('the code table in docs/protocol.md is the one in src/errors.ts', async t => {
+t.test('the code table in docs/protocol.md is the one in src/core/errors.ts', async t => {
   const document = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
   t.equal(withCodeTable(document), document)
   t.ok(document.includes('| 10010 | ERROR_FIND_USER |'), 'and it is there at all')

@@ -8,7 +8,7 @@ import {
   isFixed,
   nameStoreFault,
   toGatewayError,
-} from '../../src/errors.js'
+} from '../../src/core/errors.js'
 
 /** What clients in the field depend on: number, name, and both texts. */
 const FIXED: [number, CodeName, string, string][] = [

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { FairQueue, type Standing } from '../../src/limits/fair-queue.js'
+import { FairQueue, type Standing } from '../../src/flow/fair-queue.js'
 
 /** A queue whose work ends when told to, and the order in which it began. */
 function setUp(max = 1000) {

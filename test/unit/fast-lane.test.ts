@@ -1,9 +1,9 @@
 import { Duplex } from 'node:stream'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
-import type { AedesClient } from '../../src/broker/aedes-client.js'
-import { FastLane } from '../../src/broker/fast-lane.js'
-import { MqttTransport } from '../../src/broker/transport.js'
+import type { AedesClient } from '../../src/mqtt/aedes/client.js'
+import { FastLane } from '../../src/mqtt/fast-lane.js'
+import { MqttTransport } from '../../src/mqtt/wire/transport.js'
 import { bytesOf, CONNECT, nothingSeen, options, turn } from '../helpers/transport.js'
 
 const INBOX = 'users/123456789/inbox'

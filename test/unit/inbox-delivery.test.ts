@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
-import { InboxDelivery, isInboxPacketId, type QoS } from '../../src/broker/inbox-delivery.js'
-import type { MqttTransport } from '../../src/broker/transport.js'
-import type { Delivery, InboxSession } from '../../src/inbox/session.js'
+import type { Delivery, InboxSession } from '../../src/inbox/reader.js'
+import { InboxDelivery, isInboxPacketId } from '../../src/mqtt/inbox-delivery.js'
+import type { QoS } from '../../src/mqtt/wire/packet-kinds.js'
+import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 
 const ME = '123456789'
 const FIRST: Delivery = { waited: false, again: false, released: false }

@@ -1,11 +1,11 @@
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
+import { createLogger } from '../../src/core/log.js'
+import { Metrics } from '../../src/core/metrics.js'
+import type { InboxRow, NewMessage, Rights } from '../../src/core/model.js'
 import type { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
-import { createLogger } from '../../src/log.js'
-import { Metrics } from '../../src/metrics.js'
-import type { InboxRow, NewMessage, Rights } from '../../src/model.js'
 import type { Appended, Store } from '../../src/store/store.js'
 
 /** An inbox over a store whose appends are answered by the test, and the order in which things happened. */

@@ -1,10 +1,15 @@
 import { execFile } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const RULES = inRepository('scripts/layers.cjs')
 const DEPCRUISE = inRepository('node_modules/dependency-cruiser/bin/dependency-cruise.mjs')
+
+const TSCONFIG = '{"compilerOptions": {"module": "NodeNext"}}'
 
 type Folder = { readonly [name: string]: string | Folder }
 
@@ -14,8 +19,10 @@ interface Violation {
 }
 
 /** The rules that a src/ with these files breaks, each with the file that breaks it. */
-async function violations(t: Test, src: Folder): Promise<string[]> {
-  const cwd = t.testdir({ 'tsconfig.json': '{"compilerOptions": {"module": "NodeNext"}}', src })
+const violations = (t: Test, src: Folder): Promise<string[]> =>
+  broke(t.testdir({ 'tsconfig.json': TSCONFIG, src }))
+
+async function broke(cwd: string): Promise<string[]> {
   const args = [DEPCRUISE, '--config', RULES, '--output-type', 'json', 'src']
   const output = await new Promise<string>((resolve, reject) => {
     // Its exit code is the number of violations.
@@ -32,18 +39,21 @@ t.test(
   'planted faults are found, and nothing in the files beside them whose imports go the right way',
   async t => {
     const found = await violations(t, {
-      'main.ts': "import './gateway.js'; import './config.js'",
-      'gateway.ts': `
-      import './store/embedded/store.js'; import './ws/server.js'; import './config.js'
-      import './inbox/stored.js'; import './ws/wrong.js'; import './errors.js'; import './stray.js'`,
-      'config.ts': "import './config/schema.js'; import 'convict'",
-      config: { 'schema.ts': 'export {}' },
-      'log.ts': "import 'pino'",
-      'model.ts': 'export type A = 1',
-      'errors.ts': "import './config.js'",
+      'main.ts': "import './app/gateway.js'; import './config/config.js'",
       'stray.ts': "import './no-such-file.js'",
+      app: {
+        'gateway.ts': `
+        import '../store/embedded/store.js'; import '../json/server.js'; import '../config/config.js'
+        import '../inbox/stored.js'; import '../json/wrong.js'; import '../core/errors.js'; import '../stray.js'`,
+      },
+      config: { 'config.ts': "import './schema.js'; import 'convict'", 'schema.ts': 'export {}' },
+      core: {
+        'log.ts': "import 'pino'",
+        'model.ts': 'export type A = 1',
+        'errors.ts': "import '../config/config.js'",
+      },
       store: {
-        'store.ts': "import type { A } from '../model.js'; export type B = A",
+        'store.ts': "import type { A } from '../core/model.js'; export type B = A",
         'copy.ts': 'export {}',
         embedded: {
           'store.ts': "import '../store.js'; import './rows.js'; import 'lmdb'",
@@ -51,29 +61,49 @@ t.test(
         },
       },
       inbox: {
-        'inbox.ts': "import '../store/store.js'; import '../log.js'",
+        'inbox.ts': "import '../store/store.js'; import '../core/log.js'",
         'stored.ts': "import type { B } from '../store/store.js'; import '../store/copy.js'; import 'lmdb'",
         'unused.ts': 'export {}',
       },
-      ws: {
+      json: {
         'server.ts': "import '../inbox/inbox.js'; import 'ws'; import 'node:net'",
         'wrong.ts':
           "import '../store/store.js'; import process from 'node:process'; import 'typescript'; process.exit()",
       },
     })
     t.same(found, [
-      'direction of src/(audit|errors|faults|log|log-repeats|login-log|metrics|model|node-version|private-files|recent|turn-end)\\.ts: src/errors.ts',
-      'direction of src/gateway\\.ts: src/gateway.ts',
+      'direction of src/app/: src/app/gateway.ts',
+      'direction of src/core/: src/core/errors.ts',
       'direction of src/inbox/: src/inbox/stored.ts',
+      'direction of src/json/: src/json/wrong.ts',
       'direction of src/store/embedded/: src/store/embedded/rows.ts',
-      'direction of src/ws/: src/ws/wrong.ts',
       'home of lmdb: src/inbox/stored.ts',
       'listed: src/stray.ts',
       'no-cycle: src/store/embedded/rows.ts',
       'no-dead-file: src/inbox/unused.ts',
-      'package without a home: src/ws/wrong.ts',
-      'process: src/ws/wrong.ts',
+      'package without a home: src/json/wrong.ts',
+      'process: src/json/wrong.ts',
       'resolvable: src/stray.ts',
     ])
   },
 )
+
+t.test('every room has its rule: none may import the composition root', async t => {
+  const files = await readdir(inRepository('src'), { recursive: true })
+  const rooms = [...new Set(files.filter(file => file.endsWith('.ts')).map(dirname))].filter(
+    room => room !== '.' && room !== 'app',
+  )
+  const src = t.testdir({ 'tsconfig.json': TSCONFIG, src: { app: { 'root.ts': 'export {}' } } })
+  writeFileSync(join(src, 'src/main.ts'), rooms.map(room => `import './${room}/wrong.js'`).join('\n'))
+  for (const room of rooms) {
+    const wrong = join(src, 'src', room, 'wrong.ts')
+    mkdirSync(dirname(wrong), { recursive: true })
+    writeFileSync(wrong, `import '${relative(dirname(wrong), join(src, 'src/app/root.js'))}'`)
+  }
+  const broken = await broke(src)
+  for (const room of rooms)
+    t.ok(
+      broken.some(one => /^direction of /.test(one) && one.endsWith(`: src/${room}/wrong.ts`)),
+      room,
+    )
+})

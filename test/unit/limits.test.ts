@@ -1,5 +1,5 @@
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
 import { AccountLimits } from '../../src/limits/account-limits.js'
 import { AddressList, addressGroup, plainAddress } from '../../src/limits/address.js'
 import { Admission } from '../../src/limits/admission.js'

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { type LiveConnection, LiveConnections, type MultiplePolicy } from '../../src/accounts/live.js'
-import type { CodeName } from '../../src/errors.js'
+import type { CodeName } from '../../src/core/errors.js'
+import { type LiveConnection, LiveConnections, type MultiplePolicy } from '../../src/live/live.js'
 
 const USER = '289559048'
 

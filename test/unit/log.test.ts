@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { createLogger } from '../../src/log.js'
+import { createLogger } from '../../src/core/log.js'
 
 /** A logger and the lines that it wrote. */
 function captured(pretty: 'always' | 'never', level = 'info') {

@@ -1,7 +1,7 @@
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
-import { PacketGate } from '../../src/broker/packet-gate.js'
-import { MalformedPacket, type PacketLimits } from '../../src/broker/packet-rules.js'
+import { PacketGate } from '../../src/mqtt/wire/packet-gate.js'
+import { MalformedPacket, type PacketLimits } from '../../src/mqtt/wire/packet-rules.js'
 
 const LIMITS: PacketLimits = {
   maxPacketBytes: 1_000,

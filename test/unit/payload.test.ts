@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseContent } from '../../src/request/payload.js'
+import { parseContent } from '../../src/protocol/mqtt-payload.js'
 
 const REFUSED = { code: 'BAD_FIELD', info: { field: 'payload', reason: String } }
 

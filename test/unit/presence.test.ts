@@ -1,7 +1,7 @@
 import type { AedesPublishPacket } from 'aedes'
 import t, { type Test } from 'tap'
-import { Presence } from '../../src/broker/presence.js'
-import { type Route, Router, type Subscriber } from '../../src/broker/router.js'
+import { type Route, Router, type Subscriber } from '../../src/mqtt/aedes/router.js'
+import { Presence } from '../../src/mqtt/presence.js'
 
 const ANN = '100000001'
 const BOB = '100000002'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { recentMap } from '../../src/recent.js'
+import { recentMap } from '../../src/core/recent.js'
 
 t.test('it keeps so many, and forgets what was used longest ago', async t => {
   const map = recentMap<string, number>(3)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
 import { type Outcome, Replies } from '../../src/handle/replies.js'
 
 function setUp() {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { CODES, type CodeName } from '../../src/errors.js'
+import { CODES, type CodeName } from '../../src/core/errors.js'
 import {
   encodeEvent,
   encodeGreeting,
@@ -9,7 +9,7 @@ import {
   encodeUser,
   extendMessage,
   formatTime,
-} from '../../src/request/reply.js'
+} from '../../src/protocol/replies.js'
 
 const AT = Date.UTC(2019, 6, 15, 9, 28, 10, 999)
 const ID = '0190b5a0-0000-7000-8000-000000000000'

@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
-import { CODES, GatewayError } from '../../src/errors.js'
-import { decodeText, parseContent } from '../../src/request/payload.js'
-import { parseRequest, REQUESTS, RefusedRequest, type RequestRules } from '../../src/request/schema.js'
+import { CODES, GatewayError } from '../../src/core/errors.js'
+import { decodeText, parseContent } from '../../src/protocol/mqtt-payload.js'
+import { parseRequest, REQUESTS, RefusedRequest, type RequestRules } from '../../src/protocol/requests.js'
 import { check } from '../helpers/property.js'
 
 const STRICT: RequestRules = { maxDepth: 8, maxValues: 256, unknownFields: 'refuse' }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type Frame, RequestQueue } from '../../src/ws/request-queue.js'
+import { type Frame, RequestQueue } from '../../src/json/request-queue.js'
 
 /** A queue whose requests are done when the test says so; those that begin with 'now' are done at once. */
 function setUp() {

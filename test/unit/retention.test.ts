@@ -1,9 +1,9 @@
 import t from 'tap'
 import { v7 as uuidv7 } from 'uuid'
+import { createLogger } from '../../src/core/log.js'
+import { Metrics } from '../../src/core/metrics.js'
+import type { NewMessage } from '../../src/core/model.js'
 import { Retention, type RetentionLimits } from '../../src/inbox/retention.js'
-import { createLogger } from '../../src/log.js'
-import { Metrics } from '../../src/metrics.js'
-import type { NewMessage } from '../../src/model.js'
 import type { Store } from '../../src/store/store.js'
 
 const DAY = 86_400_000

@@ -1,9 +1,9 @@
 import type { AedesPublishPacket } from 'aedes'
 import fc from 'fast-check'
 import t from 'tap'
-import type { QoS } from '../../src/broker/inbox-delivery.js'
-import { type Route, Router, type Subscriber } from '../../src/broker/router.js'
-import { covers } from '../../src/broker/topics.js'
+import { covers } from '../../src/mqtt/acl/topics.js'
+import { type Route, Router, type Subscriber } from '../../src/mqtt/aedes/router.js'
+import type { QoS } from '../../src/mqtt/wire/packet-kinds.js'
 
 class Heard implements Subscriber {
   readonly got: [string, QoS][] = []

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { CODES } from '../../src/errors.js'
-import { parseRequest, RefusedRequest, type RequestRules } from '../../src/request/schema.js'
+import { CODES } from '../../src/core/errors.js'
+import { parseRequest, RefusedRequest, type RequestRules } from '../../src/protocol/requests.js'
 
 const RULES: RequestRules = { unknownFields: 'refuse', maxDepth: 8, maxValues: 256 }
 const parse = (request: unknown, rules: Partial<RequestRules> = {}) =>

@@ -1,9 +1,9 @@
 import t from 'tap'
+import { createLogger } from '../../src/core/log.js'
+import { Metrics } from '../../src/core/metrics.js'
+import type { Cursor, InboxRow } from '../../src/core/model.js'
 import type { Inbox } from '../../src/inbox/inbox.js'
-import { type Delivery, InboxSession, type SessionOptions } from '../../src/inbox/session.js'
-import { createLogger } from '../../src/log.js'
-import { Metrics } from '../../src/metrics.js'
-import type { Cursor, InboxRow } from '../../src/model.js'
+import { type Delivery, InboxSession, type SessionOptions } from '../../src/inbox/reader.js'
 
 const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, text: `text ${seq}` })
 const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)

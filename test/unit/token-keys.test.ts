@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { decodeProtectedHeader, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { TokenKeys } from '../../src/accounts/token-keys.js'
+import { TokenKeys } from '../../src/auth/token-keys.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { dataDir } from '../helpers/gateway.js'
 

@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
-import { Access, type TopicGrant } from '../../src/broker/access.js'
-import { clientIdOf, scopedId, userIdOf } from '../../src/broker/client-id.js'
-import { covers, isInboxTopic, isOwnTree, parseOwnTopic } from '../../src/broker/topics.js'
+import { Access, type TopicGrant } from '../../src/mqtt/acl/access.js'
+import { clientIdOf, scopedId, userIdOf } from '../../src/mqtt/acl/client-id.js'
+import { covers, isInboxTopic, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
 import { check } from '../helpers/property.js'
 
 const ME = '123456789'

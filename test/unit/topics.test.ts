@@ -1,5 +1,5 @@
 import t from 'tap'
-import { covers, inboxTopic, isInboxFilter, isOwnTree, parseOwnTopic } from '../../src/broker/topics.js'
+import { covers, inboxTopic, isInboxFilter, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
 
 const ME = '123456789'
 

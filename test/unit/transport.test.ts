@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { Duplex } from 'node:stream'
 import t from 'tap'
-import { MqttTransport } from '../../src/broker/transport.js'
-import { WriteGroup } from '../../src/broker/write-group.js'
+import { MqttTransport } from '../../src/mqtt/wire/transport.js'
+import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 import { CONNECT, closeOf, MB, nothingSeen, options, turn } from '../helpers/transport.js'
 
 /** A socket that takes a write when it is told to. */

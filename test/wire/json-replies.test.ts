@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { CODES, type CodeName, type Locale } from '../../src/errors.js'
+import { CODES, type CodeName, type Locale } from '../../src/core/errors.js'
 import {
   type JsonClient,
   jsonClient,

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
 import type { Store } from '../../src/store/store.js'
 import { jsonClient, loggedIn, register } from '../helpers/gateway.js'
 import { startControlled } from '../helpers/store-control.js'

@@ -1,6 +1,6 @@
 /** What Aedes 1.2 does by itself and does not do here, each by the name of what it did; the rest stands by its topic. */
 import t from 'tap'
-import { GatewayError } from '../../src/errors.js'
+import { GatewayError } from '../../src/core/errors.js'
 import { loggedIn, type MqttTestClient, mqttClient, register, startGateway } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
 import { startControlled } from '../helpers/store-control.js'

@@ -1,7 +1,7 @@
 /** `users/<me>/replies`: to the connection that asked and to no other, kept nowhere, and nothing secret to a device. */
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import t, { type Test } from 'tap'
-import { CODES } from '../../src/errors.js'
+import { CODES } from '../../src/core/errors.js'
 import {
   loggedIn,
   type RunningGateway,

@@ -7,8 +7,8 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
 import t, { type Test } from 'tap'
 import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws'
-import { MqttTransport, type TransportOptions } from '../../src/broker/transport.js'
-import { WriteGroup } from '../../src/broker/write-group.js'
+import { MqttTransport, type TransportOptions } from '../../src/mqtt/wire/transport.js'
+import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 import { bytesOf, CONNECT, closeOf, MB, nothingSeen, options, turn } from '../helpers/transport.js'
 
 /** Aedes behind transports, on a free port. */

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 import { CodedError, isCommitFailure, reasonText, toStoreError } from './errors.js'
 import { onProgress, survivesUnsynced } from './progress.js'
 import type { Table } from './table.js'

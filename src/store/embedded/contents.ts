@@ -1,6 +1,6 @@
 /** The embedded store's contents for `mumi copy`. */
-import { GatewayError } from '../../errors.js'
-import type { Cursor, User } from '../../model.js'
+import { GatewayError } from '../../core/errors.js'
+import type { Cursor, User } from '../../core/model.js'
 import {
   type Contents,
   type Entries,

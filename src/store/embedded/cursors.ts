@@ -1,5 +1,5 @@
 /** Cursors of devices in the embedded store. */
-import type { Cursor, UserId } from '../../model.js'
+import type { Cursor, UserId } from '../../core/model.js'
 import type { DeletedUsers } from '../deleted.js'
 import type { CursorMove } from '../store.js'
 import type { EmbeddedEnv } from './env.js'

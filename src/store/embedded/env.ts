@@ -3,7 +3,7 @@
  * lmdb is imported here, and its types in commits.ts and progress.ts.
  */
 import { open, type RootDatabase } from 'lmdb'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 import { Commits, type Durability } from './commits.js'
 import { reasonText, toStoreError } from './errors.js'
 import { checkFile, type FileCheck, noteClosed } from './file.js'

@@ -2,7 +2,7 @@
 import { statfsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 
 const { EDQUOT, EFBIG, EIO, ENOSPC } = constants.errno
 const MDB_MAP_FULL = -30792

@@ -1,7 +1,7 @@
 /** The data file before LMDB maps it: what would end the process by a signal is refused with a word. */
 import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 import { reasonText } from './errors.js'
 import { Damage, type Meta, readMeta } from './meta-page.js'
 import { checkPages } from './pages.js'

@@ -1,6 +1,6 @@
 /** Logs of messages in the embedded store, one a user. */
-import { GatewayError } from '../../errors.js'
-import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../../model.js'
+import { GatewayError } from '../../core/errors.js'
+import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../../core/model.js'
 import { partiesOf } from '../contents.js'
 import type { DeletedUsers } from '../deleted.js'
 import type { Appended, ConversationRow } from '../store.js'

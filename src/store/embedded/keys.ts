@@ -5,7 +5,7 @@
  * lmdb's own encoding of arrays is not used: text of 64 characters and more that holds U+0000 to U+0004 is written
  * unescaped there and read back cut short, and such text comes from the wire.
  */
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 
 export type KeyPart = string | number | Uint8Array
 export type Key = readonly KeyPart[]

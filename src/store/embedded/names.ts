@@ -1,6 +1,6 @@
 /** Which accounts have a first name, a last name, or both, so that a query for names reads no account that it does not tell. */
 import { createHash } from 'node:crypto'
-import type { User } from '../../model.js'
+import type { User } from '../../core/model.js'
 import type { UserQuery } from '../store.js'
 import { FIRST, LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'

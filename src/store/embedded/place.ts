@@ -1,7 +1,7 @@
 /** Whether the files that are open are still those in the data folder. */
 import { type BigIntStats, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 
 /** A file that was removed or replaced stays open, and what is written to it is gone with the process. */
 export class Place {

@@ -2,7 +2,7 @@
  * Rows of inboxes, and what they hold. A row's value is the message's id, how many bytes the inbox was ever given up to
  * here, and the text. The text of a broadcast is not in its rows: it is stored once, for as long as a row refers to it.
  */
-import type { InboxRow } from '../../model.js'
+import type { InboxRow } from '../../core/model.js'
 import { LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
 

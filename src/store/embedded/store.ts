@@ -1,7 +1,7 @@
 /** The store that needs nothing installed: LMDB in one folder, for one process. */
 
-import { GatewayError } from '../../errors.js'
-import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../model.js'
+import { GatewayError } from '../../core/errors.js'
+import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
 import type { Contents, CopyableStore } from '../contents.js'
 import { DeletedUsers, purgeKv } from '../deleted.js'
 import type {

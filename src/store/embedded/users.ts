@@ -1,7 +1,7 @@
 /** Accounts in the embedded store. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { GatewayError } from '../../errors.js'
-import { isUserId, type User, type UserId } from '../../model.js'
+import { GatewayError } from '../../core/errors.js'
+import { isUserId, type User, type UserId } from '../../core/model.js'
 import type { NewUser, UserQuery } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, LAST } from './keys.js'

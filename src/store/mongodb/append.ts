@@ -10,8 +10,8 @@
  * resend finds what it repeats.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { GatewayError } from '../../errors.js'
-import { isUserId, type NewMessage, saysTheSame, type UserId } from '../../model.js'
+import { GatewayError } from '../../core/errors.js'
+import { isUserId, type NewMessage, saysTheSame, type UserId } from '../../core/model.js'
 import type { Appended } from '../store.js'
 import type { MessageDocument, MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'

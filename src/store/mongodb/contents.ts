@@ -1,6 +1,6 @@
 /** The MongoDB store's contents for `mumi copy`. */
 import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from 'mongodb'
-import { madeAt } from '../../model.js'
+import { madeAt } from '../../core/model.js'
 import {
   type Contents,
   type Entries,

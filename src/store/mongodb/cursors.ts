@@ -1,6 +1,6 @@
 /** Cursors of devices in the MongoDB store. */
 import type { AnyBulkWriteOperation } from 'mongodb'
-import type { Cursor, UserId } from '../../model.js'
+import type { Cursor, UserId } from '../../core/model.js'
 import type { DeletedUsers } from '../deleted.js'
 import type { CursorMove } from '../store.js'
 import type { DeviceDocument, InboxDocument, MongoEnv } from './env.js'

@@ -1,6 +1,6 @@
 /** The connection of the MongoDB store: options, collections, indexes, deadlines. */
 import { type Collection, type Db, MongoClient, type MongoClientOptions, ReadPreference } from 'mongodb'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 import { reasonText, toStoreError, withoutSecrets } from './errors.js'
 import { bounded } from './group.js'
 

@@ -1,6 +1,6 @@
 /** What the driver throws, as the gateway's errors. */
 import { MongoBulkWriteError, MongoError, MongoServerError } from 'mongodb'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 
 const DUPLICATE_KEY = 11000
 /** error_codes.yml: OutOfDiskSpace, and "quota exceeded". Atlas has no number of its own for a full cluster (8000 is for all). */

@@ -1,5 +1,5 @@
 /** How writes are grouped, bounded in time, and answered in the order of the calls. */
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 
 /** What became of one item of a group. */
 export type Outcome<O> = { readonly value: O } | { readonly error: unknown }

@@ -1,6 +1,6 @@
 /** Logs of messages in the MongoDB store, one a user; the conversation and the dedupKey are fields of each message. */
 import type { Filter } from 'mongodb'
-import type { InboxRow, NewMessage, UserId } from '../../model.js'
+import type { InboxRow, NewMessage, UserId } from '../../core/model.js'
 import type { DeletedUsers } from '../deleted.js'
 import type { Appended, ConversationRow } from '../store.js'
 import { MongoAppend } from './append.js'

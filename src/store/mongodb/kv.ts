@@ -4,7 +4,7 @@
  * of a group was not applied when the process died, or the server, is applied before anything else is read or written.
  */
 import type { AnyBulkWriteOperation } from 'mongodb'
-import { GatewayError } from '../../errors.js'
+import { GatewayError } from '../../core/errors.js'
 import type { KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
 import type { BrokerDocument, MongoEnv } from './env.js'
 import { toStoreError } from './errors.js'

@@ -1,5 +1,5 @@
 /** The highest seq of each inbox: remembered, so that appending to one reads nothing, and checked against others' writes. */
-import type { UserId } from '../../model.js'
+import type { UserId } from '../../core/model.js'
 import type { MessageDocument, MongoEnv } from './env.js'
 import { rowsBehind } from './keys.js'
 

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { GatewayError } from '../../errors.js'
+import type { GatewayError } from '../../core/errors.js'
 import { type GatewayDocument, type MongoEnv, unavailable } from './env.js'
 import { isDuplicate } from './errors.js'
 

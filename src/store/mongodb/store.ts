@@ -1,5 +1,5 @@
 /** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
-import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../model.js'
+import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
 import type { Contents, CopyableStore } from '../contents.js'
 import { DeletedUsers, purgeKv } from '../deleted.js'
 import type {

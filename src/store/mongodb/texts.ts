@@ -4,7 +4,7 @@
  * Without transactions a text may be found unheld just before a row of it is inserted, since a broadcast to many takes
  * several inserts. So one whose row is removed gets a mark, and is looked at when it is older than any broadcast under way.
  */
-import type { InboxRow, NewMessage, UserId } from '../../model.js'
+import type { InboxRow, NewMessage, UserId } from '../../core/model.js'
 import type { MessageDocument, MongoEnv } from './env.js'
 
 /** Far longer than a message waits for its insert, ms. */

@@ -1,6 +1,6 @@
 /** Accounts in the MongoDB store. */
-import { GatewayError } from '../../errors.js'
-import { isUserId, type User, type UserId } from '../../model.js'
+import { GatewayError } from '../../core/errors.js'
+import { isUserId, type User, type UserId } from '../../core/model.js'
 import type { NewUser, UserQuery } from '../store.js'
 import type { MongoEnv, UserDocument } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'

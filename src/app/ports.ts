@@ -1,0 +1,250 @@
+/** The ports: who is let in at which, with TLS or without, and what takes the socket then. */
+import type { IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Config } from '../config/config.js'
+import type { OnFault } from '../core/faults.js'
+import type { Logger } from '../core/log.js'
+import { originCheck } from '../http/origins.js'
+import { HttpServer, type Route, TURNED_AWAY, testRoute, type Upgrade } from '../http/server.js'
+import type { JsonServer } from '../json/server.js'
+import { AddressList } from '../limits/address.js'
+import type { Limits } from '../limits/limits.js'
+import type { MqttBroker } from '../mqtt/broker.js'
+import { MqttWebSocketServer } from '../mqtt/wire/websocket.js'
+import { Listener, type ListenerOptions } from '../net/listener.js'
+import { TlsFiles } from '../net/tls.js'
+
+export interface Ports {
+  readonly http: AddressInfo | undefined
+  readonly mqtt: AddressInfo | undefined
+  readonly mqtts: AddressInfo | undefined
+  readonly metrics: AddressInfo | undefined
+}
+
+export interface FrontParts {
+  readonly json: JsonServer
+  readonly broker: MqttBroker
+  readonly limits: Limits
+  /** Health and metrics, and what of it the HTTP port answers. */
+  readonly ops: Route
+  readonly publicOps: Route
+  readonly onFault: OnFault
+  readonly log: Logger
+}
+
+interface Place {
+  readonly host: string
+  readonly port: number
+}
+
+/** Sockets that are no WebSocket (yet): pages, probes, handshakes under way. */
+const PLAIN_SOCKETS = 100
+
+/** CONNACK, server unavailable (MQTT 3.1.1, table 3.1): sent before CONNECT was read, it is its answer all the same. */
+const MQTT_TURNED_AWAY = Buffer.of(0x20, 2, 0, 3)
+
+const NOTHING = () => undefined
+
+export class Front {
+  readonly #listeners: Listener[] = []
+  readonly #http: HttpServer[] = []
+  readonly #proxies: AddressList
+  readonly #isOrigin: (origin: string) => boolean
+  readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
+  #tls: TlsFiles | undefined
+  #isClosing = false
+  readonly #said = new Set<string>()
+
+  constructor(
+    private readonly config: Config,
+    private readonly parts: FrontParts,
+  ) {
+    this.#proxies = new AddressList(config.http.trustProxy)
+    this.#isOrigin = originCheck(config.http.origins)
+  }
+
+  /** Resolves when all of them listen. @throws TlsError, or the system's error, EADDRINUSE for one */
+  async listen(): Promise<Ports> {
+    const { http, mqtt, mqtts, ops, tls } = this.config
+    if (tls.cert !== '') this.#tls = new TlsFiles({ ...tls, watchMs: tls.watch }, this.parts.log)
+    const secure = this.#tls
+    return {
+      mqtt: mqtt.enabled ? await this.#listenMqtt(mqtt, undefined) : undefined,
+      mqtts: secure && mqtt.enabled && mqtts.enabled ? await this.#listenMqtt(mqtts, secure) : undefined,
+      http: http.enabled ? await this.#listenHttp(http.tls ? secure : undefined) : undefined,
+      metrics: ops.enabled ? await this.#listenOps() : undefined,
+    }
+  }
+
+  /** Loads the certificate again. */
+  reload(): void {
+    this.#tls?.reload()
+  }
+
+  /** Takes no more connections and closes plain HTTP ones; resolves when those of the front ends are closed, too. */
+  async close(): Promise<void> {
+    this.#isClosing = true
+    this.#tls?.close()
+    const closed = this.#listeners.map(listener => listener.close())
+    for (const server of this.#http) server.close()
+    await Promise.all(closed)
+  }
+
+  /** Those that were sent away and have not closed their side. */
+  cut(): void {
+    for (const listener of this.#listeners) listener.cut()
+  }
+
+  #listenMqtt(place: Place, tls: TlsFiles | undefined): Promise<AddressInfo> {
+    const { broker, limits } = this.parts
+    return this.#listen({
+      place,
+      tls,
+      farewell: MQTT_TURNED_AWAY,
+      maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
+      admit: address => {
+        if (!this.#hasRoom(address)) return false
+        const leave = limits.admit(address)
+        return typeof leave === 'function' && leave
+      },
+      take: socket => broker.take(socket),
+    })
+  }
+
+  #listenHttp(tls: TlsFiles | undefined): Promise<AddressInfo> {
+    const { json, broker, limits, publicOps } = this.parts
+    const { mqtt } = this.config
+    const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
+    if (mqtt.enabled) {
+      const webSocket = new MqttWebSocketServer(
+        Math.max(mqtt.maxFrameBytes, mqtt.maxPacketBytes),
+        (stream, webSocket, { address, locale }) =>
+          broker.take(stream, { webSocket, locale, ...(address && { remoteAddress: address }) }),
+        limits,
+      )
+      upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
+    }
+    const server = this.#makeHttp([testRoute, publicOps], upgrades)
+    return this.#listen({
+      place: this.config.http,
+      tls,
+      farewell: TURNED_AWAY,
+      maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
+      admit: address => {
+        // Whose it is that a proxy brings is known when its request is read.
+        if (this.#proxies.has(address)) return NOTHING
+        const leave = limits.admit(address)
+        return typeof leave === 'function' && leave
+      },
+      take: socket => server.take(socket),
+    })
+  }
+
+  /** Those who chat do not need it: where its port is taken, they are served all the same. */
+  async #listenOps(): Promise<AddressInfo | undefined> {
+    const server = this.#makeHttp([this.parts.ops], new Map())
+    const place = this.config.ops
+    try {
+      return await this.#listen({
+        place,
+        tls: undefined,
+        farewell: TURNED_AWAY,
+        maxSockets: PLAIN_SOCKETS,
+        admit: () => NOTHING,
+        take: socket => server.take(socket),
+      })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+      const about = { event: 'ops.unavailable', host: place.host, port: place.port }
+      this.parts.log.error(about, 'ops.port is in use already: no metrics')
+      return undefined
+    }
+  }
+
+  #makeHttp(routes: readonly Route[], upgrades: ReadonlyMap<string, Upgrade>): HttpServer {
+    const server = new HttpServer({
+      routes,
+      upgrades,
+      handshakeTimeoutMs: this.config.limits.handshakeTimeout,
+      clientOf: (peer, forwardedFor) => this.#proxies.client(peer, forwardedFor),
+      refusal: (request, socket, address) => this.#refusal(request, socket, address),
+      mayAsk: address => upgrades.size === 0 || this.parts.limits.askHttp(address),
+      onTimeout: () => this.parts.limits.count('limits.handshakeTimeout'),
+      onFault: this.parts.onFault,
+    })
+    this.#http.push(server)
+    return server
+  }
+
+  /** Why one more WebSocket is refused. */
+  #refusal(request: IncomingMessage, socket: Duplex, address: string | undefined): string | undefined {
+    const { origin } = request.headers
+    if (origin !== undefined && !this.#isOrigin(origin)) {
+      this.parts.log.info({ event: 'origin.refused', remoteAddress: address }, 'page not in http.origins')
+      return '403 Forbidden'
+    }
+    this.#warnOfProxy(request, address)
+    if (!this.#hasRoom(address)) return '503 Service Unavailable'
+    if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
+    const leave = this.parts.limits.admit(address)
+    if (typeof leave !== 'function') return '429 Too Many Requests'
+    socket.once('close', leave)
+    return undefined
+  }
+
+  /** Once each: it will come with every connection. */
+  #warnOfProxy(request: IncomingMessage, address: string | undefined): void {
+    const { remoteAddress } = request.socket
+    if (this.#proxies.has(remoteAddress)) {
+      if (address === undefined)
+        this.#warnOnce(
+          'proxy.client-unknown',
+          remoteAddress,
+          'sends no X-Forwarded-For that names its client',
+        )
+    } else if (request.headers['x-forwarded-for'] !== undefined) {
+      // Its clients would all be one, or without limits where it is exempt.
+      this.#warnOnce('proxy.not-trusted', remoteAddress, 'sends X-Forwarded-For, is not in http.trustProxy')
+    }
+  }
+
+  #warnOnce(event: string, remoteAddress: string | undefined, text: string): void {
+    if (this.#said.has(event)) return
+    this.#said.add(event)
+    this.parts.log.warn({ event, remoteAddress }, text)
+  }
+
+  #hasRoom(address: string | undefined): boolean {
+    return !this.#isClosing && this.parts.limits.hasRoom(address)
+  }
+
+  async #listen({
+    place,
+    ...options
+  }: Pick<ListenerOptions, 'tls' | 'farewell' | 'maxSockets' | 'admit' | 'take'> & {
+    place: Place
+  }): Promise<AddressInfo> {
+    const { log, limits, onFault } = this.parts
+    const { host, port } = place
+    const listener = new Listener({
+      ...options,
+      host,
+      port,
+      handshakeTimeoutMs: this.config.limits.handshakeTimeout,
+      onTlsError: (error: NodeJS.ErrnoException, remoteAddress) => {
+        if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') limits.count('limits.handshakeTimeout')
+        log.info({ event: 'tls.failed', remoteAddress, code: error.code }, 'TLS handshake failed')
+      },
+      onFault,
+      onAcceptError: error =>
+        log.error({ event: 'accept.failed', port, err: error }, 'connection not accepted'),
+      onFull: () => limits.count('limits.connections'),
+    })
+    this.#listeners.push(listener)
+    const address = await listener.listen()
+    if (options.tls === undefined && !this.#loopback.has(address.address))
+      log.warn({ event: 'tls.off', host, port: address.port }, 'open to other machines without TLS')
+    return address
+  }
+}

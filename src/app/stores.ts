@@ -1,0 +1,98 @@
+/** Stores as the config says: made, checked, copied. */
+import { accessSync, constants, existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import type { Config } from '../config/config.js'
+import { GatewayError } from '../core/errors.js'
+import type { CopyableStore } from '../store/contents.js'
+import { copyStore } from '../store/copy.js'
+import type { FileCheck } from '../store/embedded/file.js'
+import { EmbeddedStore } from '../store/embedded/store.js'
+import type { MongoOptions } from '../store/mongodb/env.js'
+
+export type StoreType = Config['store']['type']
+
+/**
+ * The driver is loaded only where it is used: it takes 10 MiB.
+ * @param type where it is not the one that the config names
+ * @param check where the file is checked otherwise than for a start
+ */
+export async function makeStore(
+  { data, store, dedup }: Config,
+  type: StoreType = store.type,
+  check: FileCheck = { pages: 'unclean', timeoutMs: store.checkTimeout },
+): Promise<CopyableStore> {
+  if (type === 'mongodb') {
+    const { MongoStore } = await import('../store/mongodb/store.js')
+    return new MongoStore(mongoOptions({ store, dedup }))
+  }
+  return new EmbeddedStore({
+    // No dot in the last part: lmdb takes such a path for a file.
+    dir: join(data.dir, 'store'),
+    durability: store.durability,
+    dedupWindowMs: dedup.window,
+    check,
+  })
+}
+
+function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoOptions {
+  const { timeout, startTimeout, ...rest } = store.mongodb
+  return { ...rest, timeoutMs: timeout, startTimeoutMs: startTimeout, dedupWindowMs: dedup.window }
+}
+
+/** Whether there is one to be opened; of a MongoDB that is for the server to say. */
+export const hasStore = ({ data, store }: Config): boolean =>
+  store.type === 'mongodb' || existsSync(join(data.dir, 'store', 'data.mdb'))
+
+/**
+ * Opens and closes the store if there is one, and makes nothing. A store that a gateway has open is not looked into.
+ * @returns what it found, in words. @throws GatewayError, or the system's error, saying what is wrong with it
+ */
+export async function checkStore(config: Config): Promise<string> {
+  if (config.store.type === 'mongodb') {
+    const { MongoEnv } = await import('../store/mongodb/env.js')
+    await new MongoEnv(mongoOptions(config)).check()
+    return 'MongoDB answers'
+  }
+  const dir = resolve(config.data.dir)
+  if (!hasStore(config)) {
+    checkCanMake(join(dir, 'store'))
+    return `no store yet in ${dir}: serve makes it`
+  }
+  const wholly: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
+  const store = await makeStore(config, config.store.type, wholly)
+  try {
+    await store.open()
+    await store.ping()
+    return 'store is good'
+  } catch (error) {
+    // The store says so in words only: to all other callers it is one that cannot be used.
+    const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
+    if (inUse === undefined) throw error
+    return `store is ${inUse}, not checked`
+  } finally {
+    await store.close()
+  }
+}
+
+/** @throws the system's error where a folder `dir` could not be used or made */
+function checkCanMake(dir: string): void {
+  // With the slash, a file is an error, too.
+  if (existsSync(dir) || dirname(dir) === dir) accessSync(`${dir}/`, constants.W_OK | constants.X_OK)
+  else checkCanMake(dirname(dir))
+}
+
+/** Copies one kind of store into the other, both as the config says. @param say told how far it is. @throws GatewayError */
+export async function copyStores(
+  config: Config,
+  { from, to }: Record<'from' | 'to', StoreType>,
+  say: (line: string) => void,
+): Promise<void> {
+  const [source, target] = [await makeStore(config, from), await makeStore(config, to)]
+  try {
+    await source.open()
+    await target.open()
+    await copyStore(source, target, say)
+  } finally {
+    await Promise.all([source.close(), target.close()])
+  }
+}

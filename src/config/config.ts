@@ -1,0 +1,122 @@
+/** The effective config: defaults, then files, then environment, then command line; every fault at once. */
+import convict from 'convict'
+import { type Config, KEYS, SCHEMA } from './schema.js'
+import { type Layer, readArguments, readConfigFile, readEnvironment } from './sources.js'
+
+export type { Acl, AclRule } from './formats.js'
+export type { Config } from './schema.js'
+
+export interface ConfigSources {
+  /** What follows the command: `--section.key value`, and `--config FILE`, which may be repeated. */
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/** What is wrong, one line a fault, each naming its key and where it was written. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  constructor(readonly faults: readonly string[]) {
+    super(faults.join('\n'))
+  }
+}
+
+/** @throws ConfigError */
+export function loadConfig(sources: ConfigSources): Config {
+  // `Config` is derived from the schema that convict has just checked every value against.
+  return deepFreeze(resolve(sources).getProperties()) as unknown as Config
+}
+
+/** The effective config as JSON that `--config` takes again, but for secrets, which are masked. @throws ConfigError */
+export function printConfig(sources: ConfigSources): string {
+  return JSON.stringify(masked(resolve(sources).getProperties(), ''), null, 2)
+}
+
+/** A default is no secret. */
+function masked(value: unknown, name: string): unknown {
+  const key = KEYS.get(name)
+  if (key !== undefined) return key.sensitive && value !== key.default ? '[Sensitive]' : value
+  const parts = Object.entries(value ?? {})
+  return Object.fromEntries(
+    parts.map(([part, one]) => [part, masked(one, name === '' ? part : `${name}.${part}`)]),
+  )
+}
+
+function resolve({ argv, env }: ConfigSources): convict.Config<object> {
+  const faults: string[] = []
+  const { files, layer } = readArguments(argv, faults)
+  const layers = [...files.map(file => readConfigFile(file, faults)), readEnvironment(env, faults), layer]
+  // No env and args for convict: it would pass over unknown ones, and its parser turns `--data.dir 1e3` into 1000.
+  const settings = convict<object>(SCHEMA, { env: {}, args: [] })
+  for (const { values } of layers) for (const [key, value] of values) settings.set(key, value)
+  faults.push(...valueFaults(settings, layers))
+  if (faults.length === 0) faults.push(...crossFaults(settings.getProperties() as unknown as Config))
+  if (faults.length > 0) throw new ConfigError(faults)
+  return settings
+}
+
+/** convict lists all bad values, one a line that begins with the key; added is where the value was written. */
+function valueFaults(settings: convict.Config<object>, layers: readonly Layer[]): string[] {
+  try {
+    settings.validate({ allowed: 'strict' })
+    return []
+  } catch (error) {
+    const lines = error instanceof Error ? error.message.split('\n') : [String(error)]
+    return lines.map(withoutUrls).map(line => {
+      const key = line.slice(0, line.indexOf(':'))
+      const origin = layers.findLast(layer => layer.values.has(key))?.origin(key)
+      return origin === undefined ? line : `${line} (${origin})`
+    })
+  }
+}
+
+/** A URL written where none belongs may have a password in it. */
+const withoutUrls = (line: string) => line.replace(/: value was .*(@|:\/\/).*/s, '')
+
+/** Values that are good one by one and not together. */
+function crossFaults(config: Config): string[] {
+  const faults: string[] = []
+  if (!config.http.enabled && !config.mqtt.enabled)
+    faults.push('http.enabled, mqtt.enabled: one of them must be true')
+  if (config.limits.frame <= config.limits.content)
+    faults.push('limits.frame: must be larger than limits.content')
+  if ((config.tls.cert === '') !== (config.tls.key === ''))
+    faults.push('tls.cert, tls.key: both or none of them')
+  if (config.limits.loginDelayMax < config.limits.loginDelay)
+    faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
+  faults.push(...issuerFaults(config))
+  return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
+}
+
+function isPlainUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, username, password } = new URL(text)
+  return /^https?:$/.test(protocol) && username === '' && password === ''
+}
+
+function issuerFaults({ jwt }: Config): string[] {
+  const { jwksUrl, publicKeyFile, issuer, audience } = jwt
+  const faults: string[] = []
+  if (jwksUrl !== '' && publicKeyFile !== '') faults.push('jwt.jwksUrl, jwt.publicKeyFile: only one of them')
+  if (jwksUrl !== '' && !isPlainUrl(jwksUrl))
+    faults.push('jwt.jwksUrl: must be a URL, https://… or http://…, without user and password')
+  if ((jwksUrl !== '' || publicKeyFile !== '') && (issuer === '' || audience === ''))
+    faults.push('jwt.issuer, jwt.audience: needed with jwt.jwksUrl or jwt.publicKeyFile')
+  return faults
+}
+
+/** A document has at most 16 MiB. JSON escapes can make content six times longer; a packet may be kept in four forms. */
+const MAX_CONTENT_BYTES = 2 << 20
+const MAX_PACKET_BYTES = 3 << 20
+
+function documentFaults({ limits, mqtt }: Config): string[] {
+  const faults: string[] = []
+  if (limits.content > MAX_CONTENT_BYTES) faults.push('limits.content: at most 2MiB with store.type mongodb')
+  if (mqtt.maxPacketBytes > MAX_PACKET_BYTES)
+    faults.push('mqtt.maxPacketBytes: at most 3MiB with store.type mongodb')
+  return faults
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
+  return Object.freeze(value)
+}

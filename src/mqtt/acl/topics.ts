@@ -1,0 +1,81 @@
+/** The gateway's topics: `users/<id>/…`. Built and parsed here and nowhere else. */
+import type { UserId } from '../../core/model.js'
+
+export type OwnTopic =
+  | { readonly kind: 'inbox' | 'requests' | 'replies' | 'presence'; readonly userId: UserId }
+  | { readonly kind: 'unknown' }
+
+const KINDS = new Set(['inbox', 'requests', 'replies', 'presence'])
+const OWN = /^users\/([1-9][0-9]{8})\/([a-z]+)$/
+
+/** Everything under this first level belongs to the gateway, whatever the ACL opens. */
+export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
+
+export function parseOwnTopic(topic: string): OwnTopic {
+  const [, userId, kind] = OWN.exec(topic) ?? []
+  if (userId === undefined || kind === undefined || !KINDS.has(kind)) return { kind: 'unknown' }
+  return { kind: kind as 'inbox', userId }
+}
+
+const INBOX_START = Buffer.from('users/')
+const INBOX_END = Buffer.from('/inbox')
+const USER_ID_BYTES = 9
+const ZERO = 0x30
+const NINE = 0x39
+export const INBOX_TOPIC_BYTES = INBOX_START.length + USER_ID_BYTES + INBOX_END.length
+
+/** Whether the topic of a packet, which begins with its length in two bytes, is `users/<id>/inbox`; no text is made. */
+export function isInboxTopic(bytes: Buffer, at: number): boolean {
+  if (bytes.readUInt16BE(at) !== INBOX_TOPIC_BYTES) return false
+  const idAt = at + 2 + INBOX_START.length
+  return (
+    isAt(bytes, at + 2, INBOX_START) &&
+    isUserIdAt(bytes, idAt) &&
+    isAt(bytes, idAt + USER_ID_BYTES, INBOX_END)
+  )
+}
+
+function isAt(bytes: Buffer, at: number, text: Buffer): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text[i]) return false
+  return true
+}
+
+function isUserIdAt(bytes: Buffer, at: number): boolean {
+  if (bytes[at] === ZERO) return false
+  for (let i = at; i < at + USER_ID_BYTES; i++) {
+    const byte = bytes[i] ?? 0
+    if (byte < ZERO || byte > NINE) return false
+  }
+  return true
+}
+
+export const repliesTopic = (userId: UserId): string => `users/${userId}/replies`
+export const presenceTopic = (userId: UserId): string => `users/${userId}/presence`
+export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`
+
+/** The two filters that subscribe to one's inbox. */
+export const inboxFilters = (userId: UserId): readonly string[] => [
+  `users/${userId}/inbox/#`,
+  `users/${userId}/inbox/+`,
+]
+
+export const isInboxFilter = (filter: string, userId: UserId): boolean =>
+  inboxFilters(userId).includes(filter)
+
+export const ANY_PRESENCE = 'users/+/presence'
+
+/**
+ * Whether everything that `filter` can match is matched by `pattern` too; for a topic name, whether it matches.
+ * Source: MQTT 3.1.1, 4.7.1.
+ */
+export function covers(pattern: string, filter: string): boolean {
+  const wanted = filter.split('/')
+  const granted = pattern.split('/')
+  for (const [i, level] of granted.entries()) {
+    if (level === '#') return wanted[0]?.startsWith('$') !== true || i > 0
+    const other = wanted[i]
+    if (other === undefined || other === '#') return false
+    if (level === '+' ? i === 0 && other.startsWith('$') : level !== other) return false
+  }
+  return wanted.length === granted.length
+}

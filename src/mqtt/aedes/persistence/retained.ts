@@ -1,0 +1,230 @@
+/** Retained messages, under their topic's levels: a filter reads what begins as its levels before the first wildcard. */
+import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import { GatewayError } from '../../../core/errors.js'
+import { isUserId, type UserId } from '../../../core/model.js'
+import type { KvKey, KvWrite } from '../../../store/store.js'
+import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
+
+export interface RetainedLimits {
+  /** In all. Replacing one is always possible. */
+  readonly maxRetained: number
+  /** Bytes as stored: payload, topic and about 150 bytes each. */
+  readonly maxRetainedBytes: number
+  /** The same for those that one account published last. */
+  readonly accountRetained: number
+  readonly accountRetainedBytes: number
+}
+
+export class OverRetainedLimit extends GatewayError {
+  constructor(
+    readonly limit: `mqtt.${keyof RetainedLimits}`,
+    reason: string,
+  ) {
+    super('STORE_FULL', { reason })
+  }
+}
+
+/** About a millisecond; a store that reads at once would otherwise hold the event loop for all of `+/x`. */
+const WALKED_PER_TURN = 500
+
+/** What is known of a topic while writes to it are under way. */
+interface Slot {
+  ready: Promise<void>
+  kept: Kept
+  writers: number
+}
+
+/** What is retained under one topic. */
+interface Kept {
+  /** 0 = nothing. */
+  readonly size: number
+  /** Whose it is: of the account that published it; '' where nobody knows. */
+  readonly owner: string
+}
+
+const NOTHING: Kept = { size: 0, owner: '' }
+
+/** Of one account, or of all together. */
+interface Total {
+  count: number
+  bytes: number
+}
+
+export class Retained {
+  readonly #kv: KvStore
+  readonly #limits: RetainedLimits
+  readonly #onError: (error: unknown) => void
+  readonly #slots = new Map<string, Slot>()
+  readonly #all: Total = { count: 0, bytes: 0 }
+  readonly #owners = new Map<string, Total>()
+
+  constructor(kv: KvStore, limits: RetainedLimits, onError: (error: unknown) => void) {
+    this.#kv = kv
+    this.#limits = limits
+    this.#onError = onError
+  }
+
+  async load(): Promise<void> {
+    for await (const { value } of this.#kv.kvRange('retained', [])) {
+      this.#account(keptOf(value), 1)
+    }
+  }
+
+  /**
+   * An empty payload removes [MQTT-3.3.1-10]. Writes to one topic reach the store in the order of the calls.
+   * @param check called in the turn of the write: what it throws keeps all as it is
+   * @throws OverRetainedLimit, nothing changed; GatewayError
+   */
+  async put(topic: string, packet: BrokerPacket, check?: () => void): Promise<void> {
+    const slot = this.#slot(topic)
+    slot.writers += 1
+    try {
+      await slot.ready
+      check?.()
+      await this.#replace(slot, topic, packet.payload?.length ? packet : undefined)
+    } finally {
+      slot.writers -= 1
+      if (slot.writers === 0) this.#slots.delete(topic)
+    }
+  }
+
+  /**
+   * A topic that matches several filters comes once. Ends early when the store fails, and reports that: Aedes has no
+   * 'error' listener on the stream made of this, and the process would die.
+   */
+  async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
+    const split = filters.map(filter => filter.split('/'))
+    let walked = 0
+    try {
+      for (const [i, filter] of split.entries()) {
+        const earlier = split.slice(0, i)
+        for await (const { key, value } of this.#candidates(filter)) {
+          if (isMatch(filter, key) && !earlier.some(other => isMatch(other, key))) yield decodePacket(value)
+          walked += 1
+          if (walked % WALKED_PER_TURN === 0) await setImmediate()
+        }
+      }
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #candidates(filter: readonly string[]): ReturnType<KvStore['kvRange']> {
+    const wildcard = filter.findIndex(level => level === '+' || level === '#')
+    return wildcard < 0 ? this.#exactly(filter) : this.#kv.kvRange('retained', filter.slice(0, wildcard))
+  }
+
+  async *#exactly(topic: readonly string[]): ReturnType<KvStore['kvRange']> {
+    const value = await this.#kv.kvGet('retained', topic)
+    if (value !== undefined) yield { key: topic, value }
+  }
+
+  async #replace(slot: Slot, topic: string, packet: BrokerPacket | undefined): Promise<void> {
+    const value = packet && encodePacket(packet)
+    const before = slot.kept
+    const after = value === undefined ? NOTHING : { size: value.byteLength, owner: packet?.owner ?? '' }
+    this.#checkRoom(before, after)
+    this.#set(slot, after)
+    const key = topic.split('/')
+    try {
+      await this.#kv.kvWrite([
+        value === undefined ? { remove: 'retained', key } : { put: 'retained', key, value },
+        ...ownerWrites(topic, before, after),
+      ])
+    } catch (error) {
+      this.#set(slot, before)
+      throw error
+    }
+  }
+
+  /** The store has removed all that was this account's. */
+  forget(owner: UserId): void {
+    for (const slot of this.#slots.values()) if (slot.kept.owner === owner) slot.kept = NOTHING
+    const own = this.#owners.get(owner)
+    this.#owners.delete(owner)
+    this.#all.count -= own?.count ?? 0
+    this.#all.bytes -= own?.bytes ?? 0
+  }
+
+  #set(slot: Slot, kept: Kept): void {
+    this.#account(slot.kept, -1)
+    this.#account(kept, 1)
+    slot.kept = kept
+  }
+
+  #account({ size, owner }: Kept, sign: 1 | -1): void {
+    if (size === 0) return
+    const own = this.#owners.get(owner) ?? { count: 0, bytes: 0 }
+    for (const total of [this.#all, own]) {
+      total.count += sign
+      total.bytes += sign * size
+    }
+    if (own.count > 0) this.#owners.set(owner, own)
+    else this.#owners.delete(owner)
+  }
+
+  #checkRoom(before: Kept, after: Kept): void {
+    const { maxRetained, maxRetainedBytes, accountRetained, accountRetainedBytes } = this.#limits
+    const added = Math.sign(after.size) - Math.sign(before.size)
+    const growth = after.size - before.size
+    if (added > 0 && this.#all.count >= maxRetained) throw over('mqtt.maxRetained', maxRetained)
+    if (growth > 0 && this.#all.bytes + growth > maxRetainedBytes)
+      throw over('mqtt.maxRetainedBytes', maxRetainedBytes)
+    if (after.size === 0 || after.owner === '') return
+    // What was another account's is this one's from now on.
+    const isOwn = before.owner === after.owner && before.size > 0
+    const { count, bytes } = this.#owners.get(after.owner) ?? { count: 0, bytes: 0 }
+    if (!isOwn && count >= accountRetained) throw over('mqtt.accountRetained', accountRetained)
+    const more = isOwn ? growth : after.size
+    if (more > 0 && bytes + more > accountRetainedBytes)
+      throw over('mqtt.accountRetainedBytes', accountRetainedBytes)
+  }
+
+  #slot(topic: string): Slot {
+    const known = this.#slots.get(topic)
+    if (known !== undefined) return known
+    const read = async (): Promise<void> => {
+      const value = await this.#kv.kvGet('retained', topic.split('/'))
+      if (value !== undefined) slot.kept = keptOf(value)
+    }
+    const slot: Slot = { ready: Promise.resolve(), kept: NOTHING, writers: 0 }
+    slot.ready = read()
+    this.#slots.set(topic, slot)
+    return slot
+  }
+}
+
+const over = (limit: OverRetainedLimit['limit'], most: number) =>
+  new OverRetainedLimit(limit, `no more than ${most}`)
+
+/**
+ * What keeps meta ['retained', owner, hash of the topic] → topic: by that the store finds an account's without a
+ * walk over all (store/deleted.ts). A hash, since a topic may fill a key by itself.
+ */
+function ownerWrites(topic: string, before: Kept, after: Kept): KvWrite[] {
+  const [old, owner] = [before, after].map(kept => (kept.size > 0 && isUserId(kept.owner) ? kept.owner : ''))
+  if (old === owner) return []
+  const hash = createHash('sha256').update(topic).digest('base64url')
+  return [
+    ...(old ? [{ remove: 'meta' as const, key: ['retained', old, hash] }] : []),
+    ...(owner ? [{ put: 'meta' as const, key: ['retained', owner, hash], value: Buffer.from(topic) }] : []),
+  ]
+}
+
+const keptOf = (value: Uint8Array): Kept => ({
+  size: value.byteLength,
+  owner: decodePacket(value).owner ?? '',
+})
+
+/** MQTT 3.1.1, 4.7: `+` is one level, empty ones too; `#` is the rest, and the level before it. */
+function isMatch(filter: readonly string[], topic: KvKey): boolean {
+  const [first] = filter
+  // [MQTT-4.7.2-1]
+  if ((first === '+' || first === '#') && String(topic[0]).startsWith('$')) return false
+  for (const [i, level] of filter.entries()) {
+    if (level === '#') return true
+    if (i >= topic.length || (level !== '+' && level !== topic[i])) return false
+  }
+  return filter.length === topic.length
+}

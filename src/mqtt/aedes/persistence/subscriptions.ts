@@ -1,0 +1,94 @@
+/**
+ * Who subscribed to what, of persistent sessions. All of it in memory, since every QoS 1 and 2 PUBLISH asks; the
+ * store has a copy under [clientId, filter]. Changes are made in memory at once and returned as writes: a SUBSCRIBE
+ * and an UNSUBSCRIBE that come in one read then reach the store in their order.
+ */
+import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
+import type { KvWrite } from '../../../store/store.js'
+import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
+
+export interface SubscriptionOptions {
+  qos: number
+  rh?: number | undefined
+  rap?: boolean | undefined
+  nl?: boolean | undefined
+  subscriptionIdentifier?: number
+}
+
+export interface Subscription extends SubscriptionOptions {
+  topic: string
+}
+
+export class Subscriptions {
+  readonly #byClient = new Map<string, Map<string, SubscriptionOptions>>()
+  readonly #trie = new QlobberSub({
+    wildcard_one: '+',
+    wildcard_some: '#',
+    separator: '/',
+    match_empty_levels: true, // [MQTT-4.7.1-3], 4.7.1.3: "/finance" matches "+/+" and "/+"
+  })
+
+  async load(kv: KvStore): Promise<void> {
+    for await (const { key, value } of kv.kvRange('subscriptions', [])) {
+      const [clientId, filter] = key as [string, string]
+      this.#set(clientId, filter, decodeRecord<SubscriptionOptions>(value))
+    }
+  }
+
+  add(clientId: string, subscriptions: readonly Subscription[]): KvWrite[] {
+    return subscriptions.map(({ topic, qos, rh, rap, nl, subscriptionIdentifier }) => {
+      const options: SubscriptionOptions = { qos, rh, rap, nl }
+      if (subscriptionIdentifier !== undefined) options.subscriptionIdentifier = subscriptionIdentifier
+      this.#set(clientId, topic, options)
+      return { put: 'subscriptions', key: [clientId, topic], value: encodeRecord(options) }
+    })
+  }
+
+  remove(clientId: string, filters: Iterable<string>): KvWrite[] {
+    const own = this.#byClient.get(clientId)
+    if (own === undefined) return []
+    const writes: KvWrite[] = []
+    for (const filter of filters) {
+      if (!own.delete(filter)) continue
+      this.#trie.remove(filter, { clientId, topic: filter })
+      writes.push({ remove: 'subscriptions', key: [clientId, filter] })
+    }
+    if (own.size === 0) this.#byClient.delete(clientId)
+    return writes
+  }
+
+  removeAll(clientId: string): KvWrite[] {
+    return this.remove(clientId, [...(this.#byClient.get(clientId)?.keys() ?? [])])
+  }
+
+  get clientIds(): Iterable<string> {
+    return this.#byClient.keys()
+  }
+
+  of(clientId: string): Subscription[] {
+    const own = this.#byClient.get(clientId) ?? []
+    return Array.from(own, ([topic, options]) => ({ topic, ...options }))
+  }
+
+  /** Of QoS 1 and 2 only: nothing is queued for QoS 0. One entry a client and filter. */
+  matching(topic: string): TrieEntry[] {
+    const matches = this.#trie.match(topic)
+    // [MQTT-4.7.2-1]; Aedes itself sees to it for $SYS/ only.
+    return topic.startsWith('$') ? matches.filter(({ topic: filter }) => !/^[+#]/.test(filter)) : matches
+  }
+
+  *clientsOf(filter: string): Generator<string> {
+    for (const [clientId, own] of this.#byClient) if (own.has(filter)) yield clientId
+  }
+
+  get counts(): { subsCount: number; clientsCount: number } {
+    return { subsCount: this.#trie.subscriptionsCount, clientsCount: this.#byClient.size }
+  }
+
+  #set(clientId: string, filter: string, options: SubscriptionOptions): void {
+    const own = this.#byClient.get(clientId) ?? new Map<string, SubscriptionOptions>()
+    this.#byClient.set(clientId, own.set(filter, options))
+    if (options.qos > 0) this.#trie.add(filter, { clientId, topic: filter, ...options })
+    else this.#trie.remove(filter, { clientId, topic: filter })
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * The way of messages and their PUBACKs past Aedes, whose parser, queue and handlers cost more than all that is ours:
+ * the gate has found these packets already, and nothing in Aedes is for them.
+ *
+ * The lane takes a packet only while Aedes has read all that came before it. Aedes hands a PUBLISH to the client's
+ * Publisher as it reads it, so the Publisher gets all of them in the order in which they came; it keeps that order in
+ * the inbox, and in the acknowledgements [MQTT-4.6.0-2], whichever way each of them took.
+ */
+
+import { INBOX_TOPIC_BYTES, isInboxTopic } from './acl/topics.js'
+import type { AedesClient } from './aedes/client.js'
+import type { PublishPacket } from './aedes/types.js'
+import { isInboxPacketId } from './inbox-delivery.js'
+import type { PacketLane } from './wire/packet-gate.js'
+import type { Done } from './wire/socket-output.js'
+import type { MqttTransport } from './wire/transport.js'
+
+const PUBACK = 0x40
+const PUBLISH_QOS1 = 0x32
+const DUP = 0x08
+
+/** What one client may have waiting for the store before it is read no further; one read may bring more. */
+const MAX_UNFINISHED_BYTES = 65_536
+
+export interface LaneConnection {
+  /** Too much of this sender's waits for the store, by whichever connection it came. */
+  readonly isInboxFull: boolean
+  publish(packet: PublishPacket, done: Done): void
+  acknowledged(packetId: number): void
+}
+
+export class FastLane implements PacketLane {
+  /** Of packets whose PUBACK has not been taken by the transport. */
+  #unfinishedBytes = 0
+  #hasTaken = false
+  #isHolding = false
+  #isDraining = false
+
+  constructor(
+    private readonly client: AedesClient,
+    private readonly transport: MqttTransport,
+    private readonly connection: LaneConnection,
+  ) {}
+
+  take(bytes: Buffer, at: number, bodyAt: number, end: number): boolean {
+    if (this.client.closed || this.transport.readableLength > 0) return false
+    const first = bytes[at] ?? 0
+    if (first === PUBACK) return this.#confirm(bytes.readUInt16BE(bodyAt))
+    if ((first & ~DUP) !== PUBLISH_QOS1 || !isInboxTopic(bytes, bodyAt)) return false
+    const idAt = bodyAt + 2 + INBOX_TOPIC_BYTES
+    const packet = {
+      cmd: 'publish' as const,
+      topic: bytes.toString('latin1', bodyAt + 2, idAt),
+      payload: bytes.subarray(idAt + 2, end),
+      qos: 1 as const,
+      messageId: bytes.readUInt16BE(idAt),
+      dup: (first & DUP) !== 0,
+      retain: false,
+    }
+    this.#hasTaken = true
+    this.#unfinishedBytes += end - at
+    this.connection.publish(packet, this.#finisher(packet.messageId, end - at))
+    return true
+  }
+
+  settle(): void {
+    if (!this.#hasTaken) return
+    this.#hasTaken = false
+    this.#holdOrRelease()
+  }
+
+  /** @returns false for what Aedes sent */
+  #confirm(packetId: number): boolean {
+    if (!isInboxPacketId(packetId)) return false
+    this.connection.acknowledged(packetId)
+    return true
+  }
+
+  /** Made here, where it holds on to two numbers only: thousands wait for their commit at a time. */
+  #finisher(messageId: number, size: number): Done {
+    return error => this.#finish(messageId, size, error)
+  }
+
+  #finish(messageId: number, size: number, error?: Error | null): void {
+    this.#unfinishedBytes -= size
+    // As Aedes does with it: the connection closes.
+    if (error) this.client.emit('error', error)
+    else if (!this.transport.send(puback(messageId))) this.#awaitDrain()
+    if (this.#isHolding) this.#holdOrRelease()
+  }
+
+  /** A client that does not read its PUBACKs is not read either. */
+  #awaitDrain(): void {
+    if (this.#isDraining || !this.transport.isCongested) return
+    this.#isDraining = true
+    this.transport.once('drain', () => {
+      this.#isDraining = false
+      this.#holdOrRelease()
+    })
+    this.#holdOrRelease()
+  }
+
+  #holdOrRelease(): void {
+    const max = this.connection.isInboxFull ? 1 : MAX_UNFINISHED_BYTES
+    const mustHold = this.#isDraining || this.#unfinishedBytes >= max
+    if (mustHold === this.#isHolding) return
+    this.#isHolding = mustHold
+    if (mustHold) this.transport.holdInput()
+    else this.transport.releaseInput()
+  }
+}
+
+const puback = (packetId: number): Buffer => {
+  const packet = Buffer.allocUnsafe(4)
+  packet[0] = PUBACK
+  packet[1] = 2
+  packet[2] = packetId >> 8
+  packet[3] = packetId
+  return packet
+}

@@ -1,0 +1,136 @@
+/**
+ * An inbox over MQTT: one PUBLISH a message on `users/<me>/inbox/<seq>`, written past Aedes' own delivery, so that
+ * the session (inbox/reader.ts) and not the broker decides what goes out when.
+ *
+ * Packet identifiers: the inbox has 32768–65535 and Aedes 1–32767 (aedes-client.ts). The identifier follows from the
+ * seq, so a resend has its original one [MQTT-4.4.0-1] also after a restart, and a PUBACK names its message without
+ * a table. It is unique as long as fewer than 32,768 messages are in flight, which `mqtt.maxInflight` sees to.
+ */
+
+import type { InboxRow, UserId } from '../core/model.js'
+import type { Delivery, InboxSession, Sink } from '../inbox/reader.js'
+import { encodeEvent, encodeMqttMessage } from '../protocol/replies.js'
+import { inboxTopic } from './acl/topics.js'
+import { FIRST_SEAM_ID } from './aedes/persistence/options.js'
+import type { QoS } from './wire/packet-kinds.js'
+import type { MqttTransport } from './wire/transport.js'
+
+const FIRST_ID = FIRST_SEAM_ID
+const IDS = 0x8000
+
+export const isInboxPacketId = (packetId: number): boolean => packetId >= FIRST_ID
+
+const packetIdOf = (seq: number): number => FIRST_ID + (seq % IDS)
+
+/** The seq behind a packet id: the first after `confirmed` that has it. */
+const seqOf = (packetId: number, confirmed: number): number =>
+  confirmed + 1 + ((((packetId - FIRST_ID - ((confirmed + 1) % IDS)) % IDS) + IDS) % IDS)
+
+export interface InboxDeliveryOptions {
+  readonly userId: UserId
+  readonly qos: QoS
+  /** Whether the client's session is an old one, that knows of the QoS 2 handshakes it broke off [MQTT-4.1.0-1]. */
+  readonly isResumed: boolean
+  /** Tells the client on its reply topic. */
+  readonly tell: (event: string) => void
+}
+
+export class InboxDelivery implements Sink {
+  /** Set right after construction: session and sink know each other. */
+  session!: InboxSession
+  #flushing = false
+  /** Settles when all releases so far have; the store may settle writes in another order. */
+  #releases: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    private readonly transport: MqttTransport,
+    private readonly options: InboxDeliveryOptions,
+  ) {
+    transport.on('drain', this.#resume)
+  }
+
+  get qos(): QoS {
+    return this.options.qos
+  }
+
+  get canTake(): boolean {
+    return !this.transport.isCongested && !this.transport.destroyed
+  }
+
+  deliver(row: InboxRow, how: Delivery): void {
+    const { userId, qos, isResumed } = this.options
+    const packetId = packetIdOf(row.seq)
+    if (how.released && isResumed && qos === 2) {
+      this.transport.expect(1)
+      this.transport.send(pubrel(packetId))
+      return
+    }
+    this.transport.expect(qos)
+    this.transport.send(
+      encodePublish(inboxTopic(userId, row.seq), encodeMqttMessage(row), qos, packetId, how),
+    )
+    if (qos === 0) this.#confirmWhenWritten()
+  }
+
+  gap(from: number, to: number): void {
+    this.options.tell(encodeEvent('dropped', { from, to }))
+  }
+
+  /** PUBACK or PUBCOMP. */
+  acknowledged(packetId: number): void {
+    this.session.confirmOne(seqOf(packetId, this.session.confirmed))
+  }
+
+  /** PUBREC; resolves when PUBREL may go: in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
+  async released(packetId: number): Promise<void> {
+    const before = this.#releases
+    const mine = this.session.release(seqOf(packetId, this.session.confirmed))
+    // Without the values: each would hold on to the one before it.
+    this.#releases = Promise.allSettled([before, mine]).then(() => undefined)
+    await Promise.all([before, mine])
+  }
+
+  close(): void {
+    this.transport.off('drain', this.#resume)
+    this.session.close()
+  }
+
+  readonly #resume = () => this.session.resume()
+
+  /** QoS 0 has no answer: written to the socket counts. One callback for all that one turn wrote. */
+  #confirmWhenWritten(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    setImmediate(() => {
+      const { sent } = this.session
+      this.transport.flushed(error => {
+        if (error) return
+        this.#flushing = false
+        this.session.confirmUpTo(sent)
+        if (this.session.sent > sent) this.#confirmWhenWritten()
+      })
+    })
+  }
+}
+
+const pubrel = (packetId: number): Buffer => Buffer.from([0x62, 0x02, packetId >> 8, packetId & 0xff])
+
+/** MQTT 3.1.1, 3.3. By hand, in one buffer: mqtt-packet's writer makes six writes of it. */
+function encodePublish(topic: string, payload: string, qos: QoS, packetId: number, how: Delivery): Buffer {
+  const payloadBytes = Buffer.byteLength(payload)
+  const remaining = 2 + topic.length + (qos > 0 ? 2 : 0) + payloadBytes
+  const lengthBytes = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4
+  const packet = Buffer.allocUnsafe(1 + lengthBytes + remaining)
+  const dup = qos > 0 && how.again
+  packet[0] = 0x30 | (dup ? 0x08 : 0) | (qos << 1) | (how.waited ? 0x01 : 0)
+  let at = 1
+  for (let rest = remaining, i = 0; i < lengthBytes; i++, rest >>>= 7) {
+    packet[at++] = (rest & 0x7f) | (i < lengthBytes - 1 ? 0x80 : 0)
+  }
+  at = packet.writeUInt16BE(topic.length, at)
+  at += packet.write(topic, at, 'latin1')
+  if (qos > 0) at = packet.writeUInt16BE(packetId, at)
+  // As many bytes as characters is ASCII, for which latin1 is the same and cheaper.
+  packet.write(payload, at, payloadBytes === payload.length ? 'latin1' : 'utf8')
+  return packet
+}

@@ -1,0 +1,100 @@
+/**
+ * Tells subscribers who came online and who went. Changes wait for a short window and only the last state is told, so a
+ * client that comes and goes costs little; what is told at once is sent a part a turn, one write a subscriber.
+ */
+import { setImmediate } from 'node:timers/promises'
+import type { UserId } from '../core/model.js'
+import type { LiveConnections } from '../live/live.js'
+import { presenceTopic } from './acl/topics.js'
+import type { Route, Router, Subscriber } from './aedes/router.js'
+import { makePacket } from './aedes/state.js'
+import type { AedesPublishPacket } from './aedes/types.js'
+
+/** About 2 ms, most of which are the writes of the sockets. */
+const SUBSCRIBERS_PER_TURN = 200
+const PACKETS_PER_TURN = 2000
+
+/** What is to be sent to one subscriber. */
+type Due = { readonly route: Route; readonly packet: AedesPublishPacket }[]
+
+export class Presence {
+  /** Whose presence changed and is not told yet, and Router.tick of when. */
+  #changed = new Map<UserId, number>()
+  #window: NodeJS.Timeout | undefined
+  #isTelling = false
+  #isClosed = false
+
+  constructor(
+    private readonly live: Pick<LiveConnections, 'isOnline'>,
+    private readonly router: Router,
+    private readonly options: { readonly windowMs: number; readonly onFailed: (thrown: unknown) => void },
+  ) {}
+
+  changed(userId: UserId): void {
+    this.#changed.set(userId, this.router.tick())
+    this.#wait()
+  }
+
+  /** What is not told yet never is: the subscribers' connections end, too. */
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#window)
+  }
+
+  #wait(): void {
+    if (this.#isClosed || this.#isTelling || this.#window !== undefined || this.#changed.size === 0) return
+    this.#window = setTimeout(() => this.#tell().catch(this.options.onFailed), this.options.windowMs)
+  }
+
+  async #tell(): Promise<void> {
+    this.#window = undefined
+    this.#isTelling = true
+    const changes = [...this.#changed].reverse()
+    this.#changed = new Map()
+    while (changes.length > 0 && !this.#isClosed) await this.#send(this.#plan(changes))
+    this.#isTelling = false
+    this.#wait()
+  }
+
+  /** Takes from the end of `changes` what one turn may look at. The state is that of now. */
+  #plan(changes: [UserId, number][]): ReadonlyMap<Subscriber, Due> {
+    const plan = new Map<Subscriber, Due>()
+    let count = 0
+    for (let change = changes.pop(); change !== undefined; change = changes.pop()) {
+      const [userId, at] = change
+      const topic = presenceTopic(userId)
+      const packet = makePacket(topic, this.live.isOnline(userId) ? 'online' : 'offline', 0)
+      const { byTopic, byWildcard } = this.router.routesOf(topic)
+      for (const routes of [byWildcard, byTopic])
+        for (const route of routes) count += add(plan, route, packet, at)
+      if (count >= PACKETS_PER_TURN) break
+    }
+    return plan
+  }
+
+  async #send(plan: ReadonlyMap<Subscriber, Due>): Promise<void> {
+    let subscribers = 0
+    let packets = 0
+    for (const [subscriber, due] of plan) {
+      // It may have unsubscribed, or gone, since.
+      for (const { route, packet } of due) if (route.subscriber === subscriber) subscriber.deliver(packet, 0)
+      subscribers++
+      packets += due.length
+      if (subscribers < SUBSCRIBERS_PER_TURN && packets < PACKETS_PER_TURN) continue
+      await setImmediate()
+      subscribers = 0
+      packets = 0
+    }
+    await setImmediate()
+  }
+}
+
+/** @param at of the change: who subscribed later was told by SUBSCRIBE. @returns how many packets that makes */
+function add(plan: Map<Subscriber, Due>, route: Route, packet: AedesPublishPacket, at: number): number {
+  const { subscriber, since = 0 } = route
+  if (subscriber === undefined || since > at) return 0
+  const due = plan.get(subscriber)
+  if (due === undefined) plan.set(subscriber, [{ route, packet }])
+  else if (due.at(-1)?.packet !== packet) due.push({ route, packet })
+  return 1
+}

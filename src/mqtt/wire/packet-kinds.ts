@@ -1,0 +1,81 @@
+/** All that a client may send, by the first byte of its fixed header, and how each is checked. */
+import { MQTT_3_1 } from './connect-rules.js'
+import {
+  checkPacketId,
+  checkPublish,
+  checkPublishQos0,
+  checkSubscribe,
+  checkUnsubscribe,
+  type Fields,
+  MalformedPacket,
+  type PacketLimits,
+} from './packet-rules.js'
+
+/** Quality of service [MQTT-4.3]. */
+export type QoS = 0 | 1 | 2
+
+export interface PacketKind {
+  /** @returns how many filters it has; 1 where it has none */
+  readonly check: (fields: Fields, limits: PacketLimits) => number
+  /** Most bytes that there can be behind the fixed header. */
+  readonly maxLength: number
+}
+
+/** Four bytes of seven bits (MQTT 3.1.1, 2.2.3). */
+const MAX_REMAINING_LENGTH = 0x0fffffff
+/** Protocol name to keep alive, then client id, will topic, will message, user name, password of 65,537 bytes each. */
+const MAX_CONNECT_LENGTH = 12 + 5 * 65_537
+
+export const CONNECT = 0x10
+export const DISCONNECT = 0xe0
+
+const publishQos0: PacketKind = { check: checkPublishQos0, maxLength: MAX_REMAINING_LENGTH }
+const publish: PacketKind = { check: checkPublish, maxLength: MAX_REMAINING_LENGTH }
+const acknowledgement: PacketKind = { check: checkPacketId, maxLength: 2 }
+/** PINGREQ, DISCONNECT. */
+export const bare: PacketKind = { check: () => 1, maxLength: 0 }
+
+/** All that a client may send (MQTT 3.1.1, 2.2), by its first byte: packet type and flags. */
+export const KINDS: ReadonlyMap<number, PacketKind> = new Map([
+  [CONNECT, { check: () => 1, maxLength: MAX_CONNECT_LENGTH }],
+  [0x30, publishQos0],
+  [0x31, publishQos0],
+  [0x32, publish],
+  [0x33, publish],
+  [0x34, publish],
+  [0x35, publish],
+  [0x3a, publish],
+  [0x3b, publish],
+  [0x3c, publish],
+  [0x3d, publish],
+  [0x40, acknowledgement],
+  [0x50, acknowledgement],
+  [0x62, acknowledgement],
+  [0x70, acknowledgement],
+  [0x82, { check: checkSubscribe, maxLength: MAX_REMAINING_LENGTH }],
+  [0xa2, { check: checkUnsubscribe, maxLength: MAX_REMAINING_LENGTH }],
+  [0xc0, bare],
+  [DISCONNECT, bare],
+])
+
+/** Why a first byte is not in KINDS. */
+export function firstByteFault(first: number): MalformedPacket {
+  const type = first >> 4
+  if (type === 3) {
+    return (first & 0x06) === 0x06
+      ? new MalformedPacket('PUBLISH with QoS 3', '[MQTT-3.3.1-4]')
+      : new MalformedPacket('DUP at QoS 0', '[MQTT-3.3.1-2]')
+  }
+  return KINDS.has(first & 0xf0) || KINDS.has((first & 0xf0) | 0x02)
+    ? new MalformedPacket(`wrong flags for packet type ${type}`, '[MQTT-2.2.2-2]')
+    : new MalformedPacket(`packet type ${type} from a client`, '[MQTT-4.8.0-1]')
+}
+
+/** Set on what is sent again: MQTT 3.1 has it in SUBSCRIBE, UNSUBSCRIBE and PUBREL, too (its section 2.1). */
+const DUP = 0x08
+/** The types whose flags are 0010. */
+const ACKNOWLEDGED: ReadonlySet<number> = new Set([0x62, 0x82, 0xa2])
+
+/** @returns the first byte as MQTT 3.1.1 has it */
+export const withoutOldDup = (first: number, level: number): number =>
+  first & DUP && level === MQTT_3_1 && ACKNOWLEDGED.has(first & ~DUP) ? first & ~DUP : first

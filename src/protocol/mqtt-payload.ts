@@ -1,0 +1,46 @@
+/** What a PUBLISH to `users/<id>/inbox` carries → content and id. */
+import { isUtf8 } from 'node:buffer'
+import { Type } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { GatewayError } from '../core/errors.js'
+import { isTooManyValues } from './json-size.js'
+
+const json = TypeCompiler.Compile(
+  Type.Object(
+    { content: Type.String(), id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })) },
+    { additionalProperties: false },
+  ),
+)
+
+/** `content` and `id`. */
+const MAX_VALUES = 2
+
+const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
+
+/** @throws GatewayError BAD_FIELD {field: 'payload'}: text with U+FFFD in place of what it was is not for us to make */
+export function decodeText(payload: string | Buffer): string {
+  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
+  if (!isUtf8(bytes)) throw bad('is not UTF-8')
+  return bytes.toString()
+}
+
+/** @throws GatewayError BAD_FIELD {field: 'payload'} */
+export function parseContent(
+  payload: string | Buffer,
+  format: 'text' | 'json',
+): { content: string; id?: string } {
+  const text = decodeText(payload)
+  if (format === 'text') return { content: text }
+  if (isTooManyValues(text, MAX_VALUES)) throw bad('must be {"content": string, "id"?: string}')
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw bad('is not JSON')
+  }
+  if (!json.Check(value)) throw bad('must be {"content": string, "id"?: string}')
+  // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on, and two ids would be one key.
+  if (![value.content, value.id ?? ''].every(text => text.isWellFormed()))
+    throw bad('is not well-formed Unicode')
+  return value
+}

@@ -1,0 +1,225 @@
+/** Bytes → typed request. Every rule about a field stands here, once; the types and the published documents come from it. */
+import { type Static, type TObject, Type } from '@sinclair/typebox'
+import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
+import { GatewayError } from '../core/errors.js'
+import { LENGTHS } from '../core/model.js'
+import { isTooManyValues } from './json-size.js'
+
+/** NUL ends a string in the C clients of this protocol, and a key in many stores. */
+const NO_NUL = '^[^\\u0000]*$'
+const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength, pattern: NO_NUL })
+
+const name = text(128, 1)
+/** Whether it is an address is decided by accounts/. */
+const email = text(LENGTHS.email)
+const password = text(LENGTHS.password)
+const userId = Type.String({ pattern: '^[1-9][0-9]{8}$' })
+const token = text(LENGTHS.token, 1)
+const deviceName = text(64, 1)
+
+/** One schema a request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
+export const REQUESTS = {
+  register: Type.Object({
+    email: text(LENGTHS.email, 1),
+    password: text(LENGTHS.password, 1),
+    firstName: name,
+    lastName: name,
+    username: Type.Optional(text(64)),
+  }),
+  login: Type.Object({
+    email: Type.Optional(email),
+    password: Type.Optional(password),
+    device: Type.Optional(deviceName),
+    from: Type.Optional(Type.Literal('start')),
+    ack: Type.Optional(Type.Union([Type.Literal('explicit'), Type.Literal('ping')])),
+    events: Type.Optional(Type.Array(text(32, 1), { maxItems: 32 })),
+    // `true` asks for tokens, a text is one.
+    token: Type.Optional(Type.Union([Type.Literal(true), token])),
+  }),
+  refresh: Type.Object({ token }),
+  logout: Type.Object({}),
+  sessions: Type.Object({ user: Type.Optional(userId) }),
+  revoke: Type.Object({
+    session: Type.Optional(text(64, 1)),
+    others: Type.Optional(Type.Literal(true)),
+    user: Type.Optional(userId),
+  }),
+  mint: Type.Object({ device: text(256, 1) }),
+  password: Type.Object({
+    password,
+    newPassword: text(LENGTHS.password, 1),
+    keepDevices: Type.Optional(Type.Boolean()),
+  }),
+  query: Type.Object({
+    email: Type.Optional(email),
+    username: Type.Optional(text(64)),
+    id: Type.Optional(text(16)),
+    firstName: Type.Optional(text(128)),
+    lastName: Type.Optional(text(128)),
+    after: Type.Optional(Type.String({ pattern: '^([1-9][0-9]{8})?$' })),
+  }),
+  delete: Type.Object({ password }),
+  ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),
+  history: Type.Object({
+    with: userId,
+    before: Type.Optional(text(64, 1)),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500 })),
+  }),
+  // The length of content is a config key in bytes, checked where it is sent.
+  message: Type.Object({ recipient: Type.String(), content: text(16_777_216, 1) }),
+  broadcast: Type.Object({ content: text(16_777_216, 1) }),
+} as const
+
+export type RequestName = keyof typeof REQUESTS
+export type RequestData<N extends RequestName> = Static<(typeof REQUESTS)[N]>
+
+export type Request = {
+  [N in RequestName]: { readonly name: N; readonly id: string | undefined; readonly data: RequestData<N> }
+}[RequestName]
+
+/** Thrown instead of a bare GatewayError so that a refusal can still repeat the request's `id`. */
+export class RefusedRequest extends GatewayError {
+  constructor(
+    error: GatewayError,
+    readonly id: string | undefined,
+  ) {
+    super(error.code, error.info, error.cause)
+  }
+}
+
+export interface RequestRules {
+  /** Objects and arrays within each other, the request itself included. */
+  readonly maxDepth: number
+  /** Members and elements of all its objects and arrays together. */
+  readonly maxValues: number
+  /** What to do with members that the protocol does not name. */
+  readonly unknownFields: 'refuse' | 'ignore'
+}
+
+const MAX_ID_LENGTH = 64
+const TOP_LEVEL = new Set(['type', 'action', 'data', 'id'])
+const compiled = new Map(
+  Object.entries(REQUESTS).map(([name, schema]) => [
+    name as RequestName,
+    {
+      schema: schema as TObject,
+      check: TypeCompiler.Compile(schema as TObject),
+      fields: new Set(Object.keys(schema.properties)),
+    },
+  ]),
+)
+
+/**
+ * @param frame one request as JSON text
+ * @throws RefusedRequest BAD_JSON, BAD_FIELD (info.field), UNKNOWN_REQUEST
+ */
+export function parseRequest(frame: string, rules: RequestRules): Request {
+  if (isTooManyValues(frame, rules.maxValues))
+    throw new RefusedRequest(new GatewayError('BAD_JSON', { reason: 'too many members' }), undefined)
+  const top = parseObject(frame)
+  const id = requestId(top)
+  try {
+    const name = requestName(top)
+    const data = top.data ?? {}
+    if (!isRecord(data)) throw badField('data', 'must be an object')
+    if (isDeeper(top, rules.maxDepth)) throw new GatewayError('BAD_JSON', { reason: 'nested too deep' })
+    if (rules.unknownFields === 'refuse') refuseUnknown(top, TOP_LEVEL)
+    checkData(name, data, rules)
+    // The schema has just been checked: this is the one place where the wire becomes a type.
+    return { name, id, data } as Request
+  } catch (error) {
+    throw error instanceof GatewayError ? new RefusedRequest(error, id) : error
+  }
+}
+
+function parseObject(frame: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(frame)
+  } catch {
+    throw new RefusedRequest(new GatewayError('BAD_JSON', { reason: 'not valid JSON' }), undefined)
+  }
+  if (isRecord(value)) return value
+  throw new RefusedRequest(new GatewayError('BAD_JSON', { reason: 'not an object' }), undefined)
+}
+
+function requestId(top: Record<string, unknown>): string | undefined {
+  const id = top.id
+  if (id === undefined) return undefined
+  if (typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH && id.isWellFormed()) return id
+  throw new RefusedRequest(badField('id', `must be a string of 1 to ${MAX_ID_LENGTH} characters`), undefined)
+}
+
+const DIRECT: ReadonlySet<unknown> = new Set(['message', 'broadcast'])
+
+function requestName(top: Record<string, unknown>): RequestName {
+  const { type, action } = top
+  if (typeof type !== 'string') throw badField('type', type === undefined ? 'is missing' : 'must be a string')
+  if (DIRECT.has(type)) return type as RequestName
+  if (type !== 'action') throw new GatewayError('UNKNOWN_REQUEST', { field: 'type', reason: 'unknown type' })
+  if (typeof action !== 'string')
+    throw badField('action', action === undefined ? 'is missing' : 'must be a string')
+  if (!DIRECT.has(action) && compiled.has(action as RequestName)) return action as RequestName
+  throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
+}
+
+function checkData(name: RequestName, data: Record<string, unknown>, rules: RequestRules): void {
+  const rule = compiled.get(name)
+  if (rule === undefined)
+    throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
+  // A mistyped condition must never widen a query, so there unknown members are refused whatever the config says.
+  if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields)
+  if (!rule.check.Check(data)) throw firstFault(rule.check.Errors(data).First())
+  for (const key in data) {
+    const value = data[key]
+    // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on.
+    if (typeof value === 'string' && !value.isWellFormed())
+      throw badField(key.slice(0, 64), 'is not well-formed Unicode')
+  }
+}
+
+function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>): void {
+  for (const key in object) {
+    if (!known.has(key)) throw badField(key.slice(0, 64), 'unknown field')
+  }
+}
+
+/** Goes no deeper than `levels`, so that no request can exhaust the stack. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (levels === 0) return true
+  for (const key in value) if (isDeeper((value as Record<string, unknown>)[key], levels - 1)) return true
+  return false
+}
+
+interface Fault {
+  readonly type: ValueErrorType
+  readonly path: string
+  readonly schema: { readonly [key: string]: unknown }
+}
+
+function firstFault(fault: Fault | undefined): GatewayError {
+  const field = fault?.path.slice(1) || 'data'
+  switch (fault?.type) {
+    case ValueErrorType.ObjectRequiredProperty:
+      return badField(field, 'is missing')
+    case ValueErrorType.StringMinLength:
+      return badField(field, 'must not be empty')
+    case ValueErrorType.StringMaxLength:
+      return new GatewayError('TOO_LARGE', {
+        field,
+        reason: `longer than ${fault.schema.maxLength} characters`,
+      })
+    case ValueErrorType.StringPattern:
+      return badField(field, fault.schema.pattern === NO_NUL ? 'must not contain NUL' : 'is not a user id')
+    case ValueErrorType.String:
+      return badField(field, 'must be a string')
+    default:
+      return badField(field, 'has the wrong type or value')
+  }
+}
+
+const badField = (field: string, reason: string) => new GatewayError('BAD_FIELD', { field, reason })
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
