@@ -40,6 +40,7 @@ const EXIT_FAILURE = 1
 /** As shells and getopt programs answer a command line that names no command. */
 const EXIT_USAGE = 2
 
+/** Each command loads what it needs: help, version and config are there at once, also where native modules do not load. */
 async function run(name: string | undefined, sources: ConfigSources): Promise<void> {
   const asks = (...options: string[]) => [name, ...sources.argv].some(word => options.includes(word ?? ''))
   if (asks('-h', '--help')) return print(HELP)
@@ -81,7 +82,7 @@ function config(sources: ConfigSources): string {
 async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const { checkStore } = await import('./app/stores.js')
-  const { checkTls, fileLimitFault } = await loadGateway()
+  const { checkTls, fileLimitFault } = await import('./app/checks.js')
   checkTls(config)
   print(`config is good; ${await checkStore(config)}\n`)
   const warnings = exposedFiles(kept(config), false).map(
@@ -120,18 +121,15 @@ async function keys({ argv: [verb, ...rest], env }: ConfigSources): Promise<void
   if (verb !== 'rotate') throw new ConfigError(['keys: must be keys rotate; see mumi --help'])
   const argv = rest.filter(word => word !== '--now')
   const isNow = argv.length < rest.length
-  const { rotateKeys } = await loadGateway()
+  const { rotateKeys } = await import('./app/keys.js')
   await rotateKeys(loadConfig({ argv, env }), isNow ? 'refuse' : 'verify')
   print(`a new key signs tokens; those before are ${isNow ? 'void' : 'good until they expire'}\n`)
 }
 
-/** Only where it is needed: help, version and config are there at once, also where native modules do not load. */
-const loadGateway = () => import('./app/gateway.js')
-
 /** Resolves when the gateway is ready, or failed to be; the process then ends by way of `Exit`. */
 async function serve(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
-  const { Gateway } = await loadGateway()
+  const { Gateway } = await import('./app/gateway.js')
   const log = createLogger(config.log)
   log.info(
     { event: 'gateway.starting', version: version(), pid: process.pid, dataDir: resolve(config.data.dir) },

@@ -1,7 +1,7 @@
 /** Who exists and who may: register, authenticate, look up, delete. */
 import { createHash, randomInt } from 'node:crypto'
 import { domainToASCII } from 'node:url'
-import validator from 'validator'
+import isEmail from 'validator/lib/isEmail.js'
 import { GatewayError } from '../core/errors.js'
 import { isUserId, LENGTHS, type User, type UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
@@ -64,7 +64,7 @@ export class Accounts {
   async register(registration: Registration): Promise<User> {
     const { email, password, firstName, lastName, username = '' } = registration
     // RFC 5321 4.5.3.1 lengths are part of the library's check.
-    if (email.length > LENGTHS.email || !validator.isEmail(email))
+    if (email.length > LENGTHS.email || !isEmail.default(email))
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     const emailKey = normalizeEmail(email)
     if (emailKey === '')

@@ -7,8 +7,8 @@ import { Identity } from '../auth/authenticate.js'
 import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
 import { Sessions } from '../auth/logins.js'
-import { type TokenKeyOptions, TokenKeys } from '../auth/token-keys.js'
-import { type Config, ConfigError } from '../config/config.js'
+import { TokenKeys } from '../auth/token-keys.js'
+import type { Config } from '../config/config.js'
 import { type Audit, openAudit } from '../core/audit.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
@@ -24,12 +24,13 @@ import { JsonServer } from '../json/server.js'
 import { type LimitRules, Limits } from '../limits/limits.js'
 import { LiveConnections } from '../live/live.js'
 import { MqttBroker } from '../mqtt/broker.js'
-import { fileLimit, watchFiles } from '../net/file-limit.js'
-import { loadContext, TlsError } from '../net/tls.js'
+import { watchFiles } from '../net/file-limit.js'
 import type { Store } from '../store/store.js'
 import { StoreWatch } from '../store/watch.js'
+import { fileLimitFault, nameTlsFault } from './checks.js'
+import { keyOptions } from './keys.js'
 import { Front, type Ports } from './ports.js'
-import { hasStore, makeStore } from './stores.js'
+import { makeStore } from './stores.js'
 
 export type { Ports } from './ports.js'
 
@@ -293,56 +294,6 @@ export class Gateway {
     if (this.#isClosing) return 'closing'
     if (this.config.mqtt.enabled && this.#parts?.broker.isRunning !== true) return 'broker is not running'
     return (await this.#parts?.watch.isGood()) === true ? undefined : 'store does not answer'
-  }
-}
-
-/** @throws ConfigError where TLS cannot be had as the config says */
-function nameTlsFault(error: unknown): never {
-  throw error instanceof TlsError ? new ConfigError([error.message]) : error
-}
-
-const keyOptions = ({ accessLifetime, keyLifetime }: Config['tokens']): TokenKeyOptions => ({
-  accessLifetimeMs: accessLifetime,
-  keyLifetimeMs: keyLifetime,
-})
-
-/**
- * Replaces the key of tokens in the store of a gateway that does not run.
- * @param old what becomes of tokens that other keys signed
- * @throws ConfigError where there is no store, GatewayError where a gateway has it open
- */
-export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Promise<void> {
-  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
-  const store = await makeStore(config)
-  try {
-    await store.open()
-    const keys = new TokenKeys(store, keyOptions(config.tokens))
-    await keys.open()
-    await keys.rotate(Date.now(), old)
-    const audit = await openAudit(config.audit.file, {
-      onError: () => undefined,
-      onDropped: () => undefined,
-    })
-    audit.record({ event: 'keys.rotated' })
-    await audit.close()
-  } finally {
-    await store.close()
-  }
-}
-
-/** @returns what to say where this process may not open as many sockets as the config lets in */
-export function fileLimitFault({ limits }: Config): string | undefined {
-  const files = fileLimit()
-  if (files === undefined || files >= limits.connections) return undefined
-  return `limits.connections: ${limits.connections} is more than the ${files} files that this process may open (ulimit -n, LimitNOFILE)`
-}
-
-/** @throws ConfigError where certificate and key cannot be used */
-export function checkTls({ tls }: Config): void {
-  try {
-    if (tls.cert !== '') loadContext(tls)
-  } catch (error) {
-    nameTlsFault(error)
   }
 }
 

@@ -1,5 +1,5 @@
 /** Who somebody is, by password, token or device credential: both front ends' one way in. */
-import { decodeProtectedHeader } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
 import { LENGTHS, type LoginKind, type Role, type Session, type User, type UserId } from '../core/model.js'
 import type { ExternalTokens } from './external.js'

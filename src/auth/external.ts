@@ -2,7 +2,9 @@
 
 import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { JOSEError, JWTExpired } from 'jose/errors'
+import { createRemoteJWKSet } from 'jose/jwks/remote'
+import { type JWTVerifyGetKey, jwtVerify } from 'jose/jwt/verify'
 import { GatewayError } from '../core/errors.js'
 import { isUserId } from '../core/model.js'
 import { refusedToken } from './token-keys.js'
@@ -87,8 +89,8 @@ export class ExternalTokens {
   }
 
   #refusal(cause: unknown): GatewayError {
-    if (cause instanceof errors.JWTExpired) return refusedToken('has expired')
-    const isUnknown = !(cause instanceof errors.JOSEError) || UNREACHABLE.has(cause.code)
+    if (cause instanceof JWTExpired) return refusedToken('has expired')
+    const isUnknown = !(cause instanceof JOSEError) || UNREACHABLE.has(cause.code)
     if (isUnknown)
       return new GatewayError('ERROR_AUTH_FAILED', { reason: 'the issuer does not answer' }, cause)
     return refusedToken('is not valid')

@@ -1,7 +1,7 @@
 /** One JSON object a line on stdout: `time`, `level`, `event`, ids, sizes. Never content, passwords or tokens. */
+import { createRequire } from 'node:module'
 import { stdout } from 'node:process'
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
-import { prettyFactory } from 'pino-pretty'
 import { LogRepeats } from './log-repeats.js'
 
 export type { Logger } from 'pino'
@@ -74,11 +74,19 @@ function withRepeats(sink: Sink, repeats: LogRepeats): Sink {
   }
 }
 
+let stdoutOnce: Sink | undefined
+
+/** One for all loggers: each would add a listener. */
+function stdoutSink(): Sink {
+  stdoutOnce ??= openStdout()
+  return stdoutOnce
+}
+
 /**
  * Stdout, never waited for: a reader of the log who stalls must stall neither the gateway nor its end. `logger.flush`
  * calls back once all is written. (pino's own destinations freeze in the first case, or hang in exit in the second.)
  */
-function stdoutSink(): Sink {
+function openStdout(): Sink {
   // Node makes a pipe on stdout blocking; there is no public way to say otherwise.
   const { _handle }: { _handle?: { setBlocking?(isBlocking: boolean): void } } = Object(stdout)
   _handle?.setBlocking?.(false)
@@ -90,8 +98,12 @@ function stdoutSink(): Sink {
   }
 }
 
-/** In the same process and turn, unlike pino's transports: nothing is lost when the process ends. */
+/**
+ * In the same process and turn, unlike pino's transports: nothing is lost when the process ends. Loaded only here: a
+ * log of JSON, which is what a service writes, has no use for it.
+ */
 function prettySink(sink: Sink): Sink {
+  const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
   const prettify = prettyFactory({
     ignore: 'event',
     translateTime: 'SYS:HH:MM:ss.l',

@@ -1,3 +1,3 @@
 import { together } from '../helpers/together.js'
 
-await together('contract')
+together('contract')

@@ -1,3 +1,3 @@
 import { together } from '../helpers/together.js'
 
-await together('wire', 1, 6)
+together('wire', 1, 8)

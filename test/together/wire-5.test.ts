@@ -1,3 +1,3 @@
 import { together } from '../helpers/together.js'
 
-await together('wire', 5, 6)
+together('wire', 5, 8)

@@ -1,0 +1,34 @@
+/** The keys of tokens: as the config has them, and changed from the command line. */
+import { type TokenKeyOptions, TokenKeys } from '../auth/token-keys.js'
+import { type Config, ConfigError } from '../config/config.js'
+import { openAudit } from '../core/audit.js'
+import { hasStore, makeStore } from './stores.js'
+
+export const keyOptions = ({ accessLifetime, keyLifetime }: Config['tokens']): TokenKeyOptions => ({
+  accessLifetimeMs: accessLifetime,
+  keyLifetimeMs: keyLifetime,
+})
+
+/**
+ * Replaces the key of tokens in the store of a gateway that does not run.
+ * @param old what becomes of tokens that other keys signed
+ * @throws ConfigError where there is no store, GatewayError where a gateway has it open
+ */
+export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Promise<void> {
+  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
+  const store = await makeStore(config)
+  try {
+    await store.open()
+    const keys = new TokenKeys(store, keyOptions(config.tokens))
+    await keys.open()
+    await keys.rotate(Date.now(), old)
+    const audit = await openAudit(config.audit.file, {
+      onError: () => undefined,
+      onDropped: () => undefined,
+    })
+    audit.record({ event: 'keys.rotated' })
+    await audit.close()
+  } finally {
+    await store.close()
+  }
+}

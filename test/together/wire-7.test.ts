@@ -1,0 +1,3 @@
+import { together } from '../helpers/together.js'
+
+together('wire', 7, 8)
