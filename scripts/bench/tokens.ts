@@ -31,23 +31,23 @@ async function run(context: Context): Promise<Step[]> {
 
 /** Access tokens of all accounts, as the gateway of this folder will give them: by password that would take minutes. */
 async function makeTokens({ dir, program, options }: Context): Promise<string[]> {
-  const { Sessions, newSessionId } = await load<typeof import('../../src/auth/logins.js')>('sessions')
+  const { Logins, newLoginId } = await load<typeof import('../../src/auth/logins.js')>('logins')
   const { TokenKeys } = await load<typeof import('../../src/auth/token-keys.js')>('token-keys')
   return program.withStore(dir, async store => {
     const keys = new TokenKeys(store, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
     await keys.open()
-    const sessions = new Sessions(store, keys, {
+    const logins = new Logins(store, keys, {
       refreshLifetimeMs: HOUR_MS,
       perAccount: 1,
       refreshGraceMs: 5000,
     })
     const users = Array.from({ length: 2 * options.logins }, (_, n) => userId(n))
-    const made = await Promise.all(users.map(user => sessions.open(user, newSessionId(), undefined)))
+    const made = await Promise.all(users.map(user => logins.open(user, newLoginId(), undefined)))
     return made.map(({ token }) => token)
   })
 
   function load<M>(module: string): Promise<M> {
-    return import(program.url(`accounts/${module}.js`))
+    return import(program.url(`auth/${module}.js`))
   }
 }
 

@@ -3,10 +3,10 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { Accounts } from '../accounts/accounts.js'
 import { passwordCheck } from '../accounts/password-rules.js'
 import { hashThreads, Passwords } from '../accounts/passwords.js'
-import { Identity } from '../auth/authenticate.js'
+import { Authenticator } from '../auth/authenticate.js'
 import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
-import { Sessions } from '../auth/logins.js'
+import { Logins } from '../auth/logins.js'
 import { TokenKeys } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import { type Audit, openAudit } from '../core/audit.js'
@@ -179,7 +179,7 @@ export class Gateway {
       ids,
       limits,
       log,
-      logins: new LoginLog(log, this.#metrics),
+      loginLog: new LoginLog(log, this.#metrics),
       rules: {
         anonymousQuery: config.query.anonymous,
         queryLimit: config.query.limit,
@@ -200,18 +200,24 @@ export class Gateway {
   }
 
   /** Who is who, and what is written of it. */
-  async #identity(store: Store): Promise<Pick<Services, 'accounts' | 'sessions' | 'identity' | 'audit'>> {
+  async #identity(store: Store): Promise<Pick<Services, 'accounts' | 'logins' | 'authenticator' | 'audit'>> {
     const { passwords, tokens, jwt, roles, audit } = this.config
     const accounts = new Accounts(store, this.#passwords, await passwordCheck(passwords))
     const keys = new TokenKeys(store, keyOptions(tokens))
     const isRotated = await keys.open()
-    const sessions = new Sessions(store, keys, {
+    const logins = new Logins(store, keys, {
       refreshLifetimeMs: tokens.refreshLifetime,
       refreshGraceMs: tokens.refreshGrace,
       perAccount: tokens.perAccount,
     })
     const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
-    const identity = new Identity({ accounts, sessions, keys, external, admins: new Set(roles.admins) })
+    const authenticator = new Authenticator({
+      accounts,
+      logins,
+      keys,
+      external,
+      admins: new Set(roles.admins),
+    })
     this.#audit = await openAudit(audit.file, {
       onError: err => this.log.error({ event: 'audit.failed', err }, 'audit line not written'),
       onDropped: () => {
@@ -220,8 +226,8 @@ export class Gateway {
       },
     })
     if (isRotated) this.#audit.record({ event: 'keys.rotated' })
-    this.#upkeep = setInterval(() => this.#keepUp(keys, sessions), UPKEEP_EVERY_MS).unref()
-    return { accounts, sessions, identity, audit: this.#audit }
+    this.#upkeep = setInterval(() => this.#keepUp(keys, logins), UPKEEP_EVERY_MS).unref()
+    return { accounts, logins, authenticator, audit: this.#audit }
   }
 
   /** Once a minute: it is found once a second for as long as it lasts. */
@@ -236,7 +242,7 @@ export class Gateway {
     )
   }
 
-  #keepUp(keys: TokenKeys, sessions: Sessions): void {
+  #keepUp(keys: TokenKeys, sessions: Logins): void {
     const rotated = (isNew: boolean) => isNew && this.#audit?.record({ event: 'keys.rotated' })
     Promise.all([keys.rotateIfDue().then(rotated), sessions.sweep()]).catch(err =>
       this.log.error({ event: 'store.failed', operation: 'keepUp', err }, 'tokens not tended'),

@@ -1,21 +1,21 @@
 /** Who somebody is, by password, token or device credential: both front ends' one way in. */
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
-import { LENGTHS, type LoginKind, type Role, type Session, type User, type UserId } from '../core/model.js'
+import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId } from '../core/model.js'
 import type { ExternalTokens } from './external.js'
-import { isCredential, newSessionId, type Sessions, type StoredSession } from './logins.js'
-import { LoginRights } from './permissions.js'
+import { isCredential, type Logins, newLoginId, type StoredLogin } from './logins.js'
+import { LoginPermissions } from './permissions.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
 /** Somebody who has proved who they are. */
-export interface Identified {
+export interface Principal {
   readonly user: User
-  readonly session: Session
+  readonly login: Login
 }
 
-export interface IdentityOptions {
+export interface AuthenticatorOptions {
   readonly accounts: Accounts
-  readonly sessions: Sessions
+  readonly logins: Logins
   readonly keys: TokenKeys
   /** Where tokens of another issuer are taken. */
   readonly external: ExternalTokens | undefined
@@ -28,13 +28,13 @@ const COMPACT_JWS = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/
 /** What somebody might guess: neither a token nor a device's credential. @param secret CONNECT's password */
 export const isPassword = (secret: string): boolean => !COMPACT_JWS.test(secret) && !isCredential(secret)
 
-export class Identity {
-  constructor(private readonly options: IdentityOptions) {}
+export class Authenticator {
+  constructor(private readonly options: AuthenticatorOptions) {}
 
   /** @param login email or user id @throws GatewayError ERROR_AUTH */
-  async byPassword(login: string, password: string, device?: string): Promise<Identified> {
+  async byPassword(login: string, password: string, device?: string): Promise<Principal> {
     const user = await this.options.accounts.authenticate(login, password)
-    return { user, session: this.#session(user.id, 'password', newSessionId(), device) }
+    return { user, login: this.#session(user.id, 'password', newLoginId(), device) }
   }
 
   /**
@@ -42,11 +42,11 @@ export class Identity {
    * @param device the one that logs in; undefined = the default one
    * @throws GatewayError ERROR_AUTH {field: 'token'}
    */
-  async byToken(token: string, device?: string): Promise<Identified> {
+  async byToken(token: string, device?: string): Promise<Principal> {
     // jose passes over blanks between the characters: one token would be remembered in as many forms as one likes.
     if (token.length > LENGTHS.token || !COMPACT_JWS.test(token)) throw refusedToken('is not valid')
     if (!this.options.keys.isOwn(keyIdOf(token))) return this.#byExternal(token, device)
-    const { userId, session } = await this.options.sessions.verify(token)
+    const { userId, session } = await this.options.logins.verify(token)
     if (device !== undefined && device !== session.device) throw refusedToken('is of another device')
     return this.#bySession(userId, session, session.device)
   }
@@ -55,7 +55,7 @@ export class Identity {
    * CONNECT: the password is a password, a token, or the credential of this client id.
    * @throws GatewayError ERROR_AUTH
    */
-  async byMqtt(name: string, password: string, clientId: string): Promise<Identified> {
+  async byMqtt(name: string, password: string, clientId: string): Promise<Principal> {
     if (isPassword(password)) return this.byPassword(name, password, clientId)
     const found = COMPACT_JWS.test(password)
       ? await this.#byMqttToken(password, clientId)
@@ -67,47 +67,47 @@ export class Identity {
 
   /** To be taken before anything is checked; see isStillGood. */
   get mark(): number {
-    return this.options.sessions.revocations.mark
+    return this.options.logins.revocations.mark
   }
 
   /** False when rights of the account were taken away since `mark`, perhaps those that let it in. */
   isStillGood(userId: UserId, mark: number): boolean {
-    return !this.options.sessions.revocations.hasSince(userId, mark)
+    return !this.options.logins.revocations.hasSince(userId, mark)
   }
 
   /** @param mark from before what let it in was checked; now, for one that is in already */
-  rights(userId: UserId, mark = this.mark): LoginRights {
-    return new LoginRights(this.options.sessions.revocations, userId, mark)
+  permissions(userId: UserId, mark = this.mark): LoginPermissions {
+    return new LoginPermissions(this.options.logins.revocations, userId, mark)
   }
 
   /** A token without a device name is of the default device, which is no client id: any may use it. */
-  async #byMqttToken(token: string, clientId: string): Promise<Identified> {
+  async #byMqttToken(token: string, clientId: string): Promise<Principal> {
     const found = await this.byToken(token)
-    const { device } = found.session
+    const { device } = found.login
     if (device !== undefined && device !== clientId) throw refusedToken('is of another device')
-    return { ...found, session: { ...found.session, device: clientId } }
+    return { ...found, login: { ...found.login, device: clientId } }
   }
 
-  async #byCredential(credential: string, clientId: string): Promise<Identified> {
-    const { userId, session } = await this.options.sessions.verifyCredential(credential)
+  async #byCredential(credential: string, clientId: string): Promise<Principal> {
+    const { userId, session } = await this.options.logins.verifyCredential(credential)
     if (session.device !== clientId) throw refusedToken('is of another device')
     return this.#bySession(userId, session, clientId)
   }
 
-  async #byExternal(token: string, device: string | undefined): Promise<Identified> {
+  async #byExternal(token: string, device: string | undefined): Promise<Principal> {
     if (this.options.external === undefined) throw refusedToken('is not valid')
     const user = await this.options.accounts.find(await this.options.external.verify(token))
     if (user === undefined) throw refusedToken('names no user')
-    return { user, session: this.#session(user.id, 'external', newSessionId(), device) }
+    return { user, login: this.#session(user.id, 'external', newLoginId(), device) }
   }
 
-  async #bySession(userId: UserId, session: StoredSession, device: string | undefined): Promise<Identified> {
+  async #bySession(userId: UserId, session: StoredLogin, device: string | undefined): Promise<Principal> {
     const user = await this.options.accounts.find(userId)
     if (user === undefined) throw refusedToken('was revoked')
-    return { user, session: this.#session(userId, session.kind, session.id, device) }
+    return { user, login: this.#session(userId, session.kind, session.id, device) }
   }
 
-  #session(userId: UserId, kind: LoginKind, id: string, device: string | undefined): Session {
+  #session(userId: UserId, kind: LoginKind, id: string, device: string | undefined): Login {
     const role: Role = kind === 'device' ? 'device' : this.options.admins.has(userId) ? 'admin' : 'user'
     return { id, kind, role, device, since: Date.now() }
   }

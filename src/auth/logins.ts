@@ -10,7 +10,7 @@ import type { KvKey, KvWrite, Store } from '../store/store.js'
 import { Revocations } from './revocations.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
-export interface StoredSession {
+export interface StoredLogin {
   readonly id: string
   /** `token`: a refresh token; `device`: a credential of an MQTT client id. */
   readonly kind: 'token' | 'device'
@@ -36,7 +36,7 @@ export interface Tokens {
   readonly expiresAt: number
 }
 
-export interface SessionRules {
+export interface LoginRules {
   readonly refreshLifetimeMs: number
   /** For so long a refresh token that is used again gives the same pair, ms; 0: never. */
   readonly refreshGraceMs: number
@@ -50,7 +50,7 @@ const SECRET = /^m([rd])_([1-9][0-9]{8})_([\w-]{16})_([\w-]{43})$/
 const SEEN_EVERY_MS = 3_600_000
 
 interface Secret {
-  readonly kind: StoredSession['kind']
+  readonly kind: StoredLogin['kind']
   readonly userId: UserId
   readonly id: string
   readonly secret: string
@@ -74,16 +74,16 @@ const successor = (secret: string, salt: string): string =>
 const randomSecret = (): string => randomBytes(32).toString('base64url')
 const isSame = (a: string, b: string | undefined): boolean =>
   b !== undefined && a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
-export const newSessionId = (): string => randomBytes(12).toString('base64url')
+export const newLoginId = (): string => randomBytes(12).toString('base64url')
 
-export class Sessions {
+export class Logins {
   readonly revocations = new Revocations()
   readonly #turns = new OneAtATime()
 
   constructor(
     private readonly store: Store,
     private readonly keys: TokenKeys,
-    private readonly rules: SessionRules,
+    private readonly rules: LoginRules,
   ) {}
 
   /** A session with tokens for a login that has just succeeded. @param id its session id from now on */
@@ -125,7 +125,7 @@ export class Sessions {
   }
 
   /** The session of an access token. @throws GatewayError ERROR_AUTH {field: 'token'} */
-  async verify(token: string): Promise<{ userId: UserId; session: StoredSession }> {
+  async verify(token: string): Promise<{ userId: UserId; session: StoredLogin }> {
     const { sub: userId = '', sid } = await this.keys.verify(token)
     const session = typeof sid === 'string' ? await this.#find(userId, sid) : undefined
     if (session === undefined) throw refusedToken('was revoked')
@@ -148,7 +148,7 @@ export class Sessions {
       const before = await this.list(userId)
       const replaced = before.filter(({ kind, device }) => kind === 'device' && device === clientId)
       await this.#makeRoom(userId)
-      const id = newSessionId()
+      const id = newLoginId()
       const secret = randomSecret()
       const now = Date.now()
       const times = { createdAt: now, seenAt: now, expiresAt: 0 }
@@ -159,7 +159,7 @@ export class Sessions {
   }
 
   /** The session of a device's credential. @throws GatewayError ERROR_AUTH */
-  async verifyCredential(credential: string): Promise<{ userId: UserId; session: StoredSession }> {
+  async verifyCredential(credential: string): Promise<{ userId: UserId; session: StoredLogin }> {
     const parsed = parseSecret(credential)
     const session = parsed && (await this.#find(parsed.userId, parsed.id))
     if (parsed === undefined || session?.kind !== 'device' || !isSame(digest(parsed.secret), session.hash))
@@ -168,9 +168,9 @@ export class Sessions {
     return { userId: parsed.userId, session }
   }
 
-  async list(userId: UserId): Promise<StoredSession[]> {
+  async list(userId: UserId): Promise<StoredLogin[]> {
     const now = Date.now()
-    const found: StoredSession[] = []
+    const found: StoredLogin[] = []
     for await (const { value } of this.store.kvRange('sessions', [userId])) found.push(decode(value))
     return found.filter(session => isGood(session, now))
   }
@@ -184,7 +184,7 @@ export class Sessions {
    */
   async revoke(
     userId: UserId,
-    which: (session: StoredSession) => boolean,
+    which: (session: StoredLogin) => boolean,
     endLive: () => void,
     check?: () => void,
   ): Promise<string[]> {
@@ -217,7 +217,7 @@ export class Sessions {
 
   async #issue(
     userId: UserId,
-    session: Omit<StoredSession, 'hash' | 'seenAt' | 'expiresAt'>,
+    session: Omit<StoredLogin, 'hash' | 'seenAt' | 'expiresAt'>,
     secretBefore?: string,
   ): Promise<Tokens> {
     const { id, kind, device, createdAt } = session
@@ -238,13 +238,13 @@ export class Sessions {
     return tokens
   }
 
-  #isJustMade({ pairAt }: StoredSession): boolean {
+  #isJustMade({ pairAt }: StoredLogin): boolean {
     const ageMs = Date.now() - (pairAt ?? 0)
     return ageMs >= 0 && ageMs < this.rules.refreshGraceMs
   }
 
   /** The pair that was made last, from the secret before it. */
-  async #again(userId: UserId, { id, salt = '', pairAt }: StoredSession, secret: string): Promise<Tokens> {
+  async #again(userId: UserId, { id, salt = '', pairAt }: StoredLogin, secret: string): Promise<Tokens> {
     return this.#pair(userId, id, successor(secret, salt), pairAt)
   }
 
@@ -260,7 +260,7 @@ export class Sessions {
     if (excess.length > 0) await this.store.kvWrite(excess.map(({ id }) => removal(userId, id)))
   }
 
-  async #seen(userId: UserId, { id, seenAt }: StoredSession): Promise<void> {
+  async #seen(userId: UserId, { id, seenAt }: StoredLogin): Promise<void> {
     if (Date.now() - seenAt < SEEN_EVERY_MS) return
     await this.#turns.run(userId, async () => {
       const session = await this.#find(userId, id)
@@ -268,23 +268,23 @@ export class Sessions {
     })
   }
 
-  async #find(userId: UserId, id: string): Promise<StoredSession | undefined> {
+  async #find(userId: UserId, id: string): Promise<StoredLogin | undefined> {
     const value = await this.store.kvGet('sessions', keyOf(userId, id))
     const session = value && decode(value)
     return session !== undefined && isGood(session, Date.now()) ? session : undefined
   }
 
-  async #put(userId: UserId, session: StoredSession): Promise<void> {
+  async #put(userId: UserId, session: StoredLogin): Promise<void> {
     const value = Buffer.from(JSON.stringify(session))
     await this.store.kvWrite([{ put: 'sessions', key: keyOf(userId, session.id), value }])
   }
 
-  async #remove(userId: UserId, sessions: readonly StoredSession[]): Promise<void> {
+  async #remove(userId: UserId, sessions: readonly StoredLogin[]): Promise<void> {
     if (sessions.length === 0) return
     await this.store.kvWrite(sessions.map(({ id }) => removal(userId, id)))
     this.revocations.add(userId)
   }
 }
 
-const decode = (value: Uint8Array): StoredSession => JSON.parse(Buffer.from(value).toString())
-const isGood = ({ expiresAt }: StoredSession, now: number): boolean => expiresAt === 0 || expiresAt > now
+const decode = (value: Uint8Array): StoredLogin => JSON.parse(Buffer.from(value).toString())
+const isGood = ({ expiresAt }: StoredLogin, now: number): boolean => expiresAt === 0 || expiresAt > now

@@ -1,11 +1,11 @@
 /** Whether what one login let in may still be done: asked when it is taken up, and again right before it is stored. */
-import type { Rights, UserId } from '../core/model.js'
+import type { Permissions, UserId } from '../core/model.js'
 import type { Revocations } from './revocations.js'
 
 /** Less than every mark: taken away. */
 const ENDED = -1
 
-export class LoginRights implements Rights {
+export class LoginPermissions implements Permissions {
   /** While nobody tells it of revocations, since it has not come yet or has gone: from when on there must be none. */
   #unwatchedSince: number | undefined
 

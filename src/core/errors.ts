@@ -343,15 +343,20 @@ export interface ErrorInfo {
   readonly reason?: string
 }
 
-/** An answer with a number. Anything else that is thrown is our bug and becomes ERROR (500). */
+/** A refusal of a known kind. Anything else that is thrown is our bug and becomes ERROR (500). */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError'
   constructor(
-    readonly code: CodeName,
+    readonly kind: CodeName,
     readonly info: ErrorInfo | null = null,
     override readonly cause?: unknown,
   ) {
-    super(info?.reason ?? CODES[code].en)
+    super(info?.reason ?? CODES[kind].en)
+  }
+
+  /** The code of the reply on the wire. */
+  get number(): number {
+    return CODES[this.kind].code
   }
 }
 
@@ -363,7 +368,7 @@ export function toGatewayError(thrown: unknown, fallback: CodeName = 'ERROR'): G
 /** Some requests of the old protocol have a number of their own for "the store did not answer". */
 export function nameStoreFault(thrown: unknown, name: CodeName): GatewayError {
   const error = toGatewayError(thrown, name)
-  const isStoreFault = error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_FULL'
+  const isStoreFault = error.kind === 'STORE_UNAVAILABLE' || error.kind === 'STORE_FULL'
   return isStoreFault ? new GatewayError(name, null, error) : error
 }
 

@@ -33,7 +33,7 @@ export type Role = 'admin' | 'user' | 'device'
 export type LoginKind = 'password' | 'token' | 'device' | 'external'
 
 /** One login: of one connection, or for as long as its tokens or its credential are good. */
-export interface Session {
+export interface Login {
   readonly id: string
   readonly kind: LoginKind
   readonly role: Role
@@ -44,19 +44,19 @@ export interface Session {
 }
 
 /** What the login of a sender allows, for as long as it does (auth/permissions.ts). */
-export interface Rights {
+export interface Permissions {
   readonly areRevoked: boolean
 }
 
 /**
  * The one door for what clients send: requests and messages of both front ends, broadcasts, wills, packets for other
  * topics. Whoever takes something up asks here, and whoever writes it asks again in the turn of the write: in between it
- * may have waited for the store, and its sender's rights may have been taken away.
- * @param rights undefined: of nobody, who has none that could be taken away
+ * may have waited for the store, and its sender's permissions may have been taken away.
+ * @param permissions undefined: of nobody, who has none that could be taken away
  * @throws GatewayError ERROR_UNAUTHORIZED
  */
-export function admit(rights: Rights | undefined): void {
-  if (rights?.areRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
+export function admit(permissions: Permissions | undefined): void {
+  if (permissions?.areRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
 }
 
 /** A message on its way into a log. */

@@ -1,6 +1,6 @@
-import { CODES, GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
+import { nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Handler } from './context.js'
+import type { Handler, LoggedIn } from './context.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (
   { accounts, audit, limits, log },
@@ -23,15 +23,13 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
 const ENDED = 'ERROR_CONNECTION_CLOSED'
 
 /** Ends every connection of the account, this one behind its reply. */
-export const handleDelete: Handler<RequestData<'delete'>> = async (
-  { accounts, audit, inbox, limits, live, log, sessions },
+export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
+  { accounts, audit, inbox, limits, live, log, logins },
   caller,
   { data },
   answer,
 ) => {
-  const userId = caller.userId
-  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
-  const { front, remoteAddress } = caller
+  const { userId, front, remoteAddress } = caller
   let isGone = false
   /** The rights of its connections end before what it has is removed: none of them adds to that. */
   const gone = () => {
@@ -39,10 +37,10 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
     const endLive = () => {
       audit.record({ event: 'account.deleted', userId, front, remoteAddress })
       inbox.cursors.forget(userId)
-      for (const one of live.of(userId)) one.rights?.revoke()
+      for (const one of live.of(userId)) one.permissions?.revoke()
       live.endAll(userId, ENDED, one => !Object.is(one, caller))
     }
-    return sessions.revoke(userId, () => true, endLive)
+    return logins.revoke(userId, () => true, endLive)
   }
   await limits
     .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password, gone))
@@ -54,7 +52,7 @@ export const handleDelete: Handler<RequestData<'delete'>> = async (
           userId,
           front,
           remoteAddress,
-          code: CODES[error.code].code,
+          code: error.number,
         })
         throw thrown
       }

@@ -1,19 +1,21 @@
-import { GatewayError } from '../core/errors.js'
 import { extendMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Handler } from './context.js'
+import type { Handler, LoggedIn } from './context.js'
 
 const HISTORY_PAGE = 50
 
-export const handleAck: Handler<RequestData<'ack'>> = (_services, caller, { data }, answer) => {
-  if (caller.userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+export const handleAck: Handler<RequestData<'ack'>, LoggedIn> = (_services, caller, { data }, answer) => {
   caller.confirm(data.seq)
   answer.ok('SUCCESS')
 }
 
 /** Messages of one conversation, newest first. An object, since only a query's reply may carry an array in `data`. */
-export const handleHistory: Handler<RequestData<'history'>> = async ({ inbox }, caller, { data }, answer) => {
-  if (caller.userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+export const handleHistory: Handler<RequestData<'history'>, LoggedIn> = async (
+  { inbox },
+  caller,
+  { data },
+  answer,
+) => {
   const { with: other, before, limit = HISTORY_PAGE } = data
   const rows = await inbox.history(caller.userId, other, limit, before)
   const messages = rows.map(({ inbox: owner, row }) => {

@@ -6,11 +6,9 @@ import type { Logger } from '../core/log.js'
 import { admit } from '../core/model.js'
 import type { Request, RequestName } from '../protocol/requests.js'
 import { handleDelete, handleRegister } from './account.js'
-import type { Answer, Caller, Handler, Services } from './context.js'
+import type { Answer, Caller, Handler, LoggedIn, Services } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
 import { handleLogin } from './login.js'
-import { handleBroadcast, handleMessage } from './message.js'
-import { handleQuery } from './query.js'
 import {
   handleLogout,
   handleMint,
@@ -18,40 +16,43 @@ import {
   handleRefresh,
   handleRevoke,
   handleSessions,
-} from './session.js'
-
-type Table = { readonly [N in RequestName]: Handler<Extract<Request, { name: N }>['data']> }
-
-const HANDLERS: Table = {
-  register: handleRegister,
-  login: handleLogin,
-  query: handleQuery,
-  delete: handleDelete,
-  refresh: handleRefresh,
-  logout: handleLogout,
-  sessions: handleSessions,
-  revoke: handleRevoke,
-  mint: handleMint,
-  password: handlePassword,
-  ack: handleAck,
-  history: handleHistory,
-  message: handleMessage,
-  broadcast: handleBroadcast,
-}
+} from './logins.js'
+import { handleBroadcast, handleMessage } from './message.js'
+import { handleQuery } from './query.js'
 
 /**
- * A credential lies in a device that may be stolen: it does not reach over the account itself, and is given nothing that
- * lets anybody in.
+ * Who may make a request. `anyone`: before login, too. `user`: who has logged in, by a device's credential, too. `owner`:
+ * not by a device's credential, which lies in a device that may be stolen: it does not reach over the account itself, and
+ * is given nothing that lets anybody in.
  */
-export const OWNER_ONLY: ReadonlySet<RequestName> = new Set([
-  'login',
-  'refresh',
-  'delete',
-  'sessions',
-  'revoke',
-  'mint',
-  'password',
-])
+type Entry<D> =
+  | { readonly access: 'anyone'; readonly run: Handler<D>; readonly isForDevices: boolean }
+  | { readonly access: 'user' | 'owner'; readonly run: Handler<D, LoggedIn> }
+
+type Table = { readonly [N in RequestName]: Entry<Extract<Request, { name: N }>['data']> }
+
+const TABLE: Table = {
+  register: { access: 'anyone', run: handleRegister, isForDevices: true },
+  login: { access: 'anyone', run: handleLogin, isForDevices: false },
+  refresh: { access: 'anyone', run: handleRefresh, isForDevices: false },
+  query: { access: 'anyone', run: handleQuery, isForDevices: true },
+  message: { access: 'user', run: handleMessage },
+  broadcast: { access: 'user', run: handleBroadcast },
+  history: { access: 'user', run: handleHistory },
+  ack: { access: 'user', run: handleAck },
+  logout: { access: 'user', run: handleLogout },
+  delete: { access: 'owner', run: handleDelete },
+  sessions: { access: 'owner', run: handleSessions },
+  revoke: { access: 'owner', run: handleRevoke },
+  mint: { access: 'owner', run: handleMint },
+  password: { access: 'owner', run: handlePassword },
+}
+
+/** Whether a device's credential lets its connection make this request. */
+export function isForDevices(name: RequestName): boolean {
+  const entry = TABLE[name]
+  return entry.access === 'anyone' ? entry.isForDevices : entry.access === 'user'
+}
 
 /** They change nothing, so that they are worth nothing to a client that has left. */
 const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
@@ -65,10 +66,10 @@ interface Refused {
 /** The one way to a refusal: logged at the level of its code (never a value of the request's), then answered. */
 export function refuse(log: Logger, { request, caller, answer }: Refused, thrown: unknown): void {
   const error = toGatewayError(thrown)
-  const { code, level } = CODES[error.code]
+  const { code, level } = CODES[error.kind]
   const { userId, remoteAddress } = caller
   const isLogin = request === 'login'
-  const what = isLogin ? { front: caller.front, outcome: outcomeOf(error.code) } : { request }
+  const what = isLogin ? { front: caller.front, outcome: outcomeOf(error.kind) } : { request }
   const event = isLogin ? 'login.refused' : 'request.refused'
   const about = { event, ...what, userId, remoteAddress, code, ...error.info }
   log[level](error.cause === undefined ? about : { ...about, err: error.cause }, 'request refused')
@@ -92,14 +93,20 @@ export function handle(
   }
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
-    admit(caller.rights)
-    if (caller.session?.role === 'device' && OWNER_ONLY.has(request.name))
-      throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
-    // The table's types pair each name with its data; TypeScript cannot follow that through an index.
-    const handler = HANDLERS[request.name] as Handler<Request['data']>
-    return handler(services, caller, request, answer)?.catch(refused)
+    return letIn(caller, request.name)(services, caller, request, answer)?.catch(refused)
   } catch (thrown) {
     refused(thrown)
     return undefined
   }
+}
+
+/** The one door. @returns the handler. @throws GatewayError ERROR_UNAUTHORIZED, FORBIDDEN */
+function letIn(caller: Caller, name: RequestName): Handler<Request['data']> {
+  admit(caller.permissions)
+  if (caller.login?.role === 'device' && !isForDevices(name))
+    throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
+  const { access, run } = TABLE[name]
+  if (access !== 'anyone' && caller.userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  // The table's types pair each name with its data and its caller; TypeScript cannot follow that through an index.
+  return run as Handler<Request['data']>
 }

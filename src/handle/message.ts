@@ -1,10 +1,10 @@
 import { GatewayError, nameStoreFault } from '../core/errors.js'
-import { admit, type NewMessage, type Rights, type UserId } from '../core/model.js'
+import { admit, type NewMessage, type Permissions, type UserId } from '../core/model.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import { encodeMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
-import type { Caller, Handler, HandlerRules, Services } from './context.js'
+import type { Caller, Handler, HandlerRules, LoggedIn, Services } from './context.js'
 
 /** How a message that comes again is known: see NewMessage. */
 export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>
@@ -14,7 +14,7 @@ export const NO_REPEAT: RepeatKey = { dedupKey: undefined, isFirst: true }
 export interface Outgoing extends RepeatKey {
   readonly sender: UserId
   /** The sender's; asked for until the message is stored. */
-  readonly rights: Rights | undefined
+  readonly permissions: Permissions | undefined
   readonly recipient: UserId
   readonly content: string
 }
@@ -30,7 +30,7 @@ export function sendMessage(
   message: Outgoing,
   waiter: StoreWaiter,
 ): void | Promise<void> {
-  admit(message.rights)
+  admit(message.permissions)
   checkContent(message.content, services.rules)
   const { recipient, sender } = message
   if (services.accounts.isKnown(recipient) && !services.inbox.isUnsure(recipient, sender))
@@ -50,7 +50,7 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
 
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { inbox, ids, live, limits, rules } = services
-  const { sender, rights, recipient, content, dedupKey, isFirst } = message
+  const { sender, permissions, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   if (!inbox.admits(recipient, sender)) {
     limits.count('inbox.maxMessages')
@@ -70,7 +70,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       isFirst,
     },
     waiter,
-    rights,
+    permissions,
   )
 }
 
@@ -89,27 +89,30 @@ export function checkContent(content: string, { maxContentBytes }: HandlerRules)
 export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): RepeatKey =>
   id !== undefined && rules.dedup ? { dedupKey: `${sender} ${id}`, isFirst: false } : NO_REPEAT
 
-export const handleMessage: Handler<RequestData<'message'>> = (services, caller, { data, id }, answer) => {
-  const { userId: sender, rights } = caller
-  if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
+  services,
+  caller,
+  { data, id },
+  answer,
+) => {
+  const { userId: sender, permissions } = caller
   const { recipient, content } = data
   refuseIfFull(services, sender)
   const repeat = repeatKey(services, sender, id)
-  return sendMessage(services, { sender, rights, recipient, content, ...repeat }, answer)
+  return sendMessage(services, { sender, permissions, recipient, content, ...repeat }, answer)
 }
 
 /**
  * To every other user who is online now and whose inbox has room: one row in each one's inbox, so that it is as safe as a
  * message.
  */
-export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
+export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = (
   services,
   caller,
   { data, id: requestId },
   answer,
 ) => {
-  const { userId: sender, rights } = caller
-  if (sender === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  const { userId: sender, permissions } = caller
   checkBroadcast(services, caller)
   checkContent(data.content, services.rules)
   refuseIfFull(services, sender)
@@ -130,13 +133,13 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>> = (
     services.inbox.send(
       { inbox, id, sender, recipient: undefined, createdAt, text, dedupKey, isFirst },
       waiter,
-      rights,
+      permissions,
     )
   }
 }
 
-function checkBroadcast({ rules: { broadcast } }: Services, { session }: Caller): void {
-  if (broadcast === 'users' || (broadcast === 'admins' && session?.role === 'admin')) return
+function checkBroadcast({ rules: { broadcast } }: Services, { login }: Caller): void {
+  if (broadcast === 'users' || (broadcast === 'admins' && login?.role === 'admin')) return
   const reason = broadcast === 'off' ? 'broadcasts are switched off' : 'broadcasts are for admins'
   throw new GatewayError('FORBIDDEN', { field: 'type', reason })
 }

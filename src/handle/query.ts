@@ -25,7 +25,7 @@ export const handleQuery: Handler<RequestData<'query'>> = async (
     (rules.anonymousQuery === 'lookup' && conditions.email !== undefined)
   if (!mayAsk) throw new GatewayError('ERROR_UNAUTHORIZED')
   const isNamed = ['id', 'email', 'username'].some(name => conditions[name] !== undefined)
-  const isAdmin = caller.session?.role === 'admin'
+  const isAdmin = caller.login?.role === 'admin'
   const whole = isNamed || isAdmin || rules.privacy.listing === 'users'
   // Old clients look for themselves in the list: without themselves they would not work.
   const seen = whole ? conditions : { ...conditions, id: self(caller) }

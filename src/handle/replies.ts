@@ -24,8 +24,8 @@ class Slot implements Answer {
   }
 
   /** A request without an id may come from an old client: what such a client knows, it gets unchanged. */
-  refuse({ code, info }: GatewayError): void {
-    this.#settle(code, this.id === undefined && isFixed(code) ? null : info)
+  refuse({ kind, info }: GatewayError): void {
+    this.#settle(kind, this.id === undefined && isFixed(kind) ? null : info)
   }
 
   /** Never the `seq`: it would tell the sender how much others write to the recipient. */

@@ -8,7 +8,7 @@
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import { admit, type InboxRow, type NewMessage, type Rights, type UserId } from '../core/model.js'
+import { admit, type InboxRow, type NewMessage, type Permissions, type UserId } from '../core/model.js'
 import type { Appended, ConversationRow, Store } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
@@ -33,7 +33,7 @@ interface Waiting {
   readonly message: NewMessage
   readonly waiter: StoreWaiter
   /** Its sender's. */
-  readonly rights: Rights | undefined
+  readonly permissions: Permissions | undefined
   /** performance.now() when it was accepted. */
   readonly since: number
 }
@@ -78,10 +78,10 @@ export class Inbox {
   /**
    * Appends `message` to its inbox. `waiter.stored` is called when it is durable and before it is delivered;
    * `waiter.failed` when nothing was stored: STORE_UNAVAILABLE, STORE_FULL (try again); ERROR_UNAUTHORIZED where the
-   * sender's rights ended meanwhile.
+   * sender's permissions ended meanwhile.
    */
-  send(message: NewMessage, waiter: StoreWaiter, rights: Rights | undefined): void {
-    this.#waiting.push({ message, waiter, rights, since: performance.now() })
+  send(message: NewMessage, waiter: StoreWaiter, permissions: Permissions | undefined): void {
+    this.#waiting.push({ message, waiter, permissions, since: performance.now() })
     this.retention.accepted(message)
     if (this.#writing) return
     this.#writing = true
@@ -168,10 +168,10 @@ export class Inbox {
 
   /** What may still be stored; the rest is refused. It may have waited for the batch before it. */
   #admitted(batch: readonly Waiting[]): readonly Waiting[] {
-    if (!batch.some(({ rights }) => rights?.areRevoked)) return batch
-    return batch.filter(({ message, rights, waiter }) => {
+    if (!batch.some(({ permissions }) => permissions?.areRevoked)) return batch
+    return batch.filter(({ message, permissions, waiter }) => {
       try {
-        admit(rights)
+        admit(permissions)
         return true
       } catch (thrown) {
         this.retention.refused(message)

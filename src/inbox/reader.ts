@@ -31,7 +31,7 @@ export interface Sink {
   gap(from: number, to: number): void
 }
 
-export interface SessionOptions {
+export interface ReaderOptions {
   readonly userId: UserId
   /** Whose cursor this is. */
   readonly device: string
@@ -49,9 +49,9 @@ const PAGE = 256
 const MAX_SPAN = 32_767
 const RETRY_MS = 1000
 
-export class InboxSession implements LiveReader {
+export class InboxReader implements LiveReader {
   readonly userId: UserId
-  readonly #o: SessionOptions
+  readonly #o: ReaderOptions
   /** seq → size, rising: written and not confirmed. */
   readonly #inFlight = new Map<number, number>()
   readonly #released = new Set<number>()
@@ -71,7 +71,7 @@ export class InboxSession implements LiveReader {
     private readonly inbox: Inbox,
     private readonly metrics: Metrics,
     private readonly log: Logger,
-    options: SessionOptions,
+    options: ReaderOptions,
   ) {
     this.#o = options
     this.userId = options.userId

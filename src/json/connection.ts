@@ -1,17 +1,17 @@
 /** One JSON client: frame in → request → handler; replies and messages out, in order and in groups. */
 import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
-import type { Identified } from '../auth/authenticate.js'
-import type { LoginRights } from '../auth/permissions.js'
+import type { Principal } from '../auth/authenticate.js'
+import type { LoginPermissions } from '../auth/permissions.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../core/errors.js'
 import { guarded, type OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
-import type { Session, UserId } from '../core/model.js'
+import type { Login, UserId } from '../core/model.js'
 import type { TurnEnd } from '../flow/turn-end.js'
 import type { Caller, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
-import type { InboxSession, SessionOptions } from '../inbox/reader.js'
+import type { InboxReader, ReaderOptions } from '../inbox/reader.js'
 import type { ControlFrames } from '../limits/control-frames.js'
 import type { Guest } from '../limits/crowd.js'
 import type { LiveConnection } from '../live/live.js'
@@ -46,7 +46,7 @@ export interface ConnectionHost {
   readonly onFault: OnFault
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean
-  openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxSession
+  openSession(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxReader
   closed(connection: JsonConnection): void
 }
 
@@ -57,8 +57,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   readonly front = 'json'
   userId: UserId | undefined
   readonly locale: Locale
-  session: Session | undefined
-  rights: LoginRights | undefined
+  login: Login | undefined
+  permissions: LoginPermissions | undefined
   /** Stays readable when the socket is gone. */
   readonly remoteAddress: string | undefined
   /** Resolves when the socket is closed. */
@@ -243,7 +243,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   /** There may be room again for what waited for it. */
   #goOn(): void {
     if (this.#isFull) return
-    this.#inbox?.session.resume()
+    this.#inbox?.reader.resume()
     this.#requests.resume()
     this.#throttle()
   }
@@ -259,7 +259,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   // ── Caller ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  async enter({ user, session }: Identified, options: RequestData<'login'>): Promise<void> {
+  async enter({ user, login }: Principal, options: RequestData<'login'>): Promise<void> {
     await this.host.services.live.join(user.id, this)
     const userId = user.id
     try {
@@ -270,16 +270,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
       throw thrown
     }
     this.userId = userId
-    this.session = session
-    this.rights = this.host.services.identity.rights(userId)
-    this.rights.joined()
+    this.login = login
+    this.permissions = this.host.services.authenticator.permissions(userId)
+    this.permissions.joined()
     this.#guest.entered()
     this.host.services.limits.loggedInFrom(this.remoteAddress)
     const inbox = new InboxDelivery(this, { ...options, nth: this.#logins++ }, part =>
       this.host.openSession({ userId, ...part }),
     )
     try {
-      await inbox.session.enrol()
+      await inbox.reader.enrol()
       if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
     } catch (thrown) {
       this.leave()
@@ -290,18 +290,18 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   leave(): void {
     if (this.userId === undefined) return
-    this.#inbox?.session.close()
+    this.#inbox?.reader.close()
     this.#inbox = undefined
     this.#release(this.userId)
-    this.rights?.left()
+    this.permissions?.left()
     this.#guest.loggedOut()
     this.userId = undefined
-    this.session = undefined
-    this.rights = undefined
+    this.login = undefined
+    this.permissions = undefined
   }
 
   startDelivery(): void {
-    this.#inbox?.session.start().catch(thrown => {
+    this.#inbox?.reader.start().catch(thrown => {
       // Nothing can be delivered: the client must come back, and finds everything where it was.
       const err = toGatewayError(thrown)
       const about = { event: 'store.failed', operation: 'startSession', userId: this.userId, err }
@@ -318,7 +318,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     if (this.#inbox?.isExplicit !== true) {
       throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs ack: explicit at login' })
     }
-    this.#inbox.session.confirmUpTo(seq)
+    this.#inbox.reader.confirmUpTo(seq)
   }
 
   // ── life and end ────────────────────────────────────────────────────────────────────────────────────────
@@ -416,17 +416,17 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
   #close(reason: string): void {
     if (this.#ended) return
     this.#ended = true
-    const { front, userId, remoteAddress, session } = this
-    const facts = { front, userId, remoteAddress, device: session?.device } as const
-    this.host.services.logins.ended(facts, reason, this.#openedAt)
+    const { front, userId, remoteAddress, login } = this
+    const facts = { front, userId, remoteAddress, device: login?.device } as const
+    this.host.services.loginLog.ended(facts, reason, this.#openedAt)
     this.#guest.left()
     this.#delay.clear()
     this.#hold.clear()
     if (!this.hasLeft) this.#requests.clear()
     // To read the client's half of the closing handshake.
     if (this.#paused) this.ws.resume()
-    this.#inbox?.session.close()
-    this.rights?.left()
+    this.#inbox?.reader.close()
+    this.permissions?.left()
     if (this.userId !== undefined) this.#release(this.userId)
     this.#liveness.ended()
     this.host.closed(this)

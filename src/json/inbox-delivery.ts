@@ -2,7 +2,7 @@
 
 import type { InboxRow } from '../core/model.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
-import type { InboxSession, SessionOptions, Sink } from '../inbox/reader.js'
+import type { InboxReader, ReaderOptions, Sink } from '../inbox/reader.js'
 import { encodeEvent, extendMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 
@@ -25,7 +25,7 @@ export interface InboxDeliveryOptions extends RequestData<'login'> {
 }
 
 export class InboxDelivery implements Sink {
-  readonly session: InboxSession
+  readonly reader: InboxReader
   readonly isExplicit: boolean
   readonly #events: ReadonlySet<string>
   /** Tells the pongs of this login from those that an earlier one on this connection is still owed. */
@@ -39,7 +39,7 @@ export class InboxDelivery implements Sink {
   constructor(
     private readonly writer: Writer,
     options: InboxDeliveryOptions,
-    open: (options: Pick<SessionOptions, 'device' | 'sink' | 'from'>) => InboxSession,
+    open: (options: Pick<ReaderOptions, 'device' | 'sink' | 'from'>) => InboxReader,
   ) {
     const { ack, device, events, from } = options
     this.isExplicit = ack === 'explicit'
@@ -47,7 +47,7 @@ export class InboxDelivery implements Sink {
     this.#mark = options.nth === 0 ? '' : ` ${options.nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
     this.#encode = isExtended ? extendMessage : ({ text }) => text
-    this.session = open({ device: deviceName(device), sink: this, ...(from && { from }) })
+    this.reader = open({ device: deviceName(device), sink: this, ...(from && { from }) })
   }
 
   get canTake(): boolean {
@@ -67,7 +67,7 @@ export class InboxDelivery implements Sink {
    * pong to a ping that names a seq proves that everything up to it arrived. One ping at a time, for many messages.
    */
   pingPayload(): string | undefined {
-    const { sent, confirmed } = this.session
+    const { sent, confirmed } = this.reader
     if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return undefined
     this.#pinged = sent
     this.#pingedAt = performance.now()
@@ -83,7 +83,7 @@ export class InboxDelivery implements Sink {
     if (this.#pinged === 0 || payload.toString() !== `${this.#pinged}${this.#mark}`) return
     const seq = this.#pinged
     this.#pinged = 0
-    this.session.confirmUpTo(seq)
-    if (this.session.sent > this.session.confirmed) this.writer.wake()
+    this.reader.confirmUpTo(seq)
+    if (this.reader.sent > this.reader.confirmed) this.writer.wake()
   }
 }

@@ -1,7 +1,7 @@
 /** What one JSON client has used of its limits, and which of them ends its connection. */
 import { CODES, type CodeName, GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
-import { OWNER_ONLY } from '../handle/index.js'
+import { isForDevices } from '../handle/index.js'
 import type { AddressBucket } from '../limits/address-buckets.js'
 import { isWarning, type Limits } from '../limits/limits.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
@@ -60,7 +60,7 @@ export class Quota {
    * @returns what it is refused with: not where the owner takes rights from the one who uses up what the account has
    */
   refusal(limit: RateLimit | undefined, request: RequestName): GatewayError | undefined {
-    if (limit === undefined || (limit !== 'limits.requests' && OWNER_ONLY.has(request))) return undefined
+    if (limit === undefined || (limit !== 'limits.requests' && !isForDevices(request))) return undefined
     this.limits.count(limit)
     return new GatewayError('RATE_LIMITED')
   }

@@ -7,7 +7,7 @@ import { Faults, guarded } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/context.js'
-import { InboxSession } from '../inbox/reader.js'
+import { InboxReader } from '../inbox/reader.js'
 import { encodeGreeting } from '../protocol/replies.js'
 import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
 
@@ -112,7 +112,7 @@ export class JsonServer {
         return server.#isOpen
       },
       openSession: session =>
-        new InboxSession(services.inbox, metrics, services.log, { ...options, ...session }),
+        new InboxReader(services.inbox, metrics, services.log, { ...options, ...session }),
       closed(connection) {
         server.#connections.delete(connection)
         metrics.connections.dec({ front: 'json' })

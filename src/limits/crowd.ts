@@ -3,7 +3,7 @@
  * others, the one that has not for longest first.
  */
 
-export interface CrowdRules {
+export interface GuestRules {
   /** Connections in all. */
   readonly max: number
   /** Of these, for those who are logged in or come from where somebody logged in. */
@@ -14,7 +14,7 @@ export interface CrowdRules {
 
 export class Guest {
   constructor(
-    private readonly crowd: Crowd,
+    private readonly crowd: Guests,
     /** Ends the connection. */
     readonly close: () => void,
   ) {}
@@ -35,12 +35,12 @@ export class Guest {
   }
 }
 
-export class Crowd {
+export class Guests {
   readonly #guests = new Set<Guest>()
   /** Not logged in since, performance.now(); longest first. */
   readonly #strangers = new Map<Guest, number>()
 
-  constructor(private readonly rules: CrowdRules) {}
+  constructor(private readonly rules: GuestRules) {}
 
   join(close: () => void, now = performance.now()): Guest {
     const guest = new Guest(this, close)

@@ -10,13 +10,13 @@ import { AddressList, addressGroup } from './address.js'
 import { type AddressBucket, AddressBuckets, MAX_BUCKETS } from './address-buckets.js'
 import { Admission, type AdmissionLimit, type AdmissionRules } from './admission.js'
 import { ControlFrames } from './control-frames.js'
-import { Crowd, type CrowdRules, type Guest } from './crowd.js'
+import { type Guest, type GuestRules, Guests } from './crowd.js'
 import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 export interface LimitRules extends AccountRules {
   readonly admission: AdmissionRules
-  readonly crowd: CrowdRules
+  readonly crowd: GuestRules
   /** Passwords hashed at one time, and waiting for that. */
   readonly passwords: { readonly concurrency: number; readonly queue: number }
   /** Requests of one address before login, HTTP requests of one address. */
@@ -53,7 +53,7 @@ export class Limits {
   readonly #beforeLogin: AddressBuckets
   readonly #http: AddressBuckets
   readonly #passwords: FairQueue
-  readonly #crowd: Crowd
+  readonly #crowd: Guests
   /** Groups of addresses from which somebody logged in, and with the account behind a blank, who it was. */
   readonly #known = recentMap<string, true>(MAX_BUCKETS)
   readonly #exempt: AddressList
@@ -64,7 +64,7 @@ export class Limits {
   ) {
     this.#exempt = new AddressList(rules.exempt)
     this.#admission = new Admission(rules.admission, this.#exempt, address => this.#isKnown(address))
-    this.#crowd = new Crowd(rules.crowd)
+    this.#crowd = new Guests(rules.crowd)
     this.#registrations = new AddressBuckets(rules.registrations)
     this.#beforeLogin = new AddressBuckets(rules.requestsBeforeLogin)
     this.#http = new AddressBuckets(rules.httpRequests)
@@ -198,7 +198,7 @@ export class Limits {
       settle('right')
       return result
     } catch (thrown) {
-      settle(toGatewayError(thrown).code === 'ERROR_AUTH' ? 'wrong' : 'unknown')
+      settle(toGatewayError(thrown).kind === 'ERROR_AUTH' ? 'wrong' : 'unknown')
       throw thrown
     }
   }

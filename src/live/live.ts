@@ -1,9 +1,9 @@
 /** Who is connected now, by account, and whether one more connection may join. */
 
-import type { LoginRights } from '../auth/permissions.js'
+import type { LoginPermissions } from '../auth/permissions.js'
 import { type CodeName, GatewayError } from '../core/errors.js'
 import type { FrontEnd } from '../core/metrics.js'
-import type { Session, UserId } from '../core/model.js'
+import type { Login, UserId } from '../core/model.js'
 
 export type MultiplePolicy = 'reject' | 'replace' | 'allow'
 
@@ -11,8 +11,8 @@ export type MultiplePolicy = 'reject' | 'replace' | 'allow'
 export interface LiveConnection {
   readonly front: FrontEnd
   /** The login that let it in. */
-  readonly session?: Session | undefined
-  readonly rights?: LoginRights | undefined
+  readonly login?: Login | undefined
+  readonly permissions?: LoginPermissions | undefined
   readonly remoteAddress?: string | undefined
   /** Resolves true as soon as the client shows that it is there, false after the heartbeat's time-out. */
   probe(): Promise<boolean>
@@ -88,7 +88,7 @@ export class LiveConnections {
   endAll(userId: UserId, code: CodeName, which: (connection: LiveConnection) => boolean = () => true): void {
     for (const connection of this.of(userId)) {
       if (!which(connection)) continue
-      connection.rights?.revoke()
+      connection.permissions?.revoke()
       connection.end(code)
     }
   }

@@ -1,12 +1,12 @@
 /** Aedes in this process: its listeners, its rules, and the seam to the inbox. */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Identified } from '../auth/authenticate.js'
+import type { Principal } from '../auth/authenticate.js'
 import { type Locale, toGatewayError } from '../core/errors.js'
 import { Faults, guarded } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/context.js'
-import { InboxSession } from '../inbox/reader.js'
+import { InboxReader } from '../inbox/reader.js'
 import type { Store } from '../store/store.js'
 import { Access, type Grantee } from './acl/access.js'
 import { clientIdOf, scopedId, userIdOf } from './acl/client-id.js'
@@ -18,7 +18,7 @@ import { TopicStore } from './aedes/topic-store.js'
 import type { AedesPublishPacket, AuthenticateError, Client, Subscription } from './aedes/types.js'
 import { MqttConnection } from './connection.js'
 import type { BrokerHost } from './host.js'
-import { login, readUserName, recordLogin, refusal } from './login.js'
+import { login, readUserName, recordLogin, rejectResponse } from './login.js'
 import type { BrokerOptions } from './options.js'
 import { Presence } from './presence.js'
 import { Publisher } from './publisher.js'
@@ -90,7 +90,7 @@ export class MqttBroker {
         services.log.info({ event: 'retained.dropped', limit }, 'retained message not kept')
       },
       onError: err => this.#failed('persistence', err),
-      seam: {
+      inboxHooks: {
         owns: isOwnTree,
         acknowledged: async (clientId, packetId) => this.#holders.get(clientId)?.acknowledged(packetId),
         released: async (clientId, packetId) => this.#holders.get(clientId)?.released(packetId),
@@ -292,8 +292,8 @@ export class MqttBroker {
       get isOpen() {
         return broker.#isOpen
       },
-      openSession: session =>
-        new InboxSession(services.inbox, metrics, services.log, {
+      openReader: session =>
+        new InboxReader(services.inbox, metrics, services.log, {
           windowMessages: options.maxInflight,
           windowBytes: options.windowBytes,
           ...session,
@@ -316,8 +316,8 @@ export class MqttBroker {
     const remoteAddress = connection?.remoteAddress
     const isWanted = () => connection?.isGone === false
     const connect = { name, password, clientId: client.id, remoteAddress, isWanted }
-    const { mark } = this.services.identity
-    let who: Identified | undefined
+    const { mark } = this.services.authenticator
+    let who: Principal | undefined
     try {
       who = await login(this.services, this.options.anonymous, connect)
       await this.#letIn(client, who, mark)
@@ -330,25 +330,25 @@ export class MqttBroker {
   }
 
   /** Whoever has proved who they are may still be one too many. @throws an Error with CONNACK's `returnCode` */
-  async #letIn(client: AedesClient, who: Identified | undefined, mark: number): Promise<void> {
+  async #letIn(client: AedesClient, who: Principal | undefined, mark: number): Promise<void> {
     const peer = this.#peers.get(client)
     const clientId = client.id
     const userId = who?.user.id
-    const grantee = who && { clientId, role: who.session.role }
+    const grantee = who && { clientId, role: who.login.role }
     const will = client._will
     if (will && this.#access.publish(userId, will.topic, grantee).kind === 'refused') {
       const { remoteAddress } = client.conn as MqttTransport
       const refused = { event: 'will.refused', userId, device: clientId, remoteAddress }
       this.services.log.info(refused, 'CONNECT refused: may not publish to the topic of its will')
-      throw refusal(5)
+      throw rejectResponse(5)
     }
     client.id = scopedId(userId, clientId)
-    const isStored = who?.session.kind === 'token' || who?.session.kind === 'device'
-    if (will && isStored) Object.assign(will, { session: who?.session.id })
+    const isStored = who?.login.kind === 'token' || who?.login.kind === 'device'
+    if (will && isStored) Object.assign(will, { session: who?.login.id })
     if (who !== undefined && grantee !== undefined && peer !== undefined)
       this.#enter(peer, client, { who, grantee, mark })
     const isResumed = await this.#state.resume(client).catch(() => {
-      throw refusal(3)
+      throw rejectResponse(3)
     })
     if (peer !== undefined) peer.connection.isResumed = isResumed
     peer?.pacer.expect(this.#state.countReleased(client.id))
@@ -370,19 +370,19 @@ export class MqttBroker {
   #enter(
     { connection, pacer }: Peer,
     client: AedesClient,
-    { who, grantee, mark }: { who: Identified; grantee: Grantee; mark: number },
+    { who, grantee, mark }: { who: Principal; grantee: Grantee; mark: number },
   ): void {
     const { id } = client
     const isNew = !client.clean && !this.#state.hasSession(id)
     if (isNew && this.#state.sessionsOf(id) >= this.options.maxSessions) {
       this.services.limits.count('mqtt.maxSessions')
-      throw refusal(3)
+      throw rejectResponse(3)
     }
     try {
       const rate = connection.authenticated(who, grantee, { mark, replaces: this.#holders.has(id) })
       pacer.enter(rate, this.services.limits.traffic(who.user.id).sent)
     } catch {
-      throw refusal(3)
+      throw rejectResponse(3)
     }
     this.#grantees.set(id, grantee)
     client.conn.once('close', () => {
@@ -436,7 +436,7 @@ export class MqttBroker {
   async #isOfEndedLogin({ clientId, session }: { clientId: string; session?: string }): Promise<boolean> {
     const userId = userIdOf(clientId)
     if (session === undefined || userId === undefined) return false
-    return !(await this.services.sessions.has(userId, session))
+    return !(await this.services.logins.has(userId, session))
   }
 
   #authorizeSubscribe(
@@ -449,7 +449,7 @@ export class MqttBroker {
       this.#access.subscribe(connection?.userId, topic, connection?.grantee) &&
       (connection === undefined || this.#admitFilter(connection, topic))
     // At once where it can be: what comes behind it may be its UNSUBSCRIBE.
-    const enrolled = isAllowed ? connection?.enrol(topic) : undefined
+    const enrolled = isAllowed ? connection?.registerDevice(topic) : undefined
     if (enrolled === undefined) {
       done(null, isAllowed ? { topic, qos } : null)
       return
@@ -486,7 +486,7 @@ export class MqttBroker {
     const publish = (done: (error?: Error | null) => void) => publisher.publish(will, done)
     const error = hasDisconnected ? undefined : await new Promise<Error | null | undefined>(publish)
     // It stays stored, and is published by the next start; not where the login was taken away.
-    const isRevoked = error && toGatewayError(error).code === 'ERROR_UNAUTHORIZED'
+    const isRevoked = error && toGatewayError(error).kind === 'ERROR_UNAUTHORIZED'
     if (error && !isRevoked) this.#failed('publishWill', error)
     else await this.#state.delWill(client)
   }
@@ -497,8 +497,8 @@ export class MqttBroker {
     if (connection !== undefined) return connection
     const { clientId = '' } = packet as { clientId?: string }
     const userId = userIdOf(clientId)
-    const rights = userId === undefined ? undefined : this.services.identity.rights(userId)
-    return new Publisher(this.#host, { userId, grantee: this.#granteeOf(clientId), rights })
+    const permissions = userId === undefined ? undefined : this.services.authenticator.permissions(userId)
+    return new Publisher(this.#host, { userId, grantee: this.#granteeOf(clientId), permissions })
   }
 
   #expire(): void {

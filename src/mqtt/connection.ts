@@ -1,9 +1,9 @@
 /** One MQTT client: who it is, what it may, and its inbox; Aedes speaks the protocol with it. */
 
-import type { Identified } from '../auth/authenticate.js'
-import type { LoginRights } from '../auth/permissions.js'
+import type { Principal } from '../auth/authenticate.js'
+import type { LoginPermissions } from '../auth/permissions.js'
 import { type CodeName, GatewayError, type Locale, toGatewayError } from '../core/errors.js'
-import type { Session, UserId } from '../core/model.js'
+import type { Login, UserId } from '../core/model.js'
 import type { Caller } from '../handle/context.js'
 import type { Guest } from '../limits/crowd.js'
 import type { TokenBucket } from '../limits/token-bucket.js'
@@ -24,9 +24,9 @@ import type { MqttTransport } from './wire/transport.js'
 export class MqttConnection implements Caller, LiveConnection {
   readonly front = 'mqtt'
   userId: UserId | undefined
-  session: Session | undefined
+  login: Login | undefined
   grantee: Grantee | undefined
-  rights: LoginRights | undefined
+  permissions: LoginPermissions | undefined
   locale: Locale
   readonly remoteAddress: string | undefined
   /** Whether CONNECT found a session to go on with. */
@@ -56,13 +56,13 @@ export class MqttConnection implements Caller, LiveConnection {
 
   /**
    * @param grantee with the client id as the client sent it: the name of its device
-   * @param how.mark from before the check; see Identity.rights
+   * @param how.mark from before the check; see Identity.permissions
    * @param how.replaces whether another connection of this device ends for it
    * @returns the account's request rate
    * @throws GatewayError TOO_MANY_CONNECTIONS; ERROR_CONNECTION_CLOSED when the client is gone already
    */
   authenticated(
-    { user, session }: Identified,
+    { user, login }: Principal,
     grantee: Grantee,
     { mark, replaces }: { mark: number; replaces: boolean },
   ): TokenBucket {
@@ -72,11 +72,15 @@ export class MqttConnection implements Caller, LiveConnection {
     this.how.guest.entered()
     this.host.services.limits.loggedInFrom(this.remoteAddress)
     this.userId = user.id
-    this.session = session
+    this.login = login
     this.grantee = grantee
-    this.rights = this.host.services.identity.rights(user.id, mark)
+    this.permissions = this.host.services.authenticator.permissions(user.id, mark)
     this.#device = `mqtt ${grantee.clientId}`
-    this.#publisher = new Publisher(this.host, { userId: user.id, grantee, rights: this.rights }, this)
+    this.#publisher = new Publisher(
+      this.host,
+      { userId: user.id, grantee, permissions: this.permissions },
+      this,
+    )
     return rate
   }
 
@@ -103,7 +107,7 @@ export class MqttConnection implements Caller, LiveConnection {
     if (this.#ended) return
     const { userId } = this
     // Rights were taken away while CONNECT was being judged.
-    if (this.rights?.joined() === false) {
+    if (this.permissions?.joined() === false) {
       this.end('ERROR_CONNECTION_CLOSED')
       return
     }
@@ -120,7 +124,7 @@ export class MqttConnection implements Caller, LiveConnection {
    * Before SUBACK, which promises the inbox from here on: the device is known by then, whatever dies after.
    * @returns undefined where there is nothing to wait for; rejects with a GatewayError when the store does not answer
    */
-  enrol(filter: string): Promise<unknown> | undefined {
+  registerDevice(filter: string): Promise<unknown> | undefined {
     const { userId } = this
     if (userId === undefined || !isInboxFilter(filter, userId)) return undefined
     return this.host.services.inbox.cursors.load(userId, this.#device)
@@ -143,9 +147,9 @@ export class MqttConnection implements Caller, LiveConnection {
       isResumed: this.isResumed,
       tell: event => this.tell(event),
     })
-    inbox.session = this.host.openSession({ userId, device: this.#device, sink: inbox })
+    inbox.reader = this.host.openReader({ userId, device: this.#device, sink: inbox })
     this.#inbox = inbox
-    inbox.session.start().catch(thrown => this.#fail('startSession', thrown))
+    inbox.reader.start().catch(thrown => this.#fail('startSession', thrown))
   }
 
   /** UNSUBSCRIBE: the inbox stays open while another of its filters is subscribed to. */
@@ -189,7 +193,7 @@ export class MqttConnection implements Caller, LiveConnection {
 
   /** Logged out is disconnected: an MQTT connection is somebody's or none. */
   leave(): void {
-    this.rights?.revoke()
+    this.permissions?.revoke()
     this.end('ERROR_CONNECTION_CLOSED')
   }
 
@@ -222,7 +226,7 @@ export class MqttConnection implements Caller, LiveConnection {
     const { front, userId, grantee, remoteAddress } = this
     const reason = this.#reason ?? (this.transport.hasDisconnected ? 'left' : 'dropped')
     const facts = { front, userId, device: grantee?.clientId, remoteAddress } as const
-    this.host.services.logins.ended(facts, reason, this.#openedAt)
+    this.host.services.loginLog.ended(facts, reason, this.#openedAt)
   }
 
   #fail(operation: string, thrown: unknown): void {
@@ -236,7 +240,7 @@ export class MqttConnection implements Caller, LiveConnection {
   #close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.rights?.left()
+    this.permissions?.left()
     this.#sayEnd()
     this.closeInbox()
     if (this.userId === undefined) return

@@ -1,7 +1,7 @@
 import type { Locale } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/context.js'
-import type { InboxSession, SessionOptions } from '../inbox/reader.js'
+import type { InboxReader, ReaderOptions } from '../inbox/reader.js'
 import type { Access } from './acl/access.js'
 import type { AedesClient } from './aedes/client.js'
 import type { PacketSource } from './aedes/topic-store.js'
@@ -21,7 +21,7 @@ export interface BrokerHost {
   readonly maxSubscriptions: number
   /** False while the gateway is closing. */
   readonly isOpen: boolean
-  openSession(options: Pick<SessionOptions, 'userId' | 'device' | 'sink'>): InboxSession
+  openReader(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink'>): InboxReader
   /**
    * Whether a QoS 2 packet with this id came before and still waits for PUBREL.
    * @throws GatewayError when too many do

@@ -8,14 +8,14 @@
  */
 
 import type { InboxRow, UserId } from '../core/model.js'
-import type { Delivery, InboxSession, Sink } from '../inbox/reader.js'
+import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent, encodeMqttMessage } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
-import { FIRST_SEAM_ID } from './aedes/persistence/options.js'
+import { FIRST_INBOX_ID } from './aedes/persistence/options.js'
 import type { QoS } from './wire/packet-kinds.js'
 import type { MqttTransport } from './wire/transport.js'
 
-const FIRST_ID = FIRST_SEAM_ID
+const FIRST_ID = FIRST_INBOX_ID
 const IDS = 0x8000
 
 export const isInboxPacketId = (packetId: number): boolean => packetId >= FIRST_ID
@@ -37,7 +37,7 @@ export interface InboxDeliveryOptions {
 
 export class InboxDelivery implements Sink {
   /** Set right after construction: session and sink know each other. */
-  session!: InboxSession
+  reader!: InboxReader
   #flushing = false
   /** Settles when all releases so far have; the store may settle writes in another order. */
   #releases: Promise<unknown> = Promise.resolve()
@@ -78,13 +78,13 @@ export class InboxDelivery implements Sink {
 
   /** PUBACK or PUBCOMP. */
   acknowledged(packetId: number): void {
-    this.session.confirmOne(seqOf(packetId, this.session.confirmed))
+    this.reader.confirmOne(seqOf(packetId, this.reader.confirmed))
   }
 
   /** PUBREC; resolves when PUBREL may go: in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
   async released(packetId: number): Promise<void> {
     const before = this.#releases
-    const mine = this.session.release(seqOf(packetId, this.session.confirmed))
+    const mine = this.reader.release(seqOf(packetId, this.reader.confirmed))
     // Without the values: each would hold on to the one before it.
     this.#releases = Promise.allSettled([before, mine]).then(() => undefined)
     await Promise.all([before, mine])
@@ -92,22 +92,22 @@ export class InboxDelivery implements Sink {
 
   close(): void {
     this.transport.off('drain', this.#resume)
-    this.session.close()
+    this.reader.close()
   }
 
-  readonly #resume = () => this.session.resume()
+  readonly #resume = () => this.reader.resume()
 
   /** QoS 0 has no answer: written to the socket counts. One callback for all that one turn wrote. */
   #confirmWhenWritten(): void {
     if (this.#flushing) return
     this.#flushing = true
     setImmediate(() => {
-      const { sent } = this.session
+      const { sent } = this.reader
       this.transport.flushed(error => {
         if (error) return
         this.#flushing = false
-        this.session.confirmUpTo(sent)
-        if (this.session.sent > sent) this.#confirmWhenWritten()
+        this.reader.confirmUpTo(sent)
+        if (this.reader.sent > sent) this.#confirmWhenWritten()
       })
     })
   }

@@ -1,6 +1,6 @@
 /** Who a CONNECT is from. */
 
-import { type Identified, isPassword } from '../auth/authenticate.js'
+import { isPassword, type Principal } from '../auth/authenticate.js'
 import type { LoginOutcome } from '../auth/login-log.js'
 import { type Locale, toGatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
@@ -26,21 +26,21 @@ export async function login(
   services: Services,
   anonymous: boolean,
   { name, password, clientId, remoteAddress, isWanted }: Connect,
-): Promise<Identified | undefined> {
+): Promise<Principal | undefined> {
   if (name === undefined && anonymous) return undefined
-  if (name === undefined || password === undefined) throw refusal(5)
-  const { accounts, identity, limits } = services
+  if (name === undefined || password === undefined) throw rejectResponse(5)
+  const { accounts, authenticator, limits } = services
   // Before anything is done with them: MQTT allows 65,535 bytes each, and UTF-8 has no fewer bytes than characters.
-  if (name.length > LENGTHS.email || password.length > LENGTHS.token) throw refusal(4)
+  if (name.length > LENGTHS.email || password.length > LENGTHS.token) throw rejectResponse(4)
   const secret = password.toString()
-  if (secret.length > LENGTHS.password && isPassword(secret)) throw refusal(4)
-  const check = () => identity.byMqtt(name, secret, clientId)
+  if (secret.length > LENGTHS.password && isPassword(secret)) throw rejectResponse(4)
+  const check = () => authenticator.byMqtt(name, secret, clientId)
   try {
     // Nobody guesses a token or a credential; a device with an old one must not delay its owner's password.
     if (!isPassword(secret)) return await check()
     return await limits.attempt(remoteAddress, await accounts.keyOf(name), check, isWanted)
   } catch (thrown) {
-    throw refusal(toGatewayError(thrown).code === 'ERROR_AUTH' ? 4 : 3)
+    throw rejectResponse(toGatewayError(thrown).kind === 'ERROR_AUTH' ? 4 : 3)
   }
 }
 
@@ -49,21 +49,21 @@ const OUTCOMES: Readonly<Record<number, LoginOutcome>> = { 3: 'unavailable', 4: 
 
 /** Says in log, metrics and audit what became of a CONNECT. @param returnCode of CONNACK: 0 = let in */
 export function recordLogin(
-  { audit, logins }: Services,
+  { audit, loginLog }: Services,
   { clientId, remoteAddress }: Connect,
-  { who, returnCode }: { readonly who: Identified | undefined; readonly returnCode: number },
+  { who, returnCode }: { readonly who: Principal | undefined; readonly returnCode: number },
 ): void {
-  const about = { userId: who?.user.id, front: 'mqtt', remoteAddress, kind: who?.session.kind }
+  const about = { userId: who?.user.id, front: 'mqtt', remoteAddress, kind: who?.login.kind }
   const facts = { front: 'mqtt', userId: who?.user.id, device: clientId, remoteAddress } as const
-  if (returnCode === 0) logins.accepted(facts)
-  else logins.refused(facts, OUTCOMES[returnCode] ?? 'not-allowed', returnCode)
-  const session = { session: who?.session.id, device: clientId }
+  if (returnCode === 0) loginLog.accepted(facts)
+  else loginLog.refused(facts, OUTCOMES[returnCode] ?? 'not-allowed', returnCode)
+  const session = { session: who?.login.id, device: clientId }
   if (returnCode !== 0) audit.record({ event: 'login.failed', ...about, code: returnCode })
   else if (who !== undefined) audit.record({ event: 'login.succeeded', ...about, ...session })
 }
 
 /** 3: server unavailable, 4: bad user name or password, 5: not authorized. */
-export function refusal(returnCode: 3 | 4 | 5): AuthenticateError {
+export function rejectResponse(returnCode: 3 | 4 | 5): AuthenticateError {
   return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError
 }
 

@@ -2,7 +2,7 @@
 
 import { CODES, type CodeName, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
-import { admit, type Rights, type UserId } from '../core/model.js'
+import { admit, type Permissions, type UserId } from '../core/model.js'
 import { Acknowledgements } from '../flow/in-order.js'
 import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
@@ -31,9 +31,9 @@ class MessageWaiter implements StoreWaiter {
   }
 
   failed(error: GatewayError): void {
-    this.metrics.answered('mqtt', 'message', CODES[error.code].code)
+    this.metrics.answered('mqtt', 'message', error.number)
     // Deleted after it had been looked up: there is nobody to send it to again.
-    this.done(error.code === 'ERROR_FIND_USER' ? null : error)
+    this.done(error.kind === 'ERROR_FIND_USER' ? null : error)
   }
 }
 
@@ -41,7 +41,7 @@ class MessageWaiter implements StoreWaiter {
 export interface Author {
   readonly userId?: UserId | undefined
   readonly grantee?: Grantee
-  readonly rights?: Rights | undefined
+  readonly permissions?: Permissions | undefined
 }
 
 /** The connection that publishes: it may ask, and is told. */
@@ -114,9 +114,9 @@ export class Publisher {
   }
 
   #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
-    const { userId, grantee, rights } = this.author
+    const { userId, grantee, permissions } = this.author
     try {
-      admit(rights)
+      admit(permissions)
     } catch (thrown) {
       acknowledge(toGatewayError(thrown))
       return undefined
@@ -146,12 +146,12 @@ export class Publisher {
 
   #send(packet: PublishPacket, { sender, recipient }: MessageRight, done: Done): Promise<void> | undefined {
     const { host } = this
-    const { rights } = this.author
+    const { permissions } = this.author
     try {
       const { content, id } = parseContent(packet.payload, host.payload)
       const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(host.services, sender, id)
       const { dedupKey, isFirst } = repeat
-      const message = { sender, rights, recipient, content, dedupKey, isFirst }
+      const message = { sender, permissions, recipient, content, dedupKey, isFirst }
       const waiter = new MessageWaiter(host.metrics, done)
       return sendMessage(host.services, message, waiter)?.catch(thrown =>
         this.#refuseMessage(packet, thrown, done),
@@ -168,9 +168,9 @@ export class Publisher {
    */
   #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
     const error = toGatewayError(thrown)
-    this.#count('message', error.code)
-    const isLater = CODES[error.code].retry && error.code !== 'ERROR_USER_NOT_ONLINE'
-    if (isLater || error.code === 'ERROR_UNAUTHORIZED') done(error)
+    this.#count('message', error.kind)
+    const isLater = CODES[error.kind].retry && error.kind !== 'ERROR_USER_NOT_ONLINE'
+    if (isLater || error.kind === 'ERROR_UNAUTHORIZED') done(error)
     else this.#refuse(packet, error, done)
   }
 
@@ -203,13 +203,13 @@ export class Publisher {
   /** Stored, routed and acknowledged in order, and one commit for what comes together. */
   #publish(packet: PublishPacket, done: Done): void {
     const before = this.#stores
-    const { userId: owner, rights } = this.author
-    const mine = this.host.store(packet, { owner, rights, receiver: this.#receiver(packet) })
+    const { userId: owner, permissions } = this.author
+    const mine = this.host.store(packet, { owner, permissions, receiver: this.#receiver(packet) })
     // Without the values: each would hold on to the one before it.
     this.#stores = Promise.allSettled([before, mine]).then(() => undefined)
     Promise.all([mine, before])
       .then(([stored]) => {
-        admit(rights)
+        admit(permissions)
         this.host.route(stored)
         done()
       })
@@ -220,11 +220,11 @@ export class Publisher {
   #refuse(packet: PublishPacket, error: GatewayError, done: Done): void {
     const { host } = this
     const { userId } = this.author
-    host.metrics.refusedPackets.inc({ reason: error.code })
+    host.metrics.refusedPackets.inc({ reason: error.kind })
     const bytes = packet.payload.length
-    host.services.log.info({ event: 'publish.refused', userId, code: error.code, bytes }, 'publish refused')
+    host.services.log.info({ event: 'publish.refused', userId, code: error.kind, bytes }, 'publish refused')
     if (packet.qos > 0 || !this.#isTelling)
-      this.sender?.tell(encodeReply(error.code, this.#locale, error.info))
+      this.sender?.tell(encodeReply(error.kind, this.#locale, error.info))
     if (packet.qos === 0 && !this.#isTelling) {
       this.#isTelling = true
       setImmediate(() => {

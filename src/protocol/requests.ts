@@ -83,7 +83,7 @@ export class RefusedRequest extends GatewayError {
     error: GatewayError,
     readonly id: string | undefined,
   ) {
-    super(error.code, error.info, error.cause)
+    super(error.kind, error.info, error.cause)
   }
 }
 

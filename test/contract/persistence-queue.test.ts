@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import type { BrokerPacket } from '../../src/mqtt/aedes/persistence/kv.js'
 import type { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
 import { all, dump, payloads, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
+import { ofKind } from '../helpers/kind.js'
 
 /** As Aedes does it: queued, then, the client being there, sent under a packet identifier. */
 async function queueAndSend(persistence: BrokerPersistence, client: { id: string }, packet: BrokerPacket) {
@@ -255,15 +256,15 @@ for (const { name, open } of STORES) {
     await waiting(t, persistence, ['2', '3'])
   })
 
-  t.test(`${name}: inbox packets and their identifiers go to the seam`, async t => {
+  t.test(`${name}: inbox packets and their identifiers go to the hooks of the inbox`, async t => {
     const store = await open(t)
     const calls: unknown[] = []
-    const seam = {
+    const inboxHooks = {
       owns: (topic: string) => topic.startsWith('users/'),
       acknowledged: async (clientId: string, id: number) => void calls.push(['acknowledged', clientId, id]),
       released: async (clientId: string, id: number) => void calls.push(['released', clientId, id]),
     }
-    const persistence = await start(store, { seam })
+    const persistence = await start(store, { inboxHooks })
     const client = { id: 'c' }
     await persistence.outgoingEnqueue({ clientId: 'c' }, publication('users/1/inbox/5'))
     await persistence.outgoingUpdate(client, publication('users/1/inbox/5', { messageId: 32_768 }))
@@ -291,11 +292,12 @@ for (const { name, open } of STORES) {
     await persistence.outgoingEnqueue({ clientId: 'c' }, three)
     kv.isFailing = true
     await persistence.outgoingUpdate({ id: 'c' }, { ...three, messageId: 3 })
-    await t.rejects(persistence.outgoingUpdate({ id: 'c' }, { ...one, messageId: 1 }), {
-      code: 'STORE_UNAVAILABLE',
-    })
+    await t.rejects(
+      persistence.outgoingUpdate({ id: 'c' }, { ...one, messageId: 1 }),
+      ofKind('STORE_UNAVAILABLE'),
+    )
     kv.isFailing = false
     await waiting(t, persistence, ['1', '2', '3'])
-    t.match(errors, [{ code: 'STORE_UNAVAILABLE' }])
+    t.match(errors, [{ kind: 'STORE_UNAVAILABLE' }])
   })
 }

@@ -2,6 +2,7 @@ import t from 'tap'
 import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
 import { aedesSuite } from '../helpers/aedes-suite.js'
 import { all, dump, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
+import { ofKind } from '../helpers/kind.js'
 
 const sub = (topic: string, qos = 1) => ({ topic, qos })
 
@@ -151,7 +152,7 @@ for (const { name, open } of STORES) {
     await before.outgoingEnqueue({ clientId: 'c' }, publication('t'))
     const clearing = before.clearSession('c')
     kv.isFailing = true
-    await t.rejects(clearing, { code: 'STORE_UNAVAILABLE' })
+    await t.rejects(clearing, ofKind('STORE_UNAVAILABLE'))
     kv.isFailing = false
     t.ok((await dump(kv)).includes('queue ["c",1]'))
     t.notOk((await start(kv)).hasSession('c'))
@@ -212,7 +213,7 @@ for (const { name, open } of STORES) {
     kv.isFailing = true
     const storing = persistence.incomingStorePacket({ id: 'c' }, publication('t', { messageId: 7 }))
     const known = persistence.hasIncoming({ id: 'c' }, { messageId: 7 })
-    await t.rejects(storing, { code: 'STORE_UNAVAILABLE' })
+    await t.rejects(storing, ofKind('STORE_UNAVAILABLE'))
     t.equal(await known, false)
     t.same([...persistence.incomingIds({ id: 'c' })], [])
   })
@@ -260,8 +261,8 @@ for (const { name, open } of STORES) {
     kv.isFailing = true
     t.equal(await persistence.delWill({ id: 'c' }), undefined)
     t.same(await all(persistence.createRetainedStreamCombi(['t', '#'])), [])
-    t.match(errors, [{ code: 'STORE_UNAVAILABLE' }, { code: 'STORE_UNAVAILABLE' }])
-    await t.rejects(persistence.addSubscriptions({ id: 'c' }, [sub('t')]), { code: 'STORE_UNAVAILABLE' })
+    t.match(errors, [{ kind: 'STORE_UNAVAILABLE' }, { kind: 'STORE_UNAVAILABLE' }])
+    await t.rejects(persistence.addSubscriptions({ id: 'c' }, [sub('t')]), ofKind('STORE_UNAVAILABLE'))
     await t.rejects(persistence.outgoingEnqueue({ clientId: 'c' }, publication('t')))
   })
 }

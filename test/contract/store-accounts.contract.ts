@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import type { Store, UserQuery } from '../../src/store/store.js'
 import { ANN, BOB, EVE, message, messages, move, type OpenStore, user } from '../helpers/store-samples.js'
 
-const taken = (field: string) => ({ name: 'GatewayError', code: 'ERROR_EXIST_USER', info: { field } })
+const taken = (field: string) => ({ name: 'GatewayError', kind: 'ERROR_EXIST_USER', info: { field } })
 
 export function accountsContract(t: Test, open: OpenStore): void {
   registering(t, open)
@@ -89,7 +89,7 @@ function querying(t: Test, open: OpenStore): void {
     t.same(await page(2, '300000000'), ids.slice(2))
     t.same(await page(1, '300000000'), ids.slice(2, 3))
     t.same(await page(10, '100000000'), [])
-    const noSuchUser = { name: 'GatewayError', code: 'BAD_FIELD', info: { field: 'after' } }
+    const noSuchUser = { name: 'GatewayError', kind: 'BAD_FIELD', info: { field: 'after' } }
     await t.rejects(page(10, EVE), noSuchUser)
     await t.rejects(page(10, 'x'), noSuchUser)
   })

@@ -9,6 +9,7 @@ import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { tableOpener } from '../../src/store/embedded/table.js'
+import { ofKind } from '../helpers/kind.js'
 import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
@@ -94,15 +95,15 @@ t.test('what was acknowledged survives SIGKILL, and nothing is torn', async t =>
 t.test('is open in one place at a time', async t => {
   const dir = folder(t)
   const inUse = (pid: number | undefined) => ({
-    code: 'STORE_UNAVAILABLE',
+    kind: 'STORE_UNAVAILABLE',
     reason: new RegExp(`${dir} .*process ${pid}`),
   })
   const store = embedded(dir)
   await store.open()
   await store.append([message(ANN, BOB)])
   const second = embedded(dir)
-  await t.rejects(second.open(), { code: 'STORE_UNAVAILABLE', info: { reason: inUse(process.pid).reason } })
-  await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE' }, 'nor twice by itself')
+  await t.rejects(second.open(), ofKind('STORE_UNAVAILABLE', { info: { reason: inUse(process.pid).reason } }))
+  await t.rejects(store.open(), ofKind('STORE_UNAVAILABLE'), 'nor twice by itself')
   await second.close()
   t.match(await told(child(t, dir, 'open')[1]), inUse(process.pid))
   t.match(await store.append([message(ANN, BOB)]), [{ seq: 2 }], 'the first one goes on')
@@ -119,7 +120,7 @@ t.test('is free again when the process that had it is killed', async t => {
   await lines.next()
   const store = embedded(dir)
   const reason = new RegExp(`process ${running.pid}`)
-  await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', info: { reason } })
+  await t.rejects(store.open(), ofKind('STORE_UNAVAILABLE', { info: { reason } }))
   await kill(running)
   await t.resolves(store.open())
   await store.close()
@@ -137,7 +138,7 @@ if (process.platform === 'linux') {
     // Only now, so that nothing but the store meets it.
     await limit('4194304:unlimited')
     running.stdin?.write('limited')
-    const full = (await told(lines)) as { acknowledged: number; refusal: { code: string; reason: string } }
+    const full = (await told(lines)) as { acknowledged: number; refusal: { kind: string; reason: string } }
     const { acknowledged, refusal } = full
     t.ok(acknowledged > 0)
     t.match(full, { lastSeq: acknowledged, rows: acknowledged }, 'nothing of what was refused is there')
@@ -145,8 +146,8 @@ if (process.platform === 'linux') {
     t.match(
       [refusal],
       refusal.reason.startsWith('EFBIG')
-        ? [{ code: 'STORE_FULL' }]
-        : [{ code: 'STORE_UNAVAILABLE', reason: /^EIO/ }],
+        ? [{ kind: 'STORE_FULL' }]
+        : [{ kind: 'STORE_UNAVAILABLE', reason: /^EIO/ }],
     )
 
     await limit('unlimited')
@@ -163,7 +164,7 @@ if (process.platform === 'linux') {
 
 t.test('refuses everything before it is open', async t => {
   for (const [name, call] of Object.entries(everyCall(embedded(folder(t))))) {
-    await t.rejects(call(), { name: 'GatewayError', code: 'STORE_UNAVAILABLE' }, name)
+    await t.rejects(call(), { name: 'GatewayError', kind: 'STORE_UNAVAILABLE' }, name)
   }
 })
 
@@ -171,14 +172,14 @@ t.test('says which folder it cannot use', async t => {
   const dir = join(t.testdir(), 'file')
   writeFileSync(dir, 'not a folder')
   const store = embedded(dir)
-  await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', info: { reason: new RegExp(dir) } })
+  await t.rejects(store.open(), ofKind('STORE_UNAVAILABLE', { info: { reason: new RegExp(dir) } }))
   await t.resolves(store.close())
 })
 
 t.test('refuses keys that lmdb could not take, and goes on', async t => {
   const { store } = await open(t)
   const long = 'k'.repeat(2000)
-  const tooLarge = { name: 'GatewayError', code: 'TOO_LARGE' }
+  const tooLarge = { name: 'GatewayError', kind: 'TOO_LARGE' }
   const value = Buffer.from('v')
   await t.rejects(
     store.kvWrite([
@@ -196,7 +197,7 @@ t.test('refuses keys that lmdb could not take, and goes on', async t => {
   await t.rejects(store.findUserByEmail(long), tooLarge)
   await t.rejects(store.append([message(ANN, BOB), message(ANN, BOB, { dedupKey: long })]), tooLarge)
   await t.rejects(store.append([message(ANN, BOB, { dedupKey: long, isFirst: true })]), tooLarge)
-  await t.rejects(store.append([message(ANN, BOB), message(ANN, 'nobody')]), { code: 'ERROR_FIND_USER' })
+  await t.rejects(store.append([message(ANN, BOB), message(ANN, 'nobody')]), ofKind('ERROR_FIND_USER'))
   t.match(await store.append([message(ANN, BOB)]), [{ seq: 1 }], 'and no seq was used')
 })
 
@@ -220,7 +221,7 @@ t.test('waits for the disk where that is asked for', async t => {
   t.teardown(() => store.close())
   const batches = await Promise.all([store.append(messages(3)), store.append(messages(3)), store.ping()])
   t.match(batches[1], [{ seq: 4 }, { seq: 5 }, { seq: 6 }])
-  await t.rejects(store.createUser(user('1')), { code: 'BAD_FIELD', info: { field: 'id' } })
+  await t.rejects(store.createUser(user('1')), ofKind('BAD_FIELD', { info: { field: 'id' } }))
 })
 
 t.test('a data file that is none is refused with a word, and is left as it is', async t => {
@@ -229,7 +230,7 @@ t.test('a data file that is none is refused with a word, and is left as it is', 
   for (const content of ['hello', Buffer.alloc(20_000, 7)]) {
     writeFileSync(join(dir, 'data.mdb'), content)
     const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 })
-    await t.rejects(store.open(), { code: 'STORE_UNAVAILABLE', message: /damaged/ })
+    await t.rejects(store.open(), { kind: 'STORE_UNAVAILABLE', message: /damaged/ })
     t.same(readFileSync(join(dir, 'data.mdb')), Buffer.from(content))
   }
 })

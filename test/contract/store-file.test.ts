@@ -1,15 +1,17 @@
 /** The embedded store's file, before and while it is open: what is damaged or gone is a word, and never a signal. */
+
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { checkFile } from '../../src/store/embedded/file.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { ofKind } from '../helpers/kind.js'
 import { ANN, BOB, message, messages, user } from '../helpers/store-samples.js'
 
 const PAGE = 4096
 const wholly = { pages: 'always', timeoutMs: 60_000 } as const
 const asAtStart = { pages: 'unclean', timeoutMs: 60_000 } as const
-const damaged = { name: 'GatewayError', code: 'STORE_UNAVAILABLE', message: /damaged/ }
+const damaged = { name: 'GatewayError', kind: 'STORE_UNAVAILABLE', message: /damaged/ }
 
 const embedded = (dir: string) => new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 })
 
@@ -87,7 +89,7 @@ t.test('pages of nothing or of anything are refused where they are used', async 
 
 t.test('what is no file of it is refused, and left as it is', async t => {
   const { dir, path, good } = await filled(t)
-  const foreign = { code: 'STORE_UNAVAILABLE' }
+  const foreign = ofKind('STORE_UNAVAILABLE')
   const version = Buffer.from(good)
   for (const at of [0, PAGE]) version.writeUInt32LE(1, at + 28)
   const pageSize = Buffer.from(good)
@@ -107,7 +109,7 @@ t.test('a file that is gone or another one takes no more writes, until it is bac
   const store = embedded(dir)
   await store.open()
   t.teardown(() => store.close())
-  const gone = { code: 'STORE_UNAVAILABLE', message: /removed or replaced/ }
+  const gone = { kind: 'STORE_UNAVAILABLE', message: /removed or replaced/ }
   for (const name of ['data.mdb', 'lock.mdb']) {
     renameSync(join(dir, name), join(dir, 'elsewhere'))
     await t.rejects(store.ping(), gone)

@@ -26,7 +26,7 @@ function lifeContract(t: Test, open: OpenStore): void {
     await Promise.all([store.close(), store.close()])
     await store.close()
     for (const [name, call] of Object.entries(everyCall(store))) {
-      await t.rejects(call(), { name: 'GatewayError', code: 'STORE_UNAVAILABLE' }, name)
+      await t.rejects(call(), { name: 'GatewayError', kind: 'STORE_UNAVAILABLE' }, name)
     }
   })
 

@@ -22,7 +22,7 @@ function batch(): ReturnType<typeof message>[] {
 }
 
 interface Refusal {
-  readonly code: string
+  readonly kind: string
   readonly reason: string | undefined
 }
 
@@ -31,8 +31,8 @@ async function refusalOf(work: () => Promise<unknown>): Promise<Refusal | undefi
     await work()
     return undefined
   } catch (thrown) {
-    const { code, info } = toGatewayError(thrown)
-    return { code, reason: info?.reason }
+    const { kind, info } = toGatewayError(thrown)
+    return { kind, reason: info?.reason }
   }
 }
 

@@ -1,11 +1,11 @@
 import t from 'tap'
 import { LogRepeats } from '../../src/core/log-repeats.js'
 import { AddressBuckets, AddressCounts } from '../../src/limits/address-buckets.js'
-import { Crowd } from '../../src/limits/crowd.js'
+import { Guests } from '../../src/limits/crowd.js'
 
 t.test('the stranger that has not logged in for longest goes, after its grace', async t => {
   const closed: string[] = []
-  const crowd = new Crowd({ max: 3, reserved: 1, graceMs: 1000 })
+  const crowd = new Guests({ max: 3, reserved: 1, graceMs: 1000 })
   const join = (name: string, now: number) => crowd.join(() => closed.push(name), now)
   const inside = join('inside', 0)
   inside.entered()
@@ -23,7 +23,7 @@ t.test('the stranger that has not logged in for longest goes, after its grace', 
 })
 
 t.test('a share is kept for those who are known', async t => {
-  const crowd = new Crowd({ max: 10, reserved: 2, graceMs: 1000 })
+  const crowd = new Guests({ max: 10, reserved: 2, graceMs: 1000 })
   for (let i = 0; i < 8; i++) crowd.join(() => t.fail('closed'), 0)
   t.notOk(crowd.makeRoom(false, 1))
   t.ok(crowd.makeRoom(true, 1))

@@ -86,16 +86,16 @@ t.test(
     t.equal(toGatewayError(ours, 'STORE_UNAVAILABLE'), ours)
     t.equal(ours.message, 'is missing')
     const cause = new TypeError('x')
-    t.match(toGatewayError(cause), { code: 'ERROR', info: null, cause })
-    t.match(toGatewayError('text'), { code: 'ERROR', cause: 'text' })
-    t.match(toGatewayError(cause, 'STORE_UNAVAILABLE'), { code: 'STORE_UNAVAILABLE', cause })
+    t.match(toGatewayError(cause), { kind: 'ERROR', info: null, cause })
+    t.match(toGatewayError('text'), { kind: 'ERROR', cause: 'text' })
+    t.match(toGatewayError(cause, 'STORE_UNAVAILABLE'), { kind: 'STORE_UNAVAILABLE', cause })
   },
 )
 
 t.test('a fault of the store gets the old protocol’s number; a refusal keeps its own', async t => {
   const fault = new GatewayError('STORE_FULL')
-  t.match(nameStoreFault(fault, 'ERROR_AUTH_FAILED'), { code: 'ERROR_AUTH_FAILED', info: null, cause: fault })
-  t.match(nameStoreFault(new Error('x'), 'ERROR_AUTH_FAILED'), { code: 'ERROR_AUTH_FAILED' })
+  t.match(nameStoreFault(fault, 'ERROR_AUTH_FAILED'), { kind: 'ERROR_AUTH_FAILED', info: null, cause: fault })
+  t.match(nameStoreFault(new Error('x'), 'ERROR_AUTH_FAILED'), { kind: 'ERROR_AUTH_FAILED' })
   const refusal = new GatewayError('ERROR_AUTH')
   t.equal(nameStoreFault(refusal, 'ERROR_AUTH_FAILED'), refusal)
 })

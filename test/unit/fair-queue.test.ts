@@ -17,7 +17,7 @@ function setUp(max = 1000) {
         },
         isWanted,
       )
-      .catch(error => void begun.push(`${name} ${error.code}`))
+      .catch(error => void begun.push(`${name} ${error.kind}`))
   const finish = async () => {
     for (let end = ends.shift(); end !== undefined; end = ends.shift()) {
       end()

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { CODES, GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
-import type { NewMessage, Session, User } from '../../src/core/model.js'
+import type { Login, NewMessage, User } from '../../src/core/model.js'
 import type { Answer, Caller, HandlerRules, Services } from '../../src/handle/context.js'
 import { handle } from '../../src/handle/index.js'
 import type { StoreWaiter } from '../../src/inbox/inbox.js'
@@ -21,15 +21,15 @@ const USER: User = {
   createdAt: 0,
 }
 
-const SESSION: Session = { id: 's', kind: 'password', role: 'user', device: undefined, since: 0 }
+const LOGIN: Login = { id: 's', kind: 'password', role: 'user', device: undefined, since: 0 }
 
 interface Setting {
   readonly userId?: string
   readonly rules?: Partial<HandlerRules>
   readonly online?: readonly string[]
   readonly accounts?: object
-  readonly identity?: object
-  readonly role?: Session['role']
+  readonly authenticator?: object
+  readonly role?: Login['role']
   readonly hasLeft?: boolean
 }
 
@@ -39,7 +39,7 @@ function setUp({
   rules,
   online = [],
   accounts,
-  identity,
+  authenticator,
   role = 'user',
   hasLeft = false,
 }: Setting = {}) {
@@ -59,15 +59,15 @@ function setUp({
       },
       ...accounts,
     },
-    identity: {
+    authenticator: {
       mark: 0,
-      byPassword: async () => ({ user: USER, session: SESSION }),
+      byPassword: async () => ({ user: USER, login: LOGIN }),
       isStillGood: () => true,
-      ...identity,
+      ...authenticator,
     },
-    sessions: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
+    logins: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
     audit: { record: () => undefined },
-    logins: { accepted: () => undefined, count: () => undefined },
+    loginLog: { accepted: () => undefined, count: () => undefined },
     live: {
       online: () => online.values(),
       isOnline: (id: string) => online.includes(id),
@@ -106,9 +106,9 @@ function setUp({
   } as unknown as Services
   const caller: Caller = {
     userId,
-    session: userId === undefined ? undefined : { ...SESSION, role },
+    login: userId === undefined ? undefined : { ...LOGIN, role },
     front: 'json',
-    rights: undefined,
+    permissions: undefined,
     locale: 'en',
     remoteAddress: undefined,
     hasLeft,
@@ -120,9 +120,9 @@ function setUp({
   }
   const answer: Answer = {
     ok: (code, data = null) => void events.push([CODES[code].code, data]),
-    refuse: ({ code, info }) => void events.push([CODES[code].code, info]),
+    refuse: ({ kind, info }) => void events.push([CODES[kind].code, info]),
     stored: ({ seq }) => void events.push(['stored', seq]),
-    failed: ({ code }) => void events.push(['failed', code]),
+    failed: ({ kind }) => void events.push(['failed', kind]),
   }
   const run = async (name: Request['name'], data: object = {}, id?: string) => {
     await handle(services, caller, { name, id, data } as Request, answer)
@@ -164,7 +164,9 @@ t.test('login: in, answered, and only then delivery begins', async t => {
 })
 
 t.test('a refused login starts nothing', async t => {
-  const { run } = setUp({ identity: { byPassword: () => Promise.reject(new GatewayError('ERROR_AUTH')) } })
+  const { run } = setUp({
+    authenticator: { byPassword: () => Promise.reject(new GatewayError('ERROR_AUTH')) },
+  })
   t.same(await run('login', { email: 'me@example.com', password: 'p' }), [[10000, null]])
 })
 
@@ -286,7 +288,7 @@ t.test('what is thrown and is none of ours is 500, and logged with its cause', a
 
 t.test('what could not be done for want of the store is logged as a warning, with its cause', async t => {
   const fault = new GatewayError('STORE_UNAVAILABLE', { reason: 'the disk is gone' })
-  const { run, logs } = setUp({ identity: { byPassword: () => Promise.reject(fault) } })
+  const { run, logs } = setUp({ authenticator: { byPassword: () => Promise.reject(fault) } })
   t.same(await run('login', { email: 'e', password: 'p' }), [[10001, null]])
   t.match(logs, [{ level: 'warn', code: 10001, err: { message: 'the disk is gone' } }])
 })

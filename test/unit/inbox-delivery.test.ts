@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
-import type { Delivery, InboxSession } from '../../src/inbox/reader.js'
+import type { Delivery, InboxReader } from '../../src/inbox/reader.js'
 import { InboxDelivery, isInboxPacketId } from '../../src/mqtt/inbox-delivery.js'
 import type { QoS } from '../../src/mqtt/wire/packet-kinds.js'
 import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
@@ -39,7 +39,7 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
     isResumed,
     tell: event => events.push(event),
   })
-  delivery.session = session as unknown as InboxSession
+  delivery.reader = session as unknown as InboxReader
   const deliver = (seq: number, how: Partial<Delivery> = {}) => {
     session.sent = seq
     delivery.deliver(row(seq), { ...FIRST, ...how })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
-import type { InboxRow, NewMessage, Rights } from '../../src/core/model.js'
+import type { InboxRow, NewMessage, Permissions } from '../../src/core/model.js'
 import type { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
@@ -42,7 +42,7 @@ function setUp() {
     log,
     { maxWaitingBytes: 10_000_000, batchBytes: 1_000_000 },
   )
-  const send = (id: string, differing: Partial<NewMessage> = {}, rights?: Rights) => {
+  const send = (id: string, differing: Partial<NewMessage> = {}, rights?: Permissions) => {
     const message = {
       inbox: 'ann',
       id,
@@ -55,7 +55,7 @@ function setUp() {
       { ...message, dedupKey: undefined, isFirst: true, ...differing },
       {
         stored: ({ seq }) => void events.push(`stored ${id} ${seq}`),
-        failed: ({ code }) => void events.push(`failed ${id} ${code}`),
+        failed: ({ kind }) => void events.push(`failed ${id} ${kind}`),
       },
       rights,
     )

@@ -66,7 +66,7 @@ t.test('no more than `concurrency` are hashed at a time, and no more than `queue
     results.map(({ status }) => status),
     ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected', 'rejected'],
   )
-  t.match(results[5], { reason: { code: 'ERROR_AUTH_FAILED' } })
+  t.match(results[5], { reason: { kind: 'ERROR_AUTH_FAILED' } })
   t.match(await passwords.hash('later'), /^\$2b/, 'when there is room again it goes on')
 })
 

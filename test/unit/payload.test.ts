@@ -1,7 +1,8 @@
 import t from 'tap'
 import { parseContent } from '../../src/protocol/mqtt-payload.js'
+import { ofKind } from '../helpers/kind.js'
 
-const REFUSED = { code: 'BAD_FIELD', info: { field: 'payload', reason: String } }
+const REFUSED = ofKind('BAD_FIELD', { info: { field: 'payload', reason: String } })
 
 t.test('text is the content as it is', async t => {
   for (const text of ['hello', '', ' \n ', '{"content":"x"}', '你好 👋', '\u0000', '\uFEFFbom']) {

@@ -105,7 +105,7 @@ t.test('a frame is a request that keeps the rules, or refused with a number and 
         seen.add('refused')
         return (
           refused instanceof RefusedRequest &&
-          refused.code in CODES &&
+          refused.kind in CODES &&
           typeof refused.info?.reason === 'string'
         )
       }
@@ -166,7 +166,7 @@ t.test('a payload is its text, or refused: text is never changed on the way', as
         const { content, id } = parseContent(payload, format)
         return format === 'text' ? Buffer.from(content).equals(payload) : content.isWellFormed() && id !== ''
       } catch (thrown) {
-        return thrown instanceof GatewayError && thrown.code === 'BAD_FIELD'
+        return thrown instanceof GatewayError && thrown.kind === 'BAD_FIELD'
       }
     }),
   )

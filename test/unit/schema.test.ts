@@ -1,5 +1,4 @@
 import t from 'tap'
-import { CODES } from '../../src/core/errors.js'
 import { parseRequest, RefusedRequest, type RequestRules } from '../../src/protocol/requests.js'
 
 const RULES: RequestRules = { unknownFields: 'refuse', maxDepth: 8, maxValues: 256 }
@@ -12,7 +11,7 @@ function refusal(request: unknown, rules: Partial<RequestRules> = {}) {
     parse(request, rules)
   } catch (error) {
     if (!(error instanceof RefusedRequest)) throw error
-    return [CODES[error.code].code, error.info?.field, error.info?.reason, error.id] as const
+    return [error.number, error.info?.field, error.info?.reason, error.id] as const
   }
   throw new Error('was taken')
 }

@@ -18,7 +18,7 @@ import type { QoS } from '../wire/packet-kinds.js'
 import type { Done } from '../wire/socket-output.js'
 import type { MqttTransport } from '../wire/transport.js'
 import { FilterIndex } from './filter-index.js'
-import { FIRST_SEAM_ID } from './persistence/options.js'
+import { FIRST_INBOX_ID } from './persistence/options.js'
 import type { Route, Router, Subscriber } from './router.js'
 
 type PublishDone = (error?: Error) => void
@@ -38,7 +38,7 @@ export interface AedesClient extends Client {
 }
 
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
-const LAST_AEDES_ID = FIRST_SEAM_ID - 1
+const LAST_AEDES_ID = FIRST_INBOX_ID - 1
 
 /** Packets of a queue that are remembered; between being stored and being routed there are milliseconds. */
 const MAX_FROM_QUEUE = 1000

@@ -3,7 +3,7 @@
 import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
 import { GatewayError } from '../../core/errors.js'
-import { admit, type Rights, type UserId } from '../../core/model.js'
+import { admit, type Permissions, type UserId } from '../../core/model.js'
 import type { Access } from '../acl/access.js'
 import { clientIdOf, userIdOf } from '../acl/client-id.js'
 import type { AedesClient } from './client.js'
@@ -17,7 +17,7 @@ export interface PacketSource {
   /** Whose limits of retained messages count; undefined for an anonymous client, which is one of many. */
   readonly owner: UserId | undefined
   /** Asked for until it is stored; undefined for an anonymous client. */
-  readonly rights: Rights | undefined
+  readonly permissions: Permissions | undefined
   /** Of a QoS 2 packet: the client whose session knows its id until PUBREL. */
   readonly receiver: AedesClient | undefined
 }
@@ -35,13 +35,16 @@ export class TopicStore {
   ) {}
 
   /** Retained message, offline queues and QoS 2 id, before anyone is told. */
-  async store(packet: PublishPacket, { owner, rights, receiver }: PacketSource): Promise<AedesPublishPacket> {
+  async store(
+    packet: PublishPacket,
+    { owner, permissions, receiver }: PacketSource,
+  ): Promise<AedesPublishPacket> {
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
     if (!packet.retain && packet.qos === 0) return numbered
     const queues = packet.qos > 0 ? await this.#queues(numbered) : []
-    const check = () => admit(rights)
+    const check = () => admit(permissions)
     check()
     // Begun in one turn, so that one commit carries all of it: after a crash either all is there or nothing.
     await Promise.all([

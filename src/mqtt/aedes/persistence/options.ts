@@ -3,7 +3,7 @@
 import type { OverRetainedLimit } from './retained.js'
 
 /** What delivers inbox messages instead of the queue here. */
-export interface InboxSeam {
+export interface InboxHooks {
   /** Whether this topic's packets are its to keep. */
   owns(topic: string): boolean
   /** PUBACK or PUBCOMP of an identifier from FIRST_SEAM_ID on. */
@@ -33,8 +33,8 @@ export interface PersistenceOptions {
   readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
   /** Failures of the store that Aedes could not take without the process dying, or that nobody waits for. */
   readonly onError?: (error: unknown) => void
-  readonly seam?: InboxSeam
+  readonly inboxHooks?: InboxHooks
 }
 
 /** Packet identifiers from here to 65535 are the seam's. */
-export const FIRST_SEAM_ID = 32_768
+export const FIRST_INBOX_ID = 32_768

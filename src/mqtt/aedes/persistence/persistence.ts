@@ -12,7 +12,7 @@ import type { UserId } from '../../../core/model.js'
 import type { KvWrite } from '../../../store/store.js'
 import { Incoming } from './incoming.js'
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
-import { FIRST_SEAM_ID, type PersistenceOptions } from './options.js'
+import { FIRST_INBOX_ID, type PersistenceOptions } from './options.js'
 import { OutgoingQueue, type QueueTarget } from './queue.js'
 import { Retained } from './retained.js'
 import { Sessions } from './sessions.js'
@@ -239,16 +239,16 @@ export class BrokerPersistence {
 
   /** Durable when it resolves; one write for all targets. */
   async outgoingEnqueueCombi(targets: readonly QueueTarget[], packet: BrokerPacket): Promise<void> {
-    if (this.#options.seam?.owns(packet.topic ?? '')) return
+    if (this.#options.inboxHooks?.owns(packet.topic ?? '')) return
     const sessions = targets.flatMap(({ clientId }) => this.#ensureSession(clientId))
     await this.#queue.enqueue(targets, packet, sessions)
   }
 
   async outgoingUpdate(client: ClientRef, packet: BrokerPacket): Promise<void> {
-    const { seam } = this.#options
+    const { inboxHooks } = this.#options
     const { cmd, messageId = 0 } = packet
-    const isSeams = seam !== undefined && messageId >= FIRST_SEAM_ID
-    if (cmd === 'pubrel' && isSeams) await seam.released(client.id, messageId)
+    const isSeams = inboxHooks !== undefined && messageId >= FIRST_INBOX_ID
+    if (cmd === 'pubrel' && isSeams) await inboxHooks.released(client.id, messageId)
     else if (cmd === 'pubrel') await this.#queue.release(client, messageId, this.#ensureSession(client.id))
     else if (!isSeams) await this.#queue.send(client, packet)
   }
@@ -260,9 +260,9 @@ export class BrokerPersistence {
   ): Promise<BrokerPacket | undefined> {
     // Aedes asks with no identifier, too, when it finds a packet delivered twice: that one is not for removal.
     if (messageId === undefined) return undefined
-    const { seam } = this.#options
-    if (seam === undefined || messageId < FIRST_SEAM_ID) return this.#queue.take(client.id, messageId)
-    await seam.acknowledged(client.id, messageId)
+    const { inboxHooks } = this.#options
+    if (inboxHooks === undefined || messageId < FIRST_INBOX_ID) return this.#queue.take(client.id, messageId)
+    await inboxHooks.acknowledged(client.id, messageId)
     return undefined
   }
 

@@ -1,13 +1,13 @@
 /** Logins and what becomes of them: tokens, the list of sessions, revoking, devices' credentials, the password. */
 
-import type { StoredSession, Tokens } from '../auth/logins.js'
+import type { StoredLogin, Tokens } from '../auth/logins.js'
 import type { AuditEntry, AuditEvent } from '../core/audit.js'
-import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
+import { GatewayError, toGatewayError } from '../core/errors.js'
 import { admit, type UserId } from '../core/model.js'
 import type { LiveConnection } from '../live/live.js'
 import { formatTime } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Caller, Handler, Services } from './context.js'
+import type { Caller, Handler, LoggedIn, Services } from './context.js'
 
 export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({
   token,
@@ -19,9 +19,9 @@ const ENDED = 'ERROR_CONNECTION_CLOSED'
 
 /** Needs no login: a client comes back with nothing else. */
 export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, caller, { data }, answer) => {
-  const { sessions, live } = services
-  const { userId, id, tokens } = await sessions.refresh(data.token).catch(thrown => {
-    record(services, caller, 'token.refused', { code: CODES[toGatewayError(thrown).code].code })
+  const { logins, live } = services
+  const { userId, id, tokens } = await logins.refresh(data.token).catch(thrown => {
+    record(services, caller, 'token.refused', { code: toGatewayError(thrown).number })
     throw thrown
   })
   record(services, caller, tokens === undefined ? 'token.reused' : 'token.refreshed', { userId, session: id })
@@ -31,49 +31,59 @@ export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, c
 }
 
 /** Its tokens end, and whoever came in by them. A device's credential is its owner's to revoke. */
-export const handleLogout: Handler<RequestData<'logout'>> = async (services, caller, _request, answer) => {
-  const { userId, session } = loggedIn(caller)
-  const isOwn = (id: string | undefined) => id === session?.id && session?.kind !== 'device'
-  const isOther = (one: LiveConnection) => !Object.is(one, caller) && isOwn(one.session?.id)
+export const handleLogout: Handler<RequestData<'logout'>, LoggedIn> = async (
+  services,
+  caller,
+  _request,
+  answer,
+) => {
+  const { userId, login } = caller
+  const isOwn = (id: string | undefined) => id === login.id && login.kind !== 'device'
+  const isOther = (one: LiveConnection) => !Object.is(one, caller) && isOwn(one.login?.id)
   const endLive = () => services.live.endAll(userId, ENDED, isOther)
-  await services.sessions.revoke(userId, ({ id }) => isOwn(id), endLive)
-  record(services, caller, 'logout', { userId, session: session?.id })
+  await services.logins.revoke(userId, ({ id }) => isOwn(id), endLive)
+  record(services, caller, 'logout', { userId, session: login.id })
   // Before the connection closes, where it does.
   answer.ok('SUCCESS')
   caller.leave()
 }
 
 /** An object, since only a query's reply may carry an array in `data`. */
-export const handleSessions: Handler<RequestData<'sessions'>> = async (
+export const handleSessions: Handler<RequestData<'sessions'>, LoggedIn> = async (
   services,
   caller,
   { data },
   answer,
 ) => {
   const { userId, admin } = accountOf(caller, data.user)
-  const stored = await services.sessions.list(userId)
+  const stored = await services.logins.list(userId)
   if (admin !== undefined) record(services, caller, 'sessions.listed', { userId, admin })
   answer.ok('SUCCESS', { sessions: describe(stored, services.live.of(userId), caller) })
 }
 
-export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, caller, { data }, answer) => {
-  const { live, sessions } = services
+export const handleRevoke: Handler<RequestData<'revoke'>, LoggedIn> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { live, logins } = services
   const { userId, admin } = accountOf(caller, data.user)
   if ((data.session === undefined) === (data.others === undefined))
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'either session or others: true' })
-  const own = caller.session?.id
+  const own = caller.login.id
   const isMeant = (id: string | undefined) => (data.others === true ? id !== own : id === data.session)
-  const isEnded = ({ session }: LiveConnection) => isMeant(session?.id)
+  const isEnded = ({ login }: LiveConnection) => isMeant(login?.id)
   const ended = new Set<string | undefined>()
   const endLive = () => {
-    for (const { session } of live.of(userId).filter(isEnded)) ended.add(session?.id)
+    for (const { login } of live.of(userId).filter(isEnded)) ended.add(login?.id)
     live.endAll(userId, ENDED, one => isEnded(one) && !Object.is(one, caller))
   }
-  const revoked = await sessions.revoke(
+  const revoked = await logins.revoke(
     userId,
     ({ id }) => isMeant(id),
     endLive,
-    () => admit(caller.rights),
+    () => admit(caller.permissions),
   )
   for (const id of revoked) ended.add(id)
   const count = ended.size
@@ -85,34 +95,39 @@ export const handleRevoke: Handler<RequestData<'revoke'>> = async (services, cal
   live.endAll(userId, ENDED, isEnded)
 }
 
-export const handleMint: Handler<RequestData<'mint'>> = async (services, caller, { data }, answer) => {
-  const { userId } = loggedIn(caller)
-  const { mark } = services.identity
-  const { id, password, replaced } = await services.sessions.mint(userId, data.device, mark)
+export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { userId } = caller
+  const { mark } = services.authenticator
+  const { id, password, replaced } = await services.logins.mint(userId, data.device, mark)
   record(services, caller, 'credential.minted', { userId, session: id, device: data.device })
   services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
   answer.ok('SUCCESS', { session: id, device: data.device, password })
 }
 
 /** Every other session of the account ends: whoever knew the old password may hold one. */
-export const handlePassword: Handler<RequestData<'password'>> = async (
+export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async (
   services,
   caller,
   { data },
   answer,
 ) => {
-  const { accounts, limits, live, sessions } = services
-  const { userId } = loggedIn(caller)
+  const { accounts, limits, live, logins } = services
+  const { userId } = caller
   const { password, newPassword, keepDevices = false } = data
-  const ends = (kind: StoredSession['kind'] | undefined) => !(keepDevices && kind === 'device')
+  const ends = (kind: StoredLogin['kind'] | undefined) => !(keepDevices && kind === 'device')
   const isOther = (one: LiveConnection) =>
-    !Object.is(one, caller) && ends(one.session?.kind === 'device' ? 'device' : undefined)
+    !Object.is(one, caller) && ends(one.login?.kind === 'device' ? 'device' : undefined)
   const endLive = () => live.endAll(userId, ENDED, isOther)
-  const endSessions = () => sessions.revoke(userId, ({ kind }) => ends(kind), endLive)
-  const check = () => admit(caller.rights)
+  const endSessions = () => logins.revoke(userId, ({ kind }) => ends(kind), endLive)
+  const check = () => admit(caller.permissions)
   const change = () => accounts.changePassword(userId, { password, newPassword, check, endSessions })
   await limits.attempt(caller.remoteAddress, userId, change).catch(thrown => {
-    record(services, caller, 'password.refused', { userId, code: CODES[toGatewayError(thrown).code].code })
+    record(services, caller, 'password.refused', { userId, code: toGatewayError(thrown).number })
     throw thrown
   })
   record(services, caller, 'password.changed', { userId })
@@ -120,18 +135,13 @@ export const handlePassword: Handler<RequestData<'password'>> = async (
 }
 
 const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>
-  connection.session !== undefined && ids.has(connection.session.id)
-
-function loggedIn({ userId, session }: Caller) {
-  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
-  return { userId, session }
-}
+  connection.login !== undefined && ids.has(connection.login.id)
 
 /** One's own account, or for an admin any. @returns `admin` where it is another's */
-function accountOf(caller: Caller, user: UserId | undefined): { userId: UserId; admin?: UserId } {
-  const { userId, session } = loggedIn(caller)
+function accountOf(caller: LoggedIn, user: UserId | undefined): { userId: UserId; admin?: UserId } {
+  const { userId, login } = caller
   if (user === undefined || user === userId) return { userId }
-  if (session?.role === 'admin') return { userId: user, admin: userId }
+  if (login.role === 'admin') return { userId: user, admin: userId }
   throw new GatewayError('FORBIDDEN', { field: 'user', reason: 'not your account' })
 }
 
@@ -145,13 +155,13 @@ function record(
 }
 
 /** Stored ones first; a login by password without tokens is there for as long as its connection. */
-function describe(stored: readonly StoredSession[], live: readonly LiveConnection[], caller: Caller) {
-  const online = new Map(live.map(one => [one.session?.id, one]))
+function describe(stored: readonly StoredLogin[], live: readonly LiveConnection[], caller: LoggedIn) {
+  const online = new Map(live.map(one => [one.login?.id, one]))
   const known = new Set(stored.map(({ id }) => id))
-  const passing = live.flatMap(({ session }) =>
-    session === undefined || known.has(session.id)
+  const passing = live.flatMap(({ login }) =>
+    login === undefined || known.has(login.id)
       ? []
-      : [{ ...session, createdAt: session.since, seenAt: Date.now() }],
+      : [{ ...login, createdAt: login.since, seenAt: Date.now() }],
   )
   return [...stored, ...passing].map(({ id, kind, device, createdAt, seenAt }) => {
     const connection = online.get(id)
@@ -163,7 +173,7 @@ function describe(stored: readonly StoredSession[], live: readonly LiveConnectio
       seen_at: formatTime(connection === undefined ? seenAt : Date.now()),
       online: connection !== undefined,
       address: connection?.remoteAddress ?? '',
-      current: id === caller.session?.id,
+      current: id === caller.login.id,
     }
   })
 }

@@ -3,13 +3,13 @@ import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import type { Cursor, InboxRow } from '../../src/core/model.js'
 import type { Inbox } from '../../src/inbox/inbox.js'
-import { type Delivery, InboxSession, type SessionOptions } from '../../src/inbox/reader.js'
+import { type Delivery, InboxReader, type ReaderOptions } from '../../src/inbox/reader.js'
 
 const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, text: `text ${seq}` })
 const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
-interface Setting extends Partial<Pick<SessionOptions, 'windowMessages' | 'windowBytes'>> {
+interface Setting extends Partial<Pick<ReaderOptions, 'windowMessages' | 'windowBytes'>> {
   /** Rows in the log: 1 to this. */
   readonly rows?: number
   readonly cursor?: Partial<Cursor>
@@ -21,7 +21,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6
   const delivered: [number, Delivery][] = []
   const gaps: [number, number][] = []
   const moves: Cursor[] = []
-  const readers = new Set<InboxSession>()
+  const readers = new Set<InboxReader>()
   const reads: [number, number][] = []
   const state = { canTake: true, fails: 0 }
   const inbox = {
@@ -42,8 +42,8 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6
       move: (move: Cursor) => void moves.push(move),
       moveNow: async (move: Cursor) => void moves.push(move),
     },
-    attach: (one: InboxSession) => void readers.add(one),
-    detach: (one: InboxSession) => void readers.delete(one),
+    attach: (one: InboxReader) => void readers.add(one),
+    detach: (one: InboxReader) => void readers.delete(one),
   }
   const sink = {
     get canTake() {
@@ -54,7 +54,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6
   }
   const options = { userId: 'ann', device: 'd', sink, windowMessages, windowBytes }
   const silent = createLogger({ level: 'silent', pretty: 'never' })
-  const session = new InboxSession(inbox as unknown as Inbox, new Metrics(), silent, options)
+  const session = new InboxReader(inbox as unknown as Inbox, new Metrics(), silent, options)
   /** Appends to the log, then notifies as the inbox does. */
   const append = (seq: number, notify = true) => {
     log.push(row(seq))
