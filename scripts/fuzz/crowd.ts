@@ -32,7 +32,8 @@ const CLIENTS: readonly Client[] = [
   },
 ]
 
-const KNOCKS_AT_ONCE = 50
+/** Few enough that groups are more than LMDB has of reader slots (126). */
+const KNOCKS_AT_ONCE = 5
 
 /** A byte a turn. */
 async function drip(socket: Socket): Promise<void> {
@@ -61,12 +62,18 @@ export async function gather({ ports }: World, count: number): Promise<() => voi
   }
 }
 
-/** Connects and leaves without a byte, as balancers do to see whether a port is open. @param count to each port */
-export async function knock({ ports }: World, count: number): Promise<void> {
+/**
+ * Connects and leaves without a byte, as balancers do to see whether a port is open, and asks now and then whether the
+ * gateway is ready, as they do, too. That writes: connections with nothing written between them see one snapshot of the
+ * store, and would keep one reader's place however many there are.
+ * @param count to each port
+ */
+export async function knock(world: World, count: number): Promise<void> {
+  const { http, mqtt } = world.ports
   for (let i = 0; i < count; i += KNOCKS_AT_ONCE) {
-    await Promise.all(
-      Array.from({ length: KNOCKS_AT_ONCE }, () => [ports.http, ports.mqtt].map(comeAndGo)).flat(),
-    )
+    await Promise.all(Array.from({ length: KNOCKS_AT_ONCE }, () => [http, mqtt].map(comeAndGo)).flat())
+    // Limits by address would turn it away.
+    if (!world.isCounted) await world.checkReady()
   }
 }
 

@@ -12,6 +12,7 @@ import { freePorts } from '../ports.js'
 import { Random } from '../random.js'
 import { ServerProcess } from '../server-process.js'
 import { Fuzz } from './fuzz.js'
+import { ServerMemory } from './memory.js'
 import { report } from './report.js'
 import { World } from './world.js'
 
@@ -39,7 +40,6 @@ const { values } = parseArgs({
 })
 
 const PLANT = new URL('plant.mjs', import.meta.url).href
-const MEMORY = new URL('memory.mjs', import.meta.url).href
 
 const say = (text: string) => process.stderr.write(`${(performance.now() / 1000).toFixed(3)} ${text}\n`)
 
@@ -60,8 +60,10 @@ const settings = ([http, mqtt]: readonly number[]): Record<string, string> => ({
   'query.limit': '20',
   'sessions.multiple': 'allow',
   'limits.handshakeTimeout': '2s',
+  'limits.controlFrames': '1000',
+  'limits.exempt': values.counted ? '' : '127.0.0.1, ::1',
+  'metrics.public': 'true',
   'mqtt.connectTimeout': '2s',
-  ...(values.counted && { 'limits.exempt': '' }),
   ...Object.fromEntries(values.set.map(one => one.split(/=(.*)/s).slice(0, 2))),
 })
 
@@ -70,10 +72,11 @@ async function fuzz(dir: string): Promise<number> {
   const ports = await freePorts(2)
   const [http = 0, mqtt = 0] = ports
   say(`seed ${seed}, ${dir}`)
+  const memory = new ServerMemory(join(dir, 'memory.json'))
   const server = new ServerProcess({
     dir,
     settings: settings(ports),
-    execArgv: ['--expose-gc', '--import', MEMORY],
+    execArgv: memory.execArgv,
     ...(plant !== undefined && { plant: { module: PLANT, fault: plant } }),
     onDied: how => {
       run.suspect(`the server died: ${how}`)
@@ -83,7 +86,7 @@ async function fuzz(dir: string): Promise<number> {
   })
   const world = new World({ http, mqtt }, counted)
   const options = { seed, inputs: amount('inputs'), first: amount('first'), say }
-  const run = new Fuzz(server, world, new Random(seed), options)
+  const run = new Fuzz(server, memory, world, new Random(seed), options)
   await server.start()
   await run.run()
   await server.stop()

@@ -1,7 +1,21 @@
 /**
- * Loaded into the server (`node --expose-gc --import`): collects garbage at SIGUSR2. What is still there then is held.
- * Without, what a collection would free says nothing: with much memory free Node has no reason to collect.
+ * Loaded into the server (`node --expose-gc --import memory.mjs?to=FILE`): at SIGUSR2 it collects garbage and writes what
+ * is still there to FILE. Without, what a collection would free says nothing: with much memory free Node has no reason to
+ * collect.
  */
+import { renameSync, writeFileSync } from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
 import { isMainThread } from 'node:worker_threads'
 
-if (isMainThread) process.on('SIGUSR2', () => globalThis.gc())
+const file = new URL(import.meta.url).searchParams.get('to')
+
+/** The second collection takes what the finalizers of the first let go of. */
+async function measure() {
+  globalThis.gc()
+  await turn()
+  globalThis.gc()
+  writeFileSync(`${file}.new`, JSON.stringify(process.memoryUsage()))
+  renameSync(`${file}.new`, file)
+}
+
+if (isMainThread) process.on('SIGUSR2', measure)

@@ -1,5 +1,6 @@
 /** Faults of which the fuzzer must find each one. */
 import { Server } from 'node:http'
+import { Worker } from 'node:worker_threads'
 import { WebSocket } from 'ws'
 import { RequestQueue } from '../../dist/json/request-queue.js'
 import { PacketGate } from '../../dist/mqtt/wire/packet-gate.js'
@@ -11,12 +12,13 @@ const EVERY = 40
 const STALL_MS = 150
 const LEAKED_BYTES = 2 ** 18
 const kept = []
-const READERS = 126
+const REQUEST_MS = 3
+const THREAD = 'globalThis.kept = Buffer.alloc(2 ** 24, 1); setInterval(() => {}, 1e6)'
+const spoke = new WeakSet()
 /** Of one thing on one connection. */
 const MANY = 500
 const counts = new WeakMap()
 let calls = 0
-let gone = 0
 
 const sometimes = fault => {
   if (++calls % EVERY === 0) fault()
@@ -41,17 +43,40 @@ plant({
       if (name === 'upgrade' && args[1]._httpMessage) setImmediate(() => ''.nothing())
       return emit(name, ...args)
     }),
-  /** Every MQTT connection that goes keeps one of LMDB's readers, and when all are used up nobody reads. */
+  /** An MQTT connection that ends without a byte keeps one of the store's read transactions, of which LMDB has 126. */
   readers: () => {
-    replace(MqttTransport, '_destroy', destroy => (...args) => {
-      gone++
+    let db
+    replace(
+      EmbeddedEnv,
+      'open',
+      open => build =>
+        open(table => {
+          db ??= table('marks', 'string').db
+          return build(table)
+        }),
+    )
+    replace(MqttTransport, '_destroy', (destroy, transport) => (...args) => {
+      if (!spoke.has(transport)) kept.push(db.useReadTransaction())
       destroy(...args)
     })
-    replace(EmbeddedEnv, 'read', read => work => {
-      if (gone > READERS) throw new Error('MDB_READERS_FULL')
-      return read(work)
+    replace(MqttTransport, 'push', (push, transport) => chunk => {
+      if (chunk !== null) spoke.add(transport)
+      return push(chunk)
     })
   },
+  /** A request costs the time of a slow page, and a hundred connections ask at once. */
+  costly: () =>
+    replace(Server, 'emit', emit => (name, ...args) => {
+      const until = performance.now() + REQUEST_MS
+      if (name === 'request') while (performance.now() < until);
+      return emit(name, ...args)
+    }),
+  /** A thread for some packets, which nobody ends: no object of the server's holds its memory. */
+  threads: () =>
+    replace(PacketGate, 'push', push => (...args) => {
+      sometimes(() => new Worker(THREAD, { eval: true, execArgv: [] }).unref())
+      return push(...args)
+    }),
   /** More requests of one connection than anybody needs. */
   requests: () =>
     replace(Server, 'emit', emit => (name, ...args) => {

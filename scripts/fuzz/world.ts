@@ -1,5 +1,6 @@
 /** What the server under test is to its clients: where it is, and how to get an account. */
 import { on as events, once } from 'node:events'
+import { get } from 'node:http'
 import { WebSocket } from 'ws'
 import { within } from '../within.js'
 import { type Account, Fault } from './input.js'
@@ -7,10 +8,15 @@ import { type Account, Fault } from './input.js'
 /** Nothing that is asked of a healthy server takes so long, on a machine that has other things to do, too. */
 export const PATIENCE_MS = 10_000
 
+/** Of this machine, too, and without its exemptions; others than Linux have no such address as it comes. */
+const STRANGER = process.platform === 'linux' ? '127.0.0.9' : '127.0.0.1'
+
 const PASSWORD = 'correct horse'
 
 export class World {
   #accounts = 0
+  /** An address whose connections and requests have limits. */
+  readonly stranger = STRANGER
 
   /** @param isCounted whether this machine's connections and requests have limits: then they may be refused */
   constructor(
@@ -39,6 +45,19 @@ export class World {
       return { id: reply.data.id, email, password: PASSWORD }
     } finally {
       ws.terminate()
+    }
+  }
+
+  /** What a balancer asks, on a connection of its own. @throws Fault where it would send nobody here */
+  async checkReady(): Promise<void> {
+    const request = get({ port: this.ports.http, host: '127.0.0.1', path: '/readyz', agent: false })
+    try {
+      const [response] = await within(PATIENCE_MS, once(request, 'response'))
+      response.resume()
+      if (response.statusCode !== 200) throw new Error(`answered ${response.statusCode}`)
+    } catch (error) {
+      request.on('error', () => undefined).destroy()
+      throw new Fault(`not ready: ${error instanceof Error ? error.message : error}`)
     }
   }
 

@@ -1,7 +1,7 @@
 /** What operators and their probes read: /healthz, /readyz, /metrics. */
 import type { ServerResponse } from 'node:http'
 import type { OnFault } from '../core/faults.js'
-import { isRead, pathOf, type Route, send } from './server.js'
+import { isRead, pathOf, type Route, send } from './answers.js'
 
 interface MetricsSource {
   readonly contentType: string

@@ -9,6 +9,8 @@ import {
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { guarded, type OnFault } from '../core/faults.js'
+import { isRead, pathOf, type Route, refuseUpgrade, send } from './answers.js'
+import { Slices } from './slices.js'
 
 /** @param address of the client, also where a proxy is between */
 export type Upgrade = (
@@ -17,8 +19,6 @@ export type Upgrade = (
   head: Buffer,
   address: string | undefined,
 ) => void
-/** Answers one path; false = not mine. */
-export type Route = (request: IncomingMessage, response: ServerResponse) => boolean
 
 export interface HttpServerOptions {
   readonly routes: readonly Route[]
@@ -54,6 +54,8 @@ interface Pipeline {
 /** Requests of one connection: probes and scrapers come back for more, nobody needs thousands. */
 const MAX_REQUESTS_PER_SOCKET = 1000
 
+const NOTHING: Buffer = Buffer.alloc(0)
+
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
 /** Requests that wait on one connection for the answers before them (RFC 9112 9.3.2): no browser pipelines. */
@@ -73,6 +75,7 @@ export class HttpServer {
   /** Plain connections: those that were not upgraded. */
   readonly #sockets = new Map<Duplex, NodeJS.Timeout>()
   readonly #pipelines = new WeakMap<Duplex, Pipeline>()
+  readonly #slices = new WeakMap<Duplex, Slices>()
 
   constructor(private readonly options: HttpServerOptions) {
     // Without time-outs of Node's: it looks at them every half minute, and only where it listens itself.
@@ -80,14 +83,18 @@ export class HttpServer {
       this.#guard('http.request', request.socket, () => this.#answer(request, response)),
     )
     this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
-    this.#server.on('upgrade', (request, socket, head) => {
+    this.#server.on('upgrade', (request, socket, piece) => {
+      const head = this.#slices.get(socket)?.handOver(piece) ?? piece
       socket.on('error', () => socket.destroy())
       const upgrade = this.#mayUpgrade(socket)
         ? () => this.#upgrade(request, socket, head)
         : () => refuseUpgrade(socket, '503 Service Unavailable')
       this.#whenFree(socket, () => this.#guard('http.upgrade', socket, upgrade))
     })
-    this.#server.on('clientError', (_error, socket) => this.#whenFree(socket, () => socket.end(BAD_REQUEST)))
+    this.#server.on('clientError', (_error, socket) => {
+      this.#slices.get(socket)?.handOver(NOTHING)
+      this.#whenFree(socket, () => socket.end(BAD_REQUEST))
+    })
   }
 
   /** An open connection, TLS done. */
@@ -95,6 +102,7 @@ export class HttpServer {
     this.#await(socket, this.options.onTimeout)
     socket.once('close', () => this.#forget(socket))
     this.#server.emit('connection', socket)
+    this.#slices.set(socket, new Slices(socket, () => this.#pipelines.get(socket)?.isOver === true))
   }
 
   /** Closes plain HTTP connections; upgraded sockets belong to their front ends. */
@@ -228,30 +236,4 @@ export class HttpServer {
     response.on('finish', () => socket.end())
     this.#answer(request, response)
   }
-}
-
-/** The old server's liveness page, byte for byte. */
-export const testRoute: Route = (request, response) => {
-  if (pathOf(request) !== '/test' || !isRead(request)) return false
-  send(response, 200, 'application/json', '{"message":"test"}')
-  return true
-}
-
-/** Node sends no body where HEAD asks for none. */
-export const isRead = ({ method }: IncomingMessage): boolean => method === 'GET' || method === 'HEAD'
-
-/** The path without its query; a request target that is no path (CONNECT, absolute form) matches nothing. */
-export const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? ''
-
-export function send(response: ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, {
-    'Content-Type': `${type}; charset=utf-8`,
-    'Content-Length': Buffer.byteLength(body),
-    'X-Content-Type-Options': 'nosniff',
-  })
-  response.end(body)
-}
-
-function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }

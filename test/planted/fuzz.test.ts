@@ -16,12 +16,14 @@ for (const [fault, finding] of [
   ['filters', CRASH],
   [
     'readers',
-    /^seed 3, (after .*: nobody new gets in|input \d+, .*: (not let in|no account)|logged as an error): /m,
+    /^seed 3, (while many came and left without a byte: not ready|after .*: nobody new gets in|input \d+, .*: (not let in|no account)|logged as an error: store.failed)/m,
   ],
   ['edge', /^seed 3, input \d+, json edge: .*(silence|0 replies).*: [0-9a-f]+/m],
   ['silence', /^seed 3, input \d+, json \w+: .*(silence|0 replies).*: [0-9a-f]+/m],
   ['stall', /^seed 3, after inputs 0 to \d+: a healthy pair needs \d+ ms/m],
   ['leak', /^seed 3, memory grew from \d+ to \d+ MiB/m],
+  ['threads', /^seed 3, resident memory grew from \d+ to \d+ MiB/m],
+  ['costly', /^seed 3, in a flood of HTTP requests: a healthy pair needs \d+ ms/m],
 ] as const) {
   t.test(`a gateway with the fault ${fault} is found out`, async t => {
     const { code, stdout, stderr } = await runScript(t, 'fuzz/main.ts', [

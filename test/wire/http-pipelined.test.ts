@@ -1,4 +1,5 @@
 /** Several requests in one segment, of which a later one asks for another protocol or is none (RFC 9112 9.3.2). */
+import { Server } from 'node:http'
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
@@ -27,7 +28,7 @@ async function raw(t: Test, { port, isTls }: Door, sent: string, enough?: RegExp
     : connect(port, '127.0.0.1')
   t.teardown(() => socket.destroy())
   socket.on('error', () => undefined)
-  socket.write(sent)
+  socket.write(sent, 'latin1')
   let answer = ''
   try {
     for await (const chunk of socket) {
@@ -104,4 +105,51 @@ t.test('behind more requests than may wait for an answer no upgrade is let in', 
     t.notMatch(await raw(t, { port: gateway.httpPort }, requests), /HTTP\/1\.1 101/, `${count} requests`)
   }
   await jsonClient(t, gateway)
+})
+
+/** Requests that Node's parser found, whatever became of them. */
+function parsed(t: Test): () => number {
+  const { emit } = Server.prototype
+  let count = 0
+  Server.prototype.emit = function (name: string, ...args: unknown[]) {
+    if (name === 'request') count++
+    return Reflect.apply(emit, this, [name, ...args])
+  }
+  t.teardown(() => {
+    Server.prototype.emit = emit
+  })
+  return () => count
+}
+
+t.test('what is pipelined behind a refusal is not even parsed', async t => {
+  const limits = { 'limits.exempt': '', 'limits.httpRequests': 1, 'limits.handshakesPerAddress': 1000 }
+  const secure = { 'tls.cert': pem('old.cert'), 'tls.key': pem('old.key') }
+  for (const [name, settings] of Object.entries({ http: {}, https: secure })) {
+    const gateway = await startGateway(t, { ...limits, ...settings })
+    const door = { port: gateway.httpPort, isTls: name === 'https' }
+    const count = parsed(t)
+    for (const one of [get('/'), post('/nothing'), 'GET / HTTP/1.1\r\nHost:\r\n\r\n']) {
+      const before = count()
+      const answer = await raw(t, door, one.repeat(2000))
+      t.ok(statuses(answer).length <= 11, 'one address has a burst of ten')
+      t.ok(count() - before < 50, `${name}: ${count() - before} of 2000`)
+    }
+  }
+})
+
+t.test('a request in any pieces, an upgrade and a frame behind it among them, is the same', async t => {
+  const gateway = await startGateway(t)
+  const hello = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x7b, 0x7d]).toString('latin1')
+  for (const length of [0, 1, 400, 480, 511, 512, 513, 1500, 9000]) {
+    const answer = await raw(
+      t,
+      { port: gateway.httpPort },
+      get('/test', `X: ${'x'.repeat(length)}\r\n`) +
+        get('/', `X: ${'x'.repeat(length)}\r\n${WEBSOCKET}`) +
+        hello,
+      /"code":10\d+/,
+    )
+    t.same(statuses(answer), [200, 101], String(length))
+    t.match(answer, /"code":10\d+/, 'the frame in the same segment is answered')
+  }
 })
