@@ -123,11 +123,11 @@ function parsed(t: Test): () => number {
 
 t.test('what is pipelined behind a refusal is not even parsed', async t => {
   const limits = { 'limits.exempt': '', 'limits.httpRequests': 1, 'limits.handshakesPerAddress': 1000 }
+  const count = parsed(t)
   const secure = { 'tls.cert': pem('old.cert'), 'tls.key': pem('old.key') }
   for (const [name, settings] of Object.entries({ http: {}, https: secure })) {
     const gateway = await startGateway(t, { ...limits, ...settings })
     const door = { port: gateway.httpPort, isTls: name === 'https' }
-    const count = parsed(t)
     for (const one of [get('/'), post('/nothing'), 'GET / HTTP/1.1\r\nHost:\r\n\r\n']) {
       const before = count()
       const answer = await raw(t, door, one.repeat(2000))
