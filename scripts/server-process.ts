@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { within } from './within.js'
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const CLOCK = new URL('clock.mjs', import.meta.url).href
 
 const READY_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 30_000
@@ -22,6 +23,8 @@ export interface ServerOptions {
   readonly plant?: { readonly module: string; readonly fault: string }
   /** Options of Node's. */
   readonly execArgv?: readonly string[]
+  /** How many files and sockets it may have open; as many as this process where absent. */
+  readonly files?: number
   /** Told when the process ends though nobody asked it to. */
   readonly onDied: (how: string) => void
   /** Told of each log line of level error and above, and of each line on stderr. */
@@ -32,6 +35,10 @@ export interface ServerOptions {
 export class StartError extends Error {}
 
 export class ServerProcess {
+  /** How far the clock of the next process is ahead, ms; behind where negative. */
+  clockOffsetMs = 0
+  /** It takes connections. */
+  isReady = false
   graceful = 0
   killed = 0
   /** SIGTERM did not lead to exit code 0. */
@@ -67,16 +74,17 @@ export class ServerProcess {
 
   /** Starts the process and does not wait. */
   spawn(): ChildProcess {
-    const { dir, settings, plant, execArgv = [] } = this.#options
-    const args = Object.entries({ 'data.dir': join(dir, 'data'), ...settings }).flatMap(([key, value]) => [
-      `--${key}`,
-      value,
-    ])
-    const before = plant === undefined ? [] : ['--import', plant.module]
-    const env = { PATH: process.env.PATH ?? '', ...(plant && { PLANTED_FAULT: plant.fault }) }
-    const child = spawn(process.execPath, [...execArgv, ...before, MAIN, 'serve', ...args], {
+    const { plant, files } = this.#options
+    const program = [process.execPath, ...this.#args()]
+    const [command = '', ...args] =
+      files === undefined ? program : ['sh', '-c', `ulimit -n ${files} && exec "$0" "$@"`, ...program]
+    const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env,
+      env: {
+        PATH: process.env.PATH ?? '',
+        CLOCK_OFFSET_MS: String(this.clockOffsetMs),
+        ...(plant && { PLANTED_FAULT: plant.fault }),
+      },
     })
     child.stderr.pipe(this.#log, { end: false })
     child.stdout.pipe(this.#log, { end: false })
@@ -86,6 +94,27 @@ export class ServerProcess {
     this.#child = child
     this.#isExpected = false
     return child
+  }
+
+  /** How often a process was ended, or ended itself. */
+  get ends(): number {
+    return this.graceful + this.killed + this.died
+  }
+
+  #args(): string[] {
+    const { dir, settings, plant, execArgv = [] } = this.#options
+    const before = [
+      ...(this.clockOffsetMs === 0 ? [] : [CLOCK]),
+      ...(plant === undefined ? [] : [plant.module]),
+    ]
+    const config = Object.entries({ 'data.dir': join(dir, 'data'), ...settings })
+    return [
+      ...execArgv,
+      ...before.flatMap(module => ['--import', module]),
+      MAIN,
+      'serve',
+      ...config.flatMap(([key, value]) => [`--${key}`, value]),
+    ]
   }
 
   /** `kill -9`. */
@@ -109,6 +138,7 @@ export class ServerProcess {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     this.#measure()
     this.#isExpected = true
+    this.isReady = false
     const exit = once(child, 'exit')
     child.kill(signal)
     await exit
@@ -116,7 +146,10 @@ export class ServerProcess {
 
   #logged(line: string, child: ChildProcess): void {
     const { event, level } = parseLine(line)
-    if (event === 'gateway.ready') child.emit('ready')
+    if (event === 'gateway.ready' && child === this.#child && !this.#isExpected) {
+      this.isReady = true
+      child.emit('ready')
+    }
     if (level === 'error' || level === 'fatal') this.#failed(event)
   }
 
@@ -127,6 +160,7 @@ export class ServerProcess {
 
   #ended(child: ChildProcess, how: string): void {
     if (child !== this.#child || this.#isExpected) return
+    this.isReady = false
     this.died++
     this.#options.onDied(how)
   }

@@ -14,6 +14,8 @@ export interface Findings {
   /** Numbers of an inbox that a device was never sent. */
   readonly gaps: number
   readonly corrupt: number
+  /** Messages of one sender with an id that is not above that of the one before. */
+  readonly idsBack: number
   /** One line a finding, a few of each kind. */
   readonly details: readonly string[]
 }
@@ -66,6 +68,7 @@ export function check(ledger: Ledger): Findings {
     device.late.filter(one => isReordered(device, one)).map(one => ({ device, ...one })),
   )
   const gaps = devices.filter(device => device.seqs.missing.size + tail(device) > 0)
+  const idsBack = ledger.accounts.flatMap(findIdsBack)
   const pairs = [...ledger.pairs.values()]
   return {
     sent: pairs.reduce((total, pair) => total + pair.sent, 0),
@@ -77,6 +80,7 @@ export function check(ledger: Ledger): Findings {
     reordered: late.length,
     gaps: sum(device => device.seqs.missing.size + tail(device)),
     corrupt: ledger.corrupt.length,
+    idsBack: idsBack.length,
     details: [
       ...[...lost].slice(0, MAX_DETAILS).map(([name, one]) => describeLost(name, one)),
       ...late
@@ -87,6 +91,7 @@ export function check(ledger: Ledger): Findings {
         ),
       ...gaps.slice(0, MAX_DETAILS).map(describeGaps),
       ...ledger.corrupt.slice(0, MAX_DETAILS).map(text => `corrupt ${text}`),
+      ...idsBack.slice(0, MAX_DETAILS),
     ],
   }
 }
@@ -119,4 +124,16 @@ function describeGaps(device: DeviceLog): string {
   const holes = [...device.seqs.missing].slice(0, 5).join(', ')
   const { first, last } = device.seqs
   return `gaps on ${device.name}: ${holes || 'none'} of ${first}..${last}, ${tail(device)} behind; inbox ends at ${device.account.lastSeq}`
+}
+
+/** Ids have the time in front (UUIDv7), and never go back, whatever the clock does. @returns a line each */
+function findIdsBack(account: Account): string[] {
+  const found: string[] = []
+  const last = new Map<Pair, string>()
+  for (const [seq, { pair, n, id }] of [...account.rows].sort(([a], [b]) => a - b)) {
+    const before = last.get(pair) ?? ''
+    if (id <= before) found.push(`idsBack ${pair.name}:${n} (seq ${seq}) has id ${id}, behind ${before}`)
+    last.set(pair, id)
+  }
+  return found
 }

@@ -1,5 +1,5 @@
 /** A device that speaks JSON over WebSocket. */
-import { on, once } from 'node:events'
+import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import { within } from '../within.js'
 import { Client, type ClientOptions, type Link } from './client.js'
@@ -195,25 +195,4 @@ class JsonLink implements Link {
       this.cut()
     }
   }
-}
-
-/** @returns the new account's user id */
-export async function register(port: number, email: string, password: string): Promise<string> {
-  const ws = new WebSocket(`ws://127.0.0.1:${port}/`)
-  await once(ws, 'open')
-  const request = {
-    type: 'action',
-    action: 'register',
-    id: 'register',
-    data: { email, password, firstName: 'Tor', lastName: 'Ture' },
-  }
-  ws.send(JSON.stringify(request))
-  for await (const [data] of on(ws, 'message', { close: ['close'] })) {
-    const frame = JSON.parse(String(data))
-    if (frame.code === undefined) continue
-    ws.close()
-    if (frame.code !== 203) throw new Error(`register: ${frame.code}`)
-    return frame.data.id
-  }
-  throw new Error('register: no answer')
 }

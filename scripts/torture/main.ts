@@ -13,9 +13,11 @@ import { freePorts } from '../ports.js'
 import { Random } from '../random.js'
 import { ServerProcess, StartError } from '../server-process.js'
 import { check } from './check.js'
+import { Crowd } from './crowd.js'
 import { Ledger } from './ledger.js'
 import { isBroken, report, summarize } from './report.js'
 import { Restarts } from './restarts.js'
+import { WILL_ACL, Wills } from './wills.js'
 import { World } from './world.js'
 
 const HELP = `Usage: npm run torture -- [options]
@@ -59,6 +61,10 @@ function amount(name: 'minutes' | 'kills-per-minute' | 'users' | 'rate'): number
   throw new Error(`--${name} must be a number`)
 }
 
+/** Descriptors that the server may have open: enough for all devices and itself, and soon used up by a crowd. */
+const filesFor = (users: number) => 200 + 15 * users
+const CROWD_BEYOND = 50
+
 /** Small windows and buffers on some seeds: there every device is mostly catching up. Short waits on all. */
 function settings(random: Random, [http, mqtt]: readonly number[]): Record<string, string> {
   const given = values.set.map(one => one.split(/=(.*)/s).slice(0, 2))
@@ -70,7 +76,9 @@ function settings(random: Random, [http, mqtt]: readonly number[]): Record<strin
     'passwords.cost': '4',
     'log.level': 'info',
     'sessions.multiple': 'allow',
-    'dedup.window': '1h',
+    // Longer than the clock jumps, as `mqtt.sessionExpiry` and `devices.expiry` are.
+    'dedup.window': '3d',
+    'mqtt.acl': WILL_ACL,
     'heartbeat.interval': '3s',
     'heartbeat.timeout': '3s',
     'delivery.stallTimeout': '5s',
@@ -86,6 +94,8 @@ interface Run {
   readonly server: ServerProcess
   readonly ledger: Ledger
   readonly world: World
+  readonly wills: Wills
+  readonly crowd: Crowd
   readonly restarts: Restarts
 }
 
@@ -95,40 +105,62 @@ async function build(dir: string): Promise<Run> {
   const [http = 0, mqtt = 0] = ports
   const config = settings(random.fork('settings'), ports)
   say(`seed ${values.seed}, ${dir}, ${JSON.stringify({ ...config, 'store.mongodb.url': undefined })}`)
+  const users = amount('users')
+  const files = filesFor(users)
   const server = new ServerProcess({
     dir,
     settings: config,
+    files,
     ...(values.plant !== undefined && { plant: { module: PLANT, fault: values.plant } }),
     onDied: how => say(`the server died: ${how}`),
   })
   const ledger = new Ledger()
-  const trace = createWriteStream(join(dir, 'clients.log'))
+  const log = createWriteStream(join(dir, 'clients.log'))
+  const trace = (text: string) => log.write(`${now()} ${text}\n`)
   const world = new World(ledger, random.fork('world'), {
-    users: amount('users'),
+    users,
     rate: amount('rate'),
     ports: { http, mqtt },
-    trace: text => trace.write(`${now()} ${text}\n`),
+    trace,
+  })
+  const wills = new Wills({ ports: { http, mqtt }, random: random.fork('wills'), trace })
+  const crowd = new Crowd(server, {
+    size: files + CROWD_BEYOND,
+    ports: { http, mqtt },
+    random: random.fork('crowd'),
+    say,
   })
   const killsPerMinute = amount('kills-per-minute')
-  const restarts = new Restarts(server, { killsPerMinute, random: random.fork('restarts'), say })
-  return { server, ledger, world, restarts }
+  const restarts = new Restarts(server, {
+    killsPerMinute,
+    random: random.fork('restarts'),
+    watcher: wills,
+    say,
+  })
+  return { server, ledger, world, wills, crowd, restarts }
 }
 
 /** @throws StartError where the server does not come back */
-async function live({ server, world, restarts }: Run): Promise<void> {
-  await Promise.all([restarts.run(), world.live(amount('minutes') * 60_000).finally(() => restarts.stop())])
+async function live({ server, world, wills, crowd, restarts }: Run): Promise<void> {
+  const stop = () => {
+    restarts.stop()
+    crowd.stop()
+  }
+  await Promise.all([restarts.run(), crowd.run(), world.live(amount('minutes') * 60_000).finally(stop)])
   say('no more messages; everyone comes back')
+  wills.retire()
   await restarts.restart(true)
-  await world.drain(say)
+  await Promise.all([world.drain(say), wills.settle()])
   await server.stop()
+  wills.end()
   await world.end()
 }
 
 async function torture(dir: string): Promise<number> {
   const run = await build(dir)
-  const { server, ledger, world } = run
+  const { server, ledger, world, wills } = run
   await server.start()
-  await world.populate()
+  await Promise.all([world.populate(), wills.populate()])
   say(`${world.clients.length} devices are in`)
   try {
     await live(run)
@@ -140,7 +172,7 @@ async function torture(dir: string): Promise<number> {
   }
   const findings = check(ledger)
   if (findings.acknowledged === 0) throw new Error('nothing was acknowledged, so nothing was tried')
-  const summary = summarize(values.seed, { findings, ledger, server, world })
+  const summary = summarize(values.seed, { ...run, findings })
   process.stdout.write(report(summary))
   return isBroken(summary) ? 1 : 0
 }

@@ -1,11 +1,31 @@
 /** Faults of which the torture must find each one. */
+import { closeSync, openSync } from 'node:fs'
+import { Server } from 'node:net'
+import { isMainThread } from 'node:worker_threads'
+import { MqttBroker } from '../../dist/broker/broker.js'
+import { Wills } from '../../dist/broker/persistence/wills.js'
+import { MessageIds } from '../../dist/handle/message-id.js'
 import { Inbox } from '../../dist/inbox/inbox.js'
 import { InboxDelivery } from '../../dist/json/inbox-delivery.js'
 import { plant, replace } from '../plant.mjs'
 
 const DELAY_MS = 200
 const EVERY = 50
+const LOOK_EVERY_MS = 100
 let calls = 0
+let isStopping = false
+
+/** Calls `onOut` when this process can open no file. */
+function whenOutOfFiles(onOut) {
+  if (!isMainThread) return
+  setInterval(() => {
+    try {
+      closeSync(openSync('/dev/null'))
+    } catch {
+      onOut()
+    }
+  }, LOOK_EVERY_MS).unref()
+}
 
 const faults = {
   /** Answers at once and stores a moment later: what is under way when the process is killed is lost. */
@@ -31,6 +51,35 @@ const faults = {
       deliver(row)
       sink.session.confirmUpTo(row.seq)
     }),
+  /** Does not remember over a restart which ids it gave: they follow the clock back. */
+  'forget-id-time': () =>
+    replace(MessageIds, 'open', (open, ids) => () => {
+      ids.store = { kvGet: async () => undefined, kvWrite: async () => undefined }
+      return open()
+    }),
+  /** Leaves the wills in the store that a clean stop publishes: the next start does it again. */
+  'keep-wills-at-stop': () => {
+    replace(MqttBroker, 'close', close => () => {
+      isStopping = true
+      return close()
+    })
+    replace(Wills, 'remove', (remove, wills) => id => (isStopping ? wills.get(id) : remove(id)))
+  },
+  /** Does not look for wills of a process that was killed. */
+  'forget-wills': () => replace(Wills, 'ofOtherBrokers', () => async function* () {}),
+  /** Ends when it has no descriptor left. */
+  'end-without-files': () => whenOutOfFiles(() => process.kill(process.pid, 'SIGKILL')),
+  /** Lets nobody in any more once it had no descriptor left. */
+  'deaf-without-files': () => {
+    let isDeaf = false
+    whenOutOfFiles(() => {
+      isDeaf = true
+    })
+    replace(Server, 'emit', emit => (event, ...args) => {
+      if (isDeaf && event === 'connection') args[0].destroy()
+      else return emit(event, ...args)
+    })
+  },
 }
 
 plant(faults)

@@ -2,7 +2,11 @@
 
 import type { ServerProcess } from '../server-process.js'
 import type { Findings } from './check.js'
+import type { Crowd } from './crowd.js'
 import type { Ledger } from './ledger.js'
+import type { Restarts } from './restarts.js'
+import type { WillFindings } from './will-ledger.js'
+import type { Wills } from './wills.js'
 import type { World } from './world.js'
 
 export interface Summary extends Findings {
@@ -16,6 +20,12 @@ export interface Summary extends Findings {
   readonly died: number
   readonly unclean: number
   readonly sessionsLost: number
+  readonly clockJumps: number
+  readonly wills: WillFindings
+  /** Crowds that used up the descriptors. */
+  readonly crowds: number
+  /** How often the server did not serve on meanwhile, or let nobody in afterwards. */
+  readonly crowdsRefused: number
   readonly maxMemory: number
   readonly refused: Readonly<Record<string, number>>
   readonly errors: Readonly<Record<string, number>>
@@ -26,43 +36,45 @@ export interface Run {
   readonly ledger: Ledger
   readonly server: ServerProcess
   readonly world: World
+  readonly wills: Wills
+  readonly crowd: Crowd
+  readonly restarts: Restarts
 }
 
-export function summarize(seed: string, { findings, ledger, server, world }: Run): Summary {
+export function summarize(seed: string, run: Run): Summary {
+  const { findings, ledger, server, world, crowd, restarts } = run
   return {
     seed,
     accounts: ledger.accounts.length,
     devices: world.clients.length,
     ...findings,
+    details: [...findings.details, ...crowd.details],
     doubled: ledger.doubled,
     graceful: server.graceful,
     killed: server.killed,
     died: server.died,
     unclean: server.unclean,
     sessionsLost: world.sessionsLost,
+    clockJumps: restarts.clockJumps,
+    wills: run.wills.findings(),
+    crowds: crowd.full,
+    crowdsRefused: crowd.refused,
     maxMemory: server.maxMemory,
     refused: Object.fromEntries(world.refused),
     errors: Object.fromEntries(server.errors),
   }
 }
 
-export function isBroken({
-  lost,
-  reordered,
-  gaps,
-  corrupt,
-  doubled,
-  died,
-  unclean,
-  sessionsLost,
-}: Summary): boolean {
-  return (
-    lost + reordered + gaps + corrupt + doubled.json + doubled.mqttSession + died + unclean + sessionsLost > 0
-  )
+export function isBroken(summary: Summary): boolean {
+  const { lost, reordered, gaps, corrupt, idsBack, doubled, wills } = summary
+  const messages = [lost, reordered, gaps, corrupt, idsBack, doubled.json, doubled.mqttSession]
+  const { died, unclean, sessionsLost, crowdsRefused } = summary
+  const server = [died, unclean, sessionsLost, crowdsRefused]
+  return [...messages, wills.missing, wills.repeated, wills.unwanted, ...server].some(count => count > 0)
 }
 
 export function report(summary: Summary): string {
-  const { doubled, maxMemory, details, ...json } = summary
+  const { doubled, maxMemory, details, wills, ...json } = summary
   const rows: [string, string | number][] = [
     ['seed', summary.seed],
     ['devices', `${summary.devices} of ${summary.accounts} accounts`],
@@ -74,6 +86,7 @@ export function report(summary: Summary): string {
     ['reordered', summary.reordered],
     ['gaps', summary.gaps],
     ['corrupt', summary.corrupt],
+    ['ids gone back', `${summary.idsBack}, the clock set ${summary.clockJumps} times`],
     [
       'stored twice',
       `JSON ${doubled.json}, MQTT ${doubled.mqttSession}, and ${doubled.mqttClean} sent again in a new session`,
@@ -83,13 +96,23 @@ export function report(summary: Summary): string {
       'restarts',
       `${summary.graceful} graceful (${summary.unclean} not clean), ${summary.killed} kill -9, ${summary.died} died`,
     ],
+    [
+      'wills',
+      `${wills.published} of ${wills.wills} published, ${wills.missing} missing, ${wills.repeated} repeated, ${wills.unwanted} unwanted`,
+    ],
+    [
+      'crowds',
+      `${summary.crowds} used up the descriptors, ${summary.crowdsRefused} found the server refusing`,
+    ],
     ['refused', list(summary.refused)],
     ['errors logged', list(summary.errors)],
     ['resident memory', `${Math.round(maxMemory / 2 ** 20)} MiB at most, without mapped files`],
   ]
   const table = rows.map(([name, value]) => `${name.padEnd(16)} ${value}\n`).join('')
-  const findings = details.map(line => `${line}\n`).join('')
-  return `${table}${findings}${JSON.stringify({ ...json, doubled, maxMemory, broken: isBroken(summary) })}\n`
+  const findings = [...details, ...wills.details].map(line => `${line}\n`).join('')
+  const { details: _, ...willCounts } = wills
+  const end = { ...json, doubled, wills: willCounts, maxMemory, broken: isBroken(summary) }
+  return `${table}${findings}${JSON.stringify(end)}\n`
 }
 
 const list = (counts: Readonly<Record<string, number>>) =>

@@ -1,4 +1,4 @@
-/** Kills the server again and again, and ends it nicely now and then. */
+/** Kills the server again and again, ends it nicely now and then, and sets its clock meanwhile. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
@@ -11,13 +11,32 @@ const KILLED_AGAIN_MS = [20, 500] as const
 const DOWN = 0.3
 const DOWN_MS = [100, 1500] as const
 
+/** How often the clock is set before a start. */
+const CLOCK_SET = 0.5
+const HOUR_MS = 3_600_000
+/** Two clocks are two days apart at most: less than any expiry that the torture configures, so nothing may expire. */
+const CLOCK_HOURS = [-24, 24] as const
+
+/** Who must know of each end. */
+export interface EndWatcher {
+  /** The signal follows in this turn. */
+  beforeEnd(isKill: boolean): void
+  /** The process is gone. */
+  afterEnd(isKill: boolean): void
+  /** The next one takes connections. */
+  resume(): void
+}
+
 export interface RestartOptions {
   readonly killsPerMinute: number
   readonly random: Random
+  readonly watcher: EndWatcher
   readonly say: (text: string) => void
 }
 
 export class Restarts {
+  /** Starts with another clock than the one before. */
+  clockJumps = 0
   readonly #stopping = new AbortController()
 
   constructor(
@@ -47,19 +66,37 @@ export class Restarts {
   }
 
   async restart(isKill: boolean): Promise<void> {
-    const { server, options } = this
-    const { random, say } = options
+    const { server } = this
+    const { random, watcher, say } = this.options
     say(isKill ? 'kill -9' : 'SIGTERM')
-    await (isKill ? server.kill() : server.stop())
+    await this.#end(isKill)
     if (random.chance(DOWN)) await delay(random.between(...DOWN_MS))
+    if (random.chance(CLOCK_SET)) this.#setClock()
     if (random.chance(KILLED_AGAIN)) {
       server.spawn()
       await delay(random.between(...KILLED_AGAIN_MS))
       say('kill -9 while it starts')
-      await server.kill()
+      await this.#end(true)
     }
     const begin = performance.now()
     await server.start()
+    watcher.resume()
     say(`ready after ${Math.round(performance.now() - begin)} ms`)
+  }
+
+  async #end(isKill: boolean): Promise<void> {
+    const { server } = this
+    const { watcher } = this.options
+    watcher.beforeEnd(isKill)
+    await (isKill ? server.kill() : server.stop())
+    watcher.afterEnd(isKill)
+  }
+
+  #setClock(): void {
+    const { random, say } = this.options
+    const hours = Math.round(random.between(...CLOCK_HOURS))
+    this.server.clockOffsetMs = hours * HOUR_MS
+    this.clockJumps++
+    say(`the clock is ${Math.abs(hours)} h ${hours < 0 ? 'behind' : 'ahead'}`)
   }
 }

@@ -5,10 +5,11 @@ import type { Random } from '../random.js'
 import { within } from '../within.js'
 import { isBehind } from './check.js'
 import type { Client } from './client.js'
-import { JsonClient, type JsonRole, register } from './json-client.js'
+import { JsonClient, type JsonRole } from './json-client.js'
 import { type Account, DeviceLog, type Ledger, type Pair } from './ledger.js'
 import { MqttClient, type MqttRole } from './mqtt-client.js'
 import { Outbox } from './outbox.js'
+import { register } from './register.js'
 
 type Role = JsonRole | MqttRole
 

@@ -1,0 +1,146 @@
+/** An MQTT device with a will that connects, and ends in one way or another, again and again. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import mqttPacket from 'mqtt-packet'
+import type { Random } from '../random.js'
+import type { Will, WillEnd, WillLedger } from './will-ledger.js'
+
+export interface WillDeviceOptions {
+  readonly name: string
+  readonly port: number
+  readonly credentials: { readonly username: string; readonly password: Buffer }
+  readonly topic: string
+  readonly random: Random
+  readonly ledger: WillLedger
+  readonly trace: (text: string) => void
+}
+
+const BACKOFF_MS = [30, 300] as const
+const STAY_MS = [100, 3000] as const
+const CONNACK_TIMEOUT_MS = 10_000
+/** `stay` waits for the server's end. */
+const FATES = ['leave', 'cut', 'take over', 'stay', 'stay'] as const
+
+interface Connection {
+  readonly socket: Socket
+  readonly will: Will
+}
+
+export class WillDevice {
+  #current: Connection | undefined
+  /** The server is being ended, or is not there: what a device does now has no certain outcome. */
+  #isPaused = false
+  #isEnded = false
+  #count = 0
+
+  constructor(private readonly options: WillDeviceOptions) {}
+
+  /** Until `end`. */
+  async run(): Promise<void> {
+    const { random } = this.options
+    while (!this.#isEnded) {
+      const connection = await this.#connect().catch(() => undefined)
+      if (connection !== undefined) await this.#live(connection)
+      if (!this.#isEnded) await delay(random.between(...BACKOFF_MS))
+    }
+  }
+
+  get isIn(): boolean {
+    return this.#current !== undefined
+  }
+
+  /** The server is ended in this turn. Some go just before. */
+  pause(): void {
+    this.#isPaused = true
+    const { random } = this.options
+    if (this.#current === undefined || random.chance(0.5)) return
+    if (random.chance(0.7)) this.#leave(this.#current)
+    else this.#cut(this.#current)
+  }
+
+  resume(): void {
+    this.#isPaused = false
+  }
+
+  /** Whatever becomes of its connection, it does not come back. */
+  end(): void {
+    this.#isEnded = true
+  }
+
+  async #live(connection: Connection): Promise<void> {
+    const { random } = this.options
+    const closed = once(connection.socket, 'close').catch(() => undefined)
+    const patience = delay(random.between(...STAY_MS))
+    await Promise.race([closed, patience])
+    const fate = random.pick(FATES)
+    if (fate === 'take over' && this.#canAct(connection)) {
+      const next = await this.#connect().catch(() => undefined)
+      if (next !== undefined) await this.#live(next)
+    } else if (fate === 'leave' && this.#canAct(connection)) this.#leave(connection)
+    else if (fate === 'cut' && this.#canAct(connection)) this.#cut(connection)
+    await closed
+  }
+
+  #canAct({ will }: Connection): boolean {
+    return !this.#isPaused && !this.#isEnded && will.end === undefined
+  }
+
+  /** @throws where there is no CONNACK of success */
+  async #connect(): Promise<Connection> {
+    const { name, port, ledger } = this.options
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    const will = ledger.add(`${name}:${this.#count++}`)
+    const connection = { socket, will }
+    socket.on('error', () => undefined)
+    socket.setTimeout(CONNACK_TIMEOUT_MS, () => socket.destroy())
+    socket.once('close', () => this.#ended(connection, 'lost'))
+    const parser = mqttPacket.parser({ protocolVersion: 4 })
+    const answered = once(parser, 'packet')
+    socket.on('data', chunk => parser.parse(chunk))
+    socket.write(this.#connectPacket(will.text))
+    const closed = once(socket, 'close')
+    const [packet] = await Promise.race([answered, closed.then(() => [undefined])])
+    if (packet?.cmd !== 'connack' || packet.returnCode !== 0) {
+      socket.destroy()
+      throw new Error('CONNECT refused')
+    }
+    socket.setTimeout(0)
+    will.isStored = true
+    if (will.end === undefined) this.#current = connection
+    return connection
+  }
+
+  #connectPacket(payload: string): Buffer {
+    const { name, topic, credentials, random } = this.options
+    const qos = random.pick([1, 2] as const)
+    return mqttPacket.generate({
+      cmd: 'connect',
+      protocolId: 'MQTT',
+      protocolVersion: 4,
+      clientId: name,
+      clean: true,
+      keepalive: 0,
+      will: { topic, payload: Buffer.from(payload), qos, retain: false },
+      ...credentials,
+    })
+  }
+
+  #leave(connection: Connection): void {
+    connection.socket.write(mqttPacket.generate({ cmd: 'disconnect' }))
+    this.#ended(connection, 'left')
+    connection.socket.end()
+  }
+
+  #cut(connection: Connection): void {
+    this.#ended(connection, 'cut')
+    if (this.options.random.chance(0.5)) connection.socket.resetAndDestroy()
+    else connection.socket.destroy()
+  }
+
+  #ended(connection: Connection, how: WillEnd): void {
+    if (connection.will.end === undefined) this.options.trace(`${connection.will.text} ${how}`)
+    connection.will.ended(how)
+    if (this.#current === connection) this.#current = undefined
+  }
+}
