@@ -68,11 +68,10 @@ export class Crowd {
     await this.#pause(random.between(...STAY_MS))
     const isServed = early !== undefined && (await this.#register(early))
     for (const socket of sockets) socket.destroy()
-    say(`a crowd of ${size} came and went`)
+    if (isFull && isSame()) this.full++
+    say(`a crowd of ${size} ${isFull ? 'used up the descriptors' : 'came'} and went`)
     const isIn = isServed && (await this.#tryToEnter(isSame))
-    if (!isSame()) return
-    if (isFull) this.full++
-    if (isIn) return
+    if (isIn || !isSame()) return
     this.refused++
     const details = isServed ? 'when it had gone nobody was let in' : 'meanwhile the server did not answer'
     this.details.push(`refused at ${(performance.now() / 1000).toFixed(3)} s: a crowd came, and ${details}`)

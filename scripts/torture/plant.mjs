@@ -2,11 +2,11 @@
 import { closeSync, openSync } from 'node:fs'
 import { Server } from 'node:net'
 import { isMainThread } from 'node:worker_threads'
-import { MqttBroker } from '../../dist/broker/broker.js'
-import { Wills } from '../../dist/broker/persistence/wills.js'
 import { MessageIds } from '../../dist/handle/message-id.js'
 import { Inbox } from '../../dist/inbox/inbox.js'
 import { InboxDelivery } from '../../dist/json/inbox-delivery.js'
+import { Wills } from '../../dist/mqtt/aedes/persistence/wills.js'
+import { MqttBroker } from '../../dist/mqtt/broker.js'
 import { plant, replace } from '../plant.mjs'
 
 const DELAY_MS = 200
@@ -65,6 +65,8 @@ const faults = {
     })
     replace(Wills, 'remove', (remove, wills) => id => (isStopping ? wills.get(id) : remove(id)))
   },
+  /** Removes no will from the store: not of those who have left either. */
+  'keep-wills': () => replace(Wills, 'remove', (_, wills) => id => wills.get(id)),
   /** Does not look for wills of a process that was killed. */
   'forget-wills': () => replace(Wills, 'ofOtherBrokers', () => async function* () {}),
   /** Ends when it has no descriptor left. */

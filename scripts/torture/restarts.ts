@@ -3,8 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
 
-/** Of so many ends one is graceful. */
+/** Of so many ends one is graceful, the first of them: a short run has one, too. */
 const GRACEFUL_EVERY = 4
+const GRACEFUL = 1
 /** How often the process is killed once more before it is ready. */
 const KILLED_AGAIN = 0.15
 const KILLED_AGAIN_MS = [20, 500] as const
@@ -57,7 +58,7 @@ export class Restarts {
         () => undefined,
       )
       if (this.#stopping.signal.aborted) return
-      await this.restart(i % GRACEFUL_EVERY !== 0)
+      await this.restart(i % GRACEFUL_EVERY !== GRACEFUL)
     }
   }
 

@@ -139,7 +139,8 @@ export class WillDevice {
   }
 
   #ended(connection: Connection, how: WillEnd): void {
-    if (connection.will.end === undefined) this.options.trace(`${connection.will.text} ${how}`)
+    if (connection.will.end === undefined && connection.will.isStored)
+      this.options.trace(`${connection.will.text} ${how}`)
     connection.will.ended(how)
     if (this.#current === connection) this.#current = undefined
   }

@@ -16,10 +16,22 @@ export class Will {
   /** Its client's part was over before a clean stop that has ended well: nothing more may come of it. */
   settledAt = Number.POSITIVE_INFINITY
   firstAt = Number.POSITIVE_INFINITY
-  /** What tells one publication from another. */
-  readonly publications = new Set<string>()
+  /** Which came to each reader. */
+  readonly #arrivals = new Map<string, Set<string>>()
 
   constructor(readonly text: string) {}
+
+  /** @param arrival the same for the same one that is sent again */
+  came(reader: string, arrival: string): void {
+    this.firstAt = Math.min(this.firstAt, performance.now())
+    const arrivals = this.#arrivals.get(reader) ?? new Set()
+    this.#arrivals.set(reader, arrivals.add(arrival))
+  }
+
+  /** How often it was published: all readers have got it so often at least. */
+  publications(readers: Iterable<string>): number {
+    return Math.min(...Array.from(readers, reader => this.#arrivals.get(reader)?.size ?? 0))
+  }
 
   ended(how: WillEnd): void {
     if (this.end !== undefined) return
@@ -49,6 +61,11 @@ export class WillLedger {
   readonly #kills: number[] = []
   /** Messages that are nobody's will. */
   readonly #unknown: string[] = []
+  readonly #readers = new Set<string>()
+
+  hasReader(name: string): void {
+    this.#readers.add(name)
+  }
 
   add(text: string): Will {
     const will = new Will(text)
@@ -66,43 +83,53 @@ export class WillLedger {
     for (const will of this.#wills.values()) will.settledAt = Math.min(will.settledAt, now)
   }
 
-  /** @param publication the same for the same one that is sent again */
-  published(text: string, publication: string): void {
+  published(text: string, reader: string, arrival: string): void {
     const will = this.#wills.get(text)
-    if (will === undefined) {
-      this.#unknown.push(text)
-      return
-    }
-    will.firstAt = Math.min(will.firstAt, performance.now())
-    will.publications.add(publication)
+    if (will === undefined) this.#unknown.push(text)
+    else will.came(reader, arrival)
   }
 
   /** Whether some will that must come has not come yet. */
   get isBehind(): boolean {
-    return [...this.#wills.values()].some(will => isMissing(will))
+    return [...this.#wills.values()].some(will => this.#isMissing(will))
   }
 
   findings(): WillFindings {
     const wills = [...this.#wills.values()]
-    const missing = wills.filter(isMissing)
-    const over = wills.filter(will => will.publications.size > this.#most(will))
+    const missing = wills.filter(will => this.#isMissing(will))
+    const over = wills.filter(will => this.#count(will) > this.#most(will))
     const unwanted = over.filter(({ end }) => end === 'left')
     const repeated = over.filter(({ end }) => end !== 'left')
-    const lines = (name: string, found: readonly Will[]) =>
-      found.slice(0, MAX_DETAILS).map(will => describe(name, will))
     return {
       wills: wills.filter(({ isStored }) => isStored).length,
-      published: wills.filter(({ publications }) => publications.size > 0).length,
+      published: wills.filter(will => this.#count(will) > 0).length,
       missing: missing.length,
       repeated: repeated.length,
       unwanted: unwanted.length + this.#unknown.length,
       details: [
-        ...lines('missing', missing),
-        ...lines('repeated', repeated),
-        ...lines('unwanted', unwanted),
+        ...this.#lines('missing', missing),
+        ...this.#lines('repeated', repeated),
+        ...this.#lines('unwanted', unwanted),
         ...this.#unknown.slice(0, MAX_DETAILS).map(text => `will unwanted: nobody has ${text}`),
       ],
     }
+  }
+
+  #count(will: Will): number {
+    return will.publications(this.#readers)
+  }
+
+  #isMissing(will: Will): boolean {
+    const { isStored, end } = will
+    return isStored && end !== undefined && end !== 'left' && this.#count(will) === 0
+  }
+
+  #lines(name: string, found: readonly Will[]): string[] {
+    return found.slice(0, MAX_DETAILS).map(will => {
+      const { text, end, endedAt } = will
+      const at = (endedAt / 1000).toFixed(3)
+      return `will ${name}: ${text}, ${end ?? 'open'} at ${at} s, came ${this.#count(will)} times`
+    })
   }
 
   /**
@@ -115,9 +142,3 @@ export class WillLedger {
     return end === 'left' ? Math.min(1, kills) : 1 + kills
   }
 }
-
-const isMissing = ({ isStored, end, publications }: Will) =>
-  isStored && end !== undefined && end !== 'left' && publications.size === 0
-
-const describe = (name: string, { text, end, endedAt, publications }: Will) =>
-  `will ${name}: ${text}, ${end ?? 'open'} at ${(endedAt / 1000).toFixed(3)} s, came ${publications.size} times`

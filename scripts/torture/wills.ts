@@ -1,12 +1,12 @@
-/** Devices with wills, and one that is told of each: also of those that were published while it was away. */
+/** An account with devices that have wills, and devices that are told of each. */
 import { setTimeout as delay } from 'node:timers/promises'
-import mqtt, { type MqttClient, type Packet } from 'mqtt'
 import type { Random } from '../random.js'
 import { within } from '../within.js'
 import { register } from './register.js'
 import type { EndWatcher } from './restarts.js'
 import { WillDevice } from './will-device.js'
 import { type WillFindings, WillLedger } from './will-ledger.js'
+import { WillReader } from './will-reader.js'
 
 export interface WillsOptions {
   readonly ports: { readonly http: number; readonly mqtt: number }
@@ -20,7 +20,11 @@ export const WILL_ACL = JSON.stringify([{ pattern: 'wills/%u/#', access: 'readwr
 const EMAIL = 'wills@torture.example'
 const PASSWORD = 'torture password'
 const DEVICES = 8
-const BACKOFF_MS = 200
+/**
+ * Two readers that come back at different times: what one gets twice because it connects while something is published was
+ * published once.
+ */
+const RECONNECT_MS = [200, 700] as const
 const ENTER_TIMEOUT_MS = 30_000
 const POLL_MS = 100
 /** What did not come for so long will not come. */
@@ -31,34 +35,51 @@ const AFTERMATH_MS = 500
 export class Wills implements EndWatcher {
   readonly #ledger = new WillLedger()
   readonly #devices: WillDevice[] = []
+  readonly #readers: WillReader[] = []
   readonly #running: Promise<void>[] = []
-  #reader: MqttClient | undefined
-  #received = 0
 
   constructor(private readonly options: WillsOptions) {}
 
-  /** Resolves when the reader has subscribed and all devices are in. */
+  /** Resolves when the readers have subscribed and all devices are in. */
   async populate(): Promise<void> {
-    const { ports, random, trace } = this.options
+    const { ports } = this.options
     const userId = await register(ports.http, EMAIL, PASSWORD)
     const topics = [`wills/${userId}/all`, `users/${userId}/inbox`]
-    await within(ENTER_TIMEOUT_MS, this.#read(topics))
+    for (const reconnectMs of RECONNECT_MS) this.#readers.push(this.#reader(reconnectMs))
+    await within(ENTER_TIMEOUT_MS, Promise.all(this.#readers.map(reader => reader.subscribe(topics))))
     for (let i = 0; i < DEVICES; i++) {
-      const name = `will-${i}`
-      const device = new WillDevice({
-        name,
-        port: ports.mqtt,
-        credentials: { username: EMAIL, password: Buffer.from(PASSWORD) },
-        topic: topics[i % topics.length] ?? '',
-        random: random.fork(name),
-        ledger: this.#ledger,
-        trace,
-      })
+      const device = this.#device(`will-${i}`, topics[i % topics.length] ?? '')
       this.#devices.push(device)
       this.#running.push(device.run())
     }
     const areIn = this.#until(() => this.#devices.every(({ isIn }) => isIn))
     await within(ENTER_TIMEOUT_MS, areIn)
+  }
+
+  #reader(reconnectMs: number): WillReader {
+    const { ports, trace } = this.options
+    return new WillReader({
+      name: `will-reader-${this.#readers.length}`,
+      port: ports.mqtt,
+      username: EMAIL,
+      password: PASSWORD,
+      reconnectMs,
+      ledger: this.#ledger,
+      trace,
+    })
+  }
+
+  #device(name: string, topic: string): WillDevice {
+    const { ports, random, trace } = this.options
+    return new WillDevice({
+      name,
+      port: ports.mqtt,
+      credentials: { username: EMAIL, password: Buffer.from(PASSWORD) },
+      topic,
+      random: random.fork(name),
+      ledger: this.#ledger,
+      trace,
+    })
   }
 
   beforeEnd(isKill: boolean): void {
@@ -92,43 +113,7 @@ export class Wills implements EndWatcher {
   }
 
   end(): void {
-    this.#reader?.end(true)
-  }
-
-  /** QoS 2 in a session that stays: what is sent again has the packet id that it had, and is handed on once. */
-  async #read(topics: readonly string[]): Promise<void> {
-    const reader = mqtt.connect({
-      host: '127.0.0.1',
-      port: this.options.ports.mqtt,
-      clientId: 'will-reader',
-      username: EMAIL,
-      password: PASSWORD,
-      clean: false,
-      resubscribe: false,
-      reconnectPeriod: BACKOFF_MS,
-    })
-    this.#reader = reader
-    reader.on('error', () => undefined)
-    reader.on('message', (topic, payload) => this.#take(topic, payload.toString()))
-    reader.on('packetreceive', packet => this.#trace('<', packet))
-    reader.on('packetsend', packet => this.#trace('>', packet))
-    const filters = topics.map(topic => `${topic}/#`)
-    await reader.subscribeAsync(filters, { qos: 2 })
-  }
-
-  #trace(way: string, packet: Packet): void {
-    const what = packet.cmd === 'publish' ? ` ${packet.dup ? 'DUP ' : ''}${packet.payload}` : ''
-    this.options.trace(`will-reader ${way} ${packet.cmd} ${packet.messageId ?? ''}${what}`)
-  }
-
-  /** Inbox messages have a place there, which is the same when one is sent again. */
-  #take(topic: string, payload: string): void {
-    if (topic.startsWith('wills/')) {
-      this.#ledger.published(payload, `${this.#received++}`)
-      return
-    }
-    const { content, seq } = JSON.parse(payload)
-    this.#ledger.published(content, `seq ${seq}`)
+    for (const reader of this.#readers) reader.end()
   }
 
   async #until(isTrue: () => boolean): Promise<void> {

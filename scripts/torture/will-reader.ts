@@ -1,0 +1,62 @@
+/**
+ * A device that is told of each will, also of those that were published while it was away: QoS 2 in a session that
+ * stays, so what is sent again has the packet id that it had, and is handed on once.
+ */
+import mqtt, { type MqttClient, type Packet } from 'mqtt'
+import type { WillLedger } from './will-ledger.js'
+
+export interface WillReaderOptions {
+  readonly name: string
+  readonly port: number
+  readonly username: string
+  readonly password: string
+  readonly reconnectMs: number
+  readonly ledger: WillLedger
+  readonly trace: (text: string) => void
+}
+
+export class WillReader {
+  readonly #client: MqttClient
+  #received = 0
+
+  constructor(private readonly options: WillReaderOptions) {
+    const { name, port, username, password, reconnectMs } = options
+    this.#client = mqtt.connect({
+      host: '127.0.0.1',
+      port,
+      username,
+      password,
+      clientId: name,
+      clean: false,
+      resubscribe: false,
+      reconnectPeriod: reconnectMs,
+    })
+    this.#client.on('error', () => undefined)
+    this.#client.on('message', (topic, payload) => this.#take(topic, payload.toString()))
+    this.#client.on('packetreceive', packet => this.#trace('<', packet))
+    this.#client.on('packetsend', packet => this.#trace('>', packet))
+    options.ledger.hasReader(name)
+  }
+
+  async subscribe(topics: readonly string[]): Promise<void> {
+    const filters = topics.map(topic => `${topic}/#`)
+    await this.#client.subscribeAsync(filters, { qos: 2 })
+  }
+
+  end(): void {
+    this.#client.end(true)
+  }
+
+  /** Inbox messages have a place there, which is the same when one is sent again. */
+  #take(topic: string, payload: string): void {
+    const { name, ledger } = this.options
+    const isPlain = topic.startsWith('wills/')
+    const { content, seq } = isPlain ? { content: payload, seq: -1 } : JSON.parse(payload)
+    ledger.published(content, name, isPlain ? `arrival ${this.#received++}` : `seq ${seq}`)
+  }
+
+  #trace(way: string, packet: Packet): void {
+    const what = packet.cmd === 'publish' ? ` ${packet.dup ? 'DUP ' : ''}${packet.payload}` : ''
+    this.options.trace(`${this.options.name} ${way} ${packet.cmd} ${packet.messageId ?? ''}${what}`)
+  }
+}
