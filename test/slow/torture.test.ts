@@ -12,10 +12,14 @@ t.test('whatever is killed meanwhile, every acknowledged message reaches every d
     lost: 0,
     reordered: 0,
     gaps: 0,
+    idsBack: 0,
+    wills: { missing: 0, repeated: 0, unwanted: 0 },
+    crowdsRefused: 0,
     doubled: { json: 0, mqttSession: 0 },
     broken: false,
   })
   t.ok(result.acknowledged > 100 && result.delivered > result.acknowledged, 'there was traffic')
+  t.ok(result.wills.published > 0, 'there were wills')
   t.ok(result.killed >= 3 && result.graceful >= 1, 'there were kills and restarts')
 })
 
