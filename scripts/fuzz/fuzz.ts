@@ -15,6 +15,8 @@ import type { World } from './world.js'
 const WORKERS = 4
 const BATCH = 500
 const MAX_LATENCY_MS = 100
+/** While HTTP floods in, whose clients take this process and machine from the pair, too. */
+const MAX_FLOOD_LATENCY_MS = 300
 /** On a machine that is busy with other things a healthy server may look slow: it has this many more chances. */
 const RETRIES = 2
 const MAX_GROWTH = 1.2
@@ -137,7 +139,7 @@ export class Fuzz {
     if (++this.faultCount >= MAX_FAULTS) this.#isOver = true
   }
 
-  async #check(innocents: Innocents, when: string): Promise<void> {
+  async #check(innocents: Innocents, when: string, maxMs = MAX_LATENCY_MS): Promise<void> {
     if (this.#isOver) return
     try {
       // Limits by address would turn it away.
@@ -148,10 +150,9 @@ export class Fuzz {
       for (let tries = RETRIES; ; tries--) {
         const { median, longest } = await innocents.talk()
         this.longestMs = Math.max(this.longestMs, longest)
-        if (median > MAX_LATENCY_MS && tries > 0) continue
+        if (median > maxMs && tries > 0) continue
         this.medianMs = Math.max(this.medianMs, median)
-        if (median > MAX_LATENCY_MS)
-          throw new Fault(`a healthy pair needs ${Math.round(median)} ms for a message`)
+        if (median > maxMs) throw new Fault(`a healthy pair needs ${Math.round(median)} ms for a message`)
         return
       }
     } catch (error) {
@@ -180,7 +181,7 @@ export class Fuzz {
       if (longest > MAX_STALL_MS)
         throw new Fault(`a healthy pair needs ${Math.round(longest)} ms for a message`)
       for (const until = performance.now() + FLOOD_MS; performance.now() < until && !this.#isOver; )
-        await this.#check(innocents, 'HTTP requests began to flood in')
+        await this.#check(innocents, 'HTTP requests began to flood in', MAX_FLOOD_LATENCY_MS)
       await flood.stop()
     } catch (error) {
       if (!this.#isOver)

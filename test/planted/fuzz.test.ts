@@ -2,7 +2,7 @@
 import t from 'tap'
 import { runScript } from '../helpers/script.js'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 const CRASH = /^seed 3, logged as an error: process.failed\n {2}on its way: .+ [0-9a-f]+/m
 
