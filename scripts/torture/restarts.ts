@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
 
-/** Of so many ends one is graceful, the first of them: a short run has one, too. */
+/** Of so many ends one is graceful, the second of them: a short run has one, too. */
 const GRACEFUL_EVERY = 4
-const GRACEFUL = 1
+const GRACEFUL = 2
 /** How often the process is killed once more before it is ready. */
 const KILLED_AGAIN = 0.15
 const KILLED_AGAIN_MS = [20, 500] as const
