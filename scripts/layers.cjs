@@ -37,8 +37,8 @@ const MAY_IMPORT = {
   'src/mqtt/aedes/persistence/': [STORE],
   // The composition root.
   'src/app/': ['src/(accounts|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/'],
-  'src/cli/': [],
-  'src/main\\.ts': ['src/(app|cli|config)/'],
+  'src/cli/': ['src/(app|config)/'],
+  'src/main\\.ts': ['src/cli/'],
 }
 
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */
@@ -102,10 +102,17 @@ module.exports = {
     ),
     error(
       'process',
-      'Only main.ts reads the command line and environment or ends the process.',
-      { path: '^src/', pathNot: '^src/(main|core/log)\\.ts$' },
+      'Only main.ts and cli/ read the command line and environment or end the process.',
+      { path: '^src/', pathNot: '^src/(main\\.ts|cli/|core/log\\.ts)' },
       { path: '^(node:)?process$' },
     ),
+    error(
+      'signals first',
+      'A signal that comes while modules load is answered: main.ts loads them behind cli/signals.ts.',
+      { path: '^src/main\\.ts$' },
+      { pathNot: '^src/cli/signals\\.ts$', dynamic: false },
+    ),
+    error('signals alone', 'See signals first.', { path: '^src/cli/signals\\.ts$' }, {}),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

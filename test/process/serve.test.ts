@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmodSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -182,6 +182,67 @@ t.test('a signal while it starts ends it cleanly, too', async t => {
   const end = await ended
   t.match(end, { code: 0, stderr: '' })
   t.notMatch(end.stdout, 'gateway.ready')
+})
+
+/** From the first one that main.ts loads behind its signals to the last rooms of the gateway. */
+const LOADED = [
+  'cli/node-version.js',
+  'config/config.js',
+  'app/gateway.js',
+  'mqtt/broker.js',
+  'lmdb/index.js',
+]
+
+/** Environment that sends the process `signals` when Node begins to load each of `files`. */
+const whileLoading = (files: readonly string[], ...signals: NodeJS.Signals[]) => {
+  const hooks = `
+    export async function load(url, context, next) {
+      if (${JSON.stringify(files)}.some(file => url.endsWith('/' + file)))
+        for (const signal of ${JSON.stringify(signals)}) process.kill(process.pid, signal)
+      return next(url, context)
+    }`
+  const address = JSON.stringify(`data:text/javascript,${encodeURIComponent(hooks)}`)
+  return planted(`import { register } from 'node:module'; register(${address})`)
+}
+
+t.test(
+  'SIGTERM or SIGINT while its modules load ends it with 0, before it opens or says anything',
+  async t => {
+    for (const file of LOADED)
+      for (const signals of [['SIGTERM'], ['SIGINT', 'SIGINT']] as const) {
+        const { ended } = serve(t, [], whileLoading([file], ...signals))
+        t.match(await ended, { code: 0, signal: null, stdout: '', stderr: '' }, `${signals} at ${file}`)
+        t.notOk(existsSync(join(t.testdirName, 'data')))
+      }
+  },
+)
+
+t.test('SIGTERM right behind its first line, before it is ready, ends it with 0', async t => {
+  const { child, ended, logged } = serve(t)
+  await logged('gateway.starting')
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, signal: null, stdout: /gateway\.closed/, stderr: '' })
+})
+
+t.test(
+  'SIGHUP and SIGUSR1 while its modules load change nothing: it gets ready, without inspector',
+  async t => {
+    const { child, ended, logged } = serve(t, [], whileLoading(LOADED, 'SIGHUP', 'SIGUSR1'))
+    await logged('gateway.starting')
+    child.kill('SIGHUP')
+    child.kill('SIGUSR1')
+    await logged('gateway.ready')
+    child.kill('SIGTERM')
+    t.match(await ended, { code: 0, signal: null, stderr: '' }, 'no "Debugger listening"')
+  },
+)
+
+t.test('other commands end by SIGTERM as any program does, and open no inspector either', async t => {
+  const check = (...signals: NodeJS.Signals[]) =>
+    mumi(t, ['check'], whileLoading(['cli/node-version.js', 'app/stores.js'], ...signals)).ended
+  t.testdir()
+  t.match(await check('SIGTERM'), { code: null, signal: 'SIGTERM', stdout: '' })
+  t.match(await check('SIGUSR1'), { code: 0, signal: null, stdout: /^config is good/, stderr: '' })
 })
 
 t.test('a port in use is one line that names the key, and exit code 1', async t => {

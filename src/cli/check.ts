@@ -1,0 +1,14 @@
+import { type ConfigSources, loadConfig } from '../config/config.js'
+
+export async function check(sources: ConfigSources): Promise<void> {
+  const config = loadConfig(sources)
+  const { checkStore } = await import('../app/stores.js')
+  const { checkTls, exposedBy, fileLimitFault } = await import('../app/checks.js')
+  checkTls(config)
+  process.stdout.write(`config is good; ${await checkStore(config)}\n`)
+  const warnings = exposedBy(config, false).map(
+    ({ path, mode }) => `${path}: others may read it (mode ${mode}); serve takes that away where it may`,
+  )
+  for (const warning of [fileLimitFault(config) ?? [], warnings].flat())
+    process.stderr.write(`mumi: warning: ${warning}\n`)
+}

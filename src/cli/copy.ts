@@ -1,0 +1,21 @@
+import { ConfigError, type ConfigSources, loadConfig } from '../config/config.js'
+
+const STORES = ['embedded', 'mongodb'] as const
+
+export async function copy({ argv, env }: ConfigSources): Promise<void> {
+  const rest = [...argv]
+  const take = (option: string) => {
+    const at = rest.indexOf(option)
+    const [, name] = at === -1 ? [] : rest.splice(at, 2)
+    const store = STORES.find(one => one === name)
+    if (store === undefined) throw new ConfigError([`${option}: must be one of ${STORES.join(', ')}`])
+    return store
+  }
+  const ends = { from: take('--from'), to: take('--to') }
+  if (ends.from === ends.to) throw new ConfigError(['--from, --to: must differ'])
+  // Checked as it will be used.
+  const config = loadConfig({ argv: [...rest, `--store.type=${ends.to}`], env })
+  const { copyStores } = await import('../app/stores.js')
+  await copyStores(config, ends, line => process.stdout.write(`${line}\n`))
+  process.stdout.write('copied\n')
+}

@@ -1,0 +1,21 @@
+import { type Config, ConfigError } from '../config/config.js'
+import { listenFault } from '../config/listen.js'
+import { GatewayError } from '../core/errors.js'
+import { EXIT_FAILURE } from './exit-codes.js'
+
+/** What stderr says about an error: a line where the operator can act on it, the stack where the fault is ours. */
+export function explain(error: unknown, config?: Config): string {
+  if (error instanceof ConfigError) return error.faults.map(fault => `mumi: ${fault}\n`).join('')
+  if (!(error instanceof Error)) return `mumi: ${String(error)}\n`
+  const fault = config && listenFault(error, config)
+  if (fault !== undefined) return `mumi: ${fault}\n`
+  const { syscall }: NodeJS.ErrnoException = error
+  const isExpected = error instanceof GatewayError || syscall !== undefined
+  return `mumi: ${isExpected ? error.message : error.stack}\n`
+}
+
+/** The end of a command that threw: it ends by itself when nothing is open any more. */
+export function fail(error: unknown): void {
+  process.stderr.write(explain(error))
+  process.exitCode = EXIT_FAILURE
+}

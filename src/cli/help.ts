@@ -1,0 +1,35 @@
+import { EXIT_USAGE } from './exit-codes.js'
+
+const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
+
+Commands:
+  serve               run the gateway until SIGTERM or SIGINT
+  config              print the effective config as JSON, secrets masked
+  config --docs       print the table of all keys
+  config --defaults   print a commented config file with all defaults
+  check               say whether config and store are good, changing nothing; exit code 0 or 1
+  copy --from TYPE --to TYPE
+                      copy one store (embedded, mongodb) into another that is empty, and compare them;
+                      no gateway may be running on either; started again, it goes on where it was
+  keys rotate [--now] a new key signs tokens; with --now those that were signed before are void at once,
+                      else they are good until they expire; the gateway of this store may not be running
+
+Options:
+  --config FILE       JSON or JSON5; may be repeated, later wins
+  --section.key VALUE one config key, for example --http.port 9000
+  -h, --help          this text
+  -v, --version       the version
+
+Environment: MUMI_SECTION_KEY, for example MUMI_HTTP_PORT=9000.
+Order: defaults, files, environment, command line.
+`
+
+export function printHelp(): void {
+  process.stdout.write(HELP)
+}
+
+/** @param name no command that there is; undefined where none was named */
+export function printUsage(name: string | undefined): void {
+  process.stderr.write(name === undefined ? HELP : `mumi: unknown command '${name}'; see mumi --help\n`)
+  process.exitCode = EXIT_USAGE
+}

@@ -1,0 +1,55 @@
+import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { type ConfigSources, loadConfig } from '../config/config.js'
+import { createLogger } from '../core/log.js'
+import { Exit } from './exit.js'
+import { EXIT_FAILURE } from './exit-codes.js'
+import { explain } from './explain.js'
+import { answerSignals } from './signals.js'
+import { version } from './version.js'
+
+/** Resolves when the gateway is ready, or failed to be; the process then ends by way of `Exit`. */
+export async function serve(sources: ConfigSources): Promise<void> {
+  const config = loadConfig(sources)
+  const [{ Gateway }, { exposedBy }] = await Promise.all([
+    import('../app/gateway.js'),
+    import('../app/checks.js'),
+  ])
+  // Node may load them without a turn of the event loop, in which signals arrive: what came so far ends it here.
+  await setImmediate()
+  const log = createLogger(config.log)
+  log.info(
+    { event: 'gateway.starting', version: version(), pid: process.pid, dataDir: resolve(config.data.dir) },
+    'starting',
+  )
+  for (const exposed of exposedBy(config, true))
+    log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
+  const gateway = new Gateway(config, log)
+  const starting = gateway.start()
+  // Half a gateway is not closed: the other half would open behind it.
+  const close = () => starting.catch(() => undefined).then(() => gateway.close())
+  const exit = new Exit(close, config.shutdown.timeout, log)
+  // No turn since: what came in between is answered so, too. SIGHUP before the certificate is read has nothing to load again.
+  answerSignals({ end: signal => exit.onSignal(signal), reload: () => gateway.reload() })
+  let isReady = false
+  // Rejections that nobody handles come here too: Node's default.
+  process.on('uncaughtException', err => {
+    // Half started, or half closed, there is nothing that would go on.
+    if (isReady && !exit.isLeaving) return gateway.reportUncaught(err)
+    log.fatal({ event: 'process.failed', err }, 'uncaught exception')
+    exit.leave(EXIT_FAILURE)
+  })
+  try {
+    const { http, mqtt, mqtts, metrics } = await starting
+    if (exit.isLeaving) return
+    const ports = { http: place(http), mqtt: place(mqtt), mqtts: place(mqtts), ops: place(metrics) }
+    isReady = true
+    log.info({ event: 'gateway.ready', ...ports }, 'ready')
+  } catch (error) {
+    process.stderr.write(explain(error, config))
+    exit.leave(EXIT_FAILURE)
+  }
+}
+
+const place = (address: AddressInfo | undefined) => address && { host: address.address, port: address.port }

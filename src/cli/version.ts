@@ -1,0 +1,10 @@
+import { readFileSync } from 'node:fs'
+
+/** As package.json says. */
+export function version(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
+}
+
+export function printVersion(): void {
+  process.stdout.write(`${version()}\n`)
+}
