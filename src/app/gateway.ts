@@ -158,6 +158,7 @@ export class Gateway {
     const cursors = new Cursors(store, log)
     const retention = new Retention(
       store,
+      cursors,
       {
         maxMessages: config.inbox.maxMessages,
         maxBytes: config.inbox.maxBytes,

@@ -504,7 +504,7 @@ export const SCHEMA = {
     maxMessages: count(
       1_000_000,
       { min: 1 },
-      'Messages kept in one inbox. Beyond it the oldest go that all devices of the account have confirmed (those seen within `devices.expiry`). What is not confirmed stays, and new messages are answered 10126: one sender may have as many of them there as are left for others, half at most.',
+      'Messages kept in one inbox. Beyond it the oldest go that all devices of the account have confirmed (those seen within `devices.expiry`). What is not confirmed stays, and new messages are answered 10126: one sender may have 2 × (room left)² / `inbox.maxMessages` of them there, half of the inbox at most, and less the fuller it is.',
     ),
     maxBytes: bytes(
       '1GiB',

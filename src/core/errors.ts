@@ -317,7 +317,7 @@ export const CODES = table({
     en: 'inbox full, try again later',
     retry: true,
     level: 'info',
-    when: 'The recipient has not confirmed as many messages as its inbox holds, or as many of yours as there is room left for all. Nothing was stored.',
+    when: 'The recipient has not confirmed as many messages as its inbox holds, or as many of yours as one sender may have there (`inbox.maxMessages`). Nothing was stored.',
   },
   OVERLOADED: {
     code: 10127,

@@ -84,6 +84,8 @@ export interface NewMessage {
   readonly dedupKey: string | undefined
   /** Certainly no repeat (MQTT without DUP): the key is remembered for those that may follow, and not looked for. */
   readonly isFirst: boolean
+  /** There is no room for it: it is stored in no case, and answered only where it is a repeat. */
+  readonly mustRepeat?: boolean
 }
 
 /** Length of `,"created_at":"2019-07-15T09:28:10Z"}`, the end of every `text`. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, nameStoreFault } from '../core/errors.js'
 import { admit, type NewMessage, type Permissions, type UserId } from '../core/model.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
@@ -52,7 +53,10 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
   const { inbox, ids, live, limits, rules } = services
   const { sender, permissions, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
-  if (!inbox.admits(recipient, sender)) {
+  const isFull = !inbox.admits(recipient, sender)
+  // Where there is no room a repeat is answered like the first one, since it takes none.
+  const mayRepeat = dedupKey !== undefined && !isFirst
+  if (isFull && !mayRepeat) {
     limits.count('inbox.maxMessages')
     throw new GatewayError('INBOX_FULL')
   }
@@ -68,11 +72,21 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       text,
       dedupKey,
       isFirst,
+      ...(isFull && { mustRepeat: true }),
     },
-    waiter,
+    isFull ? counted(waiter, limits) : waiter,
     permissions,
   )
 }
+
+/** Counts what is refused for want of room. */
+const counted = (waiter: StoreWaiter, limits: Services['limits']): StoreWaiter => ({
+  stored: result => waiter.stored(result),
+  failed: error => {
+    if (error.kind === 'INBOX_FULL') limits.count('inbox.maxMessages')
+    waiter.failed(error)
+  },
+})
 
 /** A content that old desktop clients crash on (empty) or cannot show whole (NUL) never enters a log. */
 export function checkContent(content: string, { maxContentBytes }: HandlerRules): void {
@@ -106,7 +120,7 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
  * To every other user who is online now and whose inbox has room: one row in each one's inbox, so that it is as safe as a
  * message.
  */
-export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = (
+export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = async (
   services,
   caller,
   { data, id: requestId },
@@ -116,6 +130,8 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = (
   checkBroadcast(services, caller)
   checkContent(data.content, services.rules)
   refuseIfFull(services, sender)
+  await askAboutInboxes(services, sender)
+  admit(permissions)
   const createdAt = Date.now()
   const text = encodeMessage(sender, undefined, data.content, createdAt)
   const id = services.ids.next(createdAt)
@@ -135,6 +151,20 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = (
       waiter,
       permissions,
     )
+  }
+}
+
+/** How many inboxes are asked about at a time. */
+const ASKED_AT_ONCE = 50
+
+/** How full the inboxes are of those who are online: each is asked about once, then it is known. */
+async function askAboutInboxes({ inbox, live }: Services, sender: UserId): Promise<void> {
+  const unknown = [...live.online()].filter(userId => !inbox.isKnown(userId))
+  for (let at = 0; at < unknown.length; at += ASKED_AT_ONCE) {
+    const some = unknown.slice(at, at + ASKED_AT_ONCE)
+    await Promise.all(some.map(userId => inbox.ask(userId, sender)))
+    // A store that answers at once would hold the event loop for all of them.
+    await nextTurn()
   }
 }
 

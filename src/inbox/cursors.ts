@@ -83,6 +83,14 @@ export class Cursors {
     return furthest
   }
 
+  /** Makes an account's moves durable now. @throws GatewayError */
+  async writeNow(userId: UserId): Promise<void> {
+    const moves = [this.#writing, this.#dirty].flatMap(all =>
+      [...all.values()].filter(move => move.userId === userId),
+    )
+    if (moves.length > 0) await this.store.moveCursors(moves)
+  }
+
   /** Writes what is left. */
   async close(): Promise<void> {
     this.#closing.abort()

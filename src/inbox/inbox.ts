@@ -65,6 +65,11 @@ export class Inbox {
     return this.retention.admits(inbox, sender)
   }
 
+  /** Whether the store was asked how full this inbox is. */
+  isKnown(inbox: UserId): boolean {
+    return this.retention.isKnown(inbox)
+  }
+
   /** Whether the store must be asked first: see `ask`. */
   isUnsure(inbox: UserId, sender: UserId): boolean {
     return this.retention.isUnsure(inbox, sender)
@@ -82,7 +87,7 @@ export class Inbox {
    */
   send(message: NewMessage, waiter: StoreWaiter, permissions: Permissions | undefined): void {
     this.#waiting.push({ message, waiter, permissions, since: performance.now() })
-    this.retention.accepted(message)
+    if (!message.mustRepeat) this.retention.accepted(message)
     if (this.#writing) return
     this.#writing = true
     // End of this event-loop turn: all that one turn's sockets brought shares a commit.
@@ -133,7 +138,7 @@ export class Inbox {
         'append failed',
       )
       for (const { message, waiter } of batch) {
-        this.retention.refused(message)
+        this.#release(message)
         waiter.failed(error)
       }
       return
@@ -146,16 +151,16 @@ export class Inbox {
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
-      // Its recipient was deleted after it had been looked up.
-      if (result.isGone) {
-        this.retention.refused(message)
-        waiter.failed(new GatewayError('ERROR_FIND_USER'))
+      // Its recipient was deleted after it had been looked up; or it had to be a repeat.
+      if (result.isGone || result.isFull) {
+        this.#release(message)
+        waiter.failed(new GatewayError(result.isGone ? 'ERROR_FIND_USER' : 'INBOX_FULL'))
         return
       }
       waiter.stored(result)
       if (isDebug) this.log.debug(about(message, result), 'message stored')
       if (result.repeat) {
-        this.retention.refused(message)
+        this.#release(message)
         return
       }
       count++
@@ -174,11 +179,16 @@ export class Inbox {
         admit(permissions)
         return true
       } catch (thrown) {
-        this.retention.refused(message)
+        this.#release(message)
         waiter.failed(toGatewayError(thrown))
         return false
       }
     })
+  }
+
+  /** It takes no room in its inbox. */
+  #release(message: NewMessage): void {
+    if (!message.mustRepeat) this.retention.refused(message)
   }
 
   /** @returns whether it was written to any device at once */

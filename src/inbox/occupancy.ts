@@ -109,8 +109,9 @@ export class Occupancy {
   }
 
   /**
-   * One sender may hold as much as is left for all others: one half, two a third each. So however many throw-away senders
-   * there are, there is room for who has sent nothing yet, until it is filled to the last message.
+   * Of an inbox of `max` messages with room for `left` more, a sender may hold 2 · left² / max: one alone half of it, each
+   * further one less the fuller it is. So it takes about √max senders, one behind the other, to leave no room for one who has
+   * sent nothing yet; were it as much as is left, it would take log₂(max).
    */
   admits(sender: UserId): boolean {
     return this.#isFree() || this.#hasShare(sender, this.#stored.of(sender))
@@ -133,10 +134,15 @@ export class Occupancy {
     const { count, units } = this.#stored
     const waiting = this.#waiting.of(sender)
     return (
-      own.count + waiting.count < maxMessages - count - this.#waiting.count &&
-      own.units + waiting.units < maxBytes - units - this.#waiting.units
+      isWithinShare(own.count + waiting.count, count + this.#waiting.count, maxMessages) &&
+      isWithinShare(own.units + waiting.units, units + this.#waiting.units, maxBytes)
     )
   }
+}
+
+function isWithinShare(own: number, all: number, max: number): boolean {
+  const left = max - all
+  return left > 0 && own < (2 * left * left) / max
 }
 
 /** @param units may be bytes: of these no text has fewer */

@@ -9,6 +9,7 @@ import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import { madeAt, type NewMessage, type UserId } from '../core/model.js'
 import type { Store } from '../store/store.js'
+import type { Cursors } from './cursors.js'
 import { isMuch, Occupancy, Tally } from './occupancy.js'
 
 export interface RetentionLimits {
@@ -27,8 +28,8 @@ const SWEEP_EVERY_MS = 3_600_000
 const CHUNK = 500
 const USERS_PAGE = 500
 /** Of so many inboxes it is remembered how full they are. The store is asked about others. */
-const MAX_KNOWN = 20_000
-/** An inbox is counted again when it was left alone so many times as long as the counting took. */
+const MAX_KNOWN = 50_000
+/** An inbox of which more than one page must be read is counted again when it was left alone so many times as long as the counting took. */
 const REST = 10
 /** Characters of one page that is looked through for old messages. */
 const SWEEP_CHARS = 1_000_000
@@ -45,6 +46,7 @@ export class Retention {
 
   constructor(
     private readonly store: Store,
+    private readonly cursors: Pick<Cursors, 'writeNow'>,
     private readonly limits: RetentionLimits,
     private readonly metrics: Metrics,
     private readonly log: Logger,
@@ -90,6 +92,11 @@ export class Retention {
   /** Whether there is room for a message of this sender in that inbox, as far as it is known. */
   admits(inbox: UserId, sender: UserId): boolean {
     return this.#occupancy(inbox).admits(sender)
+  }
+
+  /** Whether the store was asked how full this inbox is. */
+  isKnown(inbox: UserId): boolean {
+    return this.#occupancy(inbox).isKnown
   }
 
   /** Whether `admits` would guess: the store was not asked, or not lately and might by now have room. */
@@ -188,6 +195,8 @@ export class Retention {
     const begun = performance.now()
     const isDue = !occupancy.isKnown || occupancy.hasGrown || bySender || begun >= occupancy.freshUntil
     if (isDue) occupancy.beginAnswer()
+    // What was confirmed a moment ago is room.
+    await this.cursors.writeNow(inbox)
     const last = await this.store.lastSeq(inbox)
     const confirmed = await this.#confirmedByAll(inbox)
     const upTo = Math.min(last - maxMessages, confirmed)
@@ -200,13 +209,15 @@ export class Retention {
     }
     if (!isDue) return
     const count = last - confirmed
-    if (bySender || isMuch(count, bytes, this.limits)) await this.#count(inbox, confirmed, occupancy)
-    else {
+    if (bySender || isMuch(count, bytes, this.limits)) {
+      await this.#count(inbox, confirmed, occupancy)
+    } else {
       const little = new Tally(undefined)
       little.change('', count, count === 0 ? 0 : bytes)
       occupancy.endAnswer(little, last)
     }
-    occupancy.freshUntil = performance.now() + REST * (performance.now() - begun)
+    const isDear = count > CHUNK || bytes > SWEEP_CHARS
+    occupancy.freshUntil = isDear ? performance.now() + REST * (performance.now() - begun) : 0
   }
 
   /** Who sent what is not confirmed. */

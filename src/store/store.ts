@@ -29,6 +29,8 @@ export interface Appended {
   readonly repeat: boolean
   /** Nothing was stored: the account of that inbox was deleted. */
   readonly isGone?: true
+  /** Nothing was stored: the message had to be a repeat (see NewMessage) and is none. */
+  readonly isFull?: true
 }
 
 /** A move of one device's cursor. `confirmed` never moves back: a lower value than the stored one is ignored. */

@@ -41,3 +41,11 @@ t.test('two connections of a new device at one time find the same place', async 
   const [first, second] = [both.load(ANN, 'new'), both.load(ANN, 'new')]
   t.match([await first, await second], [{ confirmed: 5 }, { confirmed: 5 }])
 })
+
+t.test('moves of one account are durable at once where they are asked for', async t => {
+  const { store, cursors } = await setUp(t)
+  const some = cursors()
+  some.move(move(ANN, 'phone', { confirmed: 4, sent: 4 }))
+  await some.writeNow(ANN)
+  t.match(await store.cursor(ANN, 'phone'), { confirmed: 4 })
+})

@@ -191,6 +191,20 @@ function repeating(t: Test, open: OpenStore): void {
     )
   })
 
+  t.test('stores nothing that had to be a repeat and is none', async t => {
+    const { store } = await open(t)
+    const first = keyed('a')
+    await store.append([first])
+    const batch = [keyed('a', { mustRepeat: true }), keyed('b', { mustRepeat: true }), keyed('c')]
+    t.match(await store.append(batch), [
+      { seq: 1, id: first.id, repeat: true },
+      { repeat: false, isFull: true },
+      { seq: 2, repeat: false },
+    ])
+    t.equal(await store.lastSeq(BOB), 2)
+    t.match(await store.append([keyed('b')]), [{ seq: 3, repeat: false }], 'nor is its key')
+  })
+
   t.test('knows a key after it was opened again', async t => {
     const opened = await open(t)
     const first = keyed('a')

@@ -42,7 +42,13 @@ function setUp(inboxes: Record<string, number[]>, limits: Partial<RetentionLimit
     },
   }
   const all = { maxMessages: 1_000_000, maxBytes: 1_000_000_000, maxAgeMs: 0, deviceExpiryMs: 0, ...limits }
-  const retention = new Retention(store as unknown as Store, all, new Metrics(), log)
+  const retention = new Retention(
+    store as unknown as Store,
+    { writeNow: async () => undefined },
+    all,
+    new Metrics(),
+    log,
+  )
   const left = (user: string) => (rows.get(user) ?? []).map(({ seq }) => seq)
   return { retention, left, forgotten, logs, store }
 }

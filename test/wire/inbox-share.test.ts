@@ -51,7 +51,7 @@ t.test('a restart forgets nothing of it', async t => {
   const second = await startGateway(t, settings)
   const [again, other] = [await loggedIn(t, second, spammer), await loggedIn(t, second, friend)]
   t.same(await burst(again, owner.id, 300), { stored: 0, full: 300 })
-  t.same(await burst(other, owner.id, 300), { stored: 50, full: 250 }, 'half of what is left')
+  t.same(await burst(other, owner.id, 300), { stored: 39, full: 261 }, 'less the fuller it is')
 })
 
 t.test('a burst of large texts finds the limit of bytes', async t => {
@@ -83,18 +83,70 @@ t.test('many senders at once do not fill it', async t => {
   t.match(await (await loggedIn(t, gateway, friend)).ask(message(owner.id, 'hello')), { code: 201 })
 })
 
-t.test('broadcasts have their share, also in an inbox that was not asked about', async t => {
+t.test('twelve throw-away accounts, one behind the other, leave room for a friend', async t => {
+  const gateway = await startGateway(t, { 'inbox.maxMessages': 100 })
+  const { friend, owner } = await accounts(t, gateway)
+  for (let i = 0; i < 12; i++) await burst(await loggedIn(t, gateway), owner.id, 60)
+  t.match(await (await loggedIn(t, gateway, friend)).ask(message(owner.id, 'hello')), { code: 201 })
+})
+
+t.test('a repeat is answered like the first one, also where there is no room any more', async t => {
+  const gateway = await startGateway(t, { 'inbox.maxMessages': 40 })
+  const { spammer, owner } = await accounts(t, gateway)
+  const sender = await loggedIn(t, gateway, spammer)
+  const first = { ...message(owner.id, 'once'), id: '1' }
+  const stored = await sender.ask(first)
+  t.match(stored, { code: 201 })
+  t.same(await burst(sender, owner.id, 60), { stored: 19, full: 41 })
+  t.match(await sender.ask(first), { code: 201, data: stored.data })
+  t.match(await sender.ask({ ...message(owner.id, 'another'), id: '2' }), { code: 10126 })
+  const reader = await loggedIn(t, gateway, owner, { from: 'start', device: 'd' })
+  t.match(await reader.next(), { content: 'once', seq: 1 })
+  for (let seq = 2; seq <= 20; seq++) t.match(await reader.next(), { content: 'spam', seq })
+})
+
+t.test('copies that are under way at once are repeats of the one that is stored', async t => {
+  const gateway = await startGateway(t, { 'inbox.maxMessages': 40 })
+  const { spammer, owner } = await accounts(t, gateway)
+  const sender = await loggedIn(t, gateway, spammer)
+  const copies = Array.from({ length: 60 }, () => sender.ask({ ...message(owner.id, 'once'), id: '1' }))
+  t.same(
+    (await Promise.all(copies)).map(({ code }) => code),
+    Array(60).fill(201),
+  )
+  t.match(await sender.ask(message(owner.id, 'last')), { code: 201 })
+  const reader = await loggedIn(t, gateway, owner, { from: 'start', device: 'd' })
+  t.match([await reader.next(), await reader.next()], [{ content: 'once' }, { content: 'last', seq: 2 }])
+})
+
+t.test('what the reader has confirmed is room at once', async t => {
+  const gateway = await startGateway(t, { 'inbox.maxMessages': 10 })
+  const { spammer, owner } = await accounts(t, gateway)
+  const sender = await loggedIn(t, gateway, spammer)
+  const reader = await loggedIn(t, gateway, owner, { ack: 'explicit' })
+  for (let round = 0; round < 10; round++) {
+    const { stored } = await burst(sender, owner.id, 10)
+    let seq = 0
+    for (let i = 0; i < stored; i++) seq = (await reader.next<{ seq: number }>()).seq
+    t.match(await reader.action('ack', { seq }), { code: 200 })
+    t.equal(stored, 5)
+  }
+})
+
+t.test('broadcasts have their share, over any number of restarts', async t => {
   const settings = { 'inbox.maxMessages': 40, 'data.dir': dataDir(t) }
   const first = await startGateway(t, settings)
-  const { spammer, friend, owner } = await accounts(t, first)
-  t.same(await burst(await loggedIn(t, first, spammer), owner.id, 60), { stored: 20, full: 40 })
+  const { friend, owner } = await accounts(t, first)
   await first.close()
-  const second = await startGateway(t, settings)
-  const sender = await loggedIn(t, second, spammer)
-  // It is online and confirms nothing.
-  const reader = await loggedIn(t, second, owner, { device: 'd' })
-  reader.ws.pause()
-  for (let i = 0; i < 60; i++) await sender.ask({ type: 'broadcast', data: { content: 'all' } })
-  const other = await loggedIn(t, second, friend)
-  t.match(await other.ask(message(owner.id, 'hello')), { code: 201 })
+  for (let i = 0; i < 4; i++) {
+    const gateway = await startGateway(t, settings)
+    // It is online and confirms nothing.
+    const reader = await loggedIn(t, gateway, owner, { device: 'd' })
+    reader.ws.pause()
+    const sender = await loggedIn(t, gateway)
+    for (let n = 0; n < 30; n++) await sender.ask({ type: 'broadcast', data: { content: 'all' } })
+    const other = await loggedIn(t, gateway, friend)
+    t.match(await other.ask(message(owner.id, 'hello')), { code: 201 })
+    await gateway.close()
+  }
 })

@@ -112,6 +112,10 @@ export class EmbeddedInbox {
         plan.results.push({ ...first, repeat: true })
         continue
       }
+      if (message.mustRepeat) {
+        plan.results.push({ seq: 0, id, repeat: false, isFull: true })
+        continue
+      }
       const bytes = Buffer.byteLength(message.text)
       const end = this.#endOf(owner)
       end.seq++

@@ -112,6 +112,10 @@ export class MongoAppend {
         plan.results.push({ seq: holder.seq, id: holder.id, repeat: true })
         continue
       }
+      if (message.mustRepeat) {
+        plan.results.push({ seq: 0, id: message.id, repeat: false, isFull: true })
+        continue
+      }
       const last = lasts.get(inbox) ?? NOTHING
       const seq = last.seq + 1
       const bytes = Buffer.byteLength(message.text)
