@@ -81,7 +81,9 @@ function setUp({
       admits: () => true,
       isUnsure: () => false,
       isKnown: () => isAsked,
-      ask: async () => void (isAsked = true),
+      ask: async () => {
+        isAsked = true
+      },
       isFullFor: () => false,
       cursors: { forget: () => undefined },
     },
