@@ -171,6 +171,7 @@ export class Front {
       clientOf: (peer, forwardedFor) => this.#proxies.client(peer, forwardedFor),
       refusal: (request, socket, address) => this.#refusal(request, socket, address),
       mayAsk: address => upgrades.size === 0 || this.parts.limits.askHttp(address),
+      isStranger: address => upgrades.size > 0 && !this.parts.limits.isExempt(address),
       onTimeout: () => this.parts.limits.count('limits.handshakeTimeout'),
       onFault: this.parts.onFault,
     })

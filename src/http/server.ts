@@ -10,7 +10,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { guarded, type OnFault } from '../core/faults.js'
 import { isRead, pathOf, type Route, refuseUpgrade, send } from './answers.js'
-import { Slices } from './slices.js'
+import { MAX_REQUESTS_PER_SOCKET, Pipeline } from './pipeline.js'
 
 /** @param address of the client, also where a proxy is between */
 export type Upgrade = (
@@ -36,30 +36,21 @@ export interface HttpServerOptions {
   ) => string | undefined
   /** Whether one more request may come that is no WebSocket. */
   readonly mayAsk: (address: string | undefined) => boolean
+  /** Whether it may do as little as one that nobody knows. */
+  readonly isStranger: (address: string | undefined) => boolean
   /** The time was over without a request. */
   readonly onTimeout: () => void
   /** A handler failed; its connection is closed. */
   readonly onFault: OnFault
 }
 
-/** Requests whose response has not left, and what is to be done with the connection when all have. */
-interface Pipeline {
-  open: number
-  all: number
-  whenFree: (() => void) | undefined
-  /** One was refused, and with it all that follow. */
-  isOver: boolean
-}
-
-/** Requests of one connection: probes and scrapers come back for more, nobody needs thousands. */
-const MAX_REQUESTS_PER_SOCKET = 1000
-
-const NOTHING: Buffer = Buffer.alloc(0)
-
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
-/** Requests that wait on one connection for the answers before them (RFC 9112 9.3.2): no browser pipelines. */
-const MAX_UNANSWERED = 100
+/**
+ * Requests that wait on one connection for the answers before them (RFC 9112 9.3.2), and the most that one read of it is
+ * worked off: no browser pipelines, and who nobody knows has no reason to.
+ */
+const MAX_UNANSWERED = { known: 100, stranger: 16 }
 
 /** To one that is turned away before it asked. */
 export const TURNED_AWAY = Buffer.from(
@@ -75,25 +66,21 @@ export class HttpServer {
   /** Plain connections: those that were not upgraded. */
   readonly #sockets = new Map<Duplex, NodeJS.Timeout>()
   readonly #pipelines = new WeakMap<Duplex, Pipeline>()
-  readonly #slices = new WeakMap<Duplex, Slices>()
 
   constructor(private readonly options: HttpServerOptions) {
     // Without time-outs of Node's: it looks at them every half minute, and only where it listens itself.
-    this.#server = createServer({ headersTimeout: 0, requestTimeout: 0 }, (request, response) =>
-      this.#guard('http.request', request.socket, () => this.#answer(request, response)),
-    )
+    // Nor with Node's own answers, which no limit counts: to what has no Host, or expects what it does not know, which may
+    // be passed over (RFC 9110 10.1.1).
+    const request: RequestListener = (request, response) =>
+      this.#guard('http.request', request.socket, () => this.#answer(request, response))
+    this.#server = createServer({ headersTimeout: 0, requestTimeout: 0, requireHostHeader: false }, request)
+    this.#server.on('checkExpectation', request)
     this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
-    this.#server.on('upgrade', (request, socket, piece) => {
-      const head = this.#slices.get(socket)?.handOver(piece) ?? piece
-      socket.on('error', () => socket.destroy())
-      const upgrade = this.#mayUpgrade(socket)
-        ? () => this.#upgrade(request, socket, head)
-        : () => refuseUpgrade(socket, '503 Service Unavailable')
-      this.#whenFree(socket, () => this.#guard('http.upgrade', socket, upgrade))
-    })
+    this.#server.on('upgrade', (request, socket, parsed) => this.#offered(request, socket, parsed))
     this.#server.on('clientError', (_error, socket) => {
-      this.#slices.get(socket)?.handOver(NOTHING)
-      this.#whenFree(socket, () => socket.end(BAD_REQUEST))
+      const pipeline = this.#pipelines.get(socket)
+      pipeline?.input.stop()
+      pipeline?.whenFree(() => socket.end(BAD_REQUEST))
     })
   }
 
@@ -102,7 +89,7 @@ export class HttpServer {
     this.#await(socket, this.options.onTimeout)
     socket.once('close', () => this.#forget(socket))
     this.#server.emit('connection', socket)
-    this.#slices.set(socket, new Slices(socket, () => this.#pipelines.get(socket)?.isOver === true))
+    this.#pipelines.set(socket, new Pipeline(socket))
   }
 
   /** Closes plain HTTP connections; upgraded sockets belong to their front ends. */
@@ -129,60 +116,32 @@ export class HttpServer {
     guarded(where, { onFault, end: () => socket.destroy() }, handler)()
   }
 
-  /**
-   * A socket that is handed over (an upgrade, what is no HTTP) may owe responses to requests that were pipelined before
-   * (RFC 9112 9.3.2): they leave first, in order, and until then the socket is theirs.
-   */
-  #whenFree(socket: Duplex, next: () => void): void {
-    const pipeline = this.#pipelines.get(socket)
-    if (pipeline !== undefined && pipeline.open > 0) pipeline.whenFree ??= next
-    else if (socket.writable) next()
-    else socket.destroy()
-  }
-
-  /**
-   * Node reads no further while more answers wait than a socket holds, and does not begin again once it has let go of
-   * the socket: a WebSocket would hear nothing on it. Behind the last request that it takes it refuses the rest by
-   * itself, and those answers would get among the frames.
-   */
-  #mayUpgrade(socket: Duplex): boolean {
-    return !socket.isPaused() && (this.#pipelines.get(socket)?.all ?? 0) < MAX_REQUESTS_PER_SOCKET
-  }
-
-  #enter(socket: Duplex, response: ServerResponse): void {
-    const pipeline = this.#pipelines.get(socket) ?? { open: 0, all: 0, whenFree: undefined, isOver: false }
-    this.#pipelines.set(socket, pipeline)
-    pipeline.open++
-    pipeline.all++
-    // Behind Node's own listener, which gives the socket to the next response.
-    response.once('finish', () => {
-      if (--pipeline.open > 0 || pipeline.whenFree === undefined) return
-      const next = pipeline.whenFree
-      pipeline.whenFree = undefined
-      this.#whenFree(socket, next)
-    })
-  }
-
-  /** Says so to the first, and closes; what was pipelined behind it is not looked at. */
-  #turnAway(socket: Socket, response: ServerResponse): void {
-    const pipeline = this.#pipelines.get(socket)
-    if (pipeline === undefined || pipeline.open > 1) {
-      socket.destroy()
-      return
-    }
-    pipeline.isOver = true
-    response.shouldKeepAlive = false
-    response.setHeader('Retry-After', 10)
-    send(response, 429, 'text/plain', 'too many requests\n')
-  }
-
   readonly #answer: RequestListener = (request, response) => {
-    const { socket } = request
-    if (socket.destroyed || this.#pipelines.get(socket)?.isOver === true) return
-    this.#enter(socket, response)
-    const open = this.#pipelines.get(socket)?.open ?? 0
-    if (open > MAX_UNANSWERED || !this.options.mayAsk(this.#clientOf(request)))
-      return this.#turnAway(socket, response)
+    const pipeline = this.#pipelines.get(request.socket)
+    if (pipeline !== undefined && !pipeline.input.isOver) this.#enter(pipeline, request, response)
+  }
+
+  #enter(pipeline: Pipeline, request: IncomingMessage, response: ServerResponse): void {
+    if (request.socket.destroyed) return
+    pipeline.enter(response)
+    const address = this.#clientOf(request)
+    const max = this.options.isStranger(address) ? MAX_UNANSWERED.stranger : MAX_UNANSWERED.known
+    const isOver = pipeline.open > max || !this.options.mayAsk(address)
+    const isBad = request.headers.host === undefined && request.httpVersion === '1.1'
+    // Node goes through a body in chunks one by one, and they may be of one byte each (RFC 9112 7.1).
+    const hasChunks = request.headers['transfer-encoding'] !== undefined
+    if (isOver || isBad || hasChunks || pipeline.isAtEnd) {
+      response.shouldKeepAlive = false
+      pipeline.input.stop()
+    }
+    if (isOver) {
+      response.setHeader('Retry-After', 10)
+      send(response, 429, 'text/plain', 'too many requests\n')
+    } else if (isBad) send(response, 400, 'text/plain', 'no Host\n')
+    else this.#serve(request, response)
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
     // A body is never wanted here: read it away so that the connection can be used again.
     request.resume()
     this.#goOn(request.socket)
@@ -190,13 +149,14 @@ export class HttpServer {
     for (const route of this.options.routes) if (route(request, response)) return
     // The pages at `/` are for where a WebSocket is: the ops address has none.
     if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
-      return send(response, 404, 'text/plain', 'not found\n')
-    if (!isRead(request)) {
+      send(response, 404, 'text/plain', 'not found\n')
+    else if (isRead(request)) send(response, 200, 'text/html', PAGE)
+    else {
       // The two belong together (RFC 9110 7.8).
-      response.setHeader('Upgrade', 'websocket').setHeader('Connection', 'Upgrade')
-      return send(response, 426, 'text/plain', 'this address speaks WebSocket\n')
+      const connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'
+      response.setHeader('Upgrade', 'websocket').setHeader('Connection', connection)
+      send(response, 426, 'text/plain', 'this address speaks WebSocket\n')
     }
-    send(response, 200, 'text/html', PAGE)
   }
 
   /** As long again for the answer, and behind it for what follows, the rest of a body or another request. */
@@ -208,6 +168,18 @@ export class HttpServer {
     // The end says who it is; 1,024 characters are two dozen proxies.
     const forwardedFor = [request.headers['x-forwarded-for']].flat().join(',').slice(-1024)
     return this.options.clientOf(request.socket.remoteAddress, forwardedFor)
+  }
+
+  /** Another protocol is: Node has let go of the socket. */
+  #offered(request: IncomingMessage, socket: Duplex, parsed: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const pipeline = this.#pipelines.get(socket)
+    if (pipeline === undefined) return
+    const head = Buffer.concat([parsed, pipeline.input.detach()])
+    const upgrade = pipeline.mayUpgrade
+      ? () => this.#upgrade(request, socket, head)
+      : () => refuseUpgrade(socket, '503 Service Unavailable')
+    pipeline.whenFree(() => this.#guard('http.upgrade', socket, upgrade))
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -234,6 +206,7 @@ export class HttpServer {
     response.shouldKeepAlive = false
     response.assignSocket(socket)
     response.on('finish', () => socket.end())
-    this.#answer(request, response)
+    const pipeline = this.#pipelines.get(socket)
+    if (pipeline !== undefined) this.#enter(pipeline, request, response)
   }
 }
