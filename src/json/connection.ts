@@ -1,6 +1,6 @@
 /** One JSON client: frame in → request → handler; replies and messages out, in order and in groups. */
 import type { Socket } from 'node:net'
-import type { RawData, WebSocket } from 'ws'
+import type { RawData } from 'ws'
 import type { Principal } from '../auth/authenticate.js'
 import type { LoginPermissions } from '../auth/permissions.js'
 import { CODES, type CodeName, GatewayError, type Locale, toGatewayError } from '../core/errors.js'
@@ -16,6 +16,7 @@ import type { ControlFrames } from '../limits/control-frames.js'
 import type { Guest } from '../limits/crowd.js'
 import type { LiveConnection } from '../live/live.js'
 import { Ponger } from '../net/pong.js'
+import type { PausableWebSocket } from '../net/websocket.js'
 import { encodeReply } from '../protocol/replies.js'
 import { parseRequest, RefusedRequest, type RequestData } from '../protocol/requests.js'
 import { FrameWriter } from './frame-writer.js'
@@ -35,7 +36,10 @@ export interface ConnectionRules extends LivenessRules, QuotaRules {
 }
 
 /** Frames of a client that go on after we closed: so many are passed over, then it is cut off. */
-const MAX_BEHIND_CLOSE = 1000
+const MAX_BEHIND_CLOSE = { known: 1000, stranger: 100 }
+
+/** Requests of a client that is not logged in that wait for their answers; then it is read no further. */
+const MAX_PIPELINED_BEFORE_LOGIN = 100
 
 /** What a connection needs from the server that took it. */
 export interface ConnectionHost {
@@ -90,7 +94,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   constructor(
     private readonly host: ConnectionHost,
-    private readonly ws: WebSocket,
+    private readonly ws: PausableWebSocket,
     private readonly socket: Socket,
     client: { readonly locale: Locale; readonly address: string | undefined },
   ) {
@@ -162,7 +166,8 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
 
   /** The client has its half of the closing handshake to send and nothing else. */
   #passOver(): void {
-    if (++this.#behindClose === MAX_BEHIND_CLOSE) this.ws.terminate()
+    const max = this.userId === undefined ? MAX_BEHIND_CLOSE.stranger : MAX_BEHIND_CLOSE.known
+    if (++this.#behindClose > max) this.ws.terminate()
   }
 
   #payBeforeLogin(): void {
@@ -198,10 +203,16 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     return handle(this.host.services, this, request, this.#replies.reserve(request.name, request.id))
   }
 
+  get #maxPipelined(): number {
+    const { maxPipelined } = this.host.rules
+    return this.userId === undefined ? Math.min(maxPipelined, MAX_PIPELINED_BEFORE_LOGIN) : maxPipelined
+  }
+
   /** Stops reading from a client that sends faster than it is answered or takes its answers. */
   #throttle(): void {
     if (this.#ended) return
-    const { maxPipelined, maxBufferedBytes } = this.host.rules
+    const { maxBufferedBytes } = this.host.rules
+    const maxPipelined = this.#maxPipelined
     const open = this.#replies.pending + this.#requests.length
     const isFull = this.#isFull || this.#requests.size > maxBufferedBytes
     if (!this.#paused && (open >= maxPipelined || isFull || this.#hold.isOn)) {
@@ -270,6 +281,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
       throw thrown
     }
     this.userId = userId
+    this.ws.isTrusted = true
     this.login = login
     this.permissions = this.host.services.authenticator.permissions(userId)
     this.permissions.joined()
@@ -296,6 +308,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.permissions?.left()
     this.#guest.loggedOut()
     this.userId = undefined
+    this.ws.isTrusted = false
     this.login = undefined
     this.permissions = undefined
   }

@@ -1,13 +1,14 @@
 /** The JSON front end: takes upgraded sockets, greets, finds dead connections. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer } from 'ws'
+import { type Server, WebSocketServer } from 'ws'
 import { askedLocale, type Locale } from '../core/errors.js'
 import { Faults, guarded } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/context.js'
 import { InboxReader } from '../inbox/reader.js'
+import { PausableWebSocket } from '../net/websocket.js'
 import { encodeGreeting } from '../protocol/replies.js'
 import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
 
@@ -27,7 +28,7 @@ const CHECKS_A_TIMEOUT = 4
 const MAX_FRAGMENTS = 1024
 
 export class JsonServer {
-  readonly #wss: WebSocketServer
+  readonly #wss: Server<typeof PausableWebSocket>
   readonly #connections = new Set<JsonConnection>()
   readonly #greeting: string
   readonly #host: ConnectionHost
@@ -42,6 +43,7 @@ export class JsonServer {
   ) {
     this.#wss = new WebSocketServer({
       noServer: true,
+      WebSocket: PausableWebSocket,
       clientTracking: false,
       perMessageDeflate: false,
       // Ours answer: see net/pong.ts.

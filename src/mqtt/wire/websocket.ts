@@ -1,11 +1,12 @@
 /** MQTT over WebSocket: ws does the handshake, and makes a byte stream of the open socket. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
+import { createWebSocketStream, type Server, type WebSocket, WebSocketServer } from 'ws'
 import { askedLocale, type Locale } from '../../core/errors.js'
 import { TurnEnd } from '../../flow/turn-end.js'
 import type { Limits } from '../../limits/limits.js'
 import { Ponger } from '../../net/pong.js'
+import { PausableWebSocket } from '../../net/websocket.js'
 
 /** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
@@ -13,12 +14,15 @@ const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 /** Who has closed is not written to. */
-const STREAM = { allowHalfOpen: false }
+const STREAM = { allowHalfOpen: false, readableHighWaterMark: 1024 }
+/** Frames of a client before its CONNACK or behind its end: so many are taken, and so many of them a turn. */
+const MAX_UNANSWERED = 1000
+const UNANSWERED_A_TURN = 64
 /** Of one message: packets are sent whole, or in pieces of some size; a flood of empty ones is no message. */
 const MAX_FRAGMENTS = 1024
 
 export class MqttWebSocketServer {
-  readonly #wss: WebSocketServer
+  readonly #wss: Server<typeof PausableWebSocket>
   readonly #turnEnd = new TurnEnd()
 
   /** @param take gets each open socket as a stream of MQTT bytes */
@@ -33,6 +37,7 @@ export class MqttWebSocketServer {
   ) {
     this.#wss = new WebSocketServer({
       noServer: true,
+      WebSocket: PausableWebSocket,
       clientTracking: false,
       perMessageDeflate: false,
       // Ours answer: see net/pong.ts.
@@ -52,13 +57,32 @@ export class MqttWebSocketServer {
       return
     }
     this.#wss.handleUpgrade(request, socket, head, ws => {
-      // MQTT is binary: a text frame ends the connection [MQTT-6.0.0-1].
-      ws.on('message', (_data, isBinary) => {
-        if (!isBinary) ws.close(1003)
-      })
+      const stream = this.#stream(ws)
       this.#pace(ws)
-      this.take(createWebSocketStream(ws, STREAM), ws, { address, locale: askedLocale(request.url) })
+      this.take(stream, ws, { address, locale: askedLocale(request.url) })
     })
+  }
+
+  /** Packets may come in frames of one byte each, 9,000 a read. */
+  #stream(ws: PausableWebSocket): Duplex {
+    let isAnswered = false
+    let unanswered = 0
+    // Before the stream's: what it holds back by `pause` stays held back.
+    ws.on('message', (_data, isBinary) => {
+      // MQTT is binary: a text frame ends the connection [MQTT-6.0.0-1].
+      if (!isBinary) ws.close(1003)
+      if (isAnswered && ws.readyState === ws.OPEN) return
+      if (++unanswered > MAX_UNANSWERED) ws.terminate()
+      else if (unanswered % UNANSWERED_A_TURN === 0) ws.endTurn()
+    })
+    const stream = createWebSocketStream(ws, STREAM)
+    const { _write } = stream
+    stream._write = (...write) => {
+      isAnswered = true
+      stream._write = _write
+      stream._write(...write)
+    }
+    return stream
   }
 
   /** Pings and pongs beyond their rate are read later. */

@@ -1,0 +1,76 @@
+/**
+ * A WebSocket whose pause is one. ws stops its socket only, and goes on through all that was read: 64 KiB hold 10,000 frames,
+ * which were worked off also where the client is to wait, and where the connection was cut off already.
+ */
+import { WebSocket } from 'ws'
+
+const NOTHING = Buffer.alloc(0)
+
+/** What is used of ws' Receiver, which it does not document. */
+interface Receiver {
+  /** False ends its way through what was read, behind the frame that it is at; a write goes on with the rest. */
+  _loop: boolean
+  readonly writable: boolean
+  write(bytes: Buffer): boolean
+  _write(bytes: Buffer, encoding: string, done: () => void): void
+}
+
+export class PausableWebSocket extends WebSocket {
+  /** Its pause is as ws': what was read is worked off. For one whose own time it takes. */
+  isTrusted = false
+  /** What was read may not all be worked off. */
+  #hasRest = false
+  #isDue = false
+
+  override pause(): void {
+    super.pause()
+    this.#isDue = false
+    const receiver = this.#receiver
+    if (this.isTrusted || receiver?._loop !== true) return
+    receiver._loop = false
+    this.#hasRest = true
+  }
+
+  /** The rest of what was read is for the next turn. */
+  endTurn(): void {
+    this.pause()
+    this.resume()
+  }
+
+  /** The rest of what was read comes first, in a turn of its own. */
+  override resume(): void {
+    if (!this.#hasRest) super.resume()
+    else if (!this.#isDue) {
+      this.#isDue = true
+      setImmediate(this.#goOn)
+    }
+  }
+
+  override terminate(): void {
+    super.terminate()
+    const receiver = this.#receiver
+    if (receiver === undefined) return
+    receiver._loop = false
+    // ws still gives it what the closed socket has.
+    receiver._write = (_bytes, _encoding, done) => done()
+  }
+
+  readonly #goOn = (): void => {
+    // Paused again meanwhile.
+    if (!this.#isDue) return
+    this.#isDue = false
+    this.#hasRest = false
+    const receiver = this.#receiver
+    if (receiver?.writable === true) receiver.write(NOTHING)
+    if (!this.#hasRest) super.resume()
+  }
+
+  /** Undefined before the handshake, and of a ws that has none like it. */
+  get #receiver(): Receiver | undefined {
+    const receiver: unknown = Reflect.get(this, '_receiver')
+    return isReceiver(receiver) ? receiver : undefined
+  }
+}
+
+const isReceiver = (value: unknown): value is Receiver =>
+  typeof value === 'object' && value !== null && '_loop' in value && '_write' in value
