@@ -195,8 +195,8 @@ export class Retention {
     const begun = performance.now()
     const isDue = !occupancy.isKnown || occupancy.hasGrown || bySender || begun >= occupancy.freshUntil
     if (isDue) occupancy.beginAnswer()
-    // What was confirmed a moment ago is room.
-    await this.cursors.writeNow(inbox)
+    // What was confirmed a moment ago is room, where somebody was refused; nobody else waits for that to be written.
+    if (occupancy.isLarge) await this.cursors.writeNow(inbox)
     const last = await this.store.lastSeq(inbox)
     const confirmed = await this.#confirmedByAll(inbox)
     const upTo = Math.min(last - maxMessages, confirmed)
