@@ -37,7 +37,8 @@ async function statuses({ httpPort }: RunningGateway, sent: string): Promise<num
     answer += bytes
   })
   socket.write(sent)
-  await once(socket, 'close')
+  // `once` would reject at a reset, which is an end, too: the gateway closes with bytes that it did not read.
+  await new Promise(resolve => socket.once('close', resolve))
   return [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
 }
 
@@ -110,7 +111,7 @@ t.test('of the known, too, the last request of a connection is the last', async 
       let answers = 0
       while (answers < 50) answers += String((await once(socket, 'data'))[0]).split('HTTP/1.1 404').length - 1
     }
-    await once(socket.resume(), 'close')
+    await new Promise(resolve => socket.resume().once('close', resolve))
   })
   t.equal(count, 1000)
 })
