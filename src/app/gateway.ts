@@ -243,9 +243,9 @@ export class Gateway {
     )
   }
 
-  #keepUp(keys: TokenKeys, sessions: Logins): void {
+  #keepUp(keys: TokenKeys, logins: Logins): void {
     const rotated = (isNew: boolean) => isNew && this.#audit?.record({ event: 'keys.rotated' })
-    Promise.all([keys.rotateIfDue().then(rotated), sessions.sweep()]).catch(err =>
+    Promise.all([keys.rotateIfDue().then(rotated), logins.sweep()]).catch(err =>
       this.log.error({ event: 'store.failed', operation: 'keepUp', err }, 'tokens not tended'),
     )
   }

@@ -103,8 +103,9 @@ export class Retention {
   isUnsure(inbox: UserId, sender: UserId): boolean {
     const occupancy = this.#occupancy(inbox)
     if (this.#isClosed) return false
-    if (!occupancy.isKnown || occupancy.isUndecided(sender)) return true
-    return !occupancy.admits(sender) && performance.now() >= occupancy.freshUntil
+    if (!occupancy.isKnown) return true
+    if (occupancy.admits(sender)) return false
+    return occupancy.isUndecided(sender) || performance.now() >= occupancy.freshUntil
   }
 
   /**

@@ -50,7 +50,7 @@ export interface ConnectionHost {
   readonly onFault: OnFault
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean
-  openSession(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxReader
+  openReader(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxReader
   closed(connection: JsonConnection): void
 }
 
@@ -288,7 +288,7 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     this.#guest.entered()
     this.host.services.limits.loggedInFrom(this.remoteAddress)
     const inbox = new InboxDelivery(this, { ...options, nth: this.#logins++ }, part =>
-      this.host.openSession({ userId, ...part }),
+      this.host.openReader({ userId, ...part }),
     )
     try {
       await inbox.reader.enrol()

@@ -8,7 +8,7 @@ import type { Metrics } from '../core/metrics.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/context.js'
 import { InboxReader } from '../inbox/reader.js'
-import { PausableWebSocket } from '../net/websocket.js'
+import { type PausableWebSocket, serverOptions } from '../net/websocket.js'
 import { encodeGreeting } from '../protocol/replies.js'
 import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
 
@@ -23,9 +23,6 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
 
 /** Connections are looked at so often within a ping's time-out: a dead one is found no later than it is over. */
 const CHECKS_A_TIMEOUT = 4
-
-/** Of one message: browsers send some, of 128 KiB; a flood of empty ones is no message. */
-const MAX_FRAGMENTS = 1024
 
 export class JsonServer {
   readonly #wss: Server<typeof PausableWebSocket>
@@ -42,16 +39,9 @@ export class JsonServer {
     private readonly options: JsonServerOptions,
   ) {
     this.#wss = new WebSocketServer({
-      noServer: true,
-      WebSocket: PausableWebSocket,
-      clientTracking: false,
-      perMessageDeflate: false,
-      // Ours answer: see net/pong.ts.
-      autoPong: false,
+      ...serverOptions(options.maxFrameBytes),
       // There is none to agree on; ws would take the first that is offered.
       handleProtocols: () => false,
-      maxPayload: options.maxFrameBytes,
-      maxFragments: MAX_FRAGMENTS,
     })
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)
@@ -113,8 +103,7 @@ export class JsonServer {
       get isOpen() {
         return server.#isOpen
       },
-      openSession: session =>
-        new InboxReader(services.inbox, metrics, services.log, { ...options, ...session }),
+      openReader: reader => new InboxReader(services.inbox, metrics, services.log, { ...options, ...reader }),
       closed(connection) {
         server.#connections.delete(connection)
         metrics.connections.dec({ front: 'json' })

@@ -72,5 +72,20 @@ export class PausableWebSocket extends WebSocket {
   }
 }
 
+/** Of one message: browsers send some, of 128 KiB, and MQTT packets come whole or in pieces; a flood of empty ones is no message. */
+const MAX_FRAGMENTS = 1024
+
+/** What both front ends' WebSocketServers have alike. @param maxPayload bytes of one message */
+export const serverOptions = (maxPayload: number) => ({
+  noServer: true,
+  WebSocket: PausableWebSocket,
+  clientTracking: false,
+  perMessageDeflate: false,
+  // Ours answer: see pong.ts.
+  autoPong: false,
+  maxPayload,
+  maxFragments: MAX_FRAGMENTS,
+})
+
 const isReceiver = (value: unknown): value is Receiver =>
   typeof value === 'object' && value !== null && '_loop' in value && '_write' in value

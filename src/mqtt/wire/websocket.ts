@@ -6,7 +6,7 @@ import { askedLocale, type Locale } from '../../core/errors.js'
 import { TurnEnd } from '../../flow/turn-end.js'
 import type { Limits } from '../../limits/limits.js'
 import { Ponger } from '../../net/pong.js'
-import { PausableWebSocket } from '../../net/websocket.js'
+import { type PausableWebSocket, serverOptions } from '../../net/websocket.js'
 
 /** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
@@ -18,8 +18,6 @@ const STREAM = { allowHalfOpen: false, readableHighWaterMark: 1024 }
 /** Frames of a client before its CONNACK or behind its end: so many are taken, and so many of them a turn. */
 const MAX_UNANSWERED = 1000
 const UNANSWERED_A_TURN = 64
-/** Of one message: packets are sent whole, or in pieces of some size; a flood of empty ones is no message. */
-const MAX_FRAGMENTS = 1024
 
 export class MqttWebSocketServer {
   readonly #wss: Server<typeof PausableWebSocket>
@@ -36,14 +34,7 @@ export class MqttWebSocketServer {
     private readonly limits: Pick<Limits, 'controlFrames'>,
   ) {
     this.#wss = new WebSocketServer({
-      noServer: true,
-      WebSocket: PausableWebSocket,
-      clientTracking: false,
-      perMessageDeflate: false,
-      // Ours answer: see net/pong.ts.
-      autoPong: false,
-      maxPayload: maxFrameBytes,
-      maxFragments: MAX_FRAGMENTS,
+      ...serverOptions(maxFrameBytes),
       handleProtocols: offered => SUBPROTOCOLS.find(name => offered.has(name)) ?? false,
     })
   }
