@@ -265,7 +265,7 @@ export class Gateway {
       pingTimeoutMs: heartbeat.timeout,
       stallTimeoutMs: delivery.stallTimeout,
       windowMessages: delivery.windowMessages,
-      windowBytes: delivery.windowBytes,
+      windowChars: delivery.windowBytes,
     }
   }
 
@@ -280,7 +280,7 @@ export class Gateway {
       keepaliveLimitSeconds: Math.ceil(mqtt.keepaliveLimit / 1000),
       bytesPerRequest: limits.requestBytes,
       connectTimeoutMs: mqtt.connectTimeout,
-      windowBytes: delivery.windowBytes,
+      windowChars: delivery.windowBytes,
       stallTimeoutMs: delivery.stallTimeout,
       sessionExpiryMs: mqtt.sessionExpiry,
     }

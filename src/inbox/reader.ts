@@ -38,8 +38,8 @@ export interface ReaderOptions {
   readonly sink: Sink
   /** Messages written and not yet confirmed. */
   readonly windowMessages: number
-  /** The same in characters of their text. */
-  readonly windowBytes: number
+  /** The same in UTF-16 code units of their texts. */
+  readonly windowChars: number
   /** A device that was never seen asks for everything. */
   readonly from?: 'start'
 }
@@ -55,7 +55,7 @@ export class InboxReader implements LiveReader {
   /** seq → size, rising: written and not confirmed. */
   readonly #inFlight = new Map<number, number>()
   readonly #released = new Set<number>()
-  #inFlightBytes = 0
+  #inFlightChars = 0
   #confirmed = 0
   #sent = 0
   #sentBefore = 0
@@ -138,7 +138,7 @@ export class InboxReader implements LiveReader {
     for (const [one, size] of this.#inFlight) {
       if (one > seq) break
       this.#inFlight.delete(one)
-      this.#inFlightBytes -= size
+      this.#inFlightChars -= size
       count++
     }
     if (count > 0) this.#advance(count)
@@ -150,7 +150,7 @@ export class InboxReader implements LiveReader {
     if (size === undefined) return
     this.#inFlight.delete(seq)
     this.#released.delete(seq)
-    this.#inFlightBytes -= size
+    this.#inFlightChars -= size
     this.#advance(1)
   }
 
@@ -184,7 +184,7 @@ export class InboxReader implements LiveReader {
     if (!this.#o.sink.canTake) return false
     if (this.#inFlight.size === 0) return true
     if (this.#sent - this.#confirmed >= MAX_SPAN) return false
-    return this.#inFlight.size < this.#o.windowMessages && this.#inFlightBytes < this.#o.windowBytes
+    return this.#inFlight.size < this.#o.windowMessages && this.#inFlightChars < this.#o.windowChars
   }
 
   #write(row: InboxRow): void {
@@ -193,7 +193,7 @@ export class InboxReader implements LiveReader {
     if (seq > this.#sent + 1) this.#o.sink.gap(this.#sent + 1, seq - 1)
     this.#sent = seq
     this.#inFlight.set(seq, text.length)
-    this.#inFlightBytes += text.length
+    this.#inFlightChars += text.length
     this.metrics.delivered.inc()
     this.#o.sink.deliver(row, {
       waited: seq <= this.#waitedUpTo,
@@ -250,7 +250,7 @@ export class InboxReader implements LiveReader {
   async #readPage(): Promise<void> {
     this.#missed = false
     const limit = Math.min(PAGE, Math.max(1, this.#o.windowMessages - this.#inFlight.size))
-    const room = this.#o.windowBytes - this.#inFlightBytes
+    const room = this.#o.windowChars - this.#inFlightChars
     const rows = await this.inbox.store.readInbox(this.userId, this.#sent, limit, room)
     let chars = 0
     for (const row of rows) {

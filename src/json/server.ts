@@ -18,7 +18,7 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
   readonly maxFrameBytes: number
   readonly locale: Locale
   readonly windowMessages: number
-  readonly windowBytes: number
+  readonly windowChars: number
 }
 
 /** Connections are looked at so often within a ping's time-out: a dead one is found no later than it is over. */

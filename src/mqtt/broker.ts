@@ -295,7 +295,7 @@ export class MqttBroker {
       openReader: session =>
         new InboxReader(services.inbox, metrics, services.log, {
           windowMessages: options.maxInflight,
-          windowBytes: options.windowBytes,
+          windowChars: options.windowChars,
           ...session,
         }),
       isReceived: (packet, client) => this.#topics.isReceived(packet, client),

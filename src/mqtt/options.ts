@@ -25,7 +25,7 @@ export interface BrokerOptions {
   /** Bytes of a packet that count as one request. */
   readonly bytesPerRequest: number
   readonly maxInflight: number
-  readonly windowBytes: number
+  readonly windowChars: number
   readonly maxBufferedBytes: number
   readonly stallTimeoutMs: number
   readonly sessionExpiryMs: number

@@ -9,14 +9,14 @@ const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, text: `text ${se
 const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
-interface Setting extends Partial<Pick<ReaderOptions, 'windowMessages' | 'windowBytes'>> {
+interface Setting extends Partial<Pick<ReaderOptions, 'windowMessages' | 'windowChars'>> {
   /** Rows in the log: 1 to this. */
   readonly rows?: number
   readonly cursor?: Partial<Cursor>
 }
 
 /** A session over a hand-made log, and everything that it did. */
-function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6 }: Setting = {}) {
+function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6 }: Setting = {}) {
   const log = seqs(1, rows).map(row)
   const delivered: [number, Delivery][] = []
   const gaps: [number, number][] = []
@@ -52,7 +52,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowBytes = 1e6
     deliver: ({ seq }: InboxRow, how: Delivery) => void delivered.push([seq, how]),
     gap: (from: number, to: number) => void gaps.push([from, to]),
   }
-  const options = { userId: 'ann', device: 'd', sink, windowMessages, windowBytes }
+  const options = { userId: 'ann', device: 'd', sink, windowMessages, windowChars }
   const silent = createLogger({ level: 'silent', pretty: 'never' })
   const session = new InboxReader(inbox as unknown as Inbox, new Metrics(), silent, options)
   /** Appends to the log, then notifies as the inbox does. */
@@ -180,7 +180,7 @@ t.test('no more than the window is on the way; confirming opens it', async t => 
 })
 
 t.test('a window in bytes lets one message through, however long', async t => {
-  const { session, got } = setUp({ rows: 3, windowBytes: 1 })
+  const { session, got } = setUp({ rows: 3, windowChars: 1 })
   await session.start()
   t.same(got(), [1])
   session.confirmOne(1)
