@@ -12,7 +12,7 @@ const EVERY = 40
 const STALL_MS = 150
 const LEAKED_BYTES = 2 ** 18
 const kept = []
-const REQUEST_MS = 3
+const REQUEST_MS = 20
 const THREAD = 'globalThis.kept = Buffer.alloc(2 ** 24, 1); setInterval(() => {}, 1e6)'
 const spoke = new WeakSet()
 /** Of one thing on one connection. */
