@@ -5,6 +5,7 @@ import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId 
 import type { ExternalTokens } from './external.js'
 import { isCredential, type Logins, newLoginId, type StoredLogin } from './logins.js'
 import { LoginPermissions } from './permissions.js'
+import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
 /** Somebody who has proved who they are. */
@@ -65,7 +66,23 @@ export class Authenticator {
     return found
   }
 
-  /** To be taken before anything is checked; see isStillGood. */
+  /**
+   * Runs a login, and refuses it where rights of its account were revoked before it ended.
+   * @param work checks who it is, lets them in, and resolves with them; undefined for an anonymous client
+   * @throws GatewayError ERROR_AUTH_FAILED (retry) after a revocation; otherwise what `work` throws
+   */
+  async guard<T extends Pick<Principal, 'user'> | undefined>(work: (since: Since) => Promise<T>): Promise<T> {
+    const since = this.since()
+    const done = await work(since)
+    if (done !== undefined) since.check(done.user.id)
+    return done
+  }
+
+  /** This moment, for work that checks by itself whether rights were revoked since. */
+  since(): Since {
+    return new Since(this.options.logins.revocations)
+  }
+
   get mark(): number {
     return this.options.logins.revocations.mark
   }

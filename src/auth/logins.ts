@@ -3,7 +3,6 @@
  * credentials. Secrets are 32 random bytes and kept as their SHA-256: nobody guesses one, so no bcrypt.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { OneAtATime } from '../flow/one-at-a-time.js'
 import type { KvKey, KvWrite, Store } from '../store/store.js'
@@ -135,16 +134,15 @@ export class Logins {
 
   /**
    * A credential for one MQTT client id; one that it had before ends.
-   * @param mark from before it was asked for: what took rights away since may have taken those of the one who asks
-   * @throws GatewayError ERROR_AUTH_FAILED (retry) when something did
+   * @param check called before anything is stored; throws where the one who asks may no more
    */
   async mint(
     userId: UserId,
     clientId: string,
-    mark: number,
+    check: () => void,
   ): Promise<{ id: string; password: string; replaced: string[] }> {
     return this.#turns.run(userId, async () => {
-      if (this.revocations.hasSince(userId, mark)) throw new GatewayError('ERROR_AUTH_FAILED')
+      check()
       const before = await this.list(userId)
       const replaced = before.filter(({ kind, device }) => kind === 'device' && device === clientId)
       await this.#makeRoom(userId)

@@ -2,14 +2,17 @@
 import type { Permissions, UserId } from '../core/model.js'
 import type { Revocations } from './revocations.js'
 
-/** Less than every mark: taken away. */
+/** A mark below all others: revoked. */
 const ENDED = -1
 
 export class LoginPermissions implements Permissions {
-  /** While nobody tells it of revocations, since it has not come yet or has gone: from when on there must be none. */
+  /**
+   * The mark of the last moment at which the login was known to be good, while its connection is not among the live
+   * ones; any later revocation of the account counts. undefined while the connection is live: then `revoke` is called.
+   */
   #unwatchedSince: number | undefined
 
-  /** @param mark Revocations.mark of before the login was checked */
+  /** @param mark Revocations.mark from before the login was checked */
   constructor(
     private readonly revocations: Revocations,
     private readonly userId: UserId,
@@ -23,14 +26,14 @@ export class LoginPermissions implements Permissions {
     return since !== undefined && (since === ENDED || this.revocations.hasSince(this.userId, since))
   }
 
-  /** Its connection is among the live ones from here on, so that `revoke` reaches it. @returns whether they are good */
+  /** The connection is now among the live ones, where `revoke` reaches it. @returns false where it is revoked already */
   joined(): boolean {
     if (this.areRevoked) return false
     this.#unwatchedSince = undefined
     return true
   }
 
-  /** Its connection is gone: what came before is still done, unless rights of the account are taken away meanwhile. */
+  /** The connection has closed. What it sent before is still done, unless rights of the account are revoked meanwhile. */
   left(): void {
     this.#unwatchedSince ??= this.revocations.mark
   }

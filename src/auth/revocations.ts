@@ -1,19 +1,16 @@
-/**
- * Which accounts had rights taken away lately: a login that began before that must not be let in behind it. Counted,
- * not timed: two things in one millisecond have an order, too.
- */
+/** Which accounts had rights revoked lately, so that a login that began before a revocation does not end behind it. */
 
 import type { UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
 
-/** More than are revoked while one login waits for its hash. */
+/** Accounts that are remembered: more than are revoked while one login waits for its password hash. */
 const REMEMBERED = 10_000
 
 export class Revocations {
   readonly #last = recentMap<UserId, number>(REMEMBERED)
   #count = 0
 
-  /** To be taken before anything is checked. */
+  /** How many revocations there were. A count and not a time: two revocations in one millisecond have an order, too. */
   get mark(): number {
     return this.#count
   }
@@ -22,6 +19,7 @@ export class Revocations {
     this.#last.set(userId, ++this.#count)
   }
 
+  /** Whether rights of the account were revoked after `mark` was read. */
   hasSince(userId: UserId, mark: number): boolean {
     return (this.#last.get(userId) ?? 0) > mark
   }

@@ -1,4 +1,4 @@
-/** What every handler gets: the services below it, the rules from the config, and who asks. */
+/** What every handler gets: the services, the rules from the config, and who asks. */
 import type { Accounts } from '../accounts/accounts.js'
 import type { Authenticator, Principal } from '../auth/authenticate.js'
 import type { LoginLog } from '../auth/login-log.js'
@@ -14,11 +14,11 @@ import type { LiveConnections } from '../live/live.js'
 import type { RequestData, RequestRules } from '../protocol/requests.js'
 import type { MessageIds } from './message-id.js'
 
-/** Who learns what of a user besides the user and admins. */
+/** Who sees what of a user, besides the user and admins. */
 export interface Privacy {
   readonly email: 'everyone' | 'users' | 'self'
   readonly presence: 'everyone' | 'users' | 'self'
-  /** Who may ask for users without naming an id, email or user name; others get themselves. */
+  /** Who may query users without naming an id, email or user name; others get themselves alone. */
   readonly listing: 'users' | 'admins'
 }
 
@@ -27,11 +27,11 @@ export interface HandlerRules extends RequestRules {
   readonly queryLimit: number
   readonly privacy: Privacy
   readonly maxContentBytes: number
-  /** False: a message to someone who is away is refused (10008) instead of kept. */
+  /** False: a message to a user who is offline is refused (10008) instead of stored. */
   readonly offlineDelivery: boolean
-  /** Who may send broadcasts. */
+  /** Who may send broadcasts; `off`: nobody. */
   readonly broadcast: 'users' | 'admins' | 'off'
-  /** Whether a request `id` may be looked up for a repeat. */
+  /** Whether a message with the `id` of one before it is looked up as a repeat. */
   readonly dedup: boolean
 }
 
@@ -49,7 +49,7 @@ export interface Services {
   readonly audit: Audit
 }
 
-/** Who asks. */
+/** Who makes a request. */
 export interface Requester {
   /** undefined before login. */
   readonly userId: UserId | undefined
@@ -60,39 +60,48 @@ export interface Requester {
   readonly front: FrontEnd
   readonly locale: Locale
   readonly remoteAddress: string | undefined
-  /** The connection is over: nobody reads an answer. */
+  /** The client closed the connection: nobody reads an answer. */
   readonly hasLeft: boolean
-  /** No answer can be sent any more, whoever closed it. */
+  /** No answer can be sent any more, whoever closed the connection. */
   readonly isGone: boolean
-}
-
-/** The connection that a login enters, and that its inbox is delivered to. */
-export interface LoginTarget {
-  /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN */
-  enter(who: Principal, options: RequestData<'login'>): Promise<void>
-  /** Nobody is logged in any more: what is not confirmed comes again at the next login. */
+  /** Ends the login: what is not confirmed comes again at the next one. */
   leave(): void
-  /** Begins delivery; called after the login reply is on its way, so that nothing overtakes it. */
-  startDelivery(): void
-  /** Explicit ack: everything up to `seq` arrived. @throws GatewayError FORBIDDEN when not asked for at login */
-  confirm(seq: number): void
 }
 
-/** The connection that asks, as the handlers see it. */
-export type Caller = Requester & LoginTarget
+/** A connection on which a client logs in by a request, and confirms messages by one. */
+export interface LoginTarget {
+  /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN, TOO_MANY_CONNECTIONS */
+  enter(who: Principal, options: RequestData<'login'>): Promise<void>
+  /** Begins delivery; called after the login reply is on its way, so that no message overtakes it. */
+  startDelivery(): void
+  /** Everything up to `seq` arrived. @returns false where explicit acks were not asked for at login */
+  confirm(seq: number): boolean
+}
 
-/** A caller that has logged in. */
+export interface Caller extends Requester {
+  /** undefined where the protocol has its own login and acknowledgements (MQTT). */
+  readonly target?: LoginTarget
+}
+
+/** A caller who has logged in. */
 export type LoggedIn = Caller & { readonly userId: UserId; readonly login: Login }
 
-/** The place of one request's reply. Exactly one method is called, once; replies leave in the order of requests. */
+/** The place of one request's reply. Exactly one of the methods is called, once. Replies leave in the order of requests. */
 export interface Answer extends StoreWaiter {
   ok(code: CodeName, data?: unknown): void
   refuse(error: GatewayError): void
 }
 
 /**
- * A handler answers, now or later. Where it returns a promise the connection's next request waits for it;
- * a rejection becomes the refusal.
+ * Who may make a request. `anyone`: without a login, too. `user`: whoever has logged in. `owner`: a user, and not by a
+ * device's credential, which lies in a device that may be stolen: it neither rules the account nor is given anything
+ * that lets somebody in. `admin`: an account that the config names. `nobody`: the config has switched it off.
+ */
+export type Access = 'anyone' | 'user' | 'owner' | 'admin' | 'nobody'
+
+/**
+ * Answers one request, now or later. Where it returns a promise, the connection's next request waits for that; what it
+ * throws or rejects with is answered as the refusal. `handle` has checked the access (handle/index.ts).
  */
 export type Handler<D, C extends Caller = Caller> = (
   services: Services,

@@ -1,15 +1,20 @@
+import { GatewayError } from '../core/errors.js'
 import { extendMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Handler, LoggedIn } from './context.js'
 
+/** Messages of one reply, where the request does not say how many. */
 const HISTORY_PAGE = 50
 
 export const handleAck: Handler<RequestData<'ack'>, LoggedIn> = (_services, caller, { data }, answer) => {
-  caller.confirm(data.seq)
+  if (caller.target?.confirm(data.seq) !== true) {
+    const reason = caller.target ? 'needs ack: explicit at login' : 'MQTT devices confirm by PUBACK'
+    throw new GatewayError('FORBIDDEN', { field: 'action', reason })
+  }
   answer.ok('SUCCESS')
 }
 
-/** Messages of one conversation, newest first. An object, since only a query's reply may carry an array in `data`. */
+/** Messages of one conversation, newest first. `data` is an object: only a query's reply may carry an array there. */
 export const handleHistory: Handler<RequestData<'history'>, LoggedIn> = async (
   { inbox },
   caller,
@@ -20,7 +25,7 @@ export const handleHistory: Handler<RequestData<'history'>, LoggedIn> = async (
   const rows = await inbox.history(caller.userId, other, limit, before)
   const messages = rows.map(({ inbox: owner, row }) => {
     const { seq, ...message } = JSON.parse(extendMessage(row))
-    // seq counts the reader's own inbox; in the other party's it says nothing to this one.
+    // The row may be in the other party's inbox, whose seq means nothing to this one.
     return owner === caller.userId ? { ...message, seq } : message
   })
   answer.ok('SUCCESS', { messages, more: rows.length === limit })

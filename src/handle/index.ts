@@ -1,12 +1,11 @@
-/** Request → handler, and the guard before it. */
-
+/** Every request: its handler, who may make it, and the one door before it. */
 import { outcomeOf } from '../auth/login-log.js'
 import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { admit } from '../core/model.js'
 import type { Request, RequestName } from '../protocol/requests.js'
 import { handleDelete, handleRegister } from './account.js'
-import type { Answer, Caller, Handler, LoggedIn, Services } from './context.js'
+import type { Access, Answer, Caller, Handler, HandlerRules, LoggedIn, Services } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
 import { handleLogin } from './login.js'
 import {
@@ -17,27 +16,25 @@ import {
   handleRevoke,
   handleSessions,
 } from './logins.js'
-import { handleBroadcast, handleMessage } from './message.js'
-import { handleQuery } from './query.js'
+import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
+import { handleQuery, queryAccess } from './query.js'
 
-/**
- * Who may make a request. `anyone`: before login, too. `user`: who has logged in, by a device's credential, too. `owner`:
- * not by a device's credential, which lies in a device that may be stolen: it does not reach over the account itself, and
- * is given nothing that lets anybody in.
- */
+/** The access to a request, or how the config and the request decide it. */
+type Rule<A extends Access, D> = A | ((rules: HandlerRules, data: D) => A)
+
 type Entry<D> =
-  | { readonly access: 'anyone'; readonly run: Handler<D>; readonly isForDevices: boolean }
-  | { readonly access: 'user' | 'owner'; readonly run: Handler<D, LoggedIn> }
+  | { readonly access: Rule<'anyone' | 'user', D>; readonly run: Handler<D>; readonly notForDevices?: true }
+  | { readonly access: Rule<Exclude<Access, 'anyone'>, D>; readonly run: Handler<D, LoggedIn> }
 
 type Table = { readonly [N in RequestName]: Entry<Extract<Request, { name: N }>['data']> }
 
 const TABLE: Table = {
-  register: { access: 'anyone', run: handleRegister, isForDevices: true },
-  login: { access: 'anyone', run: handleLogin, isForDevices: false },
-  refresh: { access: 'anyone', run: handleRefresh, isForDevices: false },
-  query: { access: 'anyone', run: handleQuery, isForDevices: true },
+  register: { access: 'anyone', run: handleRegister },
+  login: { access: 'anyone', run: handleLogin, notForDevices: true },
+  refresh: { access: 'anyone', run: handleRefresh, notForDevices: true },
+  query: { access: queryAccess, run: handleQuery },
   message: { access: 'user', run: handleMessage },
-  broadcast: { access: 'user', run: handleBroadcast },
+  broadcast: { access: broadcastAccess, run: handleBroadcast },
   history: { access: 'user', run: handleHistory },
   ack: { access: 'user', run: handleAck },
   logout: { access: 'user', run: handleLogout },
@@ -48,13 +45,13 @@ const TABLE: Table = {
   password: { access: 'owner', run: handlePassword },
 }
 
-/** Whether a device's credential lets its connection make this request. */
+/** Whether a login by a device's credential may make this request, as far as its name says. */
 export function isForDevices(name: RequestName): boolean {
   const entry = TABLE[name]
-  return entry.access === 'anyone' ? entry.isForDevices : entry.access === 'user'
+  return entry.access !== 'owner' && !('notForDevices' in entry)
 }
 
-/** They change nothing, so that they are worth nothing to a client that has left. */
+/** Requests that change nothing: they are not run for a client that has left. */
 const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
 
 interface Refused {
@@ -63,7 +60,7 @@ interface Refused {
   readonly answer: Answer
 }
 
-/** The one way to a refusal: logged at the level of its code (never a value of the request's), then answered. */
+/** Logs a refusal at the level of its code, never with a value of the request, then answers it. */
 export function refuse(log: Logger, { request, caller, answer }: Refused, thrown: unknown): void {
   const error = toGatewayError(thrown)
   const { code, level } = CODES[error.kind]
@@ -77,8 +74,9 @@ export function refuse(log: Logger, { request, caller, answer }: Refused, thrown
 }
 
 /**
- * Runs one request, unless it only reads and nobody is there any more. Never throws: what goes wrong becomes the answer.
- * @returns a promise where the connection's next request must wait for this one
+ * The one door for requests of every front end: checks the access, then runs the handler. Never throws: what goes wrong
+ * is the answer.
+ * @returns a promise where the connection's next request must wait for this one; it does not reject
  */
 export function handle(
   services: Services,
@@ -87,26 +85,35 @@ export function handle(
   answer: Answer,
 ): Promise<void> | undefined {
   if (caller.hasLeft && READ_ONLY.has(request.name)) {
-    // It is not logged: a client may leave many behind, and nothing went wrong.
+    // Not logged: a client may leave many behind, and nothing went wrong.
     answer.refuse(new GatewayError('ERROR_CONNECTION_CLOSED'))
     return undefined
   }
   const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
-    return letIn(caller, request.name)(services, caller, request, answer)?.catch(refused)
+    return letIn(services.rules, caller, request)(services, caller, request, answer)?.catch(refused)
   } catch (thrown) {
     refused(thrown)
     return undefined
   }
 }
 
-/** The one door. @returns the handler. @throws GatewayError ERROR_UNAUTHORIZED, FORBIDDEN */
-function letIn(caller: Caller, name: RequestName): Handler<Request['data']> {
+/** @returns the handler @throws GatewayError ERROR_UNAUTHORIZED, FORBIDDEN */
+function letIn(rules: HandlerRules, caller: Caller, { name, data }: Request): Handler<Request['data']> {
   admit(caller.permissions)
   if (caller.login?.role === 'device' && !isForDevices(name))
     throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
-  const { access, run } = TABLE[name]
-  if (access !== 'anyone' && caller.userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   // The table's types pair each name with its data and its caller; TypeScript cannot follow that through an index.
+  const { access, run } = TABLE[name] as Entry<Request['data']>
+  checkAccess(typeof access === 'string' ? access : access(rules, data), caller, name)
   return run as Handler<Request['data']>
+}
+
+function checkAccess(access: Access, { userId, login }: Caller, name: RequestName): void {
+  if (access === 'anyone') return
+  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  if (access === 'admin' && login?.role !== 'admin')
+    throw new GatewayError('FORBIDDEN', { field: 'type', reason: `${name}s are for admins` })
+  if (access === 'nobody')
+    throw new GatewayError('FORBIDDEN', { field: 'type', reason: `${name}s are switched off` })
 }

@@ -2,38 +2,30 @@ import type { Principal } from '../auth/authenticate.js'
 import { outcomeOf } from '../auth/login-log.js'
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Caller, Handler, Services } from './context.js'
+import type { Caller, Handler, LoginTarget, Services } from './context.js'
 import { encodeTokens } from './logins.js'
 
-/** A failed look-up, hash or first cursor are the same to a client: the login itself failed, and may be tried again. */
 export const handleLogin: Handler<RequestData<'login'>> = async (services, caller, { data, id }, answer) => {
-  const { authenticator, loginLog, audit } = services
-  if (caller.userId !== undefined) {
+  const { authenticator, loginLog } = services
+  const { target } = caller
+  if (caller.userId !== undefined || target === undefined) {
     loginLog.count(caller.front, 'not-allowed')
     throw new GatewayError('ERROR_MULTIPLE_LOGIN')
   }
-  const { mark } = authenticator
-  const who = await identify(services, caller, data).catch(thrown => failed(services, caller, thrown))
-  const userId = who.user.id
-  const options = { ...data, ...(who.login.device !== undefined && { device: who.login.device }) }
-  await caller.enter(who, options).catch(thrown => failed(services, caller, thrown, who))
+  let who: Principal | undefined
   try {
-    const tokens = data.token === true ? await openSession(services, who, data.device) : undefined
-    // Last: what took rights away before now has ended what it found.
-    if (!authenticator.isStillGood(userId, mark)) throw new GatewayError('ERROR_AUTH_FAILED')
-    const { remoteAddress, front } = caller
-    const { id: session, kind, device } = who.login
-    loginLog.accepted({ front, userId, device: options.device, remoteAddress })
-    audit.record({ event: 'login.succeeded', userId, front, remoteAddress, session, kind, device })
-    const about = { ...(id !== undefined && { id: userId }), ...tokens }
+    const { tokens, ...accepted } = await authenticator.guard(async () => {
+      who = await identify(services, caller, data)
+      return { ...who, tokens: await letIn(services, target, who, data) }
+    })
+    recordAccepted(services, caller, accepted, data)
+    const about = { ...(id !== undefined && { id: accepted.user.id }), ...tokens }
     answer.ok('LOGIN_SUCCESS', id === undefined && tokens === undefined ? null : about)
   } catch (thrown) {
-    caller.leave()
-    // Where that fails, too, it is a session that nobody has the tokens of.
-    if (data.token === true) await services.logins.discard(userId, who.login.id).catch(() => undefined)
-    failed(services, caller, thrown, who)
+    if (who !== undefined) await undo(services, caller, who, data)
+    throw recordFailed(services, caller, thrown, who)
   }
-  caller.startDelivery()
+  target.startDelivery()
 }
 
 async function identify(
@@ -49,15 +41,56 @@ async function identify(
   return limits.attempt(caller.remoteAddress, account, check, () => !caller.isGone)
 }
 
-const openSession = async ({ logins }: Services, { user, login }: Principal, device?: string) =>
-  encodeTokens(await logins.open(user.id, login.id, device))
+/** Makes the connection the user's, and stores the login where the client asked for tokens. */
+async function letIn({ logins }: Services, target: LoginTarget, who: Principal, data: RequestData<'login'>) {
+  const { user, login } = who
+  await target.enter(who, { ...data, ...deviceOf(who) })
+  return data.token === true ? encodeTokens(await logins.open(user.id, login.id, data.device)) : undefined
+}
 
-/** Says so in the audit. @throws GatewayError always */
-function failed({ audit, loginLog }: Services, caller: Caller, thrown: unknown, who?: Principal): never {
+/** A token or credential is of one device, whatever the request says. */
+const deviceOf = ({ login: { device } }: Principal) => (device === undefined ? {} : { device })
+
+/** Takes back what `letIn` did, as far as it came. */
+async function undo(
+  { logins }: Services,
+  caller: Caller,
+  { user, login }: Principal,
+  { token }: RequestData<'login'>,
+): Promise<void> {
+  if (caller.userId === undefined) return
+  caller.leave()
+  // Where this fails, too, a login stays in the store whose tokens nobody has; it expires.
+  if (token === true) await logins.discard(user.id, login.id).catch(() => undefined)
+}
+
+function recordAccepted(
+  { audit, loginLog }: Services,
+  { front, remoteAddress }: Caller,
+  { user, login }: Principal,
+  data: RequestData<'login'>,
+): void {
+  const { id: session, kind, device } = login
+  const userId = user.id
+  loginLog.accepted({ front, userId, device: device ?? data.device, remoteAddress })
+  audit.record({ event: 'login.succeeded', userId, front, remoteAddress, session, kind, device })
+}
+
+/**
+ * Records a failed login. A store that fails at a look-up, at the hash or at the first cursor is one to the client:
+ * the login failed and may be tried again.
+ * @returns what to refuse it with
+ */
+function recordFailed(
+  { audit, loginLog }: Services,
+  caller: Caller,
+  thrown: unknown,
+  who?: Principal,
+): GatewayError {
   const error = nameStoreFault(toGatewayError(thrown), 'ERROR_AUTH_FAILED')
   const { front, remoteAddress } = caller
   loginLog.count(front, outcomeOf(error.kind))
   const about = { userId: who?.user.id, kind: who?.login.kind, code: error.number }
   audit.record({ event: 'login.failed', ...about, front, remoteAddress })
-  throw error
+  return error
 }

@@ -1,4 +1,4 @@
-/** Logins and what becomes of them: tokens, the list of sessions, revoking, devices' credentials, the password. */
+/** Logins and what becomes of them: tokens, the list of logins, revoking, devices' credentials, the password. */
 
 import type { StoredLogin, Tokens } from '../auth/logins.js'
 import type { AuditEntry, AuditEvent } from '../core/audit.js'
@@ -102,8 +102,11 @@ export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
   answer,
 ) => {
   const { userId } = caller
-  const { mark } = services.authenticator
-  const { id, password, replaced } = await services.logins.mint(userId, data.device, mark)
+  const { authenticator, logins } = services
+  // A revocation while this waits for its turn may have been of the login that asks.
+  const since = authenticator.since()
+  const check = () => since.check(userId)
+  const { id, password, replaced } = await logins.mint(userId, data.device, check)
   record(services, caller, 'credential.minted', { userId, session: id, device: data.device })
   services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
   answer.ok('SUCCESS', { session: id, device: data.device, password })

@@ -5,26 +5,28 @@ import type { StoreWaiter } from '../inbox/inbox.js'
 import { encodeMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
-import type { Caller, Handler, HandlerRules, LoggedIn, Services } from './context.js'
+import type { Handler, HandlerRules, LoggedIn, Services } from './context.js'
 
-/** How a message that comes again is known: see NewMessage. */
+/** By what a repeat of a message is known; see NewMessage. */
 export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>
 
 export const NO_REPEAT: RepeatKey = { dedupKey: undefined, isFirst: true }
 
 export interface Outgoing extends RepeatKey {
   readonly sender: UserId
-  /** The sender's; asked for until the message is stored. */
+  /** The sender's. Checked here, and again in the turn in which the message is written. */
   readonly permissions: Permissions | undefined
   readonly recipient: UserId
   readonly content: string
 }
 
 /**
- * One user to one user; both front ends end here. `waiter.stored` means stored, not read.
- * Returns a promise only where the store must be asked whether the recipient exists, or how full the inbox is; then the
- * caller keeps the order.
- * @throws GatewayError ERROR_UNAUTHORIZED, BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED, ERROR_USER_NOT_ONLINE
+ * The one door for messages from one user to another: requests, MQTT PUBLISH and wills. It checks the sender's
+ * permissions, and the inbox checks them again when it writes. `waiter.stored` means stored, not read.
+ * @returns a promise only where the store must say whether the recipient exists, or how full the inbox is; the caller
+ *   then keeps later messages behind it
+ * @throws GatewayError ERROR_UNAUTHORIZED, BAD_FIELD, TOO_LARGE, ERROR_FIND_USER, ERROR_FIND_USER_FAILED,
+ *   ERROR_USER_NOT_ONLINE, INBOX_FULL
  */
 export function sendMessage(
   services: Services,
@@ -54,7 +56,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
   const { sender, permissions, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !inbox.admits(recipient, sender)
-  // Where there is no room a repeat is answered like the first one, since it takes none.
+  // A repeat takes no room: it is answered like the first one also where there is none.
   const mayRepeat = dedupKey !== undefined && !isFirst
   if (isFull && !mayRepeat) {
     limits.count('inbox.maxMessages')
@@ -79,7 +81,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
   )
 }
 
-/** Counts what is refused for want of room. */
+/** Counts messages that are refused because the inbox is full. */
 const counted = (waiter: StoreWaiter, limits: Services['limits']): StoreWaiter => ({
   stored: result => waiter.stored(result),
   failed: error => {
@@ -88,18 +90,21 @@ const counted = (waiter: StoreWaiter, limits: Services['limits']): StoreWaiter =
   },
 })
 
-/** A content that old desktop clients crash on (empty) or cannot show whole (NUL) never enters a log. */
-export function checkContent(content: string, { maxContentBytes }: HandlerRules): void {
+/**
+ * Old desktop clients crash on an empty content, and show none beyond a NUL.
+ * @throws GatewayError BAD_FIELD, TOO_LARGE
+ */
+function checkContent(content: string, { maxContentBytes }: HandlerRules): void {
   const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'content', reason })
   if (content === '') throw bad('must not be empty')
   if (content.includes('\u0000')) throw bad('must not contain NUL')
-  // A UTF-16 unit is at most three bytes of UTF-8: most contents need no count.
+  // A UTF-16 unit is at most three bytes of UTF-8, so that most contents need no count.
   if (content.length * 3 > maxContentBytes && Buffer.byteLength(content) > maxContentBytes) {
     throw new GatewayError('TOO_LARGE', { field: 'content', reason: `longer than ${maxContentBytes} bytes` })
   }
 }
 
-/** A repeat has the request `id` of one before it and says the same, by whichever front end it comes. */
+/** A message is a repeat where the same sender sent one with the same request `id` and text, by either front end. */
 export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): RepeatKey =>
   id !== undefined && rules.dedup ? { dedupKey: `${sender} ${id}`, isFirst: false } : NO_REPEAT
 
@@ -116,10 +121,13 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   return sendMessage(services, { sender, permissions, recipient, content, ...repeat }, answer)
 }
 
-/**
- * To every other user who is online now and whose inbox has room: one row in each one's inbox, so that it is as safe as a
- * message.
- */
+/** Who may send broadcasts is a config key. */
+export const broadcastAccess = ({ broadcast }: HandlerRules): 'user' | 'admin' | 'nobody' =>
+  BROADCAST_ACCESS[broadcast]
+
+const BROADCAST_ACCESS = { users: 'user', admins: 'admin', off: 'nobody' } as const
+
+/** To every other user who is online now and whose inbox has room. It is a row in each inbox, as safe as a message. */
 export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = async (
   services,
   caller,
@@ -127,10 +135,10 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   answer,
 ) => {
   const { userId: sender, permissions } = caller
-  checkBroadcast(services, caller)
   checkContent(data.content, services.rules)
   refuseIfFull(services, sender)
   await askAboutInboxes(services, sender)
+  // They may have been revoked while the store was asked.
   admit(permissions)
   const createdAt = Date.now()
   const text = encodeMessage(sender, undefined, data.content, createdAt)
@@ -154,34 +162,28 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   }
 }
 
-/** How many inboxes are asked about at a time. */
+/** Inboxes that the store is asked about at a time. */
 const ASKED_AT_ONCE = 50
 
-/** How full the inboxes are of those who are online: each is asked about once, then it is known. */
+/** Asks the store how full the inboxes of users are who are online. Each is asked about once, then it is known. */
 async function askAboutInboxes({ inbox, live }: Services, sender: UserId): Promise<void> {
   const unknown = [...live.online()].filter(userId => !inbox.isKnown(userId))
   for (let at = 0; at < unknown.length; at += ASKED_AT_ONCE) {
     const some = unknown.slice(at, at + ASKED_AT_ONCE)
     await Promise.all(some.map(userId => inbox.ask(userId, sender)))
-    // A store that answers at once would hold the event loop for all of them.
+    // A store that answers at once would otherwise hold the event loop for all of them.
     await nextTurn()
   }
 }
 
-function checkBroadcast({ rules: { broadcast } }: Services, { login }: Caller): void {
-  if (broadcast === 'users' || (broadcast === 'admins' && login?.role === 'admin')) return
-  const reason = broadcast === 'off' ? 'broadcasts are switched off' : 'broadcasts are for admins'
-  throw new GatewayError('FORBIDDEN', { field: 'type', reason })
-}
-
-/** A sender who is too far ahead of the store. An MQTT device is read later instead. @throws GatewayError OVERLOADED */
+/** For a sender who is too far ahead of the store; an MQTT device is read later instead. @throws GatewayError OVERLOADED */
 function refuseIfFull({ inbox, limits }: Services, sender: UserId): void {
   if (!inbox.isFullFor(sender)) return
   limits.count('inbox.maxWaitingBytes')
   throw new GatewayError('OVERLOADED')
 }
 
-/** Answers once all copies are decided: with the first failure, if any. */
+/** Answers when all copies are stored or have failed: with the first failure, if any. */
 class BroadcastWaiter implements StoreWaiter {
   #error: GatewayError | undefined
   constructor(

@@ -1,34 +1,37 @@
-import { GatewayError, nameStoreFault } from '../core/errors.js'
-import type { UserId } from '../core/model.js'
+import { nameStoreFault } from '../core/errors.js'
 import { encodeUser } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Caller, Handler, Privacy } from './context.js'
+import type { Handler, HandlerRules, Privacy } from './context.js'
 
-function self({ userId }: Caller): UserId {
-  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
-  return userId
+/** An empty condition counts as not given. */
+const conditionsOf = (data: RequestData<'query'>): RequestData<'query'> =>
+  Object.fromEntries(Object.entries(data).filter(([, value]) => value !== ''))
+
+const isNamed = ({ id, email, username }: RequestData<'query'>): boolean =>
+  id !== undefined || email !== undefined || username !== undefined
+
+/** Whether the query needs a login: the config says what is answered without one. */
+export function queryAccess(rules: HandlerRules, data: RequestData<'query'>): 'anyone' | 'user' {
+  const conditions = conditionsOf(data)
+  const { anonymousQuery, privacy } = rules
+  // A query that names nobody is answered with the one who asks, where listing is for admins.
+  const mayList = privacy.listing === 'users' || isNamed(conditions)
+  const mayAsk = anonymousQuery === 'all' || (anonymousQuery === 'lookup' && conditions.email !== undefined)
+  return mayAsk && mayList ? 'anyone' : 'user'
 }
 
-/** Empty conditions count as not given; without any, users are listed. */
+/** Without conditions, users are listed. */
 export const handleQuery: Handler<RequestData<'query'>> = async (
   { accounts, live, rules },
   caller,
   { data },
   answer,
 ) => {
-  const { after, ...conditions } = Object.fromEntries(
-    Object.entries(data).filter(([, value]) => value !== ''),
-  )
-  const mayAsk =
-    caller.userId !== undefined ||
-    rules.anonymousQuery === 'all' ||
-    (rules.anonymousQuery === 'lookup' && conditions.email !== undefined)
-  if (!mayAsk) throw new GatewayError('ERROR_UNAUTHORIZED')
-  const isNamed = ['id', 'email', 'username'].some(name => conditions[name] !== undefined)
+  const { after, ...conditions } = conditionsOf(data)
   const isAdmin = caller.login?.role === 'admin'
-  const whole = isNamed || isAdmin || rules.privacy.listing === 'users'
-  // Old clients look for themselves in the list: without themselves they would not work.
-  const seen = whole ? conditions : { ...conditions, id: self(caller) }
+  const isWhole = isNamed(conditions) || isAdmin || rules.privacy.listing === 'users'
+  // Old clients look for themselves in the list: without themselves they would not work. No account has the id ''.
+  const seen = isWhole ? conditions : { ...conditions, id: caller.userId ?? '' }
   const users = await accounts.query(seen, rules.queryLimit, after).catch(error => {
     throw nameStoreFault(error, 'ERROR_EXIST_USER_FAILED')
   })

@@ -8,7 +8,7 @@ import { guarded, type OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Login, UserId } from '../core/model.js'
 import type { TurnEnd } from '../flow/turn-end.js'
-import type { Caller, Services } from '../handle/context.js'
+import type { Caller, LoginTarget, Services } from '../handle/context.js'
 import { handle, refuse } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import type { InboxReader, ReaderOptions } from '../inbox/reader.js'
@@ -57,8 +57,9 @@ export interface ConnectionHost {
 /** What ws says where there was none (RFC 6455, 7.1.5). */
 const NO_CLOSE_FRAME = 1006
 
-export class JsonConnection implements Caller, LiveConnection, Writer {
+export class JsonConnection implements Caller, LoginTarget, LiveConnection, Writer {
   readonly front = 'json'
+  readonly target = this
   userId: UserId | undefined
   readonly locale: Locale
   login: Login | undefined
@@ -327,11 +328,10 @@ export class JsonConnection implements Caller, LiveConnection, Writer {
     return !this.#out.isOpen
   }
 
-  confirm(seq: number): void {
-    if (this.#inbox?.isExplicit !== true) {
-      throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs ack: explicit at login' })
-    }
+  confirm(seq: number): boolean {
+    if (this.#inbox?.isExplicit !== true) return false
     this.#inbox.reader.confirmUpTo(seq)
+    return true
   }
 
   // ── life and end ────────────────────────────────────────────────────────────────────────────────────────

@@ -187,22 +187,10 @@ export class MqttConnection implements Caller, LiveConnection {
     return this.#ended || this.transport.isGone
   }
 
-  async enter(): Promise<void> {
-    throw new GatewayError('ERROR_MULTIPLE_LOGIN')
-  }
-
   /** Logged out is disconnected: an MQTT connection is somebody's or none. */
   leave(): void {
     this.permissions?.revoke()
     this.end('ERROR_CONNECTION_CLOSED')
-  }
-
-  startDelivery(): void {
-    // SUBSCRIBE begins delivery here.
-  }
-
-  confirm(): void {
-    throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'MQTT devices confirm by PUBACK' })
   }
 
   async probe(): Promise<boolean> {

@@ -1,4 +1,6 @@
 import t from 'tap'
+import { Revocations } from '../../src/auth/revocations.js'
+import { Since } from '../../src/auth/since.js'
 import { CODES, GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import type { Login, NewMessage, User } from '../../src/core/model.js'
@@ -20,6 +22,9 @@ const USER: User = {
   key: '',
   createdAt: 0,
 }
+
+/** The ack of a higher seq is refused, as by a connection that did not ask for explicit acks. */
+const CONFIRMABLE = 1000
 
 const LOGIN: Login = { id: 's', kind: 'password', role: 'user', device: undefined, since: 0 }
 
@@ -61,9 +66,8 @@ function setUp({
       ...accounts,
     },
     authenticator: {
-      mark: 0,
+      guard: (work: () => unknown) => work(),
       byPassword: async () => ({ user: USER, login: LOGIN }),
-      isStillGood: () => true,
       ...authenticator,
     },
     logins: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
@@ -118,10 +122,12 @@ function setUp({
     remoteAddress: undefined,
     hasLeft,
     isGone: hasLeft,
-    enter: async () => void events.push('enter'),
     leave: () => void events.push('leave'),
-    startDelivery: () => void events.push('startDelivery'),
-    confirm: seq => void events.push(['confirm', seq]),
+    target: {
+      enter: async () => void events.push('enter'),
+      startDelivery: () => void events.push('startDelivery'),
+      confirm: seq => seq < CONFIRMABLE && events.push(['confirm', seq]) > 0,
+    },
   }
   const answer: Answer = {
     ok: (code, data = null) => void events.push([CODES[code].code, data]),
@@ -298,4 +304,57 @@ t.test('what could not be done for want of the store is logged as a warning, wit
   const { run, logs } = setUp({ authenticator: { byPassword: () => Promise.reject(fault) } })
   t.same(await run('login', { email: 'e', password: 'p' }), [[10001, null]])
   t.match(logs, [{ level: 'warn', code: 10001, err: { message: 'the disk is gone' } }])
+})
+
+t.test('an ack is confirmed; where explicit acks were not asked for it is refused', async t => {
+  const { run } = setUp({ userId: ME })
+  await run('ack', { seq: CONFIRMABLE - 1 })
+  t.same(await run('ack', { seq: CONFIRMABLE }), [
+    ['confirm', CONFIRMABLE - 1],
+    [200, null],
+    [10110, { field: 'action', reason: 'needs ack: explicit at login' }],
+  ])
+})
+
+t.test('a login whose rights are revoked before it ends is undone, and nothing is delivered', async t => {
+  const revocations = new Revocations()
+  const guard = async (work: () => Promise<unknown>) => {
+    const since = new Since(revocations)
+    await work()
+    revocations.add(ME)
+    since.check(ME)
+  }
+  const { run } = setUp({ authenticator: { guard } })
+  t.same(await run('login', { email: 'me@example.com', password: 'p' }), ['enter', [10001, null]])
+})
+
+t.test('who may send broadcasts is decided at the door', async t => {
+  const refused = (reason: string) => [[10110, { field: 'type', reason }]]
+  for (const [broadcast, role, expected] of [
+    ['off', 'admin', refused('broadcasts are switched off')],
+    ['admins', 'user', refused('broadcasts are for admins')],
+    ['admins', 'device', refused('broadcasts are for admins')],
+    ['admins', 'admin', [[204, null]]],
+    ['users', 'device', [[204, null]]],
+  ] as const) {
+    const { run } = setUp({ userId: ME, role, rules: { broadcast } })
+    t.same(await run('broadcast', { content: 'x' }), expected, `${broadcast}, ${role}`)
+  }
+})
+
+t.test('without a login a query is answered as the config says', async t => {
+  const admins = { email: 'everyone', presence: 'everyone', listing: 'admins' } as const
+  for (const [rules, data, isAnswered] of [
+    [{ anonymousQuery: 'none' }, { email: 'a@example.com' }, false],
+    [{ anonymousQuery: 'lookup' }, { email: 'a@example.com' }, true],
+    [{ anonymousQuery: 'lookup' }, { email: '', username: 'a' }, false],
+    [{ anonymousQuery: 'all' }, {}, true],
+    [{ anonymousQuery: 'all', privacy: admins }, {}, false],
+    [{ anonymousQuery: 'all', privacy: admins }, { id: '' }, false],
+    [{ anonymousQuery: 'all', privacy: admins }, { username: 'a' }, true],
+  ] as const) {
+    const { run } = setUp({ rules })
+    const [first] = await run('query', data)
+    t.same(first === undefined ? first : (first as unknown[])[0], isAnswered ? 'query' : 10007)
+  }
 })

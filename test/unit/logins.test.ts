@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { isCredential, Logins, newLoginId } from '../../src/auth/logins.js'
+import { Since } from '../../src/auth/since.js'
 import { TokenKeys } from '../../src/auth/token-keys.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { dataDir } from '../helpers/gateway.js'
@@ -11,6 +12,7 @@ const ME = '123456789'
 const DAY = 86_400_000
 const GRACE_MS = 5000
 const RULES = { refreshLifetimeMs: 30 * DAY, refreshGraceMs: GRACE_MS, perAccount: 3 }
+const GOOD = () => undefined
 const REFUSED = ofKind('ERROR_AUTH', { info: { field: 'token' } })
 
 async function setUp(t: Test) {
@@ -143,20 +145,20 @@ t.test('a refresh token expires when it was not used for its lifetime, and not b
 t.test('the sweep leaves what is good', async t => {
   const { store, sessions } = await setUp(t)
   await sessions.open(ME, newLoginId(), undefined)
-  await sessions.mint(ME, 'lamp', sessions.revocations.mark)
+  await sessions.mint(ME, 'lamp', GOOD)
   await sessions.sweep()
   t.equal((await keysOf(store, 'sessions')).length, 2)
 })
 
 t.test('a credential is of one client id, and minting it again ends the one before', async t => {
   const { sessions } = await setUp(t)
-  const one = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
+  const one = await sessions.mint(ME, 'lamp', GOOD)
   t.ok(isCredential(one.password))
   t.match(await sessions.verifyCredential(one.password), {
     userId: ME,
     session: { device: 'lamp', kind: 'device' },
   })
-  const two = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
+  const two = await sessions.mint(ME, 'lamp', GOOD)
   t.same(two.replaced, [one.id])
   await t.rejects(sessions.verifyCredential(one.password), REFUSED)
   t.ok(await sessions.verifyCredential(two.password))
@@ -166,14 +168,17 @@ t.test('a credential is of one client id, and minting it again ends the one befo
 
 t.test('a credential that was asked for before rights were taken away is not given behind that', async t => {
   const { sessions } = await setUp(t)
-  const { mark } = sessions.revocations
+  const since = new Since(sessions.revocations)
   const live: string[] = []
   const revoked = sessions.revoke(
     ME,
     () => true,
     () => void live.push('ended'),
   )
-  await t.rejects(sessions.mint(ME, 'lamp', mark), ofKind('ERROR_AUTH_FAILED'))
+  await t.rejects(
+    sessions.mint(ME, 'lamp', () => since.check(ME)),
+    ofKind('ERROR_AUTH_FAILED'),
+  )
   await revoked
   t.same([live, await sessions.list(ME)], [['ended'], []])
 })
@@ -193,7 +198,7 @@ t.test(
 t.test('a refresh token is no credential, and a credential no refresh token', async t => {
   const { sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
-  const { password } = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
+  const { password } = await sessions.mint(ME, 'lamp', GOOD)
   await t.rejects(sessions.refresh(password), REFUSED)
   await t.rejects(sessions.refresh(password.replace('md_', 'mr_')), REFUSED)
   await t.rejects(sessions.verifyCredential(refresh.replace('mr_', 'md_')), REFUSED)
@@ -214,7 +219,7 @@ t.test('over the limit the session that was not seen for longest goes', async t 
 t.test('secrets are not in the store', async t => {
   const { store, sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
-  const { password } = await sessions.mint(ME, 'lamp', sessions.revocations.mark)
+  const { password } = await sessions.mint(ME, 'lamp', GOOD)
   for await (const { value } of store.kvRange('sessions', [])) {
     const text = Buffer.from(value).toString()
     for (const secret of [refresh, password]) t.notOk(text.includes(secret.slice(-43)))

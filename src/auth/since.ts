@@ -1,0 +1,24 @@
+/** A moment, and what was revoked since. */
+import { GatewayError } from '../core/errors.js'
+import type { UserId } from '../core/model.js'
+import { LoginPermissions } from './permissions.js'
+import type { Revocations } from './revocations.js'
+
+/** The moment at which a login, or other work that rests on an account's rights, began. */
+export class Since {
+  readonly #mark: number
+
+  constructor(private readonly revocations: Revocations) {
+    this.#mark = revocations.mark
+  }
+
+  /** @throws GatewayError ERROR_AUTH_FAILED (retry) where rights of the account were revoked since then */
+  check(userId: UserId): void {
+    if (this.revocations.hasSince(userId, this.#mark)) throw new GatewayError('ERROR_AUTH_FAILED')
+  }
+
+  /** The permissions of a login that began then. */
+  permissions(userId: UserId): LoginPermissions {
+    return new LoginPermissions(this.revocations, userId, this.#mark)
+  }
+}
