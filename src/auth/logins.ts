@@ -3,7 +3,7 @@
  * credentials. Secrets are 32 random bytes and kept as their SHA-256: nobody guesses one, so no bcrypt.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { UserId } from '../core/model.js'
+import { USER_ID, type UserId } from '../core/model.js'
 import { OneAtATime } from '../flow/one-at-a-time.js'
 import type { KvKey, KvWrite, Store } from '../store/store.js'
 import { Revocations } from './revocations.js'
@@ -44,7 +44,7 @@ export interface LoginRules {
 }
 
 /** `mr_` refresh token, `md_` device credential; account, session, secret. */
-const SECRET = /^m([rd])_([1-9][0-9]{8})_([\w-]{16})_([\w-]{43})$/
+const SECRET = new RegExp(`^m([rd])_(${USER_ID})_([\\w-]{16})_([\\w-]{43})$`)
 /** How exactly it is kept when a session was last seen, ms. */
 const SEEN_EVERY_MS = 3_600_000
 

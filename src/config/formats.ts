@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import convict from 'convict'
+import { isUserId } from '../core/model.js'
 import { mongoUrlFault } from './mongodb-url.js'
 
 const ROLES = ['admin', 'user', 'device'] as const
@@ -215,7 +216,7 @@ function checkOptional(value: unknown): void {
 }
 
 function checkUserIds(value: unknown): void {
-  const isId = (id: unknown) => typeof id === 'string' && /^[1-9][0-9]{8}$/.test(id)
+  const isId = (id: unknown) => typeof id === 'string' && isUserId(id)
   if (!Array.isArray(value) || !value.every(isId))
     throw new Error('must be a list of user ids, 9 digits each')
 }

@@ -4,7 +4,12 @@ import { GatewayError } from './errors.js'
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
 export type UserId = string
 
-export const isUserId = (id: string): boolean => /^[1-9][0-9]{8}$/.test(id)
+/** Regular expression source of a user id, without anchors, for expressions and schemas in which an id is one part. */
+export const USER_ID = '[1-9][0-9]{8}'
+
+const WHOLE_USER_ID = new RegExp(`^${USER_ID}$`)
+
+export const isUserId = (id: string): boolean => WHOLE_USER_ID.test(id)
 
 /** When a message was made, ms since the epoch: the first 48 bits of its id, a UUIDv7 (RFC 9562, 5.7). */
 export const madeAt = (messageId: string): number =>

@@ -2,7 +2,7 @@
 import { type Static, type TObject, Type } from '@sinclair/typebox'
 import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../core/errors.js'
-import { LENGTHS } from '../core/model.js'
+import { LENGTHS, USER_ID } from '../core/model.js'
 import { isTooManyValues } from './json-size.js'
 
 /** NUL ends a string in the C clients of this protocol, and a key in many stores. */
@@ -13,7 +13,7 @@ const name = text(128, 1)
 /** Whether it is an address is decided by accounts/. */
 const email = text(LENGTHS.email)
 const password = text(LENGTHS.password)
-const userId = Type.String({ pattern: '^[1-9][0-9]{8}$' })
+const userId = Type.String({ pattern: `^${USER_ID}$` })
 const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
 
@@ -56,7 +56,7 @@ export const REQUESTS = {
     id: Type.Optional(text(16)),
     firstName: Type.Optional(text(128)),
     lastName: Type.Optional(text(128)),
-    after: Type.Optional(Type.String({ pattern: '^([1-9][0-9]{8})?$' })),
+    after: Type.Optional(Type.String({ pattern: `^(${USER_ID})?$` })),
   }),
   delete: Type.Object({ password }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),

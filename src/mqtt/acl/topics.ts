@@ -1,12 +1,12 @@
 /** The gateway's topics: `users/<id>/…`. Built and parsed here and nowhere else. */
-import type { UserId } from '../../core/model.js'
+import { USER_ID, type UserId } from '../../core/model.js'
 
 export type OwnTopic =
   | { readonly kind: 'inbox' | 'requests' | 'replies' | 'presence'; readonly userId: UserId }
   | { readonly kind: 'unknown' }
 
 const KINDS = new Set(['inbox', 'requests', 'replies', 'presence'])
-const OWN = /^users\/([1-9][0-9]{8})\/([a-z]+)$/
+const OWN = new RegExp(`^users/(${USER_ID})/([a-z]+)$`)
 
 /** Everything under this first level belongs to the gateway, whatever the ACL opens. */
 export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
