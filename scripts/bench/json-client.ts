@@ -6,6 +6,8 @@ import { WebSocketClient } from './websocket-client.js'
 
 /** What follows the content of a delivered message. */
 export const TAIL = '","created_at":"2026-01-01T00:00:00Z"}'.length
+/** A delivered message that is longer is not one of the measured ones. */
+const LONGEST = 1000
 const LETTER_S = 0x73
 const DIGITS_201 = Buffer.from('201')
 
@@ -39,7 +41,7 @@ export class JsonClient extends WebSocketClient {
   /** `{"sender":…` is a delivered message, `{"code":201` the answer to one of ours. */
   protected override traffic(bytes: Buffer, start: number, end: number): boolean {
     if (bytes[start + 2] === LETTER_S) {
-      this.delivered(bytes, end - TAIL)
+      if (end - start <= LONGEST) this.delivered(bytes, end - TAIL)
       return true
     }
     if (this.outgoing === undefined || bytes.compare(DIGITS_201, 0, 3, start + 8, start + 11) !== 0)

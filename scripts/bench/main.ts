@@ -2,6 +2,7 @@
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { broadcast } from './broadcast.js'
 import { frozen } from './frozen.js'
 import { grow } from './grow.js'
 import { idle } from './idle.js'
@@ -11,13 +12,26 @@ import { offline } from './offline.js'
 import { offload } from './offload.js'
 import { pairs } from './pairs.js'
 import { gateway, PEERS, type Peer } from './peers.js'
+import { presence } from './presence.js'
 import { Program, withFolder } from './program.js'
 import { below, markdown, type Result } from './report.js'
 import type { Options, Scenario } from './scenario.js'
 import { start } from './start.js'
 import { tokens } from './tokens.js'
 
-const SCENARIOS: readonly Scenario[] = [pairs, idle, offline, login, tokens, frozen, grow, start, offload]
+const SCENARIOS: readonly Scenario[] = [
+  pairs,
+  idle,
+  offline,
+  login,
+  tokens,
+  frozen,
+  broadcast,
+  presence,
+  grow,
+  start,
+  offload,
+]
 const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 const HELP = `npm run bench -- [options]

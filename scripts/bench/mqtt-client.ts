@@ -36,10 +36,10 @@ export class MqttClient extends Chatter {
       CONNACK,
     )
     if (code !== 0) throw new Error(`CONNECT answered ${code}`)
-    if (present !== 1) await this.#subscribe(this.#isGateway ? `users/${id}/inbox/#` : `users/${id}/inbox`)
+    if (present !== 1) await this.subscribe(this.#isGateway ? `users/${id}/inbox/#` : `users/${id}/inbox`)
   }
 
-  async #subscribe(filter: string): Promise<void> {
+  async subscribe(filter: string): Promise<void> {
     const body = await this.#ask(packet(0x82, [Buffer.from([0, 1]), text(filter), Buffer.from([1])]), SUBACK)
     if (body[2] !== 1) throw new Error(`SUBSCRIBE answered ${body[2]}`)
   }
