@@ -85,9 +85,9 @@ plant({
     }),
   /** More frames than anybody needs, by one who does not log in. */
   frames: () =>
-    replace(RequestQueue, 'push', (push, queue) => frame => {
+    replace(RequestQueue, 'push', (push, queue) => (frame, bytes) => {
       if (countOf(queue) > MANY) setImmediate(() => ''.nothing())
-      push(frame)
+      push(frame, bytes)
     }),
   /** Many pings are worse than many requests. */
   pings: () =>
@@ -109,20 +109,20 @@ plant({
     }),
   /** A text one longer than its limit gets no answer. */
   edge: () =>
-    replace(RequestQueue, 'push', push => frame => {
-      if (!/"(.)\1{320}"/u.test(frame ?? '')) push(frame)
+    replace(RequestQueue, 'push', push => (frame, bytes) => {
+      if (!/"(.)\1{320}"/u.test(frame ?? '')) push(frame, bytes)
     }),
   /** A frame that gets no answer. */
   silence: () =>
-    replace(RequestQueue, 'push', push => frame => {
-      if (++calls % EVERY !== 0) push(frame)
+    replace(RequestQueue, 'push', push => (frame, bytes) => {
+      if (++calls % EVERY !== 0) push(frame, bytes)
     }),
   /** Everybody waits while one frame is looked at. */
   stall: () =>
-    replace(RequestQueue, 'push', push => frame => {
+    replace(RequestQueue, 'push', push => (frame, bytes) => {
       const until = performance.now() + STALL_MS
       if (frame?.includes('are you there?')) while (performance.now() < until);
-      push(frame)
+      push(frame, bytes)
     }),
   /** What came over a connection stays when it is gone. */
   leak: () =>

@@ -49,7 +49,7 @@ const faults = {
   'confirm-on-write': () =>
     replace(InboxDelivery, 'deliver', (deliver, sink) => row => {
       deliver(row)
-      sink.session.confirmUpTo(row.seq)
+      sink.reader.confirmUpTo(row.seq)
     }),
   /** Does not remember over a restart which ids it gave: they follow the clock back. */
   'forget-id-time': () =>

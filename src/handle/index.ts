@@ -89,14 +89,18 @@ export function handle(
     answer.refuse(new GatewayError('ERROR_CONNECTION_CLOSED'))
     return undefined
   }
-  const refused = (thrown: unknown) => refuse(services.log, { request: request.name, caller, answer }, thrown)
   try {
-    return letIn(services.rules, caller, request)(services, caller, request, answer)?.catch(refused)
+    const later = letIn(services.rules, caller, request)(services, caller, request, answer)
+    return later ? refuseLater(later, services.log, { request: request.name, caller, answer }) : undefined
   } catch (thrown) {
-    refused(thrown)
+    refuse(services.log, { request: request.name, caller, answer }, thrown)
     return undefined
   }
 }
+
+/** Apart from `handle`: most requests are answered without a promise, and make no closure. */
+const refuseLater = (later: Promise<void>, log: Logger, refused: Refused): Promise<void> =>
+  later.catch(thrown => refuse(log, refused, thrown))
 
 /** @returns the handler @throws GatewayError ERROR_UNAUTHORIZED, FORBIDDEN */
 function letIn(rules: HandlerRules, caller: Caller, { name, data }: Request): Handler<Request['data']> {

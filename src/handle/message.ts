@@ -74,7 +74,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       text,
       dedupKey,
       isFirst,
-      ...(isFull && { mustRepeat: true }),
+      mustRepeat: isFull,
     },
     isFull ? counted(waiter, limits) : waiter,
     permissions,
@@ -117,8 +117,8 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   const { userId: sender, permissions } = caller
   const { recipient, content } = data
   refuseIfFull(services, sender)
-  const repeat = repeatKey(services, sender, id)
-  return sendMessage(services, { sender, permissions, recipient, content, ...repeat }, answer)
+  const { dedupKey, isFirst } = repeatKey(services, sender, id)
+  return sendMessage(services, { sender, permissions, recipient, content, dedupKey, isFirst }, answer)
 }
 
 /** Who may send broadcasts is a config key. */

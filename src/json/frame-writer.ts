@@ -1,127 +1,159 @@
 /**
- * All that leaves for one JSON client: what one turn writes becomes one buffer and one write of the socket.
+ * All that leaves for one JSON client: the frames of one event-loop turn are one buffer and one write of the socket.
  *
- * Past `ws.send`, which makes two chunks of each frame: with one buffer a turn a core carried a third more messages
- * (docs/performance.md). A server's frames are not masked and none here is fragmented or compressed, so a frame is
- * its header and its text (RFC 6455 5.2). ws itself writes only close frames and pongs, between the buffers.
+ * They do not go through `ws.send`, which makes two chunks of each frame: with one buffer a turn a core carried a third
+ * more messages (docs/performance.md). A server's frames are not masked, and none here is fragmented or compressed, so
+ * that a frame is its header and its text (RFC 6455 5.2). ws itself writes only close frames and pongs, between the buffers.
  */
 import type { Socket } from 'node:net'
-import type { WebSocket } from 'ws'
+import { guarded } from '../core/faults.js'
 import type { TurnEnd } from '../flow/turn-end.js'
+import { Ponger } from '../net/pong.js'
+import type { PausableWebSocket } from '../net/websocket.js'
+import type { Fuse } from './host.js'
+import type { Writer } from './inbox-delivery.js'
 
 const TEXT = 0x81
 const PING = 0x89
 
-export interface WriterHooks {
-  /** Asked at a turn's end, behind its frames: what to ping with, if anything. */
-  pingPayload(): string | undefined
-  /** The turn's frames have left for the socket; what it took at once brings no 'drain'. */
-  written(): void
-  /** The turn's end failed. */
-  failed(thrown: unknown): void
+export interface WriterOptions {
+  /** Beyond so many bytes that the client has not taken the writer is full. */
+  readonly maxBufferedBytes: number
+  /** Asked at a turn's end, behind its frames: what to ping with, if anything. ASCII, at most 125 bytes. */
+  readonly pingPayload: () => string | undefined
+  /** A ping has left. */
+  readonly pinged: () => void
+  /** The turn's frames have left for the socket. What it took at once brings no 'drain'. */
+  readonly written: () => void
+  readonly fuse: Fuse
 }
 
 /** Frames of texts that many clients get, the reply `201` above all. */
 const ready = new Map<string, Buffer>()
 
-/** Header and text of one frame. @param text one of a few: what it encodes to is kept */
+/** Header and text of one frame. @param text one of a few: its frame is kept */
 function readyFrame(text: string): Buffer {
   const known = ready.get(text)
   if (known !== undefined) return known
-  const frame = encodeFrames([text], undefined)
+  const length = Buffer.byteLength(text)
+  const frame = encodeFrames([text], [length], undefined)
   ready.set(text, frame)
   return frame
 }
 
-export class FrameWriter {
-  /** Texts, and frames that are ready as they are. */
+export class FrameWriter implements Writer {
+  /** Texts, and whole frames. */
   #frames: (string | Buffer)[] = []
-  #waitingChars = 0
+  /** Bytes of each: of a text without its header. */
+  #lengths: number[] = []
+  #unwrittenBytes = 0
   #isDue = false
+  readonly #ponger: Ponger
+  readonly #atTurnEnd: () => void
 
   constructor(
-    private readonly ws: WebSocket,
+    private readonly ws: PausableWebSocket,
     private readonly socket: Socket,
     private readonly turnEnd: TurnEnd,
-    private readonly hooks: WriterHooks,
-  ) {}
+    private readonly options: WriterOptions,
+  ) {
+    this.#ponger = new Ponger(ws, turnEnd)
+    this.#atTurnEnd = guarded('ws.turn-end', options.fuse, () => this.#endTurn())
+  }
 
   get isOpen(): boolean {
     return this.ws.readyState === this.ws.OPEN
   }
 
-  /** Bytes that the client has not taken, and characters that have not been written yet. */
-  get waiting(): number {
-    return this.socket.writableLength + this.#waitingChars
+  /** Never below the socket's own high-water mark, beyond which the socket says when it is empty again ('drain'). */
+  get isFull(): boolean {
+    const waiting = this.socket.writableLength + this.#unwrittenBytes
+    return waiting > this.options.maxBufferedBytes && waiting > this.socket.writableHighWaterMark
   }
 
-  /** One text frame; leaves with the others of this turn. */
-  write(frame: string): void {
-    this.#push(frame)
+  get canTake(): boolean {
+    return !this.isFull && this.isOpen
   }
 
-  #push(frame: string | Buffer): void {
+  /** A text frame; leaves with the others of this turn. */
+  write(text: string): void {
+    if (this.isOpen) this.#push(text, Buffer.byteLength(text))
+  }
+
+  /** The same for a text of which there are only a few: its frame is kept. */
+  writeFixed(text: string): void {
     if (!this.isOpen) return
+    const frame = readyFrame(text)
+    this.#push(frame, frame.length)
+  }
+
+  #push(frame: string | Buffer, bytes: number): void {
     this.#frames.push(frame)
-    this.#waitingChars += frame.length
+    this.#lengths.push(bytes)
+    this.#unwrittenBytes += bytes
     this.wake()
   }
 
-  /** The same for a text of which there are only a few: what it encodes to is kept. */
-  writeFixed(text: string): void {
-    this.#push(readyFrame(text))
-  }
-
-  /** Sees to it that this turn's end comes by, also when nothing is written. */
+  /** Sees to it that `pingPayload` is asked at this turn's end, also when nothing is written. */
   wake(): void {
     if (this.#isDue) return
     this.#isDue = true
     this.turnEnd.add(this.#atTurnEnd)
   }
 
-  /** What was written leaves before the close frame. */
+  /** Answers a ping. */
+  pong(payload: Buffer): void {
+    this.#ponger.pinged(payload)
+  }
+
+  /** Sends a close frame behind what was written. */
   close(code: number, reason: string): void {
     this.#flush(undefined)
     this.ws.close(code, reason)
   }
 
-  readonly #atTurnEnd = (): void => {
+  #endTurn(): void {
     this.#isDue = false
     if (!this.isOpen) return
-    try {
-      this.#flush(this.hooks.pingPayload())
-      this.hooks.written()
-    } catch (thrown) {
-      this.hooks.failed(thrown)
-    }
+    const ping = this.options.pingPayload()
+    if (ping !== undefined) this.options.pinged()
+    this.#flush(ping)
+    this.options.written()
   }
 
   #flush(ping: string | undefined): void {
     const frames = this.#frames
+    const lengths = this.#lengths
+    if (frames.length === 0 && ping === undefined) return
     this.#frames = []
-    this.#waitingChars = 0
-    if (this.isOpen && (frames.length > 0 || ping !== undefined))
-      this.socket.write(encodeFrames(frames, ping))
+    this.#lengths = []
+    this.#unwrittenBytes = 0
+    if (this.isOpen) this.socket.write(encodeFrames(frames, lengths, ping))
   }
 }
 
-function encodeFrames(frames: readonly (string | Buffer)[], ping: string | undefined): Buffer {
-  const lengths = frames.map(frame => Buffer.byteLength(frame))
+/** All frames in one buffer. @param lengths bytes of each @param ping payload of a ping behind them */
+function encodeFrames(
+  frames: readonly (string | Buffer)[],
+  lengths: readonly number[],
+  ping: string | undefined,
+): Buffer {
   let size = ping === undefined ? 0 : 2 + ping.length
-  frames.forEach((frame, i) => {
+  for (let i = 0; i < frames.length; i++) {
     const length = lengths[i] ?? 0
-    size += typeof frame === 'string' ? headerBytes(length) + length : length
-  })
+    size += typeof frames[i] === 'string' ? headerBytes(length) + length : length
+  }
   const buffer = Buffer.allocUnsafe(size)
   let at = 0
-  frames.forEach((frame, i) => {
+  for (let i = 0; i < frames.length; i++) {
+    const frame = frames[i] ?? ''
     const length = lengths[i] ?? 0
     if (typeof frame === 'string') at = writeFrame(buffer, at, TEXT, frame, length)
     else {
       buffer.set(frame, at)
       at += length
     }
-  })
+  }
   if (ping !== undefined) writeFrame(buffer, at, PING, ping, ping.length)
   return buffer
 }
@@ -141,6 +173,6 @@ function writeFrame(buffer: Buffer, start: number, opcode: number, text: string,
     at = buffer.writeUInt32BE(0, at)
     at = buffer.writeUInt32BE(length, at)
   }
-  // As many bytes as characters is ASCII, for which latin1 is the same and cheaper.
+  // A text with as many bytes as UTF-16 units is ASCII, for which latin1 gives the same and costs less.
   return at + buffer.write(text, at, length === text.length ? 'latin1' : 'utf8')
 }

@@ -1,17 +1,17 @@
-/** Something that waits for a time, which may get longer meanwhile. */
+/** A wait that may be made longer while it is on. */
 export class Hold {
   #timer: NodeJS.Timeout | undefined
-  /** performance.now() */
+  /** End of the wait, performance.now(). */
   #until = 0
 
-  /** @param ended called when it is over */
+  /** @param ended called when the wait is over */
   constructor(private readonly ended: () => void) {}
 
   get isOn(): boolean {
     return this.#timer !== undefined
   }
 
-  /** From now on, @param ms 0 = as it is */
+  /** Waits until `ms` from now. @param ms 0 changes nothing */
   extend(ms: number): void {
     if (ms === 0) return
     this.#until = performance.now() + ms

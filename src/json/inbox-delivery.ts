@@ -1,4 +1,4 @@
-/** An inbox over JSON: message frames out, confirmed by the pong to a ping that names a seq, or by the ack action. */
+/** An inbox over JSON: messages out, confirmed by the pong to a ping that names a seq, or by the ack action. */
 
 import type { InboxRow } from '../core/model.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
@@ -6,21 +6,21 @@ import type { InboxReader, ReaderOptions, Sink } from '../inbox/reader.js'
 import { encodeEvent, extendMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 
-/** The part of the connection that writes. */
+/** What writes to the client. */
 export interface Writer {
   readonly canTake: boolean
-  /** One text frame; leaves with the others of this turn. */
-  write(frame: string): void
+  /** A text frame; leaves with the others of this turn. */
+  write(text: string): void
   /** Sees to it that `pingPayload` is asked at this turn's end. */
   wake(): void
 }
 
-/** The front ends' devices are apart: a client id and a device name may be the same by chance. */
+/** The prefix keeps JSON devices apart from MQTT devices, whose client id may be the same text. */
 const deviceName = (name: string | undefined): string =>
   name === undefined ? DEFAULT_DEVICE : `json ${name}`
 
 export interface InboxDeliveryOptions extends RequestData<'login'> {
-  /** Logins that were on this connection before. */
+  /** Logins on this connection before this one. */
   readonly nth: number
 }
 
@@ -28,10 +28,10 @@ export class InboxDelivery implements Sink {
   readonly reader: InboxReader
   readonly isExplicit: boolean
   readonly #events: ReadonlySet<string>
-  /** Tells the pongs of this login from those that an earlier one on this connection is still owed. */
-  readonly #mark: string
+  /** Behind the seq in a ping's payload: tells this login's pongs from late ones of an earlier login on the connection. */
+  readonly #suffix: string
   readonly #encode: (row: InboxRow) => string
-  /** seq named in the ping that is out, 0 for none. */
+  /** The seq in the ping that is not answered yet; 0: none. */
   #pinged = 0
   /** performance.now() when that ping went out. */
   #pingedAt = 0
@@ -44,7 +44,7 @@ export class InboxDelivery implements Sink {
     const { ack, device, events, from } = options
     this.isExplicit = ack === 'explicit'
     this.#events = new Set(events)
-    this.#mark = options.nth === 0 ? '' : ` ${options.nth}`
+    this.#suffix = options.nth === 0 ? '' : ` ${options.nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
     this.#encode = isExtended ? extendMessage : ({ text }) => text
     this.reader = open({ device: deviceName(device), sink: this, ...(from && { from }) })
@@ -63,15 +63,16 @@ export class InboxDelivery implements Sink {
   }
 
   /**
-   * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2) and frames are ordered: the
-   * pong to a ping that names a seq proves that everything up to it arrived. One ping at a time, for many messages.
+   * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2), and frames are ordered. So the
+   * pong to a ping that names a seq proves that everything up to that seq arrived. One ping at a time confirms many messages.
+   * @returns undefined where no ping is needed
    */
   pingPayload(): string | undefined {
     const { sent, confirmed } = this.reader
     if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return undefined
     this.#pinged = sent
     this.#pingedAt = performance.now()
-    return `${sent}${this.#mark}`
+    return `${sent}${this.#suffix}`
   }
 
   /** How long the client has owed a confirmation, ms. @param now performance.now() */
@@ -80,7 +81,7 @@ export class InboxDelivery implements Sink {
   }
 
   pong(payload: Buffer): void {
-    if (this.#pinged === 0 || payload.toString() !== `${this.#pinged}${this.#mark}`) return
+    if (this.#pinged === 0 || payload.toString() !== `${this.#pinged}${this.#suffix}`) return
     const seq = this.#pinged
     this.#pinged = 0
     this.reader.confirmUpTo(seq)

@@ -1,13 +1,13 @@
-/** Whether the client at the other end is there and takes what it is sent. */
+/** Finds clients that are dead, or that take nothing of what they are sent. */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 
 export interface LivenessRules {
-  /** A client that shows no life for this long is pinged, ms. */
+  /** A client that was silent for this long is pinged, ms. */
   readonly pingIntervalMs: number
-  /** A pinged client that shows none for this long is dead, ms. */
+  /** A client that is silent for this long after a ping is dead, ms. */
   readonly pingTimeoutMs: number
-  /** A client that takes nothing of what waits for it for this long is stalled, ms. */
+  /** A client that takes nothing for this long, while bytes wait for it, is stalled, ms. */
   readonly stallTimeoutMs: number
   /** How often `check` is called, ms. */
   readonly checkEveryMs: number
@@ -18,9 +18,9 @@ export type Verdict = 'fine' | 'dead' | 'stalled'
 export class Liveness {
   /** performance.now() of the last sign of life: anything received, or bytes that the client took. */
   #lastSeen = performance.now()
-  /** The silence that the ping which is out is about. */
+  /** `#lastSeen` at the last ping: one ping for each silence. */
   #pingedFor = Number.NaN
-  /** Bytes that had left for the client, and performance.now() when they were last seen to move or none waited. */
+  /** Bytes that the client has taken, and performance.now() when that last changed or none waited. */
   #taken = 0
   #lastTaken = performance.now()
   #probes: ((isAlive: boolean) => void)[] = []
@@ -29,7 +29,7 @@ export class Liveness {
     private readonly ws: WebSocket,
     private readonly socket: Socket,
     private readonly rules: LivenessRules,
-    /** A ping left. */
+    /** Called when a ping has left. */
     private readonly pinged: () => void = () => undefined,
   ) {}
 
@@ -42,7 +42,7 @@ export class Liveness {
   /**
    * To be called every `checkEveryMs`; pings a silent client.
    * @param now performance.now()
-   * @param isHeld reading is stopped and the reason is ours: the client's silence says nothing
+   * @param isHeld the socket is not read, and not because of the client: its silence means nothing
    * @param owedFor how long the client has owed a confirmation of what left for it, ms
    */
   check(now: number, isHeld: boolean, owedFor: number): Verdict {
@@ -50,9 +50,9 @@ export class Liveness {
     if (isHeld) this.#lastSeen = now
     const { pingIntervalMs, pingTimeoutMs, stallTimeoutMs, checkEveryMs } = this.rules
     if (now - this.#lastTaken >= stallTimeoutMs) return 'stalled'
-    // What left for the client may lie unread in the system's buffers.
+    // What the socket took may lie in the buffers of the two systems, unread by the client.
     if (owedFor >= stallTimeoutMs && this.socket.writableLength === 0) return 'stalled'
-    // What the next check would find late is found now.
+    // Found now, since the next check would be late.
     const silence = now - this.#lastSeen + checkEveryMs
     if (silence >= pingIntervalMs + pingTimeoutMs) return 'dead'
     if (silence >= pingIntervalMs && this.#pingedFor !== this.#lastSeen) {
@@ -62,13 +62,13 @@ export class Liveness {
     return 'fine'
   }
 
-  /** The client was not listened to until `now`: its silence says nothing. */
+  /** The socket was not read until `now`: the client's silence means nothing. */
   excuse(now: number): void {
     this.#lastSeen = now
     this.#lastTaken = now
   }
 
-  /** Pings now. @returns true as soon as anything comes, false after the ping's time-out or `ended` */
+  /** Pings now. @returns true as soon as anything comes, false after the ping time-out or `ended` */
   async probe(): Promise<boolean> {
     if (!this.#ping()) return false
     return new Promise(resolve => {
@@ -96,7 +96,7 @@ export class Liveness {
     for (const settle of this.#probes.splice(0)) settle(isAlive)
   }
 
-  /** Bytes that the client took are a sign of life: its pong may have to wait behind a megabyte. */
+  /** Bytes that the client took are a sign of life: its pong may wait behind a megabyte that it still has to read. */
   #noteTaken(now: number): void {
     const waits = this.socket.writableLength > 0
     const taken = this.socket.bytesWritten - this.socket.writableLength

@@ -1,4 +1,4 @@
-/** What one JSON client has used of its limits, and which of them ends its connection. */
+/** How much one JSON client has used of its limits, and which limit ends its connection. */
 import { CODES, type CodeName, GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { isForDevices } from '../handle/index.js'
@@ -12,18 +12,18 @@ export type RateLimit = 'limits.requests' | 'limits.accountRequests' | 'limits.a
 export interface QuotaRules {
   /** Refused requests in a row after which the connection is closed. */
   readonly maxRefusals: number
-  /** How long a client that is not logged in may ask for nothing, ms. */
+  /** A client that is not logged in and makes no request for so long is closed, ms. */
   readonly loginTimeoutMs: number
 }
 
 export class Quota {
   readonly #rate: TokenBucket | undefined
-  /** The account's, from login on. */
+  /** Requests of the account, from login on. */
   #accountRate: TokenBucket | undefined
-  /** What the account sends in bytes, from login on. */
+  /** Bytes that the account sends, from login on. */
   #sent: TokenBucket | undefined
   readonly #beforeLogin: AddressBucket | undefined
-  /** Empty when the client goes on over a limit; made at the first refusal by one. */
+  /** Refusals by a limit; made at the first one. */
   #warnings: TokenBucket | undefined
   #refusals = 0
   /** performance.now() of the last request. */
@@ -38,7 +38,7 @@ export class Quota {
     this.#beforeLogin = limits.beforeLogin(address)
   }
 
-  /** One more request of so many bytes. @returns the limit that it comes too soon for */
+  /** Takes one request. @param bytes of its text @returns the limit that it is over, if any */
   take(bytes: number): RateLimit | undefined {
     const now = performance.now()
     this.#askedAt = now
@@ -48,7 +48,7 @@ export class Quota {
     return this.#accountRate?.take(now) === false ? 'limits.accountRequests' : undefined
   }
 
-  /** One more request of a client that is not logged in. @returns how long its next one waits, ms */
+  /** Takes one request of a client that is not logged in. @returns how long the next one has to wait, ms */
   beforeLogin(): number {
     const waitMs = this.#beforeLogin?.borrow(1) ?? 0
     if (waitMs > 0) this.limits.count('limits.requestsBeforeLogin')
@@ -56,8 +56,9 @@ export class Quota {
   }
 
   /**
-   * @param limit that the request comes too soon for
-   * @returns what it is refused with: not where the owner takes rights from the one who uses up what the account has
+   * @param limit that the request is over
+   * @returns what to refuse it with. The limits of the account do not refuse what only its owner may ask for (revoke,
+   *   password …): else a stolen device could use them up and so keep the owner from revoking it.
    */
   refusal(limit: RateLimit | undefined, request: RequestName): GatewayError | undefined {
     if (limit === undefined || (limit !== 'limits.requests' && !isForDevices(request))) return undefined
@@ -65,7 +66,7 @@ export class Quota {
     return new GatewayError('RATE_LIMITED')
   }
 
-  /** A request was answered. @returns why the connection must end */
+  /** A request was answered. @returns why the connection must end, if it must */
   answered(code: CodeName): CodeName | undefined {
     const isRefused = CODES[code].code >= 500
     this.#refusals = isRefused && !CODES[code].retry ? this.#refusals + 1 : 0
@@ -76,7 +77,7 @@ export class Quota {
     return this.#warnings.take() ? undefined : this.#ends('limits.warnings', 'OVER_LIMITS')
   }
 
-  /** To be asked now and then of a client that is not logged in. @returns why the connection must end */
+  /** For a client that is not logged in. @param now performance.now() @returns why the connection must end, if it must */
   idle(now: number): CodeName | undefined {
     if (now - this.#askedAt < this.rules.loginTimeoutMs) return undefined
     return this.#ends('limits.loginTimeout', 'LOGIN_TIMEOUT')

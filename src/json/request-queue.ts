@@ -1,61 +1,67 @@
-/** The requests of one connection, one after the other. */
+/** The requests of one connection: each begins when the one before it needs no more waiting for. */
 
-/** The text of a frame; undefined for a binary one, whose refusal keeps its place in the order, too. */
-export type Frame = string | undefined
+/** The text of a message; undefined for a binary one, whose refusal keeps its place in the order. */
+export type Message = string | undefined
 
 export class RequestQueue {
-  readonly #frames: Frame[] = []
-  #size = 0
-  #busy = false
+  readonly #messages: Message[] = []
+  /** Of each message. */
+  readonly #lengths: number[] = []
+  #bytes = 0
+  #isBusy = false
 
   /**
-   * @param run starts one request; returns a promise, which must not reject, where the next one must wait for it
-   * @param mayRun false while no request may start; call `resume` when that ends
+   * @param run begins one request; returns a promise, which must not reject, where the next one must wait for it
+   * @param mayRun false while no request may begin; call `resume` when that ends
    */
   constructor(
-    private readonly run: (frame: Frame) => Promise<void> | undefined,
+    private readonly run: (message: Message, bytes: number) => Promise<void> | undefined,
     private readonly mayRun: () => boolean,
   ) {}
 
-  /** Requests that have not started. */
+  /** Requests that have not begun. */
   get length(): number {
-    return this.#frames.length
+    return this.#messages.length
   }
 
-  /** Their characters. */
-  get size(): number {
-    return this.#size
+  /** Bytes of the requests that have not begun. */
+  get bytes(): number {
+    return this.#bytes
   }
 
-  push(frame: Frame): void {
-    if (!this.#busy && this.#frames.length === 0 && this.mayRun()) {
-      this.#start(frame)
+  /** @param bytes length of the message as UTF-8 */
+  push(message: Message, bytes: number): void {
+    if (!this.#isBusy && this.#messages.length === 0 && this.mayRun()) {
+      this.#begin(message, bytes)
       return
     }
-    this.#frames.push(frame)
-    this.#size += frame?.length ?? 0
+    this.#messages.push(message)
+    this.#lengths.push(bytes)
+    this.#bytes += bytes
   }
 
   resume(): void {
-    while (this.#frames.length > 0 && !this.#busy && this.mayRun()) {
-      const frame = this.#frames.shift()
-      this.#size -= frame?.length ?? 0
-      this.#start(frame)
+    while (this.#messages.length > 0 && !this.#isBusy && this.mayRun()) {
+      const message = this.#messages.shift()
+      const bytes = this.#lengths.shift() ?? 0
+      this.#bytes -= bytes
+      this.#begin(message, bytes)
     }
   }
 
-  /** Drops what has not started. */
+  /** Drops the requests that have not begun. */
   clear(): void {
-    this.#frames.length = 0
-    this.#size = 0
+    this.#messages.length = 0
+    this.#lengths.length = 0
+    this.#bytes = 0
   }
 
-  #start(frame: Frame): void {
-    const later = this.run(frame)
+  #begin(message: Message, bytes: number): void {
+    const later = this.run(message, bytes)
     if (later === undefined) return
-    this.#busy = true
+    this.#isBusy = true
     void later.then(() => {
-      this.#busy = false
+      this.#isBusy = false
       this.resume()
     })
   }

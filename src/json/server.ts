@@ -1,4 +1,4 @@
-/** The JSON front end: takes upgraded sockets, greets, finds dead connections. */
+/** The JSON front end: takes upgraded sockets, greets them, and finds dead connections. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type Server, WebSocketServer } from 'ws'
@@ -10,18 +10,22 @@ import type { Services } from '../handle/context.js'
 import { InboxReader } from '../inbox/reader.js'
 import { type PausableWebSocket, serverOptions } from '../net/websocket.js'
 import { encodeGreeting } from '../protocol/replies.js'
-import { type ConnectionHost, type ConnectionRules, JsonConnection } from './connection.js'
+import { JsonConnection } from './connection.js'
+import type { ConnectionHost, ConnectionRules } from './host.js'
 
 export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
-  /** The public key of the greeting, upper-case hex. */
+  /** X25519 public key that the greeting carries, 64 upper-case hex digits. */
   readonly greeting: string
-  readonly maxFrameBytes: number
+  /** Longest message of a client, bytes; a longer one closes the connection (1009). */
+  readonly maxMessageBytes: number
+  /** Language of replies where the client does not ask for one. */
   readonly locale: Locale
+  /** Unconfirmed messages on the way to one device: so many, and so many UTF-16 units of text. The next waits in the store. */
   readonly windowMessages: number
   readonly windowChars: number
 }
 
-/** Connections are looked at so often within a ping's time-out: a dead one is found no later than it is over. */
+/** How often each connection is checked within the ping time-out. */
 const CHECKS_A_TIMEOUT = 4
 
 export class JsonServer {
@@ -39,8 +43,8 @@ export class JsonServer {
     private readonly options: JsonServerOptions,
   ) {
     this.#wss = new WebSocketServer({
-      ...serverOptions(options.maxFrameBytes),
-      // There is none to agree on; ws would take the first that is offered.
+      ...serverOptions(options.maxMessageBytes),
+      // No subprotocol is spoken here; ws would agree to the first that is offered.
       handleProtocols: () => false,
     })
     this.#greeting = encodeGreeting(options.greeting)
@@ -56,14 +60,15 @@ export class JsonServer {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     this.#wss.handleUpgrade(request, socket, head, ws => {
       const locale = askedLocale(request.url) ?? this.options.locale
-      const connection = new JsonConnection(this.#host, ws, request.socket, { locale, address })
+      const client = { locale, address }
+      const connection = new JsonConnection(this.#host, ws, request.socket, client, this.#closed)
       this.#connections.add(connection)
       this.metrics.connections.inc({ front: 'json' })
       connection.write(this.#greeting)
     })
   }
 
-  /** Refuses new requests, so that what is under way can be answered; then `close`. */
+  /** Refuses new requests, so that those under way can be answered before `close`. */
   stopTaking(): void {
     this.#isOpen = false
   }
@@ -79,7 +84,12 @@ export class JsonServer {
     for (const connection of open) connection.destroy()
   }
 
-  /** A process that was stopped, suspended or blocked must not take for silence what it has not read yet. */
+  readonly #closed = (connection: JsonConnection): void => {
+    this.#connections.delete(connection)
+    this.metrics.connections.dec({ front: 'json' })
+  }
+
+  /** Where this process was stopped, suspended or blocked, clients were not silent: what they sent is not read yet. */
   #check(): void {
     const now = performance.now()
     const isLate = now - this.#lastCheck > 2 * this.#host.rules.checkEveryMs
@@ -104,10 +114,6 @@ export class JsonServer {
         return server.#isOpen
       },
       openReader: reader => new InboxReader(services.inbox, metrics, services.log, { ...options, ...reader }),
-      closed(connection) {
-        server.#connections.delete(connection)
-        metrics.connections.dec({ front: 'json' })
-      },
     }
   }
 }

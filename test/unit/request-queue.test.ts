@@ -1,9 +1,9 @@
 import t from 'tap'
-import { type Frame, RequestQueue } from '../../src/json/request-queue.js'
+import { type Message, RequestQueue } from '../../src/json/request-queue.js'
 
 /** A queue whose requests are done when the test says so; those that begin with 'now' are done at once. */
 function setUp() {
-  const started: Frame[] = []
+  const started: Message[] = []
   const done: (() => void)[] = []
   const state = { mayRun: true }
   const queue = new RequestQueue(
@@ -22,34 +22,34 @@ function setUp() {
 
 t.test('requests that need not be waited for run at once', async t => {
   const { queue, started } = setUp()
-  for (const frame of ['now 1', 'now 2']) queue.push(frame)
+  for (const frame of ['now 1', 'now 2']) queue.push(frame, frame?.length ?? 0)
   t.same(started, ['now 1', 'now 2'])
   t.equal(queue.length, 0)
 })
 
 t.test('one that must be waited for holds up what comes behind it, binary frames too', async t => {
   const { queue, started, finish } = setUp()
-  for (const frame of ['slow 1', 'now 2', undefined, 'now 4']) queue.push(frame)
+  for (const frame of ['slow 1', 'now 2', undefined, 'now 4']) queue.push(frame, frame?.length ?? 0)
   t.same(started, ['slow 1'])
   t.equal(queue.length, 3)
-  t.equal(queue.size, 10)
+  t.equal(queue.bytes, 10)
   await finish()
   t.same(started, ['slow 1', 'now 2', undefined])
-  queue.push('now 5')
+  queue.push('now 5', 5)
   t.same(started, ['slow 1', 'now 2', undefined], 'a new one does not overtake those that wait')
   await finish()
   t.same(started, ['slow 1', 'now 2', undefined, 'now 4', 'now 5'])
-  t.equal(queue.size, 0)
+  t.equal(queue.bytes, 0)
 })
 
 t.test('nothing starts while it may not, and resume goes on in order', async t => {
   const { queue, started, state, finish } = setUp()
   state.mayRun = false
-  for (const frame of ['now 1', 'slow 2', 'now 3']) queue.push(frame)
+  for (const frame of ['now 1', 'slow 2', 'now 3']) queue.push(frame, frame?.length ?? 0)
   queue.resume()
   t.same(started, [])
   state.mayRun = true
-  queue.push('now 4')
+  queue.push('now 4', 5)
   t.same(started, [], 'what is pushed waits behind them')
   queue.resume()
   t.same(started, ['now 1', 'slow 2'])
@@ -63,16 +63,16 @@ t.test('nothing starts while it may not, and resume goes on in order', async t =
 
 t.test('resume does not start a second request beside one that is waited for', async t => {
   const { queue, started } = setUp()
-  for (const frame of ['slow 1', 'slow 2']) queue.push(frame)
+  for (const frame of ['slow 1', 'slow 2']) queue.push(frame, frame?.length ?? 0)
   queue.resume()
   t.same(started, ['slow 1'])
 })
 
 t.test('clear drops what has not started', async t => {
   const { queue, started, finish } = setUp()
-  for (const frame of ['slow 1', 'now 2']) queue.push(frame)
+  for (const frame of ['slow 1', 'now 2']) queue.push(frame, frame?.length ?? 0)
   queue.clear()
   await finish()
   t.same(started, ['slow 1'])
-  t.same([queue.length, queue.size], [0, 0])
+  t.same([queue.length, queue.bytes], [0, 0])
 })

@@ -1,0 +1,63 @@
+/** Stops reading from a client that sends faster than it is answered, than it takes the answers, or than it may. */
+import { guarded } from '../core/faults.js'
+import type { ControlFrames } from '../limits/control-frames.js'
+import type { PausableWebSocket } from '../net/websocket.js'
+import type { FrameWriter } from './frame-writer.js'
+import { Hold } from './hold.js'
+import type { Fuse } from './host.js'
+import type { Requests } from './requests.js'
+
+export interface BackPressureOptions {
+  readonly control: Pick<ControlFrames, 'take'>
+  /** Bytes of requests that have not started; beyond them nothing is read. */
+  readonly maxBufferedBytes: number
+  readonly fuse: Fuse
+}
+
+export class BackPressure {
+  #isOn = false
+  #isOver = false
+  /** While the client is ahead of the pings and pongs that it may send. */
+  readonly #hold: Hold
+
+  constructor(
+    private readonly ws: Pick<PausableWebSocket, 'pause' | 'resume'>,
+    private readonly requests: Pick<Requests, 'open' | 'maxOpen' | 'waitingBytes'>,
+    private readonly out: Pick<FrameWriter, 'isFull'>,
+    private readonly options: BackPressureOptions,
+  ) {
+    this.#hold = new Hold(guarded('ws.hold', options.fuse, () => this.update()))
+  }
+
+  /** Whether the socket is not read. */
+  get isOn(): boolean {
+    return this.#isOn
+  }
+
+  /** A ping or pong came: it may be one too many. */
+  took(kind: 'ping' | 'pong'): void {
+    this.#hold.extend(this.options.control.take(kind))
+    if (this.#hold.isOn) this.update()
+  }
+
+  /** To be called after what it depends on has changed. Reading goes on when half of the requests are answered. */
+  update(): void {
+    if (this.#isOver) return
+    const { open, maxOpen, waitingBytes } = this.requests
+    const isHeld = this.out.isFull || waitingBytes > this.options.maxBufferedBytes || this.#hold.isOn
+    if (!this.#isOn && (open >= maxOpen || isHeld)) {
+      this.#isOn = true
+      this.ws.pause()
+    } else if (this.#isOn && open <= maxOpen / 2 && !isHeld) {
+      this.#isOn = false
+      this.ws.resume()
+    }
+  }
+
+  /** The connection has ended: the socket is read for the client's part of the closing handshake. */
+  stop(): void {
+    this.#isOver = true
+    this.#hold.clear()
+    if (this.#isOn) this.ws.resume()
+  }
+}

@@ -1,0 +1,35 @@
+/** What a JSON connection gets from the server that took it. */
+import type { OnFault } from '../core/faults.js'
+import type { Metrics } from '../core/metrics.js'
+import type { TurnEnd } from '../flow/turn-end.js'
+import type { Services } from '../handle/context.js'
+import type { InboxReader, ReaderOptions } from '../inbox/reader.js'
+import type { LivenessRules } from './liveness.js'
+import type { QuotaRules } from './quota.js'
+
+export interface ConnectionRules extends LivenessRules, QuotaRules {
+  /** Requests that wait for their answer. At so many the socket is read no further, until half are answered. */
+  readonly maxPipelined: number
+  /** Bytes that the client has not taken. Beyond them nothing is delivered or read, until it takes some. */
+  readonly maxBufferedBytes: number
+  /** Longest message of a client that is not logged in, UTF-16 units. */
+  readonly maxMessageBeforeLogin: number
+}
+
+/** Calls of one connection that must not throw; see `guarded` (core/faults.ts). */
+export interface Fuse {
+  readonly onFault: OnFault
+  /** Cuts the connection off. */
+  readonly end: () => void
+}
+
+export interface ConnectionHost {
+  readonly services: Services
+  readonly rules: ConnectionRules
+  readonly metrics: Metrics
+  readonly turnEnd: TurnEnd
+  readonly onFault: OnFault
+  /** False while the server is closing: requests are then refused. */
+  readonly isOpen: boolean
+  openReader(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxReader
+}

@@ -1,0 +1,132 @@
+/** The login on one JSON connection: whose it is, what it may, and the inbox that is delivered to it. */
+import type { Principal } from '../auth/authenticate.js'
+import type { LoginPermissions } from '../auth/permissions.js'
+import { GatewayError, toGatewayError } from '../core/errors.js'
+import type { Login, UserId } from '../core/model.js'
+import type { LoginTarget } from '../handle/context.js'
+import type { Guest } from '../limits/crowd.js'
+import type { LiveConnection } from '../live/live.js'
+import type { RequestData } from '../protocol/requests.js'
+import type { FrameWriter } from './frame-writer.js'
+import type { ConnectionHost } from './host.js'
+import { InboxDelivery } from './inbox-delivery.js'
+import type { Quota } from './quota.js'
+
+export interface JsonLoginParts {
+  readonly ws: { isTrusted: boolean }
+  readonly out: FrameWriter
+  readonly quota: Quota
+}
+
+export class JsonLogin implements LoginTarget {
+  userId: UserId | undefined
+  login: Login | undefined
+  permissions: LoginPermissions | undefined
+  readonly #guest: Guest
+  #inbox: InboxDelivery | undefined
+  /** Logins on this connection so far. */
+  #count = 0
+  #isOver = false
+
+  constructor(
+    private readonly host: ConnectionHost,
+    private readonly connection: LiveConnection,
+    private readonly parts: JsonLoginParts,
+  ) {
+    this.#guest = host.services.limits.join(() => connection.end('LOGIN_TIMEOUT'))
+  }
+
+  async enter({ user, login }: Principal, options: RequestData<'login'>): Promise<void> {
+    const { authenticator, limits, live } = this.host.services
+    const userId = user.id
+    await live.join(userId, this.connection)
+    try {
+      if (this.#isOver) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+      this.parts.quota.enter(userId)
+    } catch (thrown) {
+      this.#release(userId)
+      throw thrown
+    }
+    this.userId = userId
+    this.parts.ws.isTrusted = true
+    this.login = login
+    this.permissions = authenticator.since().permissions(userId)
+    this.permissions.joined()
+    this.#guest.entered()
+    limits.loggedInFrom(this.connection.remoteAddress)
+    const inbox = new InboxDelivery(this.parts.out, { ...options, nth: this.#count++ }, part =>
+      this.host.openReader({ userId, ...part }),
+    )
+    try {
+      await inbox.reader.enrol()
+      if (this.#isOver) throw new GatewayError('ERROR_CONNECTION_CLOSED')
+    } catch (thrown) {
+      this.leave()
+      throw thrown
+    }
+    this.#inbox = inbox
+  }
+
+  leave(): void {
+    if (this.userId === undefined) return
+    this.#inbox?.reader.close()
+    this.#inbox = undefined
+    this.#release(this.userId)
+    this.permissions?.left()
+    this.#guest.loggedOut()
+    this.userId = undefined
+    this.parts.ws.isTrusted = false
+    this.login = undefined
+    this.permissions = undefined
+  }
+
+  /** The connection has ended. `userId` and `permissions` stay, for requests of a client that left by itself. */
+  close(): void {
+    this.#isOver = true
+    this.#guest.left()
+    this.#inbox?.reader.close()
+    this.permissions?.left()
+    if (this.userId !== undefined) this.#release(this.userId)
+  }
+
+  startDelivery(): void {
+    this.#inbox?.reader.start().catch(thrown => {
+      // Nothing can be delivered. The client must come back, and finds everything where it was.
+      const err = toGatewayError(thrown)
+      const about = { event: 'store.failed', operation: 'startSession', userId: this.userId, err }
+      this.host.services.log.error(about, 'inbox not opened')
+      this.connection.end('STORE_UNAVAILABLE')
+    })
+  }
+
+  /** The client takes messages again. */
+  resumeDelivery(): void {
+    this.#inbox?.reader.resume()
+  }
+
+  confirm(seq: number): boolean {
+    if (this.#inbox?.isExplicit !== true) return false
+    this.#inbox.reader.confirmUpTo(seq)
+    return true
+  }
+
+  /** See InboxDelivery.pingPayload. */
+  pingPayload(): string | undefined {
+    return this.#inbox?.pingPayload()
+  }
+
+  pong(payload: Buffer): void {
+    this.#inbox?.pong(payload)
+  }
+
+  /** How long the client has owed a confirmation, ms. @param now performance.now() */
+  owedFor(now: number): number {
+    return this.#inbox?.owedFor(now) ?? 0
+  }
+
+  /** Safe to call twice. */
+  #release(userId: UserId): void {
+    this.host.services.live.leave(userId, this.connection)
+    this.parts.quota.leave(userId)
+  }
+}

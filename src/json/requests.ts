@@ -1,0 +1,137 @@
+/** The requests of one JSON client: from the text of a message to the reply, in the order in which they came. */
+import { CODES, type CodeName, GatewayError } from '../core/errors.js'
+import { guarded } from '../core/faults.js'
+import type { Caller } from '../handle/context.js'
+import { handle, refuse } from '../handle/index.js'
+import { type Outcome, Replies } from '../handle/replies.js'
+import { encodeReply } from '../protocol/replies.js'
+import { parseRequest, RefusedRequest, type Request } from '../protocol/requests.js'
+import type { FrameWriter } from './frame-writer.js'
+import { Hold } from './hold.js'
+import type { ConnectionHost, Fuse } from './host.js'
+import type { Quota } from './quota.js'
+import { RequestQueue } from './request-queue.js'
+
+/** Open requests of a client that is not logged in, where `maxPipelined` allows more. */
+const MAX_OPEN_BEFORE_LOGIN = 100
+
+/** The connection that asks. */
+export interface Asker extends Caller {
+  /** A reply was written. @param reason why the connection must end, if it must */
+  replied(reason: CodeName | undefined): void
+  /** Its requests, which were delayed, may go on. */
+  delayed(): void
+}
+
+export class Requests {
+  readonly #replies: Replies
+  readonly #queue = new RequestQueue(
+    (text, bytes) => this.#begin(text, bytes),
+    () => this.asker.hasLeft || (!this.out.isFull && !this.#isStopped && !this.#delay.isOn),
+  )
+  /** While the client's address is ahead of the requests that it may make before login. */
+  readonly #delay: Hold
+  #isStopped = false
+
+  constructor(
+    private readonly host: ConnectionHost,
+    private readonly asker: Asker,
+    private readonly out: FrameWriter,
+    private readonly quota: Quota,
+    fuse: Fuse,
+  ) {
+    this.#replies = new Replies(guarded('ws.reply', fuse, outcome => this.#reply(outcome)))
+    this.#delay = new Hold(guarded('ws.hold', fuse, () => asker.delayed()))
+  }
+
+  /** Requests that have begun and whose reply has not left. */
+  get pending(): number {
+    return this.#replies.pending
+  }
+
+  /** Requests that were read and whose reply has not left. */
+  get open(): number {
+    return this.#replies.pending + this.#queue.length
+  }
+
+  /** At so many open requests the client is read no further. */
+  get maxOpen(): number {
+    const { maxPipelined } = this.host.rules
+    return this.asker.userId === undefined ? Math.min(maxPipelined, MAX_OPEN_BEFORE_LOGIN) : maxPipelined
+  }
+
+  /** Of requests that have not begun. */
+  get waitingBytes(): number {
+    return this.#queue.bytes
+  }
+
+  /** @param text undefined for a binary message @param bytes length of the text as UTF-8 */
+  push(text: string | undefined, bytes: number): void {
+    this.#queue.push(text, bytes)
+  }
+
+  resume(): void {
+    this.#queue.resume()
+  }
+
+  /** What was delayed before login is not done for a client that has gone. */
+  clientLeft(): void {
+    if (this.#delay.isOn && this.asker.userId === undefined) this.#queue.clear()
+  }
+
+  /** Nothing more is begun, unless the client left by itself: then what it sent before is. */
+  stop(): void {
+    this.#isStopped = true
+    this.#delay.clear()
+    if (!this.asker.hasLeft) this.#queue.clear()
+  }
+
+  #begin(text: string | undefined, bytes: number): Promise<void> | undefined {
+    const limit = this.quota.take(bytes)
+    if (this.asker.userId === undefined) this.#payBeforeLogin()
+    let request: Request
+    try {
+      request = this.#parse(text)
+      const refusal = this.quota.refusal(limit, request.name)
+      if (refusal !== undefined) throw new RefusedRequest(refusal, request.id)
+    } catch (thrown) {
+      this.#refuse(thrown)
+      return undefined
+    }
+    return handle(this.host.services, this.asker, request, this.#replies.reserve(request.name, request.id))
+  }
+
+  #payBeforeLogin(): void {
+    const waitMs = this.quota.beforeLogin()
+    // Requests that a client left behind ahead of its rate are dropped: they are not worth a timer.
+    if (waitMs > 0 && this.asker.hasLeft) this.#queue.clear()
+    else this.#delay.extend(waitMs)
+  }
+
+  /** @throws GatewayError, RefusedRequest */
+  #parse(text: string | undefined): Request {
+    const { isOpen, rules, services } = this.host
+    if (!isOpen) throw new GatewayError('SHUTDOWN')
+    if (text === undefined)
+      throw new GatewayError('BAD_JSON', { reason: 'binary frame; requests are text frames' })
+    if (this.asker.userId === undefined && text.length > rules.maxMessageBeforeLogin) {
+      services.limits.count('limits.frameBeforeLogin')
+      throw new GatewayError('TOO_LARGE', { field: 'frame', reason: 'login first' })
+    }
+    return parseRequest(text, services.rules)
+  }
+
+  #refuse(thrown: unknown): void {
+    const id = thrown instanceof RefusedRequest ? thrown.id : undefined
+    const answer = this.#replies.reserve('invalid', id)
+    refuse(this.host.services.log, { request: 'invalid', caller: this.asker, answer }, thrown)
+  }
+
+  #reply({ request, id, code, data }: Outcome): void {
+    this.host.metrics.answered('json', request, CODES[code].code)
+    const text = encodeReply(code, this.asker.locale, data, id)
+    if (data === null && id === undefined) this.out.writeFixed(text)
+    else this.out.write(text)
+    this.asker.replied(this.quota.answered(code))
+  }
+}
