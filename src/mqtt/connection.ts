@@ -1,238 +1,171 @@
-/** One MQTT client: who it is, what it may, and its inbox; Aedes speaks the protocol with it. */
-
-import type { Principal } from '../auth/authenticate.js'
+/** The state of one MQTT connection. The command files (connect, subscribe, publish, wills) take it as their argument. */
 import type { LoginPermissions } from '../auth/permissions.js'
-import { type CodeName, GatewayError, type Locale, toGatewayError } from '../core/errors.js'
+import type { CodeName, Locale } from '../core/errors.js'
 import type { Login, UserId } from '../core/model.js'
-import type { Caller } from '../handle/context.js'
-import type { Guest } from '../limits/crowd.js'
-import type { TokenBucket } from '../limits/token-bucket.js'
 import type { LiveConnection } from '../live/live.js'
 import type { Grantee } from './acl/access.js'
 import { FilterLimit } from './acl/filter-limit.js'
-import { inboxFilters, isInboxFilter, repliesTopic } from './acl/topics.js'
-import type { AedesClient } from './aedes/client.js'
-import { makePacket } from './aedes/state.js'
-import type { PublishPacket, Subscription } from './aedes/types.js'
-import { FastLane } from './fast-lane.js'
-import type { BrokerHost } from './host.js'
-import { InboxDelivery } from './inbox-delivery.js'
-import { Publisher } from './publisher.js'
-import type { QoS } from './wire/packet-kinds.js'
-import type { MqttTransport } from './wire/transport.js'
+import type { InboxDelivery } from './inbox-delivery.js'
+import type { Link } from './link.js'
+import type { BrokerParts } from './parts.js'
+import { Publisher } from './publish.js'
+import { type Asker, tellReply } from './requests.js'
+import type { Done } from './wire/socket-output.js'
 
-export class MqttConnection implements Caller, LiveConnection {
+/** Who is connected, since CONNECT. */
+export interface Identity {
+  readonly userId: UserId
+  readonly login: Login
+  readonly permissions: LoginPermissions
+  /** With the client id as the client sent it. */
+  readonly grantee: Grantee
+}
+
+export class MqttConnection implements Asker, LiveConnection {
   readonly front = 'mqtt'
-  userId: UserId | undefined
-  login: Login | undefined
-  grantee: Grantee | undefined
-  permissions: LoginPermissions | undefined
-  locale: Locale
+  readonly client: Link['client']
+  readonly transport: Link['transport']
   readonly remoteAddress: string | undefined
-  /** Whether CONNECT found a session to go on with. */
+  locale: Locale
+  /** Whether CONNECT found a stored MQTT session. */
   isResumed = false
+  /** The filters that the MQTT session is subscribed to, and how many it may be. */
   readonly filters: FilterLimit
+  /** While the client is subscribed to its inbox. */
+  inbox: InboxDelivery | undefined
+  #who: Identity | undefined
   #publisher: Publisher
-  #device = ''
-  #isCounted = false
-  #inbox: InboxDelivery | undefined
-  #isReady = false
-  #ended = false
+  #isLive = false
+  #hasEnded = false
   #reason: string | undefined
   readonly #openedAt = performance.now()
 
   constructor(
-    private readonly host: BrokerHost,
-    readonly client: AedesClient,
-    private readonly transport: MqttTransport,
-    private readonly how: { readonly guest: Guest; readonly locale: Locale | undefined },
+    private readonly parts: BrokerParts,
+    readonly link: Link,
   ) {
-    this.locale = how.locale ?? host.locale
-    this.remoteAddress = transport.remoteAddress
-    this.filters = new FilterLimit(host.maxSubscriptions)
-    this.#publisher = new Publisher(host, {}, this)
-    transport.once('close', () => this.#close())
+    this.client = link.client
+    this.transport = link.transport
+    this.remoteAddress = link.transport.remoteAddress
+    this.locale = link.locale ?? parts.options.locale
+    this.filters = new FilterLimit(parts.options.maxSubscriptions)
+    this.#publisher = new Publisher(parts, {}, this)
+    this.transport.once('close', () => this.#close())
   }
 
-  /**
-   * @param grantee with the client id as the client sent it: the name of its device
-   * @param how.mark from before the check; see Identity.permissions
-   * @param how.replaces whether another connection of this device ends for it
-   * @returns the account's request rate
-   * @throws GatewayError TOO_MANY_CONNECTIONS; ERROR_CONNECTION_CLOSED when the client is gone already
-   */
-  authenticated(
-    { user, login }: Principal,
-    grantee: Grantee,
-    { mark, replaces }: { mark: number; replaces: boolean },
-  ): TokenBucket {
-    if (this.#ended) throw new GatewayError('ERROR_CONNECTION_CLOSED')
-    const rate = this.host.services.limits.enter(user.id, replaces)
-    this.#isCounted = true
-    this.how.guest.entered()
-    this.host.services.limits.loggedInFrom(this.remoteAddress)
-    this.userId = user.id
-    this.login = login
-    this.grantee = grantee
-    this.permissions = this.host.services.authenticator.permissions(user.id, mark)
-    this.#device = `mqtt ${grantee.clientId}`
-    this.#publisher = new Publisher(
-      this.host,
-      { userId: user.id, grantee, permissions: this.permissions },
-      this,
-    )
-    return rate
+  /** undefined before CONNECT, and for an anonymous client. */
+  get userId(): UserId | undefined {
+    return this.#who?.userId
   }
 
-  /** A PUBLISH of this client, or its will; see Publisher.publish. */
-  publish(packet: PublishPacket, done: (error?: Error | null) => void): void {
+  get login(): Login | undefined {
+    return this.#who?.login
+  }
+
+  get permissions(): LoginPermissions | undefined {
+    return this.#who?.permissions
+  }
+
+  get grantee(): Grantee | undefined {
+    return this.#who?.grantee
+  }
+
+  /** The name of this device's inbox cursor. */
+  get device(): string {
+    return `mqtt ${this.#who?.grantee.clientId}`
+  }
+
+  /** From now on the connection is this user's, and is counted for the account until it closes. */
+  identify(who: Identity): void {
+    this.#who = who
+    this.#publisher = new Publisher(this.parts, who, this)
+  }
+
+  /** From now on the account is online, and a revocation ends this connection. */
+  goLive(userId: UserId): void {
+    this.#isLive = true
+    this.parts.services.live.add(userId, this)
+  }
+
+  /** Takes a PUBLISH of this client, or its will; see Publisher.publish. */
+  publish(packet: Parameters<Publisher['publish']>[0], done: Done): void {
     this.#publisher.publish(packet, done)
   }
 
+  /** Too many bytes of this sender wait for the store, from whichever of its connections. */
   get isInboxFull(): boolean {
-    return this.userId !== undefined && this.host.services.inbox.isFullFor(this.userId)
+    return this.#who !== undefined && this.parts.services.inbox.isFullFor(this.#who.userId)
   }
 
-  /**
-   * On `users/<me>/replies`: what this connection asked, and nobody else's to know. So it passes neither the broker nor
-   * the store, and is lost where the client has not subscribed, or is gone.
-   */
-  tell(reply: string): void {
-    if (this.userId !== undefined)
-      this.host.tell(this.client, makePacket(repliesTopic(this.userId), reply, 1))
-  }
-
-  /** The session stands (CONNACK is sent, its queue too). */
-  ready(): void {
-    if (this.#ended) return
-    const { userId } = this
-    // Rights were taken away while CONNECT was being judged.
-    if (this.permissions?.joined() === false) {
-      this.end('ERROR_CONNECTION_CLOSED')
-      return
-    }
-    this.#isReady = true
-    if (userId === undefined) return
-    this.host.services.live.add(userId, this)
-    this.transport.openLane(new FastLane(this.client, this.transport, this))
-    this.openInbox()
-  }
-
-  // ── the inbox ───────────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Before SUBACK, which promises the inbox from here on: the device is known by then, whatever dies after.
-   * @returns undefined where there is nothing to wait for; rejects with a GatewayError when the store does not answer
-   */
-  registerDevice(filter: string): Promise<unknown> | undefined {
-    const { userId } = this
-    if (userId === undefined || !isInboxFilter(filter, userId)) return undefined
-    return this.host.services.inbox.cursors.load(userId, this.#device)
-  }
-
-  /** SUBSCRIBE to the inbox, or a restored session that had: what is not confirmed comes (again), oldest first. */
-  openInbox(granted?: readonly Subscription[]): void {
-    const { userId } = this
-    if (userId === undefined || this.#ended) return
-    if (granted !== undefined && !granted.some(one => one.qos <= 2 && isInboxFilter(one.topic, userId)))
-      return
-    const qos = this.#inboxQoS(userId)
-    // Subscribed to again, as clients do whose session was restored: what is not confirmed is on its way already.
-    if (qos === this.#inbox?.qos) return
-    this.closeInbox()
-    if (qos === undefined) return
-    const inbox = new InboxDelivery(this.transport, {
-      userId,
-      qos,
-      isResumed: this.isResumed,
-      tell: event => this.tell(event),
-    })
-    inbox.reader = this.host.openReader({ userId, device: this.#device, sink: inbox })
-    this.#inbox = inbox
-    inbox.reader.start().catch(thrown => this.#fail('startSession', thrown))
-  }
-
-  /** UNSUBSCRIBE: the inbox stays open while another of its filters is subscribed to. */
-  narrowInbox(): void {
-    if (this.userId !== undefined && this.#inboxQoS(this.userId) === undefined) this.closeInbox()
-  }
-
-  closeInbox(): void {
-    this.#inbox?.close()
-    this.#inbox = undefined
-  }
-
+  /** PUBACK or PUBCOMP of an inbox packet. */
   acknowledged(packetId: number): void {
-    this.#inbox?.acknowledged(packetId)
+    this.inbox?.acknowledged(packetId)
   }
 
+  /** PUBREC of an inbox packet. Resolves when PUBREL may go out. @throws GatewayError */
   async released(packetId: number): Promise<void> {
-    await this.#inbox?.released(packetId)
+    await this.inbox?.released(packetId)
   }
 
-  #inboxQoS(userId: UserId): QoS | undefined {
-    const { subscriptions } = this.client
-    const qos = inboxFilters(userId).map(filter => subscriptions[filter]?.qos ?? -1)
-    const highest = Math.max(...qos)
-    return highest < 0 ? undefined : (highest as QoS)
+  /** Sends a reply or an event on `users/<me>/replies`. */
+  tell(reply: string): void {
+    if (this.#who !== undefined) tellReply(this.link, this.#who.userId, reply)
   }
-
-  // ── Caller and LiveConnection ───────────────────────────────────────────────────────────────────────────
 
   get hasLeft(): boolean {
-    return this.#ended
+    return this.#hasEnded
   }
 
   get isGone(): boolean {
-    return this.#ended || this.transport.isGone
+    return this.#hasEnded || this.transport.isGone
   }
 
-  /** Logged out is disconnected: an MQTT connection is somebody's or none. */
+  /** MQTT has no logout but the end of the connection. */
   leave(): void {
     this.permissions?.revoke()
     this.end('ERROR_CONNECTION_CLOSED')
   }
 
+  /** Asked by a login of the JSON front end; an MQTT connection is never in its way. */
   async probe(): Promise<boolean> {
-    return !this.#ended
+    return !this.#hasEnded
   }
 
+  /** Closes the connection. @param code why, for the metrics and the log: MQTT 3.1.1 cannot tell the client */
   end(code: CodeName): void {
-    if (this.#ended) return
-    this.host.metrics.closed.inc({ front: 'mqtt', reason: code })
+    if (this.#hasEnded) return
+    this.parts.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.endsFor(code)
     this.client.close()
     this.#close()
   }
 
-  /** Why it is about to end; the first reason counts. */
+  /** Notes for the log why the connection is about to end; the first reason counts. */
   endsFor(reason: string): void {
     this.#reason ??= reason
   }
 
-  #sayEnd(): void {
-    const { front, userId, grantee, remoteAddress } = this
-    const reason = this.#reason ?? (this.transport.hasDisconnected ? 'left' : 'dropped')
-    const facts = { front, userId, device: grantee?.clientId, remoteAddress } as const
-    this.host.services.loginLog.ended(facts, reason, this.#openedAt)
-  }
-
-  #fail(operation: string, thrown: unknown): void {
-    this.host.services.log.error(
-      { event: 'store.failed', operation, userId: this.userId, err: toGatewayError(thrown) },
-      'inbox not opened',
-    )
-    this.end('STORE_UNAVAILABLE')
+  closeInbox(): void {
+    this.inbox?.close()
+    this.inbox = undefined
   }
 
   #close(): void {
-    if (this.#ended) return
-    this.#ended = true
+    if (this.#hasEnded) return
+    this.#hasEnded = true
     this.permissions?.left()
-    this.#sayEnd()
+    this.#logEnd()
     this.closeInbox()
-    if (this.userId === undefined) return
-    if (this.#isReady) this.host.services.live.leave(this.userId, this)
-    if (this.#isCounted) this.host.services.limits.leave(this.userId)
+    if (this.#who === undefined) return
+    const { live, limits } = this.parts.services
+    if (this.#isLive) live.leave(this.#who.userId, this)
+    limits.leave(this.#who.userId)
+  }
+
+  #logEnd(): void {
+    const { front, userId, grantee, remoteAddress } = this
+    const reason = this.#reason ?? (this.transport.hasDisconnected ? 'left' : 'dropped')
+    const facts = { front, userId, device: grantee?.clientId, remoteAddress } as const
+    this.parts.services.loginLog.ended(facts, reason, this.#openedAt)
   }
 }

@@ -10,6 +10,7 @@ import { Limits } from '../../src/limits/limits.js'
 import { Access } from '../../src/mqtt/acl/access.js'
 import { MqttBroker } from '../../src/mqtt/broker.js'
 import { MqttConnection } from '../../src/mqtt/connection.js'
+import { Connections } from '../../src/mqtt/connections.js'
 import { PacketGate } from '../../src/mqtt/wire/packet-gate.js'
 import { jsonClient, loggedIn, mqttClient, type RunningGateway, startGateway } from '../helpers/gateway.js'
 
@@ -114,7 +115,7 @@ t.test('what MQTT brings: a connection, a packet, a session, a subscription', as
   client.mqtt.subscribe('a', () => undefined)
   await gone
   await failed(open, 'mqtt.subscribe')
-  plant(t, MqttConnection.prototype, 'ready')
+  plant(t, Connections.prototype, 'hold')
   const left = await mqttClient(t, open).catch(() => undefined)
   if (left?.mqtt.connected) await closed(left.mqtt)
   await failed(open, 'mqtt.ready')

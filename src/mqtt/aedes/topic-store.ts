@@ -6,7 +6,7 @@ import { GatewayError } from '../../core/errors.js'
 import { admit, type Permissions, type UserId } from '../../core/model.js'
 import type { Access } from '../acl/access.js'
 import { clientIdOf, userIdOf } from '../acl/client-id.js'
-import type { AedesClient } from './client.js'
+import type { AedesClient, GatewayAedes } from './client.js'
 import type { BrokerState } from './state.js'
 
 /** All of them are one owner. */
@@ -24,8 +24,7 @@ export interface PacketSource {
 
 export class TopicStore {
   constructor(
-    /** Numbers the packets. */
-    private readonly broker: object,
+    private readonly broker: GatewayAedes,
     private readonly state: BrokerState,
     private readonly access: Access,
     private readonly rules: {
@@ -39,6 +38,7 @@ export class TopicStore {
     packet: PublishPacket,
     { owner, permissions, receiver }: PacketSource,
   ): Promise<AedesPublishPacket> {
+    admit(permissions)
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
     numbered.retain = false
@@ -53,6 +53,12 @@ export class TopicStore {
       receiver && this.receive(packet, receiver),
     ])
     return numbered
+  }
+
+  /** Sends a stored packet to its subscribers. @throws GatewayError ERROR_UNAUTHORIZED where the rights were revoked */
+  route(packet: PublishPacket, permissions: Permissions | undefined): void {
+    admit(permissions)
+    this.broker.route(packet)
   }
 
   /** A retained message for one session that has just subscribed. @returns it as queued */

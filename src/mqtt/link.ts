@@ -1,0 +1,21 @@
+import type { Locale } from '../core/errors.js'
+import type { Guest } from '../limits/crowd.js'
+import type { AedesClient, ClientDelivery } from './aedes/client.js'
+import type { Pacer } from './wire/pacer.js'
+import type { MqttTransport } from './wire/transport.js'
+
+/** What is made for every socket, before anything is known of its client. */
+export interface Link {
+  /** Aedes' half of the connection. */
+  readonly client: AedesClient
+  /** The stream between the socket and Aedes. */
+  readonly transport: MqttTransport
+  /** Delivers routed packets and the packets of the stored queue. */
+  readonly delivery: ClientDelivery
+  /** Limits how fast the client is read. */
+  readonly pacer: Pacer
+  /** The connection's place in `limits.connections`. */
+  readonly guest: Guest
+  /** Language asked for in the WebSocket's URL. */
+  readonly locale: Locale | undefined
+}

@@ -1,0 +1,45 @@
+/** What the command files (connect, subscribe, publish, wills) share: the parts of one broker, made in compose.ts. */
+import { toGatewayError } from '../core/errors.js'
+import type { Faults } from '../core/faults.js'
+import type { Metrics } from '../core/metrics.js'
+import type { Services } from '../handle/context.js'
+import type { Access } from './acl/access.js'
+import type { GatewayAedes } from './aedes/client.js'
+import type { Router } from './aedes/router.js'
+import type { BrokerState } from './aedes/state.js'
+import type { TopicStore } from './aedes/topic-store.js'
+import type { BrokerOptions } from './options.js'
+import type { WriteGroup } from './wire/write-group.js'
+
+export interface BrokerParts {
+  readonly services: Services
+  readonly metrics: Metrics
+  readonly options: BrokerOptions
+  readonly faults: Faults
+  /** Who may publish and subscribe where. */
+  readonly access: Access
+  /** The protocol: reads packets, calls the command files, and keeps subscriptions. */
+  readonly aedes: GatewayAedes
+  /** Which connections a packet goes to. */
+  readonly router: Router
+  /** Sessions, subscriptions, queues, retained messages and wills, over the store. */
+  readonly state: BrokerState
+  /** Stores and routes what is published to topics outside `users/`. */
+  readonly topics: TopicStore
+  /** Groups the socket writes of one event-loop turn. */
+  readonly group: WriteGroup
+  /** `isClosing`: the gateway closes, and no PUBLISH is accepted any more. */
+  readonly phase: { isClosing: boolean }
+}
+
+/** Logs that the store failed in work whose result no client waits for. @param operation its name in the log */
+export function logStoreFault(
+  { services }: Pick<BrokerParts, 'services'>,
+  operation: string,
+  thrown: unknown,
+) {
+  services.log.error(
+    { event: 'store.failed', operation, err: toGatewayError(thrown) },
+    'broker state not written',
+  )
+}

@@ -1,0 +1,216 @@
+/**
+ * PUBLISH, from the packet to its acknowledgement: a message to an inbox, a request, or a packet for other topics. All
+ * that an acknowledgement promises happens here, before Aedes or the fast lane sends it.
+ */
+import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
+import type { Permissions, UserId } from '../core/model.js'
+import { Acknowledgements } from '../flow/in-order.js'
+import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
+import type { StoreWaiter } from '../inbox/inbox.js'
+import { parseContent } from '../protocol/mqtt-payload.js'
+import { encodeReply } from '../protocol/replies.js'
+import type { Grantee, MessageRight } from './acl/access.js'
+import type { PublishPacket } from './aedes/types.js'
+import type { BrokerParts } from './parts.js'
+import { type Asker, Requests } from './requests.js'
+import type { Done } from './wire/socket-output.js'
+
+/** In whose name a packet is published. All undefined for an anonymous client. */
+export interface Author {
+  readonly userId?: UserId | undefined
+  readonly grantee?: Grantee
+  readonly permissions?: Permissions | undefined
+}
+
+/** Acknowledges a message when it is stored. Refers to nothing of the packet, since thousands wait for their commit. */
+class MessageWaiter implements StoreWaiter {
+  constructor(
+    private readonly parts: BrokerParts,
+    private readonly done: Done,
+  ) {}
+
+  stored(): void {
+    this.parts.metrics.answered('mqtt', 'message', CODES.MESSAGE_SUCCESS.code)
+    this.done()
+  }
+
+  failed(error: GatewayError): void {
+    this.parts.metrics.answered('mqtt', 'message', error.number)
+    // The recipient was deleted meanwhile: to send the message again would not help.
+    this.done(error.kind === 'ERROR_FIND_USER' ? null : error)
+  }
+}
+
+/** Per-client FIFO order of stores, requests and acknowledgements. */
+export class Publisher {
+  readonly #acknowledgements = new Acknowledgements()
+  readonly #requests: Requests | undefined
+  /** Packets that wait until the store was asked about one before them. */
+  readonly #steps: (() => Promise<void> | undefined)[] = []
+  #isStepping = false
+  /** The latest packet for other topics: stored, or failed. */
+  #stored: Promise<unknown> = Promise.resolve()
+  /** A refusal at QoS 0 was told in this event-loop turn; further ones in the turn are counted only. */
+  #hasTold = false
+
+  /** @param asker undefined for a will whose client is gone */
+  constructor(
+    private readonly parts: BrokerParts,
+    private readonly author: Author,
+    private readonly asker?: Asker,
+  ) {
+    this.#requests = asker && new Requests(parts, asker)
+  }
+
+  /**
+   * @param done without an error: acknowledge. With one: no acknowledgement, and the connection closes, so that the client
+   *   sends the packet again on its next one
+   */
+  publish(packet: PublishPacket, done: Done): void {
+    // A connection that the closing gateway ends did not send DISCONNECT, so that its will is published [MQTT-3.1.2-8].
+    if (this.parts.phase.isClosing && packet !== this.asker?.client.will) {
+      done(new GatewayError('SHUTDOWN'))
+      return
+    }
+    const acknowledge = packet.qos > 0 ? this.#acknowledgements.reserve(done) : done
+    if (this.#isStepping) {
+      this.#steps.push(() => this.#receive(packet, acknowledge))
+      return
+    }
+    const pending = this.#receive(packet, acknowledge)
+    if (pending !== undefined) void this.#runSteps(pending)
+  }
+
+  /** Later packets wait while the store is asked about an earlier one. */
+  async #runSteps(first: Promise<void>): Promise<void> {
+    this.#isStepping = true
+    await first
+    for (let step = this.#steps.shift(); step !== undefined; step = this.#steps.shift()) await step()
+    this.#isStepping = false
+  }
+
+  /** Until PUBREL the identifier of a QoS 2 packet names one message, whether or not DUP is set [MQTT-4.3.3-2]. */
+  #receive(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
+    const receiver = this.#receiver(packet)
+    if (receiver === undefined) return this.#take(packet, acknowledge)
+    return this.parts.topics.isReceived(packet, receiver).then(
+      isReceived => (isReceived ? acknowledge() : this.#take(packet, acknowledge)),
+      thrown => acknowledge(toGatewayError(thrown)),
+    )
+  }
+
+  /** For a QoS 2 packet: the client whose session records the identifier until PUBREL. A will has no identifier. */
+  #receiver({ qos, messageId }: PublishPacket): Asker['client'] | undefined {
+    return qos === 2 && messageId !== undefined ? this.asker?.client : undefined
+  }
+
+  /** Decides by the topic. Whether the login is still good is decided where the packet is handled, and again at the write. */
+  #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
+    const { userId, grantee } = this.author
+    const right = this.parts.access.publish(userId, packet.topic, grantee)
+    if (right.kind === 'topic') {
+      this.#publish(packet, acknowledge)
+      return undefined
+    }
+    const done = this.#recorded(packet, acknowledge)
+    if (right.kind === 'message') return this.#send(packet, right, done)
+    if (right.kind === 'request' && this.#requests !== undefined) this.#requests.take(packet.payload, done)
+    else
+      this.#refuse(
+        packet,
+        new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }),
+        done,
+      )
+    return undefined
+  }
+
+  /** QoS 2: records the identifier after all else; until then a resend is recognised by its DUP. */
+  #recorded(packet: PublishPacket, acknowledge: Done): Done {
+    const receiver = this.#receiver(packet)
+    if (receiver === undefined) return acknowledge
+    return error => {
+      if (error) acknowledge(error)
+      else this.parts.topics.receive(packet, receiver).then(() => acknowledge(), acknowledge)
+    }
+  }
+
+  #send(packet: PublishPacket, { sender, recipient }: MessageRight, done: Done): Promise<void> | undefined {
+    const { services, options } = this.parts
+    const { permissions } = this.author
+    try {
+      const { content, id } = parseContent(packet.payload, options.payload)
+      const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(services, sender, id)
+      const { dedupKey, isFirst } = repeat
+      const message = { sender, permissions, recipient, content, dedupKey, isFirst }
+      return sendMessage(services, message, new MessageWaiter(this.parts, done))?.catch(thrown =>
+        this.#refuseMessage(packet, thrown, done),
+      )
+    } catch (thrown) {
+      this.#refuseMessage(packet, thrown, done)
+      return undefined
+    }
+  }
+
+  /**
+   * Not acknowledged, so that the client sends it again: a fault of ours that may pass, and a message whose login has
+   * ended. Acknowledged and dropped: a message that cannot be sent, also to a user who is offline where nothing is kept.
+   */
+  #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
+    const error = toGatewayError(thrown)
+    this.parts.metrics.answered('mqtt', 'message', error.number)
+    const isLater = CODES[error.kind].retry && error.kind !== 'ERROR_USER_NOT_ONLINE'
+    if (isLater || error.kind === 'ERROR_UNAUTHORIZED') done(error)
+    else this.#refuse(packet, error, done)
+  }
+
+  /**
+   * A resend has the packet identifier, DUP, content and client of a message before it. [MQTT-4.3.2-2] would let us take
+   * any DUP after its PUBACK for a new message; a PUBACK that was lost with its connection is much the commoner case.
+   * `dedup.window` 0 switches this off.
+   */
+  #resendKey({ qos, messageId, dup }: PublishPacket): RepeatKey {
+    const client = this.asker?.client
+    if (qos === 0 || client === undefined || !this.parts.services.rules.dedup) return NO_REPEAT
+    return { dedupKey: `${client.id} ${messageId}`, isFirst: !dup }
+  }
+
+  /** Other topics: stored, routed and acknowledged in order; one commit for what comes together. */
+  #publish(packet: PublishPacket, done: Done): void {
+    const { topics } = this.parts
+    const { userId: owner, permissions } = this.author
+    const before = this.#stored
+    const mine = topics.store(packet, { owner, permissions, receiver: this.#receiver(packet) })
+    // Without the values: each promise would refer to the one before it.
+    this.#stored = Promise.allSettled([before, mine]).then(() => undefined)
+    Promise.all([mine, before])
+      .then(([stored]) => {
+        topics.route(stored, permissions)
+        done()
+      })
+      .catch(thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
+  }
+
+  /**
+   * MQTT 3.1.1 has no negative PUBACK: a refused packet is acknowledged and dropped, or the connection closes
+   * [MQTT-3.3.5-2]. The reason goes out on the reply topic.
+   */
+  #refuse(packet: PublishPacket, error: GatewayError, done: Done): void {
+    const { metrics, services, options } = this.parts
+    const { userId } = this.author
+    metrics.refusedPackets.inc({ reason: error.kind })
+    const bytes = packet.payload.length
+    services.log.info({ event: 'publish.refused', userId, code: error.kind, bytes }, 'publish refused')
+    if (packet.qos > 0 || !this.#hasTold) this.#tell(error)
+    if (packet.qos === 0 && !this.#hasTold) {
+      this.#hasTold = true
+      setImmediate(() => {
+        this.#hasTold = false
+      })
+    }
+    done(options.closeOnRefused ? error : null)
+  }
+
+  #tell({ kind, info }: GatewayError): void {
+    this.asker?.tell(encodeReply(kind, this.asker.locale, info))
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * Requests over MQTT: PUBLISH to `users/<me>/requests`, replies on `users/<me>/replies`. The requests are those of the
+ * JSON front end, and handle/ decides who may make them.
+ */
+import { CODES, toGatewayError } from '../core/errors.js'
+import type { UserId } from '../core/model.js'
+import type { Caller } from '../handle/context.js'
+import { handle } from '../handle/index.js'
+import { type Outcome, Replies } from '../handle/replies.js'
+import { decodeText } from '../protocol/mqtt-payload.js'
+import { encodeReply } from '../protocol/replies.js'
+import { parseRequest, RefusedRequest } from '../protocol/requests.js'
+import { repliesTopic } from './acl/topics.js'
+import { makePacket } from './aedes/state.js'
+import type { Link } from './link.js'
+import type { BrokerParts } from './parts.js'
+
+/** A connection that makes requests and gets replies. */
+export interface Asker extends Caller {
+  readonly client: Link['client']
+  /** Sends a reply on the connection's reply topic. */
+  tell(reply: string): void
+}
+
+/**
+ * A reply is for this connection alone, so it passes neither the router nor the store. It is lost where the client is not
+ * subscribed to its reply topic, or is gone.
+ */
+export function tellReply({ delivery }: Link, userId: UserId, reply: string): void {
+  delivery.tell(makePacket(repliesTopic(userId), reply, 1))
+}
+
+/** The requests of one connection: one after the other, and their replies in the same order. */
+export class Requests {
+  readonly #replies = new Replies(outcome => this.#reply(outcome))
+  /** Acknowledgements of the requests whose replies have not gone out, in order. */
+  readonly #acknowledgements: ((error?: Error | null) => void)[] = []
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(
+    private readonly parts: BrokerParts,
+    private readonly asker: Asker,
+  ) {}
+
+  /** @param done acknowledges the PUBLISH; called behind the reply, so that a client is never further than its replies */
+  take(payload: Buffer | string, done: () => void): void {
+    const { services } = this.parts
+    this.#acknowledgements.push(done)
+    try {
+      const request = parseRequest(decodeText(payload), services.rules)
+      const answer = this.#replies.reserve(request.name, request.id)
+      this.#last = this.#last.then(() => handle(services, this.asker, request, answer))
+    } catch (thrown) {
+      const id = thrown instanceof RefusedRequest ? thrown.id : undefined
+      this.#replies.reserve('invalid', id).refuse(toGatewayError(thrown))
+    }
+  }
+
+  #reply({ request, id, code, data }: Outcome): void {
+    this.parts.metrics.answered('mqtt', request, CODES[code].code)
+    this.asker.tell(encodeReply(code, this.asker.locale, data, id))
+    this.#acknowledgements.shift()?.()
+  }
+}
