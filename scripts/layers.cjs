@@ -21,7 +21,7 @@ const MAY_IMPORT = {
   'src/auth/': [STORE, 'src/(flow|accounts)/'],
   'src/live/': ['src/auth/permissions\\.ts'],
   'src/inbox/': [STORE],
-  'src/handle/': [STORE, 'src/(accounts|auth|inbox|limits|live|protocol)/'],
+  'src/handle/': [STORE, 'src/(accounts|auth|flow|inbox|limits|live|protocol)/'],
   'src/json/': [
     'src/auth/(authenticate|permissions)\\.ts',
     'src/(flow|handle|inbox|limits|live|net|protocol)/',

@@ -5,7 +5,7 @@ import isEmail from 'validator/lib/isEmail.js'
 import { GatewayError } from '../core/errors.js'
 import { isUserId, LENGTHS, type User, type UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
-import { OneAtATime } from '../flow/one-at-a-time.js'
+import { KeyedSerial } from '../flow/serial.js'
 import type { Store, UserQuery } from '../store/store.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
@@ -50,7 +50,7 @@ export class Accounts {
   /** One look-up an id at a time: those who ask meanwhile share its answer, and so keep their order. */
   readonly #lookups = new Map<UserId, Promise<boolean>>()
   /** Changes of one account's password. */
-  readonly #changes = new OneAtATime()
+  readonly #changes = new KeyedSerial()
   #deletions = 0
   #onDeleted: (userId: UserId) => void = () => undefined
 

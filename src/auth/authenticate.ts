@@ -4,7 +4,6 @@ import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
 import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId } from '../core/model.js'
 import type { ExternalTokens } from './external.js'
 import { isCredential, type Logins, newLoginId, type StoredLogin } from './logins.js'
-import { LoginPermissions } from './permissions.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
@@ -81,20 +80,6 @@ export class Authenticator {
   /** This moment, for work that checks by itself whether rights were revoked since. */
   since(): Since {
     return new Since(this.options.logins.revocations)
-  }
-
-  get mark(): number {
-    return this.options.logins.revocations.mark
-  }
-
-  /** False when rights of the account were taken away since `mark`, perhaps those that let it in. */
-  isStillGood(userId: UserId, mark: number): boolean {
-    return !this.options.logins.revocations.hasSince(userId, mark)
-  }
-
-  /** @param mark from before what let it in was checked; now, for one that is in already */
-  permissions(userId: UserId, mark = this.mark): LoginPermissions {
-    return new LoginPermissions(this.options.logins.revocations, userId, mark)
   }
 
   /** A token without a device name is of the default device, which is no client id: any may use it. */

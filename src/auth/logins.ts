@@ -4,7 +4,7 @@
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { USER_ID, type UserId } from '../core/model.js'
-import { OneAtATime } from '../flow/one-at-a-time.js'
+import { KeyedSerial } from '../flow/serial.js'
 import type { KvKey, KvWrite, Store } from '../store/store.js'
 import { Revocations } from './revocations.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
@@ -77,7 +77,7 @@ export const newLoginId = (): string => randomBytes(12).toString('base64url')
 
 export class Logins {
   readonly revocations = new Revocations()
-  readonly #turns = new OneAtATime()
+  readonly #turns = new KeyedSerial()
 
   constructor(
     private readonly store: Store,

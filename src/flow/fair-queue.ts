@@ -1,29 +1,30 @@
 /**
- * Who is next where all wait for the same few threads: passwords. One queue would be whoever fills it: 250 addresses with
- * five guesses each kept an owner out. So addresses take turns, and those who have got in before come before others.
+ * Whose work is next where all wait for the same few threads: passwords. In a single queue, who fills it keeps all others
+ * out: 250 addresses with five guesses each kept an owner from logging in. So addresses take turns, and an address that
+ * got into the account before comes before others.
  */
 import { GatewayError } from '../core/errors.js'
 
-/** `known`: this address got into this account before; `failed`: passwords of it were wrong lately. */
+/** `known`: this address got into this account before; `failed`: it sent wrong passwords lately; `clean`: neither. */
 const STANDINGS = ['known', 'clean', 'failed'] as const
 export type Standing = (typeof STANDINGS)[number]
 
 export interface Place {
-  /** The network that takes turns with others. */
+  /** The network that it comes from. Groups take turns. */
   readonly group: string
   readonly standing: Standing
 }
 
 export interface FairQueueRules {
-  /** At one time. */
+  /** Work that runs at one time. */
   readonly concurrency: number
-  /** That wait; beyond it one is refused, of those who have most in it. */
+  /** Work that waits. Where more comes, one piece is refused, of the group that has most waiting. */
   readonly max: number
-  /** One was refused. */
+  /** Called when one is refused. */
   readonly onFull: () => void
 }
 
-/** Whether somebody still waits for it. */
+/** Whether somebody still waits for the result. */
 export type IsWanted = () => boolean
 
 interface Waiting {
@@ -34,12 +35,12 @@ interface Waiting {
 
 const always: IsWanted = () => true
 
-/** Whose turn it is first, in eight turns: nobody waits for ever, whoever else comes. */
+/** Which standing comes first in each of eight turns: every standing has some, so that none waits for ever. */
 const TURNS: readonly Standing[] = ['known', 'clean', 'known', 'failed', 'known', 'clean', 'known', 'clean']
 
-/** Those of one standing: groups take turns, each in its own order. */
+/** The waiting work of one standing. Groups take turns; within a group the order is that of arrival. */
 class Lane {
-  /** The group whose turn is next comes first. */
+  /** In the order of their turns. */
   readonly #groups = new Map<string, Waiting[]>()
 
   get isEmpty(): boolean {
@@ -73,7 +74,7 @@ class Lane {
     return largest
   }
 
-  /** Takes out the one that came last. */
+  /** Takes out the newest of a group. */
   pop(group: string): Waiting | undefined {
     const waiting = this.#groups.get(group)
     const one = waiting?.pop()
@@ -91,9 +92,9 @@ export class FairQueue {
   constructor(private readonly rules: FairQueueRules) {}
 
   /**
-   * @param isWanted asked when its turn has come: what nobody wants any more takes no turn
-   * @throws GatewayError ERROR_CONNECTION_CLOSED when it is not wanted, ERROR_AUTH_FAILED (retry) when too many wait, or what
-   *   `work` throws
+   * @param isWanted asked when the turn has come: work that nobody waits for is not run
+   * @throws GatewayError ERROR_CONNECTION_CLOSED when nobody waits for it, ERROR_AUTH_FAILED (retry) when too many wait, or
+   *   what `work` throws
    */
   async run<T>(place: Place, work: () => Promise<T>, isWanted: IsWanted = always): Promise<T> {
     if (!isWanted()) throw unwanted()
@@ -117,7 +118,7 @@ export class FairQueue {
     })
   }
 
-  /** The place that is free now is handed on. */
+  /** Hands the free place on. */
   #next(): void {
     const first = TURNS[this.#turn++ % TURNS.length] ?? 'known'
     const one = this.#shift(first)
@@ -125,7 +126,7 @@ export class FairQueue {
     else one.start()
   }
 
-  /** Takes out whose turn it is, and on the way those that nobody waits for: a guess costs nothing once its connection is closed. */
+  /** Takes out the next, and refuses on the way those that nobody waits for: a guess costs nothing once its connection has closed. */
   #shift(first: Standing): Waiting | undefined {
     for (const standing of [first, ...STANDINGS]) {
       const lane = this.#lanes[standing]
@@ -138,7 +139,10 @@ export class FairQueue {
     return undefined
   }
 
-  /** The newest of the group that has most waiting goes, of the last standing: not where that is the one who comes. */
+  /**
+   * Refuses the newest of the largest group of the lowest standing that has work waiting.
+   * @returns false where that would be the one that comes now
+   */
   #makeRoom(group: string, standing: Standing): boolean {
     const last = STANDINGS.findLast(one => !this.#lanes[one].isEmpty)
     if (last === undefined || STANDINGS.indexOf(last) < STANDINGS.indexOf(standing)) return false

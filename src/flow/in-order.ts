@@ -1,32 +1,63 @@
-/** Whatever becomes of a client's packets, it is told in the order in which they came. */
+/** What is decided in any order leaves in the order in which it began. */
 
-/** What became of one piece of work. */
-type Done = (error?: Error | null) => void
-
-interface Place {
-  readonly done: Done
-  /** undefined while the packet is worked on. */
-  outcome: { readonly error: Error | null } | undefined
+/** The place of one piece of work in the order. */
+export interface Place {
+  /** Whether it is decided. Once true, it stays so. */
+  readonly isDecided: boolean
 }
 
-/** PUBACKs and PUBRECs leave in the order of their PUBLISHes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
-export class Acknowledgements {
-  readonly #places: Place[] = []
+/** A copy of the places that are left is made for at least so many that have gone. */
+const COMPACT_AT = 1024
 
-  /** @returns what to call instead of `done`, once */
-  reserve(done: Done): Done {
-    const place: Place = { done, outcome: undefined }
+/** For work that reports by a call: no promise a piece. */
+export class InOrder<P extends Place> {
+  #places: P[] = []
+  #head = 0
+
+  /** @param leave called once for each place */
+  constructor(private readonly leave: (place: P) => void) {}
+
+  /** Places that have not left. */
+  get length(): number {
+    return this.#places.length - this.#head
+  }
+
+  /** Takes the next place. */
+  push(place: P): void {
     this.#places.push(place)
-    return (error = null) => {
-      place.outcome = { error }
-      this.#flush()
-    }
   }
 
-  #flush(): void {
-    for (let place = this.#places[0]; place?.outcome !== undefined; place = this.#places[0]) {
-      this.#places.shift()
-      place.done(place.outcome.error)
+  /** To be called when a place is decided: lets go every decided place that has no undecided one before it. */
+  flush(): void {
+    for (let place = this.#places[this.#head]; place?.isDecided; place = this.#places[this.#head]) {
+      this.#head++
+      this.leave(place)
     }
+    if (this.#head === this.#places.length) this.#places = []
+    else if (this.#head >= COMPACT_AT) this.#places = this.#places.slice(this.#head)
+    else return
+    this.#head = 0
   }
 }
+
+/** For work that reports by a promise. */
+export class AnswersInOrder {
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** @returns what `answer` becomes, when all answers before it have come */
+  keep<T>(answer: Promise<T>): Promise<T> {
+    // It may be rejected while those before it are waited for.
+    answer.catch(() => undefined)
+    const inTurn = this.#last.then(() => answer)
+    this.#last = inTurn.then(nothing, nothing)
+    return inTurn
+  }
+
+  /** Resolves when all answers so far have come. */
+  async idle(): Promise<void> {
+    await this.#last
+  }
+}
+
+/** Without the value: each promise would hold on to the one before it. */
+const nothing = (): void => undefined

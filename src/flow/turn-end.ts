@@ -1,9 +1,9 @@
-/** What everyone does once at the end of an event-loop turn. */
+/** What is done once at the end of an event-loop turn. */
 type Job = () => void
 
 /**
- * System calls are the cost, so what one turn writes to a socket leaves in one write: whoever has something to write
- * says so at its first write of a turn, and one setImmediate serves all.
+ * System calls cost most, so what one turn writes to a socket leaves in one write: each writer adds a job at its first
+ * write of a turn, and one setImmediate runs the jobs of all.
  */
 export class TurnEnd {
   #due: Job[] = []

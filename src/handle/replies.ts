@@ -1,5 +1,6 @@
 /** The replies of one connection leave in the order of its requests, however the answers come. */
 import { type CodeName, type GatewayError, isFixed } from '../core/errors.js'
+import { InOrder, type Place } from '../flow/in-order.js'
 import type { RequestName } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
 import type { Answer } from './context.js'
@@ -11,24 +12,26 @@ export interface Outcome {
   readonly data: unknown
 }
 
-class Slot implements Answer {
-  outcome: Outcome | undefined
+class Reply implements Answer, Outcome, Place {
+  code: CodeName = 'ERROR'
+  data: unknown = null
+  isDecided = false
   constructor(
-    private readonly replies: Replies,
-    private readonly request: RequestName | 'invalid',
-    private readonly id: string | undefined,
+    private readonly replies: InOrder<Reply>,
+    readonly request: RequestName | 'invalid',
+    readonly id: string | undefined,
   ) {}
 
   ok(code: CodeName, data: unknown = null): void {
     this.#settle(code, data)
   }
 
-  /** A request without an id may come from an old client: what such a client knows, it gets unchanged. */
+  /** A request without an id may come from an old client: such a client gets `data: null` with the codes that it knows. */
   refuse({ kind, info }: GatewayError): void {
     this.#settle(kind, this.id === undefined && isFixed(kind) ? null : info)
   }
 
-  /** Never the `seq`: it would tell the sender how much others write to the recipient. */
+  /** Without the `seq`: it would tell the sender how much others write to the recipient. */
   stored({ id }: Appended): void {
     this.#settle('MESSAGE_SUCCESS', this.id === undefined ? null : { id })
   }
@@ -38,42 +41,31 @@ class Slot implements Answer {
   }
 
   #settle(code: CodeName, data: unknown): void {
-    if (this.outcome !== undefined) return
-    this.outcome = { request: this.request, id: this.id, code, data }
+    if (this.isDecided) return
+    this.code = code
+    this.data = data
+    this.isDecided = true
     this.replies.flush()
   }
 }
 
-/** Slots before this many have left are not worth a copy of the rest. */
-const COMPACT_AT = 1024
-
 export class Replies {
-  #slots: Slot[] = []
-  #head = 0
+  readonly #replies: InOrder<Reply>
 
-  constructor(private readonly write: (outcome: Outcome) => void) {}
+  /** @param write called once for each reply */
+  constructor(write: (outcome: Outcome) => void) {
+    this.#replies = new InOrder<Reply>(write)
+  }
 
   /** Requests whose reply has not left. */
   get pending(): number {
-    return this.#slots.length - this.#head
+    return this.#replies.length
   }
 
-  /** The place of the next request's reply. */
+  /** Takes the place of the next request's reply. */
   reserve(request: RequestName | 'invalid', id: string | undefined): Answer {
-    const slot = new Slot(this, request, id)
-    this.#slots.push(slot)
-    return slot
-  }
-
-  /** Writes every reply that nothing before it holds up. */
-  flush(): void {
-    for (let slot = this.#slots[this.#head]; slot?.outcome !== undefined; slot = this.#slots[this.#head]) {
-      this.#head++
-      this.write(slot.outcome)
-    }
-    if (this.#head === this.#slots.length) this.#slots = []
-    else if (this.#head >= COMPACT_AT) this.#slots = this.#slots.slice(this.#head)
-    else return
-    this.#head = 0
+    const reply = new Reply(this.#replies, request, id)
+    this.#replies.push(reply)
+    return reply
   }
 }

@@ -4,11 +4,11 @@
  */
 import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Permissions, UserId } from '../core/model.js'
-import { Acknowledgements } from '../flow/in-order.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import { parseContent } from '../protocol/mqtt-payload.js'
 import { encodeReply } from '../protocol/replies.js'
+import { Acknowledgements } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
 import type { PublishPacket } from './aedes/types.js'
 import type { BrokerParts } from './parts.js'

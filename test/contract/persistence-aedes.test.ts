@@ -48,7 +48,7 @@ function messages(client: MqttClient, count: number): Promise<string[]> {
 
 /**
  * Publishes one after another, each until Aedes is done with it: bare Aedes acknowledges a publication before it is stored, so its PUBACK
- * says nothing of the queue (src/flow/in-order.ts cures that, and is not here).
+ * says nothing of the queue (src/mqtt/acknowledgements.ts cures that, and is not here).
  */
 async function publishAll(
   { aedes, port }: RunningBroker,
