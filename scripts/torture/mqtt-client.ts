@@ -1,57 +1,16 @@
-/** A device that speaks MQTT 3.1.1: its session (what it must remember between connections), and how it connects. */
+/** A device that speaks MQTT 3.1.1, and how it connects. */
 import { connect as connectTcp } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocket } from 'ws'
 import { within } from '../within.js'
 import { Client, type ClientOptions, type Link } from './client.js'
-import { MqttLink } from './mqtt-link.js'
-import type { Outgoing } from './outbox.js'
-
-export interface MqttRole {
-  readonly front: 'mqtt'
-  readonly transport: 'tcp' | 'websocket'
-  readonly clean: boolean
-  readonly qos: 1 | 2
-  /** For one that answers slowly. */
-  readonly ackDelayMs?: number
-}
-
-interface InboxMessage {
-  readonly content: string
-  readonly seq: number
-  readonly id: string
-}
+import { type LinkOwner, MqttLink } from './mqtt-link.js'
+import { type InboxMessage, type MqttRole, MqttSession } from './mqtt-session.js'
 
 const ANSWER_TIMEOUT_MS = 10_000
 const RESUBSCRIBE_ANYWAY = 0.2
 
-/** The client's side of a session [MQTT-3.1.2.4]. */
-export class MqttSession {
-  /** A SUBACK came. */
-  isSubscribed = false
-  /** QoS 2 messages whose PUBREL has not come: they are handed on then, and only then (4.3.3, method A). */
-  readonly incoming = new Map<number, InboxMessage>()
-  /** QoS 1 and 2 by packet id. */
-  readonly outgoing = new Map<number, Outgoing>()
-  /** QoS 2: PUBREC came and PUBCOMP did not. */
-  readonly releasing = new Set<number>()
-  #lastPacketId = 0
-
-  renew(keepsOutgoing: boolean): void {
-    this.isSubscribed = false
-    this.incoming.clear()
-    this.releasing.clear()
-    if (!keepsOutgoing) this.outgoing.clear()
-  }
-
-  newPacketId(): number {
-    do this.#lastPacketId = (this.#lastPacketId % 0xffff) + 1
-    while (this.outgoing.has(this.#lastPacketId) || this.releasing.has(this.#lastPacketId))
-    return this.#lastPacketId
-  }
-}
-
-export class MqttClient extends Client {
+export class MqttClient extends Client implements LinkOwner {
   readonly session = new MqttSession()
 
   constructor(

@@ -2,14 +2,27 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import mqttPacket, { type IPublishPacket, type Packet } from 'mqtt-packet'
-import type { Link } from './client.js'
-import type { MqttClient } from './mqtt-client.js'
+import type { Client, Link } from './client.js'
+import type { InboxMessage, MqttRole, MqttSession } from './mqtt-session.js'
 import type { Outgoing } from './outbox.js'
 
 const CLOSE_TIMEOUT_MS = 3000
 const ABANDONED_MS = 5000
 
 type Answer = 'connack' | 'suback'
+
+/** The client that a connection is of. */
+export interface LinkOwner extends Pick<Client, 'device' | 'outbox'> {
+  readonly clientId: string
+  readonly role: MqttRole
+  readonly session: MqttSession
+  readonly credentials: { readonly username: string; readonly password: Buffer }
+  /** How long after a packet its answer leaves, ms. */
+  readonly ackDelayMs: number
+  /** Whether the connection ends with RST, where the transport can. */
+  readonly wantsReset: boolean
+  received(message: InboxMessage): void
+}
 
 export class MqttLink implements Link {
   readonly closed: Promise<void>
@@ -21,7 +34,7 @@ export class MqttLink implements Link {
 
   constructor(
     private readonly stream: Duplex,
-    private readonly client: MqttClient,
+    private readonly client: LinkOwner,
   ) {
     this.closed = new Promise(resolve => {
       this.#end = resolve

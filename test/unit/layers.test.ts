@@ -18,12 +18,12 @@ interface Violation {
   readonly from: string
 }
 
-/** The rules that a src/ with these files breaks, each with the file that breaks it. */
-const violations = (t: Test, src: Folder): Promise<string[]> =>
-  broke(t.testdir({ 'tsconfig.json': TSCONFIG, src }))
+/** The rules that src/, scripts/ and test/ with these files break, each with the file that breaks it. */
+const violations = (t: Test, folders: Folder): Promise<string[]> =>
+  broke(t.testdir({ 'tsconfig.json': TSCONFIG, ...folders }), ['src', 'scripts', 'test'])
 
-async function broke(cwd: string): Promise<string[]> {
-  const args = [DEPCRUISE, '--config', RULES, '--output-type', 'json', 'src']
+async function broke(cwd: string, folders = ['src']): Promise<string[]> {
+  const args = [DEPCRUISE, '--config', RULES, '--output-type', 'json', ...folders]
   const output = await new Promise<string>((resolve, reject) => {
     // Its exit code is the number of violations.
     execFile(process.execPath, args, { cwd }, (error, stdout) =>
@@ -39,43 +39,47 @@ t.test(
   'planted faults are found, and nothing in the files beside them whose imports go the right way',
   async t => {
     const found = await violations(t, {
-      'main.ts': "import './cli/signals.js'; import './cli/help.js'; await import('./cli/serve.js')",
-      cli: {
-        'signals.ts': "import '../core/model.js'",
-        'help.ts': 'export {}',
-        'serve.ts':
-          "import process from 'node:process'; import '../app/gateway.js'; import '../config/config.js'; process.exit()",
-      },
-      'stray.ts': "import './no-such-file.js'",
-      app: {
-        'gateway.ts': `
-        import '../store/embedded/store.js'; import '../json/server.js'; import '../config/config.js'
-        import '../inbox/stored.js'; import '../json/wrong.js'; import '../core/errors.js'; import '../stray.js'`,
-      },
-      config: { 'config.ts': "import './schema.js'; import 'convict'", 'schema.ts': 'export {}' },
-      core: {
-        'log.ts': "import 'pino'",
-        'model.ts': 'export type A = 1',
-        'errors.ts': "import '../config/config.js'",
-      },
-      store: {
-        'store.ts': "import type { A } from '../core/model.js'; export type B = A",
-        'copy.ts': 'export {}',
-        embedded: {
-          'store.ts': "import '../store.js'; import './rows.js'; import 'lmdb'",
-          'rows.ts': "import './store.js'; import '../copy.js'",
+      src: {
+        'main.ts': "import './cli/signals.js'; import './cli/help.js'; await import('./cli/serve.js')",
+        cli: {
+          'signals.ts': "import '../core/model.js'",
+          'help.ts': 'export {}',
+          'serve.ts':
+            "import process from 'node:process'; import '../app/gateway.js'; import '../config/config.js'; process.exit()",
+        },
+        'stray.ts': "import './no-such-file.js'",
+        app: {
+          'gateway.ts': `
+          import '../store/embedded/store.js'; import '../json/server.js'; import '../config/config.js'
+          import '../inbox/stored.js'; import '../json/wrong.js'; import '../core/errors.js'; import '../stray.js'`,
+        },
+        config: { 'config.ts': "import './schema.js'; import 'convict'", 'schema.ts': 'export {}' },
+        core: {
+          'log.ts': "import 'pino'",
+          'model.ts': 'export type A = 1',
+          'errors.ts': "import '../config/config.js'",
+        },
+        store: {
+          'store.ts': "import type { A } from '../core/model.js'; export type B = A",
+          'copy.ts': 'export {}',
+          embedded: {
+            'store.ts': "import '../store.js'; import './rows.js'; import 'lmdb'",
+            'rows.ts': "import './store.js'; import '../copy.js'",
+          },
+        },
+        inbox: {
+          'inbox.ts': "import '../store/store.js'; import '../core/log.js'",
+          'stored.ts': "import type { B } from '../store/store.js'; import '../store/copy.js'; import 'lmdb'",
+          'unused.ts': 'export {}',
+        },
+        json: {
+          'server.ts': "import '../inbox/inbox.js'; import 'ws'; import 'node:net'",
+          'wrong.ts':
+            "import '../store/store.js'; import process from 'node:process'; import 'typescript'; process.exit()",
         },
       },
-      inbox: {
-        'inbox.ts': "import '../store/store.js'; import '../core/log.js'",
-        'stored.ts': "import type { B } from '../store/store.js'; import '../store/copy.js'; import 'lmdb'",
-        'unused.ts': 'export {}',
-      },
-      json: {
-        'server.ts': "import '../inbox/inbox.js'; import 'ws'; import 'node:net'",
-        'wrong.ts':
-          "import '../store/store.js'; import process from 'node:process'; import 'typescript'; process.exit()",
-      },
+      scripts: { 'a.ts': "import './b.js'", 'b.ts': "import './a.js'", 'c.ts': "import '../src/main.js'" },
+      test: { unit: { 'a.ts': "import '../helpers/b.js'" }, helpers: { 'b.ts': "import '../unit/a.js'" } },
     })
     t.same(found, [
       'direction of src/app/: src/app/gateway.ts',
@@ -85,7 +89,9 @@ t.test(
       'direction of src/store/embedded/: src/store/embedded/rows.ts',
       'home of lmdb: src/inbox/stored.ts',
       'listed: src/stray.ts',
+      'no-cycle: scripts/a.ts',
       'no-cycle: src/store/embedded/rows.ts',
+      'no-cycle: test/helpers/b.ts',
       'no-dead-file: src/inbox/unused.ts',
       'package without a home: src/json/wrong.ts',
       'process: src/json/wrong.ts',

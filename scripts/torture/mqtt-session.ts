@@ -1,0 +1,43 @@
+/** What an MQTT 3.1.1 device is, and what it must remember between connections. */
+import type { Outgoing } from './outbox.js'
+
+export interface MqttRole {
+  readonly front: 'mqtt'
+  readonly transport: 'tcp' | 'websocket'
+  readonly clean: boolean
+  readonly qos: 1 | 2
+  /** For one that answers slowly. */
+  readonly ackDelayMs?: number
+}
+
+export interface InboxMessage {
+  readonly content: string
+  readonly seq: number
+  readonly id: string
+}
+
+/** The client's side of a session [MQTT-3.1.2.4]. */
+export class MqttSession {
+  /** A SUBACK came. */
+  isSubscribed = false
+  /** QoS 2 messages whose PUBREL has not come: they are handed on then, and only then (4.3.3, method A). */
+  readonly incoming = new Map<number, InboxMessage>()
+  /** QoS 1 and 2 by packet id. */
+  readonly outgoing = new Map<number, Outgoing>()
+  /** QoS 2: PUBREC came and PUBCOMP did not. */
+  readonly releasing = new Set<number>()
+  #lastPacketId = 0
+
+  renew(keepsOutgoing: boolean): void {
+    this.isSubscribed = false
+    this.incoming.clear()
+    this.releasing.clear()
+    if (!keepsOutgoing) this.outgoing.clear()
+  }
+
+  newPacketId(): number {
+    do this.#lastPacketId = (this.#lastPacketId % 0xffff) + 1
+    while (this.outgoing.has(this.#lastPacketId) || this.releasing.has(this.#lastPacketId))
+    return this.#lastPacketId
+  }
+}
