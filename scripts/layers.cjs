@@ -12,7 +12,7 @@ const STORE = 'src/store/store\\.ts'
 const MAY_IMPORT = {
   [CORE]: [],
   'src/flow/': [],
-  'src/config/': [],
+  'src/config/': ['src/mqtt/acl/access\\.ts'],
   'src/protocol/': [],
   'src/store/': [],
   'src/store/embedded/': ['src/store/(contents|deleted|store)\\.ts'],
@@ -37,7 +37,7 @@ const MAY_IMPORT = {
   'src/mqtt/wire/': ['src/(flow|limits|net)/'],
   'src/mqtt/acl/': [],
   'src/mqtt/aedes/': [STORE, 'src/live/', 'src/mqtt/(acl|wire)/'],
-  'src/mqtt/aedes/persistence/': [STORE],
+  'src/mqtt/aedes/persistence/': [STORE, 'src/mqtt/acl/client-id\\.ts'],
   // The composition root.
   'src/app/': ['src/(accounts|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/'],
   'src/cli/': ['src/(app|config)/'],

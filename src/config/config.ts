@@ -3,7 +3,6 @@ import convict from 'convict'
 import { type Config, KEYS, SCHEMA } from './schema.js'
 import { type Layer, readArguments, readConfigFile, readEnvironment } from './sources.js'
 
-export type { Acl, AclRule } from './formats.js'
 export type { Config } from './schema.js'
 
 export interface ConfigSources {

@@ -4,21 +4,12 @@
  */
 import { isIP } from 'node:net'
 import convict from 'convict'
-import { isUserId } from '../core/model.js'
+import { isUserId, type Role } from '../core/model.js'
+import { filterFault } from '../core/topic-filter.js'
+import type { Acl } from '../mqtt/acl/access.js'
 import { mongoUrlFault } from './mongodb-url.js'
 
-const ROLES = ['admin', 'user', 'device'] as const
-
-/**
- * Which topics beyond the gateway's own a logged-in MQTT client may use. `%u` in a pattern is its user id, `%c` its
- * client id; without `roles` it is for all.
- */
-export interface AclRule {
-  readonly pattern: string
-  readonly access: 'read' | 'write' | 'readwrite'
-  readonly roles?: readonly (typeof ROLES)[number][]
-}
-export type Acl = 'closed' | 'open' | readonly AclRule[]
+const ROLES: readonly Role[] = ['admin', 'user', 'device']
 
 /** Bounds of a key, inclusive, written as an operator would write them. */
 interface Bounds {
@@ -177,13 +168,6 @@ function isOrigin(item: string): boolean {
   return !/^https?:/.test(plain) || (URL.canParse(plain) && new URL(plain).origin === plain)
 }
 
-const isFilter = (pattern: string) =>
-  /^[^\0]+$/.test(pattern) && // [MQTT-4.7.3-1], [MQTT-4.7.3-2]
-  pattern.split('/').every((level, i, all) => {
-    if (level.includes('#')) return level === '#' && i === all.length - 1 // [MQTT-4.7.1-2]
-    return !level.includes('+') || level === '+' // [MQTT-4.7.1-3]
-  })
-
 function checkRule(rule: unknown): void {
   const { pattern, access, roles = [...ROLES], ...rest }: Record<string, unknown> = Object(rule)
   const known = typeof pattern === 'string' && Object.keys(rest).length === 0
@@ -193,7 +177,8 @@ function checkRule(rule: unknown): void {
   const isRole = (role: unknown) => ROLES.some(known => known === role)
   if (!Array.isArray(roles) || roles.length === 0 || !roles.every(isRole))
     throw new Error(`roles of a rule must be a list of ${ROLES.join(', ')}`)
-  if (!isFilter(pattern)) throw new Error(`pattern ${JSON.stringify(pattern)} is not an MQTT topic filter`)
+  if (filterFault(pattern) !== undefined)
+    throw new Error(`pattern ${JSON.stringify(pattern)} is not an MQTT topic filter`)
   if (/^(users$|users\/|\$)/.test(pattern)) throw new Error(`topics under users/ and $ are the gateway's own`)
 }
 

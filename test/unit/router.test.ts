@@ -1,7 +1,7 @@
 import type { AedesPublishPacket } from 'aedes'
 import fc from 'fast-check'
 import t from 'tap'
-import { covers } from '../../src/mqtt/acl/topics.js'
+import { covers } from '../../src/core/topic-filter.js'
 import { type Route, Router, type Subscriber } from '../../src/mqtt/aedes/router.js'
 import type { QoS } from '../../src/mqtt/wire/packet-kinds.js'
 

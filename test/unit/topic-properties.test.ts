@@ -2,9 +2,10 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
+import { covers } from '../../src/core/topic-filter.js'
 import { Access, type TopicGrant } from '../../src/mqtt/acl/access.js'
 import { clientIdOf, scopedId, userIdOf } from '../../src/mqtt/acl/client-id.js'
-import { covers, isInboxTopic, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
+import { isInboxTopic, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
 import { check } from '../helpers/property.js'
 
 const ME = '123456789'

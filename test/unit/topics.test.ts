@@ -1,5 +1,6 @@
 import t from 'tap'
-import { covers, inboxTopic, isInboxFilter, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
+import { covers, filterFault } from '../../src/core/topic-filter.js'
+import { inboxTopic, isInboxFilter, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
 
 const ME = '123456789'
 
@@ -105,3 +106,30 @@ for (const [pattern, filter, covered] of COVERS) {
     t.equal(covers(pattern, filter), covered)
   })
 }
+
+// MQTT 3.1.1, 4.7.1 and 4.7.3; the clause that each breaks.
+const FILTERS: readonly (readonly [filter: string, clause: string | undefined])[] = [
+  ['a', undefined],
+  ['/', undefined],
+  ['//', undefined],
+  ['#', undefined],
+  ['+', undefined],
+  ['a/#', undefined],
+  ['+/+/#', undefined],
+  ['$SYS/#', undefined],
+  ['$share/group/a', undefined],
+  ['a/ /b', undefined],
+  ['', '[MQTT-4.7.3-1]'],
+  ['a\u0000', '[MQTT-4.7.3-2]'],
+  ['#/', '[MQTT-4.7.1-2]'],
+  ['a#', '[MQTT-4.7.1-2]'],
+  ['a/#/b', '[MQTT-4.7.1-2]'],
+  ['##', '[MQTT-4.7.1-2]'],
+  ['a+', '[MQTT-4.7.1-3]'],
+  ['+a/b', '[MQTT-4.7.1-3]'],
+  ['++', '[MQTT-4.7.1-3]'],
+]
+
+t.test('the syntax of topic filters', async t => {
+  for (const [filter, clause] of FILTERS) t.equal(filterFault(filter)?.clause, clause, JSON.stringify(filter))
+})

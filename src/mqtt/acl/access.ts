@@ -3,7 +3,8 @@
  * What is not granted here is refused.
  */
 import type { Role, UserId } from '../../core/model.js'
-import { ANY_PRESENCE, covers, isInboxFilter, isOwnTree, parseOwnTopic, repliesTopic } from './topics.js'
+import { covers } from '../../core/topic-filter.js'
+import { ANY_PRESENCE, isInboxFilter, isOwnTree, parseOwnTopic, repliesTopic } from './topics.js'
 
 export interface TopicGrant {
   /** A filter; `%u` stands for the user id, `%c` for the client id. */

@@ -3,8 +3,8 @@ import { USER_ID, type UserId } from '../../core/model.js'
 const OWNER = new RegExp(`^(${USER_ID}):`)
 
 /**
- * Inside the broker a client id carries its account: two accounts may use the same id, and nobody can take over the
- * connection or the session of another's device.
+ * The client id inside the broker and in its stored state: `289559048:phone`, `anonymous:phone`. It begins with the
+ * account, so that two accounts may use the same id and nobody takes over the session of another account's device.
  */
 export const scopedId = (userId: UserId | undefined, clientId: string): string =>
   `${userId ?? 'anonymous'}:${clientId}`
@@ -14,3 +14,6 @@ export const clientIdOf = (scoped: string): string => scoped.slice(scoped.indexO
 
 /** Account of a scoped client id; undefined for an anonymous client. */
 export const userIdOf = (scoped: string): UserId | undefined => OWNER.exec(scoped)?.[1]
+
+/** What all scoped client ids of one account begin with, and no other's: `289559048:`. */
+export const ownerOf = (scoped: string): string => scoped.slice(0, scoped.indexOf(':') + 1)

@@ -63,19 +63,3 @@ export const isInboxFilter = (filter: string, userId: UserId): boolean =>
   inboxFilters(userId).includes(filter)
 
 export const ANY_PRESENCE = 'users/+/presence'
-
-/**
- * Whether everything that `filter` can match is matched by `pattern` too; for a topic name, whether it matches.
- * Source: MQTT 3.1.1, 4.7.1.
- */
-export function covers(pattern: string, filter: string): boolean {
-  const wanted = filter.split('/')
-  const granted = pattern.split('/')
-  for (const [i, level] of granted.entries()) {
-    if (level === '#') return wanted[0]?.startsWith('$') !== true || i > 0
-    const other = wanted[i]
-    if (other === undefined || other === '#') return false
-    if (level === '+' ? i === 0 && other.startsWith('$') : level !== other) return false
-  }
-  return wanted.length === granted.length
-}

@@ -1,7 +1,6 @@
 /** Values by topic filter: what a topic costs does not grow with the number of filters that do not match it. */
 import { Qlobber } from 'qlobber'
-
-const hasWildcard = (filter: string): boolean => filter.includes('+') || filter.includes('#')
+import { beginsWithWildcard, hasWildcard } from '../../core/topic-filter.js'
 
 const NONE: readonly never[] = []
 
@@ -29,7 +28,7 @@ export class FilterIndex<T> {
     }
     this.#wildcards.add(filter, value)
     this.#wildcardCount++
-    if (/^[+#]/.test(filter)) this.#leading.add(value)
+    if (beginsWithWildcard(filter)) this.#leading.add(value)
   }
 
   /** @param value what was added with this filter */

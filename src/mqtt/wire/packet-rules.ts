@@ -3,6 +3,7 @@
  * this through. The functions throw MalformedPacket; they look at a packet's bytes and keep nothing.
  */
 import { isUtf8 } from 'node:buffer'
+import { filterFault } from '../../core/topic-filter.js'
 
 export interface PacketLimits {
   /** Whole packet with its fixed header; known, and judged, before the packet's body is read. */
@@ -74,27 +75,13 @@ export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
   checkLevels(levels, limits)
 }
 
-/** `$share/…` passes: it is well-formed, and whether it is granted is for the access rules to say. */
-function checkTopicFilter(filter: Buffer, limits: PacketLimits): void {
-  checkTopicText(filter, 'topic filter', limits)
-  let levels = 1
-  for (let i = 0; i < filter.length; i++) {
-    const byte = filter[i]
-    if (byte === SLASH) levels++
-    else if (byte === PLUS || byte === HASH) checkWildcard(filter, i)
-  }
-  checkLevels(levels, limits)
-}
-
-function checkWildcard(filter: Buffer, at: number): void {
-  const isWholeLevel =
-    (at === 0 || filter[at - 1] === SLASH) && (at + 1 === filter.length || filter[at + 1] === SLASH)
-  if (filter[at] === PLUS && !isWholeLevel) {
-    throw new MalformedPacket('+ that is not a level by itself', '[MQTT-4.7.1-3]')
-  }
-  if (filter[at] === HASH && !(isWholeLevel && at + 1 === filter.length)) {
-    throw new MalformedPacket('# that is not the last level by itself', '[MQTT-4.7.1-2]')
-  }
+/** `$share/…` passes: it is well-formed, and the access rules refuse it. */
+function checkTopicFilter(bytes: Buffer, limits: PacketLimits): void {
+  checkTopicText(bytes, 'topic filter', limits)
+  const filter = bytes.toString()
+  const fault = filterFault(filter)
+  if (fault !== undefined) throw new MalformedPacket(fault.reason, fault.clause)
+  checkLevels(filter.split('/').length, limits)
 }
 
 /** What one packet has behind its fixed header, read in order; it ends at `end`, the buffer may go on. */

@@ -32,9 +32,6 @@ export interface ClientRef {
   readonly _authorized?: boolean
 }
 
-/** Of a scoped client id (client-id.ts): what comes before the client's own part. */
-export const ownerOf = (clientId: string): string => clientId.slice(0, clientId.indexOf(':') + 1)
-
 /** Removals a commit, where a whole session goes at once. */
 const REMOVALS_PER_WRITE = 1000
 

@@ -10,6 +10,7 @@ import { Readable } from 'node:stream'
 import type { TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import type { UserId } from '../../../core/model.js'
 import type { KvWrite } from '../../../store/store.js'
+import { ownerOf, scopedId } from '../../acl/client-id.js'
 import { Incoming } from './incoming.js'
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
 import { FIRST_INBOX_ID, type PersistenceOptions } from './options.js'
@@ -139,7 +140,7 @@ export class BrokerPersistence {
 
   /** The store has removed all that it had of a deleted account: what is in memory goes, too. */
   forgetAccount(userId: UserId): void {
-    for (const clientId of this.#sessions.of(`${userId}:`)) {
+    for (const clientId of this.#sessions.of(ownerOf(scopedId(userId, '')))) {
       this.#sessions.drop(clientId)
       this.#subscriptions.removeAll(clientId)
       this.#queue.forget(clientId)

@@ -1,5 +1,6 @@
 /** What is in memory of the outgoing queues: a few numbers a client, and small entries for packets being sent. */
-import { type BrokerPacket, type ClientRef, ownerOf } from './kv.js'
+import { ownerOf } from '../../acl/client-id.js'
+import type { BrokerPacket, ClientRef } from './kv.js'
 
 export interface ClientQueue {
   /** What all sessions of its account have queued together. */

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { GatewayError } from '../../../core/errors.js'
 import { isUserId, type UserId } from '../../../core/model.js'
-import type { KvKey, KvWrite } from '../../../store/store.js'
+import { levelsCover } from '../../../core/topic-filter.js'
+import type { KvWrite } from '../../../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
 
 export interface RetainedLimits {
@@ -100,7 +101,9 @@ export class Retained {
       for (const [i, filter] of split.entries()) {
         const earlier = split.slice(0, i)
         for await (const { key, value } of this.#candidates(filter)) {
-          if (isMatch(filter, key) && !earlier.some(other => isMatch(other, key))) yield decodePacket(value)
+          const topic = key as readonly string[]
+          const isFound = levelsCover(filter, topic) && !earlier.some(other => levelsCover(other, topic))
+          if (isFound) yield decodePacket(value)
           walked += 1
           if (walked % WALKED_PER_TURN === 0) await setImmediate()
         }
@@ -216,15 +219,3 @@ const keptOf = (value: Uint8Array): Kept => ({
   size: value.byteLength,
   owner: decodePacket(value).owner ?? '',
 })
-
-/** MQTT 3.1.1, 4.7: `+` is one level, empty ones too; `#` is the rest, and the level before it. */
-function isMatch(filter: readonly string[], topic: KvKey): boolean {
-  const [first] = filter
-  // [MQTT-4.7.2-1]
-  if ((first === '+' || first === '#') && String(topic[0]).startsWith('$')) return false
-  for (const [i, level] of filter.entries()) {
-    if (level === '#') return true
-    if (i >= topic.length || (level !== '+' && level !== topic[i])) return false
-  }
-  return filter.length === topic.length
-}

@@ -3,7 +3,8 @@
  * store has of a client belongs to such a record, so that it can expire.
  */
 import type { KvWrite } from '../../../store/store.js'
-import { decodeRecord, encodeRecord, type KvStore, ownerOf } from './kv.js'
+import { ownerOf } from '../../acl/client-id.js'
+import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
 
 interface SessionRecord {
   /** ms since the epoch. */

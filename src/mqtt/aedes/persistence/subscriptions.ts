@@ -4,6 +4,7 @@
  * and an UNSUBSCRIBE that come in one read then reach the store in their order.
  */
 import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
+import { beginsWithWildcard } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
 import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
 
@@ -74,7 +75,9 @@ export class Subscriptions {
   matching(topic: string): TrieEntry[] {
     const matches = this.#trie.match(topic)
     // [MQTT-4.7.2-1]; Aedes itself sees to it for $SYS/ only.
-    return topic.startsWith('$') ? matches.filter(({ topic: filter }) => !/^[+#]/.test(filter)) : matches
+    return topic.startsWith('$')
+      ? matches.filter(({ topic: filter }) => !beginsWithWildcard(filter))
+      : matches
   }
 
   *clientsOf(filter: string): Generator<string> {
