@@ -30,6 +30,12 @@ t.test('docs/security.md says why each package is there, and how many there are'
   t.equal(withCount(document), document)
 })
 
+t.test('packages whose inner parts are used are pinned to one version', async t => {
+  const { dependencies } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  for (const name of ['aedes', 'aedes-packet', 'lmdb', 'mqtt-packet', 'qlobber'])
+    t.match(dependencies[name], /^\d+\.\d+\.\d+$/, name)
+})
+
 const IMPORT = /\b(?:from |import |import\()'((?:@[\w-]+\/)?[\w-][\w.:-]*)/g
 
 t.test('what the program imports is what it depends on', async t => {
