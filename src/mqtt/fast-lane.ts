@@ -1,10 +1,10 @@
 /**
- * The way of messages and their PUBACKs past Aedes, whose parser, queue and handlers cost more than all that is ours:
- * the gate has found these packets already, and nothing in Aedes is for them.
+ * Handles QoS 1 messages to an inbox, and PUBACKs of inbox packets, without Aedes: its parser, queue and handlers cost
+ * more than all of our own work, and nothing in them is needed for these packets.
  *
- * The lane takes a packet only while Aedes has read all that came before it. Aedes hands a PUBLISH to the client's
- * Publisher as it reads it, so the Publisher gets all of them in the order in which they came; it keeps that order in
- * the inbox, and in the acknowledgements [MQTT-4.6.0-2], whichever way each of them took.
+ * The lane takes a packet only when Aedes has read all packets before it. Aedes passes each PUBLISH to the connection's
+ * Publisher as soon as it reads it. So the Publisher gets the packets of both ways in the order in which they came, and
+ * keeps that order in the inbox and in the acknowledgements [MQTT-4.6.0-2].
  */
 
 import { INBOX_TOPIC_BYTES, isInboxTopic } from './acl/topics.js'
@@ -19,18 +19,18 @@ const PUBACK = 0x40
 const PUBLISH_QOS1 = 0x32
 const DUP = 0x08
 
-/** What one client may have waiting for the store before it is read no further; one read may bring more. */
+/** With so many bytes waiting for the store a client is not read; one read may bring more than that. */
 const MAX_UNFINISHED_BYTES = 65_536
 
 export interface LaneConnection {
-  /** Too much of this sender's waits for the store, by whichever connection it came. */
+  /** Too many bytes of this sender wait for the store, from whichever of its connections. */
   readonly isInboxFull: boolean
   publish(packet: PublishPacket, done: Done): void
   acknowledged(packetId: number): void
 }
 
 export class FastLane implements PacketLane {
-  /** Of packets whose PUBACK has not been taken by the transport. */
+  /** Bytes of packets whose PUBACK was not written yet. */
   #unfinishedBytes = 0
   #hasTaken = false
   #isHolding = false
@@ -69,27 +69,27 @@ export class FastLane implements PacketLane {
     this.#holdOrRelease()
   }
 
-  /** @returns false for what Aedes sent */
+  /** @returns false for the PUBACK of a packet that Aedes sent */
   #confirm(packetId: number): boolean {
     if (!isInboxPacketId(packetId)) return false
     this.connection.acknowledged(packetId)
     return true
   }
 
-  /** Made here, where it holds on to two numbers only: thousands wait for their commit at a time. */
+  /** A method of its own, so that the closure refers to two numbers only: thousands wait for their commit at a time. */
   #finisher(messageId: number, size: number): Done {
     return error => this.#finish(messageId, size, error)
   }
 
   #finish(messageId: number, size: number, error?: Error | null): void {
     this.#unfinishedBytes -= size
-    // As Aedes does with it: the connection closes.
+    // As Aedes does after an error: the connection closes.
     if (error) this.client.emit('error', error)
     else if (!this.transport.send(puback(messageId))) this.#awaitDrain()
     if (this.#isHolding) this.#holdOrRelease()
   }
 
-  /** A client that does not read its PUBACKs is not read either. */
+  /** A client that does not take its PUBACKs is not read. */
   #awaitDrain(): void {
     if (this.#isDraining || !this.transport.isCongested) return
     this.#isDraining = true

@@ -1,10 +1,10 @@
 /**
- * An inbox over MQTT: one PUBLISH a message on `users/<me>/inbox/<seq>`, written past Aedes' own delivery, so that
- * the session (inbox/reader.ts) and not the broker decides what goes out when.
+ * Writes an inbox to an MQTT client: one PUBLISH a message, on `users/<me>/inbox/<seq>`. The InboxReader decides what goes
+ * out when; Aedes is not involved.
  *
- * Packet identifiers: the inbox has 32768–65535 and Aedes 1–32767 (aedes-client.ts). The identifier follows from the
- * seq, so a resend has its original one [MQTT-4.4.0-1] also after a restart, and a PUBACK names its message without
- * a table. It is unique as long as fewer than 32,768 messages are in flight, which `mqtt.maxInflight` sees to.
+ * Packet identifiers: 32768–65535 are the inbox's, 1–32767 Aedes' (aedes/client.ts). The identifier is computed from the
+ * seq, so that a resend has its original one [MQTT-4.4.0-1] even after a restart, and a PUBACK names its message without
+ * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
 
 import type { InboxRow, UserId } from '../core/model.js'
@@ -22,24 +22,24 @@ export const isInboxPacketId = (packetId: number): boolean => packetId >= FIRST_
 
 const packetIdOf = (seq: number): number => FIRST_ID + (seq % IDS)
 
-/** The seq behind a packet id: the first after `confirmed` that has it. */
+/** The seq that a packet identifier stands for: the first one behind `confirmed` that has it. */
 const seqOf = (packetId: number, confirmed: number): number =>
   confirmed + 1 + ((((packetId - FIRST_ID - ((confirmed + 1) % IDS)) % IDS) + IDS) % IDS)
 
 export interface InboxDeliveryOptions {
   readonly userId: UserId
   readonly qos: QoS
-  /** Whether the client's session is an old one, that knows of the QoS 2 handshakes it broke off [MQTT-4.1.0-1]. */
+  /** The client's session was resumed: it remembers QoS 2 handshakes that were cut off [MQTT-4.1.0-1]. */
   readonly isResumed: boolean
-  /** Tells the client on its reply topic. */
+  /** Sends an event on the client's reply topic. */
   readonly tell: (event: string) => void
 }
 
 export class InboxDelivery implements Sink {
-  /** Set right after construction: session and sink know each other. */
+  /** Set right after construction, since the reader needs this sink. */
   reader!: InboxReader
   #flushing = false
-  /** Settles when all releases so far have; the store may settle writes in another order. */
+  /** Settles when all releases so far have. The store may settle writes in another order. */
   #releases: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -81,11 +81,11 @@ export class InboxDelivery implements Sink {
     this.reader.confirmOne(seqOf(packetId, this.reader.confirmed))
   }
 
-  /** PUBREC; resolves when PUBREL may go: in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
+  /** PUBREC. Resolves when PUBREL may go out, in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
   async released(packetId: number): Promise<void> {
     const before = this.#releases
     const mine = this.reader.release(seqOf(packetId, this.reader.confirmed))
-    // Without the values: each would hold on to the one before it.
+    // Without the values: each promise would refer to the one before it.
     this.#releases = Promise.allSettled([before, mine]).then(() => undefined)
     await Promise.all([before, mine])
   }
@@ -97,7 +97,7 @@ export class InboxDelivery implements Sink {
 
   readonly #resume = () => this.reader.resume()
 
-  /** QoS 0 has no answer: written to the socket counts. One callback for all that one turn wrote. */
+  /** QoS 0 has no acknowledgement: a message is confirmed when it has left the process. One callback an event-loop turn. */
   #confirmWhenWritten(): void {
     if (this.#flushing) return
     this.#flushing = true
@@ -115,7 +115,7 @@ export class InboxDelivery implements Sink {
 
 const pubrel = (packetId: number): Buffer => Buffer.from([0x62, 0x02, packetId >> 8, packetId & 0xff])
 
-/** MQTT 3.1.1, 3.3. By hand, in one buffer: mqtt-packet's writer makes six writes of it. */
+/** PUBLISH (MQTT 3.1.1, 3.3) in one buffer; mqtt-packet's writer would make six writes of it. */
 function encodePublish(topic: string, payload: string, qos: QoS, packetId: number, how: Delivery): Buffer {
   const payloadBytes = Buffer.byteLength(payload)
   const remaining = 2 + topic.length + (qos > 0 ? 2 : 0) + payloadBytes
@@ -130,7 +130,7 @@ function encodePublish(topic: string, payload: string, qos: QoS, packetId: numbe
   at = packet.writeUInt16BE(topic.length, at)
   at += packet.write(topic, at, 'latin1')
   if (qos > 0) at = packet.writeUInt16BE(packetId, at)
-  // As many bytes as characters is ASCII, for which latin1 is the same and cheaper.
+  // With as many bytes as UTF-16 units the text is ASCII, for which latin1 gives the same bytes faster.
   packet.write(payload, at, payloadBytes === payload.length ? 'latin1' : 'utf8')
   return packet
 }

@@ -1,18 +1,20 @@
 import type { Locale } from '../core/errors.js'
 import type { Acl } from './acl/access.js'
 
-/** What the composition root hands to the broker; the keys of `mqtt` in docs/config.md. */
+/** Options of the broker. They are the keys under `mqtt` in docs/config.md, where their defaults and reasons are. */
 export interface BrokerOptions {
+  /** Payload of a PUBLISH to an inbox: the content, or a JSON object with it. */
   readonly payload: 'text' | 'json'
-  /** Clients without user name and password may connect; they have no inbox. */
+  /** Clients without user name and password may connect. They have no inbox. */
   readonly anonymous: boolean
   readonly acl: Acl
-  /** Who may read the presence of others. */
+  /** Who may read the presence of other users. */
   readonly presence: 'everyone' | 'users' | 'self'
-  /** How long a change of presence waits for the next one, ms. */
+  /** For so long changes of presence are collected, ms. */
   readonly presenceWindowMs: number
+  /** A refused PUBLISH closes the connection; otherwise it is acknowledged and dropped. */
   readonly closeOnRefused: boolean
-  /** Longest keep-alive a client may ask for, s; 0 = any. */
+  /** Longest keep alive that a client may ask for, s; 0: any. */
   readonly keepaliveLimitSeconds: number
   readonly connectTimeoutMs: number
   readonly maxPacketBytes: number
@@ -20,11 +22,13 @@ export interface BrokerOptions {
   readonly maxTopicBytes: number
   readonly maxClientIdBytes: number
   readonly maxWillBytes: number
-  /** QoS 2 packets of one session that wait for their PUBREL. */
+  /** QoS 2 packets of one session whose PUBREL has not come. */
   readonly maxUnreleased: number
   /** Bytes of a packet that count as one request. */
   readonly bytesPerRequest: number
+  /** Messages of an inbox that are sent and not acknowledged, of one device. */
   readonly maxInflight: number
+  /** The same in UTF-16 code units of their texts. */
   readonly windowChars: number
   readonly maxBufferedBytes: number
   readonly stallTimeoutMs: number

@@ -1,6 +1,7 @@
 /**
- * Tells subscribers who came online and who went. Changes wait for a short window and only the last state is told, so a
- * client that comes and goes costs little; what is told at once is sent a part a turn, one write a subscriber.
+ * Tells subscribers of `users/<id>/presence` who came online and who went offline. Changes are collected for
+ * `mqtt.presenceWindow` and only the last state of each user is told, so that a client that comes and goes costs little.
+ * The packets of one window go out in parts, one an event-loop turn, and in one write a subscriber.
  */
 import { setImmediate } from 'node:timers/promises'
 import type { UserId } from '../core/model.js'
@@ -10,7 +11,7 @@ import type { Route, Router, Subscriber } from './aedes/router.js'
 import { makePacket } from './aedes/state.js'
 import type { AedesPublishPacket } from './aedes/types.js'
 
-/** About 2 ms, most of which are the writes of the sockets. */
+/** Work of one turn: about 2 ms, most of it socket writes. */
 const SUBSCRIBERS_PER_TURN = 200
 const PACKETS_PER_TURN = 2000
 
@@ -18,7 +19,7 @@ const PACKETS_PER_TURN = 2000
 type Due = { readonly route: Route; readonly packet: AedesPublishPacket }[]
 
 export class Presence {
-  /** Whose presence changed and is not told yet, and Router.tick of when. */
+  /** Users whose change is not told yet, with the Router.tick of the change. */
   #changed = new Map<UserId, number>()
   #window: NodeJS.Timeout | undefined
   #isTelling = false
@@ -30,12 +31,13 @@ export class Presence {
     private readonly options: { readonly windowMs: number; readonly onFailed: (thrown: unknown) => void },
   ) {}
 
+  /** The user came online, or went offline. */
   changed(userId: UserId): void {
     this.#changed.set(userId, this.router.tick())
     this.#wait()
   }
 
-  /** What is not told yet never is: the subscribers' connections end, too. */
+  /** Changes that are not told yet are dropped: the subscribers' connections end, too. */
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#window)
@@ -56,7 +58,7 @@ export class Presence {
     this.#wait()
   }
 
-  /** Takes from the end of `changes` what one turn may look at. The state is that of now. */
+  /** Takes from the end of `changes` as many as one turn may tell. What is told is the state at this moment. */
   #plan(changes: [UserId, number][]): ReadonlyMap<Subscriber, Due> {
     const plan = new Map<Subscriber, Due>()
     let count = 0
@@ -76,7 +78,7 @@ export class Presence {
     let subscribers = 0
     let packets = 0
     for (const [subscriber, due] of plan) {
-      // It may have unsubscribed, or gone, since.
+      // The subscriber may have unsubscribed or disconnected since.
       for (const { route, packet } of due) if (route.subscriber === subscriber) subscriber.deliver(packet, 0)
       subscribers++
       packets += due.length
@@ -89,7 +91,10 @@ export class Presence {
   }
 }
 
-/** @param at of the change: who subscribed later was told by SUBSCRIBE. @returns how many packets that makes */
+/**
+ * @param at Router.tick of the change; who subscribed later got the state with SUBACK
+ * @returns how many packets this adds
+ */
 function add(plan: Map<Subscriber, Due>, route: Route, packet: AedesPublishPacket, at: number): number {
   const { subscriber, since = 0 } = route
   if (subscriber === undefined || since > at) return 0

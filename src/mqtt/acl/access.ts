@@ -1,27 +1,26 @@
-/**
- * Who may publish and subscribe where (docs/protocol.md, "Topics and rights"). Pure rules: no Aedes, no store.
- * What is not granted here is refused.
- */
+/** Who may publish and subscribe where (docs/protocol.md, "Topics and rights"). What is not granted here is refused. */
 import type { Role, UserId } from '../../core/model.js'
 import { covers } from '../../core/topic-filter.js'
 import { ANY_PRESENCE, isInboxFilter, isOwnTree, parseOwnTopic, repliesTopic } from './topics.js'
 
+/** One rule of `mqtt.acl`, for topics outside `users/`. */
 export interface TopicGrant {
-  /** A filter; `%u` stands for the user id, `%c` for the client id. */
+  /** A topic filter in which `%u` stands for the user id and `%c` for the client id. */
   readonly pattern: string
   readonly access: 'read' | 'write' | 'readwrite'
-  /** Whose login it must be; absent = anybody's. */
+  /** Roles that the login must have one of; absent: any role. */
   readonly roles?: readonly Role[]
 }
 
-/** What a grant may ask of a client besides its account. */
+/** What a grant may depend on besides the account. */
 export interface Grantee {
+  /** As the client sent it. */
   readonly clientId: string
-  /** `any`: it is away, and what it is owed is looked at again when it is back. */
+  /** `any`: the client is not connected; its rights are checked again when it is. */
   readonly role: Role | 'any'
 }
 
-/** `closed`: nothing beyond the gateway's own topics; `open`: every other topic; else what is listed. */
+/** `closed`: no topics outside `users/`; `open`: all of them; otherwise those that a rule grants. */
 export type Acl = 'closed' | 'open' | readonly TopicGrant[]
 
 export interface MessageRight {
@@ -38,17 +37,20 @@ export type PublishRight =
 
 const REFUSED: PublishRight = { kind: 'refused' }
 
-/** A client id that would be more than one level of a topic, or a wildcard, stands for nothing [MQTT-4.7.1]. */
+/** A client id that contains `/`, a wildcard or NUL is not put in for `%c`: it would not be one level of a topic. */
 const ONE_LEVEL = /^[^/+#\0]+$/
 
 export class Access {
-  /** @param presence who may read the presence of others */
+  /** @param presence who may read the presence of other users */
   constructor(
     private readonly acl: Acl,
     private readonly presence: 'everyone' | 'users' | 'self' = 'everyone',
   ) {}
 
-  /** @param userId undefined for an anonymous client, which has no inbox and no requests */
+  /**
+   * What a PUBLISH to this topic is.
+   * @param userId undefined for an anonymous client, which may send no messages and no requests
+   */
   publish(userId: UserId | undefined, topic: string, grantee?: Grantee): PublishRight {
     if (!isOwnTree(topic)) return this.#granted('write', userId, topic, grantee) ? { kind: 'topic' } : REFUSED
     const own = parseOwnTopic(topic)
@@ -57,8 +59,9 @@ export class Access {
     return own.kind === 'requests' && own.userId === userId ? { kind: 'request' } : REFUSED
   }
 
+  /** Whether a SUBSCRIBE to this filter is granted. */
   subscribe(userId: UserId | undefined, filter: string, grantee?: Grantee): boolean {
-    // $SYS and the like, and $share, which this MQTT version does not have.
+    // `$SYS/…`, and `$share/…`, which MQTT 3.1.1 does not have.
     if (filter.startsWith('$')) return false
     if (!isOwnTree(filter)) return this.#granted('read', userId, filter, grantee)
     if (userId === undefined) return false
@@ -67,8 +70,9 @@ export class Access {
   }
 
   /**
-   * Whether a routed packet may reach this client: an open `#` reaches into the gateway's tree, its packets do not. Nor
-   * is anything but presence routed there: messages and replies go to their reader past the broker.
+   * Whether a routed packet on this topic may reach the client. Asked for every packet, since a filter such as `#` may be
+   * granted and yet match topics under `users/`. Of those only presence is ever routed: inbox messages and replies go to
+   * their reader directly.
    */
   read(userId: UserId | undefined, topic: string, grantee?: Grantee): boolean {
     if (topic.startsWith('$')) return false
@@ -102,7 +106,7 @@ export class Access {
 const hasRole = (roles: readonly Role[], grantee: Grantee | undefined): boolean =>
   grantee !== undefined && (grantee.role === 'any' || roles.includes(grantee.role))
 
-/** The pattern for one client; undefined where it grants this one nothing. An anonymous one could be anybody. */
+/** Puts user id and client id into a pattern. @returns undefined where it cannot: it grants this client nothing then */
 function fill(pattern: string, userId: UserId | undefined, grantee: Grantee | undefined): string | undefined {
   const isOpen = !pattern.includes('%u') && !pattern.includes('%c')
   if (isOpen) return pattern

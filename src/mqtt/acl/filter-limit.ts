@@ -1,11 +1,11 @@
-/** How many filters one session subscribes to. */
+/** Counts the filters of one session, up to `mqtt.maxSubscriptions`. */
 export class FilterLimit {
   readonly #granted = new Set<string>()
   readonly #refused = new Set<string>()
 
   constructor(private readonly max: number) {}
 
-  /** Of a SUBSCRIBE, or restored. @returns false where it is one too many */
+  /** @param filter of a SUBSCRIBE, or of a restored session @returns false where the limit is reached */
   admit(filter: string): boolean {
     if (this.#granted.has(filter) || this.#granted.size < this.max) {
       this.#granted.add(filter)
@@ -16,16 +16,17 @@ export class FilterLimit {
     return false
   }
 
-  /** Whether it was not admitted: Aedes stores all filters of a SUBSCRIBE, the refused ones, too. */
+  /** Asked before a filter is stored, since Aedes hands on all filters of a SUBSCRIBE, refused ones included. */
   isRefused(filter: string): boolean {
     return this.#refused.has(filter)
   }
 
-  /** Whether as many were refused as may be granted: a client that does not read SUBACK. */
+  /** More filters were refused than may be granted: the client does not look at SUBACK. */
   get isIgnored(): boolean {
     return this.#refused.size > this.max
   }
 
+  /** UNSUBSCRIBE. */
   remove(filters: readonly string[]): void {
     for (const filter of filters) this.#granted.delete(filter)
   }

@@ -1,4 +1,4 @@
-/** The gateway's topics: `users/<id>/…`. Built and parsed here and nowhere else. */
+/** The gateway's own topics, `users/<id>/…`. They are built and parsed only here. */
 import { USER_ID, type UserId } from '../../core/model.js'
 
 export type OwnTopic =
@@ -8,7 +8,7 @@ export type OwnTopic =
 const KINDS = new Set(['inbox', 'requests', 'replies', 'presence'])
 const OWN = new RegExp(`^users/(${USER_ID})/([a-z]+)$`)
 
-/** Everything under this first level belongs to the gateway, whatever the ACL opens. */
+/** Topics and filters under `users/` belong to the gateway, whatever the ACL grants. */
 export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
 
 export function parseOwnTopic(topic: string): OwnTopic {
@@ -24,7 +24,10 @@ const ZERO = 0x30
 const NINE = 0x39
 export const INBOX_TOPIC_BYTES = INBOX_START.length + USER_ID_BYTES + INBOX_END.length
 
-/** Whether the topic of a packet, which begins with its length in two bytes, is `users/<id>/inbox`; no text is made. */
+/**
+ * Whether a packet's topic is `users/<id>/inbox`. Reads the bytes without making a string of them.
+ * @param at where the topic begins: its length in two bytes
+ */
 export function isInboxTopic(bytes: Buffer, at: number): boolean {
   if (bytes.readUInt16BE(at) !== INBOX_TOPIC_BYTES) return false
   const idAt = at + 2 + INBOX_START.length

@@ -1,24 +1,24 @@
-/** Values by topic filter: what a topic costs does not grow with the number of filters that do not match it. */
+/** Values by topic filter. The cost of a look-up does not grow with the number of filters that do not match. */
 import { Qlobber } from 'qlobber'
 import { beginsWithWildcard, hasWildcard } from '../../core/topic-filter.js'
 
 const NONE: readonly never[] = []
 
 export class FilterIndex<T> {
-  /** Of filters without wildcards, which are topics: one look-up. */
+  /** Values of filters without wildcards, by the filter, which is a topic. */
   readonly #exact = new Map<string, Set<T>>()
-  /** Of filters with wildcards: a trie of levels. */
+  /** Values of filters with wildcards, in a trie of levels. */
   readonly #wildcards = new Qlobber<T>({
     separator: '/',
     wildcard_one: '+',
     wildcard_some: '#',
     match_empty_levels: true, // MQTT 3.1.1, 4.7.1.3: "/finance" matches "+/+" and "/+"
   })
-  /** Of filters that begin with a wildcard: they match no topic that begins with `$` [MQTT-4.7.2-1]. */
+  /** Values of filters that begin with a wildcard: no match for topics that begin with `$` [MQTT-4.7.2-1]. */
   readonly #leading = new Set<T>()
   #wildcardCount = 0
 
-  /** @param value not in the index yet */
+  /** @param value must not be in the index */
   add(filter: string, value: T): void {
     if (!hasWildcard(filter)) {
       const values = this.#exact.get(filter)
@@ -31,7 +31,7 @@ export class FilterIndex<T> {
     if (beginsWithWildcard(filter)) this.#leading.add(value)
   }
 
-  /** @param value what was added with this filter */
+  /** @param value as added with this filter */
   remove(filter: string, value: T): void {
     if (hasWildcard(filter)) {
       this.#wildcards.remove(filter, value)
@@ -43,12 +43,12 @@ export class FilterIndex<T> {
     if (values?.delete(value) && values.size === 0) this.#exact.delete(filter)
   }
 
-  /** Of filters that are this topic, or this text. */
+  /** Values of the filter that is equal to this topic. */
   exactly(topic: string): Iterable<T> {
     return this.#exact.get(topic) ?? NONE
   }
 
-  /** Of filters with wildcards that match. */
+  /** Values of the filters with wildcards that match this topic. */
   byWildcard(topic: string): readonly T[] {
     if (this.#wildcardCount === 0) return NONE
     const found = this.#wildcards.match(topic)

@@ -1,21 +1,22 @@
-/** Which connections a packet goes to, and at which QoS: in step with what Aedes notes of each client's subscriptions. */
+/** Which connections a packet goes to, and at which QoS. Follows the subscriptions that Aedes keeps for each client. */
 import type { AedesPublishPacket } from 'aedes'
 import type { QoS } from '../wire/packet-kinds.js'
 import { FilterIndex } from './filter-index.js'
 
 export interface Subscriber {
-  /** @param granted the highest QoS of its filters that match [MQTT-3.3.5-1] */
+  /** @param granted the highest QoS of the subscriber's filters that match [MQTT-3.3.5-1] */
   deliver(packet: AedesPublishPacket, granted: QoS): void
+  /** A filter was subscribed to. */
   added(filter: string, route: Route): void
   removed(filter: string, route: Route): void
 }
 
-/** Aedes' own note of a subscription, and what we add to it. */
+/** Aedes' record of a subscription, with two members of ours. */
 export interface Route {
   readonly qos: QoS
-  /** Whose it is; undefined when it has ended. */
+  /** undefined when the subscription has ended. */
   subscriber?: Subscriber | undefined
-  /** Router.tick of when it began. */
+  /** Router.tick at the time of the SUBSCRIBE. */
   since?: number
 }
 
@@ -25,14 +26,15 @@ export class Router {
   readonly #routes = new FilterIndex<Route>()
   #ticks = 0
 
-  /** A number that rises: says what came first, a subscription or something else. */
+  /** A number that rises with each call, to tell whether something happened before a subscription or after it. */
   tick(): number {
     return ++this.#ticks
   }
 
   /**
-   * What Aedes is to keep a client's subscriptions in: it adds, replaces and deletes entries, and nothing is told of a
-   * restored session or the end of a connection otherwise.
+   * @param subscriptions the object in which Aedes keeps a client's subscriptions
+   * @returns what Aedes is to use in its place. Aedes adds, replaces and deletes entries of it, also when a session is
+   *   restored and when a connection ends, for which it has no events
    */
   follow(subscriptions: Subscriptions, subscriber: Subscriber): Subscriptions {
     const drop = (filter: string) => {
@@ -60,10 +62,10 @@ export class Router {
     })
   }
 
-  /** Once to each connection. */
+  /** Delivers a packet once to each connection that is subscribed. */
   route(packet: AedesPublishPacket): void {
     const { byTopic, byWildcard } = this.routesOf(packet.topic)
-    // A connection has a topic's own filter once.
+    // Without wildcard filters no connection is there twice: it has the filter that is the topic itself only once.
     if (byWildcard.length === 0) for (const { subscriber, qos } of byTopic) subscriber?.deliver(packet, qos)
     else for (const [subscriber, qos] of highest(byTopic, byWildcard)) subscriber.deliver(packet, qos)
   }

@@ -1,4 +1,4 @@
-/** The broker's kept state, and what Aedes is told of it that nobody keeps: presence, and empty sessions. */
+/** The stored state of the broker, as Aedes sees it: with presence, which is not stored, and sessions without filters. */
 import { Readable } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
 import type { LiveConnections } from '../../live/live.js'
@@ -10,10 +10,14 @@ import type { PersistenceOptions } from './persistence/options.js'
 import { BrokerPersistence } from './persistence/persistence.js'
 import { OverRetainedLimit } from './persistence/retained.js'
 
-/** Makes a CONNACK say session present [MQTT-3.2.2-2] where the session has no subscription; never granted. */
+/**
+ * Aedes says session present [MQTT-3.2.2-2] only where it finds subscriptions. A session without any gets this one for
+ * that; `$session` is never granted, so it has no other effect.
+ */
 const SESSION_MARK = { topic: '$session', qos: 0 as const }
 
 export class BrokerState extends BrokerPersistence {
+  /** Client ids whose CONNECT found a session, until Aedes asks for its subscriptions. */
   readonly #resumed = new Set<string>()
 
   constructor(
@@ -24,13 +28,13 @@ export class BrokerState extends BrokerPersistence {
     super(store, settings)
   }
 
-  /** Finds or begins the session of a client that has just proved who it is. @returns whether it was found */
+  /** Finds or begins the session of a client whose login is checked. @returns true where it was found @throws GatewayError */
   async resume(client: AedesClient): Promise<boolean> {
     const { id, clean } = client
     const isResumed = await this.touchSession(id, clean)
     if (!isResumed) return false
     this.#resumed.add(id)
-    // They count for the new connection, too.
+    // They count against `mqtt.maxUnreleased` of the new connection.
     for (const messageId of this.incomingIds(client)) client._inboundInflight.add(messageId)
     return true
   }
@@ -40,7 +44,7 @@ export class BrokerState extends BrokerPersistence {
     return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
   }
 
-  /** PUBREL: PUBCOMP goes out when the packet id is gone. */
+  /** PUBREL. Aedes sends PUBCOMP when this settles, so that the packet id is removed before. */
   override async incomingDelPacket(client: AedesClient, packet: BrokerPacket): Promise<void> {
     return super
       .incomingDelPacket(client, packet)
@@ -48,8 +52,8 @@ export class BrokerState extends BrokerPersistence {
   }
 
   /**
-   * Aedes sends PUBCOMP also after a rejection, and the next message with that packet id would be taken for a resend.
-   * Not answered, the client sends PUBREL again on its next connection [MQTT-4.4.0-1].
+   * Aedes sends PUBCOMP also after a rejection; the client's next message with that packet id would then be taken for a
+   * resend. So the connection closes and the promise never settles: the client sends PUBREL again [MQTT-4.4.0-1].
    */
   #withoutAnswer(client: AedesClient, thrown: unknown): Promise<never> {
     this.settings.onError?.(thrown)
@@ -57,7 +61,7 @@ export class BrokerState extends BrokerPersistence {
     return new Promise(() => undefined)
   }
 
-  /** Over the limits it is not kept, and is otherwise a message like any other. */
+  /** Over the limits the message is not retained, but is delivered. */
   override async storeRetained(packet: BrokerPacket, check?: () => void): Promise<void> {
     return super.storeRetained(packet, check).catch((thrown: unknown) => {
       if (!(thrown instanceof OverRetainedLimit)) throw thrown
@@ -65,7 +69,7 @@ export class BrokerState extends BrokerPersistence {
     })
   }
 
-  /** Presence is a retained message to its reader; kept by nobody, it cannot be out of date after a crash. */
+  /** To its readers presence is a retained message. It is not stored, so that it cannot be wrong after a crash. */
   override createRetainedStreamCombi(filters: string[]): Readable {
     const isPresence = (filter: string) =>
       filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
@@ -76,7 +80,7 @@ export class BrokerState extends BrokerPersistence {
   async *#withPresence(filters: string[], others: AsyncIterable<unknown>) {
     for (const filter of filters) {
       const own = parseOwnTopic(filter)
-      // With a wildcard those who are online; an account that does not exist is as offline as any other.
+      // With a wildcard: users who are online. An unknown user is offline, so that nobody learns which ids exist.
       const users = own.kind === 'unknown' ? [...this.live.online()] : [own.userId]
       for (const userId of users) {
         yield makePacket(presenceTopic(userId), this.live.isOnline(userId) ? 'online' : 'offline', 0)

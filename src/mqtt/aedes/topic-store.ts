@@ -1,4 +1,4 @@
-/** What a PUBLISH to a topic other than the gateway's own leaves behind: retained message, queues, QoS 2 ids. */
+/** Stores and routes packets for topics outside `users/`: retained messages, queues of absent sessions, QoS 2 ids. */
 
 import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
@@ -9,16 +9,16 @@ import { clientIdOf, userIdOf } from '../acl/client-id.js'
 import type { AedesClient, GatewayAedes } from './client.js'
 import type { BrokerState } from './state.js'
 
-/** All of them are one owner. */
+/** Owner of what anonymous clients retain: all of them share one limit. */
 const ANONYMOUS = 'anonymous'
 
-/** Whom a packet comes from. */
+/** Who publishes a packet. */
 export interface PacketSource {
-  /** Whose limits of retained messages count; undefined for an anonymous client, which is one of many. */
+  /** The account whose limits of retained messages count; undefined for an anonymous client. */
   readonly owner: UserId | undefined
-  /** Asked for until it is stored; undefined for an anonymous client. */
+  /** Checked when the packet comes, and again in the turn of the write; undefined for an anonymous client. */
   readonly permissions: Permissions | undefined
-  /** Of a QoS 2 packet: the client whose session knows its id until PUBREL. */
+  /** For a QoS 2 packet: the client whose session records the packet id until PUBREL. */
   readonly receiver: AedesClient | undefined
 }
 
@@ -33,20 +33,24 @@ export class TopicStore {
     },
   ) {}
 
-  /** Retained message, offline queues and QoS 2 id, before anyone is told. */
+  /**
+   * Makes a packet durable: as retained message, in the queues of absent sessions, and its QoS 2 id.
+   * @returns the packet to route
+   * @throws GatewayError ERROR_UNAUTHORIZED where the sender's rights were revoked: nothing is stored
+   */
   async store(
     packet: PublishPacket,
     { owner, permissions, receiver }: PacketSource,
   ): Promise<AedesPublishPacket> {
     admit(permissions)
     const numbered = new Packet(packet, this.broker) as AedesPublishPacket
-    // To those who are subscribed already it goes without the flag [MQTT-3.3.1-9].
+    // RETAIN is 0 for clients that are subscribed already [MQTT-3.3.1-9].
     numbered.retain = false
     if (!packet.retain && packet.qos === 0) return numbered
     const queues = packet.qos > 0 ? await this.#queues(numbered) : []
     const check = () => admit(permissions)
     check()
-    // Begun in one turn, so that one commit carries all of it: after a crash either all is there or nothing.
+    // Begun in one turn, so that all is in one commit: after a crash either all of it is stored or nothing.
     await Promise.all([
       packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,
       ...queues.map(({ targets, qos }) => this.state.outgoingEnqueueCombi(targets, { ...numbered, qos })),
@@ -61,7 +65,7 @@ export class TopicStore {
     this.broker.route(packet)
   }
 
-  /** A retained message for one session that has just subscribed. @returns it as queued */
+  /** Queues a retained message for one persistent session that has just subscribed. @returns the packet as queued */
   async enqueue(
     packet: PublishPacket,
     { clientId, qos }: { readonly clientId: string; readonly qos: 0 | 1 | 2 },
@@ -72,10 +76,13 @@ export class TopicStore {
     return numbered
   }
 
-  /** @throws GatewayError with too many QoS 2 packets half received */
+  /**
+   * Whether a QoS 2 packet with this id came before, and its PUBREL has not.
+   * @throws GatewayError BAD_FIELD where `mqtt.maxUnreleased` packets wait for PUBREL
+   */
   async isReceived(packet: PublishPacket, client: AedesClient): Promise<boolean> {
     const { messageId = 0 } = packet
-    // On this connection, and perhaps not recorded yet.
+    // It came on this connection, and may not be stored yet.
     if (client._inboundInflight.has(messageId)) return true
     if (await this.state.hasIncoming(client, packet)) return true
     if (client._inboundInflight.size >= this.rules.maxUnreleased) {
@@ -89,11 +96,12 @@ export class TopicStore {
     return false
   }
 
+  /** Records the id of a QoS 2 packet until PUBREL. @throws GatewayError */
   async receive(packet: PublishPacket, client: AedesClient): Promise<void> {
     await this.state.incomingStorePacket(client, packet)
   }
 
-  /** One entry a session, at the highest QoS of its filters that match. */
+  /** Persistent sessions that get the packet by QoS: each once, at the highest QoS of its filters that match. */
   async #queues({ topic, qos: published }: PublishPacket) {
     const best = new Map<string, number>()
     for (const { clientId, qos } of await this.state.subscriptionsByTopic(topic)) {

@@ -1,2 +1,2 @@
-/** What the rest of mqtt/ may name of Aedes' types. */
+/** Aedes' types for the rest of mqtt/, which must not import the package. */
 export type { AedesPublishPacket, AuthenticateError, Client, PublishPacket, Subscription } from 'aedes'

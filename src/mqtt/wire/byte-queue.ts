@@ -1,4 +1,4 @@
-/** Bytes waiting to be written, as the pieces that they came in. */
+/** A FIFO of bytes, kept in the pieces that were pushed. */
 export class ByteQueue {
   #pieces: Uint8Array[] = []
   #bytes = 0
@@ -13,8 +13,8 @@ export class ByteQueue {
   }
 
   /**
-   * Takes at most `maxBytes` from the front. Small pieces are copied together, which costs less than a system call's
-   * vector of them; a piece larger than that is cut without a copy.
+   * Takes at most `maxBytes` from the front; empty where there are none. Small pieces are copied into one buffer, which
+   * costs less than a vectored write; a piece larger than `maxBytes` is cut without a copy.
    */
   take(maxBytes: number): Uint8Array {
     const [first] = this.#pieces

@@ -1,7 +1,7 @@
-/** What MQTT 3.1.1 and 3.1 have a server refuse in CONNECT, and our limits on it. */
+/** The rules of MQTT 3.1.1 and 3.1 for CONNECT, and our limits on its fields. */
 import { checkText, checkTopicName, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 
-/** CONNACK return codes that stand for a fault in CONNECT itself (MQTT 3.1.1, 3.2.2.3). */
+/** CONNACK return codes for a fault in CONNECT itself (MQTT 3.1.1, 3.2.2.3). */
 const UNACCEPTABLE_PROTOCOL_LEVEL = 0x01
 const IDENTIFIER_REJECTED = 0x02
 const BAD_USER_NAME_OR_PASSWORD = 0x04
@@ -15,12 +15,12 @@ const WILL_QOS_AND_RETAIN = 0x38
 const PASSWORD = 0x40
 const USER_NAME = 0x80
 
-/** 320 characters of up to four bytes, as everywhere else. */
+/** LENGTHS.email is 320 UTF-16 units; a character has up to four bytes. */
 const MAX_USER_NAME_BYTES = 4 * 320
-/** A token of another issuer may have 8,192 characters; how long a password may be is for the login to say. */
+/** LENGTHS.token, which is ASCII. The login has a lower limit for passwords (mqtt/connect.ts). */
 const MAX_PASSWORD_BYTES = 8192
 
-/** Protocol name to keep alive; each field that follows has two bytes of length. */
+/** Protocol name to keep alive is 12 bytes; each field behind it has its length in two bytes. */
 export const maxConnectBytes = ({ maxClientIdBytes, maxTopicBytes, maxWillBytes }: PacketLimits): number =>
   12 + 5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES
 
@@ -29,7 +29,10 @@ export interface Connect {
   readonly keepAliveSeconds: number
 }
 
-/** Clears, in the packet's own bytes, flags that MQTT 3.1 does not use: Aedes' parser knows the rules of 3.1.1 only. */
+/**
+ * Checks CONNECT. Clears in its bytes the flags that MQTT 3.1 does not use, since Aedes' parser has the rules of 3.1.1.
+ * @throws MalformedPacket
+ */
 export function checkConnect(fields: Fields, limits: PacketLimits): Connect {
   const level = checkProtocol(fields)
   const flagsAt = fields.at
@@ -48,7 +51,7 @@ export function checkConnect(fields: Fields, limits: PacketLimits): Connect {
     if (fields.data().length > limits.maxWillBytes)
       throw new MalformedPacket('will message too long', 'maxWillBytes')
   }
-  // MQTT 3.1, 3.1: "The Remaining Length field … takes precedence over the User Name flag", and over the other one.
+  // MQTT 3.1, 3.1: "The Remaining Length field … takes precedence over the User Name flag", and over the Password flag.
   if (level === MQTT_3_1 && fields.done) clear(USER_NAME | PASSWORD)
   if (flags & USER_NAME) checkUserName(fields.data())
   if (level === MQTT_3_1 && fields.done) clear(PASSWORD)
@@ -57,7 +60,7 @@ export function checkConnect(fields: Fields, limits: PacketLimits): Connect {
   return { level, keepAliveSeconds }
 }
 
-/** Reads no further than the level: MQTT 5 puts other fields behind it and must still get its CONNACK. */
+/** Reads no further than the level: a client of MQTT 5 has other fields behind it, and must get CONNACK 0x01. */
 function checkProtocol(fields: Fields): number {
   const protocol = fields.data().toString('latin1')
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') {
@@ -83,7 +86,7 @@ function checkFlags(flags: number): void {
     throw new MalformedPacket('password without a user name', '[MQTT-3.1.2-22]')
 }
 
-/** No return code says so: closed without CONNACK [MQTT-3.2.2-6]. */
+/** No CONNACK return code fits: the connection is closed without one [MQTT-3.2.2-6]. */
 function checkKeepAlive(seconds: number, { keepaliveLimitSeconds }: PacketLimits): void {
   if (keepaliveLimitSeconds > 0 && (seconds === 0 || seconds > keepaliveLimitSeconds))
     throw new MalformedPacket('keep alive over the limit, or none', 'keepaliveLimit')
@@ -104,13 +107,13 @@ interface ConnectKind {
   readonly isClean: boolean
 }
 
-/** MQTT 3.1 has identifiers of at most 23 characters; its clients may use as long ones as those of 3.1.1. */
+/** MQTT 3.1 allows 23 characters only; we allow its clients as many as those of 3.1.1. */
 function checkClientId(clientId: Buffer, { level, isClean }: ConnectKind, limits: PacketLimits): void {
   checkText(clientId, 'client identifier')
   if (clientId.length > limits.maxClientIdBytes) {
     throw new MalformedPacket('client identifier too long', '[MQTT-3.1.3-9]', IDENTIFIER_REJECTED)
   }
-  // MQTT 3.1 knows no empty identifier at all (its section 3.1, "Client Identifier").
+  // MQTT 3.1 does not allow an empty identifier (its section 3.1, "Client Identifier").
   if (clientId.length === 0 && (!isClean || level === MQTT_3_1)) {
     throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', IDENTIFIER_REJECTED)
   }

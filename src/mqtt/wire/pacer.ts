@@ -1,53 +1,53 @@
 /**
- * How fast a client's packets are read. MQTT 3.1.1 has no way to refuse a packet and be sent it again but to close the
- * connection, so one that is too fast is not refused: it waits, and what it sent is answered later.
+ * Limits the rate at which a client's packets are read. MQTT 3.1.1 cannot refuse a PUBLISH and have it sent again without
+ * closing the connection, so a client over its rate is read later.
  *
- * Acknowledgements that we asked for are free: what we deliver must not be confirmed more slowly than it is delivered.
- * So is the PUBREL of a PUBLISH that was paid for. Those that nobody is waiting for cost as much as a request, and but
- * for PUBREL, which must have its PUBCOMP, go no further.
+ * Acknowledgements of packets that we sent are free, since messages must not be confirmed more slowly than they are
+ * delivered; so is the PUBREL of a PUBLISH that was counted. Other acknowledgements cost as much as a request and are
+ * dropped, except PUBREL, which must be answered by PUBCOMP [MQTT-4.3.3-2].
  */
 import type { Limits } from '../../limits/limits.js'
 import type { TokenBucket } from '../../limits/token-bucket.js'
 import type { PacketMeter } from './packet-gate.js'
 
 export interface PacerRules {
-  /** Of a packet count as one request. */
+  /** So many bytes of packets count as one request. */
   readonly bytesPerRequest: number
-  /** Acknowledgements came that nobody waits for. */
+  /** Acknowledgements came that no packet of ours had asked for. */
   readonly onUnsolicited: (count: number) => void
 }
 
-/** Twice as many as there are packet identifiers: nobody owes more. */
+/** PUBREC and PUBCOMP for each of the 65,535 packet identifiers: a client cannot owe more. */
 const MAX_OWED = 2 * 65_535
 
 export class Pacer implements PacketMeter {
   #account: TokenBucket | undefined
-  /** What the account sends in bytes, wherever it connects from. */
+  /** Bytes sent by all connections of the account. */
   #sent: TokenBucket | undefined
-  /** What was read since `settle`. */
+  /** Requests, bytes and pings since the last `settle`. */
   #cost = 0
   #bytes = 0
   #pings = 0
   #unsolicited = 0
-  /** PUBACK, PUBREC and PUBCOMP that our packets ask for. */
+  /** PUBACK, PUBREC and PUBCOMP that the client owes us. */
   #owed = 0
-  /** QoS 2 packets of the client that wait for its PUBREL. */
+  /** QoS 2 packets from the client whose PUBREL has not come. */
   #unreleased = 0
 
-  /** @param own undefined where the client's requests are not counted */
+  /** @param own bucket of the connection; undefined for an address that is exempt from limits */
   constructor(
     private readonly own: TokenBucket | undefined,
     private readonly limits: Limits,
     private readonly rules: PacerRules,
   ) {}
 
-  /** From here on it counts for the account, too. */
+  /** The client has logged in: its packets count for the account, too. */
   enter(account: TokenBucket, sent: TokenBucket): void {
     this.#account = account
     this.#sent = sent
   }
 
-  /** Packets go out that ask for so many acknowledgements. */
+  /** Packets go out that ask for `count` acknowledgements. */
   expect(count: number): void {
     this.#owed = Math.min(this.#owed + count, MAX_OWED)
   }
@@ -85,7 +85,7 @@ export class Pacer implements PacketMeter {
     return false
   }
 
-  /** To be asked when what was read is handed on. @returns how long to read no more, ms */
+  /** Charges what was admitted since the last call. @returns for how long to read no more, ms; 0: read on */
   settle(): number {
     const [cost, pings, bytes] = [this.#cost, this.#pings, this.#bytes]
     if (this.#unsolicited > 0) this.rules.onUnsolicited(this.#unsolicited)
@@ -100,7 +100,7 @@ export class Pacer implements PacketMeter {
   #requests(cost: number, pings: number, now: number): number {
     if (this.own === undefined) return 0
     const own = this.own.borrow(cost + pings, now)
-    // A device that only pings does not wait for what others of its account have used up.
+    // A device that only pings does not wait because other devices of its account have used up the account's rate.
     const account = cost > 0 ? (this.#account?.borrow(cost, now) ?? 0) : 0
     if (own > 0) this.limits.count('limits.requests')
     if (account > 0) this.limits.count('limits.accountRequests')

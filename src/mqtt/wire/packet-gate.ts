@@ -1,4 +1,4 @@
-/** Lets the whole, well-formed MQTT 3.1 and 3.1.1 packets of one client through, as the bytes that they are. */
+/** Lets only whole and well-formed packets of MQTT 3.1 and 3.1.1 through to Aedes, as unchanged bytes. */
 import { checkConnect, maxConnectBytes } from './connect-rules.js'
 import {
   bare,
@@ -11,29 +11,32 @@ import {
 } from './packet-kinds.js'
 import { Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 
-/** Takes packets before Aedes gets to see them. */
+/** Handles packets instead of Aedes. */
 export interface PacketLane {
   /**
-   * @param at where a whole, well-formed packet begins in `bytes`, @param bodyAt behind its fixed header
-   * @returns whether the packet was taken; then nobody else gets it
+   * @param bytes a buffer with a whole, well-formed packet
+   * @param at where the packet begins
+   * @param bodyAt where its body begins, behind the fixed header
+   * @param end where it ends, exclusive
+   * @returns true where the lane has handled the packet: Aedes does not get it then
    */
   take(bytes: Buffer, at: number, bodyAt: number, end: number): boolean
-  /** All packets of one chunk were offered. */
+  /** All packets of one chunk have been offered. */
   settle(): void
 }
 
-/** What a client's packets cost, and which of them nobody needs. */
+/** Counts what a client's packets cost, and picks out those to drop. */
 export interface PacketMeter {
   /**
    * @param first the packet's first byte: type and flags
-   * @param filters of SUBSCRIBE and UNSUBSCRIBE; of all others 1
-   * @param bytes its whole length
-   * @returns false where it is to be dropped
+   * @param filters number of filters in SUBSCRIBE and UNSUBSCRIBE, otherwise 1
+   * @param bytes length of the whole packet
+   * @returns false where the packet is dropped
    */
   admit(first: number, filters: number, bytes: number): boolean
 }
 
-/** Packets, filters, or KiB of one client that are looked at before others have their turn; one packet may be more. */
+/** Packets, filters or KiB of one client that are checked in one event-loop turn; a single packet may be more. */
 const WORK_OF_A_TURN = 64
 const BYTES_A_PACKET = 1024
 
@@ -47,39 +50,39 @@ export class PacketGate {
   #level = 0
   #keepAliveSeconds = 0
   #packets = 0
-  /** What is left of it in this turn. */
+  /** What is left of WORK_OF_A_TURN in this turn. */
   #work = WORK_OF_A_TURN
-  /** The beginning of a packet that is not all there, in a buffer that may be longer. */
+  /** The first `#heldBytes` bytes are the beginning of a packet that is not complete. */
   #held = NOTHING
   #heldBytes = 0
-  /** Of the packet whose fixed header was read last: its kind, where its body begins, and its whole length. */
+  /** Of the packet whose fixed header was read last: its kind, the length of the header, and of the whole packet. */
   #kind = bare
   #bodyAt = 0
   #packetBytes = 0
 
-  /** @param meter is told of every well-formed packet */
+  /** @param meter gets every well-formed packet */
   constructor(limits: PacketLimits, meter?: PacketMeter) {
     this.#limits = limits
     this.#meter = meter
     this.#maxConnectBytes = maxConnectBytes(limits)
   }
 
-  /** Whether no CONNECT passed yet. */
+  /** No CONNECT has passed yet. */
   get isNew(): boolean {
     return this.#phase === 'new'
   }
 
-  /** Whether a DISCONNECT passed. */
+  /** A DISCONNECT has passed. */
   get hasDisconnected(): boolean {
     return this.#phase === 'closed'
   }
 
-  /** Of CONNECT; 0 = none. */
+  /** From CONNECT, s; 0: none. */
   get keepAliveSeconds(): number {
     return this.#keepAliveSeconds
   }
 
-  /** Whether this turn's work is done, or CONNECT passed. */
+  /** Nothing more is checked in this turn: its work is used up, or CONNECT passed. */
   get isTired(): boolean {
     return this.#work <= 0
   }
@@ -88,7 +91,7 @@ export class PacketGate {
     this.#work = WORK_OF_A_TURN
   }
 
-  /** How many packets passed since it was last asked. */
+  /** Number of packets since the last call. */
   takePackets(): number {
     const count = this.#packets
     this.#packets = 0
@@ -96,11 +99,12 @@ export class PacketGate {
   }
 
   /**
-   * @param chunk is the gate's from here on: packets are handed on as parts of it where possible
-   * @param deliver gets the bytes of whole packets that passed, in order
-   * @param lane is offered each packet first, until it leaves one: what comes behind that must not overtake it
-   * @returns what it has not looked at, to be pushed in a later turn: behind CONNECT, or behind a turn's work
-   * @throws MalformedPacket after what came before it was delivered; then the gate must not be used any more
+   * Checks the packets in a chunk.
+   * @param chunk belongs to the gate from here on: packets are delivered as parts of it where possible
+   * @param deliver gets the bytes of one or more whole packets, in order
+   * @param lane is offered each packet first, up to the first one that it leaves: later ones must not overtake that
+   * @returns the bytes that were not checked, to be pushed in a later turn: behind CONNECT, or beyond a turn's work
+   * @throws MalformedPacket after the packets before it were delivered; the gate must not be used any more then
    */
   push(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): Buffer {
     if (this.#work <= 0) this.beginTurn()
@@ -131,7 +135,7 @@ export class PacketGate {
     return NOTHING
   }
 
-  /** Joins what is held with what it lacks. @returns what is still to be looked at */
+  /** Completes the packet that is held. @returns the bytes behind it */
   #complete(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): Buffer {
     if (this.#packetBytes === 0) {
       const joined = Buffer.concat([this.#held.subarray(0, this.#heldBytes), chunk])
@@ -148,7 +152,10 @@ export class PacketGate {
     return chunk.subarray(lacking)
   }
 
-  /** Copies: a slice would keep its whole chunk alive. Grows by doubling: a header alone must not cost us its length. */
+  /**
+   * Copies, since a slice would keep its whole chunk alive. The buffer doubles as bytes come, so that a fixed header alone
+   * does not make us allocate the length that it names.
+   */
   #hold(bytes: Buffer): void {
     const needed = this.#heldBytes + bytes.length
     if (needed > this.#held.length) {
@@ -162,7 +169,7 @@ export class PacketGate {
     this.#heldBytes = needed
   }
 
-  /** @returns false when more of it is to come; then `#packetBytes` is 0 */
+  /** @returns false where the header is not complete; `#packetBytes` is 0 then */
   #readFixedHeader(bytes: Buffer, at: number): boolean {
     this.#packetBytes = 0
     const kind = this.#kindOf(bytes.readUInt8(at))
@@ -188,7 +195,7 @@ export class PacketGate {
     throw new MalformedPacket('packet behind DISCONNECT', '[MQTT-3.14.4-2]')
   }
 
-  /** Judges the length before anything of the body is kept. */
+  /** Checks the length before any of the body is kept. */
   #admit(kind: PacketKind, headerBytes: number, length: number): void {
     if (length > kind.maxLength)
       throw new MalformedPacket('bytes behind the end of the packet', '[MQTT-4.8.0-1]')
@@ -201,7 +208,7 @@ export class PacketGate {
     this.#packetBytes = headerBytes + length
   }
 
-  /** @returns whether it is wanted */
+  /** @returns false where the packet is dropped */
   #check(bytes: Buffer, at: number): boolean {
     const first = bytes.readUInt8(at)
     const fields = new Fields(bytes, at + this.#bodyAt, at + this.#packetBytes)
@@ -210,7 +217,7 @@ export class PacketGate {
     this.#packets++
     if (first === CONNECT) this.#work = 0
     else if (first === DISCONNECT) this.#phase = 'closed'
-    // Aedes' parser knows the flags of 3.1.1 only.
+    // Aedes' parser has the flags of 3.1.1 only.
     bytes[at] = withoutOldDup(first, this.#level)
     return this.#meter?.admit(first, filters, this.#packetBytes) ?? true
   }

@@ -1,4 +1,4 @@
-/** All that a client may send, by the first byte of its fixed header, and how each is checked. */
+/** The packets that a client may send, by the first byte of the fixed header, and how each is checked. */
 import { MQTT_3_1 } from './connect-rules.js'
 import {
   checkPacketId,
@@ -11,17 +11,17 @@ import {
   type PacketLimits,
 } from './packet-rules.js'
 
-/** Quality of service [MQTT-4.3]. */
+/** Quality of service (MQTT 3.1.1, 4.3). */
 export type QoS = 0 | 1 | 2
 
 export interface PacketKind {
-  /** @returns how many filters it has; 1 where it has none */
+  /** @returns the number of topic filters in SUBSCRIBE and UNSUBSCRIBE; otherwise 1 @throws MalformedPacket */
   readonly check: (fields: Fields, limits: PacketLimits) => number
-  /** Most bytes that there can be behind the fixed header. */
+  /** Most bytes behind the fixed header. */
   readonly maxLength: number
 }
 
-/** Four bytes of seven bits (MQTT 3.1.1, 2.2.3). */
+/** Four bytes of seven bits each (MQTT 3.1.1, 2.2.3). */
 const MAX_REMAINING_LENGTH = 0x0fffffff
 /** Protocol name to keep alive, then client id, will topic, will message, user name, password of 65,537 bytes each. */
 const MAX_CONNECT_LENGTH = 12 + 5 * 65_537
@@ -35,7 +35,7 @@ const acknowledgement: PacketKind = { check: checkPacketId, maxLength: 2 }
 /** PINGREQ, DISCONNECT. */
 export const bare: PacketKind = { check: () => 1, maxLength: 0 }
 
-/** All that a client may send (MQTT 3.1.1, 2.2), by its first byte: packet type and flags. */
+/** By the first byte: packet type and flags (MQTT 3.1.1, 2.2). */
 export const KINDS: ReadonlyMap<number, PacketKind> = new Map([
   [CONNECT, { check: () => 1, maxLength: MAX_CONNECT_LENGTH }],
   [0x30, publishQos0],
@@ -58,7 +58,7 @@ export const KINDS: ReadonlyMap<number, PacketKind> = new Map([
   [DISCONNECT, bare],
 ])
 
-/** Why a first byte is not in KINDS. */
+/** The fault of a first byte that is not in KINDS. */
 export function firstByteFault(first: number): MalformedPacket {
   const type = first >> 4
   if (type === 3) {
@@ -71,11 +71,11 @@ export function firstByteFault(first: number): MalformedPacket {
     : new MalformedPacket(`packet type ${type} from a client`, '[MQTT-4.8.0-1]')
 }
 
-/** Set on what is sent again: MQTT 3.1 has it in SUBSCRIBE, UNSUBSCRIBE and PUBREL, too (its section 2.1). */
+/** MQTT 3.1 sets DUP also in a SUBSCRIBE, UNSUBSCRIBE or PUBREL that is sent again (its section 2.1). */
 const DUP = 0x08
-/** The types whose flags are 0010. */
+/** First bytes of PUBREL, SUBSCRIBE and UNSUBSCRIBE, whose flags are 0010. */
 const ACKNOWLEDGED: ReadonlySet<number> = new Set([0x62, 0x82, 0xa2])
 
-/** @returns the first byte as MQTT 3.1.1 has it */
+/** @returns the first byte without the DUP flag that only MQTT 3.1 allows */
 export const withoutOldDup = (first: number, level: number): number =>
   first & DUP && level === MQTT_3_1 && ACKNOWLEDGED.has(first & ~DUP) ? first & ~DUP : first

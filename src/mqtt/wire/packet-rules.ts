@@ -1,22 +1,22 @@
 /**
- * What MQTT 3.1.1 has a server refuse inside a packet, and our limits on it. Aedes 1.2 and mqtt-packet 9 let most of
- * this through. The functions throw MalformedPacket; they look at a packet's bytes and keep nothing.
+ * The rules of MQTT 3.1.1 for the fields of a packet, and our limits on them; Aedes 1.2 and mqtt-packet 9 do not check
+ * most of them. The functions read the packet's bytes, throw MalformedPacket, and keep nothing.
  */
 import { isUtf8 } from 'node:buffer'
 import { filterFault } from '../../core/topic-filter.js'
 
 export interface PacketLimits {
-  /** Whole packet with its fixed header; known, and judged, before the packet's body is read. */
+  /** Bytes of a whole packet with its fixed header. Checked before the body is read. */
   readonly maxPacketBytes: number
-  /** Topic names and topic filters, UTF-8. */
+  /** Bytes of a topic name or topic filter, UTF-8. */
   readonly maxTopicBytes: number
-  /** `a/b` has two levels. */
+  /** Levels of a topic name or filter; `a/b` has two. */
   readonly maxTopicLevels: number
   readonly maxClientIdBytes: number
   readonly maxWillBytes: number
-  /** Longest keep alive, s; 0 = any, and none. */
+  /** Longest keep alive, s; 0: any, and none at all. */
   readonly keepaliveLimitSeconds: number
-  /** Filters of a session. */
+  /** Filters of one session; one packet may name twice as many. */
   readonly maxSubscriptions: number
 }
 
@@ -24,9 +24,9 @@ export class MalformedPacket extends Error {
   override readonly name = 'MalformedPacket'
 
   /**
-   * @param reason what is wrong, never the client's own bytes
-   * @param clause the rule broken, `[MQTT-…]` as in the specification, or the key of the limit passed, under `mqtt`
-   * @param refuse CONNACK return code, where the specification wants one before the connection is closed
+   * @param reason what is wrong; never with bytes of the client
+   * @param clause the rule that is broken: `[MQTT-…]` as in the specification, or the limit's config key under `mqtt`
+   * @param refuse CONNACK return code, where one must be sent before the connection closes
    */
   constructor(
     readonly reason: string,
@@ -84,7 +84,7 @@ function checkTopicFilter(bytes: Buffer, limits: PacketLimits): void {
   checkLevels(filter.split('/').length, limits)
 }
 
-/** What one packet has behind its fixed header, read in order; it ends at `end`, the buffer may go on. */
+/** Reads the fields behind a packet's fixed header, in order. The packet ends at `end`; the buffer may go on. */
 export class Fields {
   #at: number
 
@@ -121,7 +121,7 @@ export class Fields {
     return this.bytes.readUInt16BE(this.#take(2))
   }
 
-  /** Text or binary data behind its length in two bytes. */
+  /** Text or binary data, which has its length in two bytes before it. */
   data(): Buffer {
     const length = this.uint16()
     const start = this.#take(length)
@@ -139,13 +139,13 @@ export function checkPublish(fields: Fields, limits: PacketLimits): number {
   return checkPacketId(fields)
 }
 
-/** All there is in PUBACK, PUBREC, PUBREL and PUBCOMP. */
+/** The only field of PUBACK, PUBREC, PUBREL and PUBCOMP. */
 export function checkPacketId(fields: Fields): number {
   if (fields.uint16() === 0) throw new MalformedPacket('packet identifier 0', '[MQTT-2.3.1-1]')
   return 1
 }
 
-/** @returns how many filters it has */
+/** @returns the number of filters */
 export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
   checkPacketId(fields)
   if (fields.done) throw new MalformedPacket('SUBSCRIBE without a topic filter', '[MQTT-3.8.3-3]')
@@ -159,7 +159,7 @@ export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
   return filters
 }
 
-/** @returns how many filters it has */
+/** @returns the number of filters */
 export function checkUnsubscribe(fields: Fields, limits: PacketLimits): number {
   checkPacketId(fields)
   if (fields.done) throw new MalformedPacket('UNSUBSCRIBE without a topic filter', '[MQTT-3.10.3-2]')
@@ -171,7 +171,7 @@ export function checkUnsubscribe(fields: Fields, limits: PacketLimits): number {
   return filters
 }
 
-/** One packet of 1 MiB could name 262,144. Twice what a session may have: as many may be named in vain. */
+/** A packet of 1 MiB could name 262,144. Twice the limit of a session, so that a client sees in SUBACK which are refused. */
 function checkCount(filters: number, { maxSubscriptions }: PacketLimits): void {
   if (filters > 2 * maxSubscriptions) throw new MalformedPacket('too many topic filters', 'maxSubscriptions')
 }

@@ -1,12 +1,11 @@
-/** Finds out that a client has been silent for too long [MQTT-3.1.2-24]. */
-
+/** The keep alive of one client: a client that is silent for too long is disconnected [MQTT-3.1.2-24]. */
 export class SilenceWatch {
   #heardAt = 0
   #timer: NodeJS.Timeout | undefined
 
   /**
-   * @param maxMs longest silence
-   * @param isListening whether what the client sends is read; while it is not, its silence says nothing
+   * @param maxMs longest silence allowed, ms
+   * @param isListening whether the client's socket is being read; otherwise it may have sent what we did not see
    * @param onSilent called once
    */
   constructor(
@@ -18,7 +17,7 @@ export class SilenceWatch {
     this.#timer = setTimeout(this.#look, maxMs)
   }
 
-  /** A packet came, or the client is listened to again. */
+  /** A packet came, or the socket is read again. */
   heard(): void {
     this.#heardAt = performance.now()
   }
@@ -28,7 +27,7 @@ export class SilenceWatch {
     this.#timer = undefined
   }
 
-  /** What came while this process was busy is read first. */
+  /** Packets that came while this process was busy are read first. */
   readonly #look = (): void => {
     setImmediate(this.#judge)
   }

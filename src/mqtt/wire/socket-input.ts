@@ -1,35 +1,35 @@
-/** What comes from one client: through the gate, a turn's work at a time, and no faster than it is wanted. */
+/**
+ * The input of one client. Every chunk goes through the packet gate, a bounded amount of work per event-loop turn. The
+ * socket is paused while the packets are not wanted: Aedes has not read the last ones, the store is behind, or the client
+ * is faster than its rate.
+ */
 import type { Duplex } from 'node:stream'
-import { ByteQueue } from './byte-queue.js'
 import type { Pacer } from './pacer.js'
 import { PacketGate, type PacketLane } from './packet-gate.js'
 import type { PacketLimits } from './packet-rules.js'
+import { PendingInput } from './pending-input.js'
 import { SilenceWatch } from './silence.js'
 import type { WriteGroup } from './write-group.js'
 
 export interface InputOptions extends PacketLimits {
   readonly group: WriteGroup
-  /** What packets cost. */
+  /** Counts what packets cost; without it a client may be as fast as it likes. */
   readonly meter?: Pick<Pacer, 'admit' | 'expect' | 'settle'>
 }
 
-/** Who gets the packets. */
+/** Takes the packets. */
 export interface InputSink {
-  /** What was delivered before has not been read yet. */
+  /** Packets that were delivered before have not been read yet. */
   readonly isFull: boolean
-  /** Whole packets, in order. */
+  /** @param packets one or more whole packets, in order */
   deliver(packets: Buffer): void
-  /** No more will come. */
+  /** No more packets will come. */
   end(): void
-  /** What came last is refused, or could not be dealt with; `end` follows. */
+  /** The last packet is malformed, or a handler failed; `end` follows. */
   fail(error: unknown): void
 }
 
-/** Looked at together of what comes in small pieces. */
-const READ_BYTES = 65_536
-const NOTHING = Buffer.alloc(0)
-
-/** [MQTT-3.1.2-24]: one and a half times the keep alive. */
+/** One and a half times the keep alive [MQTT-3.1.2-24]. */
 const SILENCE_MS_PER_SECOND = 1500
 
 export class SocketInput {
@@ -37,20 +37,19 @@ export class SocketInput {
   readonly #options: InputOptions
   readonly #sink: InputSink
   readonly #gate: PacketGate
+  readonly #pending = new PendingInput()
   #lane: PacketLane | undefined
   #silence: SilenceWatch | undefined
-  /** What was not looked at: the rest of a chunk, and what came behind it. */
-  #rest: Buffer = NOTHING
-  #queue = new ByteQueue()
   #isPaused = false
+  /** `#endTurn` will run at the end of this event-loop turn. */
   #isOnTurn = false
-  /** Whether `#lookOn` is under way. */
+  /** `#lookOn` will run in this turn or a later one. */
   #isDue = false
-  /** Somebody wants no more for now. */
+  /** `hold` was called. */
   #isHeld = false
-  /** While a client that is too fast is not read. */
+  /** Set while a client that is too fast is not read. */
   #pacing: NodeJS.Timeout | undefined
-  /** Whether CONNECT has its answer. Until then nothing behind it is looked at: whose it is, nobody knows. */
+  /** CONNECT is answered. Packets behind it wait until then, since it is not known whose they are. */
   #isAnswered = false
   #isCatchingUp = false
   #isSourceOver = false
@@ -64,27 +63,29 @@ export class SocketInput {
     socket.on('data', this.#onData).on('end', this.sourceEnded)
   }
 
-  /** Whether the client said DISCONNECT, which may not have been read yet, or will never. */
+  /** The client sent DISCONNECT, which Aedes may not have read yet, or never will. */
   get hasDisconnected(): boolean {
     return this.#gate.hasDisconnected
   }
 
+  /** From now on packets are offered to `lane` first. */
   openLane(lane: PacketLane): void {
     this.#lane = lane
   }
 
-  /** Our packets ask for so many acknowledgements. */
+  /** Packets go out that ask for `count` acknowledgements. */
   expect(count: number): void {
     this.#options.meter?.expect(count)
   }
 
-  /** Something was written to the client, and CONNACK is the first. */
+  /** A packet was written to the client; the first one is CONNACK. */
   answered(): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
     this.goOn()
   }
 
+  /** Reads no more until `release`. */
   hold(): void {
     this.#isHeld = true
     this.#pause()
@@ -95,43 +96,42 @@ export class SocketInput {
     this.goOn()
   }
 
-  /** Looks at what is there already, however far the client is ahead: before the server sends it away. */
+  /** Looks at all that was received, whatever the limits. Called before the server closes the connection. */
   catchUp(): void {
     this.#isCatchingUp = true
-    clearTimeout(this.#pacing)
-    this.#pacing = undefined
-    while (this.#isPending) this.#look(this.#takePending())
+    this.#endPacing()
+    while (!this.#pending.isEmpty) this.#look(this.#pending.take())
     this.goOn()
   }
 
-  /** Calls back when the client was silent for longer than its keep alive allows. */
+  /** @param onSilent called once, when the client was silent for longer than its keep alive allows */
   watchSilence(onSilent: () => void): void {
     const maxMs = this.#gate.keepAliveSeconds * SILENCE_MS_PER_SECOND
     if (maxMs > 0 && !this.#isStopped)
       this.#silence = new SilenceWatch(maxMs, () => this.#isListening, onSilent)
   }
 
-  /** There may be room again. */
+  /** Reads on where nothing is in the way any more. */
   goOn(): void {
     if (this.#isStopped) return
-    if (this.#isPending) {
+    if (!this.#pending.isEmpty) {
       this.#pause()
       if (this.#mayLook) this.#askForTurn()
     } else if (this.#isSourceOver) this.#finish()
     else if (this.#mayLook) this.#resume()
   }
 
-  /** The source closed, or ended: what it sent before is still to be looked at. */
+  /** The source has closed or ended. What it sent before is still looked at. */
   readonly sourceEnded = (): void => {
     this.#isSourceOver = true
-    clearTimeout(this.#pacing)
-    this.#pacing = undefined
+    this.#endPacing()
     this.goOn()
   }
 
   /**
-   * What else comes is read and dropped until the client closes too: to close with unread input resets a connection,
-   * which can cost the client our last packet. And a WebSocket closes only when it reads the client's close frame.
+   * From now on input is read and dropped until the client closes. To close a socket with unread input resets the
+   * connection, which may cost the client our last packet; and a WebSocket closes only when it reads the client's close
+   * frame.
    */
   stop(): void {
     this.#detach()
@@ -145,12 +145,8 @@ export class SocketInput {
     return !isHeld && (this.#isAnswered || this.#gate.isNew)
   }
 
-  get #isPending(): boolean {
-    return this.#rest.length > 0 || this.#queue.bytes > 0
-  }
-
   get #isListening(): boolean {
-    return this.#mayLook && !this.#isPending
+    return this.#mayLook && this.#pending.isEmpty
   }
 
   #pause(): void {
@@ -169,12 +165,12 @@ export class SocketInput {
   readonly #onData = (chunk: Buffer): void => {
     if (this.#isListening && !this.#gate.isTired) this.#look(chunk)
     else {
-      this.#queue.push(chunk)
+      this.#pending.push(chunk)
       this.goOn()
     }
   }
 
-  /** Not at once: whoever reads a packet now must have dealt with it before the lane gets the next. */
+  /** Later, not at once: Aedes must have handled the packet that it reads now before the lane gets the next one. */
   #askForTurn(): void {
     if (this.#isDue) return
     this.#isDue = true
@@ -184,13 +180,7 @@ export class SocketInput {
 
   readonly #lookOn = (): void => {
     this.#isDue = false
-    if (!this.#isStopped && this.#mayLook && this.#isPending) this.#look(this.#takePending())
-  }
-
-  #takePending(): Buffer {
-    const rest = this.#rest.length > 0 ? this.#rest : asBuffer(this.#queue.take(READ_BYTES))
-    this.#rest = NOTHING
-    return rest
+    if (!this.#isStopped && this.#mayLook && !this.#pending.isEmpty) this.#look(this.#pending.take())
   }
 
   readonly #endTurn = (): void => {
@@ -206,12 +196,13 @@ export class SocketInput {
     try {
       let rest = this.#gate.push(chunk, this.#deliver, this.#lane)
       while (this.#isCatchingUp && rest.length > 0) rest = this.#gate.push(rest, this.#deliver, this.#lane)
-      this.#rest = rest
+      this.#pending.putBack(rest)
       if (this.#gate.takePackets() > 0) this.#silence?.heard()
       this.#lane?.settle()
       this.#pace()
     } catch (error) {
-      this.#fail(error)
+      this.#sink.fail(error)
+      this.#finish()
     }
     this.goOn()
   }
@@ -231,9 +222,9 @@ export class SocketInput {
     }, waitMs)
   }
 
-  #fail(error: unknown): void {
-    this.#sink.fail(error)
-    this.#finish()
+  #endPacing(): void {
+    clearTimeout(this.#pacing)
+    this.#pacing = undefined
   }
 
   #finish(): void {
@@ -247,10 +238,6 @@ export class SocketInput {
     this.#socket.off('data', this.#onData).off('end', this.sourceEnded)
     clearTimeout(this.#pacing)
     this.#silence?.stop()
-    this.#rest = NOTHING
-    this.#queue = new ByteQueue()
+    this.#pending.clear()
   }
 }
-
-const asBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
-  Buffer.from(buffer, byteOffset, byteLength)

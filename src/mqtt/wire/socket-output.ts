@@ -1,4 +1,4 @@
-/** What waits to leave for one client: in order, at most one write of its socket a turn. */
+/** The output of one client: in order, at most one socket write an event-loop turn. */
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import { ByteQueue } from './byte-queue.js'
@@ -8,13 +8,13 @@ export type Done = (error?: Error | null) => void
 
 export interface OutputOptions {
   readonly group: WriteGroup
-  /** From here on the client counts as congested, until half of it has gone. */
+  /** With so many bytes waiting the client is congested, until half of them have left. */
   readonly maxBufferedBytes: number
-  /** The open socket, where the stream is one of it: while it closes by handshake the stream still looks writable. */
+  /** The WebSocket under the stream. During its closing handshake the stream still says that it is writable. */
   readonly webSocket?: WebSocket
 }
 
-/** Most bytes given to the socket at a time: what a slow client must take within the stall timeout. */
+/** Most bytes given to the socket at a time. A slow client must take so many within the stall timeout. */
 const SLICE_BYTES = 65_536
 
 export class SocketOutput {
@@ -22,7 +22,7 @@ export class SocketOutput {
   readonly #options: OutputOptions
   readonly #onDrain: () => void
   #queue = new ByteQueue()
-  /** Given to the socket, which has not called back yet. */
+  /** Given to the socket and not taken by the operating system. */
   #inFlightBytes = 0
   #takenBytes = 0
   #isDue = false
@@ -49,12 +49,12 @@ export class SocketOutput {
     return this.#inFlightBytes > 0
   }
 
-  /** Changes whenever the socket is given something, which is when it took all before. */
+  /** A number that changes when the socket has taken a slice and is given the next one. */
   get progress(): number {
     return this.#progress
   }
 
-  /** Drops what comes when it is closed. */
+  /** Does nothing after `close`. */
   push(bytes: Uint8Array): void {
     if (this.#isClosed) return
     this.#queue.push(bytes)
@@ -62,14 +62,14 @@ export class SocketOutput {
     this.#handOverAtTurnEnd()
   }
 
-  /** Calls back when all that was pushed up to now has left the process, or with an error when it may not have. */
+  /** Calls back when all bytes pushed so far have left the process; with an error where they may not have. */
   flushed(done: Done): void {
     if (this.#isClosed) process.nextTick(done, new Error('connection closed'))
     else if (this.bufferedBytes === 0) process.nextTick(done)
     else this.#waiting.push({ mark: this.#takenBytes + this.bufferedBytes, done })
   }
 
-  /** Gives the socket all that is left and ends it; whether it leaves is not reported any more. */
+  /** Gives the socket all that is left and ends it. `flushed` callbacks get an error: nobody waits for the result. */
   end(error: Error | null): void {
     if (this.#queue.bytes > 0 && this.#isSocketWritable()) this.#socket.write(this.#queue.takeAll())
     if (!this.#socket.destroyed) this.#socket.end()
@@ -77,7 +77,7 @@ export class SocketOutput {
     this.close(error)
   }
 
-  /** Drops what is left, and lets go all who wait for it. */
+  /** Drops what is left. `flushed` callbacks get an error. */
   close(error: Error | null): void {
     this.#isClosed = true
     this.#queue = new ByteQueue()
@@ -100,7 +100,7 @@ export class SocketOutput {
 
   readonly #handOver = (): void => {
     this.#isDue = false
-    // A socket that takes no more closes presently, but Aedes may have packets to read before that.
+    // Where the socket takes no more it is about to close; Aedes may still have packets to read until then.
     if (this.#inFlightBytes > 0 || this.#queue.bytes === 0 || !this.#isSocketWritable()) return
     const slice = this.#queue.take(SLICE_BYTES)
     this.#inFlightBytes = slice.length
@@ -108,7 +108,7 @@ export class SocketOutput {
     this.#socket.write(slice, this.#onTaken)
   }
 
-  /** An error is not for here: the socket emits it, or 'close', as well. */
+  /** An error needs nothing here: the socket emits 'error' or 'close', too. */
   readonly #onTaken: Done = error => {
     if (error) return
     this.#takenBytes += this.#inFlightBytes

@@ -1,13 +1,14 @@
 /**
- * SUBACK has one return code a topic filter, in their order [MQTT-3.8.4-5]. Aedes drops all but the last of those that are
- * the same before it counts, so the SUBACK of a SUBSCRIBE that names one twice is ours.
+ * SUBACK has one return code for each topic filter, in order [MQTT-3.8.4-5]. Aedes removes duplicate filters before it
+ * makes one, so we send the SUBACK of a SUBSCRIBE that has a filter twice.
  */
 import type { Packet } from 'mqtt-packet'
 import mqttPacket from 'mqtt-packet'
 
-/** MQTT 3.1.1, 3.9.3. */
+/** Return code of a filter that is refused (MQTT 3.1.1, 3.9.3). */
 export const REFUSED_FILTER = 0x80
 
+/** A SUBSCRIBE with duplicate filters, as it came. */
 interface Asked {
   readonly messageId: number
   readonly filters: readonly { readonly topic: string; readonly qos: number }[]
@@ -18,10 +19,10 @@ interface Granted {
   readonly qos: number
 }
 
-/** By the first of the subscriptions that Aedes goes on with. */
+/** By the first of the subscriptions that Aedes keeps: Aedes passes on these objects, not the packet. */
 const asked = new WeakMap<object, Asked>()
 
-/** To be called before Aedes sees the packet: without packet identifier it sends no SUBACK. */
+/** Called before Aedes reads the packet. Takes the packet identifier away, without which Aedes sends no SUBACK. */
 export function noticeSubscribe(packet: Packet): void {
   if (packet.cmd !== 'subscribe') return
   const { subscriptions, messageId } = packet
@@ -33,8 +34,9 @@ export function noticeSubscribe(packet: Packet): void {
 }
 
 /**
- * @param granted what Aedes made of a SUBSCRIBE, with REFUSED_FILTER as the QoS of what was not granted
- * @returns the SUBACK, where it is not Aedes'; each filter answered as if it came in a SUBSCRIBE of its own [MQTT-3.8.4-4]
+ * @param granted the subscriptions that Aedes decided on, with REFUSED_FILTER as the QoS of one that is refused
+ * @returns the SUBACK to send, or undefined where Aedes sends it; each filter is answered as if it came in a SUBSCRIBE of
+ *   its own [MQTT-3.8.4-4]
  */
 export function subackOf(granted: readonly Granted[]): Buffer | undefined {
   const [first] = granted

@@ -1,4 +1,4 @@
-/** The stream that Aedes sees as a client's connection. */
+/** The stream that Aedes gets as a client's connection. */
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import type { OnFault } from '../../core/faults.js'
@@ -9,26 +9,27 @@ import { type Done, type OutputOptions, SocketOutput } from './socket-output.js'
 import { SWEEPS_TO_STALL } from './write-group.js'
 
 export interface TransportOptions extends InputOptions, OutputOptions {
-  /** Called once; the connection ends when Aedes has read what came before. */
+  /** Called once. The connection then ends when Aedes has read the packets before. */
   readonly onMalformed: (error: MalformedPacket) => void
-  /** Called once, when the client took nothing of what waits for it for the stall timeout; the connection is cut then. */
+  /** Called once, when the client took nothing for the stall timeout while packets waited. The socket is destroyed then. */
   readonly onStalled: () => void
-  /** A handler failed; the connection is closed. */
+  /** A handler threw. The connection is destroyed then. */
   readonly onFault?: OnFault
-  /** Where the stream itself does not know it. */
+  /** The client's address, where the stream itself does not know it (WebSocket, proxy). */
   readonly remoteAddress?: string
 }
 
 /**
- * Between a client's socket and Aedes. Inbound, only well-formed packets pass. Outbound, all that one event-loop turn
- * writes leaves in one write of the socket, in order, whether it came through the stream or through `send`.
+ * Stands between a client's socket and Aedes. Input: only well-formed packets pass. Output: all packets of one event-loop
+ * turn go out in one socket write, in order, whether they were written to the stream or by `send`.
  *
- * `destroy` closes this stream at once, but the socket only when what was written before has left it and the client
- * has closed too, or does neither in time. A socket that closes closes this stream when Aedes has read all that came.
- * Emits 'drain' when the client is congested no longer or gone; so does Aedes, once, when it closes the connection.
+ * `destroy` closes this stream at once. The socket closes later: when it has sent what was written before and the client
+ * has closed its side, or after the stall timeout. When the socket closes first, this stream closes as soon as Aedes has
+ * read all input. Emits 'drain' when the client is no longer congested, or is gone; Aedes emits it too, once, when it
+ * closes the connection.
  */
 export class MqttTransport extends Duplex {
-  /** Stays readable when the socket is gone. */
+  /** Kept, since a closed socket does not tell it any more. */
   readonly remoteAddress: string | undefined
   readonly #socket: Duplex
   readonly #options: TransportOptions
@@ -47,7 +48,7 @@ export class MqttTransport extends Duplex {
     this.#output = new SocketOutput(socket, options, () => this.emit('drain'))
     this.remoteAddress =
       options.remoteAddress ?? (socket instanceof Socket ? socket.remoteAddress : undefined)
-    // Aedes listens too, but neither at first nor to the last.
+    // Aedes' own listener is added later than this and removed earlier; an 'error' without a listener would throw.
     this.on('error', () => {})
     this.#input = new SocketInput(socket, options, this.#sink())
     socket.on('error', this.#onError).on('close', this.#onClose)
@@ -55,7 +56,7 @@ export class MqttTransport extends Duplex {
     if (socket.destroyed) process.nextTick(this.#onClose)
   }
 
-  /** Bytes written and not yet taken by the operating system. */
+  /** Bytes that were written and that the operating system has not taken. */
   get bufferedBytes(): number {
     return this.#output.bufferedBytes
   }
@@ -64,32 +65,32 @@ export class MqttTransport extends Duplex {
     return this.#output.isCongested
   }
 
-  /** Whether the client said DISCONNECT, which Aedes may not have read yet, or will never. */
+  /** The client sent DISCONNECT, which Aedes may not have read yet, or never will. */
   get hasDisconnected(): boolean {
     return this.#input.hasDisconnected
   }
 
-  /** Reads what the client has sent already, however far it is ahead: to be called before the server sends it away. */
+  /** Reads all that the client has sent, whatever its rate. Called before the server closes the connection. */
   catchUp(): void {
     if (!this.destroyed) this.#input.catchUp()
   }
 
-  /** From now on packets are offered to it first. */
+  /** From now on packets are offered to `lane` first. */
   openLane(lane: PacketLane): void {
     this.#input.openLane(lane)
   }
 
-  /** Packets go out that ask for so many acknowledgements. */
+  /** Packets go out that ask for `count` acknowledgements. */
   expect(count: number): void {
     this.#input.expect(count)
   }
 
-  /** Calls back when the client was silent for longer than its keep alive allows. */
+  /** @param onSilent called once, when the client was silent for longer than its keep alive allows */
   watchSilence(onSilent: () => void): void {
     this.#input.watchSilence(onSilent)
   }
 
-  /** Reads no more from the client until `releaseInput`, but for what is on its way through this process. */
+  /** Reads no more of the socket until `releaseInput`. */
   holdInput(): void {
     this.#input.hold()
   }
@@ -99,8 +100,8 @@ export class MqttTransport extends Duplex {
   }
 
   /**
-   * Writes ready-made packets behind all that was written before.
-   * @returns false when the client is congested, or this stream closed: wait for 'drain'
+   * Writes encoded packets behind all that was written before.
+   * @returns false where the client is congested (wait for 'drain'), or this stream is closed
    */
   send(packets: Uint8Array | readonly Uint8Array[]): boolean {
     if (this.destroyed || this.writableEnded) return false
@@ -110,12 +111,12 @@ export class MqttTransport extends Duplex {
     return !this.#output.isCongested
   }
 
-  /** Calls back when all that was written up to now has left the process, or with an error when it may not have. */
+  /** Calls back when all that was written so far has left the process; with an error where it may not have. */
   flushed(done: Done): void {
     this.#output.flushed(done)
   }
 
-  /** Past Writable's own queue, so that stream and `send` share one; `done` as for `flushed`. */
+  /** Bypasses Writable's queue, so that the stream and `send` share one. `done` is called as by `flushed`. */
   override write(chunk: Uint8Array | string, encoding?: BufferEncoding | Done, done?: Done): boolean {
     const callback = typeof encoding === 'function' ? encoding : done
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : chunk
@@ -126,7 +127,7 @@ export class MqttTransport extends Duplex {
     return isWritable
   }
 
-  /** Aedes works in listeners of this stream: what it throws there is caught here. */
+  /** Aedes does its work in listeners of this stream; what it throws is caught here. */
   override emit(...event: Parameters<Duplex['emit']>): boolean {
     try {
       return super.emit(...event)
@@ -141,11 +142,11 @@ export class MqttTransport extends Duplex {
     this.destroy()
   }
 
-  /** The write group does what these are for. */
+  /** Writes are grouped by the write group instead. */
   override cork(): void {}
   override uncork(): void {}
 
-  /** Only what is handed to `end` arrives here. */
+  /** Called only with the chunk that is passed to `end`. */
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: Done): void {
     this.#output.push(chunk)
     done()
@@ -156,7 +157,7 @@ export class MqttTransport extends Duplex {
     else this.flushed(error => (error ? done(error) : this.#socket.end(done)))
   }
 
-  /** Input comes by itself, and no more of it while some is unread. */
+  /** Nothing to do: SocketInput pushes input, and waits while some of it is unread. */
   override _read(): void {}
 
   override read(size?: number): Buffer | null {
@@ -190,7 +191,7 @@ export class MqttTransport extends Duplex {
     this.#options.onMalformed(error)
   }
 
-  /** The socket is closed; Aedes may still be reading what came before. */
+  /** The socket is closed. Aedes may still be reading the input before. */
   get isGone(): boolean {
     return this.#isSocketClosed || this.destroyed
   }
@@ -207,7 +208,7 @@ export class MqttTransport extends Duplex {
     this.#socket.destroy()
   }
 
-  /** What the client sent before is still Aedes' to read: its DISCONNECT, for one, which drops the will. */
+  /** Aedes still reads what the client sent before: DISCONNECT, for example, which discards the will [MQTT-3.1.2-10]. */
   readonly #onClose = (): void => {
     this.#isSocketClosed = true
     if (this.destroyed) this.#options.group.unwatch(this.#sweep)
@@ -226,7 +227,7 @@ export class MqttTransport extends Duplex {
     }
   }
 
-  /** Also ends what hangs while it closes: Aedes not reading its last packets, the socket not emptying, the client. */
+  /** Also ends a connection that does not finish closing: by Aedes, the socket, or the client. */
   #lookForStall(): void {
     const { isInFlight, progress } = this.#output
     const isWaiting = isInFlight || this.#isInputOver || this.#isSocketClosed || this.destroyed

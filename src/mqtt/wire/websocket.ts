@@ -1,4 +1,4 @@
-/** MQTT over WebSocket: ws does the handshake, and makes a byte stream of the open socket. */
+/** MQTT over WebSocket (MQTT 3.1.1, section 6): ws does the handshake and makes a byte stream of the WebSocket. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, type Server, type WebSocket, WebSocketServer } from 'ws'
@@ -8,14 +8,14 @@ import type { Limits } from '../../limits/limits.js'
 import { Ponger } from '../../net/pong.js'
 import { type PausableWebSocket, serverOptions } from '../../net/websocket.js'
 
-/** MQTT 3.1.1's name [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
+/** Subprotocol names: of MQTT 3.1.1 [MQTT-6.0.0-3], and the one that 3.1 clients ask for. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
-/** Who has closed is not written to. */
+/** Without half-open: nothing is written to a client that has closed its side. */
 const STREAM = { allowHalfOpen: false, readableHighWaterMark: 1024 }
-/** Frames of a client before its CONNACK or behind its end: so many are taken, and so many of them a turn. */
+/** WebSocket messages of a client before CONNACK or after the close frame: so many in all, and so many a turn. */
 const MAX_UNANSWERED = 1000
 const UNANSWERED_A_TURN = 64
 
@@ -23,7 +23,7 @@ export class MqttWebSocketServer {
   readonly #wss: Server<typeof PausableWebSocket>
   readonly #turnEnd = new TurnEnd()
 
-  /** @param take gets each open socket as a stream of MQTT bytes */
+  /** @param take gets each open WebSocket as a stream of MQTT bytes */
   constructor(
     maxFrameBytes: number,
     private readonly take: (
@@ -42,7 +42,7 @@ export class MqttWebSocketServer {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
     if (!SUBPROTOCOLS.some(name => offered.includes(name))) {
-      // Whoever keeps its own end open is not waited for; ws closes those that it refuses in the same way.
+      // Does not wait for the client to close its side; ws refuses in the same way.
       socket.once('finish', () => socket.destroy())
       socket.end(BAD_REQUEST)
       return
@@ -54,11 +54,11 @@ export class MqttWebSocketServer {
     })
   }
 
-  /** Packets may come in frames of one byte each, 9,000 a read. */
+  /** Bounds the work of a client that sends its bytes in messages of one byte each: one read can bring 9,000. */
   #stream(ws: PausableWebSocket): Duplex {
     let isAnswered = false
     let unanswered = 0
-    // Before the stream's: what it holds back by `pause` stays held back.
+    // Added before the stream's listener: where the stream pauses the WebSocket, that comes after `endTurn`.
     ws.on('message', (_data, isBinary) => {
       // MQTT is binary: a text frame ends the connection [MQTT-6.0.0-1].
       if (!isBinary) ws.close(1003)
@@ -76,7 +76,7 @@ export class MqttWebSocketServer {
     return stream
   }
 
-  /** Pings and pongs beyond their rate are read later. */
+  /** A client that sends pings or pongs over their rate is read later. */
   #pace(ws: WebSocket): void {
     const frames = this.limits.controlFrames()
     let timer: NodeJS.Timeout | undefined

@@ -1,10 +1,13 @@
-/** What the MQTT connections of one broker share: a write at the end of each turn, turns for long input, and a watch over stalled ones. */
+/**
+ * What all MQTT connections of one broker share: writes at the end of the event-loop turn, turns for long input, and the
+ * timer that looks for stalled connections.
+ */
 
 import { TurnEnd } from '../../flow/turn-end.js'
 
 type Job = () => void
 
-/** A connection that made no progress in so many sweeps on end is stalled. */
+/** A connection is stalled when it made no progress in so many sweeps in a row. */
 export const SWEEPS_TO_STALL = 4
 
 export class WriteGroup {
@@ -14,26 +17,26 @@ export class WriteGroup {
   readonly #turnEnd = new TurnEnd()
   #timer: NodeJS.Timeout | undefined
 
-  /** @param stallTimeoutMs found to within a quarter more, by one timer for all connections */
+  /** @param stallTimeoutMs a stall is found after this time, or up to a quarter later: one timer serves all connections */
   constructor(stallTimeoutMs: number) {
     this.#sweepIntervalMs = stallTimeoutMs / SWEEPS_TO_STALL
   }
 
-  /** Runs `job` once, with all others of this event-loop turn, when the turn's input is worked off. */
+  /** Runs `job` once at the end of this event-loop turn, after all input of the turn was handled. */
   atTurnEnd(job: Job): void {
     this.#turnEnd.add(job)
   }
 
   /**
-   * Runs `job` in a later turn of the event loop, and no other job of this kind in that turn: however many connections
-   * have work left, everything else goes on in between. Each that asks again stands behind the others.
+   * Runs `job` in a later event-loop turn. One job a turn, first come first served, so that other work goes on in between
+   * however many connections have input left.
    */
   inTurn(job: Job): void {
     if (this.#queue.size === 0) setImmediate(this.#runNext)
     this.#queue.add(job)
   }
 
-  /** Runs `sweep` every quarter of the stall timeout until `unwatch`. */
+  /** Calls `sweep` every quarter of the stall timeout until `unwatch`. */
   watch(sweep: Job): void {
     this.#watches.add(sweep)
     this.#timer ??= setInterval(this.#sweepAll, this.#sweepIntervalMs).unref()
