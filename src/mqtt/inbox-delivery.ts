@@ -8,6 +8,7 @@
  */
 
 import type { InboxRow, UserId } from '../core/model.js'
+import { AnswersInOrder } from '../flow/in-order.js'
 import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent, encodeMqttMessage } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
@@ -39,8 +40,8 @@ export class InboxDelivery implements Sink {
   /** Set right after construction, since the reader needs this sink. */
   reader!: InboxReader
   #flushing = false
-  /** Settles when all releases so far have. The store may settle writes in another order. */
-  #releases: Promise<unknown> = Promise.resolve()
+  /** The store may settle writes in another order. */
+  readonly #releases = new AnswersInOrder()
 
   constructor(
     private readonly transport: MqttTransport,
@@ -82,12 +83,8 @@ export class InboxDelivery implements Sink {
   }
 
   /** PUBREC. Resolves when PUBREL may go out, in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
-  async released(packetId: number): Promise<void> {
-    const before = this.#releases
-    const mine = this.reader.release(seqOf(packetId, this.reader.confirmed))
-    // Without the values: each promise would refer to the one before it.
-    this.#releases = Promise.allSettled([before, mine]).then(() => undefined)
-    await Promise.all([before, mine])
+  released(packetId: number): Promise<void> {
+    return this.#releases.keep(this.reader.release(seqOf(packetId, this.reader.confirmed)))
   }
 
   close(): void {

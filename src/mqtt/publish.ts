@@ -4,6 +4,7 @@
  */
 import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Permissions, UserId } from '../core/model.js'
+import { AnswersInOrder } from '../flow/in-order.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import { parseContent } from '../protocol/mqtt-payload.js'
@@ -48,8 +49,8 @@ export class Publisher {
   /** Packets that wait until the store was asked about one before them. */
   readonly #steps: (() => Promise<void> | undefined)[] = []
   #isStepping = false
-  /** The latest packet for other topics: stored, or failed. */
-  #stored: Promise<unknown> = Promise.resolve()
+  /** Packets for other topics are routed and acknowledged in the order in which they came. */
+  readonly #stores = new AnswersInOrder()
   /** A refusal at QoS 0 was told in this event-loop turn; further ones in the turn are counted only. */
   #hasTold = false
 
@@ -178,12 +179,10 @@ export class Publisher {
   #publish(packet: PublishPacket, done: Done): void {
     const { topics } = this.parts
     const { userId: owner, permissions } = this.author
-    const before = this.#stored
-    const mine = topics.store(packet, { owner, permissions, receiver: this.#receiver(packet) })
-    // Without the values: each promise would refer to the one before it.
-    this.#stored = Promise.allSettled([before, mine]).then(() => undefined)
-    Promise.all([mine, before])
-      .then(([stored]) => {
+    const from = { owner, permissions, receiver: this.#receiver(packet) }
+    this.#stores
+      .keep(topics.store(packet, from))
+      .then(stored => {
         topics.route(stored, permissions)
         done()
       })

@@ -4,6 +4,7 @@
  */
 import { CODES, toGatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
+import { Serial } from '../flow/serial.js'
 import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { type Outcome, Replies } from '../handle/replies.js'
@@ -35,7 +36,7 @@ export class Requests {
   readonly #replies = new Replies(outcome => this.#reply(outcome))
   /** Acknowledgements of the requests whose replies have not gone out, in order. */
   readonly #acknowledgements: ((error?: Error | null) => void)[] = []
-  #last: Promise<void> = Promise.resolve()
+  readonly #running = new Serial()
 
   constructor(
     private readonly parts: BrokerParts,
@@ -49,7 +50,7 @@ export class Requests {
     try {
       const request = parseRequest(decodeText(payload), services.rules)
       const answer = this.#replies.reserve(request.name, request.id)
-      this.#last = this.#last.then(() => handle(services, this.asker, request, answer))
+      void this.#running.run(() => handle(services, this.asker, request, answer))
     } catch (thrown) {
       const id = thrown instanceof RefusedRequest ? thrown.id : undefined
       this.#replies.reserve('invalid', id).refuse(toGatewayError(thrown))

@@ -1,6 +1,8 @@
 /** Logs of messages in the embedded store, one a user. */
+
 import { GatewayError } from '../../core/errors.js'
 import { type InboxRow, type NewMessage, saysTheSame, type UserId } from '../../core/model.js'
+import { Serial } from '../../flow/serial.js'
 import { partiesOf } from '../contents.js'
 import type { DeletedUsers } from '../deleted.js'
 import type { Appended, ConversationRow } from '../store.js'
@@ -50,7 +52,7 @@ export class EmbeddedInbox {
   readonly #trimmed: Table<number>
   readonly #conversations: Conversations
   readonly #ends = new Map<number, End>()
-  #appending: Promise<unknown> = Promise.resolve()
+  readonly #appending = new Serial()
 
   constructor(
     env: EmbeddedEnv,
@@ -66,14 +68,12 @@ export class EmbeddedInbox {
   }
 
   append(batch: readonly NewMessage[]): Promise<Appended[]> {
-    const appended = this.#appending.then(() => this.#append(batch))
-    this.#appending = appended.catch(() => undefined)
-    return appended
+    return this.#appending.run(() => this.#append(batch))
   }
 
   /** Resolves when every append asked for so far has its answer. */
-  async idle(): Promise<void> {
-    await this.#appending
+  idle(): Promise<void> {
+    return this.#appending.idle()
   }
 
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {

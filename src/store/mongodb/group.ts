@@ -1,4 +1,4 @@
-/** How writes are grouped, bounded in time, and answered in the order of the calls. */
+/** How writes are grouped and bounded in time. */
 import { GatewayError } from '../../core/errors.js'
 
 /** What became of one item of a group. */
@@ -98,20 +98,3 @@ export function bounded<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
 
 const tooSlow = (timeoutMs: number) =>
   new GatewayError('STORE_UNAVAILABLE', { reason: `no answer from MongoDB within ${timeoutMs} ms` })
-
-/** Answers come in the order of the calls, whatever finishes first: callers' protocols rely on it. */
-export class InOrder {
-  #last: Promise<unknown> = Promise.resolve()
-
-  keep<T>(answer: Promise<T>): Promise<T> {
-    answer.catch(() => undefined)
-    const inTurn = this.#last.then(() => answer)
-    this.#last = inTurn.catch(() => undefined)
-    return inTurn
-  }
-
-  /** Resolves when all that was asked for so far is answered. */
-  async idle(): Promise<void> {
-    await this.#last
-  }
-}

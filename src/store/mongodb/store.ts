@@ -1,5 +1,6 @@
 /** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
 import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
+import { AnswersInOrder } from '../../flow/in-order.js'
 import type { Contents, CopyableStore } from '../contents.js'
 import { DeletedUsers, purgeKv } from '../deleted.js'
 import type {
@@ -16,7 +17,6 @@ import type {
 import { MongoContents } from './contents.js'
 import { MongoCursors } from './cursors.js'
 import { MongoEnv, type MongoOptions, unavailable } from './env.js'
-import { InOrder } from './group.js'
 import { MongoInbox } from './inbox.js'
 import { MongoKv } from './kv.js'
 import { MongoLease } from './lease.js'
@@ -35,9 +35,9 @@ interface Parts {
 
 export class MongoStore implements CopyableStore {
   readonly #env: MongoEnv
-  readonly #writes = new InOrder()
+  readonly #writes = new AnswersInOrder()
   readonly #deleted = new DeletedUsers()
-  readonly #gets = new InOrder()
+  readonly #gets = new AnswersInOrder()
   #parts: Parts | undefined
   #closing: Promise<void> | undefined
 
