@@ -14,7 +14,7 @@ const MAY_IMPORT = {
   'src/flow/': [],
   'src/config/': ['src/mqtt/acl/access\\.ts'],
   'src/protocol/': [],
-  'src/store/': [],
+  'src/store/': ['src/flow/'],
   'src/store/embedded/': ['src/store/(contents|deleted|store)\\.ts', 'src/flow/'],
   'src/store/mongodb/': ['src/store/(contents|deleted|store)\\.ts', 'src/flow/'],
   'src/net/': ['src/flow/'],
