@@ -2,9 +2,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, type Server, type WebSocket, WebSocketServer } from 'ws'
-import { askedLocale, type Locale } from '../../core/errors.js'
+import type { Locale } from '../../core/errors.js'
 import { TurnEnd } from '../../flow/turn-end.js'
 import type { Limits } from '../../limits/limits.js'
+import { askedLocale } from '../../net/asked-locale.js'
 import { Ponger } from '../../net/pong.js'
 import { type PausableWebSocket, serverOptions } from '../../net/websocket.js'
 
