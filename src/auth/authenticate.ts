@@ -1,13 +1,15 @@
-/** Who somebody is, by password, token or device credential: both front ends' one way in. */
+/** Who somebody is, by password, token or device credential: the one way in for both front ends. */
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
 import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId } from '../core/model.js'
 import type { ExternalTokens } from './external.js'
-import { isCredential, type Logins, newLoginId, type StoredLogin } from './logins.js'
+import type { StoredLogin } from './login-rows.js'
+import { type Logins, newLoginId } from './logins.js'
+import { isCredential } from './secrets.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
-/** Somebody who has proved who they are. */
+/** Whoever has proved who they are. */
 export interface Principal {
   readonly user: User
   readonly login: Login
@@ -17,15 +19,15 @@ export interface AuthenticatorOptions {
   readonly accounts: Accounts
   readonly logins: Logins
   readonly keys: TokenKeys
-  /** Where tokens of another issuer are taken. */
+  /** undefined: tokens of another issuer are refused. */
   readonly external: ExternalTokens | undefined
   readonly admins: ReadonlySet<UserId>
 }
 
-/** RFC 7515, 3.1: three parts of base64url; a header begins with `{"`. */
+/** The compact form of RFC 7515 3.1: three parts of base64url. A header begins with `{"`, which is `eyJ`. */
 const COMPACT_JWS = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/
 
-/** What somebody might guess: neither a token nor a device's credential. @param secret CONNECT's password */
+/** Whether a text may be a password, which one might guess: neither a token nor a device's credential has its form. */
 export const isPassword = (secret: string): boolean => !COMPACT_JWS.test(secret) && !isCredential(secret)
 
 export class Authenticator {
@@ -34,25 +36,26 @@ export class Authenticator {
   /** @param login email or user id @throws GatewayError ERROR_AUTH */
   async byPassword(login: string, password: string, device?: string): Promise<Principal> {
     const user = await this.options.accounts.authenticate(login, password)
-    return { user, login: this.#session(user.id, 'password', newLoginId(), device) }
+    return { user, login: this.#login(user.id, 'password', newLoginId(), device) }
   }
 
   /**
    * An access token of ours, or a token of the configured issuer.
-   * @param device the one that logs in; undefined = the default one
+   * @param device that logs in; undefined: the account's default one
    * @throws GatewayError ERROR_AUTH {field: 'token'}
    */
   async byToken(token: string, device?: string): Promise<Principal> {
-    // jose passes over blanks between the characters: one token would be remembered in as many forms as one likes.
+    // jose ignores blanks between the characters, so that one token would be remembered in any number of forms.
     if (token.length > LENGTHS.token || !COMPACT_JWS.test(token)) throw refusedToken('is not valid')
     if (!this.options.keys.isOwn(keyIdOf(token))) return this.#byExternal(token, device)
-    const { userId, session } = await this.options.logins.verify(token)
-    if (device !== undefined && device !== session.device) throw refusedToken('is of another device')
-    return this.#bySession(userId, session, session.device)
+    const { userId, login } = await this.options.logins.verify(token)
+    if (device !== undefined && device !== login.device) throw refusedToken('is of another device')
+    return this.#byStored(userId, login, login.device)
   }
 
   /**
-   * CONNECT: the password is a password, a token, or the credential of this client id.
+   * @param name email or user id
+   * @param password CONNECT's: a password, a token, or the credential of this client id
    * @throws GatewayError ERROR_AUTH
    */
   async byMqtt(name: string, password: string, clientId: string): Promise<Principal> {
@@ -82,7 +85,7 @@ export class Authenticator {
     return new Since(this.options.logins.revocations)
   }
 
-  /** A token without a device name is of the default device, which is no client id: any may use it. */
+  /** A token without a device name is the default device's, which is no client id: every client id may use it. */
   async #byMqttToken(token: string, clientId: string): Promise<Principal> {
     const found = await this.byToken(token)
     const { device } = found.login
@@ -91,31 +94,31 @@ export class Authenticator {
   }
 
   async #byCredential(credential: string, clientId: string): Promise<Principal> {
-    const { userId, session } = await this.options.logins.verifyCredential(credential)
-    if (session.device !== clientId) throw refusedToken('is of another device')
-    return this.#bySession(userId, session, clientId)
+    const { userId, login } = await this.options.logins.verifyCredential(credential)
+    if (login.device !== clientId) throw refusedToken('is of another device')
+    return this.#byStored(userId, login, clientId)
   }
 
   async #byExternal(token: string, device: string | undefined): Promise<Principal> {
     if (this.options.external === undefined) throw refusedToken('is not valid')
     const user = await this.options.accounts.find(await this.options.external.verify(token))
     if (user === undefined) throw refusedToken('names no user')
-    return { user, login: this.#session(user.id, 'external', newLoginId(), device) }
+    return { user, login: this.#login(user.id, 'external', newLoginId(), device) }
   }
 
-  async #bySession(userId: UserId, session: StoredLogin, device: string | undefined): Promise<Principal> {
+  async #byStored(userId: UserId, stored: StoredLogin, device: string | undefined): Promise<Principal> {
     const user = await this.options.accounts.find(userId)
     if (user === undefined) throw refusedToken('was revoked')
-    return { user, login: this.#session(userId, session.kind, session.id, device) }
+    return { user, login: this.#login(userId, stored.kind, stored.id, device) }
   }
 
-  #session(userId: UserId, kind: LoginKind, id: string, device: string | undefined): Login {
+  #login(userId: UserId, kind: LoginKind, id: string, device: string | undefined): Login {
     const role: Role = kind === 'device' ? 'device' : this.options.admins.has(userId) ? 'admin' : 'user'
     return { id, kind, role, device, since: Date.now() }
   }
 }
 
-/** The `kid` of a JWT, unchecked; undefined for a text that is none. */
+/** The `kid` of a JWT whose signature is not checked; undefined for a text that is no JWT. */
 function keyIdOf(token: string): string | undefined {
   try {
     return decodeProtectedHeader(token).kid

@@ -1,6 +1,7 @@
 /** Logins and what becomes of them: tokens, the list of logins, revoking, devices' credentials, the password. */
 
-import type { StoredLogin, Tokens } from '../auth/logins.js'
+import type { StoredLogin } from '../auth/login-rows.js'
+import type { Tokens } from '../auth/logins.js'
 import type { AuditEntry, AuditEvent } from '../core/audit.js'
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import { admit, type UserId } from '../core/model.js'

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { isCredential, Logins, newLoginId } from '../../src/auth/logins.js'
+import { Logins, newLoginId } from '../../src/auth/logins.js'
+import { isCredential } from '../../src/auth/secrets.js'
 import { Since } from '../../src/auth/since.js'
 import { TokenKeys } from '../../src/auth/token-keys.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
@@ -35,7 +36,7 @@ t.test('a refresh token gives a new pair, once', async t => {
   const first = await sessions.open(ME, newLoginId(), 'phone')
   const { tokens } = await sessions.refresh(first.refresh)
   t.not(tokens?.refresh, first.refresh)
-  t.match(await sessions.verify(tokens?.token ?? ''), { userId: ME, session: { device: 'phone' } })
+  t.match(await sessions.verify(tokens?.token ?? ''), { userId: ME, login: { device: 'phone' } })
   t.ok((await sessions.refresh(tokens?.refresh ?? '')).tokens)
 })
 
@@ -156,7 +157,7 @@ t.test('a credential is of one client id, and minting it again ends the one befo
   t.ok(isCredential(one.password))
   t.match(await sessions.verifyCredential(one.password), {
     userId: ME,
-    session: { device: 'lamp', kind: 'device' },
+    login: { device: 'lamp', kind: 'device' },
   })
   const two = await sessions.mint(ME, 'lamp', GOOD)
   t.same(two.replaced, [one.id])

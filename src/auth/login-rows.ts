@@ -1,0 +1,63 @@
+/** Stored logins: one row each in the store, by account and login id. */
+import type { UserId } from '../core/model.js'
+import type { KvKey, KvWrite, Store } from '../store/store.js'
+
+/** A login that outlives its connection. Times are ms since the epoch. */
+export interface StoredLogin {
+  readonly id: string
+  /** `token`: it has a refresh token; `device`: a credential of an MQTT client id. */
+  readonly kind: 'token' | 'device'
+  /** Name or client id; undefined: the account's default device. */
+  readonly device?: string
+  readonly createdAt: number
+  readonly seenAt: number
+  /** 0: never. */
+  readonly expiresAt: number
+  /** Digest of the secret that is good now. */
+  readonly hash: string
+  /** Digest of the secret before it: good until its successor is used, since the reply with that may have been lost. */
+  readonly hashBefore?: string
+  /** What the secret was made with from the one before it, and when: so the same pair of tokens can be made again. */
+  readonly salt?: string
+  readonly pairAt?: number
+}
+
+const decode = (value: Uint8Array): StoredLogin => JSON.parse(Buffer.from(value).toString())
+const isGood = ({ expiresAt }: StoredLogin, now: number): boolean => expiresAt === 0 || expiresAt > now
+const keyOf = (userId: UserId, id: string): KvKey => [userId, id]
+const removal = (userId: UserId, id: string): KvWrite => ({ remove: 'sessions', key: keyOf(userId, id) })
+
+/** Every method may throw GatewayError STORE_UNAVAILABLE, and a write STORE_FULL. */
+export class LoginRows {
+  constructor(private readonly store: Pick<Store, 'kvGet' | 'kvRange' | 'kvWrite'>) {}
+
+  /** @returns undefined also where it has expired */
+  async find(userId: UserId, id: string): Promise<StoredLogin | undefined> {
+    const value = await this.store.kvGet('sessions', keyOf(userId, id))
+    const login = value && decode(value)
+    return login !== undefined && isGood(login, Date.now()) ? login : undefined
+  }
+
+  /** Those of an account that have not expired. */
+  async list(userId: UserId): Promise<StoredLogin[]> {
+    const now = Date.now()
+    const found: StoredLogin[] = []
+    for await (const { value } of this.store.kvRange('sessions', [userId])) found.push(decode(value))
+    return found.filter(login => isGood(login, now))
+  }
+
+  async put(userId: UserId, login: StoredLogin): Promise<void> {
+    const value = Buffer.from(JSON.stringify(login))
+    await this.store.kvWrite([{ put: 'sessions', key: keyOf(userId, login.id), value }])
+  }
+
+  async remove(userId: UserId, ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.store.kvWrite(ids.map(id => removal(userId, id)))
+  }
+
+  /** Removes what has expired. @param now ms since the epoch */
+  async sweep(now: number): Promise<void> {
+    for await (const { key, value } of this.store.kvRange('sessions', []))
+      if (!isGood(decode(value), now)) await this.store.kvWrite([{ remove: 'sessions', key }])
+  }
+}
