@@ -1,5 +1,6 @@
 /** Messages put into the program's store before it starts: as it would have stored them, only faster. */
 import { v7 as uuidv7 } from 'uuid'
+import { pairConversation } from '../../src/core/model.js'
 import { BLANK, writeStamp } from './flow.js'
 import type { Program } from './program.js'
 
@@ -48,9 +49,9 @@ function encode({ sender, recipient, seq }: StoredMessage) {
   return {
     inbox: recipient,
     id: uuidv7(),
+    kind: 'message' as const,
     sender,
-    recipient,
-    createdAt: Date.now(),
+    conversation: pairConversation(sender, recipient),
     text: JSON.stringify(members),
     dedupKey: undefined,
     isFirst: true,

@@ -8,29 +8,39 @@ import { copyStore } from '../store/copy.js'
 import type { FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
+import { DATA_FORMAT } from '../store/upgrade.js'
 
 export type StoreType = Config['store']['type']
 
+interface StoreUse {
+  /** How the file is checked before it is opened. Default: as at a start. */
+  readonly check?: FileCheck
+  /** Whether data of an older format is upgraded. Default: true. */
+  readonly upgrade?: boolean
+}
+
 /**
- * The driver is loaded only where it is used: it takes 10 MiB.
- * @param type where it is not the one that the config names
- * @param check where the file is checked otherwise than for a start
+ * The MongoDB driver is loaded only if it is used: it takes 10 MiB.
+ * @param type default: the one that the config names
  */
 export async function makeStore(
-  { data, store, dedup }: Config,
-  type: StoreType = store.type,
-  check: FileCheck = { pages: 'unclean', timeoutMs: store.checkTimeout },
+  config: Config,
+  type: StoreType = config.store.type,
+  use: StoreUse = {},
 ): Promise<CopyableStore> {
-  if (type === 'mongodb') {
-    const { MongoStore } = await import('../store/mongodb/store.js')
-    return new MongoStore(mongoOptions({ store, dedup }))
-  }
+  if (type === 'embedded') return makeEmbedded(config, use)
+  const { MongoStore } = await import('../store/mongodb/store.js')
+  return new MongoStore({ ...mongoOptions(config), upgrade: use.upgrade ?? true })
+}
+
+function makeEmbedded({ data, store, dedup }: Config, { check, upgrade }: StoreUse): EmbeddedStore {
   return new EmbeddedStore({
     // No dot in the last part: lmdb takes such a path for a file.
     dir: join(data.dir, 'store'),
     durability: store.durability,
     dedupWindowMs: dedup.window,
-    check,
+    check: check ?? { pages: 'unclean', timeoutMs: store.checkTimeout },
+    upgrade: upgrade ?? true,
   })
 }
 
@@ -59,11 +69,13 @@ export async function checkStore(config: Config): Promise<string> {
     return `no store yet in ${dir}: serve makes it`
   }
   const wholly: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
-  const store = await makeStore(config, config.store.type, wholly)
+  const store = makeEmbedded(config, { check: wholly, upgrade: false })
   try {
     await store.open()
     await store.ping()
-    return 'store is good'
+    return store.isOldFormat
+      ? `store is good; serve upgrades its data to format ${DATA_FORMAT}`
+      : 'store is good'
   } catch (error) {
     // The store says so in words only: to all other callers it is one that cannot be used.
     const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
@@ -87,7 +99,8 @@ export async function copyStores(
   { from, to }: Record<'from' | 'to', StoreType>,
   say: (line: string) => void,
 ): Promise<void> {
-  const [source, target] = [await makeStore(config, from), await makeStore(config, to)]
+  const source = await makeStore(config, from, { upgrade: false })
+  const target = await makeStore(config, to)
   try {
     await source.open()
     await target.open()

@@ -1,4 +1,4 @@
-/** Types that every layer shares, what the text forms of ids and messages say, and the one door for what is sent. */
+/** Types that every layer shares, the text forms of ids, and the check of permissions for everything that clients send. */
 import { GatewayError } from './errors.js'
 
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
@@ -64,44 +64,61 @@ export function admit(permissions: Permissions | undefined): void {
   if (permissions?.areRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
 }
 
+/** `message`: from one user into a conversation; `broadcast`: from one user to everybody who is online. */
+export type MessageKind = 'message' | 'broadcast'
+
+declare const conversationBrand: unique symbol
+
+/**
+ * Names one conversation. Only the functions below make one or take one apart; everybody else compares, stores and
+ * passes it on. It is text without spaces and braces, and the same text for the same conversation.
+ */
+export type ConversationId = string & { readonly [conversationBrand]: true }
+
+/** The conversation of two users, whoever of them writes: lower id, colon, higher id. */
+export const pairConversation = (a: UserId, b: UserId): ConversationId =>
+  (a < b ? `${a}:${b}` : `${b}:${a}`) as ConversationId
+
+/** Length of what `writeConversationKey` writes. */
+export const CONVERSATION_KEY_BYTES = 8
+
+/** Writes a conversation id as key bytes of fixed length: both user ids as unsigned 32-bit integers, big endian. */
+export function writeConversationKey(id: ConversationId, target: Buffer, at: number): void {
+  const colon = id.indexOf(':')
+  target.writeUInt32BE(Number(id.slice(0, colon)) >>> 0, at)
+  target.writeUInt32BE(Number(id.slice(colon + 1)) >>> 0, at + 4)
+}
+
+/** What a stored message says of itself besides its text. */
+export interface MessageHeader {
+  readonly kind: MessageKind
+  readonly sender: UserId
+  /** undefined: part of no conversation (a broadcast). */
+  readonly conversation: ConversationId | undefined
+}
+
 /** A message on its way into a log. */
-export interface NewMessage {
+export interface NewMessage extends MessageHeader {
   /** Whose log it is appended to. */
   readonly inbox: UserId
   /** UUIDv7 (RFC 9562), the same for all who see the message. */
   readonly id: string
-  readonly sender: UserId
-  /** ms since the epoch. */
-  readonly createdAt: number
-  /**
-   * The four (a broadcast: three) fixed members as JSON:
-   * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. Encoded once, at send: this text is stored, is
-   * the frame of an old client, and with `id` and `seq` put in is every other form.
-   */
+  /** The JSON text that is stored (message.ts). */
   readonly text: string
-  /** The other party, when this is a message of a conversation (not a broadcast). */
-  readonly recipient: UserId | undefined
   /**
-   * Where set: a second append with the same key to the same inbox within the dedup window, whose text is the same
-   * but for `created_at`, stores nothing (see Store.append). With another text it is another message, and the key's
-   * from then on: many clients count their ids from 1 on every connection.
+   * If set, a second append with the same key to the same inbox within the dedup window stores nothing when it says the
+   * same (`saysTheSame` in message.ts). When it says something else it is another message, which has the key from then
+   * on: many clients count their ids from 1 on every connection.
    */
   readonly dedupKey: string | undefined
-  /** Certainly no repeat (MQTT without DUP): the key is remembered for those that may follow, and not looked for. */
+  /** The message cannot be a repeat (MQTT without DUP): its key is stored for later repeats and not looked up. */
   readonly isFirst: boolean
-  /** There is no room for it: it is stored in no case, and answered only where it is a repeat. */
+  /** The inbox is full: the message is never stored. A repeat is answered with the first message's seq. */
   readonly mustRepeat?: boolean
 }
 
-/** Length of `,"created_at":"2019-07-15T09:28:10Z"}`, the end of every `text`. */
-const CREATED_AT_LENGTH = 37
-
-/** Whether two messages say the same: their text but for the time. */
-export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>
-  a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH)
-
 /** One row of an inbox log. */
-export interface InboxRow {
+export interface InboxRow extends MessageHeader {
   /** 1, 2, 3 … within one inbox, without holes. */
   readonly seq: number
   readonly id: string

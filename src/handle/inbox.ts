@@ -1,5 +1,6 @@
 import { GatewayError } from '../core/errors.js'
-import { extendMessage } from '../protocol/replies.js'
+import { historyEntry } from '../core/message.js'
+import { pairConversation } from '../core/model.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Handler, LoggedIn } from './context.js'
 
@@ -22,11 +23,7 @@ export const handleHistory: Handler<RequestData<'history'>, LoggedIn> = async (
   answer,
 ) => {
   const { with: other, before, limit = HISTORY_PAGE } = data
-  const rows = await inbox.history(caller.userId, other, limit, before)
-  const messages = rows.map(({ inbox: owner, row }) => {
-    const { seq, ...message } = JSON.parse(extendMessage(row))
-    // The row may be in the other party's inbox, whose seq means nothing to this one.
-    return owner === caller.userId ? { ...message, seq } : message
-  })
+  const rows = await inbox.history(pairConversation(caller.userId, other), limit, before)
+  const messages = rows.map(({ inbox: owner, row }) => historyEntry(row, owner === caller.userId))
   answer.ok('SUCCESS', { messages, more: rows.length === limit })
 }

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, nameStoreFault } from '../core/errors.js'
-import { admit, type NewMessage, type Permissions, type UserId } from '../core/model.js'
+import { encodeMessage } from '../core/message.js'
+import { admit, type NewMessage, type Permissions, pairConversation, type UserId } from '../core/model.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
-import { encodeMessage } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
 import type { Handler, HandlerRules, LoggedIn, Services } from './context.js'
@@ -68,9 +68,9 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
     {
       inbox: recipient,
       id: ids.next(createdAt),
+      kind: 'message',
       sender,
-      recipient,
-      createdAt,
+      conversation: pairConversation(sender, recipient),
       text,
       dedupKey,
       isFirst,
@@ -155,7 +155,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   for (const inbox of recipients) {
     const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
     services.inbox.send(
-      { inbox, id, sender, recipient: undefined, createdAt, text, dedupKey, isFirst },
+      { inbox, id, kind: 'broadcast', sender, conversation: undefined, text, dedupKey, isFirst },
       waiter,
       permissions,
     )

@@ -60,7 +60,7 @@ export class Backlog<W extends { readonly message: NewMessage }> {
     const { message } = waiting
     const bytes = heldBytes(message)
     this.#bytes += bytes
-    const isBroadcast = message.recipient === undefined
+    const isBroadcast = message.kind === 'broadcast'
     const isCounted = isBroadcast || this.#shares.size > 0 || this.#bytes >= LITTLE_BYTES
     const share = isCounted ? this.#shareOf(message.sender) : undefined
     if (share !== undefined) share.bytes += bytes
@@ -132,8 +132,8 @@ export class Backlog<W extends { readonly message: NewMessage }> {
 }
 
 /** The copies of a broadcast have one text together. */
-const heldBytes = ({ recipient, text }: NewMessage): number =>
-  recipient === undefined ? MESSAGE_BYTES : MESSAGE_BYTES + text.length
+const heldBytes = ({ kind, text }: NewMessage): number =>
+  kind === 'broadcast' ? MESSAGE_BYTES : MESSAGE_BYTES + text.length
 
 /** An array whose front is passed over, and cut off now and then: `shift` of a long one moves all of it. */
 class Fifo<T> {

@@ -8,7 +8,14 @@
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import { admit, type InboxRow, type NewMessage, type Permissions, type UserId } from '../core/model.js'
+import {
+  admit,
+  type ConversationId,
+  type InboxRow,
+  type NewMessage,
+  type Permissions,
+  type UserId,
+} from '../core/model.js'
 import type { Appended, ConversationRow, Store } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
@@ -115,9 +122,9 @@ export class Inbox {
     for (const readers of this.#readers.values()) for (const reader of readers) reader.touch()
   }
 
-  /** Messages between two users, newest first, older than message `before` where given. @throws GatewayError */
-  history(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
-    return this.store.readConversation(a, b, limit, before)
+  /** Messages of a conversation, newest first, older than the message with id `before` if given. @throws GatewayError */
+  history(conversation: ConversationId, limit: number, before?: string): Promise<ConversationRow[]> {
+    return this.store.readConversation(conversation, limit, before)
   }
 
   async #writeAll(): Promise<void> {
@@ -195,7 +202,8 @@ export class Inbox {
   #deliver(message: NewMessage, { seq, id }: Appended): boolean {
     const readers = this.#readers.get(message.inbox)
     if (readers === undefined) return false
-    const row: InboxRow = { seq, id, text: message.text }
+    const { kind, sender, conversation, text } = message
+    const row: InboxRow = { seq, id, kind, sender, conversation, text }
     let isWritten = false
     for (const reader of readers) isWritten = reader.offer(row) || isWritten
     return isWritten

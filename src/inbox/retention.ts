@@ -227,7 +227,7 @@ export class Retention {
     let at = confirmed
     for (let isMore = true; isMore && !this.#isClosed; ) {
       const rows = await this.store.readInbox(inbox, at, CHUNK, SWEEP_CHARS)
-      for (const { text } of rows) tally.change(senderOf(text), 1, text.length)
+      for (const { sender, text } of rows) tally.change(sender, 1, text.length)
       at = rows.at(-1)?.seq ?? at
       isMore = rows.length > 0
       if (isMore) await nextTurn()
@@ -261,6 +261,3 @@ export class Retention {
     this.log.error({ event: 'store.failed', operation, err: toGatewayError(thrown) }, 'inboxes not trimmed')
   }
 }
-
-/** Every text begins with it: `{"sender":"123456789"`. */
-const senderOf = (text: string): UserId => text.slice(11, 20)

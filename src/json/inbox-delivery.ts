@@ -1,9 +1,10 @@
 /** An inbox over JSON: messages out, confirmed by the pong to a ping that names a seq, or by the ack action. */
 
+import { encodeExtendedFrame, encodeFrame } from '../core/message.js'
 import type { InboxRow } from '../core/model.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
 import type { InboxReader, ReaderOptions, Sink } from '../inbox/reader.js'
-import { encodeEvent, extendMessage } from '../protocol/replies.js'
+import { encodeEvent } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
 
 /** What writes to the client. */
@@ -46,7 +47,7 @@ export class InboxDelivery implements Sink {
     this.#events = new Set(events)
     this.#suffix = options.nth === 0 ? '' : ` ${options.nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
-    this.#encode = isExtended ? extendMessage : ({ text }) => text
+    this.#encode = isExtended ? encodeExtendedFrame : encodeFrame
     this.reader = open({ device: deviceName(device), sink: this, ...(from && { from }) })
   }
 

@@ -7,10 +7,11 @@
  * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
 
+import { encodeMqttMessage } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
-import { encodeEvent, encodeMqttMessage } from '../protocol/replies.js'
+import { encodeEvent } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
 import { FIRST_INBOX_ID } from './aedes/persistence/options.js'
 import type { QoS } from './wire/packet-kinds.js'

@@ -1,6 +1,6 @@
 /** Results → frames. The only place that knows the wire's member names and their order. */
 import { CODES, type CodeName, type Locale } from '../core/errors.js'
-import type { InboxRow, User, UserId } from '../core/model.js'
+import type { User } from '../core/model.js'
 
 const bare: Readonly<Record<Locale, Map<CodeName, string>>> = { 'zh-TW': new Map(), en: new Map() }
 
@@ -29,40 +29,6 @@ export const encodeGreeting = (key: string): string => JSON.stringify({ key })
 
 /** A pushed event, for clients that asked for its kind at login. */
 export const encodeEvent = (event: string, data: unknown): string => JSON.stringify({ event, data })
-
-/** UTC, RFC 3339, whole seconds: `2019-07-15T09:28:10Z`. @param at ms since the epoch */
-export function formatTime(at: number): string {
-  const second = Math.floor(at / 1000)
-  if (second !== lastSecond) {
-    lastSecond = second
-    lastTime = `${new Date(second * 1000).toISOString().slice(0, 19)}Z`
-  }
-  return lastTime
-}
-let lastSecond = Number.NaN
-let lastTime = ''
-
-/**
- * What a client that asked for nothing at login gets, exactly the fixed members: see NewMessage.text.
- * A broadcast has no recipient.
- */
-export function encodeMessage(
-  sender: UserId,
-  recipient: UserId | undefined,
-  content: string,
-  at: number,
-): string {
-  const to = recipient === undefined ? '' : `"recipient":"${recipient}",`
-  return `{"sender":"${sender}",${to}"content":${JSON.stringify(content)},"created_at":"${formatTime(at)}"}`
-}
-
-/** The fixed members with `id` and `seq` behind them, for a client that asked for any extension. */
-export const extendMessage = ({ id, seq, text }: InboxRow): string =>
-  `${text.slice(0, -1)},"id":"${id}","seq":${seq}}`
-
-/** The payload of `users/<me>/inbox/<seq>`. */
-export const encodeMqttMessage = ({ id, seq, text }: InboxRow): string =>
-  `{"id":"${id}","seq":${seq},${text.slice(1)}`
 
 /** A user in a query reply: these members in this order; `password` is always empty. */
 export const encodeUser = (user: User, isLogin: boolean) => ({

@@ -42,9 +42,3 @@ export interface CopyableStore extends Store {
 /** Entries in one page, and characters of rows in it. */
 export const PAGE = 500
 export const PAGE_CHARS = 4_000_000
-
-/** Who talks to whom in a row; undefined for a broadcast. */
-export function partiesOf({ text }: { readonly text: string }): readonly [UserId, UserId] | undefined {
-  const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
-  return recipient === undefined ? undefined : [sender, recipient]
-}

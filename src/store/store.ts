@@ -7,7 +7,7 @@
  * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 400 bytes,
  * KvKey parts ≤ 1,400 bytes in all.
  */
-import type { Cursor, InboxRow, NewMessage, User, UserId } from '../core/model.js'
+import type { ConversationId, Cursor, InboxRow, NewMessage, User, UserId } from '../core/model.js'
 
 export interface NewUser extends User {
   readonly passwordHash: string
@@ -100,7 +100,7 @@ export interface Store {
    * Durable when it resolves; results in the order of the batch. Rejects as a whole: then nothing was stored and no seq
    * was used, or, where the server did not answer and cannot be asked, a prefix of the batch was stored or will be: in
    * its order, without holes, and a resend with its dedupKey is a repeat of it. One call at a time (the caller groups).
-   * The text of a message without recipient (a broadcast) is stored once for all inboxes that it goes to.
+   * The text of a broadcast is stored once for all inboxes that it goes to.
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
   /**
@@ -116,8 +116,8 @@ export interface Store {
   inboxBytes(userId: UserId): Promise<number>
   /** Deletes rows with seq ≤ upTo (at most `limit` of them a call), and their conversation entries. @returns how many */
   trimInbox(userId: UserId, upTo: number, limit: number): Promise<number>
-  /** Messages between two users, newest first, older than message `before` (its id) where given. */
-  readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]>
+  /** Messages of a conversation, newest first, older than the message with id `before` if given. */
+  readConversation(conversation: ConversationId, limit: number, before?: string): Promise<ConversationRow[]>
 
   // ── cursors: one a device ───────────────────────────────────────────────────────────────────────────────
   /** undefined = this device was never seen. */

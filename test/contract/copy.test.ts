@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { pairConversation } from '../../src/core/model.js'
 import type { CopyableStore } from '../../src/store/contents.js'
 import { copyStore } from '../../src/store/copy.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
@@ -62,7 +63,7 @@ async function view(store: CopyableStore) {
     odd: await store.cursor(ANN, 'a\u0000 手機'),
     furthest: await each(id => store.furthest(id)),
     slowest: await each(id => store.slowest(id)),
-    talk: await store.readConversation(ANN, BOB, 30),
+    talk: await store.readConversation(pairConversation(ANN, BOB), 30),
     state,
   }
 }

@@ -1,5 +1,6 @@
 /** Accounts: who exists, and who may. Part of store.contract.ts. */
 import type { Test } from 'tap'
+import { pairConversation } from '../../src/core/model.js'
 import type { Store, UserQuery } from '../../src/store/store.js'
 import { ANN, BOB, EVE, message, messages, move, type OpenStore, user } from '../helpers/store-samples.js'
 
@@ -240,7 +241,7 @@ function deleting(t: Test, open: OpenStore): void {
       t.equal(await store.slowest(ANN), undefined)
       t.equal(await store.furthest(ANN), 0)
       t.match(await store.readInbox(BOB, 0, 10), [{ seq: 1 }], 'what she sent stays with its reader')
-      t.match(await store.readConversation(ANN, BOB, 10), [{ inbox: BOB, row: { seq: 1 } }])
+      t.match(await store.readConversation(pairConversation(ANN, BOB), 10), [{ inbox: BOB, row: { seq: 1 } }])
 
       const again = await opened.reopen()
       await t.rejects(again.createUser(user(ANN, { emailKey: 'new@example.org' })), taken('id'))

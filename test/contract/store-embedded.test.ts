@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
+import { pairConversation } from '../../src/core/model.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { tableOpener } from '../../src/store/embedded/table.js'
 import { ofKind } from '../helpers/kind.js'
@@ -19,6 +20,7 @@ import {
   message,
   messages,
   move,
+  rowOf,
   type StoreOptions,
   type StoreUnderTest,
   user,
@@ -86,7 +88,11 @@ t.test('what was acknowledged survives SIGKILL, and nothing is torn', async t =>
       rows.map(({ seq }) => seq),
       Array.from({ length: last }, (_, i) => i + 1),
     )
-    t.equal((await store.readConversation(ANN, BOB, last + 1)).length, last, 'with its conversation')
+    t.equal(
+      (await store.readConversation(pairConversation(ANN, BOB), last + 1)).length,
+      last,
+      'with its conversation',
+    )
     t.match(await store.append([message(ANN, BOB)]), [{ seq: last + 1 }])
     await store.close()
   }
@@ -212,7 +218,7 @@ t.test('finishes a deletion that a stop interrupted', async t => {
   t.equal(await again.findUser(BOB), undefined)
   while ((await again.lastSeq(BOB)) !== 0) await nextTurn()
   t.same(await again.readInbox(BOB, 0, 1), [])
-  t.same(await again.readConversation(ANN, BOB, 1), [])
+  t.same(await again.readConversation(pairConversation(ANN, BOB), 1), [])
 })
 
 t.test('waits for the disk where that is asked for', async t => {
@@ -273,7 +279,7 @@ t.test('rows from before texts were stored apart are read, trimmed and found as 
   const store = embedded(dir)
   await store.open()
   t.teardown(() => store.close())
-  const old = [direct, toAll].map(({ id, text }, i) => ({ seq: i + 1, id, text }))
+  const old = [direct, toAll].map((one, i) => rowOf(one, i + 1))
   t.same(await store.readInbox(BOB, 0, 10), old)
   t.equal(await store.inboxBytes(BOB), 0)
   const [added] = messages(1)

@@ -1,9 +1,10 @@
 /** LMDB has 126 places for readers: none is lost, whatever throws, and a read that cannot be had shows in a ping. */
+
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { pairConversation } from '../../src/core/model.js'
 import { readKey, writeKey } from '../../src/store/embedded/keys.js'
-import { ID_LENGTH } from '../../src/store/embedded/rows.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import type { KvKey } from '../../src/store/store.js'
 import { allRefused, readersIn, rootOf } from '../helpers/readers.js'
@@ -45,7 +46,7 @@ t.test('keys that are none cost no place', async t => {
     kvGet: () => store.kvGet('meta', [null] as unknown as KvKey),
     'kvGet of nothing': () => store.kvGet('meta', []),
     kvWrite: () => store.kvWrite([{ remove: 'meta', key: [undefined] as unknown as KvKey }]),
-    readConversation: () => store.readConversation(ANN, BOB, 10, LONG),
+    readConversation: () => store.readConversation(pairConversation(ANN, BOB), 10, LONG),
     cursor: () => store.cursor(ANN, LONG),
     findUserByEmail: () => store.findUserByEmail(LONG),
   }
@@ -69,7 +70,7 @@ t.test('ranges that throw in the middle cost no place', async t => {
   }
   await damage('accounts', [7])
   await damage('devices', [Number(ANN), 'broken'])
-  await damage('inbox', [Number(ANN), 2], Buffer.from(`${'i'.repeat(ID_LENGTH)}{"`))
+  await damage('inbox', [Number(ANN), 2], Buffer.from(`${'i'.repeat(36)}{"`))
   const calls: Record<string, () => Promise<unknown>> = {
     findUsers: () => store.findUsers({}, 10),
     slowest: () => store.slowest(ANN),

@@ -1,5 +1,7 @@
 /** What every store must do. Run by a test file of each store, on a store of its own for each test. */
+
 import type { Test } from 'tap'
+import { pairConversation } from '../../src/core/model.js'
 import { ANN, BOB, everyCall, message, move, type OpenStore, user } from '../helpers/store-samples.js'
 import { accountsContract } from './store-accounts.contract.js'
 import { cursorsContract } from './store-cursors.contract.js'
@@ -41,7 +43,7 @@ function lifeContract(t: Test, open: OpenStore): void {
     t.match(await store.findUsers({ username: 'ann' }, 10), [{ id: ANN }])
     t.equal(await store.countUsers(), 1)
     t.match(await store.readInbox(ANN, 0, 10), [{ seq: 1 }, { seq: 2 }])
-    t.equal((await store.readConversation(ANN, BOB, 10)).length, 2)
+    t.equal((await store.readConversation(pairConversation(ANN, BOB), 10)).length, 2)
     t.same(await store.cursor(ANN, 'phone'), { confirmed: 1, sent: 2, released: [2] })
     t.equal(await store.furthest(ANN), 1)
     t.same(await store.kvGet('meta', ['k', 1]), Buffer.from('v'))

@@ -1,7 +1,7 @@
 /** For the store's contract: how a store is opened, and what is put into it. */
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
-import type { NewMessage, UserId } from '../../src/core/model.js'
+import { type InboxRow, type NewMessage, pairConversation, type UserId } from '../../src/core/model.js'
 import type { CursorMove, KvCollection, KvKey, NewUser, Store } from '../../src/store/store.js'
 
 export interface StoreOptions {
@@ -46,9 +46,9 @@ export function message(sender: UserId, recipient: UserId, differing: Partial<Ne
   return {
     inbox: recipient,
     id: uuidv7(),
+    kind: 'message',
     sender,
-    recipient,
-    createdAt: 1_562_922_490_000,
+    conversation: pairConversation(sender, recipient),
     text: `{"sender":"${sender}","recipient":"${recipient}","content":${content},"created_at":"2019-07-12T09:08:10Z"}`,
     dedupKey: undefined,
     isFirst: false,
@@ -56,10 +56,17 @@ export function message(sender: UserId, recipient: UserId, differing: Partial<Ne
   }
 }
 
+/** The row that a message becomes. */
+export const rowOf = (
+  { id, kind, sender, conversation, text }: NewMessage,
+  seq: number,
+  differing: Partial<InboxRow> = {},
+): InboxRow => ({ seq, id, kind, sender, conversation, text, ...differing })
+
 /** To everybody: no part of a conversation. */
 export function broadcast(sender: UserId, inbox: UserId): NewMessage {
   const text = `{"sender":"${sender}","content":"to all","created_at":"2019-07-12T09:08:10Z"}`
-  return message(sender, inbox, { recipient: undefined, text })
+  return message(sender, inbox, { kind: 'broadcast', conversation: undefined, text })
 }
 
 export function messages(count: number, sender: UserId = ANN, recipient: UserId = BOB): NewMessage[] {
@@ -94,7 +101,7 @@ export function everyCall(store: Store): Record<string, () => Promise<unknown>> 
     firstSeq: () => store.firstSeq(BOB),
     inboxBytes: () => store.inboxBytes(BOB),
     trimInbox: () => store.trimInbox(BOB, 1, 10),
-    readConversation: () => store.readConversation(ANN, BOB, 10),
+    readConversation: () => store.readConversation(pairConversation(ANN, BOB), 10),
     cursor: () => store.cursor(BOB, ''),
     furthest: () => store.furthest(BOB),
     moveCursors: () => store.moveCursors([move(BOB, '')]),

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { NewMessage } from '../../src/core/model.js'
+import { type NewMessage, pairConversation } from '../../src/core/model.js'
 import { Backlog } from '../../src/inbox/backlog.js'
 
 const KB = 1000
@@ -10,8 +10,9 @@ function setUp(maxWaitingBytes = 10_000 * KB, batchBytes = 800 * KB) {
   const push = (sender: string, bytes: number, isBroadcast = false) => {
     const id = `${sender} ${++sent}`
     const text = 'x'.repeat(bytes)
-    const recipient = isBroadcast ? undefined : 'someone'
-    const message = { inbox: 'someone', id, sender, createdAt: 0, text, recipient, dedupKey: undefined }
+    const kind = isBroadcast ? ('broadcast' as const) : ('message' as const)
+    const conversation = isBroadcast ? undefined : pairConversation(sender, 'someone')
+    const message = { inbox: 'someone', id, kind, sender, conversation, text, dedupKey: undefined }
     backlog.push({ message: { ...message, isFirst: true }, id })
   }
   const broadcast = (sender: string, bytes: number, count: number) => {

@@ -3,7 +3,7 @@ import { Revocations } from '../../src/auth/revocations.js'
 import { Since } from '../../src/auth/since.js'
 import { CODES, GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
-import type { Login, NewMessage, User } from '../../src/core/model.js'
+import { type Login, type NewMessage, pairConversation, type User } from '../../src/core/model.js'
 import type { Answer, Caller, HandlerRules, Services } from '../../src/handle/context.js'
 import { handle } from '../../src/handle/index.js'
 import type { StoreWaiter } from '../../src/inbox/inbox.js'
@@ -199,8 +199,8 @@ t.test('a message to a known user needs no waiting; to a stranger it waits for t
   t.match(
     sent.map(({ message }) => message),
     [
-      { inbox: YOU, sender: ME, recipient: YOU, dedupKey: undefined },
-      { inbox: ME, sender: ME, recipient: ME },
+      { inbox: YOU, sender: ME, conversation: pairConversation(ME, YOU), dedupKey: undefined },
+      { inbox: ME, sender: ME, conversation: pairConversation(ME, ME) },
     ],
   )
 })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
-import type { InboxRow, NewMessage, Permissions } from '../../src/core/model.js'
+import { type InboxRow, type NewMessage, type Permissions, pairConversation } from '../../src/core/model.js'
 import type { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
@@ -46,10 +46,10 @@ function setUp() {
     const message = {
       inbox: 'ann',
       id,
+      kind: 'message' as const,
       sender: 'bob',
-      createdAt: 0,
+      conversation: pairConversation('ann', 'bob'),
       text: `text of ${id}`,
-      recipient: 'ann',
     }
     inbox.send(
       { ...message, dedupKey: undefined, isFirst: true, ...differing },

@@ -1,11 +1,18 @@
 import t from 'tap'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
-import type { Cursor, InboxRow } from '../../src/core/model.js'
+import { type Cursor, type InboxRow, pairConversation } from '../../src/core/model.js'
 import type { Inbox } from '../../src/inbox/inbox.js'
 import { type Delivery, InboxReader, type ReaderOptions } from '../../src/inbox/reader.js'
 
-const row = (seq: number): InboxRow => ({ seq, id: `id ${seq}`, text: `text ${seq}` })
+const row = (seq: number): InboxRow => ({
+  seq,
+  id: `id ${seq}`,
+  kind: 'message',
+  sender: 'bob',
+  conversation: pairConversation('ann', 'bob'),
+  text: `text ${seq}`,
+})
 const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 const turn = () => new Promise(resolve => setImmediate(resolve))
 

@@ -1,20 +1,12 @@
 /** The embedded store's contents for `mumi copy`. */
 import { GatewayError } from '../../core/errors.js'
 import type { Cursor, User } from '../../core/model.js'
-import {
-  type Contents,
-  type Entries,
-  PAGE,
-  PAGE_CHARS,
-  type Page,
-  partiesOf,
-  type Section,
-} from '../contents.js'
+import { type Contents, type Entries, PAGE, PAGE_CHARS, type Page, type Section } from '../contents.js'
 import { Conversations } from './conversations.js'
 import type { EmbeddedEnv } from './env.js'
 import { FIRST, type Key, LAST } from './keys.js'
 import { NameIndex } from './names.js'
-import { partsOf, Rows } from './rows.js'
+import { headOf, partsOf, Rows } from './rows.js'
 import type { OpenTable, Table } from './table.js'
 import { userNumber } from './users.js'
 
@@ -99,21 +91,22 @@ function rowsPart(table: OpenTable): Part<Entries['rows']> {
   return {
     table: rows.table as Table<never>,
     read(key, value) {
-      const row = rows.row(Number(key[1]), value)
+      const inbox = String(key[0])
+      const row = rows.row(inbox, Number(key[1]), value)
       if (row === undefined) throw new GatewayError('STORE_UNAVAILABLE', { reason: 'a text is not there' })
-      return { inbox: String(key[0]), ...row, end: partsOf(value).end }
+      return { inbox, ...row, end: partsOf(inbox, value).end }
     },
-    write({ inbox, seq, id, text, end }) {
+    write(row) {
+      const { inbox, seq, id, kind, conversation, text, end } = row
       const owner = userNumber(inbox)
-      const parties = partiesOf({ text })
-      if (parties === undefined) {
+      const isShared = kind === 'broadcast'
+      rows.table.put([owner, seq], headOf(row, end) + (isShared ? '' : text))
+      if (isShared) {
         rows.putText(id, text)
-        rows.table.put([owner, seq], rows.putHolder({ id, owner, seq }, end))
-        return
+        rows.putHolder({ id, owner, seq })
       }
-      rows.table.put([owner, seq], `${id}${end}${text}`)
-      const [a, b] = parties.map(userNumber)
-      conversations.put(a ?? 0, b ?? 0, id, { owner, seq }, Buffer.alloc(Conversations.PLACE_BYTES), 0)
+      if (conversation === undefined) return
+      conversations.put(conversation, id, { owner, seq }, Buffer.alloc(Conversations.PLACE_BYTES), 0)
     },
   }
 }

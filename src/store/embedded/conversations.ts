@@ -1,4 +1,5 @@
-/** Where the messages between two users are, in the order of their ids. */
+/** Where the messages of a conversation are, in the order of their ids. */
+import { CONVERSATION_KEY_BYTES, type ConversationId, writeConversationKey } from '../../core/model.js'
 import { encoded, type OpenTable, type Table } from './table.js'
 
 /** A message's place: whose log, and where in it. */
@@ -7,17 +8,16 @@ export interface Place {
   readonly seq: number
 }
 
-/** The two users, lower first, four bytes each; the message's id follows as text. */
-const PAIR_BYTES = 8
-/** The text form of a UUID (RFC 9562, 4). A bound may be any text. */
+/** The text form of a UUID (RFC 9562, 4). A bound of a range may be any text. */
 const ID_BYTES = 36
 /** The owner in four bytes and the seq in six, big endian. */
 const PLACE_BYTES = 10
 
 export class Conversations {
+  /** Conversation key, then the message's id as text → place. */
   readonly #places: Table<Buffer, Buffer, Buffer>
-  /** A key is copied by each call. */
-  readonly #key = Buffer.alloc(PAIR_BYTES + ID_BYTES)
+  /** lmdb copies a key in each call, so one buffer serves all. */
+  readonly #key = Buffer.alloc(CONVERSATION_KEY_BYTES + ID_BYTES)
 
   constructor(table: OpenTable) {
     this.#places = table('conversations', 'binary', 'binary')
@@ -26,39 +26,38 @@ export class Conversations {
   /** Bytes that `put` needs of its buffer. */
   static readonly PLACE_BYTES = PLACE_BYTES
 
-  /** @param buffer where to keep the place until it is committed, from `at` on; one for many messages */
-  put(a: number, b: number, id: string, place: Place, buffer: Buffer, at: number): void {
+  /** @param buffer holds the place from `at` on until the commit; one buffer serves many messages */
+  put(conversation: ConversationId, id: string, place: Place, buffer: Buffer, at: number): void {
     buffer.writeUInt32BE(place.owner, at)
     buffer.writeUIntBE(place.seq, at + 4, 6)
-    this.#places.put(this.#keyOf(a, b, id), encoded(buffer.subarray(at, at + PLACE_BYTES)))
+    this.#places.put(this.#keyOf(conversation, id), encoded(buffer.subarray(at, at + PLACE_BYTES)))
   }
 
-  get(a: number, b: number, id: string): Place | undefined {
-    const place = this.#places.get(this.#keyOf(a, b, id))
+  get(conversation: ConversationId, id: string): Place | undefined {
+    const place = this.#places.get(this.#keyOf(conversation, id))
     return place && toPlace(place)
   }
 
-  remove(a: number, b: number, id: string): void {
-    this.#places.remove(this.#keyOf(a, b, id))
+  remove(conversation: ConversationId, id: string): void {
+    this.#places.remove(this.#keyOf(conversation, id))
   }
 
-  /** Newest first, older than `before` where given. */
-  *range(a: number, b: number, limit: number, before?: string): Iterable<Place> {
-    const end = this.#bound(a, b, Buffer.alloc(0))
-    const start = this.#bound(a, b, before === undefined ? Buffer.of(0xff) : Buffer.from(before))
+  /** Newest first, older than the message with id `before` if given. */
+  *range(conversation: ConversationId, limit: number, before?: string): Iterable<Place> {
+    const end = this.#bound(conversation, Buffer.alloc(0))
+    const start = this.#bound(conversation, before === undefined ? Buffer.of(0xff) : Buffer.from(before))
     const bounds = { start, end, reverse: true, exclusiveStart: before !== undefined, limit }
     for (const { value } of this.#places.getRange(bounds)) yield toPlace(value)
   }
 
-  #keyOf(a: number, b: number, id: string): Buffer {
-    this.#key.writeUInt32BE(Math.min(a, b), 0)
-    this.#key.writeUInt32BE(Math.max(a, b), 4)
-    this.#key.write(id, PAIR_BYTES, 'latin1')
+  #keyOf(conversation: ConversationId, id: string): Buffer {
+    writeConversationKey(conversation, this.#key, 0)
+    this.#key.write(id, CONVERSATION_KEY_BYTES, 'latin1')
     return this.#key
   }
 
-  #bound(a: number, b: number, id: Buffer): Buffer {
-    return Buffer.concat([this.#keyOf(a, b, '').subarray(0, PAIR_BYTES), id])
+  #bound(conversation: ConversationId, id: Buffer): Buffer {
+    return Buffer.concat([this.#keyOf(conversation, '').subarray(0, CONVERSATION_KEY_BYTES), id])
   }
 }
 

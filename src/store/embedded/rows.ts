@@ -1,34 +1,56 @@
 /**
- * Rows of inboxes, and what they hold. A row's value is the message's id, how many bytes the inbox was ever given up to
- * here, and the text. The text of a broadcast is not in its rows: it is stored once, for as long as a row refers to it.
+ * Rows of inboxes. The value of a row is text:
+ *
+ *     <message id, 36><kind, 1><sender, 9><end>[ <conversation>][<JSON text>]
+ *
+ * `end` is the number of bytes of text that the inbox was given up to and including this row. The conversation is left
+ * out where it is that of the inbox's owner and the sender, as nearly always. A broadcast has no JSON text in its rows:
+ * its text is stored once, for as long as a row refers to it. Data format 1 had `<message id><end>[<JSON text>]`; rows
+ * of both formats are read, and only those of format 2 are written (format.ts).
  */
-import type { InboxRow } from '../../core/model.js'
+import { headerOf, kindOf, letterOf } from '../../core/message.js'
+import {
+  type ConversationId,
+  type InboxRow,
+  type MessageHeader,
+  pairConversation,
+  type UserId,
+} from '../../core/model.js'
 import { LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
 
-/** A UUID as text: the first part of a row's value. */
-export const ID_LENGTH = 36
+/** A UUID as text. */
+const ID_LENGTH = 36
+const SENDER_AT = ID_LENGTH + 1
+const END_AT = SENDER_AT + 9
 
-/** One row that refers to a text. */
+/** Most bytes of a row before its JSON text, for messages between two users. */
+export const MAX_HEAD_BYTES = END_AT + 16 + 20
+
+/** A row whose text is stored apart. */
 export interface Holder {
   readonly id: string
   readonly owner: number
   readonly seq: number
 }
 
-/** A value in its parts: no `text` where it is stored apart; `end` 0 in rows that were written before it was counted. */
+/** What a value says. */
 interface Parts {
   readonly id: string
+  /** 0 in rows from before it was counted. */
   readonly end: number
+  /** undefined in a row of data format 1 whose text is stored apart. */
+  readonly header: MessageHeader | undefined
+  /** undefined where the text is stored apart. */
   readonly text: string | undefined
 }
 
 export class Rows {
-  /** [owner, seq] → id, end, text. */
+  /** [owner, seq] → value. */
   readonly table: Table<string>
-  /** [id] → text. */
+  /** [message id] → text. */
   readonly #texts: Table<string>
-  /** [id, owner, seq] of each row that refers to it. */
+  /** [message id, owner, seq] of each row that refers to a text. */
   readonly #holders: Table<number>
 
   constructor(table: OpenTable) {
@@ -37,37 +59,52 @@ export class Rows {
     this.#holders = table('text-holders')
   }
 
-  /** undefined where the text is gone. */
-  row(seq: number, value: string): InboxRow | undefined {
-    const { id, text = this.#texts.get([id]) } = partsOf(value)
-    return text === undefined ? undefined : { seq, id, text }
+  /** @returns undefined if the text is gone */
+  row(inbox: UserId, seq: number, value: string): InboxRow | undefined {
+    const { id, header, text = this.#texts.get([id]) } = partsOf(inbox, value)
+    if (text === undefined) return undefined
+    const { kind, sender, conversation } = header ?? headerOf(text)
+    return { seq, id, kind, sender, conversation, text }
   }
 
-  /** To be called within a write; again in each write that has rows of it, since those before may have been removed. */
+  get(owner: number, seq: number): InboxRow | undefined {
+    const value = this.table.get([owner, seq])
+    return value === undefined ? undefined : this.row(String(owner), seq, value)
+  }
+
+  /** The value of a row of data format 1 in today's format; undefined if it needs no change, or its text is gone. */
+  upgraded(inbox: UserId, value: string): string | undefined {
+    if (!isOld(value)) return undefined
+    const parts = partsOf(inbox, value)
+    const text = parts.text ?? this.#texts.get([parts.id])
+    if (text === undefined) return undefined
+    return headOf({ inbox, id: parts.id, ...headerOf(text) }, parts.end) + (parts.text ?? '')
+  }
+
+  /** Call it within a write, and in each write that has rows of this text: an earlier row may have been removed since. */
   putText(id: string, text: string): void {
     this.#texts.put([id], text)
   }
 
-  /** To be called within a write, beside `putText`. */
-  putHolder({ id, owner, seq }: Holder, end: number): string {
+  /** Call it within the write that puts the row. */
+  putHolder({ id, owner, seq }: Holder): void {
     this.#holders.put([id, owner, seq], 0)
-    return `${id}${end}`
   }
 
-  /** Bytes of text from the first row to the last, those that were not counted left out. */
+  /** Bytes of text from the first row to the last, without rows from before they were counted. */
   bytesBetween(first: string, last: string): number {
-    const { id, end, text = this.#texts.get([id]) ?? '' } = partsOf(first)
-    return partsOf(last).end - Math.max(0, end - Buffer.byteLength(text))
+    const { id, end, text = this.#texts.get([id]) ?? '' } = partsOf('', first)
+    return partsOf('', last).end - Math.max(0, end - Buffer.byteLength(text))
   }
 
-  /** Those that nobody will refer to once these rows are gone. */
+  /** Ids of texts that no row will refer to once these rows are gone. */
   unheldWithout(holders: readonly Holder[]): string[] {
     const going = new Map<string, number>()
     for (const { id } of holders) going.set(id, (going.get(id) ?? 0) + 1)
     return [...going].filter(([id, count]) => this.#countHolders(id, count + 1) <= count).map(([id]) => id)
   }
 
-  /** To be called within a write. @param unheld as told by `unheldWithout` */
+  /** Call it within a write. @param unheld from `unheldWithout` */
   release(holders: readonly Holder[], unheld: readonly string[]): void {
     for (const { id, owner, seq } of holders) this.#holders.remove([id, owner, seq])
     for (const id of unheld) this.#texts.remove([id])
@@ -78,10 +115,37 @@ export class Rows {
   }
 }
 
-/** A text is a JSON object, so it begins where the first brace is. */
-export function partsOf(value: string): Parts {
-  const textAt = value.indexOf('{', ID_LENGTH)
+/** The value of a row up to its JSON text. */
+export function headOf(
+  { inbox, id, kind, sender, conversation }: MessageHeader & { readonly inbox: UserId; readonly id: string },
+  end: number,
+): string {
+  const head = `${id}${letterOf(kind)}${sender}${end}`
+  const isUsual = conversation === undefined || conversation === pairConversation(inbox, sender)
+  return isUsual ? head : `${head} ${conversation}`
+}
+
+const isOld = (value: string): boolean => kindOf(value.charAt(ID_LENGTH)) === undefined
+
+/** A JSON text is an object, so it begins at the first brace. */
+export function partsOf(inbox: UserId, value: string): Parts {
   const id = value.slice(0, ID_LENGTH)
-  if (textAt === -1) return { id, end: Number(value.slice(ID_LENGTH)), text: undefined }
-  return { id, end: Number(value.slice(ID_LENGTH, textAt)), text: value.slice(textAt) }
+  const brace = value.indexOf('{', ID_LENGTH)
+  const headEnd = brace === -1 ? value.length : brace
+  const text = brace === -1 ? undefined : value.slice(brace)
+  const kind = kindOf(value.charAt(ID_LENGTH))
+  if (kind === undefined) {
+    const header = text === undefined ? undefined : headerOf(text)
+    return { id, end: Number(value.slice(ID_LENGTH, headEnd)), header, text }
+  }
+  const sender = value.slice(SENDER_AT, END_AT)
+  const [end, conversation] = splitHead(value.slice(END_AT, headEnd))
+  const usual = kind === 'broadcast' ? undefined : pairConversation(inbox, sender)
+  return { id, end, header: { kind, sender, conversation: conversation ?? usual }, text }
+}
+
+function splitHead(rest: string): [end: number, conversation: ConversationId | undefined] {
+  const space = rest.indexOf(' ')
+  if (space === -1) return [Number(rest), undefined]
+  return [Number(rest.slice(0, space)), rest.slice(space + 1) as ConversationId]
 }

@@ -1,7 +1,7 @@
 /** The store that needs nothing installed: LMDB in one folder, for one process. */
 
 import { GatewayError } from '../../core/errors.js'
-import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
+import type { ConversationId, Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
 import type { Contents, CopyableStore } from '../contents.js'
 import { DeletedUsers, purgeKv } from '../deleted.js'
 import type {
@@ -15,12 +15,14 @@ import type {
   NewUser,
   UserQuery,
 } from '../store.js'
+import { Upgrade } from '../upgrade.js'
 import type { Durability } from './commits.js'
 import { EmbeddedContents } from './contents.js'
 import { EmbeddedCursors } from './cursors.js'
 import { DedupWindow } from './dedup.js'
 import { EmbeddedEnv } from './env.js'
 import type { FileCheck } from './file.js'
+import { DataFormat } from './format.js'
 import { EmbeddedInbox } from './inbox.js'
 import { EmbeddedKv } from './kv.js'
 import { EmbeddedUsers } from './users.js'
@@ -34,6 +36,8 @@ export interface EmbeddedOptions {
   readonly dedupWindowMs: number
   /** What is checked of the file before it is opened. */
   readonly check?: FileCheck
+  /** false: data of an older format is left as it is. For those who only look at it, or copy it. Default: true. */
+  readonly upgrade?: boolean
 }
 
 /** For who does not say: what serves at once. */
@@ -48,6 +52,7 @@ interface Parts {
   readonly cursors: EmbeddedCursors
   readonly kv: EmbeddedKv
   readonly contents: EmbeddedContents
+  readonly format: DataFormat
 }
 
 export class EmbeddedStore implements CopyableStore {
@@ -55,6 +60,7 @@ export class EmbeddedStore implements CopyableStore {
   readonly #options: EmbeddedOptions
   readonly #deleted = new DeletedUsers()
   #parts: Parts | undefined
+  #upgrade: Upgrade | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: EmbeddedOptions) {
@@ -75,9 +81,14 @@ export class EmbeddedStore implements CopyableStore {
       cursors: new EmbeddedCursors(env, table, this.#deleted),
       kv: new EmbeddedKv(env, table),
       contents: new EmbeddedContents(env, table),
+      format: new DataFormat(env, table, this.#options.dir),
     }))
     this.#parts = parts
     this.#closing = undefined
+    if (this.#options.upgrade ?? true) {
+      await parts.format.begin()
+      this.#upgrade = new Upgrade(parts.format)
+    }
     await parts.users.indexNames()
     // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
     const left = parts.users.toPurge()
@@ -92,6 +103,7 @@ export class EmbeddedStore implements CopyableStore {
   }
 
   async #close(): Promise<void> {
+    await this.#upgrade?.stop()
     await this.#parts?.inbox.idle()
     await this.#env.close()
   }
@@ -172,8 +184,12 @@ export class EmbeddedStore implements CopyableStore {
     return this.#open.inbox.trimInbox(userId, upTo, limit)
   }
 
-  async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
-    return this.#open.inbox.readConversation(a, b, limit, before)
+  async readConversation(
+    conversation: ConversationId,
+    limit: number,
+    before?: string,
+  ): Promise<ConversationRow[]> {
+    return this.#open.inbox.readConversation(conversation, limit, before)
   }
 
   async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
@@ -210,6 +226,16 @@ export class EmbeddedStore implements CopyableStore {
     between?: readonly [string, string],
   ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     yield* this.#open.kv.range(collection, prefix, between)
+  }
+
+  /** Whether rows of an older data format may be left. */
+  get isOldFormat(): boolean {
+    return this.#open.format.isOld
+  }
+
+  /** Resolves when the upgrade of older data has ended. */
+  async upgraded(): Promise<void> {
+    await this.#upgrade?.done()
   }
 
   contents(): Contents {

@@ -11,11 +11,13 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
-import { isUserId, type NewMessage, saysTheSame, type UserId } from '../../core/model.js'
+import { letterOf, saysTheSame } from '../../core/message.js'
+import { isUserId, type NewMessage, type UserId } from '../../core/model.js'
 import type { Appended } from '../store.js'
-import type { MessageDocument, MongoEnv } from './env.js'
+import type { MessageDocument } from './documents.js'
+import type { MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'
-import { conversationOf, rowId } from './keys.js'
+import { rowId } from './keys.js'
 import { type MongoLasts, NOTHING } from './lasts.js'
 import type { MongoTexts } from './texts.js'
 
@@ -174,21 +176,23 @@ export class MongoAppend {
 }
 
 /** A broadcast: its text is stored once. */
-const isShared = ({ recipient }: NewMessage): boolean => recipient === undefined
+const isShared = ({ kind }: NewMessage): boolean => kind === 'broadcast'
 
 /** As JSON: text that is ill-formed would share the replacement character, and not every server takes NUL. */
 const dedupText = (key: string): string => JSON.stringify(key)
 
 function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDocument {
-  const { inbox, id, text, sender, recipient, dedupKey } = message
+  const { inbox, id, kind, text, sender, conversation, dedupKey } = message
   return {
     _id: rowId(inbox, seq),
     inbox,
     seq,
     id,
+    kind: letterOf(kind),
+    sender,
     ...(isShared(message) ? { shared: id } : { text }),
     storedAt,
-    ...(recipient !== undefined && { conversation: conversationOf(sender, recipient) }),
+    ...(conversation !== undefined && { conversation }),
     ...(dedupKey !== undefined && { dedup: dedupText(dedupKey) }),
   }
 }

@@ -1,25 +1,12 @@
 /** The MongoDB store's contents for `mumi copy`. */
 import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from 'mongodb'
+import { letterOf } from '../../core/message.js'
 import { madeAt } from '../../core/model.js'
-import {
-  type Contents,
-  type Entries,
-  PAGE,
-  PAGE_CHARS,
-  type Page,
-  partiesOf,
-  type Section,
-} from '../contents.js'
-import {
-  type DeviceDocument,
-  type InboxDocument,
-  type MessageDocument,
-  type MongoEnv,
-  type UserDocument,
-  unavailable,
-} from './env.js'
-import { conversationOf, rowId, textKey } from './keys.js'
-import { MongoTexts } from './texts.js'
+import { type Contents, type Entries, PAGE, PAGE_CHARS, type Page, type Section } from '../contents.js'
+import type { DeviceDocument, InboxDocument, MessageDocument, UserDocument } from './documents.js'
+import { type MongoEnv, unavailable } from './env.js'
+import { rowId, textKey } from './keys.js'
+import { MongoTexts, storedHeader } from './texts.js'
 import { toUser, toDocument as toUserDocument } from './users.js'
 
 /** How one section is read and written. */
@@ -72,7 +59,7 @@ export class MongoContents implements Contents {
     if (entries.length === 0) return
     const { collection, write } = this.#part(section)
     const rows = entries.filter((entry): entry is Entries[S] & Entries['rows'] => 'text' in entry)
-    await this.#env.run(() => new MongoTexts(this.#env).put(rows.filter(row => partiesOf(row) === undefined)))
+    await this.#env.run(() => new MongoTexts(this.#env).put(rows.filter(({ kind }) => kind === 'broadcast')))
     await this.#env.run(() => collection.bulkWrite(entries.map(write), { ordered: false }))
   }
 
@@ -108,18 +95,20 @@ function writeAccount({ id, ordinal, user }: Entries['accounts']): AnyBulkWriteO
   )
 }
 
-function readRow({ inbox, seq, id, text, end = 0 }: MessageDocument): Entries['rows'] {
+function readRow(document: MessageDocument): Entries['rows'] {
+  const { inbox, seq, id, text, end = 0 } = document
   if (text === undefined) throw unavailable('a text is not there')
-  return { inbox, seq, id, text, end }
+  return { inbox, seq, id, ...storedHeader(document, text), text, end }
 }
 
 /** Without the dedupKey, which matters for some minutes; and stored when it was made. */
-function writeRow({ inbox, seq, id, text, end }: Entries['rows']): AnyBulkWriteOperation<Keyed> {
-  const parties = partiesOf({ text })
+function writeRow(row: Entries['rows']): AnyBulkWriteOperation<Keyed> {
+  const { inbox, seq, id, kind, sender, conversation, text, end } = row
+  const head = { _id: rowId(inbox, seq), inbox, seq, id, kind: letterOf(kind), sender }
   const storedAt = new Date(madeAt(id))
-  const body = parties === undefined ? { shared: id } : { text, conversation: conversationOf(...parties) }
+  const body = kind === 'broadcast' ? { shared: id } : { text }
   const counts = end > 0 && { bytes: Buffer.byteLength(text), end }
-  return replace({ _id: rowId(inbox, seq), inbox, seq, id, storedAt, ...body, ...counts })
+  return replace({ ...head, storedAt, ...body, ...(conversation && { conversation }), ...counts })
 }
 
 function readDevice({ user, device, confirmed, sent, released, seenAt }: DeviceDocument): Entries['devices'] {

@@ -1,8 +1,21 @@
 /** The connection of the MongoDB store: options, collections, indexes, deadlines. */
 import { type Collection, type Db, MongoClient, type MongoClientOptions, ReadPreference } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
+import { refuseNewer } from '../upgrade.js'
+import type {
+  BrokerDocument,
+  DeviceDocument,
+  FormatDocument,
+  GatewayDocument,
+  InboxDocument,
+  JournalDocument,
+  MessageDocument,
+  TextDocument,
+  UserDocument,
+} from './documents.js'
 import { reasonText, toStoreError, withoutSecrets } from './errors.js'
 import { bounded } from './group.js'
+import { makeIndexes } from './indexes.js'
 
 export interface MongoOptions {
   /** `mongodb://` or `mongodb+srv://`, with whatever the driver takes in it. Never printed. */
@@ -22,102 +35,8 @@ export interface MongoOptions {
   readonly startTimeoutMs: number
   /** How long a dedupKey is remembered, ms. */
   readonly dedupWindowMs: number
-}
-
-/** Everything about an account; one that was deleted keeps `_id` and `ordinal`. */
-export interface UserDocument {
-  readonly _id: string
-  /** 1, 2, 3 … in order of registration; one that failed may leave a hole. */
-  readonly ordinal: number
-  readonly email?: string
-  readonly emailKey?: string
-  /** Absent where none is set. */
-  readonly username?: string
-  readonly firstName?: string
-  readonly lastName?: string
-  readonly profileImage?: string
-  readonly key?: string
-  readonly createdAt?: Date
-  readonly passwordHash?: string
-  readonly deleted?: true
-  /** Deleted, and something of it may remain elsewhere. */
-  readonly purging?: true
-}
-
-/** One row of an inbox. */
-export interface MessageDocument {
-  /** `<inbox>:<seq>`, which makes the log: no two messages can have one place. */
-  readonly _id: string
-  readonly inbox: string
-  readonly seq: number
-  /** UUIDv7. */
-  readonly id: string
-  /** The JSON that clients get; of a broadcast it is in `texts`. */
-  readonly text?: string
-  /** Of a broadcast: its id again, for a sparse index. */
-  readonly shared?: string
-  /** Bytes of text, and of all that the inbox was ever given up to here; absent in rows from before they were counted. */
-  readonly bytes?: number
-  readonly end?: number
-  readonly storedAt: Date
-  /** `<lower id>:<higher id>` of a message between two users. */
-  readonly conversation?: string
-  /** JSON text of the dedupKey. */
-  readonly dedup?: string
-}
-
-/** The text of a broadcast, for as long as a row refers to it. */
-export interface TextDocument {
-  /** The message's id. */
-  readonly _id: string
-  readonly text: string
-  /** A row of it was removed: there may be none any more. */
-  readonly unheld?: true
-}
-
-export interface DeviceDocument {
-  /** Key of [user, device]. */
-  readonly _id: string
-  readonly user: string
-  readonly device: string
-  readonly confirmed: number
-  readonly sent: number
-  readonly released: readonly number[]
-  readonly seenAt: Date
-}
-
-export interface InboxDocument {
-  readonly _id: string
-  /** Highest seq removed by a limit. */
-  readonly trimmed?: number
-  /** Highest seq confirmed by any device. */
-  readonly furthest?: number
-}
-
-export interface BrokerDocument {
-  /** Key of [gateway, collection, …]. */
-  readonly _id: string
-  readonly value: Buffer
-}
-
-/** The last group of broker writes that had more than one: applied again by the next start. */
-export interface JournalDocument {
-  /** The gateway's name. */
-  readonly _id: string
-  readonly values: readonly Buffer[]
-  /** Which of `values` goes where; -1: removed. */
-  readonly writes: readonly { readonly key: string; readonly value: number }[]
-}
-
-export interface GatewayDocument {
-  /** Its name. */
-  readonly _id: string
-  /** Which start of it; absent once it was closed. */
-  readonly holder?: string
-  readonly host?: string
-  readonly pid?: number
-  readonly process?: string
-  readonly beat: number
+  /** false: data of an older format is left as it is. Default: true. */
+  readonly upgrade?: boolean
 }
 
 export class MongoEnv {
@@ -145,15 +64,20 @@ export class MongoEnv {
   }
 
   /**
-   * Waits for the server, and makes nothing. By a client of its own: the driver has one timeout for the first choice of
-   * a server and all later ones. @throws GatewayError STORE_UNAVAILABLE
+   * Waits for the server, and makes nothing. It uses a client of its own, since the driver has one timeout for the first
+   * choice of a server and all later ones.
+   * @throws GatewayError STORE_UNAVAILABLE, also if a newer program has written this data
    */
   async check(): Promise<void> {
     const client = this.#build(this.options.startTimeoutMs)
     try {
       await client.connect()
-      await client.db(this.options.database).command({ ping: 1 })
+      const db = client.db(this.options.database)
+      await db.command({ ping: 1 })
+      const format = await db.collection<FormatDocument>('format').findOne({ _id: 'data' })
+      refuseNewer(`the database ${this.options.database}`, format?.number ?? 0)
     } catch (thrown) {
+      if (thrown instanceof GatewayError) throw thrown
       throw cannotBeUsed(client, withoutSecrets(reasonText(thrown), this.options.url))
     } finally {
       await client.close()
@@ -208,6 +132,10 @@ export class MongoEnv {
     return this.#collection('gateways')
   }
 
+  get format(): Collection<FormatDocument> {
+    return this.#collection('format')
+  }
+
   #collection<T extends object>(name: string): Collection<T> {
     if (this.#db === undefined) throw unavailable('the store is not open')
     return this.#db.collection<T>(name)
@@ -242,29 +170,6 @@ function clientOptions(options: MongoOptions): MongoClientOptions {
     ignoreUndefined: true,
     promoteBuffers: true,
   }
-}
-
-/** Only what every compatible server has: unique, sparse and compound, no partial ones. */
-async function makeIndexes(db: Db): Promise<void> {
-  const make = (name: string, indexes: Parameters<Collection['createIndexes']>[0]) =>
-    db.collection(name).createIndexes(indexes)
-  await make('users', [
-    { key: { emailKey: 1 }, unique: true, sparse: true },
-    { key: { username: 1 }, unique: true, sparse: true },
-    { key: { ordinal: 1 }, unique: true },
-    { key: { firstName: 1, ordinal: 1 } },
-    { key: { lastName: 1, ordinal: 1 } },
-    // For both: with one of the two indexes above, whoever has one of the names would be read.
-    { key: { firstName: 1, lastName: 1, ordinal: 1 } },
-    { key: { purging: 1 }, sparse: true },
-  ])
-  await make('messages', [
-    { key: { conversation: 1, id: -1 } },
-    { key: { dedup: 1 }, sparse: true },
-    { key: { shared: 1 }, sparse: true },
-  ])
-  await make('texts', [{ key: { unheld: 1 }, sparse: true }])
-  await make('devices', [{ key: { seenAt: 1 } }])
 }
 
 function cannotBeUsed({ options: { hosts, srvHost } }: MongoClient, reason: string): GatewayError {

@@ -1,16 +1,19 @@
 /** Logs of messages in the MongoDB store, one a user; the conversation and the dedupKey are fields of each message. */
 import type { Filter } from 'mongodb'
-import type { InboxRow, NewMessage, UserId } from '../../core/model.js'
+import type { ConversationId, InboxRow, NewMessage, UserId } from '../../core/model.js'
 import type { DeletedUsers } from '../deleted.js'
 import type { Appended, ConversationRow } from '../store.js'
 import { MongoAppend } from './append.js'
-import type { MessageDocument, MongoEnv } from './env.js'
+import type { MessageDocument } from './documents.js'
+import type { MongoEnv } from './env.js'
 import { Group } from './group.js'
-import { conversationOf, MAX_SEQ, rowId, rowsBehind } from './keys.js'
+import { MAX_SEQ, rowId, rowsBehind } from './keys.js'
 import { MongoLasts } from './lasts.js'
-import { MongoTexts, type StoredRow } from './texts.js'
+import type { MongoTexts, StoredRow } from './texts.js'
 
-const ROW = { projection: { _id: 0, inbox: 1, seq: 1, id: 1, text: 1, bytes: 1 } }
+const ROW = {
+  projection: { _id: 0, inbox: 1, seq: 1, id: 1, kind: 1, sender: 1, conversation: 1, text: 1, bytes: 1 },
+}
 
 export class MongoInbox {
   readonly #env: MongoEnv
@@ -20,11 +23,12 @@ export class MongoInbox {
 
   constructor(
     env: MongoEnv,
+    texts: MongoTexts,
     private readonly deleted: DeletedUsers,
   ) {
     this.#env = env
     this.#lasts = new MongoLasts(env)
-    this.#texts = new MongoTexts(env)
+    this.#texts = texts
     const append = new MongoAppend(env, this.#lasts, this.#texts)
     this.#batches = new Group({
       write: async batches => [{ value: await this.#append(append, batches.flat()) }],
@@ -81,7 +85,7 @@ export class MongoInbox {
       chars += row.text?.length ?? row.bytes ?? 0
       if (chars >= maxChars) break
     }
-    return (await this.#texts.fill(rows)).map(({ seq, id, text }) => ({ seq, id, text }))
+    return (await this.#texts.fill(rows)).map(({ inbox: _, ...row }) => row)
   }
 
   /** The mark is written first: rows may be there below it for a moment, and no seq above it is ever given again. */
@@ -118,10 +122,14 @@ export class MongoInbox {
     return (last?.end ?? 0) - ((first?.end ?? 0) - (first?.bytes ?? 0))
   }
 
-  async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
+  async readConversation(
+    conversation: ConversationId,
+    limit: number,
+    before?: string,
+  ): Promise<ConversationRow[]> {
     if (limit < 1) return []
     const filter: Filter<MessageDocument> = {
-      conversation: conversationOf(a, b),
+      conversation,
       ...(before !== undefined && { id: { $lt: before } }),
     }
     const find = () => this.#env.messages.find(filter, ROW).sort({ id: -1 }).limit(limit).toArray()

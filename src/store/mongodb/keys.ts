@@ -75,6 +75,3 @@ export const rowsBehind = (inbox: string, after: number): { $gt: string; $lt: st
   $gt: rowId(inbox, Math.max(0, after)),
   $lt: `${inbox};`,
 })
-
-/** The two parties of a conversation, whoever wrote. */
-export const conversationOf = (a: string, b: string): string => (a < b ? `${a}:${b}` : `${b}:${a}`)

@@ -1,6 +1,7 @@
 /** The highest seq of each inbox: remembered, so that appending to one reads nothing, and checked against others' writes. */
 import type { UserId } from '../../core/model.js'
-import type { MessageDocument, MongoEnv } from './env.js'
+import type { MessageDocument } from './documents.js'
+import type { MongoEnv } from './env.js'
 import { rowsBehind } from './keys.js'
 
 /** Inboxes that are remembered. */

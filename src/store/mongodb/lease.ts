@@ -7,7 +7,8 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { GatewayError } from '../../core/errors.js'
-import { type GatewayDocument, type MongoEnv, unavailable } from './env.js'
+import type { GatewayDocument } from './documents.js'
+import { type MongoEnv, unavailable } from './env.js'
 import { isDuplicate } from './errors.js'
 
 const BEAT_MS = 2000

@@ -1,5 +1,5 @@
 /** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
-import type { Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
+import type { ConversationId, Cursor, InboxRow, NewMessage, User, UserId } from '../../core/model.js'
 import { AnswersInOrder } from '../../flow/in-order.js'
 import type { Contents, CopyableStore } from '../contents.js'
 import { DeletedUsers, purgeKv } from '../deleted.js'
@@ -14,12 +14,15 @@ import type {
   NewUser,
   UserQuery,
 } from '../store.js'
+import { Upgrade } from '../upgrade.js'
 import { MongoContents } from './contents.js'
 import { MongoCursors } from './cursors.js'
 import { MongoEnv, type MongoOptions, unavailable } from './env.js'
+import { MongoFormat } from './format.js'
 import { MongoInbox } from './inbox.js'
 import { MongoKv } from './kv.js'
 import { MongoLease } from './lease.js'
+import { MongoTexts } from './texts.js'
 import { MongoUsers } from './users.js'
 
 /** Rows of a deleted account removed by one command. */
@@ -39,6 +42,7 @@ export class MongoStore implements CopyableStore {
   readonly #deleted = new DeletedUsers()
   readonly #gets = new AnswersInOrder()
   #parts: Parts | undefined
+  #upgrade: Upgrade | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: MongoOptions) {
@@ -50,22 +54,26 @@ export class MongoStore implements CopyableStore {
     this.#closing = undefined
     await env.open()
     const lease = new MongoLease(env)
+    const texts = new MongoTexts(env)
+    const format = new MongoFormat(env, texts)
     const parts: Parts = {
       lease,
       users: new MongoUsers(env),
-      inbox: new MongoInbox(env, this.#deleted),
+      inbox: new MongoInbox(env, texts, this.#deleted),
       cursors: new MongoCursors(env, this.#deleted),
       kv: new MongoKv(env, lease),
     }
     try {
       await lease.take()
       await parts.kv.open()
+      if (env.options.upgrade ?? true) await format.begin()
     } catch (thrown) {
       await lease.release()
       await env.close()
       throw thrown
     }
     this.#parts = parts
+    if (env.options.upgrade ?? true) this.#upgrade = new Upgrade(format)
     // Before the broker reads its state.
     for (const id of await parts.users.toPurge()) await purgeKv(this, id)
     // What a stop interrupted. Nobody waits for it; a failure leaves it to the next open.
@@ -80,6 +88,7 @@ export class MongoStore implements CopyableStore {
   async #close(): Promise<void> {
     const parts = this.#parts
     this.#parts = undefined
+    await this.#upgrade?.stop()
     if (parts !== undefined) {
       const { users, inbox, cursors, kv, lease } = parts
       await Promise.all([users, inbox, cursors, kv].map(part => part.idle()))
@@ -167,8 +176,12 @@ export class MongoStore implements CopyableStore {
     return this.#open.inbox.trimInbox(userId, upTo, limit)
   }
 
-  async readConversation(a: UserId, b: UserId, limit: number, before?: string): Promise<ConversationRow[]> {
-    return this.#open.inbox.readConversation(a, b, limit, before)
+  async readConversation(
+    conversation: ConversationId,
+    limit: number,
+    before?: string,
+  ): Promise<ConversationRow[]> {
+    return this.#open.inbox.readConversation(conversation, limit, before)
   }
 
   async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
@@ -205,6 +218,11 @@ export class MongoStore implements CopyableStore {
     between?: readonly [string, string],
   ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     yield* this.#open.kv.range(collection, prefix, between)
+  }
+
+  /** Resolves when the upgrade of older data has ended. */
+  async upgraded(): Promise<void> {
+    await this.#upgrade?.done()
   }
 
   contents(): Contents {

@@ -4,15 +4,29 @@
  * Without transactions a text may be found unheld just before a row of it is inserted, since a broadcast to many takes
  * several inserts. So one whose row is removed gets a mark, and is looked at when it is older than any broadcast under way.
  */
-import type { InboxRow, NewMessage, UserId } from '../../core/model.js'
-import type { MessageDocument, MongoEnv } from './env.js'
+import { headerOf, kindOf } from '../../core/message.js'
+import type { InboxRow, MessageHeader, NewMessage, UserId } from '../../core/model.js'
+import type { MessageDocument } from './documents.js'
+import type { MongoEnv } from './env.js'
 
 /** Far longer than a message waits for its insert, ms. */
 const YOUNG_MS = 3_600_000
 /** Marked ones looked at together. */
 const PAGE = 100
 
-export type StoredRow = Pick<MessageDocument, 'inbox' | 'seq' | 'id' | 'text'>
+export type StoredRow = Pick<
+  MessageDocument,
+  'inbox' | 'seq' | 'id' | 'kind' | 'sender' | 'conversation' | 'text'
+>
+
+/** The header of a row: its own, or, in a row of data format 1, what its text tells. */
+export function storedHeader(
+  { kind: letter = '', sender = '', conversation }: StoredRow,
+  text: string,
+): MessageHeader {
+  const kind = kindOf(letter)
+  return kind === undefined ? headerOf(text) : { kind, sender, conversation }
+}
 
 export class MongoTexts {
   constructor(private readonly env: MongoEnv) {}
@@ -27,14 +41,20 @@ export class MongoTexts {
     await this.env.texts.bulkWrite(upserts, { ordered: false })
   }
 
-  /** Rows with their texts; one whose text is gone counts as removed. */
+  /** Rows with their headers and texts; one whose text is gone counts as removed. */
   async fill(rows: readonly StoredRow[]): Promise<(InboxRow & { inbox: UserId })[]> {
+    const texts = await this.textsOf(rows)
+    return rows.flatMap(row => {
+      const { inbox, seq, id, text = texts.get(id) } = row
+      return text === undefined ? [] : [{ inbox, seq, id, ...storedHeader(row, text), text }]
+    })
+  }
+
+  /** Texts that are stored apart, by message id. */
+  async textsOf(rows: readonly Pick<MessageDocument, 'id' | 'text'>[]): Promise<Map<string, string>> {
     const ids = rows.flatMap(({ id, text }) => (text === undefined ? [id] : []))
     const found = ids.length === 0 ? [] : await this.env.texts.find({ _id: { $in: ids } }).toArray()
-    const texts = new Map(found.map(({ _id, text }) => [_id, text]))
-    return rows.flatMap(({ inbox, seq, id, text = texts.get(id) }) =>
-      text === undefined ? [] : [{ inbox, seq, id, text }],
-    )
+    return new Map(found.map(({ _id, text }) => [_id, text]))
   }
 
   /** To be called before rows that refer to these are removed, so that a fault in between leaves the mark. */

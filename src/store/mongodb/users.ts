@@ -2,7 +2,8 @@
 import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
 import type { NewUser, UserQuery } from '../store.js'
-import type { MongoEnv, UserDocument } from './env.js'
+import type { UserDocument } from './documents.js'
+import type { MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'
 import { Group, type Outcome } from './group.js'
 

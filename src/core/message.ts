@@ -1,0 +1,70 @@
+/**
+ * The JSON text of a stored message. No other file writes it, reads it or cuts it.
+ *
+ * A message is encoded once, at send, with its fixed members in this order (a broadcast has no `recipient`):
+ * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. This text is stored. It is the frame of a client
+ * that asked for no extension; every other form is made of it by putting `id` and `seq` in.
+ */
+import {
+  type InboxRow,
+  type MessageHeader,
+  type MessageKind,
+  pairConversation,
+  type UserId,
+} from './model.js'
+import { formatTime } from './time.js'
+
+/**
+ * @param recipient undefined for a broadcast
+ * @param at ms since the epoch
+ */
+export function encodeMessage(
+  sender: UserId,
+  recipient: UserId | undefined,
+  content: string,
+  at: number,
+): string {
+  const to = recipient === undefined ? '' : `"recipient":"${recipient}",`
+  return `{"sender":"${sender}",${to}"content":${JSON.stringify(content)},"created_at":"${formatTime(at)}"}`
+}
+
+/** The frame of a JSON client that asked for no extension: the fixed members and nothing else. */
+export const encodeFrame = ({ text }: InboxRow): string => text
+
+/** The frame of a JSON client that asked for any extension: `id` and `seq` follow the fixed members. */
+export const encodeExtendedFrame = ({ id, seq, text }: InboxRow): string =>
+  `${text.slice(0, -1)},"id":"${id}","seq":${seq}}`
+
+/** The payload of `users/<me>/inbox/<seq>`: `id` and `seq` precede the fixed members. */
+export const encodeMqttMessage = ({ id, seq, text }: InboxRow): string =>
+  `{"id":"${id}","seq":${seq},${text.slice(1)}`
+
+/** An entry of a `history` reply. @param withSeq false: the row is in another user's inbox, whose seqs mean nothing here */
+export function historyEntry(row: InboxRow, withSeq: boolean): object {
+  const { seq, ...members } = JSON.parse(encodeExtendedFrame(row))
+  return withSeq ? { ...members, seq } : members
+}
+
+/** Length of `,"created_at":"2019-07-15T09:28:10Z"}`, which ends every text. */
+const CREATED_AT_LENGTH = 37
+
+/** Whether two texts differ in `created_at` at most. */
+export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>
+  a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH)
+
+/** Stored forms of kinds. A letter is never used again for another kind. */
+const LETTERS: Readonly<Record<MessageKind, string>> = { message: 'm', broadcast: 'b' }
+const KINDS: Readonly<Record<string, MessageKind>> = { m: 'message', b: 'broadcast' }
+
+/** The stored form of a kind: one letter. */
+export const letterOf = (kind: MessageKind): string => LETTERS[kind]
+
+/** The kind of a stored letter; undefined if it is none. */
+export const kindOf = (letter: string): MessageKind | undefined => KINDS[letter]
+
+/** The header of a row of data format 1, which had none: what its text tells. */
+export function headerOf(text: string): MessageHeader {
+  const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
+  if (recipient === undefined) return { kind: 'broadcast', sender, conversation: undefined }
+  return { kind: 'message', sender, conversation: pairConversation(sender, recipient) }
+}

@@ -1,0 +1,68 @@
+/** The data format of the MongoDB store: its number, and the rewrite of messages of format 1. */
+import type { AnyBulkWriteOperation } from 'mongodb'
+import { headerOf, letterOf } from '../../core/message.js'
+import { DATA_FORMAT, type OldData, refuseNewer, UPGRADE_ROWS } from '../upgrade.js'
+import type { MessageDocument } from './documents.js'
+import type { MongoEnv } from './env.js'
+import type { MongoTexts } from './texts.js'
+
+const ID = { _id: 'data' } as const
+const OLD = { kind: { $exists: false } } as const
+
+/**
+ * Several gateways may upgrade one database at once: each step may be done twice. A gateway of version 0.1.0 that still
+ * runs goes on writing messages of format 1, so both are read for ever.
+ */
+export class MongoFormat implements OldData {
+  constructor(
+    private readonly env: MongoEnv,
+    private readonly texts: MongoTexts,
+  ) {}
+
+  /** Stores today's number. @throws GatewayError STORE_UNAVAILABLE, also if a newer program has written this data */
+  async begin(): Promise<void> {
+    const found = await this.#find()
+    refuseNewer(`the database ${this.env.options.database}`, found?.number ?? 0)
+    if (found?.number === DATA_FORMAT) return
+    const update = { $max: { number: DATA_FORMAT }, $unset: { isUpgraded: '', upTo: '' } } as const
+    await this.env.run(() => this.env.format.updateOne(ID, update, { upsert: true }))
+  }
+
+  async upgradeSome(): Promise<boolean> {
+    const state = await this.#find()
+    if (state?.isUpgraded) return false
+    const page = await this.env.run(() =>
+      this.env.messages
+        .find(state?.upTo === undefined ? {} : { _id: { $gt: state.upTo } }, {
+          projection: { kind: 1, inbox: 1, seq: 1, id: 1, text: 1 },
+        })
+        .sort({ _id: 1 })
+        .limit(UPGRADE_ROWS)
+        .toArray(),
+    )
+    const last = page.at(-1)
+    if (last !== undefined) await this.#rewrite(page.filter(({ kind }) => kind === undefined))
+    const update = last === undefined ? { $set: { isUpgraded: true } } : { $max: { upTo: last._id } }
+    await this.env.run(() => this.env.format.updateOne(ID, update))
+    return last !== undefined
+  }
+
+  async #rewrite(old: readonly (MessageDocument & { readonly _id: string })[]): Promise<void> {
+    if (old.length === 0) return
+    const texts = await this.env.run(() => this.texts.textsOf(old))
+    const writes = old.flatMap(
+      ({ _id, id, text = texts.get(id) }): AnyBulkWriteOperation<MessageDocument>[] => {
+        if (text === undefined) return []
+        const { kind, sender } = headerOf(text)
+        return [
+          { updateOne: { filter: { _id, ...OLD }, update: { $set: { kind: letterOf(kind), sender } } } },
+        ]
+      },
+    )
+    if (writes.length > 0) await this.env.run(() => this.env.messages.bulkWrite(writes, { ordered: false }))
+  }
+
+  #find() {
+    return this.env.run(() => this.env.format.findOne(ID))
+  }
+}

@@ -1,0 +1,25 @@
+/** Indexes of the MongoDB store. */
+import type { Collection, Db } from 'mongodb'
+
+/** Only what every compatible server has: unique, sparse and compound, no partial ones. */
+export async function makeIndexes(db: Db): Promise<void> {
+  const make = (name: string, indexes: Parameters<Collection['createIndexes']>[0]) =>
+    db.collection(name).createIndexes(indexes)
+  await make('users', [
+    { key: { emailKey: 1 }, unique: true, sparse: true },
+    { key: { username: 1 }, unique: true, sparse: true },
+    { key: { ordinal: 1 }, unique: true },
+    { key: { firstName: 1, ordinal: 1 } },
+    { key: { lastName: 1, ordinal: 1 } },
+    // For both: with one of the two indexes above, whoever has one of the names would be read.
+    { key: { firstName: 1, lastName: 1, ordinal: 1 } },
+    { key: { purging: 1 }, sparse: true },
+  ])
+  await make('messages', [
+    { key: { conversation: 1, id: -1 } },
+    { key: { dedup: 1 }, sparse: true },
+    { key: { shared: 1 }, sparse: true },
+  ])
+  await make('texts', [{ key: { unheld: 1 }, sparse: true }])
+  await make('devices', [{ key: { seenAt: 1 } }])
+}

@@ -1,0 +1,130 @@
+import t from 'tap'
+import {
+  encodeExtendedFrame,
+  encodeFrame,
+  encodeMessage,
+  encodeMqttMessage,
+  headerOf,
+  historyEntry,
+  kindOf,
+  letterOf,
+  saysTheSame,
+} from '../../src/core/message.js'
+import {
+  CONVERSATION_KEY_BYTES,
+  type InboxRow,
+  pairConversation,
+  writeConversationKey,
+} from '../../src/core/model.js'
+import { formatTime } from '../../src/core/time.js'
+
+const AT = Date.UTC(2019, 6, 15, 9, 28, 10, 999)
+const ID = '0190b5a0-0000-7000-8000-000000000000'
+const ANN = '100000001'
+const BOB = '100000002'
+
+const rowOf = (text: string): InboxRow => ({ seq: 7, id: ID, ...headerOf(text), text })
+
+t.test('time is UTC in whole seconds, whatever was formatted before', async t => {
+  t.equal(formatTime(AT), '2019-07-15T09:28:10Z')
+  t.equal(formatTime(AT + 1), '2019-07-15T09:28:11Z')
+  t.equal(formatTime(AT - 999), '2019-07-15T09:28:10Z')
+  t.equal(formatTime(0), '1970-01-01T00:00:00Z')
+  t.equal(formatTime(Date.UTC(2024, 1, 29, 23, 59, 59, 999)), '2024-02-29T23:59:59Z')
+})
+
+t.test('a message has exactly four members, a broadcast three', async t => {
+  t.equal(
+    encodeMessage('271693512', '289559048', 'hello', AT),
+    '{"sender":"271693512","recipient":"289559048","content":"hello","created_at":"2019-07-15T09:28:10Z"}',
+  )
+  t.equal(
+    encodeMessage('271693512', undefined, 'hello', AT),
+    '{"sender":"271693512","content":"hello","created_at":"2019-07-15T09:28:10Z"}',
+  )
+})
+
+t.test('id and seq stand behind the four for JSON, before them for MQTT', async t => {
+  const row = rowOf(encodeMessage('1', '2', 'x', AT))
+  t.same(Object.keys(JSON.parse(encodeExtendedFrame(row))), [
+    'sender',
+    'recipient',
+    'content',
+    'created_at',
+    'id',
+    'seq',
+  ])
+  t.same(Object.keys(JSON.parse(encodeMqttMessage(row))), [
+    'id',
+    'seq',
+    'sender',
+    'recipient',
+    'content',
+    'created_at',
+  ])
+  t.match(JSON.parse(encodeExtendedFrame(row)), { id: ID, seq: 7 })
+})
+
+t.test('content of any kind survives the way through JSON', async t => {
+  const contents = [
+    '"',
+    '\\',
+    '\n\r\t\b\f',
+    '\u0001\u001f\u007f',
+    '\u2028\u2029',
+    '</script>',
+    '🦊',
+    '{"a":1}',
+    '","sender":"evil',
+  ]
+  for (const content of contents) {
+    const message = JSON.parse(encodeMessage('1', '2', content, AT))
+    t.strictSame(message, { sender: '1', recipient: '2', content, created_at: '2019-07-15T09:28:10Z' })
+  }
+})
+
+t.test('the frame of a client that asked for nothing is the stored text', async t => {
+  const text = encodeMessage(ANN, BOB, 'x', AT)
+  t.equal(encodeFrame(rowOf(text)), text)
+})
+
+t.test('an entry of a history has the seq of an own row only', async t => {
+  const row = rowOf(encodeMessage(ANN, BOB, 'x', AT))
+  t.match(historyEntry(row, true), { sender: ANN, content: 'x', id: ID, seq: 7 })
+  t.notOk('seq' in historyEntry(row, false))
+})
+
+t.test('two texts say the same when only the time differs', async t => {
+  const text = { text: encodeMessage(ANN, BOB, 'x', AT) }
+  t.ok(saysTheSame(text, { text: encodeMessage(ANN, BOB, 'x', AT + 5000) }))
+  t.notOk(saysTheSame(text, { text: encodeMessage(ANN, BOB, 'y', AT) }))
+  t.notOk(saysTheSame(text, { text: encodeMessage(BOB, ANN, 'x', AT) }))
+  t.notOk(saysTheSame(text, { text: encodeMessage(ANN, undefined, 'x', AT) }))
+})
+
+t.test('the header of an old row is what its text tells', async t => {
+  t.same(headerOf(encodeMessage(ANN, BOB, '{"sender":"evil"}', AT)), {
+    kind: 'message',
+    sender: ANN,
+    conversation: pairConversation(BOB, ANN),
+  })
+  t.same(headerOf(encodeMessage(ANN, undefined, 'x', AT)), {
+    kind: 'broadcast',
+    sender: ANN,
+    conversation: undefined,
+  })
+})
+
+t.test('kinds have letters of their own, and what is no letter is no kind', async t => {
+  for (const kind of ['message', 'broadcast'] as const) t.equal(kindOf(letterOf(kind)), kind)
+  t.not(letterOf('message'), letterOf('broadcast'))
+  for (const letter of ['', '0', '9', '{', 'N']) t.equal(kindOf(letter), undefined, 'as in data format 1')
+})
+
+t.test('a conversation of two is one, whoever writes; its key is the lower id, then the higher', async t => {
+  t.equal(pairConversation(ANN, BOB), pairConversation(BOB, ANN))
+  t.not(pairConversation(ANN, BOB), pairConversation(ANN, ANN))
+  const key = Buffer.alloc(CONVERSATION_KEY_BYTES)
+  writeConversationKey(pairConversation(BOB, ANN), key, 0)
+  t.same([key.readUInt32BE(0), key.readUInt32BE(4)], [100000001, 100000002])
+})
