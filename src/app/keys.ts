@@ -1,17 +1,13 @@
-/** The keys of tokens: as the config has them, and changed from the command line. */
-import { type TokenKeyOptions, TokenKeys } from '../auth/token-keys.js'
+/** Replacing the key of tokens from the command line. */
+import { TokenKeys } from '../auth/token-keys.js'
 import { type Config, ConfigError } from '../config/config.js'
 import { openAudit } from '../core/audit.js'
+import { keyOptions } from './options.js'
 import { hasStore, makeStore } from './stores.js'
-
-export const keyOptions = ({ accessLifetime, keyLifetime }: Config['tokens']): TokenKeyOptions => ({
-  accessLifetimeMs: accessLifetime,
-  keyLifetimeMs: keyLifetime,
-})
 
 /**
  * Replaces the key of tokens in the store of a gateway that does not run.
- * @param old what becomes of tokens that other keys signed
+ * @param old whether tokens that the keys before it signed are still good
  * @throws ConfigError where there is no store, GatewayError where a gateway has it open
  */
 export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Promise<void> {

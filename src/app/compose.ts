@@ -1,0 +1,99 @@
+/** Makes the parts of a gateway and joins them. The only place that knows which concrete part each port gets. */
+import { Accounts } from '../accounts/accounts.js'
+import { passwordCheck } from '../accounts/password-rules.js'
+import type { Passwords } from '../accounts/passwords.js'
+import { Authenticator } from '../auth/authenticate.js'
+import { ExternalTokens } from '../auth/external.js'
+import { LoginLog } from '../auth/login-log.js'
+import { Logins } from '../auth/logins.js'
+import { TokenKeys } from '../auth/token-keys.js'
+import type { Config } from '../config/config.js'
+import type { Audit } from '../core/audit.js'
+import type { Logger } from '../core/log.js'
+import type { Metrics } from '../core/metrics.js'
+import type { Services } from '../handle/context.js'
+import { MessageIds } from '../handle/message-id.js'
+import { Cursors } from '../inbox/cursors.js'
+import { Inbox } from '../inbox/inbox.js'
+import { Retention } from '../inbox/retention.js'
+import { JsonServer } from '../json/server.js'
+import type { Limits } from '../limits/limits.js'
+import { LiveConnections } from '../live/live.js'
+import { MqttBroker } from '../mqtt/broker.js'
+import type { Store } from '../store/store.js'
+import { StoreWatch } from '../store/watch.js'
+import { greetingKey } from './greeting-key.js'
+import {
+  brokerOptions,
+  handlerRules,
+  jsonOptions,
+  keyOptions,
+  loginRules,
+  retentionLimits,
+} from './options.js'
+import { Upkeep } from './upkeep.js'
+
+/** What is there before the store is open. */
+export interface Given {
+  readonly config: Config
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly limits: Limits
+  readonly passwords: Passwords
+  readonly audit: Audit
+}
+
+export interface Parts {
+  readonly watch: StoreWatch
+  readonly upkeep: Upkeep
+  readonly cursors: Cursors
+  readonly inbox: Inbox
+  readonly ids: MessageIds
+  readonly retention: Retention
+  readonly limits: Limits
+  readonly json: JsonServer
+  readonly broker: MqttBroker
+}
+
+/** @param store open @throws GatewayError, ConfigError */
+export async function compose(given: Given, store: Store): Promise<Parts> {
+  const { config, log, metrics, limits, audit } = given
+  const cursors = new Cursors(store, log)
+  const retention = new Retention(store, cursors, retentionLimits(config), metrics, log)
+  const inbox = new Inbox(store, cursors, retention, metrics, log, config.inbox)
+  retention.start(() => inbox.touchAll())
+  const ids = new MessageIds(store)
+  await ids.open()
+  const { upkeep, ...identity } = await composeIdentity(given, store)
+  const services: Services = {
+    ...identity,
+    audit,
+    live: new LiveConnections(config.sessions.multiple),
+    inbox,
+    ids,
+    limits,
+    log,
+    loginLog: new LoginLog(log, metrics),
+    rules: handlerRules(config),
+  }
+  const json = new JsonServer(services, metrics, jsonOptions(config, await greetingKey(store)))
+  const broker = new MqttBroker(services, store, metrics, brokerOptions(config))
+  return { watch: new StoreWatch(store, log), upkeep, ids, cursors, inbox, retention, limits, json, broker }
+}
+
+/** Who is who, and what tends their logins. */
+async function composeIdentity(
+  { config, log, passwords, audit }: Given,
+  store: Store,
+): Promise<Pick<Services, 'accounts' | 'logins' | 'authenticator'> & { readonly upkeep: Upkeep }> {
+  const { tokens, jwt, roles } = config
+  const accounts = new Accounts(store, passwords, await passwordCheck(config.passwords))
+  const keys = new TokenKeys(store, keyOptions(tokens))
+  const isRotated = await keys.open()
+  if (isRotated) audit.record({ event: 'keys.rotated' })
+  const logins = new Logins(store, keys, loginRules(tokens))
+  const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
+  const admins = new Set(roles.admins)
+  const authenticator = new Authenticator({ accounts, logins, keys, external, admins })
+  return { accounts, logins, authenticator, upkeep: new Upkeep(keys, logins, audit, log) }
+}

@@ -1,0 +1,116 @@
+/** What each part takes of the config: units and names of the config's keys become the part's own. */
+import { hashThreads } from '../accounts/passwords.js'
+import type { LoginRules } from '../auth/logins.js'
+import type { TokenKeyOptions } from '../auth/token-keys.js'
+import type { Config } from '../config/config.js'
+import type { HandlerRules } from '../handle/context.js'
+import type { RetentionLimits } from '../inbox/retention.js'
+import type { JsonServerOptions } from '../json/server.js'
+import type { LimitRules } from '../limits/limits.js'
+import type { BrokerOptions } from '../mqtt/options.js'
+
+export const keyOptions = ({ accessLifetime, keyLifetime }: Config['tokens']): TokenKeyOptions => ({
+  accessLifetimeMs: accessLifetime,
+  keyLifetimeMs: keyLifetime,
+})
+
+export const loginRules = ({ refreshLifetime, refreshGrace, perAccount }: Config['tokens']): LoginRules => ({
+  refreshLifetimeMs: refreshLifetime,
+  refreshGraceMs: refreshGrace,
+  perAccount,
+})
+
+export const retentionLimits = ({ inbox, devices }: Config): RetentionLimits => ({
+  maxMessages: inbox.maxMessages,
+  maxBytes: inbox.maxBytes,
+  maxAgeMs: inbox.maxAge,
+  deviceExpiryMs: devices.expiry,
+})
+
+export const handlerRules = (config: Config): HandlerRules => ({
+  anonymousQuery: config.query.anonymous,
+  queryLimit: config.query.limit,
+  privacy: config.privacy,
+  maxContentBytes: config.limits.content,
+  offlineDelivery: config.delivery.offline,
+  broadcast: config.accounts.broadcast,
+  dedup: config.dedup.window > 0,
+  unknownFields: config.request.unknownFields,
+  maxDepth: config.limits.depth,
+  maxValues: config.limits.values,
+})
+
+/** @param greeting the key that the greeting carries */
+export const jsonOptions = (
+  { limits, delivery, heartbeat, locale }: Config,
+  greeting: string,
+): JsonServerOptions => ({
+  greeting,
+  locale,
+  maxPipelined: limits.pipelined,
+  maxRefusals: limits.refusals,
+  maxBufferedBytes: delivery.maxBufferedBytes,
+  maxMessageBytes: limits.frame,
+  maxMessageBeforeLogin: limits.frameBeforeLogin,
+  loginTimeoutMs: limits.loginTimeout,
+  pingIntervalMs: heartbeat.interval,
+  pingTimeoutMs: heartbeat.timeout,
+  stallTimeoutMs: delivery.stallTimeout,
+  windowMessages: delivery.windowMessages,
+  windowChars: delivery.windowBytes,
+})
+
+export const brokerOptions = ({ mqtt, delivery, locale, privacy, limits }: Config): BrokerOptions => ({
+  ...mqtt,
+  presence: privacy.presence,
+  presenceWindowMs: mqtt.presenceWindow,
+  locale,
+  // CONNECT has whole seconds.
+  keepaliveLimitSeconds: Math.ceil(mqtt.keepaliveLimit / 1000),
+  bytesPerRequest: limits.requestBytes,
+  connectTimeoutMs: mqtt.connectTimeout,
+  windowChars: delivery.windowBytes,
+  stallTimeoutMs: delivery.stallTimeout,
+  sessionExpiryMs: mqtt.sessionExpiry,
+})
+
+/** A bucket that holds ten seconds of its rate. */
+const rate = (perSecond: number) => ({ perSecond, burst: 10 * perSecond })
+
+/** One more than there are threads, so that no thread waits while an account is looked up. */
+const hashesAtOnce = (concurrency: number) => hashThreads(concurrency) + 1
+
+export function limitRules({ limits, passwords }: Config): LimitRules {
+  const knownShare = limits.knownShare / 100
+  return {
+    crowd: {
+      max: limits.connections,
+      reserved: Math.floor(limits.connections * knownShare),
+      graceMs: limits.strangerGrace,
+    },
+    passwords: { concurrency: hashesAtOnce(passwords.concurrency), queue: passwords.queue },
+    requestsBeforeLogin: rate(limits.requestsBeforeLogin),
+    httpRequests: rate(limits.httpRequests),
+    controlFrames: rate(limits.controlFrames),
+    admission: {
+      perAddress: limits.connectionsPerAddress,
+      handshakes: rate(limits.handshakes),
+      handshakesPerAddress: rate(limits.handshakesPerAddress),
+      knownShare,
+    },
+    failedLogins: {
+      perAccount: limits.failedLogins,
+      perAddress: limits.failedLoginsPerAddress,
+      delayMs: limits.loginDelay,
+      maxDelayMs: limits.loginDelayMax,
+    },
+    connectionsPerAccount: limits.connectionsPerAccount,
+    requests: rate(limits.requests),
+    accountRequests: rate(limits.accountRequests),
+    accountBytes: rate(limits.accountBytes),
+    broadcastBytes: rate(limits.broadcastBytes),
+    registrations: { perSecond: limits.registrations / 3600, burst: limits.registrations },
+    warnings: { perSecond: limits.warnings / 60, burst: limits.warnings },
+    exempt: limits.exempt,
+  }
+}
