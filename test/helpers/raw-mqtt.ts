@@ -1,6 +1,7 @@
 /** An MQTT client that can misbehave: it sends, acknowledges and reads only what the test tells it to. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import mqttPacket, {
   type IConnackPacket,
   type IConnectPacket,
@@ -12,14 +13,15 @@ import type { TestAccount } from './gateway.js'
 
 type Received<C extends Packet['cmd']> = Extract<Packet, { cmd: C }> & { messageId: number }
 
-export class RawMqtt {
+/** @template S a TCP socket, or any stream that leads to the broker */
+export class RawMqtt<S extends Duplex = Socket> {
   /** Packets that nobody has asked for yet, in the order in which they came. */
   readonly unread: Packet[] = []
   readonly closed: Promise<void>
   readonly #waiting: { resolve: (packet: Packet) => void; reject: (error: Error) => void }[] = []
   #isClosed = false
 
-  constructor(readonly socket: Socket) {
+  constructor(readonly socket: S) {
     const parser = mqttPacket.parser()
     parser.on('packet', packet => {
       const waiting = this.#waiting.shift()

@@ -1,0 +1,208 @@
+/** The real parts of an MQTT broker over a store of its own, without a gateway or a socket around them. */
+import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import type { Test } from 'tap'
+import { Accounts } from '../../src/accounts/accounts.js'
+import { Passwords } from '../../src/accounts/passwords.js'
+import { Authenticator } from '../../src/auth/authenticate.js'
+import { LoginLog } from '../../src/auth/login-log.js'
+import { Logins } from '../../src/auth/logins.js'
+import { TokenKeys } from '../../src/auth/token-keys.js'
+import { openAudit } from '../../src/core/audit.js'
+import { createLogger } from '../../src/core/log.js'
+import { Metrics } from '../../src/core/metrics.js'
+import type { User } from '../../src/core/model.js'
+import type { Services } from '../../src/handle/context.js'
+import { MessageIds } from '../../src/handle/message-id.js'
+import { Cursors } from '../../src/inbox/cursors.js'
+import { Inbox } from '../../src/inbox/inbox.js'
+import { Retention } from '../../src/inbox/retention.js'
+import { Limits } from '../../src/limits/limits.js'
+import { LiveConnections } from '../../src/live/live.js'
+import { makeParts } from '../../src/mqtt/compose.js'
+import type { ConnectParts } from '../../src/mqtt/connect.js'
+import { Connections } from '../../src/mqtt/connections.js'
+import { hook } from '../../src/mqtt/hooks.js'
+import type { BrokerOptions } from '../../src/mqtt/options.js'
+import { openConnection } from '../../src/mqtt/socket.js'
+import { Wills } from '../../src/mqtt/wills.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { dataDir } from './gateway.js'
+import { RawMqtt } from './raw-mqtt.js'
+
+export const PASSWORD = 'correct horse battery'
+
+const MANY = 1_000_000
+const fast = { perSecond: MANY, burst: MANY }
+
+const OPTIONS: BrokerOptions = {
+  payload: 'text',
+  anonymous: true,
+  acl: 'open',
+  presence: 'everyone',
+  presenceWindowMs: 1,
+  closeOnRefused: false,
+  keepaliveLimitSeconds: 0,
+  connectTimeoutMs: 10_000,
+  maxPacketBytes: MANY,
+  maxTopicLevels: 10,
+  maxTopicBytes: 1000,
+  maxClientIdBytes: 100,
+  maxWillBytes: 1000,
+  maxUnreleased: 2,
+  bytesPerRequest: 1024,
+  maxInflight: 100,
+  windowChars: MANY,
+  maxBufferedBytes: MANY,
+  stallTimeoutMs: 60_000,
+  sessionExpiryMs: 0,
+  maxQueuedMessages: 100,
+  maxQueuedBytes: MANY,
+  accountQueuedBytes: MANY,
+  maxRetained: 100,
+  maxRetainedBytes: MANY,
+  accountRetained: 100,
+  accountRetainedBytes: MANY,
+  maxSubscriptions: 3,
+  maxSessions: 2,
+  locale: 'en',
+}
+
+export interface RunningParts {
+  readonly parts: ConnectParts
+  readonly logs: readonly Record<string, unknown>[]
+  register(name: string): Promise<User>
+  /** A connection on which nothing was sent. */
+  open(): RawMqtt<Duplex>
+}
+
+export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}): Promise<RunningParts> {
+  const logs: Record<string, unknown>[] = []
+  const log = createLogger(
+    { level: 'debug', pretty: 'never' },
+    { write: line => logs.push(JSON.parse(line)) },
+  )
+  const metrics = new Metrics()
+  const store = new EmbeddedStore({
+    dir: join(dataDir(t), 'store'),
+    durability: 'commit',
+    dedupWindowMs: 60_000,
+  })
+  await store.open()
+  const passwords = new Passwords({ cost: 4, concurrency: 1, queue: 100 })
+  const accounts = new Accounts(store, passwords)
+  const keys = new TokenKeys(store, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
+  await keys.open()
+  const logins = new Logins(store, keys, { refreshLifetimeMs: MANY, refreshGraceMs: 0, perAccount: 9 })
+  const cursors = new Cursors(store, log)
+  const kept = { maxMessages: MANY, maxBytes: MANY, maxAgeMs: 0, deviceExpiryMs: 0 }
+  const retention = new Retention(store, cursors, kept, metrics, log)
+  const ids = new MessageIds(store)
+  await ids.open()
+  const services: Services = {
+    accounts,
+    authenticator: new Authenticator({ accounts, logins, keys, external: undefined, admins: new Set() }),
+    logins,
+    live: new LiveConnections('allow'),
+    inbox: new Inbox(store, cursors, retention, metrics, log, { maxWaitingBytes: MANY, batchBytes: MANY }),
+    ids,
+    limits: makeLimits(metrics),
+    rules: {
+      anonymousQuery: 'lookup',
+      queryLimit: 10,
+      privacy: { email: 'everyone', presence: 'everyone', listing: 'users' },
+      maxContentBytes: 1000,
+      offlineDelivery: true,
+      broadcast: 'users',
+      dedup: true,
+      unknownFields: 'ignore',
+      maxDepth: 8,
+      maxValues: 256,
+    },
+    log,
+    loginLog: new LoginLog(log, metrics),
+    audit: await openAudit('', { onError: () => undefined, onDropped: () => undefined }),
+  }
+  const connections = new Connections()
+  const options = { ...OPTIONS, ...differing }
+  const made = makeParts({ services, metrics, options }, store, connections)
+  const parts = { ...made, connections, wills: new Wills(made, connections) }
+  hook(parts)
+  await parts.aedes.listen()
+  t.teardown(async () => {
+    await new Promise<void>(resolve => parts.aedes.close(resolve))
+    await parts.wills.settled()
+    for (const transport of connections.open) transport.destroy()
+    await parts.state.destroy()
+    await services.inbox.drained()
+    await retention.close()
+    await cursors.close()
+    await ids.close()
+    await passwords.close()
+    await store.close()
+  })
+  return {
+    parts,
+    logs,
+    register: name =>
+      accounts.register({ email: `${name}@example.com`, password: PASSWORD, firstName: name, lastName: 'x' }),
+    open: () => {
+      const [client, server] = pipe()
+      openConnection(parts, connections, server, {})
+      return new RawMqtt(client)
+    },
+  }
+}
+
+function makeLimits(metrics: Metrics): Limits {
+  const rules = {
+    crowd: { max: 1000, reserved: 0, graceMs: 0 },
+    passwords: { concurrency: 1, queue: 100 },
+    requestsBeforeLogin: fast,
+    httpRequests: fast,
+    controlFrames: fast,
+    admission: { perAddress: 1000, handshakes: fast, handshakesPerAddress: fast, knownShare: 0 },
+    failedLogins: { perAccount: 100, perAddress: 100, delayMs: 1, maxDelayMs: 1 },
+    connectionsPerAccount: 3,
+    requests: fast,
+    accountRequests: fast,
+    accountBytes: fast,
+    broadcastBytes: fast,
+    registrations: fast,
+    warnings: fast,
+    exempt: [],
+  }
+  return new Limits(rules, metrics)
+}
+
+/** Two ends of a connection in this process. */
+function pipe(): [Duplex, Duplex] {
+  class End extends Duplex {
+    other!: End
+
+    constructor() {
+      super({ allowHalfOpen: false })
+    }
+
+    override _read(): void {}
+
+    override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+      this.other.push(chunk)
+      setImmediate(done)
+    }
+
+    override _final(done: () => void): void {
+      if (!this.other.destroyed) this.other.push(null)
+      done()
+    }
+
+    override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+      setImmediate(() => this.other.destroy())
+      done(error)
+    }
+  }
+  const [one, two] = [new End(), new End()]
+  one.other = two
+  two.other = one
+  return [one, two]
+}
