@@ -231,11 +231,11 @@ t.test(
   async t => {
     const { client } = await enter(t, 'refused')
     await client.subscribe(`users/${ann.id}/replies`)
-    const refused: readonly [topic: string, payload: string, code: number][] = [
-      [`users/${bob.id}/requests`, '{}', 10102],
-      [`users/${ann.id}/replies`, 'x', 10102],
-      [inboxOf(bob), '', 10101],
-      [`users/100000000/inbox`, 'x', 10010],
+    const refused: readonly [topic: string, payload: string, kind: CodeName][] = [
+      [`users/${bob.id}/requests`, '{}', 'FORBIDDEN'],
+      [`users/${ann.id}/replies`, 'x', 'FORBIDDEN'],
+      [inboxOf(bob), '', 'BAD_FIELD'],
+      ['users/100000000/inbox', 'x', 'ERROR_FIND_USER'],
     ]
     for (const [i, [topic, payload, kind]] of refused.entries()) {
       client.publish(topic, payload, { qos: 1, messageId: i + 1 })
