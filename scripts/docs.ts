@@ -1,5 +1,5 @@
 /**
- * Writes the code table of docs/protocol.md from src/core/errors.ts, and the count of packages in docs/security.md:
+ * Writes the code table of docs/protocol.md from src/core/codes.ts, and the count of packages in docs/security.md:
  * `npm run docs`. A test holds both together.
  */
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import t from 'tap'
 import { direct } from '../../scripts/dependencies.js'
@@ -7,7 +7,7 @@ import { CODES } from '../../src/core/errors.js'
 
 const SRC = new URL('../../src/', import.meta.url)
 
-t.test('the code table in docs/protocol.md is the one in src/core/errors.ts', async t => {
+t.test('the code table in docs/protocol.md is the one in src/core/codes.ts', async t => {
   const document = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
   t.equal(withCodeTable(document), document)
   t.ok(document.includes('| 10010 | ERROR_FIND_USER |'), 'and it is there at all')
@@ -46,4 +46,26 @@ t.test('what the program imports is what it depends on', async t => {
   })
   const packages = [...new Set(imported)].filter(name => !isBuiltin(name))
   t.same(packages.sort(), direct())
+})
+
+const ROOT = new URL('../../', import.meta.url)
+
+/** Paths in back quotes that `pattern` finds in a document, each once. */
+function paths(document: string, pattern: RegExp): string[] {
+  const text = readFileSync(new URL(`docs/${document}`, ROOT), 'utf8')
+  return [...new Set([...text.matchAll(pattern)].map(([, path = '']) => path))]
+}
+
+t.test('every file that docs/adding.md names is there', async t => {
+  const named = paths('adding.md', /`((?:src|test|docs|scripts|config)\/[^`]*)`/g)
+  t.ok(named.length > 30, 'and it names some')
+  for (const path of named) t.ok(existsSync(new URL(path, ROOT)), path)
+})
+
+t.test('every file of src/ that docs/design.md names is there', async t => {
+  const named = paths('design.md', /`([\w-]+\/[\w/-]*(?:\.ts)?)`/g).filter(path =>
+    existsSync(new URL(path.split('/')[0] ?? '', SRC)),
+  )
+  t.ok(named.length > 50, 'and it names some')
+  for (const path of named) t.ok(existsSync(new URL(path, SRC)), path)
 })
