@@ -17,7 +17,7 @@ import { MessageIds } from '../../src/handle/message-id.js'
 import { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import { Retention } from '../../src/inbox/retention.js'
-import { Limits } from '../../src/limits/limits.js'
+import { type LimitRules, Limits } from '../../src/limits/limits.js'
 import { LiveConnections } from '../../src/live/live.js'
 import { makeParts } from '../../src/mqtt/compose.js'
 import type { ConnectParts } from '../../src/mqtt/connect.js'
@@ -154,7 +154,8 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   }
 }
 
-function makeLimits(metrics: Metrics): Limits {
+/** Limits that no test meets, but for those that it names. */
+export function makeLimits(metrics: Metrics, differing: Partial<LimitRules> = {}): Limits {
   const rules = {
     crowd: { max: 1000, reserved: 0, graceMs: 0 },
     passwords: { concurrency: 1, queue: 100 },
@@ -171,6 +172,7 @@ function makeLimits(metrics: Metrics): Limits {
     registrations: fast,
     warnings: fast,
     exempt: [],
+    ...differing,
   }
   return new Limits(rules, metrics)
 }

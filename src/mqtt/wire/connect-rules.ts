@@ -20,9 +20,12 @@ const MAX_USER_NAME_BYTES = 4 * 320
 /** LENGTHS.token, which is ASCII. The login has a lower limit for passwords (mqtt/connect.ts). */
 const MAX_PASSWORD_BYTES = 8192
 
-/** Protocol name to keep alive is 12 bytes; each field behind it has its length in two bytes. */
+/**
+ * Longest CONNECT: fixed header (5 bytes), protocol name to keep alive (12), and five fields, each behind its length in two
+ * bytes.
+ */
 export const maxConnectBytes = ({ maxClientIdBytes, maxTopicBytes, maxWillBytes }: PacketLimits): number =>
-  12 + 5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES
+  5 + 12 + 5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES
 
 export interface Connect {
   readonly level: number
