@@ -1,0 +1,312 @@
+/** Small rules at the edge of the process: HTTP, sockets, limits of all, files, faults. */
+import { EventEmitter } from 'node:events'
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import t from 'tap'
+import { passwordCheck } from '../../src/accounts/password-rules.js'
+import { openAudit } from '../../src/core/audit.js'
+import { Faults, guarded } from '../../src/core/faults.js'
+import type { Logger } from '../../src/core/log.js'
+import { Metrics } from '../../src/core/metrics.js'
+import { exposedFiles } from '../../src/core/private-files.js'
+import { TurnEnd } from '../../src/flow/turn-end.js'
+import { isRead, pathOf, testRoute } from '../../src/http/answers.js'
+import { HttpInput } from '../../src/http/input.js'
+import { opsRoute } from '../../src/http/ops.js'
+import { originCheck } from '../../src/http/origins.js'
+import { MAX_REQUESTS_PER_SOCKET, Pipeline } from '../../src/http/pipeline.js'
+import { ControlFrames } from '../../src/limits/control-frames.js'
+import { TokenBucket } from '../../src/limits/token-bucket.js'
+import { askedLocale } from '../../src/net/asked-locale.js'
+import { fileLimit } from '../../src/net/file-limit.js'
+import { Ponger } from '../../src/net/pong.js'
+import { loadContext, TlsError } from '../../src/net/tls.js'
+import { dataDir } from '../helpers/gateway.js'
+import { ofKind } from '../helpers/kind.js'
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+t.test('origins: each exactly, or one label below a name; without any, all', async t => {
+  t.ok(originCheck([])('https://any.example'))
+  const isAllowed = originCheck(['https://chat.example', 'https://*.web.example', 'null'])
+  for (const origin of ['https://chat.example', 'https://a.web.example', 'https://a_b.web.example', 'null'])
+    t.ok(isAllowed(origin), origin)
+  for (const origin of [
+    'http://chat.example',
+    'https://chat.example:8443',
+    'https://web.example',
+    'https://a.b.web.example',
+    'https://.web.example',
+    'https://-a.web.example',
+    'https://evil.example/.web.example',
+  ])
+    t.notOk(isAllowed(origin), origin)
+})
+
+function respond(
+  route: (request: IncomingMessage, response: ServerResponse) => boolean,
+  url: string,
+  method = 'GET',
+) {
+  const sent: { status?: number; body?: string } = {}
+  const response = {
+    headersSent: false,
+    writeHead(status: number) {
+      sent.status = status
+      return response
+    },
+    end: (body: string) => {
+      sent.body = body
+    },
+  }
+  const isMine = route({ url, method } as IncomingMessage, response as unknown as ServerResponse)
+  return { isMine, sent }
+}
+
+t.test('answers: only reads of the path, whatever its query', async t => {
+  t.match(respond(testRoute, '/test?x=1'), {
+    isMine: true,
+    sent: { status: 200, body: '{"message":"test"}' },
+  })
+  t.ok(respond(testRoute, '/test', 'HEAD').isMine)
+  for (const [url, method] of [
+    ['/test/', 'GET'],
+    ['/test', 'POST'],
+    ['http://h/test', 'GET'],
+  ] as const)
+    t.notOk(respond(testRoute, url, method).isMine)
+  t.equal(pathOf({ url: undefined } as IncomingMessage), '')
+  t.notOk(isRead({ method: 'DELETE' } as IncomingMessage))
+})
+
+t.test(
+  'ops: ready or why not; metrics are gathered once within the cache, and what failed is not kept',
+  async t => {
+    let reason: string | undefined
+    let gathered = 0
+    const faults: string[] = []
+    const route = opsRoute({
+      notReady: async () => reason,
+      metrics: {
+        contentType: 'text/plain',
+        metrics: async () => {
+          if (++gathered === 1) throw new Error('first')
+          return `m ${gathered}`
+        },
+      },
+      cacheMs: 60_000,
+      health: true,
+      onFault: where => void faults.push(where),
+    })
+    const ask = async (url: string) => {
+      const { sent } = respond(route, url)
+      await turn()
+      return sent
+    }
+    t.match(await ask('/healthz'), { status: 200 })
+    t.match(await ask('/readyz'), { status: 200, body: '{"status":"ready"}' })
+    reason = 'closing'
+    t.match(await ask('/readyz'), { status: 503, body: /closing/ })
+    t.match(await ask('/metrics'), { status: 500 })
+    t.same(faults, ['http.request'])
+    t.match(await ask('/metrics'), { status: 200, body: 'm 2' })
+    t.match(await ask('/metrics'), { body: 'm 2' })
+    t.notOk(respond(route, '/none').isMine)
+    const none = opsRoute({
+      notReady: async () => undefined,
+      metrics: undefined,
+      cacheMs: 0,
+      health: false,
+      onFault: () => undefined,
+    })
+    for (const url of ['/healthz', '/readyz', '/metrics']) t.notOk(respond(none, url).isMine)
+  },
+)
+
+/** A socket that reads nothing by itself, with a parser as Node's. */
+function parsed() {
+  const pieces: Buffer[] = []
+  const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() }) as Socket
+  socket.on('data', (piece: Buffer) => void pieces.push(piece))
+  return { socket, pieces }
+}
+
+t.test('HttpInput: the parser gets small pieces, and none behind the end', async t => {
+  const { socket, pieces } = parsed()
+  const input = new HttpInput(socket)
+  socket.emit('data', Buffer.alloc(600))
+  t.same(
+    pieces.map(({ length }) => length),
+    [256, 256, 88],
+  )
+  input.stop()
+  socket.emit('data', Buffer.alloc(10))
+  t.equal(pieces.length, 3)
+  t.ok(input.isOver)
+})
+
+t.test('HttpInput: what was not parsed goes with the socket', async t => {
+  const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() }) as Socket
+  let rest: Buffer | undefined
+  // The parser sees an upgrade in the first piece.
+  socket.on('data', () => (rest = input.detach()))
+  const input = new HttpInput(socket)
+  socket.emit('data', Buffer.alloc(600))
+  t.equal(rest?.length, 600 - 256)
+  t.equal(socket.listenerCount('data'), 0)
+})
+
+t.test('Pipeline: what is next waits for all answers; a connection has a last request', async t => {
+  const { socket } = parsed()
+  const pipeline = new Pipeline(socket)
+  const responses = [new EventEmitter(), new EventEmitter()]
+  for (const response of responses) pipeline.enter(response as ServerResponse)
+  const done: string[] = []
+  pipeline.whenFree(() => done.push('first'))
+  pipeline.whenFree(() => done.push('second'))
+  responses[0]?.emit('finish')
+  t.same([done, pipeline.open], [[], 1])
+  responses[1]?.emit('finish')
+  t.same(done, ['first'], 'one at most waits')
+  pipeline.whenFree(() => done.push('now'))
+  t.same(done, ['first', 'now'])
+  t.ok(pipeline.mayUpgrade)
+  for (let i = 2; i < MAX_REQUESTS_PER_SOCKET; i++) pipeline.enter(new EventEmitter() as ServerResponse)
+  t.ok(pipeline.isAtEnd)
+  t.notOk(pipeline.mayUpgrade)
+})
+
+t.test('askedLocale: ?lang= of the two there are', async t => {
+  for (const [path, locale] of [
+    ['/?lang=en', 'en'],
+    ['/?x=1&lang=zh-TW', 'zh-TW'],
+    ['/?lang=fr', undefined],
+    ['/', undefined],
+    [undefined, undefined],
+  ] as const)
+    t.equal(askedLocale(path), locale, String(path))
+})
+
+t.test('Ponger: one pong a turn, for the last ping; the next waits until the socket took it', async t => {
+  const pongs: string[] = []
+  let sent: () => void = () => undefined
+  const ws = {
+    readyState: 1,
+    OPEN: 1,
+    pong: (payload: Buffer, _mask: boolean, done: () => void) => {
+      pongs.push(payload.toString())
+      sent = done
+    },
+  }
+  const ponger = new Ponger(ws, new TurnEnd())
+  ponger.pinged(Buffer.from('1'))
+  ponger.pinged(Buffer.from('2'))
+  await turn()
+  t.same(pongs, ['2'])
+  ponger.pinged(Buffer.from('3'))
+  await turn()
+  t.same(pongs, ['2'])
+  sent()
+  await turn()
+  t.same(pongs, ['2', '3'])
+  sent()
+  ws.readyState = 3
+  ponger.pinged(Buffer.from('4'))
+  await turn()
+  t.equal(pongs.length, 2)
+})
+
+t.test(
+  'ControlFrames: pongs to our pings are free; others cost, and are counted once for a burst',
+  async t => {
+    let over = 0
+    const frames = new ControlFrames(new TokenBucket({ perSecond: 0.001, burst: 1 }), () => over++)
+    frames.pinged()
+    t.equal(frames.take('pong'), 0)
+    t.equal(frames.take('pong'), 0, 'one is in the bucket')
+    t.equal(frames.take('pong'), 60_000, 'a minute at most')
+    t.equal(frames.take('ping'), 60_000)
+    t.equal(over, 1)
+  },
+)
+
+t.test('passwords: length in code points of NFC, no control characters, none of the most common', async t => {
+  const check = await passwordCheck({ minLength: 4, common: 'refuse' })
+  const bad = ofKind('BAD_FIELD', { info: { field: 'password' } })
+  t.doesNotThrow(() => check('password', '😀😀😀😀'))
+  for (const password of ['😀😀😀', 'e\u0301e\u0301e\u0301', 'pass\tword', 'Password', '12345678'])
+    t.throws(() => check('password', password), bad, JSON.stringify(password))
+  const lax = await passwordCheck({ minLength: 1, common: 'allow' })
+  t.doesNotThrow(() => lax('password', 'password'))
+})
+
+t.test('faults: what a handler throws is counted and logged, and ends its connection', async t => {
+  const lines: { event: string }[] = []
+  const log = {
+    error: (line: { event: string }) => void lines.push(line),
+    fatal: (line: { event: string }) => void lines.push(line),
+  }
+  const metrics = new Metrics()
+  const faults = new Faults(log as unknown as Logger, metrics)
+  let ends = 0
+  const handler = guarded('ws.message', { onFault: faults.report, end: () => void ends++ }, (n: number) => {
+    if (n > 1) throw new Error('two')
+  })
+  handler(1)
+  t.equal(ends, 0)
+  handler(2)
+  faults.reportUnknown(new Error('unknown'))
+  t.equal(ends, 1)
+  t.same(
+    lines.map(({ event }) => event),
+    ['handler.failed', 'process.failed'],
+  )
+  t.match(await metrics.registry.metrics(), /where="ws.message"\} 1/)
+})
+
+t.test('audit: one line an entry, readable for the owner alone; nothing after it is closed', async t => {
+  const file = join(dataDir(t), 'audit', 'lines')
+  const audit = await openAudit(file, { onError: () => undefined, onDropped: () => undefined })
+  audit.record({ event: 'logout', userId: '271693512' })
+  await audit.close()
+  await audit.close()
+  audit.record({ event: 'logout' })
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  t.equal(lines.length, 1)
+  t.match(JSON.parse(lines[0] ?? ''), { event: 'logout', userId: '271693512' })
+  t.equal(statSync(file).mode & 0o777, 0o600)
+})
+
+t.test('private files: what others may read is found, and tightened where it is ours alone', async t => {
+  const dir = dataDir(t)
+  const dataPath = join(dir, 'data')
+  mkdirSync(join(dataPath, 'store'), { recursive: true, mode: 0o700 })
+  t.same(exposedFiles({ dataDir: dataPath, auditFile: '' }, true), [], 'no store yet')
+  const file = join(dataPath, 'store', 'data.mdb')
+  writeFileSync(file, '')
+  chmodSync(file, 0o644)
+  t.match(exposedFiles({ dataDir: dataPath, auditFile: '' }, false), [
+    { path: file, mode: '644', isTightened: false },
+  ])
+  t.match(exposedFiles({ dataDir: dataPath, auditFile: '' }, true), [{ isTightened: true }])
+  t.same(exposedFiles({ dataDir: dataPath, auditFile: '' }, true), [])
+  chmodSync(dataPath, 0o755)
+  writeFileSync(join(dataPath, 'other'), '')
+  t.match(
+    exposedFiles({ dataDir: dataPath, auditFile: '' }, true),
+    [{ path: dataPath, isTightened: false }],
+    'not ours alone',
+  )
+})
+
+t.test('net: the limit of files is a number; a certificate that is none is a fault with a name', async t => {
+  const limit = fileLimit()
+  t.ok(limit === undefined || limit > 0)
+  t.equal(fileLimit(), limit)
+  const file = join(dataDir(t), 'x.pem')
+  writeFileSync(file, 'none')
+  t.throws(() => loadContext({ cert: file, key: file } as Parameters<typeof loadContext>[0]), TlsError)
+})
