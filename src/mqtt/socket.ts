@@ -50,6 +50,7 @@ export function openConnection(
   const client = parts.aedes.handle(transport) as AedesClient
   const delivery: ClientDelivery = new ClientDelivery(client, transport, {
     mayRead: topic => parts.access.read(connection.userId, topic, connection.grantee),
+    isStreamed: packet => parts.state.isStreamed(client, packet),
     recordId: packet => parts.state.outgoingUpdate(client, packet),
     enqueue: (packet, qos) => parts.topics.enqueue(packet, { clientId: client.id, qos }),
     isInFlight: messageId => parts.state.isInFlight(client.id, messageId),

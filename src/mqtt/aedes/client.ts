@@ -40,9 +40,6 @@ export interface AedesClient extends Client {
 /** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
 const LAST_AEDES_ID = FIRST_INBOX_ID - 1
 
-/** Packets of a queue that are remembered; between being stored and being routed there are milliseconds. */
-const MAX_FROM_QUEUE = 1000
-
 /** About what one takes in memory besides topic and payload. */
 const PACKET_BYTES = 200
 
@@ -140,7 +137,9 @@ export class GatewayAedes extends Aedes {
 export interface DeliveryRules {
   /** Whether this packet may reach this client. */
   readonly mayRead: (topic: string) => boolean
-  /** Records the packet id that a queued packet goes out with; rejects when the store fails. */
+  /** Whether the packet comes by the stream of the stored queue. */
+  readonly isStreamed: (packet: AedesPublishPacket) => boolean
+  /** Stores the packet id and QoS that a queued packet is sent with; rejects when the store fails. */
   readonly recordId: (packet: AedesPublishPacket) => Promise<void>
   /** Queues a retained message for this session, at this QoS; rejects when the store fails. @returns it as queued */
   readonly enqueue: (packet: AedesPublishPacket, qos: QoS) => Promise<AedesPublishPacket>
@@ -176,8 +175,6 @@ export class ClientDelivery implements Subscriber {
   /** QoS 1 and 2 packets that came while the queue is being sent. */
   #held: Due[] | undefined = []
   #heldBytes = 0
-  /** The latest that the queue brought: they may be routed yet, by whoever stored them. */
-  readonly #fromQueue = new Set<string>()
   /** The client's own filters; made when a retained message asks for it. */
   #filters: FilterIndex<Route> | undefined
 
@@ -194,9 +191,6 @@ export class ClientDelivery implements Subscriber {
 
   /** Aedes' authorizeForward: it is asked for the packets of the queue only, since live ones come here. */
   forwardQueued(packet: AedesPublishPacket): AedesPublishPacket | null {
-    this.#fromQueue.add(keyOf(packet))
-    const [oldest] = this.#fromQueue.size > MAX_FROM_QUEUE ? this.#fromQueue : []
-    if (oldest !== undefined) this.#fromQueue.delete(oldest)
     if (!this.rules.mayRead(packet.topic)) return null
     this.transport.expect(packet.qos)
     return packet
@@ -212,7 +206,9 @@ export class ClientDelivery implements Subscriber {
   deliver(packet: AedesPublishPacket, granted: QoS): void {
     if (!this.rules.mayRead(packet.topic)) return
     const due = { packet, granted }
-    if (this.#held !== undefined && packet.qos > 0 && !this.client.clean) this.#hold(due, this.#held)
+    if (packet.qos === 0 || this.client.clean) this.#send(due)
+    else if (this.rules.isStreamed(packet)) return
+    else if (this.#held !== undefined) this.#hold(due, this.#held)
     else this.#send(due)
   }
 
@@ -259,7 +255,6 @@ export class ClientDelivery implements Subscriber {
   }
 
   #send({ packet, granted }: Due): void {
-    if (this.#fromQueue.size > 0 && this.#fromQueue.delete(keyOf(packet))) return
     const qos = Math.min(packet.qos, granted) as QoS
     if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.rules.onOverrun()
     else if (qos === 0 || this.client.clean) this.#write(packet, qos)
@@ -274,7 +269,7 @@ export class ClientDelivery implements Subscriber {
 
   #writeRecorded(packet: AedesPublishPacket, qos: QoS, queued?: Promise<AedesPublishPacket>): void {
     const messageId = this.client._nextId++
-    const record = (one: AedesPublishPacket) => this.rules.recordId({ ...one, messageId })
+    const record = (one: AedesPublishPacket) => this.rules.recordId({ ...one, qos, messageId })
     this.#after(queued?.then(record) ?? record(packet), () => this.#put(packet, qos, messageId))
   }
 
@@ -318,8 +313,6 @@ function encode({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messag
   const publish = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
   return mqttPacket.generate(messageId === undefined ? publish : { ...publish, messageId })
 }
-
-const keyOf = ({ brokerId, brokerCounter }: AedesPublishPacket) => `${brokerCounter} ${brokerId}`
 
 /**
  * Aedes counts `_nextId` up to 65,535 from a random number; it gets the lower half, and none that is in flight

@@ -7,6 +7,7 @@ import { admit, type Permissions, type UserId } from '../../core/model.js'
 import type { Access } from '../acl/access.js'
 import { clientIdOf, userIdOf } from '../acl/client-id.js'
 import type { AedesClient, GatewayAedes } from './client.js'
+import type { QueueTarget } from './persistence/queue.js'
 import type { BrokerState } from './state.js'
 
 /** Owner of what anonymous clients retain: all of them share one limit. */
@@ -47,14 +48,16 @@ export class TopicStore {
     // RETAIN is 0 for clients that are subscribed already [MQTT-3.3.1-9].
     numbered.retain = false
     if (!packet.retain && packet.qos === 0) return numbered
-    const queues = packet.qos > 0 ? await this.#queues(numbered) : []
+    const targets = packet.qos > 0 ? await this.#targets(numbered.topic) : []
+    const { messageId = 0 } = packet
     const check = () => admit(permissions)
     check()
-    // Begun in one turn, so that all is in one commit: after a crash either all of it is stored or nothing.
+    // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is queued.
     await Promise.all([
       packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,
-      ...queues.map(({ targets, qos }) => this.state.outgoingEnqueueCombi(targets, { ...numbered, qos })),
-      receiver && this.receive(packet, receiver),
+      targets.length > 0
+        ? this.state.outgoingEnqueueCombi(targets, numbered, receiver && { client: receiver, messageId })
+        : receiver && this.receive(packet, receiver),
     ])
     return numbered
   }
@@ -101,21 +104,11 @@ export class TopicStore {
     await this.state.incomingStorePacket(client, packet)
   }
 
-  /** Persistent sessions that get the packet by QoS: each once, at the highest QoS of its filters that match. */
-  async #queues({ topic, qos: published }: PublishPacket) {
-    const best = new Map<string, number>()
-    for (const { clientId, qos } of await this.state.subscriptionsByTopic(topic)) {
-      const grantee = { clientId: clientIdOf(clientId), role: 'any' } as const
-      if (this.access.read(userIdOf(clientId), topic, grantee))
-        best.set(clientId, Math.max(qos, best.get(clientId) ?? 0))
-    }
-    const targets = Array.from(best, ([clientId, qos]) => ({
-      clientId,
-      topic,
-      qos: Math.min(qos, published),
-    }))
-    return ([1, 2] as const)
-      .map(qos => ({ qos, targets: targets.filter(target => target.qos === qos) }))
-      .filter(queue => queue.targets.length > 0)
+  /** Persistent sessions that the topic's packets are queued for, once for each of their filters that matches. */
+  async #targets(topic: string): Promise<QueueTarget[]> {
+    const subscriptions = await this.state.subscriptionsByTopic(topic)
+    return subscriptions.filter(({ clientId }) =>
+      this.access.read(userIdOf(clientId), topic, { clientId: clientIdOf(clientId), role: 'any' }),
+    )
   }
 }

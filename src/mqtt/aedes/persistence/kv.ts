@@ -6,7 +6,7 @@ export type KvStore = Pick<Store, 'kvWrite' | 'kvGet' | 'kvRange'>
 /** The fields used of what Aedes hands over: packets of mqtt-packet, of aedes-packet, and plain objects. */
 export interface BrokerPacket {
   cmd?: string
-  /** The broker that published it, and its rising number there: who a queued packet is until it has a messageId. */
+  /** The broker that published the packet, and its number there: they name a packet that Aedes has copied. */
   brokerId?: string | undefined
   brokerCounter?: number | undefined
   /** Who published it; of a will: whose it is. */
@@ -21,6 +21,16 @@ export interface BrokerPacket {
   retain?: boolean
   dup?: boolean
   messageId?: number | undefined
+  /** Set where the packet is queued; see OutgoingQueue. */
+  queued?: Queued
+}
+
+/** The rows that hold one packet, one for each session. */
+export interface Queued {
+  /** The same number in each session's queue. */
+  readonly n: number
+  /** Bytes of the row, by client id. */
+  readonly sizes: ReadonlyMap<string, number>
 }
 
 /** The fields used of an Aedes `Client`. Some calls carry only `{ id }`. */
@@ -31,6 +41,9 @@ export interface ClientRef {
   /** Whether CONNECT was let in. */
   readonly _authorized?: boolean
 }
+
+/** The same for all copies of a packet, and for no other packet. */
+export const packetKey = ({ brokerId, brokerCounter }: BrokerPacket): string => `${brokerCounter} ${brokerId}`
 
 /** Removals a commit, where a whole session goes at once. */
 const REMOVALS_PER_WRITE = 1000

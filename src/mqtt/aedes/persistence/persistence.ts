@@ -11,10 +11,13 @@ import type { TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import type { UserId } from '../../../core/model.js'
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf, scopedId } from '../../acl/client-id.js'
+import { Handshakes } from './handshakes.js'
 import { Incoming } from './incoming.js'
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
 import { FIRST_INBOX_ID, type PersistenceOptions } from './options.js'
 import { OutgoingQueue, type QueueTarget } from './queue.js'
+import { QueueIndex } from './queue-index.js'
+import { QueueLimits } from './queue-limits.js'
 import { Retained } from './retained.js'
 import { Sessions } from './sessions.js'
 import { type Subscription, Subscriptions } from './subscriptions.js'
@@ -24,6 +27,12 @@ interface BrokerRef {
   readonly id: string
   /** Connected ones, by id. */
   readonly clients?: Readonly<Record<string, unknown>>
+}
+
+/** A QoS 2 packet that waits for PUBREL. */
+export interface ReceivedPacket {
+  readonly client: ClientRef
+  readonly messageId: number
 }
 
 /** The SUBSCRIBE being stored: Aedes passes all its subscriptions once for each that was granted. */
@@ -39,6 +48,7 @@ export class BrokerPersistence {
   readonly #subscriptions = new Subscriptions()
   readonly #incoming: Incoming
   readonly #queue: OutgoingQueue
+  readonly #handshakes: Handshakes
   readonly #retained: Retained
   readonly #wills: Wills
   readonly #storing = new WeakMap<readonly Subscription[], Storing>()
@@ -57,13 +67,15 @@ export class BrokerPersistence {
       { maxRetained, maxRetainedBytes, accountRetained, accountRetainedBytes },
       this.#report,
     )
-    this.#queue = new OutgoingQueue(kv, {
+    const index = new QueueIndex()
+    const limits = new QueueLimits(kv, {
       maxQueuedMessages: options.maxQueuedMessages ?? unlimited,
       maxQueuedBytes: options.maxQueuedBytes ?? unlimited,
       accountQueuedBytes: options.accountQueuedBytes ?? unlimited,
       onDropped: (clientId, count) => options.onDropped?.(clientId, count),
-      onError: this.#report,
     })
+    this.#queue = new OutgoingQueue(kv, index, limits)
+    this.#handshakes = new Handshakes(kv, index, this.#report)
   }
 
   get broker(): BrokerRef {
@@ -238,11 +250,23 @@ export class BrokerPersistence {
     await this.outgoingEnqueueCombi([target], packet)
   }
 
-  /** Durable when it resolves; one write for all targets. */
-  async outgoingEnqueueCombi(targets: readonly QueueTarget[], packet: BrokerPacket): Promise<void> {
+  /**
+   * Durable when it resolves; one write for all targets.
+   * @param received the QoS 2 packet that brought it: its identifier is stored by the same write, so that a resend after
+   * a crash is known [MQTT-4.3.3-2]
+   */
+  async outgoingEnqueueCombi(
+    targets: readonly QueueTarget[],
+    packet: BrokerPacket,
+    received?: ReceivedPacket,
+  ): Promise<void> {
     if (this.#options.inboxHooks?.owns(packet.topic ?? '')) return
     const sessions = targets.flatMap(({ clientId }) => this.#ensureSession(clientId))
-    await this.#queue.enqueue(targets, packet, sessions)
+    await this.#queue.enqueue(targets, packet, rows =>
+      received === undefined
+        ? this.#kv.kvWrite([...sessions, ...rows])
+        : this.#receive(received, [...sessions, ...rows]),
+    )
   }
 
   async outgoingUpdate(client: ClientRef, packet: BrokerPacket): Promise<void> {
@@ -250,8 +274,9 @@ export class BrokerPersistence {
     const { cmd, messageId = 0 } = packet
     const isSeams = inboxHooks !== undefined && messageId >= FIRST_INBOX_ID
     if (cmd === 'pubrel' && isSeams) await inboxHooks.released(client.id, messageId)
-    else if (cmd === 'pubrel') await this.#queue.release(client, messageId, this.#ensureSession(client.id))
-    else if (!isSeams) await this.#queue.send(client, packet)
+    else if (cmd === 'pubrel')
+      await this.#handshakes.release(client, messageId, this.#ensureSession(client.id))
+    else if (!isSeams) await this.#handshakes.send(client, packet)
   }
 
   /** @returns the packet that was confirmed; undefined without one, and for the seam's */
@@ -262,19 +287,25 @@ export class BrokerPersistence {
     // Aedes asks with no identifier, too, when it finds a packet delivered twice: that one is not for removal.
     if (messageId === undefined) return undefined
     const { inboxHooks } = this.#options
-    if (inboxHooks === undefined || messageId < FIRST_INBOX_ID) return this.#queue.take(client.id, messageId)
+    if (inboxHooks === undefined || messageId < FIRST_INBOX_ID)
+      return this.#handshakes.take(client.id, messageId)
     await inboxHooks.acknowledged(client.id, messageId)
     return undefined
   }
 
+  /** Whether the stream of this connection brings the packet, or will when it begins. */
+  isStreamed(client: ClientRef, packet: BrokerPacket): boolean {
+    return this.#queue.isStreamed(client, packet)
+  }
+
   /** Whether the client owes the acknowledgement of a packet that was sent with this identifier. */
   isInFlight(clientId: string, messageId: number): boolean {
-    return this.#queue.isInFlight(clientId, messageId)
+    return this.#handshakes.isInFlight(clientId, messageId)
   }
 
   /** How many packets are sent again as PUBREL only. */
   countReleased(clientId: string): number {
-    return this.#queue.countReleased(clientId)
+    return this.#handshakes.countReleased(clientId)
   }
 
   outgoingStream(client: ClientRef): Readable {
@@ -285,8 +316,12 @@ export class BrokerPersistence {
 
   /** Records its identifier, not the packet. */
   async incomingStorePacket(client: ClientRef, { messageId = 0 }: BrokerPacket): Promise<void> {
+    await this.#receive({ client, messageId }, [])
+  }
+
+  #receive({ client, messageId }: ReceivedPacket, alongside: readonly KvWrite[]): Promise<void> {
     const session = client.clean ? [] : this.#ensureSession(client.id)
-    await this.#incoming.add(client.id, messageId, session)
+    return this.#incoming.add(client.id, messageId, [...session, ...alongside])
   }
 
   /** Rejects when there is none: so Aedes knows that the packet is new. It looks at nothing of what it gets. */

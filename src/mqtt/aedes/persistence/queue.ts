@@ -1,7 +1,10 @@
 /**
- * What waits for persistent sessions: queue [clientId, n], n rising over all clients and starts of the broker, so that
- * a client's range is its queue in order. In memory: a few numbers a client, and one small entry for each packet that
- * is in flight; never a packet.
+ * What waits for persistent sessions: queue [clientId, n]. n rises over all packets and starts of the broker, so that a
+ * client's range is its queue in order; a packet has one n in the queues of all sessions that it waits for.
+ *
+ * Each row is sent by one of two: what was queued before a connection's stream began comes by that stream, what was
+ * queued later is delivered when it is routed. So a row is sent once on a connection, under one packet identifier
+ * [MQTT-4.3.3-1], and the next connection goes on with that identifier [MQTT-4.4.0-1].
  */
 import { Readable } from 'node:stream'
 import type { KvValue, KvWrite } from '../../../store/store.js'
@@ -15,19 +18,15 @@ import {
   publishFields,
   removeUnder,
 } from './kv.js'
-import { account, type ClientQueue, QueueIndex, type Unsent } from './queue-index.js'
-
-export interface QueueOptions {
-  readonly maxQueuedMessages: number
-  /** Bytes as stored: payload, topic and about 150 bytes each. */
-  readonly maxQueuedBytes: number
-  /** All sessions of an account together. */
-  readonly accountQueuedBytes: number
-  /** The oldest went because a queue was over its limits. */
-  readonly onDropped: (clientId: string, count: number) => void
-  /** A write failed that nobody waits for. */
-  readonly onError: (error: unknown) => void
-}
+import {
+  account,
+  type ClientQueue,
+  claim,
+  type InFlight,
+  type QueueConnection,
+  type QueueIndex,
+} from './queue-index.js'
+import type { QueueLimits } from './queue-limits.js'
 
 /** Whom a packet is queued for; one client may be named several times, by overlapping subscriptions. */
 export interface QueueTarget {
@@ -36,206 +35,153 @@ export interface QueueTarget {
   readonly rap?: boolean | undefined
 }
 
-const REMOVALS_PER_WRITE = 1000
+/** For a PUBREL that is stored already. */
+const STORED = Promise.resolve()
 
 export class OutgoingQueue {
-  readonly #kv: KvStore
-  readonly #options: QueueOptions
-  readonly #index = new QueueIndex()
-  /** Acknowledged, and its removal under way. */
-  readonly #leaving = new Set<number>()
-  #last = 0
-
-  constructor(kv: KvStore, options: QueueOptions) {
-    this.#kv = kv
-    this.#options = options
-  }
+  constructor(
+    private readonly kv: KvStore,
+    private readonly index: QueueIndex,
+    private readonly limits: QueueLimits,
+  ) {}
 
   async load(): Promise<void> {
-    for await (const { key, value } of this.#kv.kvRange('queue', [])) {
+    for await (const { key, value } of this.kv.kvRange('queue', [])) {
       const [clientId, n] = key as [string, number]
-      const queue = this.#index.open(clientId)
-      const size = value.byteLength
-      const { messageId, isReleased } = peekPacket(value)
-      if (messageId !== undefined) queue.inFlight.set(messageId, { n, size, isReleased, connection: 0 })
-      account(queue, 1, size)
-      this.#last = Math.max(this.#last, n)
+      const queue = this.index.open(clientId, 0)
+      noteSent(queue.inFlight, n, value)
+      account(queue, 1, value.byteLength)
+      this.index.last = Math.max(this.index.last, n)
     }
   }
 
-  /** One commit for all, `alongside` included; resolves when it is durable and the limits hold again. */
+  /**
+   * One commit for all sessions; resolves when it is durable and the limits hold again. Notes in the packet which rows
+   * hold it.
+   * @param commit writes all it is given at once, with what else belongs to the packet
+   */
   async enqueue(
     targets: readonly QueueTarget[],
     packet: BrokerPacket,
-    alongside: readonly KvWrite[],
+    commit: (writes: KvWrite[]) => Promise<void>,
   ): Promise<void> {
     if (targets.length === 0) return
-    const writes = [...alongside]
+    const n = this.index.next()
+    const writes: KvWrite[] = []
     const values = new Map<string, KvValue>()
-    const added: (Unsent & { clientId: string })[] = []
+    const sizes = new Map<string, number>()
     for (const [clientId, { qos, retain }] of highestGrants(targets, packet)) {
       const kind = `${qos} ${retain}`
       const value =
         values.get(kind) ?? encodePacket(publishFields({ ...packet, qos, retain, messageId: undefined }))
       values.set(kind, value)
-      this.#last += 1
-      const queue = this.#index.open(clientId)
-      added.push({ clientId, queue, n: this.#last, size: value.byteLength, qos })
-      writes.push({ put: 'queue', key: [clientId, this.#last], value })
+      sizes.set(clientId, value.byteLength)
+      writes.push({ put: 'queue', key: [clientId, n], value })
     }
-    await this.#kv.kvWrite(writes)
-    for (const entry of added) {
-      account(entry.queue, 1, entry.size)
-      this.#index.remember(entry.clientId, packet, entry)
-    }
-    await Promise.all(added.map(({ clientId, queue }) => this.#trim(clientId, queue)))
+    packet.queued = { n, sizes }
+    const written = commit(writes)
+    for (const clientId of sizes.keys()) this.index.open(clientId, n - 1).written = written
+    await written
+    await Promise.all(Array.from(sizes, ([clientId, size]) => this.#added(clientId, n, size)))
+  }
+
+  #added(clientId: string, n: number, size: number): Promise<void> | undefined {
+    const queue = this.index.holding(clientId, n)
+    if (queue === undefined) return undefined
+    account(queue, 1, size)
+    return this.limits.trim(clientId, queue)
+  }
+
+  /** Whether the stream of this connection brings the packet, or will when it begins. */
+  isStreamed(client: ClientRef, { queued }: BrokerPacket): boolean {
+    if (queued?.sizes.has(client.id) !== true) return false
+    const connection = this.index.connectionOf(client)
+    return connection === undefined || queued.n <= connection.upTo
   }
 
   /**
-   * Notes under which packet identifier a packet is sent. QoS 2 waits for the commit. QoS 1 does not: an identifier
-   * lost with the process costs a repeat under another one, and waiting would make every packet of a queue that is
-   * drained wait for a commit of its own.
+   * What is queued by now, oldest first, for one connection. [MQTT-3.3.1-1]: DUP on what an earlier connection was sent
+   * already.
    */
-  async send(client: ClientRef, packet: BrokerPacket): Promise<void> {
-    if (packet.messageId === undefined) return
-    const entry = this.#index.takeUnsent(client.id, packet)
-    if (entry === undefined) return
-    const { queue, n, size, qos } = entry
-    const isStored = queue.inFlight.get(packet.messageId)?.n === n
-    const value = isStored ? undefined : encodePacket(publishFields({ ...packet, qos }))
-    const connection = this.#index.connection(client)
-    const sent = { n, size: value?.byteLength ?? size, isReleased: false, connection }
-    queue.inFlight.set(packet.messageId, sent)
-    if (value === undefined) return
-    account(queue, 0, sent.size - size)
-    const written = this.#kv.kvWrite([{ put: 'queue', key: [client.id, n], value }])
-    if (qos === 2) return written
-    queue.identified = written.catch(this.#options.onError)
-  }
-
-  /**
-   * Keeps a PUBREL in place of what PUBREC confirms. Also of an identifier unknown here: retained messages are sent
-   * without having been queued, with QoS 2 too.
-   */
-  async release(client: ClientRef, messageId: number, alongside: readonly KvWrite[]): Promise<void> {
-    const queue = this.#index.open(client.id)
-    const known = queue.inFlight.get(messageId)
-    const value = encodePacket({ cmd: 'pubrel', messageId })
-    const size = value.byteLength
-    if (known === undefined) this.#last += 1
-    const n = known?.n ?? this.#last
-    queue.inFlight.set(messageId, { n, size, isReleased: true, connection: this.#index.connection(client) })
-    account(queue, known === undefined ? 1 : 0, size - (known?.size ?? 0))
-    if (known?.isReleased) return
-    await this.#kv.kvWrite([...alongside, { put: 'queue', key: [client.id, n], value }])
-  }
-
-  /** Removes what PUBACK or PUBCOMP confirms. @returns the packet, undefined when there is none of that identifier */
-  async take(clientId: string, messageId: number): Promise<BrokerPacket | undefined> {
-    const queue = this.#index.get(clientId)
-    const sent = queue?.inFlight.get(messageId)
-    if (queue === undefined || sent === undefined || this.#leaving.has(sent.n)) return undefined
-    const key = [clientId, sent.n]
-    this.#leaving.add(sent.n)
-    try {
-      const value = await this.#kv.kvGet('queue', key)
-      if (value === undefined) return undefined
-      await this.#kv.kvWrite([{ remove: 'queue', key }])
-      if (sent.n > queue.floor) account(queue, -1, -sent.size)
-      return { ...decodePacket(value), messageId }
-    } finally {
-      this.#leaving.delete(sent.n)
-      if (queue.inFlight.get(messageId)?.n === sent.n) queue.inFlight.delete(messageId)
-    }
-  }
-
-  isInFlight(clientId: string, messageId: number): boolean {
-    return this.#index.get(clientId)?.inFlight.has(messageId) ?? false
-  }
-
-  /** Packets whose PUBREC came and whose PUBCOMP did not. */
-  countReleased(clientId: string): number {
-    let count = 0
-    for (const { isReleased } of this.#index.get(clientId)?.inFlight.values() ?? []) if (isReleased) count++
-    return count
-  }
-
-  /** What waits by now, oldest first. [MQTT-3.3.1-1]: DUP on what an earlier connection was sent already. */
   stream(client: ClientRef): Readable {
-    return Readable.from(this.#waiting(client, this.#last))
+    const connection = this.index.openConnection(client)
+    connection.upTo = this.index.last
+    const queue = this.index.get(client.id)
+    if (queue === undefined || !claim(queue, connection)) return Readable.from([])
+    return Readable.from(this.#waiting(client.id, queue, connection))
   }
 
-  async *#waiting(client: ClientRef, upTo: number): AsyncGenerator<BrokerPacket> {
-    const queue = this.#index.get(client.id)
-    if (queue === undefined) return
-    await queue.identified
-    for await (const { key, value } of this.#kv.kvRange('queue', [client.id])) {
+  async *#waiting(
+    clientId: string,
+    queue: ClientQueue,
+    connection: QueueConnection,
+  ): AsyncGenerator<BrokerPacket> {
+    // What is queued or sent by now, and not stored yet.
+    await Promise.allSettled([queue.written])
+    if (queue.isUnsure) await this.#reload(clientId, queue)
+    for await (const { key, value } of this.kv.kvRange('queue', [clientId])) {
       const n = key[1] as number
-      if (n > upTo) return
-      if (n <= queue.floor || this.#leaving.has(n)) continue
-      const packet = decodePacket(value)
-      if (packet.cmd === 'publish') {
-        const { qos = 0 } = packet
-        this.#index.remember(client.id, packet, { queue, n, size: value.byteLength, qos })
-        packet.messageId ??= undefined // present in any case, as in Aedes' own packets
-        packet.dup = packet.messageId !== undefined && !this.#index.isSentOn(client, packet.messageId, n)
-      }
-      yield packet
+      if (n > connection.upTo || queue.connection !== connection.number) return
+      if (n <= queue.floor || queue.leaving.has(n)) continue
+      const packet = await packetDue(queue, connection, { n, value })
+      if (packet !== undefined) yield packet
     }
   }
 
   get clientIds(): Iterable<string> {
-    return this.#index.clientIds
+    return this.index.clientIds
   }
 
   /** Forgets the client's queue in memory. @returns the highest n that may be in the store for it */
   forget(clientId: string): number {
-    this.#index.forget(clientId)
-    return this.#last
+    this.index.forget(clientId)
+    return this.index.last
   }
 
   async removeUpTo(clientId: string, upTo: number): Promise<void> {
-    await removeUnder(this.#kv, 'queue', [clientId], ([, n]) => (n as number) <= upTo)
+    await removeUnder(this.kv, 'queue', [clientId], ([, n]) => (n as number) <= upTo)
   }
 
-  #isOver({ account: { bytes: all }, count, bytes }: ClientQueue): boolean {
-    const { maxQueuedMessages, maxQueuedBytes, accountQueuedBytes } = this.#options
-    return count > maxQueuedMessages || bytes > maxQueuedBytes || (all > accountQueuedBytes && count > 0)
+  /** Reads again from the store what is in flight. */
+  async #reload(clientId: string, queue: ClientQueue): Promise<void> {
+    queue.isUnsure = false
+    const stored = new Map<number, InFlight>()
+    for await (const { key, value } of this.kv.kvRange('queue', [clientId]))
+      noteSent(stored, key[1] as number, value)
+    queue.inFlight.clear()
+    for (const [messageId, sent] of stored) queue.inFlight.set(messageId, sent)
   }
+}
 
-  #trim(clientId: string, queue: ClientQueue): Promise<void> | undefined {
-    if (queue.trimming === undefined && this.#isOver(queue))
-      queue.trimming = this.#dropOldest(clientId, queue)
-    return queue.trimming
-  }
-
-  async #dropOldest(clientId: string, queue: ClientQueue): Promise<void> {
-    try {
-      while (this.#isOver(queue)) {
-        const removals = await this.#pickOldest(clientId, queue)
-        if (removals.length === 0) return
-        await this.#kv.kvWrite(removals)
-        this.#options.onDropped(clientId, removals.length)
-      }
-    } finally {
-      queue.trimming = undefined
+/** @returns what is to be sent for a row; undefined when the client has finished with it since the row was read */
+async function packetDue(
+  queue: ClientQueue,
+  connection: QueueConnection,
+  { n, value }: { readonly n: number; readonly value: KvValue },
+): Promise<BrokerPacket | undefined> {
+  const packet = decodePacket(value)
+  const { messageId } = packet
+  if (messageId === undefined) {
+    packet.messageId = undefined // present in any case, as in Aedes' own packets
+    packet.dup = false
+  } else {
+    const sent = queue.inFlight.get(messageId)
+    if (sent === undefined) return undefined
+    if (sent.n === n && sent.released !== undefined) {
+      await sent.released
+      return { cmd: 'pubrel', messageId }
     }
+    packet.dup = sent.n !== n || sent.connection !== connection.number
   }
+  connection.addStreamed(packet, { n, size: value.byteLength })
+  return packet
+}
 
-  async #pickOldest(clientId: string, queue: ClientQueue): Promise<KvWrite[]> {
-    const removals: KvWrite[] = []
-    for await (const { key, value } of this.#kv.kvRange('queue', [clientId])) {
-      if (!this.#isOver(queue) || removals.length === REMOVALS_PER_WRITE) break
-      const n = key[1] as number
-      if (n <= queue.floor || this.#leaving.has(n)) continue
-      queue.floor = n
-      account(queue, -1, -value.byteLength)
-      const { messageId = -1 } = peekPacket(value)
-      if (queue.inFlight.get(messageId)?.n === n) queue.inFlight.delete(messageId)
-      removals.push({ remove: 'queue', key })
-    }
-    return removals
-  }
+function noteSent(inFlight: Map<number, InFlight>, n: number, value: KvValue): void {
+  const { messageId, isReleased } = peekPacket(value)
+  if (messageId === undefined) return
+  const released = isReleased ? STORED : undefined
+  inFlight.set(messageId, { n, size: value.byteLength, connection: 0, released })
 }
 
 /**

@@ -1,0 +1,90 @@
+/** A store of keys and values in a Map, whose writes a test can hold up or have fail. */
+import { GatewayError } from '../../src/core/errors.js'
+import type { KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
+import type { KvCollection, KvKey, KvValue, KvWrite } from '../../src/store/store.js'
+
+interface Entry {
+  readonly collection: KvCollection
+  readonly key: KvKey
+  readonly value: KvValue
+}
+
+export class HeldKv implements KvStore {
+  isFailing = false
+  /** A write that fails was done all the same: the server did not answer. */
+  writesThoughFailing = false
+  /** How often it was asked to write. */
+  writes = 0
+  readonly #entries: Map<string, Entry>
+  /** Resolves when writes may go on; the writes behind it keep their order. */
+  #gate: Promise<void> = Promise.resolve()
+  #open: () => void = () => undefined
+
+  constructor(entries: Iterable<[string, Entry]> = []) {
+    this.#entries = new Map(entries)
+  }
+
+  /** Writes wait from now on. */
+  hold(): void {
+    this.#gate = new Promise(resolve => {
+      this.#open = resolve
+    })
+  }
+
+  letGo(): void {
+    this.#open()
+  }
+
+  /** What another process finds. */
+  crashed(): HeldKv {
+    return new HeldKv(this.#entries)
+  }
+
+  keys(collection: KvCollection): KvKey[] {
+    return this.#of(collection, []).map(({ key }) => key)
+  }
+
+  async kvWrite(writes: readonly KvWrite[]): Promise<void> {
+    this.writes += 1
+    const { isFailing } = this
+    await this.#gate
+    if (!isFailing || this.writesThoughFailing) for (const write of writes) this.#write(write)
+    if (isFailing) throw new GatewayError('STORE_UNAVAILABLE')
+  }
+
+  readonly commit = (writes: readonly KvWrite[]) => this.kvWrite(writes)
+
+  async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+    return this.#entries.get(idOf(collection, key))?.value
+  }
+
+  /** As the range begins, like a store that reads in pages. */
+  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    yield* this.#of(collection, prefix)
+  }
+
+  #of(collection: KvCollection, prefix: KvKey): Entry[] {
+    return [...this.#entries.values()]
+      .filter(entry => entry.collection === collection && prefix.every((part, i) => entry.key[i] === part))
+      .sort((a, b) => compare(a.key, b.key))
+  }
+
+  #write(write: KvWrite): void {
+    if ('put' in write) {
+      const { put: collection, key, value } = write
+      this.#entries.set(idOf(collection, key), { collection, key, value })
+    } else this.#entries.delete(idOf(write.remove, write.key))
+  }
+}
+
+const idOf = (collection: KvCollection, key: KvKey) => JSON.stringify([collection, ...key])
+
+function compare(a: KvKey, b: KvKey): number {
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const [x, y] = [a[i], b[i]]
+    if (x === y) continue
+    if (x === undefined || y === undefined) return x === undefined ? -1 : 1
+    return x < y ? -1 : 1
+  }
+  return 0
+}
