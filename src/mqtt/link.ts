@@ -1,6 +1,7 @@
 import type { Locale } from '../core/errors.js'
 import type { Guest } from '../limits/crowd.js'
-import type { AedesClient, ClientDelivery } from './aedes/client.js'
+import type { AedesClient } from './aedes/client.js'
+import type { ClientDelivery } from './aedes/delivery.js'
 import type { Pacer } from './wire/pacer.js'
 import type { MqttTransport } from './wire/transport.js'
 
