@@ -1,4 +1,4 @@
-/** The ports: who is let in at which, with TLS or without, and what takes the socket then. */
+/** The ports: who is let in at each, whether with TLS, and which front end takes the socket. */
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -15,6 +15,7 @@ import type { MqttBroker } from '../mqtt/broker.js'
 import { MqttWebSocketServer } from '../mqtt/wire/websocket.js'
 import { Listener, type ListenerOptions } from '../net/listener.js'
 import { TlsFiles } from '../net/tls.js'
+import { ProxyWarnings } from './proxy-warnings.js'
 
 export interface Ports {
   readonly http: AddressInfo | undefined
@@ -27,8 +28,9 @@ export interface FrontParts {
   readonly json: JsonServer
   readonly broker: MqttBroker
   readonly limits: Limits
-  /** Health and metrics, and what of it the HTTP port answers. */
+  /** Health and metrics, for the ops port. */
   readonly ops: Route
+  /** The part of it that the HTTP port answers, too. */
   readonly publicOps: Route
   readonly onFault: OnFault
   readonly log: Logger
@@ -39,10 +41,10 @@ interface Place {
   readonly port: number
 }
 
-/** Sockets that are no WebSocket (yet): pages, probes, handshakes under way. */
+/** Sockets beyond `limits.connections`, for those that are no WebSocket yet or never: pages, probes, handshakes. */
 const PLAIN_SOCKETS = 100
 
-/** CONNACK, server unavailable (MQTT 3.1.1, table 3.1): sent before CONNECT was read, it is its answer all the same. */
+/** CONNACK, server unavailable (MQTT 3.1.1, table 3.1). Sent before CONNECT is read; clients take it as the answer. */
 const MQTT_TURNED_AWAY = Buffer.of(0x20, 2, 0, 3)
 
 const NOTHING = () => undefined
@@ -55,17 +57,18 @@ export class Front {
   readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
   #tls: TlsFiles | undefined
   #isClosing = false
-  readonly #said = new Set<string>()
+  readonly #proxyWarnings: ProxyWarnings
 
   constructor(
     private readonly config: Config,
     private readonly parts: FrontParts,
   ) {
     this.#proxies = new AddressList(config.http.trustProxy)
+    this.#proxyWarnings = new ProxyWarnings(this.#proxies, parts.log)
     this.#isOrigin = originCheck(config.http.origins)
   }
 
-  /** Resolves when all of them listen. @throws TlsError, or the system's error, EADDRINUSE for one */
+  /** Resolves when all ports listen. @throws TlsError, or the system's error, for example EADDRINUSE */
   async listen(): Promise<Ports> {
     const { http, mqtt, mqtts, ops, tls } = this.config
     if (tls.cert !== '') this.#tls = new TlsFiles({ ...tls, watchMs: tls.watch }, this.parts.log)
@@ -83,7 +86,7 @@ export class Front {
     this.#tls?.reload()
   }
 
-  /** Takes no more connections and closes plain HTTP ones; resolves when those of the front ends are closed, too. */
+  /** Takes no more connections and closes plain HTTP ones. Resolves when those of the front ends are closed, too. */
   async close(): Promise<void> {
     this.#isClosing = true
     this.#tls?.close()
@@ -92,7 +95,7 @@ export class Front {
     await Promise.all(closed)
   }
 
-  /** Those that were sent away and have not closed their side. */
+  /** Cuts off clients that were sent away and have not closed their side. */
   cut(): void {
     for (const listener of this.#listeners) listener.cut()
   }
@@ -133,7 +136,7 @@ export class Front {
       farewell: TURNED_AWAY,
       maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
       admit: address => {
-        // Whose it is that a proxy brings is known when its request is read.
+        // The client behind a proxy is known only when its request is read.
         if (this.#proxies.has(address)) return NOTHING
         const leave = limits.admit(address)
         return typeof leave === 'function' && leave
@@ -142,7 +145,7 @@ export class Front {
     })
   }
 
-  /** Those who chat do not need it: where its port is taken, they are served all the same. */
+  /** Chat does not need the ops port: where it is in use already, the gateway serves without it. */
   async #listenOps(): Promise<AddressInfo | undefined> {
     const server = this.#makeHttp([this.parts.ops], new Map())
     const place = this.config.ops
@@ -179,42 +182,20 @@ export class Front {
     return server
   }
 
-  /** Why one more WebSocket is refused. */
+  /** @returns the HTTP status that a WebSocket is refused with; undefined where it is let in */
   #refusal(request: IncomingMessage, socket: Duplex, address: string | undefined): string | undefined {
     const { origin } = request.headers
     if (origin !== undefined && !this.#isOrigin(origin)) {
       this.parts.log.info({ event: 'origin.refused', remoteAddress: address }, 'page not in http.origins')
       return '403 Forbidden'
     }
-    this.#warnOfProxy(request, address)
+    this.#proxyWarnings.look(request, address)
     if (!this.#hasRoom(address)) return '503 Service Unavailable'
     if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
     const leave = this.parts.limits.admit(address)
     if (typeof leave !== 'function') return '429 Too Many Requests'
     socket.once('close', leave)
     return undefined
-  }
-
-  /** Once each: it will come with every connection. */
-  #warnOfProxy(request: IncomingMessage, address: string | undefined): void {
-    const { remoteAddress } = request.socket
-    if (this.#proxies.has(remoteAddress)) {
-      if (address === undefined)
-        this.#warnOnce(
-          'proxy.client-unknown',
-          remoteAddress,
-          'sends no X-Forwarded-For that names its client',
-        )
-    } else if (request.headers['x-forwarded-for'] !== undefined) {
-      // Its clients would all be one, or without limits where it is exempt.
-      this.#warnOnce('proxy.not-trusted', remoteAddress, 'sends X-Forwarded-For, is not in http.trustProxy')
-    }
-  }
-
-  #warnOnce(event: string, remoteAddress: string | undefined, text: string): void {
-    if (this.#said.has(event)) return
-    this.#said.add(event)
-    this.parts.log.warn({ event, remoteAddress }, text)
   }
 
   #hasRoom(address: string | undefined): boolean {

@@ -1,4 +1,4 @@
-/** Stores as the config says: made, checked, copied. */
+/** Makes, checks and copies stores as the config says. */
 import { accessSync, constants, existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config/config.js'
@@ -49,12 +49,12 @@ function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoO
   return { ...rest, timeoutMs: timeout, startTimeoutMs: startTimeout, dedupWindowMs: dedup.window }
 }
 
-/** Whether there is one to be opened; of a MongoDB that is for the server to say. */
+/** Whether there is a store to open. Of MongoDB only the server knows, so it counts as there. */
 export const hasStore = ({ data, store }: Config): boolean =>
   store.type === 'mongodb' || existsSync(join(data.dir, 'store', 'data.mdb'))
 
 /**
- * Opens and closes the store if there is one, and makes nothing. A store that a gateway has open is not looked into.
+ * Checks the store if there is one, and makes none. A store that a gateway has open is not checked.
  * @returns what it found, in words. @throws GatewayError, or the system's error, saying what is wrong with it
  */
 export async function checkStore(config: Config): Promise<string> {
@@ -77,7 +77,7 @@ export async function checkStore(config: Config): Promise<string> {
       ? `store is good; serve upgrades its data to format ${DATA_FORMAT}`
       : 'store is good'
   } catch (error) {
-    // The store says so in words only: to all other callers it is one that cannot be used.
+    // Only the error's text says that it is in use; its code is the one of any store that cannot be used.
     const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
     if (inUse === undefined) throw error
     return `store is ${inUse}, not checked`
@@ -88,12 +88,12 @@ export async function checkStore(config: Config): Promise<string> {
 
 /** @throws the system's error where a folder `dir` could not be used or made */
 function checkCanMake(dir: string): void {
-  // With the slash, a file is an error, too.
+  // With the slash at its end, a path to a file is an error, too.
   if (existsSync(dir) || dirname(dir) === dir) accessSync(`${dir}/`, constants.W_OK | constants.X_OK)
   else checkCanMake(dirname(dir))
 }
 
-/** Copies one kind of store into the other, both as the config says. @param say told how far it is. @throws GatewayError */
+/** Copies one kind of store into the other. @param say called with a line of progress @throws GatewayError */
 export async function copyStores(
   config: Config,
   { from, to }: Record<'from' | 'to', StoreType>,

@@ -10,9 +10,9 @@ import { isUserId } from '../core/model.js'
 import { refusedToken } from './token-keys.js'
 
 export interface ExternalTokenOptions {
-  /** '' = none. */
+  /** '': none. */
   readonly jwksUrl: string
-  /** PEM of a public key or certificate; '' = none. */
+  /** PEM of a public key or certificate; '': none. */
   readonly publicKeyFile: string
   readonly issuer: string
   readonly audience: string
@@ -24,7 +24,7 @@ export interface ExternalTokenOptions {
   readonly leeway: number
 }
 
-/** Signatures that only the issuer can make: never HMAC, whose key would be the public one. */
+/** Signatures that only the issuer can make. HMAC is not among them: its key would be the public one. */
 const ALGORITHMS = [
   'RS256',
   'RS384',
@@ -38,12 +38,12 @@ const ALGORITHMS = [
   'EdDSA',
   'Ed25519',
 ]
-/** An account is found by either: without this an id claim that its user may choose could name an unchecked email. */
+/** Accounts are found by id and by email. A claim for ids that its user may choose must not name an email, unchecked. */
 const isOfKind = (name: string, user: 'id' | 'email'): boolean =>
   name !== '' && isUserId(name) === (user === 'id')
 
 const FETCH_TIMEOUT_MS = 5000
-/** The issuer could not be asked: the token may be good. */
+/** The issuer's keys could not be fetched: the token may be good. */
 const UNREACHABLE = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC'])
 
 export class ExternalTokens {
@@ -79,7 +79,7 @@ export class ExternalTokens {
         requiredClaims: ['exp', claim],
       })
       const name = payload[claim]
-      // An address that the issuer does not say it has checked is whatever its user typed (OpenID Connect Core, 5.7).
+      // Without `email_verified` the address is whatever its user typed (OpenID Connect Core, 5.7).
       const isChecked = user === 'id' || payload.email_verified === true
       if (typeof name === 'string' && isOfKind(name, user) && isChecked) return name
     } catch (cause) {

@@ -1,19 +1,19 @@
-/** What is said of logins and of the ends of connections, the same for both front ends: a log line and a metric. */
+/** A log line and a metric for each login and each end of a connection, the same for both front ends. */
 import type { CodeName } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { FrontEnd, Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 
-/** Label of a metric: few values, never a client's words. */
+/** Label of a metric: few values, never text of a client. */
 export type LoginOutcome = 'accepted' | 'wrong-credentials' | 'not-allowed' | 'unavailable'
 
-/** How a connection ended that the server did not end: with a goodbye, or without. */
+/** How a client ended its connection: with a close frame or DISCONNECT, or without. */
 export type ClientsEnd = 'left' | 'dropped'
 
 export interface LoginFacts {
   readonly front: FrontEnd
   readonly userId?: UserId | undefined
-  /** MQTT client id, or the name of a JSON device: JSON text in the log, so whatever is in it is escaped. */
+  /** MQTT client id, or the name of a JSON device. The log escapes it. */
   readonly device?: string | undefined
   readonly remoteAddress?: string | undefined
 }
@@ -53,7 +53,7 @@ export class LoginLog {
     this.metrics.logins.inc({ front, outcome })
   }
 
-  /** Strangers are only counted: of them there may be any number. @param openedAt performance.now() */
+  /** Connections without a login are only counted, since there may be any number of them. @param openedAt performance.now() */
   ended(facts: LoginFacts, reason: string, openedAt: number): void {
     this.metrics.ended.inc({ front: facts.front, reason })
     if (facts.userId === undefined) return

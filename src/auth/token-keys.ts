@@ -1,6 +1,6 @@
 /**
- * The keys that sign access tokens, kept in the store. One signs; those before it verify until the last token that
- * they signed has expired. HS256: only this server verifies, and it takes 17–28 µs where Ed25519 takes 120.
+ * The keys that sign access tokens, kept in the store. The newest signs. Older ones verify until the last token that they
+ * signed has expired. HS256, since only this server verifies: it takes 17–28 µs where Ed25519 takes 120.
  */
 import { randomBytes, webcrypto } from 'node:crypto'
 import type { JWTPayload } from 'jose'
@@ -12,9 +12,9 @@ import { recentMap } from '../core/recent.js'
 import type { Store } from '../store/store.js'
 
 export interface TokenKeyOptions {
-  /** Age at which a key stops signing, ms; 0 = never. */
+  /** Age at which a key stops signing, ms; 0: never. */
   readonly keyLifetimeMs: number
-  /** How long a token is good, ms: so long a key that signs no more is kept. */
+  /** How long a token is good, ms. A key that has stopped signing is kept for as long. */
   readonly accessLifetimeMs: number
 }
 
@@ -30,10 +30,10 @@ interface Key extends StoredKey {
 }
 
 const PLACE = ['token-keys'] as const
-/** Of the tokens, so that none of another issuer is ever taken for one of ours. */
+/** `iss` of our tokens: no token of another issuer is taken for one of ours. */
 const ISSUER = 'mumi'
 const TYPE = 'at+jwt'
-/** Tokens whose signature was checked: clients that come back often, all at once after an outage. */
+/** Tokens whose signature is known to be good: clients come back often, and after an outage all at once. */
 const REMEMBERED = 10_000
 
 export class TokenKeys {
@@ -46,7 +46,7 @@ export class TokenKeys {
     private readonly options: TokenKeyOptions,
   ) {}
 
-  /** Loads the keys, or makes the first. @returns whether a new one took the place of another @throws GatewayError */
+  /** Loads the keys, or makes the first one. @returns whether a new key replaced an old one @throws GatewayError */
   async open(): Promise<boolean> {
     await this.#load()
     const isFirst = this.#keys.length === 0
@@ -62,14 +62,14 @@ export class TokenKeys {
     return true
   }
 
-  /** From now on a new key signs. @param old `refuse`: what the others signed is void at once */
+  /** Makes a new key that signs from now on. @param old `refuse`: tokens that older keys signed are void at once */
   async rotate(now = Date.now(), old: 'verify' | 'refuse' = 'verify'): Promise<void> {
     const made = {
       kid: randomBytes(9).toString('base64url'),
       secret: randomBytes(32).toString('base64url'),
       createdAt: now,
     }
-    // A key signed until the one after it was made; its last token expires a lifetime later.
+    // A key signed until the next one was made. Its last token expires one token lifetime after that.
     const { accessLifetimeMs } = this.options
     const before = old === 'verify' ? this.#keys : []
     const kept = before.filter((_, i, all) => now - (all[i - 1]?.createdAt ?? now) <= accessLifetimeMs)
@@ -78,7 +78,7 @@ export class TokenKeys {
     await this.#load()
   }
 
-  /** @returns the token, and when it expires, ms */
+  /** @returns the token, and when it expires, ms since the epoch */
   async sign(claims: JWTPayload, now = Date.now()): Promise<{ token: string; expiresAt: number }> {
     const [key] = this.#keys
     if (key === undefined) throw new GatewayError('STORE_UNAVAILABLE', { reason: 'no key to sign with' })
@@ -90,7 +90,7 @@ export class TokenKeys {
     return { token, expiresAt: expires * 1000 }
   }
 
-  /** Whether a key of ours is named: whose token it is, not whether it is good. */
+  /** Whether a token's `kid` names a key of ours. Whether the token is good is another question: see `verify`. */
   isOwn(kid: string | undefined): boolean {
     return kid !== undefined && this.#find(kid) !== undefined
   }
@@ -141,6 +141,6 @@ const importKey = (secret: string): Promise<webcrypto.CryptoKey> =>
     ['sign', 'verify'],
   )
 
-/** What a client learns of a token that is not taken; with 'has expired' it asks for a new one. */
+/** The refusal of a token. A client that reads 'has expired' refreshes it. */
 export const refusedToken = (reason: string): GatewayError =>
   new GatewayError('ERROR_AUTH', { field: 'token', reason })

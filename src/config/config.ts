@@ -11,7 +11,7 @@ export interface ConfigSources {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-/** What is wrong, one line a fault, each naming its key and where it was written. */
+/** Faults of a config, one line each: the key, what is wrong, and where it was written. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   constructor(readonly faults: readonly string[]) {
@@ -25,12 +25,12 @@ export function loadConfig(sources: ConfigSources): Config {
   return deepFreeze(resolve(sources).getProperties()) as unknown as Config
 }
 
-/** The effective config as JSON that `--config` takes again, but for secrets, which are masked. @throws ConfigError */
+/** The effective config as JSON, in the form that `--config` takes; secrets are masked. @throws ConfigError */
 export function printConfig(sources: ConfigSources): string {
   return JSON.stringify(masked(resolve(sources).getProperties(), ''), null, 2)
 }
 
-/** A default is no secret. */
+/** Masks secrets, unless they are the default. */
 function masked(value: unknown, name: string): unknown {
   const key = KEYS.get(name)
   if (key !== undefined) return key.sensitive && value !== key.default ? '[Sensitive]' : value
@@ -44,7 +44,7 @@ function resolve({ argv, env }: ConfigSources): convict.Config<object> {
   const faults: string[] = []
   const { files, layer } = readArguments(argv, faults)
   const layers = [...files.map(file => readConfigFile(file, faults)), readEnvironment(env, faults), layer]
-  // No env and args for convict: it would pass over unknown ones, and its parser turns `--data.dir 1e3` into 1000.
+  // convict gets no env and args: it would ignore unknown ones, and turns `--data.dir 1e3` into 1000.
   const settings = convict<object>(SCHEMA, { env: {}, args: [] })
   for (const { values } of layers) for (const [key, value] of values) settings.set(key, value)
   faults.push(...valueFaults(settings, layers))
@@ -53,7 +53,7 @@ function resolve({ argv, env }: ConfigSources): convict.Config<object> {
   return settings
 }
 
-/** convict lists all bad values, one a line that begins with the key; added is where the value was written. */
+/** convict lists bad values in lines that begin with the key. Adds where each value was written. */
 function valueFaults(settings: convict.Config<object>, layers: readonly Layer[]): string[] {
   try {
     settings.validate({ allowed: 'strict' })
@@ -68,10 +68,10 @@ function valueFaults(settings: convict.Config<object>, layers: readonly Layer[])
   }
 }
 
-/** A URL written where none belongs may have a password in it. */
+/** A URL that was written for another key may hold a password. */
 const withoutUrls = (line: string) => line.replace(/: value was .*(@|:\/\/).*/s, '')
 
-/** Values that are good one by one and not together. */
+/** Values that are good by themselves, but not together. */
 function crossFaults(config: Config): string[] {
   const faults: string[] = []
   if (!config.http.enabled && !config.mqtt.enabled)
@@ -103,7 +103,10 @@ function issuerFaults({ jwt }: Config): string[] {
   return faults
 }
 
-/** A document has at most 16 MiB. JSON escapes can make content six times longer; a packet may be kept in four forms. */
+/**
+ * A document of MongoDB has at most 16 MiB. JSON escapes make content up to six times longer, and a packet is kept in up to
+ * four forms.
+ */
 const MAX_CONTENT_BYTES = 2 << 20
 const MAX_PACKET_BYTES = 3 << 20
 

@@ -1,4 +1,4 @@
-/** The documents that are written from the schema: docs/config.md and config/default.json5. A test compares them. */
+/** Writes docs/config.md and config/default.json5 from the schema. A test sees that they are up to date. */
 import type { Key } from './formats.js'
 import { envName, KEYS } from './schema.js'
 

@@ -1,6 +1,6 @@
 /**
- * What a config key can be. Formats of our own, since convict's turn '80a' into 80 and 'no' into true. A text that
- * cannot be parsed is left as it is, for the check that follows to show it.
+ * The formats of config keys. They are our own, since convict's turn '80a' into 80 and 'no' into true. A text that cannot be
+ * parsed is left as it is, so that the check behind it can show it.
  */
 import { isIP } from 'node:net'
 import convict from 'convict'
@@ -11,24 +11,24 @@ import { mongoUrlFault } from './mongodb-url.js'
 
 const ROLES: readonly Role[] = ['admin', 'user', 'device']
 
-/** Bounds of a key, inclusive, written as an operator would write them. */
+/** Bounds of a key, inclusive, in the form that an operator writes: '10ms', '64KiB'. */
 interface Bounds {
   readonly min?: string | number | undefined
   readonly max?: string | number | undefined
 }
 
-/** A key. `T` is what `Config` holds once the text of `default` is parsed. */
+/** A config key. `T`: the type of its parsed value. */
 export interface Key<T> extends Bounds {
   readonly doc: string
   readonly format: string | readonly string[]
   readonly default: unknown
-  /** Never printed. */
+  /** A secret: `mumi config` masks it. */
   readonly sensitive?: boolean
-  /** For the compiler only: never set. */
+  /** Carries `T` for the compiler; never set. */
   readonly parsed?: T
 }
 
-/** What setTimeout can wait, rounded down: 2^31 - 1 ms. */
+/** The longest wait of setTimeout is 2^31 - 1 ms, a little more than this. */
 export const TIMER = { max: '24d' }
 
 const key =
@@ -56,7 +56,7 @@ export const mongoUrl = (value: string, doc: string): Key<string> => ({
   sensitive: true,
 })
 export const optional = key<string>('optional')
-/** May hold a key in its query. */
+/** A URL whose query may hold a key. */
 export const secretUrl = (value: string, doc: string): Key<string> => ({
   ...key<string>('optional')(value, doc),
   sensitive: true,
@@ -139,7 +139,7 @@ function parseList(value: unknown): unknown {
   return value.split(',').flatMap(item => item.trim() || [])
 }
 
-/** A list of which each item passes. */
+/** A list whose every item passes `isGood`. */
 const list = (isGood: (item: string) => boolean, what: string) => ({
   coerce: parseList,
   validate(value: unknown) {
@@ -155,13 +155,13 @@ function isAddressOrNetwork(item: string): boolean {
 }
 
 /**
- * As browsers send it (RFC 6454 6.2): scheme, host, port where it is not the scheme's, no path; `null` is what sandboxed
- * pages and local files send. `*.` in front of the host is any one label, below two labels of ours or localhost.
+ * An origin as browsers send it (RFC 6454 6.2): scheme, host, port unless it is the scheme's own, no path. Sandboxed pages and
+ * local files send `null`. `*.` before the host stands for one label; below it are two labels or more, or localhost.
  */
 function isOrigin(item: string): boolean {
   if (item === 'null') return true
   const [, parent] = /^https?:\/\/\*\.([^/:]+)(?::\d+)?$/.exec(item) ?? []
-  // All of a top-level domain is nobody's.
+  // Nobody owns all names below a top-level domain.
   if (parent !== undefined && parent !== 'localhost' && !/[^.]\.[a-z][a-z0-9-]*$/.test(parent)) return false
   const plain = parent === undefined ? item : item.replace('*.', 'any.')
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^/\s,A-Z*]+$/.test(plain)) return false

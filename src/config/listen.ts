@@ -1,7 +1,7 @@
-/** What an operator can do about an address that cannot be listened on. */
+/** Names the config keys of an address that cannot be listened on. */
 import type { Config } from './schema.js'
 
-/** What Node's errors of `listen` and of the look-up of its host say besides `code`. */
+/** Node's errors of `listen` and of the look-up of its host. */
 type ListenError = NodeJS.ErrnoException & { address?: string; hostname?: string; port?: number }
 
 /** @returns a line that names the key to change; undefined for every other error */
@@ -26,7 +26,7 @@ export function listenFault(error: Error, config: Config): string | undefined {
   }
 }
 
-/** The error does not say which listener it is from; two with the same address are both named. */
+/** The keys of the listeners that the error may be about. It does not say which one, so there may be several. */
 function keysOf(
   { http, mqtt, mqtts, ops, tls }: Config,
   part: 'host' | 'port',

@@ -1,16 +1,16 @@
 /**
- * Connection strings of MongoDB, read more strictly than its driver does: a reserved character that is not escaped in a
- * password makes the driver take the rest of it for a host, a port or a database, which it then looks up and prints.
+ * Checks connection strings of MongoDB more strictly than its driver. Where a password holds a reserved character that is not
+ * escaped, the driver takes the rest of the password for a host, a port or a database, looks that up and prints it.
  */
 
-/** RFC 3986, 3.2.1: unreserved, percent-encoded, sub-delims; and nothing that could end a user name or a password. */
+/** RFC 3986, 3.2.1: unreserved, percent-encoded or sub-delims, and no character that ends a user name or a password. */
 const USER_PART = /^(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*$/
 const HOST = /^(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]|[\w.-]*(?:%2[Ff][\w.-]+)+)(?::(\d{1,5}))?$/
 const DATABASE = /^(?:[\w~!&'()*+,;=-]|%[0-9A-Fa-f]{2})*$/
-/** A name of the driver's own, and any value that holds none of what should have been escaped. */
+/** A name, and a value without characters that have to be escaped. */
 const OPTION = /^[A-Za-z]+=[^@\s/?#&]*$/
 
-/** What is wrong with it, in words that hold nothing of it; undefined where nothing is. */
+/** @returns what is wrong with a connection string, without any part of it; undefined where it is good */
 export function mongoUrlFault(url: unknown): string | undefined {
   const [, kind, rest = ''] = (typeof url === 'string' && /^mongodb(\+srv)?:\/\/(.+)$/s.exec(url)) || []
   if (typeof url !== 'string' || rest === '')

@@ -1,22 +1,22 @@
-/** Where config values are written: files, environment, command line. Each becomes a layer of known keys. */
+/** Reads config values from files, the environment and the command line. Each source becomes a layer of known keys. */
 import { readFileSync } from 'node:fs'
 import JSON5 from 'json5'
 import { envName, KEYS } from './schema.js'
 
-/** The values of one source by dotted key, unchecked. */
+/** The unchecked values of one source, by dotted key. */
 export interface Layer {
   /** Where a value was written, for the line about a fault in it. */
   readonly origin: (key: string) => string
   readonly values: ReadonlyMap<string, unknown>
 }
 
-/** Shared with the tests of the project itself, never a config key. */
+/** Variables of the project's own tests: never config keys. */
 const TEST_PREFIX = 'MUMI_TEST_'
 
-/** Lines about what is no key at all; the values of known keys are checked once all layers are in. */
+/** Lines about unknown keys. Values of known keys are checked when all layers are read. */
 export type Faults = string[]
 
-/** A name as it was written, where it can be one. */
+/** A name as it was written, unless it can be none: then it may hold a secret. */
 const shown = (name: string): string => (/^[\w.-]{1,100}$/.test(name) ? name : '…')
 
 /** @returns the files that `--config` names, in order, and the layer of all other options */
@@ -28,7 +28,7 @@ export function readArguments(argv: readonly string[], faults: Faults): { files:
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? []
     if (name === undefined) {
-      // Not the word itself: it may be a secret, or the end of one that the shell split.
+      // The word itself is not shown: it may be a secret, or the end of one that the shell has split.
       faults.push(
         `unexpected argument${last === '' ? '' : ` behind --${last}`}: options are --section.key VALUE`,
       )
@@ -56,7 +56,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   return { origin: envName, values }
 }
 
-/** JSON5, so JSON too. */
+/** @param path of a JSON5 file; JSON is JSON5, too */
 export function readConfigFile(path: string, faults: Faults): Layer {
   const values = new Map<string, unknown>()
   const visit = (node: unknown, name: string): void => {
@@ -70,7 +70,7 @@ export function readConfigFile(path: string, faults: Faults): Layer {
   try {
     visit(JSON5.parse(readFileSync(path, 'utf8')), '')
   } catch (error) {
-    // JSON5 says which character it did not expect: where that is will do.
+    // JSON5's message holds the character that it did not expect. Its place is enough.
     const reason = error instanceof Error ? error.message.replace(/ '.*'(?= at \d)/s, '') : String(error)
     faults.push(`cannot read config file ${path}: ${reason}`)
   }

@@ -22,7 +22,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
 
 const ENDED = 'ERROR_CONNECTION_CLOSED'
 
-/** Ends every connection of the account, this one behind its reply. */
+/** Ends every connection of the account; the one that asks, behind its reply. */
 export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
   { accounts, audit, inbox, limits, live, log, logins },
   caller,
@@ -31,7 +31,7 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
 ) => {
   const { userId, front, remoteAddress } = caller
   let isGone = false
-  /** The rights of its connections end before what it has is removed: none of them adds to that. */
+  /** Its connections lose their rights before its data is removed, so that none of them adds to the data. */
   const gone = () => {
     isGone = true
     const endLive = () => {
@@ -56,7 +56,7 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
         })
         throw thrown
       }
-      // The store goes on with it when it is opened again.
+      // The store removes the rest when it is opened again.
       log.error(
         { event: 'store.failed', operation: 'deleteUser', userId, err: error },
         'account not removed whole',

@@ -1,4 +1,4 @@
-/** Logins and what becomes of them: tokens, the list of logins, revoking, devices' credentials, the password. */
+/** What an account does with its logins: tokens, the list, revoking, devices' credentials, the password. */
 
 import type { StoredLogin } from '../auth/login-rows.js'
 import type { Tokens } from '../auth/logins.js'
@@ -18,7 +18,7 @@ export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({
 
 const ENDED = 'ERROR_CONNECTION_CLOSED'
 
-/** Needs no login: a client comes back with nothing else. */
+/** Needs no login: the refresh token is all that a client has when its access token has expired. */
 export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, caller, { data }, answer) => {
   const { logins, live } = services
   const { userId, id, tokens } = await logins.refresh(data.token).catch(thrown => {
@@ -31,7 +31,7 @@ export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, c
   throw new GatewayError('ERROR_AUTH', { field: 'token', reason: 'was used before: its session has ended' })
 }
 
-/** Its tokens end, and whoever came in by them. A device's credential is its owner's to revoke. */
+/** Ends the login, its tokens and other connections that came in by them. Only the owner ends a device's credential. */
 export const handleLogout: Handler<RequestData<'logout'>, LoggedIn> = async (
   services,
   caller,
@@ -44,12 +44,12 @@ export const handleLogout: Handler<RequestData<'logout'>, LoggedIn> = async (
   const endLive = () => services.live.endAll(userId, ENDED, isOther)
   await services.logins.revoke(userId, ({ id }) => isOwn(id), endLive)
   record(services, caller, 'logout', { userId, session: login.id })
-  // Before the connection closes, where it does.
+  // The reply comes first: `leave` closes an MQTT connection.
   answer.ok('SUCCESS')
   caller.leave()
 }
 
-/** An object, since only a query's reply may carry an array in `data`. */
+/** `data` is an object: only a query's reply may carry an array there. */
 export const handleSessions: Handler<RequestData<'sessions'>, LoggedIn> = async (
   services,
   caller,
@@ -92,7 +92,7 @@ export const handleRevoke: Handler<RequestData<'revoke'>, LoggedIn> = async (
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'no such session' })
   record(services, caller, 'session.revoked', { userId, admin, session: data.session, count })
   answer.ok('SUCCESS', { revoked: count })
-  // The one that asks, where it is meant: answered before it ends.
+  // The connection that asks may be one of them: it is answered before it ends.
   live.endAll(userId, ENDED, isEnded)
 }
 
@@ -113,7 +113,7 @@ export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
   answer.ok('SUCCESS', { session: id, device: data.device, password })
 }
 
-/** Every other session of the account ends: whoever knew the old password may hold one. */
+/** Ends every other login of the account: whoever knew the old password may have one. */
 export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async (
   services,
   caller,
@@ -141,7 +141,7 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
 const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>
   connection.login !== undefined && ids.has(connection.login.id)
 
-/** One's own account, or for an admin any. @returns `admin` where it is another's */
+/** The caller's own account; for an admin, any. @returns `admin` where it is another's @throws GatewayError FORBIDDEN */
 function accountOf(caller: LoggedIn, user: UserId | undefined): { userId: UserId; admin?: UserId } {
   const { userId, login } = caller
   if (user === undefined || user === userId) return { userId }
@@ -158,7 +158,7 @@ function record(
   audit.record({ event, ...about, front, remoteAddress })
 }
 
-/** Stored ones first; a login by password without tokens is there for as long as its connection. */
+/** Stored logins, then those that last as long as their connection: by password, without tokens. */
 function describe(stored: readonly StoredLogin[], live: readonly LiveConnection[], caller: LoggedIn) {
   const online = new Map(live.map(one => [one.login?.id, one]))
   const known = new Set(stored.map(({ id }) => id))

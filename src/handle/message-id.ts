@@ -1,6 +1,6 @@
 /**
- * UUIDv7 of messages (RFC 9562, 5.7). History is sorted by them, so they never go back, whatever the clock does, over
- * restarts either: the store has a time that no id is above, written ahead of the clock, and the next start begins there.
+ * Message ids: UUIDv7 (RFC 9562, 5.7). History is sorted by them, so they always rise, even where the clock goes back or the
+ * process restarts: the store has a time, ahead of the clock, that no id exceeds, and the next start begins behind it.
  */
 import { randomFillSync } from 'node:crypto'
 import { v7 } from 'uuid'
@@ -8,18 +8,19 @@ import type { Store } from '../store/store.js'
 
 const RANDOM_BYTES = 16
 const PLACE = ['message-time'] as const
-/** The time is written this far ahead, and this often: after a kill ids are at most so far ahead of the clock. */
+/** The stored time is so far ahead of the clock: after a kill, ids are at most so far ahead of it. */
 const AHEAD_MS = 15_000
+/** How often it is written. */
 const EVERY_MS = 5000
 
 export class MessageIds {
-  /** uuid asks the system for 16 random bytes a call, an eighth of a message's cost; a pool asks once in 1,024. */
+  /** uuid asks the system for 16 random bytes a call, an eighth of a message's cost. A pool asks once for 1,024 ids. */
   readonly #pool = Buffer.alloc(RANDOM_BYTES * 1024)
   #used = this.#pool.length
-  /** As uuid's own v7 counts: a random start in each millisecond, with room above it, then one more each (6.2, method 1). */
+  /** A counter in each millisecond, with a random start and room above it (RFC 9562 6.2, method 1). */
   #lastMs = 0
   #seq = 0
-  /** What the store has: no id is above it. */
+  /** The stored time: no id is above it. */
   #limitMs = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -28,22 +29,22 @@ export class MessageIds {
   /** @throws GatewayError */
   async open(): Promise<void> {
     const kept = await this.store.kvGet('meta', PLACE)
-    // Behind it: ids of that very millisecond may have been given.
+    // One more: ids of that millisecond may have been given.
     this.#lastMs = kept === undefined ? 0 : Number(Buffer.from(kept).toString()) + 1
     this.#limitMs = this.#lastMs
     await this.#write(Math.max(this.#lastMs, Date.now()) + AHEAD_MS)
-    // A store that fails takes no messages either; ids rise within the last limit until it takes the next.
+    // While the store fails it takes no messages either; ids stay below the last stored time.
     const goOn = () => this.#write(Date.now() + AHEAD_MS).catch(() => undefined)
     this.#timer = setInterval(goOn, EVERY_MS).unref()
   }
 
-  /** No id is asked for any more. A failure costs the next start that it begins a little ahead of the clock. */
+  /** To be called when no more ids are needed. If it fails, the next start begins a little ahead of the clock. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.#put(this.#lastMs).catch(() => undefined)
   }
 
-  /** @param now ms since the epoch; ids keep rising when the clock does not, and wait for the store's limit when it jumps */
+  /** @param now ms since the epoch. Ids rise also when it goes back; when it jumps ahead they stop at the stored time */
   next(now: number): string {
     if (this.#used === this.#pool.length) {
       randomFillSync(this.#pool)

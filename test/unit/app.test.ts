@@ -1,5 +1,6 @@
 /** The composition root's own rules: what the parts take of the config, and what is tended. */
 import { mkdirSync, writeFileSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import { checkTls, exposedBy, fileLimitFault } from '../../src/app/checks.js'
@@ -14,6 +15,7 @@ import {
   loginRules,
   retentionLimits,
 } from '../../src/app/options.js'
+import { ProxyWarnings } from '../../src/app/proxy-warnings.js'
 import { checkStore, hasStore } from '../../src/app/stores.js'
 import { Upkeep } from '../../src/app/upkeep.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
@@ -127,3 +129,19 @@ t.test(
     t.same(exposedBy({ ...here, store: { ...here.store, type: 'mongodb' } }, false), [])
   },
 )
+
+t.test('proxies: each fault is logged once; a trusted one that names its clients is none', async t => {
+  const warned: string[] = []
+  const log = { warn: (({ event }: { event: string }) => void warned.push(event)) as never }
+  const warnings = new ProxyWarnings({ has: address => address === '10.0.0.1' }, log)
+  const request = (remoteAddress: string, headers = {}) =>
+    ({ socket: { remoteAddress }, headers }) as IncomingMessage
+  warnings.look(request('192.0.2.1'), '192.0.2.1')
+  warnings.look(request('10.0.0.1', { 'x-forwarded-for': '192.0.2.1' }), '192.0.2.1')
+  t.same(warned, [])
+  for (let i = 0; i < 2; i++) {
+    warnings.look(request('10.0.0.1'), undefined)
+    warnings.look(request('192.0.2.1', { 'x-forwarded-for': '192.0.2.9' }), '192.0.2.1')
+  }
+  t.same(warned, ['proxy.client-unknown', 'proxy.not-trusted'])
+})
