@@ -1,15 +1,15 @@
 /**
- * Packet identifiers of QoS 2 packets that were received and wait for PUBREL: incoming [clientId, messageId]. Nothing
- * but the identifier is kept (MQTT 3.1.1, 4.3.3, method B): the message has gone its way before it is recorded, and one
- * that was refused is nobody's. In memory, too: a PUBREL, which must be answered whatever it names, costs no look-up.
+ * Identifiers of QoS 2 packets that were received and whose PUBREL has not come: incoming [clientId, messageId]. Only the
+ * identifier is kept (MQTT 3.1.1, 4.3.3, method B): the message was handled before, stored or refused. All are in memory,
+ * too, so that a PUBREL, which must be answered whatever it names, does not ask the store.
  */
 import type { KvWrite } from '../../../store/store.js'
 import { type KvStore, removeUnder } from './kv.js'
 
-/** The key says it all, but a row needs a value. */
+/** A row needs a value, and the key says all. */
 const PRESENT = Buffer.of(1)
 
-/** Until when an identifier counts as known: 'stored', or what settles when it is. */
+/** 'stored', or a promise that settles when the write does: until then the identifier counts as received. */
 type Entry = 'stored' | Promise<void>
 
 export class Incoming {
@@ -20,7 +20,7 @@ export class Incoming {
     this.#kv = kv
   }
 
-  /** @param isKept whether a client's identifiers are still good; the others are removed */
+  /** @param isKept whether a client has a session; the identifiers of others are removed */
   async load(isKept: (clientId: string) => boolean): Promise<void> {
     await removeUnder(this.#kv, 'incoming', [], ([clientId]) => !isKept(clientId as string))
     for await (const { key } of this.#kv.kvRange('incoming', [])) {
@@ -29,7 +29,7 @@ export class Incoming {
     }
   }
 
-  /** Resolves when it is durable. @param alongside for the same commit */
+  /** Records an identifier. Resolves when it is durable. @param alongside writes for the same commit */
   async add(clientId: string, messageId: number, alongside: readonly KvWrite[]): Promise<void> {
     const ids = this.#of(clientId)
     const before = ids.get(messageId)
@@ -65,7 +65,7 @@ export class Incoming {
     this.#drop(clientId, messageId)
   }
 
-  /** All of a client. Without any the store is not asked. */
+  /** Removes all identifiers of a client. Where it has none the store is not asked. */
   async clear(clientId: string): Promise<void> {
     const ids = this.#clients.get(clientId)
     if (ids === undefined) return
@@ -76,7 +76,7 @@ export class Incoming {
     for (const messageId of gone) this.#drop(clientId, messageId)
   }
 
-  /** Its rows are gone. */
+  /** The store has removed the client's rows. */
   forget(clientId: string): void {
     this.#clients.delete(clientId)
   }

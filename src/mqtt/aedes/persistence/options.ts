@@ -1,40 +1,40 @@
-/** What the composition root may set of the broker's persistence. */
+/** Options of the broker's persistence. */
 
 import type { OverRetainedLimit } from './retained.js'
 
-/** What delivers inbox messages instead of the queue here. */
+/** Delivers inbox messages in place of the queue of this persistence. */
 export interface InboxHooks {
-  /** Whether this topic's packets are its to keep. */
+  /** Whether packets on this topic are not to be queued. */
   owns(topic: string): boolean
-  /** PUBACK or PUBCOMP of an identifier from FIRST_SEAM_ID on. */
+  /** PUBACK or PUBCOMP of a packet identifier from FIRST_INBOX_ID on. */
   acknowledged(clientId: string, messageId: number): Promise<unknown>
-  /** PUBREC of such an identifier; PUBREL goes out when it resolves. */
+  /** PUBREC of such an identifier. PUBREL goes out when the promise resolves. */
   released(clientId: string, messageId: number): Promise<unknown>
 }
 
 export interface PersistenceOptions {
-  /** How long a session may stay unseen, ms; 0 = for ever. Limits that are absent are unlimited. */
+  /** How long a session is kept unseen, ms; 0: for ever. Limits that are absent do not apply. */
   readonly sessionExpiryMs?: number
-  /** A session; beyond it the oldest is dropped. */
+  /** Packets queued for one session; beyond that the oldest is dropped. */
   readonly maxQueuedMessages?: number
   readonly maxQueuedBytes?: number
-  /** All sessions of an account together; beyond it the oldest of the session that gets one more is dropped. */
+  /** Bytes queued for all sessions of an account; beyond that the oldest packets of the session that gets one are dropped. */
   readonly accountQueuedBytes?: number
-  /** In all; a new one beyond it is not kept. */
+  /** Retained messages of all accounts; a new one beyond that is not retained. */
   readonly maxRetained?: number
   readonly maxRetainedBytes?: number
-  /** The same for what one account published. */
+  /** The same for the messages of one account. */
   readonly accountRetained?: number
   readonly accountRetainedBytes?: number
-  /** Judges what is stored of a SUBSCRIBE, and again what is restored at CONNECT. Default: everything. */
+  /** Whether a filter may be stored at SUBSCRIBE, and restored at CONNECT. Default: always. */
   readonly isAllowed?: (clientId: string, filter: string) => boolean
   readonly onDropped?: (clientId: string, count: number) => void
-  /** A retained message was not kept. */
+  /** A message was not retained. @param limit the config key of the limit */
   readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
-  /** Failures of the store that Aedes could not take without the process dying, or that nobody waits for. */
+  /** Told of store failures that Aedes cannot be told of without ending the process, or whose result nobody waits for. */
   readonly onError?: (error: unknown) => void
   readonly inboxHooks?: InboxHooks
 }
 
-/** Packet identifiers from here to 65535 are the seam's. */
+/** Packet identifiers from here to 65535 belong to the inbox (mqtt/inbox-delivery.ts), those below to Aedes. */
 export const FIRST_INBOX_ID = 32_768

@@ -1,4 +1,4 @@
-/** Retained messages, under their topic's levels: a filter reads what begins as its levels before the first wildcard. */
+/** Retained messages, keyed by the levels of their topic. A filter reads the keys that begin with its levels before the first wildcard. */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { GatewayError } from '../../../core/errors.js'
@@ -8,11 +8,11 @@ import type { KvWrite } from '../../../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
 
 export interface RetainedLimits {
-  /** In all. Replacing one is always possible. */
+  /** Of all accounts together. An existing one may always be replaced. */
   readonly maxRetained: number
-  /** Bytes as stored: payload, topic and about 150 bytes each. */
+  /** Bytes as stored: payload, topic and about 150 more of each. */
   readonly maxRetainedBytes: number
-  /** The same for those that one account published last. */
+  /** The same for the messages of one account: the one that published a topic last. */
   readonly accountRetained: number
   readonly accountRetainedBytes: number
 }
@@ -26,10 +26,10 @@ export class OverRetainedLimit extends GatewayError {
   }
 }
 
-/** About a millisecond; a store that reads at once would otherwise hold the event loop for all of `+/x`. */
+/** Rows read in one event-loop turn, about a millisecond: a filter such as `+/x` reads all rows. */
 const WALKED_PER_TURN = 500
 
-/** What is known of a topic while writes to it are under way. */
+/** The state of a topic while writes to it are under way. */
 interface Slot {
   ready: Promise<void>
   kept: Kept
@@ -38,15 +38,15 @@ interface Slot {
 
 /** What is retained under one topic. */
 interface Kept {
-  /** 0 = nothing. */
+  /** Bytes as stored; 0: nothing is retained. */
   readonly size: number
-  /** Whose it is: of the account that published it; '' where nobody knows. */
+  /** The account that published it, 'anonymous', or '' where it is not known (rows of 0.1.0). */
   readonly owner: string
 }
 
 const NOTHING: Kept = { size: 0, owner: '' }
 
-/** Of one account, or of all together. */
+/** Totals of one account, or of all. */
 interface Total {
   count: number
   bytes: number
@@ -73,8 +73,9 @@ export class Retained {
   }
 
   /**
-   * An empty payload removes [MQTT-3.3.1-10]. Writes to one topic reach the store in the order of the calls.
-   * @param check called in the turn of the write: what it throws keeps all as it is
+   * Stores a retained message; an empty payload removes it [MQTT-3.3.1-10]. Writes to one topic reach the store in the order
+   * of the calls.
+   * @param check called in the turn of the write; where it throws, nothing is changed
    * @throws OverRetainedLimit, nothing changed; GatewayError
    */
   async put(topic: string, packet: BrokerPacket, check?: () => void): Promise<void> {
@@ -91,8 +92,8 @@ export class Retained {
   }
 
   /**
-   * A topic that matches several filters comes once. Ends early when the store fails, and reports that: Aedes has no
-   * 'error' listener on the stream made of this, and the process would die.
+   * The messages that match, each once. Where the store fails it reports that and ends early: Aedes has no 'error'
+   * listener on the stream made of this, so that an error would end the process.
    */
   async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
     const split = filters.map(filter => filter.split('/'))
@@ -141,7 +142,7 @@ export class Retained {
     }
   }
 
-  /** The store has removed all that was this account's. */
+  /** The store has removed all messages of a deleted account. */
   forget(owner: UserId): void {
     for (const slot of this.#slots.values()) if (slot.kept.owner === owner) slot.kept = NOTHING
     const own = this.#owners.get(owner)
@@ -175,7 +176,7 @@ export class Retained {
     if (growth > 0 && this.#all.bytes + growth > maxRetainedBytes)
       throw over('mqtt.maxRetainedBytes', maxRetainedBytes)
     if (after.size === 0 || after.owner === '') return
-    // What was another account's is this one's from now on.
+    // A topic that another account published before counts for this account from now on.
     const isOwn = before.owner === after.owner && before.size > 0
     const { count, bytes } = this.#owners.get(after.owner) ?? { count: 0, bytes: 0 }
     if (!isOwn && count >= accountRetained) throw over('mqtt.accountRetained', accountRetained)
@@ -202,8 +203,8 @@ const over = (limit: OverRetainedLimit['limit'], most: number) =>
   new OverRetainedLimit(limit, `no more than ${most}`)
 
 /**
- * What keeps meta ['retained', owner, hash of the topic] → topic: by that the store finds an account's without a
- * walk over all (store/deleted.ts). A hash, since a topic may fill a key by itself.
+ * The writes that keep the index meta ['retained', owner, hash of the topic] → topic up to date. By it the store finds
+ * the messages of a deleted account (store/deleted.ts). A hash, since a topic can be as long as a key may be.
  */
 function ownerWrites(topic: string, before: Kept, after: Kept): KvWrite[] {
   const [old, owner] = [before, after].map(kept => (kept.size > 0 && isUserId(kept.owner) ? kept.owner : ''))

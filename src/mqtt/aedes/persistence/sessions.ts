@@ -1,6 +1,6 @@
 /**
- * That a persistent session exists, even one without subscriptions: meta ['session', clientId]. Whatever else the
- * store has of a client belongs to such a record, so that it can expire.
+ * The record that a persistent MQTT session exists: meta ['session', clientId]. Sessions without subscriptions have one,
+ * too. All other stored state of a client belongs to its record, so that it can expire.
  */
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf } from '../../acl/client-id.js'
@@ -12,15 +12,15 @@ interface SessionRecord {
   readonly seenAt: number
 }
 
-/** `seenAt` of a session that is being removed: should the process die meanwhile, the next start goes on. */
+/** `seenAt` of a session that is being removed. If the process dies meanwhile, the next start finishes the removal. */
 const ENDED = -1
 
 export class Sessions {
   readonly #records = new Map<string, SessionRecord>()
-  /** How many there are of each account. */
+  /** Number of sessions by account. */
   readonly #counts = new Map<string, number>()
 
-  /** @returns ids of sessions whose removal was cut short */
+  /** @returns client ids of sessions whose removal was not finished */
   async load(kv: KvStore): Promise<string[]> {
     const ended: string[] = []
     for await (const { key, value } of kv.kvRange('meta', ['session'])) {
@@ -36,43 +36,44 @@ export class Sessions {
     return this.#records.has(clientId)
   }
 
-  /** How many belong to the same account. */
+  /** Number of sessions of the account that this client belongs to. */
   countLike(clientId: string): number {
     return this.#counts.get(ownerOf(clientId)) ?? 0
   }
 
-  /** Writes that make it exist; none when it does. */
+  /** The writes that make the session exist; none where it does. */
   ensure(clientId: string, now: number): KvWrite[] {
     return this.#records.has(clientId) ? [] : [this.touch(clientId, now)]
   }
 
+  /** The session was seen now. @returns the write; without `drop` the session counts as stored */
   touch(clientId: string, now: number): KvWrite {
     return this.#put(clientId, { createdAt: this.#records.get(clientId)?.createdAt ?? now, seenAt: now })
   }
 
-  /** It was not written after all. */
+  /** The write failed: the session does not exist. */
   drop(clientId: string): void {
     if (this.#records.delete(clientId)) this.#count(clientId, -1)
   }
 
-  /** @param owner as of `ownerOf` */
+  /** @param owner of `ownerOf` @returns the account's client ids */
   of(owner: string): string[] {
     return this.#counts.has(owner) ? [...this.#records.keys()].filter(id => ownerOf(id) === owner) : []
   }
 
-  /** From here on it does not exist; what is left of it may be removed. */
+  /** The session does not exist any more; its rows may be removed. */
   end(clientId: string): KvWrite {
     const ended = this.#put(clientId, { createdAt: ENDED, seenAt: ENDED })
     this.drop(clientId)
     return ended
   }
 
-  /** The last write of a removal; none when the session was begun anew meanwhile. */
+  /** The last write of a removal; none where a new session with this client id began meanwhile. */
   forget(clientId: string): KvWrite[] {
     return this.#records.has(clientId) ? [] : [{ remove: 'meta', key: ['session', clientId] }]
   }
 
-  /** Looks at each when it is reached: one seen again meanwhile is left out. */
+  /** Checks each session when the generator reaches it, so that one seen again meanwhile is left out. */
   *unseenSince(before: number): Generator<string> {
     for (const [clientId, { seenAt }] of this.#records) if (seenAt <= before) yield clientId
   }

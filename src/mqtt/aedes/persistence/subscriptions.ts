@@ -1,7 +1,7 @@
 /**
- * Who subscribed to what, of persistent sessions. All of it in memory, since every QoS 1 and 2 PUBLISH asks; the
- * store has a copy under [clientId, filter]. Changes are made in memory at once and returned as writes: a SUBSCRIBE
- * and an UNSUBSCRIBE that come in one read then reach the store in their order.
+ * The subscriptions of persistent sessions. All are in memory, since every PUBLISH of QoS 1 or 2 asks for those that match;
+ * the store has a copy under [clientId, filter]. A change is made in memory at once and returned as writes, so that a
+ * SUBSCRIBE and an UNSUBSCRIBE of one read reach the store in their order.
  */
 import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import { beginsWithWildcard } from '../../../core/topic-filter.js'
@@ -26,7 +26,7 @@ export class Subscriptions {
     wildcard_one: '+',
     wildcard_some: '#',
     separator: '/',
-    match_empty_levels: true, // [MQTT-4.7.1-3], 4.7.1.3: "/finance" matches "+/+" and "/+"
+    match_empty_levels: true, // MQTT 3.1.1, 4.7.1.3: "/finance" matches "+/+" and "/+"
   })
 
   async load(kv: KvStore): Promise<void> {
@@ -71,10 +71,10 @@ export class Subscriptions {
     return Array.from(own, ([topic, options]) => ({ topic, ...options }))
   }
 
-  /** Of QoS 1 and 2 only: nothing is queued for QoS 0. One entry a client and filter. */
+  /** Subscriptions of QoS 1 and 2 that match; one entry for each client and filter. Nothing is queued for QoS 0. */
   matching(topic: string): TrieEntry[] {
     const matches = this.#trie.match(topic)
-    // [MQTT-4.7.2-1]; Aedes itself sees to it for $SYS/ only.
+    // [MQTT-4.7.2-1]. Aedes checks that for `$SYS/` only.
     return topic.startsWith('$')
       ? matches.filter(({ topic: filter }) => !beginsWithWildcard(filter))
       : matches

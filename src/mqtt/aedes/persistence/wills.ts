@@ -1,8 +1,8 @@
-/** Wills, under [clientId]: published by a later start of the broker when this one dies with clients connected. */
+/** Stored wills, under [clientId]. If the process dies while clients are connected, the next start publishes theirs. */
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
 import { decodePacket, encodePacket } from './kv.js'
 
-/** A will that is stored, or on its way to the store, and the connection whose it is. */
+/** A will that is stored or being stored, and its connection. */
 interface Held {
   readonly client: ClientRef
   readonly will: BrokerPacket
@@ -18,7 +18,7 @@ export class Wills {
   }
 
   async put(client: ClientRef, will: BrokerPacket): Promise<void> {
-    // Its connection ended while CONNECT was under way: nobody would remove it again.
+    // The connection ended during CONNECT: nothing would remove the will later.
     if (client.closed) return
     this.#held.set(client.id, { client, will })
     await this.#kv.kvWrite([{ put: 'wills', key: [client.id], value: encodePacket(will) }])
@@ -30,8 +30,8 @@ export class Wills {
   }
 
   /**
-   * Asked for by client id alone, also when a connection that was taken over has published its will. By then the will
-   * stored is the new connection's, which is open still: it stays.
+   * Removes a client's will. Aedes names the client id only, and calls also when a connection that was taken over has
+   * published its will. The stored will is then the new connection's, which is open, and stays.
    */
   async remove(clientId: string): Promise<BrokerPacket | undefined> {
     const removal = this.#remove(clientId)
@@ -43,12 +43,12 @@ export class Wills {
     }
   }
 
-  /** Its row is gone. */
+  /** The store has removed the row. */
   forget(clientId: string): void {
     this.#held.delete(clientId)
   }
 
-  /** Resolves when no removal is under way; Aedes waits for none. */
+  /** Resolves when no removal is under way. Aedes does not wait for removals. */
   async settled(): Promise<void> {
     while (this.#removals.size > 0) await Promise.allSettled(this.#removals)
   }
@@ -57,14 +57,14 @@ export class Wills {
     const held = this.#held.get(clientId)
     if (held?.client.closed === false) return undefined
     this.#held.delete(clientId)
-    // Of one that is held the removal is asked for at once, behind its write and before that of a next connection.
+    // For a will in `#held` the removal is queued in this turn: behind its write, before the write of a next connection.
     const will = held?.will ?? (await this.get(clientId))
     if (will === undefined || this.#held.has(clientId)) return undefined
     await this.#kv.kvWrite([{ remove: 'wills', key: [clientId] }])
     return will
   }
 
-  /** Those of brokers not named. */
+  /** @param brokers ids of brokers whose wills are left out */
   async *ofOtherBrokers(brokers: Readonly<Record<string, unknown>>): AsyncGenerator<BrokerPacket> {
     for await (const { value } of this.#kv.kvRange('wills', [])) {
       const will = decodePacket(value)

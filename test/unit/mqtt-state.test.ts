@@ -1,0 +1,108 @@
+/** What Aedes is told of the stored state, and what a PUBLISH to other topics leaves behind; over a real store. */
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { LiveConnections } from '../../src/live/live.js'
+import { Access } from '../../src/mqtt/acl/access.js'
+import type { AedesClient } from '../../src/mqtt/aedes/client.js'
+import { GatewayAedes } from '../../src/mqtt/aedes/client.js'
+import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
+import { Router } from '../../src/mqtt/aedes/router.js'
+import { BrokerState, makePacket } from '../../src/mqtt/aedes/state.js'
+import { TopicStore } from '../../src/mqtt/aedes/topic-store.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import { all, payloads } from '../helpers/broker-persistence.js'
+import { dataDir } from '../helpers/gateway.js'
+
+const ANN = '100000001'
+const GONE = { areRevoked: true }
+
+async function setUp(t: Test, options: PersistenceOptions = {}) {
+  const store = new EmbeddedStore({ dir: join(dataDir(t), 'store'), durability: 'commit', dedupWindowMs: 0 })
+  await store.open()
+  const live = new LiveConnections('allow')
+  const state = new BrokerState(store, live, options)
+  const aedes = new GatewayAedes(new Router(), { persistence: state })
+  await aedes.listen()
+  const topics = new TopicStore(aedes, state, new Access('open'), {
+    maxUnreleased: 1,
+    onTooMany: () => undefined,
+  })
+  t.teardown(async () => {
+    await new Promise<void>(resolve => aedes.close(resolve))
+    await store.close()
+  })
+  const retained = async (...filters: string[]) =>
+    payloads(await all(state.createRetainedStreamCombi(filters)))
+  return { state, live, topics, retained }
+}
+
+const packet = (topic: string, payload: string, more = {}) => ({ ...makePacket(topic, payload, 1), ...more })
+const from = (permissions?: typeof GONE) => ({ owner: ANN, permissions, receiver: undefined })
+
+t.test('a session without subscriptions is present, once it was resumed', async t => {
+  const { state } = await setUp(t)
+  const client = { id: `${ANN}:a`, clean: false, _inboundInflight: new Set() } as object as AedesClient
+  t.equal(await state.resume(client), false)
+  t.same(await state.subscriptionsByClient(client), [])
+  t.equal(await state.resume(client), true)
+  t.match(await state.subscriptionsByClient(client), [{ topic: '$session', qos: 0 }])
+  t.same(await state.subscriptionsByClient(client), [], 'told once a CONNECT')
+})
+
+t.test('presence is retained for its readers, and nowhere else', async t => {
+  const { state, live, retained } = await setUp(t)
+  const presence = `users/${ANN}/presence`
+  t.same(await retained(presence, 'users/+/presence'), ['offline'])
+  live.add(ANN, { front: 'mqtt', probe: async () => true, end: () => undefined })
+  t.same(await retained(presence), ['online'])
+  t.same(await retained('users/+/presence'), ['online'])
+  t.same(await retained('users/#'), [])
+  t.same(await all(state.createRetainedStream('#')), [])
+})
+
+t.test('a retained message over the limits is not kept, and is routed all the same', async t => {
+  const dropped: string[] = []
+  const { topics, retained } = await setUp(t, { maxRetained: 1, onNotRetained: limit => dropped.push(limit) })
+  for (const topic of ['a', 'b', 'a'])
+    t.equal((await topics.store(packet(topic, `in ${topic}`, { retain: true }), from())).retain, false)
+  t.same(await retained('#'), ['in a'])
+  t.same(dropped, ['mqtt.maxRetained'])
+  await topics.store(packet('a', '', { retain: true }), from())
+  t.same(await retained('#'), [], 'an empty payload removes [MQTT-3.3.1-10]')
+})
+
+t.test('a login that was revoked leaves nothing behind, in whichever turn that was', async t => {
+  const { topics, retained } = await setUp(t)
+  await t.rejects(topics.store(packet('a', 'x', { retain: true }), from(GONE)), {
+    kind: 'ERROR_UNAUTHORIZED',
+  } as never)
+  await t.rejects(topics.store(packet('a', 'x', { qos: 0 }), from(GONE)), {
+    kind: 'ERROR_UNAUTHORIZED',
+  } as never)
+  const permissions = { areRevoked: false }
+  const late = topics.store(packet('a', 'x', { retain: true }), from(permissions))
+  permissions.areRevoked = true
+  await t.rejects(late, { kind: 'ERROR_UNAUTHORIZED' } as never)
+  t.throws(() => topics.route(packet('a', 'x'), GONE), { kind: 'ERROR_UNAUTHORIZED' } as never)
+  t.same(await retained('#'), [])
+})
+
+t.test('absent sessions get a packet once, at the highest QoS of their filters that match', async t => {
+  const { state, topics } = await setUp(t)
+  const away = { id: `${ANN}:away`, clean: false }
+  await state.addSubscriptions(away, [
+    { topic: 'a/+', qos: 1 },
+    { topic: 'a/#', qos: 2 },
+    { topic: 'b', qos: 0 },
+  ])
+  for (const topic of ['a/b', 'b', 'c']) await topics.store(packet(topic, topic, { qos: 2 }), from())
+  await topics.store(packet('a/c', 'a/c', { qos: 1 }), from())
+  const queued = await all(state.outgoingStream(away))
+  t.same(
+    queued.map(({ topic, qos }) => [topic, qos]),
+    [
+      ['a/b', 2],
+      ['a/c', 1],
+    ],
+  )
+})
