@@ -115,7 +115,7 @@ export class Program {
     await this.withStore(dir, async store => {
       for (let n = from; n < to; n += CHUNK) {
         const ids = Array.from({ length: Math.min(CHUNK, to - n) }, (_, i) => userId(n + i))
-        await Promise.all(ids.map(id => store.createUser({ ...account(id), passwordHash })))
+        await Promise.all(ids.map(id => store.users.createUser({ ...account(id), passwordHash })))
       }
     })
   }

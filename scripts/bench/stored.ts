@@ -24,7 +24,7 @@ export async function storeMessages(
   await program.withStore(dir, async store => {
     for (let n = 0; n < count; n += BATCH) {
       const batch = Array.from({ length: Math.min(BATCH, count - n) }, (_, i) => encode(message(n + i)))
-      await store.append(batch)
+      await store.inbox.append(batch)
     }
   })
 }
@@ -33,8 +33,8 @@ export async function storeMessages(
 export async function confirmAll(program: Program, dir: string, ids: readonly string[]): Promise<void> {
   await program.withStore(dir, async store => {
     for (const userId of ids) {
-      const last = await store.lastSeq(userId)
-      await store.moveCursors([
+      const last = await store.inbox.lastSeq(userId)
+      await store.cursors.moveCursors([
         { userId, device: '', confirmed: last, sent: last, released: [], seenAt: Date.now() },
       ])
     }

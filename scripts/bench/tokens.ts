@@ -34,9 +34,9 @@ async function makeTokens({ dir, program, options }: Context): Promise<string[]>
   const { Logins, newLoginId } = await load<typeof import('../../src/auth/logins.js')>('logins')
   const { TokenKeys } = await load<typeof import('../../src/auth/token-keys.js')>('token-keys')
   return program.withStore(dir, async store => {
-    const keys = new TokenKeys(store, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
+    const keys = new TokenKeys(store.kv, { accessLifetimeMs: HOUR_MS, keyLifetimeMs: 0 })
     await keys.open()
-    const logins = new Logins(store, keys, {
+    const logins = new Logins(store.kv, keys, {
       refreshLifetimeMs: HOUR_MS,
       perAccount: 1,
       refreshGraceMs: 5000,

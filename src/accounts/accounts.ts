@@ -6,7 +6,7 @@ import { GatewayError } from '../core/errors.js'
 import { isUserId, LENGTHS, type User, type UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
 import { KeyedSerial } from '../flow/serial.js'
-import type { Store, UserQuery } from '../store/store.js'
+import type { UserQuery, Users } from '../store/store.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
@@ -55,7 +55,7 @@ export class Accounts {
   #onDeleted: (userId: UserId) => void = () => undefined
 
   constructor(
-    private readonly store: Store,
+    private readonly users: Users,
     private readonly passwords: Passwords,
     private readonly checkNew: PasswordCheck = () => undefined,
   ) {}
@@ -71,7 +71,7 @@ export class Accounts {
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     this.checkNew('password', password)
     // Before the hash, so that a taken email costs no hashing; the store decides in the end.
-    if (await this.store.findUserByEmail(emailKey))
+    if (await this.users.findUserByEmail(emailKey))
       throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
     const passwordHash = await this.passwords.hash(password)
     const user = {
@@ -103,7 +103,7 @@ export class Accounts {
       return this.passwords.matches(password, hash)
     }
     const matches = user
-      ? await this.store.checkPassword(user.id, compare)
+      ? await this.users.checkPassword(user.id, compare)
       : await this.passwords.matchesNobody(password)
     if (user === undefined || !matches) throw new GatewayError('ERROR_AUTH')
     // Nobody waits for it, and what fails is tried again at the next login.
@@ -113,7 +113,7 @@ export class Accounts {
 
   /** @param login email or user id */
   async find(login: string): Promise<User | undefined> {
-    return isUserId(login) ? this.store.findUser(login) : this.store.findUserByEmail(normalizeEmail(login))
+    return isUserId(login) ? this.users.findUser(login) : this.users.findUserByEmail(normalizeEmail(login))
   }
 
   /**
@@ -136,7 +136,7 @@ export class Accounts {
       check?.()
       // Before it, for a crash between the two; behind it, for those who came in between by the old one.
       await endSessions()
-      await this.store.setPasswordHash(userId, hash)
+      await this.users.setPasswordHash(userId, hash)
       await endSessions()
     })
   }
@@ -157,7 +157,7 @@ export class Accounts {
   }
 
   async #remove(userId: UserId, gone?: () => Promise<unknown>): Promise<void> {
-    await this.store.deleteUser(userId, () => {
+    await this.users.deleteUser(userId, () => {
       // A look-up may have found the account just before it went.
       this.#deletions++
       this.#known.delete(userId)
@@ -187,33 +187,33 @@ export class Accounts {
     after?: UserId,
   ): Promise<User[]> {
     const { email, ...rest } = query
-    if (email === undefined) return this.store.findUsers(rest, limit, after)
+    if (email === undefined) return this.users.findUsers(rest, limit, after)
     const emailKey = normalizeEmail(email)
-    return emailKey === '' ? [] : this.store.findUsers({ ...rest, emailKey }, limit, after)
+    return emailKey === '' ? [] : this.users.findUsers({ ...rest, emailKey }, limit, after)
   }
 
   #matches(userId: UserId, password: string): Promise<boolean> {
-    return this.store.checkPassword(userId, hash => this.passwords.matches(password, hash))
+    return this.users.checkPassword(userId, hash => this.passwords.matches(password, hash))
   }
 
   /** The cost was raised since the password was hashed. It may have been changed since it was typed, too. */
   async #rehash(userId: UserId, password: string): Promise<void> {
     await this.#changes.run(userId, async () => {
       if (await this.#matches(userId, password))
-        await this.store.setPasswordHash(userId, await this.passwords.hash(password))
+        await this.users.setPasswordHash(userId, await this.passwords.hash(password))
     })
   }
 
   async #look(userId: UserId): Promise<boolean> {
     const deletions = this.#deletions
-    const user = await this.store.findUser(userId)
+    const user = await this.users.findUser(userId)
     if (user !== undefined && deletions === this.#deletions) this.#known.set(userId, true)
     return user !== undefined
   }
 
   async #create(user: User, passwordHash: string): Promise<boolean> {
     try {
-      await this.store.createUser({ ...user, passwordHash })
+      await this.users.createUser({ ...user, passwordHash })
       return true
     } catch (error) {
       if (error instanceof GatewayError && error.info?.field === 'id') return false

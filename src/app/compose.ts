@@ -58,11 +58,11 @@ export interface Parts {
 /** @param store open @throws GatewayError, ConfigError */
 export async function compose(given: Given, store: Store): Promise<Parts> {
   const { config, log, metrics, limits, audit } = given
-  const cursors = new Cursors(store, log)
+  const cursors = new Cursors(store.cursors, log)
   const retention = new Retention(store, cursors, retentionLimits(config), metrics, log)
-  const inbox = new Inbox(store, cursors, retention, metrics, log, config.inbox)
+  const inbox = new Inbox(store.inbox, cursors, retention, metrics, log, config.inbox)
   retention.start(() => inbox.touchAll())
-  const ids = new MessageIds(store)
+  const ids = new MessageIds(store.kv)
   await ids.open()
   const { upkeep, ...identity } = await composeIdentity(given, store)
   const services: Services = {
@@ -70,14 +70,15 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     audit,
     live: new LiveConnections(config.sessions.multiple),
     inbox,
+    retention,
     ids,
     limits,
     log,
     loginLog: new LoginLog(log, metrics),
     rules: handlerRules(config),
   }
-  const json = new JsonServer(services, metrics, jsonOptions(config, await greetingKey(store)))
-  const broker = new MqttBroker(services, store, metrics, brokerOptions(config))
+  const json = new JsonServer(services, metrics, jsonOptions(config, await greetingKey(store.kv)))
+  const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
   return { watch: new StoreWatch(store, log), upkeep, ids, cursors, inbox, retention, limits, json, broker }
 }
 
@@ -87,11 +88,11 @@ async function composeIdentity(
   store: Store,
 ): Promise<Pick<Services, 'accounts' | 'logins' | 'authenticator'> & { readonly upkeep: Upkeep }> {
   const { tokens, jwt, roles } = config
-  const accounts = new Accounts(store, passwords, await passwordCheck(config.passwords))
-  const keys = new TokenKeys(store, keyOptions(tokens))
+  const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords))
+  const keys = new TokenKeys(store.kv, keyOptions(tokens))
   const isRotated = await keys.open()
   if (isRotated) audit.record({ event: 'keys.rotated' })
-  const logins = new Logins(store, keys, loginRules(tokens))
+  const logins = new Logins(store.kv, keys, loginRules(tokens))
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
   const admins = new Set(roles.admins)
   const authenticator = new Authenticator({ accounts, logins, keys, external, admins })

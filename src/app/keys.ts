@@ -15,7 +15,7 @@ export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Prom
   const store = await makeStore(config)
   try {
     await store.open()
-    const keys = new TokenKeys(store, keyOptions(config.tokens))
+    const keys = new TokenKeys(store.kv, keyOptions(config.tokens))
     await keys.open()
     await keys.rotate(Date.now(), old)
     const audit = await openAudit(config.audit.file, {

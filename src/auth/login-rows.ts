@@ -1,6 +1,6 @@
 /** Stored logins: one row each in the store, by account and login id. */
 import type { UserId } from '../core/model.js'
-import type { KvKey, KvWrite, Store } from '../store/store.js'
+import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 
 /** A login that outlives its connection. Times are ms since the epoch. */
 export interface StoredLogin {
@@ -29,11 +29,11 @@ const removal = (userId: UserId, id: string): KvWrite => ({ remove: 'sessions', 
 
 /** Every method may throw GatewayError STORE_UNAVAILABLE, and a write STORE_FULL. */
 export class LoginRows {
-  constructor(private readonly store: Pick<Store, 'kvGet' | 'kvRange' | 'kvWrite'>) {}
+  constructor(private readonly kv: KeyValue) {}
 
   /** @returns undefined also where it has expired */
   async find(userId: UserId, id: string): Promise<StoredLogin | undefined> {
-    const value = await this.store.kvGet('sessions', keyOf(userId, id))
+    const value = await this.kv.kvGet('sessions', keyOf(userId, id))
     const login = value && decode(value)
     return login !== undefined && isGood(login, Date.now()) ? login : undefined
   }
@@ -42,22 +42,22 @@ export class LoginRows {
   async list(userId: UserId): Promise<StoredLogin[]> {
     const now = Date.now()
     const found: StoredLogin[] = []
-    for await (const { value } of this.store.kvRange('sessions', [userId])) found.push(decode(value))
+    for await (const { value } of this.kv.kvRange('sessions', [userId])) found.push(decode(value))
     return found.filter(login => isGood(login, now))
   }
 
   async put(userId: UserId, login: StoredLogin): Promise<void> {
     const value = Buffer.from(JSON.stringify(login))
-    await this.store.kvWrite([{ put: 'sessions', key: keyOf(userId, login.id), value }])
+    await this.kv.kvWrite([{ put: 'sessions', key: keyOf(userId, login.id), value }])
   }
 
   async remove(userId: UserId, ids: readonly string[]): Promise<void> {
-    if (ids.length > 0) await this.store.kvWrite(ids.map(id => removal(userId, id)))
+    if (ids.length > 0) await this.kv.kvWrite(ids.map(id => removal(userId, id)))
   }
 
   /** Removes what has expired. @param now ms since the epoch */
   async sweep(now: number): Promise<void> {
-    for await (const { key, value } of this.store.kvRange('sessions', []))
-      if (!isGood(decode(value), now)) await this.store.kvWrite([{ remove: 'sessions', key }])
+    for await (const { key, value } of this.kv.kvRange('sessions', []))
+      if (!isGood(decode(value), now)) await this.kv.kvWrite([{ remove: 'sessions', key }])
   }
 }

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { UserId } from '../core/model.js'
 import { KeyedSerial } from '../flow/serial.js'
-import type { Store } from '../store/store.js'
+import type { KeyValue } from '../store/store.js'
 import { LoginRows, type StoredLogin } from './login-rows.js'
 import { Revocations } from './revocations.js'
 import { digest, formatSecret, isSame, parseSecret, randomSecret, successor } from './secrets.js'
@@ -40,11 +40,11 @@ export class Logins {
   readonly #turns = new KeyedSerial()
 
   constructor(
-    store: Store,
+    kv: KeyValue,
     private readonly keys: TokenKeys,
     private readonly rules: LoginRules,
   ) {
-    this.#rows = new LoginRows(store)
+    this.#rows = new LoginRows(kv)
   }
 
   /** Stores a login that has just succeeded and gives it tokens. @throws GatewayError STORE_UNAVAILABLE, STORE_FULL */

@@ -9,7 +9,7 @@ import { SignJWT } from 'jose/jwt/sign'
 import { jwtVerify } from 'jose/jwt/verify'
 import { GatewayError } from '../core/errors.js'
 import { recentMap } from '../core/recent.js'
-import type { Store } from '../store/store.js'
+import type { KeyValue } from '../store/store.js'
 
 export interface TokenKeyOptions {
   /** Age at which a key stops signing, ms; 0: never. */
@@ -42,7 +42,7 @@ export class TokenKeys {
   readonly #verified = recentMap<string, JWTPayload>(REMEMBERED)
 
   constructor(
-    private readonly store: Store,
+    private readonly kv: KeyValue,
     private readonly options: TokenKeyOptions,
   ) {}
 
@@ -74,7 +74,7 @@ export class TokenKeys {
     const before = old === 'verify' ? this.#keys : []
     const kept = before.filter((_, i, all) => now - (all[i - 1]?.createdAt ?? now) <= accessLifetimeMs)
     const keys = [made, ...kept.map(({ kid, secret, createdAt }) => ({ kid, secret, createdAt }))]
-    await this.store.kvWrite([{ put: 'meta', key: PLACE, value: Buffer.from(JSON.stringify(keys)) }])
+    await this.kv.kvWrite([{ put: 'meta', key: PLACE, value: Buffer.from(JSON.stringify(keys)) }])
     await this.#load()
   }
 
@@ -124,7 +124,7 @@ export class TokenKeys {
   }
 
   async #load(): Promise<void> {
-    const value = await this.store.kvGet('meta', PLACE)
+    const value = await this.kv.kvGet('meta', PLACE)
     if (value === undefined) return
     const stored: StoredKey[] = JSON.parse(Buffer.from(value).toString())
     this.#verified.clear()

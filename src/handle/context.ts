@@ -9,6 +9,7 @@ import type { Logger } from '../core/log.js'
 import type { FrontEnd } from '../core/metrics.js'
 import type { Login, Permissions, UserId } from '../core/model.js'
 import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
+import type { Retention } from '../inbox/retention.js'
 import type { Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
 import type { RequestData, RequestRules } from '../protocol/requests.js'
@@ -41,6 +42,7 @@ export interface Services {
   readonly logins: Logins
   readonly live: LiveConnections
   readonly inbox: Inbox
+  readonly retention: Retention
   readonly ids: MessageIds
   readonly limits: Limits
   readonly rules: HandlerRules

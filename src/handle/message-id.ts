@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto'
 import { v7 } from 'uuid'
-import type { Store } from '../store/store.js'
+import type { KeyValue } from '../store/store.js'
 
 const RANDOM_BYTES = 16
 const PLACE = ['message-time'] as const
@@ -24,11 +24,11 @@ export class MessageIds {
   #limitMs = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(private readonly store: Pick<Store, 'kvGet' | 'kvWrite'>) {}
+  constructor(private readonly kv: Pick<KeyValue, 'kvGet' | 'kvWrite'>) {}
 
   /** @throws GatewayError */
   async open(): Promise<void> {
-    const kept = await this.store.kvGet('meta', PLACE)
+    const kept = await this.kv.kvGet('meta', PLACE)
     // One more: ids of that millisecond may have been given.
     this.#lastMs = kept === undefined ? 0 : Number(Buffer.from(kept).toString()) + 1
     this.#limitMs = this.#lastMs
@@ -70,6 +70,6 @@ export class MessageIds {
   }
 
   async #put(ms: number): Promise<void> {
-    await this.store.kvWrite([{ put: 'meta', key: PLACE, value: Buffer.from(String(ms)) }])
+    await this.kv.kvWrite([{ put: 'meta', key: PLACE, value: Buffer.from(String(ms)) }])
   }
 }

@@ -36,7 +36,7 @@ export function sendMessage(
   admit(message.permissions)
   checkContent(message.content, services.rules)
   const { recipient, sender } = message
-  if (services.accounts.isKnown(recipient) && !services.inbox.isUnsure(recipient, sender))
+  if (services.accounts.isKnown(recipient) && !services.retention.isUnsure(recipient, sender))
     return append(services, message, waiter)
   return askAndSend(services, message, waiter)
 }
@@ -47,15 +47,15 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
     throw nameStoreFault(error, 'ERROR_FIND_USER_FAILED')
   })
   if (!exists) throw new GatewayError('ERROR_FIND_USER')
-  if (services.inbox.isUnsure(recipient, sender)) await services.inbox.ask(recipient, sender)
+  if (services.retention.isUnsure(recipient, sender)) await services.retention.ask(recipient, sender)
   append(services, message, waiter)
 }
 
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
-  const { inbox, ids, live, limits, rules } = services
+  const { inbox, retention, ids, live, limits, rules } = services
   const { sender, permissions, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
-  const isFull = !inbox.admits(recipient, sender)
+  const isFull = !retention.admits(recipient, sender)
   // A repeat takes no room: it is answered like the first one also where there is none.
   const mayRepeat = dedupKey !== undefined && !isFirst
   if (isFull && !mayRepeat) {
@@ -145,7 +145,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   const id = services.ids.next(createdAt)
   const { dedupKey: key, isFirst } = repeatKey(services, sender, requestId)
   const recipients = [...services.live.online()].filter(
-    userId => userId !== sender && services.inbox.admits(userId, sender),
+    userId => userId !== sender && services.retention.admits(userId, sender),
   )
   if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')
   services.limits.broadcast(sender, recipients.length * Buffer.byteLength(text))
@@ -166,11 +166,11 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
 const ASKED_AT_ONCE = 50
 
 /** Asks the store how full the inboxes of users are who are online. Each is asked about once, then it is known. */
-async function askAboutInboxes({ inbox, live }: Services, sender: UserId): Promise<void> {
-  const unknown = [...live.online()].filter(userId => !inbox.isKnown(userId))
+async function askAboutInboxes({ retention, live }: Services, sender: UserId): Promise<void> {
+  const unknown = [...live.online()].filter(userId => !retention.isKnown(userId))
   for (let at = 0; at < unknown.length; at += ASKED_AT_ONCE) {
     const some = unknown.slice(at, at + ASKED_AT_ONCE)
-    await Promise.all(some.map(userId => inbox.ask(userId, sender)))
+    await Promise.all(some.map(userId => retention.ask(userId, sender)))
     // A store that answers at once would otherwise hold the event loop for all of them.
     await nextTurn()
   }

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Cursor, UserId } from '../core/model.js'
-import type { CursorMove, Store } from '../store/store.js'
+import type { CursorMove, CursorStore } from '../store/store.js'
 
 const WRITE_DELAY_MS = 50
 const RETRY_DELAY_MS = 1000
@@ -27,7 +27,7 @@ export class Cursors {
   readonly #closing = new AbortController()
 
   constructor(
-    private readonly store: Store,
+    private readonly store: CursorStore,
     private readonly log: Logger,
   ) {}
 

@@ -16,7 +16,7 @@ import {
   type Permissions,
   type UserId,
 } from '../core/model.js'
-import type { Appended, ConversationRow, Store } from '../store/store.js'
+import type { Appended, ConversationRow, InboxLog } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
 import type { Retention } from './retention.js'
@@ -52,7 +52,7 @@ export class Inbox {
   #idle: (() => void)[] = []
 
   constructor(
-    readonly store: Store,
+    readonly store: InboxLog,
     readonly cursors: Cursors,
     private readonly retention: Retention,
     private readonly metrics: Metrics,
@@ -65,26 +65,6 @@ export class Inbox {
   /** Whether this sender has so much waiting to be stored that it should wait with more. */
   isFullFor(sender: UserId): boolean {
     return this.#waiting.isFullFor(sender)
-  }
-
-  /** Whether there is room for a message of this sender in that inbox, as far as it is known. */
-  admits(inbox: UserId, sender: UserId): boolean {
-    return this.retention.admits(inbox, sender)
-  }
-
-  /** Whether the store was asked how full this inbox is. */
-  isKnown(inbox: UserId): boolean {
-    return this.retention.isKnown(inbox)
-  }
-
-  /** Whether the store must be asked first: see `ask`. */
-  isUnsure(inbox: UserId, sender: UserId): boolean {
-    return this.retention.isUnsure(inbox, sender)
-  }
-
-  /** Asks the store how full an inbox is; then `admits` is to be relied on. @throws GatewayError STORE_UNAVAILABLE */
-  ask(inbox: UserId, sender: UserId): Promise<void> {
-    return this.retention.ask(inbox, sender)
   }
 
   /**

@@ -8,7 +8,7 @@ import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import { madeAt, type NewMessage, type UserId } from '../core/model.js'
-import type { Store } from '../store/store.js'
+import type { Roles } from '../store/store.js'
 import type { Cursors } from './cursors.js'
 import { isMuch, Occupancy, Tally } from './occupancy.js'
 
@@ -45,7 +45,7 @@ export class Retention {
   #isClosed = false
 
   constructor(
-    private readonly store: Store,
+    private readonly store: Pick<Roles, 'users' | 'inbox' | 'cursors'>,
     private readonly cursors: Pick<Cursors, 'writeNow'>,
     private readonly limits: RetentionLimits,
     private readonly metrics: Metrics,
@@ -124,7 +124,7 @@ export class Retention {
   async sweep(now: number): Promise<void> {
     const { maxAgeMs, deviceExpiryMs } = this.limits
     try {
-      if (deviceExpiryMs > 0) await this.store.forgetDevices(now - deviceExpiryMs)
+      if (deviceExpiryMs > 0) await this.store.cursors.forgetDevices(now - deviceExpiryMs)
       if (maxAgeMs > 0) await this.#sweepInboxes(now - maxAgeMs)
     } catch (thrown) {
       this.#failed('sweep', thrown)
@@ -134,7 +134,7 @@ export class Retention {
   async #sweepInboxes(before: number): Promise<void> {
     let after: UserId | undefined
     do {
-      const users = await this.store.findUsers({}, USERS_PAGE, after)
+      const users = await this.store.users.findUsers({}, USERS_PAGE, after)
       for (const { id } of users) {
         if (this.#isClosed) return
         await this.#trimOld(id, before)
@@ -151,7 +151,7 @@ export class Retention {
     let limit = 1
     let isOld = true
     while (isOld && !this.#isClosed) {
-      const rows = await this.store.readInbox(userId, upTo, limit, SWEEP_CHARS)
+      const rows = await this.store.inbox.readInbox(userId, upTo, limit, SWEEP_CHARS)
       const fresh = rows.findIndex(row => madeAt(row.id) >= before)
       upTo = (fresh === -1 ? rows.at(-1) : rows[fresh - 1])?.seq ?? upTo
       isOld = fresh === -1 && rows.length > 0
@@ -198,14 +198,14 @@ export class Retention {
     if (isDue) occupancy.beginAnswer()
     // What was confirmed a moment ago is room, where somebody was refused; nobody else waits for that to be written.
     if (occupancy.isLarge) await this.cursors.writeNow(inbox)
-    const last = await this.store.lastSeq(inbox)
+    const last = await this.store.inbox.lastSeq(inbox)
     const confirmed = await this.#confirmedByAll(inbox)
     const upTo = Math.min(last - maxMessages, confirmed)
     if (upTo > 0) await this.#remove(inbox, upTo, 'inbox.maxMessages')
-    let bytes = await this.store.inboxBytes(inbox)
+    let bytes = await this.store.inbox.inboxBytes(inbox)
     while (bytes > maxBytes && !this.#isClosed) {
-      if ((await this.store.trimInbox(inbox, confirmed, CHUNK)) === 0) break
-      bytes = await this.store.inboxBytes(inbox)
+      if ((await this.store.inbox.trimInbox(inbox, confirmed, CHUNK)) === 0) break
+      bytes = await this.store.inbox.inboxBytes(inbox)
       await nextTurn()
     }
     if (!isDue) return
@@ -226,7 +226,7 @@ export class Retention {
     const tally = new Tally(new Map())
     let at = confirmed
     for (let isMore = true; isMore && !this.#isClosed; ) {
-      const rows = await this.store.readInbox(inbox, at, CHUNK, SWEEP_CHARS)
+      const rows = await this.store.inbox.readInbox(inbox, at, CHUNK, SWEEP_CHARS)
       for (const { sender, text } of rows) tally.change(sender, 1, text.length)
       at = rows.at(-1)?.seq ?? at
       isMore = rows.length > 0
@@ -236,12 +236,12 @@ export class Retention {
   }
 
   async #remove(userId: UserId, upTo: number, limit: string): Promise<void> {
-    const from = await this.store.firstSeq(userId)
+    const from = await this.store.inbox.firstSeq(userId)
     // What every device has confirmed is history; what some has not is dropped.
     const confirmed = await this.#confirmedByAll(userId)
     let removed = 0
     for (let chunk = CHUNK; chunk === CHUNK && !this.#isClosed; removed += chunk) {
-      chunk = await this.store.trimInbox(userId, upTo, CHUNK)
+      chunk = await this.store.inbox.trimInbox(userId, upTo, CHUNK)
       await nextTurn()
     }
     const dropped = Math.max(0, Math.min(removed, from + removed - 1 - confirmed))
@@ -254,7 +254,7 @@ export class Retention {
   async #confirmedByAll(userId: UserId): Promise<number> {
     const { deviceExpiryMs } = this.limits
     const since = deviceExpiryMs > 0 ? Date.now() - deviceExpiryMs : 0
-    return (await this.store.slowest(userId, since)) ?? (await this.store.furthest(userId))
+    return (await this.store.cursors.slowest(userId, since)) ?? (await this.store.cursors.furthest(userId))
   }
 
   #failed(operation: string, thrown: unknown): void {

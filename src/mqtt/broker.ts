@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/context.js'
-import type { Store } from '../store/store.js'
+import type { KeyValue } from '../store/store.js'
 import { makeParts } from './compose.js'
 import type { ConnectParts } from './connect.js'
 import { Connections } from './connections.js'
@@ -24,9 +24,9 @@ export class MqttBroker {
   readonly #presence: Presence
   #expiry: NodeJS.Timeout | undefined
 
-  constructor(services: Services, store: Store, metrics: Metrics, options: BrokerOptions) {
+  constructor(services: Services, kv: KeyValue, metrics: Metrics, options: BrokerOptions) {
     const connections = new Connections()
-    const parts = makeParts({ services, metrics, options }, store, connections)
+    const parts = makeParts({ services, metrics, options }, kv, connections)
     this.#parts = { ...parts, connections, wills: new Wills(parts, connections) }
     this.#presence = new Presence(services.live, parts.router, {
       windowMs: options.presenceWindowMs,

@@ -1,6 +1,6 @@
 /** Makes the parts of one broker. */
 import { Faults } from '../core/faults.js'
-import type { Store } from '../store/store.js'
+import type { KeyValue } from '../store/store.js'
 import { Access } from './acl/access.js'
 import { userIdOf } from './acl/client-id.js'
 import { isOwnTree } from './acl/topics.js'
@@ -15,11 +15,11 @@ import { WriteGroup } from './wire/write-group.js'
 type Given = Pick<BrokerParts, 'services' | 'metrics' | 'options'>
 
 /** @param connections which sessions have a connection, and what it may do */
-export function makeParts(given: Given, store: Store, connections: Connections): BrokerParts {
+export function makeParts(given: Given, kv: KeyValue, connections: Connections): BrokerParts {
   const { services, metrics, options } = given
   const access = new Access(options.acl, options.presence)
   const router = new Router()
-  const state = makeState(given, { store, access, connections })
+  const state = makeState(given, { kv, access, connections })
   const aedes = new GatewayAedes(router, {
     persistence: state,
     connectTimeout: options.connectTimeoutMs,
@@ -43,14 +43,14 @@ export function makeParts(given: Given, store: Store, connections: Connections):
 }
 
 interface StateParts {
-  readonly store: Store
+  readonly kv: KeyValue
   readonly access: Access
   readonly connections: Connections
 }
 
-function makeState(given: Given, { store, access, connections }: StateParts): BrokerState {
+function makeState(given: Given, { kv, access, connections }: StateParts): BrokerState {
   const { services, metrics, options } = given
-  return new BrokerState(store, services.live, {
+  return new BrokerState(kv, services.live, {
     sessionExpiryMs: options.sessionExpiryMs,
     maxQueuedMessages: options.maxQueuedMessages,
     maxQueuedBytes: options.maxQueuedBytes,

@@ -36,6 +36,7 @@ export interface Contents {
 }
 
 export interface CopyableStore extends Store {
+  /** @throws GatewayError STORE_UNAVAILABLE if the store is not open */
   contents(): Contents
 }
 

@@ -42,7 +42,7 @@ export async function copyStore(
   await copyState(from, to)
   say('state of the broker copied')
   await verify(from, to, say)
-  await to.kvWrite([{ remove: 'meta', key: NOTE }])
+  await to.kv.kvWrite([{ remove: 'meta', key: NOTE }])
 }
 
 async function copySection(
@@ -80,16 +80,16 @@ async function copyState(from: CopyableStore, to: CopyableStore): Promise<void> 
     writes.push({ put: collection, key, value })
     bytes += value.byteLength
     if (bytes < STATE_BYTES && writes.length < 1000) continue
-    await to.kvWrite(writes)
+    await to.kv.kvWrite(writes)
     writes = []
     bytes = 0
   }
-  await to.kvWrite(writes)
+  await to.kv.kvWrite(writes)
 }
 
 async function* stateOf(store: CopyableStore) {
   for (const collection of KV_COLLECTIONS) {
-    for await (const { key, value } of store.kvRange(collection, [])) {
+    for await (const { key, value } of store.kv.kvRange(collection, [])) {
       if (collection !== 'meta' || key[0] !== NOTE[0]) yield { collection, key, value }
     }
   }
@@ -143,12 +143,12 @@ function canonical(entry: Entries[Section]): string {
 }
 
 async function readNote(store: CopyableStore): Promise<Note | undefined> {
-  const note = await store.kvGet('meta', NOTE)
+  const note = await store.kv.kvGet('meta', NOTE)
   return note === undefined ? undefined : JSON.parse(Buffer.from(note).toString())
 }
 
 async function writeNote(store: CopyableStore, note: Note): Promise<void> {
-  await store.kvWrite([{ put: 'meta', key: NOTE, value: Buffer.from(JSON.stringify(note)) }])
+  await store.kv.kvWrite([{ put: 'meta', key: NOTE, value: Buffer.from(JSON.stringify(note)) }])
 }
 
 async function refuseContents(store: CopyableStore): Promise<void> {

@@ -1,6 +1,6 @@
 /** Accounts that were deleted, and what the broker keeps of one. */
 import type { UserId } from '../core/model.js'
-import type { KvCollection, KvKey, KvWrite, Store } from './store.js'
+import type { KeyValue, KvCollection, KvKey, KvWrite } from './store.js'
 
 /** Where keys begin with a client id, which begins with its account (mqtt/acl/client-id.ts), behind this prefix. */
 const BY_CLIENT: readonly (readonly [KvCollection, KvKey])[] = [
@@ -47,20 +47,20 @@ function accountOf(collection: KvCollection, key: KvKey): UserId {
 }
 
 /** Removes MQTT sessions, subscriptions, queues, wills, retained messages and logins of an account. */
-export async function purgeKv(store: Pick<Store, 'kvRange' | 'kvWrite'>, id: UserId): Promise<void> {
+async function purgeKv(kv: KeyValue, id: UserId): Promise<void> {
   for (const [collection, prefix] of BY_CLIENT)
-    await removeAll(store, collection, store.kvRange(collection, prefix, [`${id}:`, `${id};`]))
-  await removeRetained(store, id)
-  await removeAll(store, 'sessions', store.kvRange('sessions', [id]))
+    await removeAll(kv, collection, kv.kvRange(collection, prefix, [`${id}:`, `${id};`]))
+  await removeRetained(kv, id)
+  await removeAll(kv, 'sessions', kv.kvRange('sessions', [id]))
   // A write of one key alone also empties MongoDB's journal (mongodb/kv.ts), which names what was removed.
-  await store.kvWrite([{ remove: 'meta', key: ['purged'] }])
+  await kv.kvWrite([{ remove: 'meta', key: ['purged'] }])
 }
 
 /** What it published last under its topic, found by the rows that come with them (mqtt/aedes/persistence/retained.ts). */
-async function removeRetained(store: Pick<Store, 'kvRange' | 'kvWrite'>, id: UserId): Promise<void> {
-  for await (const { key, value } of store.kvRange('meta', ['retained', id])) {
+async function removeRetained(kv: KeyValue, id: UserId): Promise<void> {
+  for await (const { key, value } of kv.kvRange('meta', ['retained', id])) {
     const topic = Buffer.from(value).toString().split('/')
-    await store.kvWrite([
+    await kv.kvWrite([
       { remove: 'retained', key: topic },
       { remove: 'meta', key },
     ])
@@ -68,7 +68,7 @@ async function removeRetained(store: Pick<Store, 'kvRange' | 'kvWrite'>, id: Use
 }
 
 async function removeAll(
-  store: Pick<Store, 'kvWrite'>,
+  kv: KeyValue,
   collection: KvCollection,
   found: AsyncIterable<{ key: KvKey }>,
 ): Promise<void> {
@@ -76,8 +76,32 @@ async function removeAll(
   for await (const { key } of found) {
     removals.push({ remove: collection, key })
     if (removals.length < CHUNK) continue
-    await store.kvWrite(removals)
+    await kv.kvWrite(removals)
     removals = []
   }
-  if (removals.length > 0) await store.kvWrite(removals)
+  if (removals.length > 0) await kv.kvWrite(removals)
+}
+
+/** What an account has in one role besides itself. */
+export interface Purgeable {
+  /** Removes it in pieces, each a commit of its own. */
+  purge(id: UserId): Promise<void>
+}
+
+/** What is left of deleted accounts in all roles. A deletion that a stop interrupted is finished after the next open. */
+export class Remains {
+  constructor(
+    private readonly kv: KeyValue,
+    private readonly others: readonly Purgeable[],
+  ) {}
+
+  async purge(id: UserId): Promise<void> {
+    await purgeKv(this.kv, id)
+    for (const role of this.others) await role.purge(id)
+  }
+
+  /** The broker's state alone: call it before the broker reads its state. */
+  async purgeKv(ids: readonly UserId[]): Promise<void> {
+    for (const id of ids) await purgeKv(this.kv, id)
+  }
 }

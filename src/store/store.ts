@@ -1,11 +1,11 @@
 /**
- * What the gateway asks of a store. Two implementations pass one contract suite (test/contract/store.contract.ts).
+ * What the gateway asks of a store, by roles. Whoever needs one role gets that role and no other. Two implementations
+ * pass one contract suite (test/contract/store.contract.ts).
  *
  * Every method rejects with a GatewayError: STORE_UNAVAILABLE (closed, failing, deadline passed) or STORE_FULL (no
- * room; reads still work). A write that resolved is durable as `store.durability` says; writes resolve in the order
- * of the calls. Text that becomes part of a
- * key is bounded by the caller: ids ≤ 9, emailKey ≤ 320, username ≤ 64, device ≤ 300 bytes, dedupKey ≤ 400 bytes,
- * KvKey parts ≤ 1,400 bytes in all.
+ * room; reads still work). A write that resolved is durable as `store.durability` says. Writes of all roles resolve in
+ * the order of the calls. The caller bounds text that becomes part of a key: ids ≤ 9, emailKey ≤ 320, username ≤ 64,
+ * device ≤ 300 bytes, dedupKey ≤ 400 bytes, KvKey parts ≤ 1,400 bytes in all.
  */
 import type { ConversationId, Cursor, InboxRow, NewMessage, User, UserId } from '../core/model.js'
 
@@ -63,89 +63,106 @@ export type KvWrite =
   | { readonly put: KvCollection; readonly key: KvKey; readonly value: KvValue }
   | { readonly remove: KvCollection; readonly key: KvKey }
 
-export interface Store {
-  /** Opens and locks. @throws GatewayError STORE_UNAVAILABLE, info.reason saying what to do (for one, locked). */
-  open(): Promise<void>
-  /** Waits for what was accepted, then closes. Safe to call twice. */
-  close(): Promise<void>
-  /** Resolves when the store answers and can write; for readiness. */
-  ping(): Promise<void>
-
-  // ── accounts ────────────────────────────────────────────────────────────────────────────────────────────
+/** Accounts. */
+export interface Users {
   /** @throws GatewayError ERROR_EXIST_USER, info.field 'email' | 'username' | 'id'; ids of deleted accounts stay taken. */
   createUser(user: NewUser): Promise<void>
   findUser(id: UserId): Promise<User | undefined>
   findUserByEmail(emailKey: string): Promise<User | undefined>
   /**
    * Oldest account first, at most `limit`, beginning behind the account `after` (which may be deleted by now).
-   * No account is read that has not the names given, whether first, last or both; one at most where id, emailKey or
-   * username (not '') is given.
-   * @throws GatewayError BAD_FIELD {field: 'after'} when there never was such an account
+   * A query by first name, last name or both reads no other accounts than those it finds; a query by id, emailKey or
+   * username (not '') reads one account at most.
+   * @throws GatewayError BAD_FIELD {field: 'after'} if there never was such an account
    */
   findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]>
-  countUsers(): Promise<number>
-  /** Hands the stored hash to `compare` and to nobody else. @returns what compare said; false for an unknown id */
+  /** Gives the stored hash to `compare` and to nobody else. @returns what `compare` says; false for an unknown id */
   checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean>
   setPasswordHash(id: UserId, hash: string): Promise<void>
   /**
-   * Removes the account, its inbox, cursors, conversation index, stored sessions and the broker's state of its clients.
+   * Removes the account, its inbox, cursors, conversation index, stored logins and the broker's state of its clients.
    * What it sent stays with its readers. What is still written for it afterwards is dropped.
-   * @param gone called when the account is gone, before what is left of it is looked for: whoever writes for it ends
+   * @param gone called when the account is gone and before the rest of it is removed; the removal waits for it
    */
   deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void>
+}
 
-  // ── inbox: one log a user ───────────────────────────────────────────────────────────────────────────────
+/** Messages: one log a user. */
+export interface InboxLog {
   /**
-   * Appends in the order given, each to its own inbox, numbering it there with the next seq; one commit for all.
-   * Durable when it resolves; results in the order of the batch. Rejects as a whole: then nothing was stored and no seq
-   * was used, or, where the server did not answer and cannot be asked, a prefix of the batch was stored or will be: in
-   * its order, without holes, and a resend with its dedupKey is a repeat of it. One call at a time (the caller groups).
-   * The text of a broadcast is stored once for all inboxes that it goes to.
+   * Appends in the order given, each message to its own inbox with that inbox's next seq; one commit for all. Durable
+   * when it resolves; results are in the order of the batch. One call at a time (the caller groups). The text of a
+   * broadcast is stored once for all inboxes that it goes to.
+   *
+   * It rejects as a whole: then nothing was stored and no seq was used. If the server did not answer and cannot be
+   * asked, a prefix of the batch was stored or will be, in its order and without holes; a resend with the same dedupKey
+   * is then a repeat.
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
   /**
-   * Rows with seq > after, rising, at most `limit`, and no more once their text has `maxChars` characters together;
-   * at least one, and [] only when nothing is newer. One range scan.
+   * Rows with seq > after, rising, at most `limit`. The page ends when its texts together have `maxChars` UTF-16 units.
+   * It has at least one row unless nothing is newer. One range scan.
    */
   readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]>
   /** Highest seq ever given in this inbox, 0 for none; also after trimming. */
   lastSeq(userId: UserId): Promise<number>
-  /** Lowest seq still there; lastSeq + 1 when the log is empty. */
+  /** Lowest seq still there; lastSeq + 1 if the log is empty. */
   firstSeq(userId: UserId): Promise<number>
-  /** Bytes of the text of all rows together; those stored by a version that did not count are left out. */
+  /** Bytes of the text of all rows together, without rows from before bytes were counted. */
   inboxBytes(userId: UserId): Promise<number>
-  /** Deletes rows with seq ≤ upTo (at most `limit` of them a call), and their conversation entries. @returns how many */
+  /** Deletes rows with seq ≤ upTo and their conversation entries, at most `limit` rows a call. @returns how many */
   trimInbox(userId: UserId, upTo: number, limit: number): Promise<number>
   /** Messages of a conversation, newest first, older than the message with id `before` if given. */
   readConversation(conversation: ConversationId, limit: number, before?: string): Promise<ConversationRow[]>
+}
 
-  // ── cursors: one a device ───────────────────────────────────────────────────────────────────────────────
-  /** undefined = this device was never seen. */
+/** Places of devices in their owners' inboxes. */
+export interface CursorStore {
+  /** undefined: this device was never seen. */
   cursor(userId: UserId, device: string): Promise<Cursor | undefined>
-  /** Furthest seq confirmed by any device of the account, 0 for none. */
+  /** Highest seq confirmed by any device of the account, 0 for none. */
   furthest(userId: UserId): Promise<number>
   /** Also advances `furthest`. One commit for all. */
   moveCursors(moves: readonly CursorMove[]): Promise<void>
-  /** Lowest `confirmed` of the account's devices that were seen since, ms; undefined when there are none. */
+  /** Lowest `confirmed` of the account's devices seen since `seenSince`, ms (default 0); undefined if there are none. */
   slowest(userId: UserId, seenSince?: number): Promise<number | undefined>
   /** Forgets devices (not the default one, '') not seen since `before`, ms. @returns how many */
   forgetDevices(before: number): Promise<number>
+}
 
-  // ── keys and values: the broker's own state, stored sessions ───────────────────────────────────────────
+/** Keys and values: the broker's own state, stored logins, the gateway's own keys. */
+export interface KeyValue {
   /**
-   * All or nothing, durable when it resolves; nothing where it rejects, unless the server did not answer. Calls of one
+   * All or nothing, durable when it resolves; nothing if it rejects, unless the server did not answer. Calls of one
    * turn share a commit; after the death of the process a later call is never there without an earlier one.
    */
   kvWrite(writes: readonly KvWrite[]): Promise<void>
-  /** Answers in the order of the calls: what is acknowledged behind it keeps its order, too. */
+  /** Answers in the order of the calls, so that what is acknowledged after an answer keeps its order, too. */
   kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined>
   /**
    * Entries whose key begins with `prefix` (whole parts), rising, read in pages so that nothing is held open.
-   * @param between only those whose next part is a text from the first to before the second
+   * @param between only entries whose next key part is a text from the first to before the second
    */
   kvRange(
     collection: KvCollection,
     prefix: KvKey,
     between?: readonly [from: string, to: string],
   ): AsyncIterable<{ key: KvKey; value: KvValue }>
+}
+
+export interface Roles {
+  readonly users: Users
+  readonly inbox: InboxLog
+  readonly cursors: CursorStore
+  readonly kv: KeyValue
+}
+
+/** A role can be taken once the store is open; before that, its getter throws STORE_UNAVAILABLE. */
+export interface Store extends Roles {
+  /** Opens and locks. @throws GatewayError STORE_UNAVAILABLE, info.reason saying what to do (for one, locked) */
+  open(): Promise<void>
+  /** Waits for what was accepted, then closes. Safe to call twice. */
+  close(): Promise<void>
+  /** Resolves when the store answers and can write; for readiness. */
+  ping(): Promise<void>
 }

@@ -24,20 +24,20 @@ const mongodb = (t: Test) => open(t, mongoStore(testDatabase(t)))
 
 /** Some of everything, more than a page of messages. */
 async function fill(store: CopyableStore): Promise<void> {
-  await store.createUser(user(BOB, { username: 'bob', createdAt: 5 }))
-  await store.createUser(user(EVE))
-  await store.createUser(user(ANN, { email: 'Ann@Example.org', emailKey: 'ann@example.org' }))
-  await store.append([...messages(1200), message(BOB, ANN), broadcast(EVE, ANN), message(EVE, BOB)])
-  await store.append(messages(20, ANN, EVE))
-  await store.trimInbox(BOB, 100, 1000)
-  await store.trimInbox(EVE, 20, 1000)
-  await store.moveCursors([
+  await store.users.createUser(user(BOB, { username: 'bob', createdAt: 5 }))
+  await store.users.createUser(user(EVE))
+  await store.users.createUser(user(ANN, { email: 'Ann@Example.org', emailKey: 'ann@example.org' }))
+  await store.inbox.append([...messages(1200), message(BOB, ANN), broadcast(EVE, ANN), message(EVE, BOB)])
+  await store.inbox.append(messages(20, ANN, EVE))
+  await store.inbox.trimInbox(BOB, 100, 1000)
+  await store.inbox.trimInbox(EVE, 20, 1000)
+  await store.cursors.moveCursors([
     move(BOB, '', { confirmed: 150 }),
     move(BOB, 'phone', { confirmed: 300, sent: 310, released: [305, 307], seenAt: 77 }),
     move(ANN, 'a\u0000 手機', { confirmed: 1 }),
   ])
-  await store.deleteUser(EVE)
-  await store.kvWrite([
+  await store.users.deleteUser(EVE)
+  await store.kv.kvWrite([
     { put: 'meta', key: ['session', 'phone'], value: Buffer.from('s') },
     { put: 'retained', key: ['a', '', '中'], value: new Uint8Array(2_000_000).fill(7) },
     { put: 'queue', key: ['phone', 17], value: Buffer.from('q') },
@@ -48,22 +48,22 @@ async function fill(store: CopyableStore): Promise<void> {
 async function view(store: CopyableStore) {
   const state: unknown[] = []
   for (const collection of ['retained', 'queue', 'meta'] as const) {
-    for await (const { key, value } of store.kvRange(collection, []))
+    for await (const { key, value } of store.kv.kvRange(collection, []))
       state.push([collection, key, Buffer.from(value).toString('base64').slice(0, 50), value.byteLength])
   }
   const ids = [ANN, BOB, EVE]
   const each = <T>(read: (id: string) => Promise<T>) => Promise.all(ids.map(read))
   return {
-    users: await store.findUsers({}, 10),
-    named: await store.findUsers({ firstName: 'First', lastName: 'Last' }, 10),
-    hashes: await each(id => store.checkPassword(id, async hash => hash === `hash of ${id}`)),
-    rows: await each(id => store.readInbox(id, 0, 10_000)),
-    seqs: await each(async id => [await store.firstSeq(id), await store.lastSeq(id)]),
-    cursors: await each(id => store.cursor(id, 'phone')),
-    odd: await store.cursor(ANN, 'a\u0000 手機'),
-    furthest: await each(id => store.furthest(id)),
-    slowest: await each(id => store.slowest(id)),
-    talk: await store.readConversation(pairConversation(ANN, BOB), 30),
+    users: await store.users.findUsers({}, 10),
+    named: await store.users.findUsers({ firstName: 'First', lastName: 'Last' }, 10),
+    hashes: await each(id => store.users.checkPassword(id, async hash => hash === `hash of ${id}`)),
+    rows: await each(id => store.inbox.readInbox(id, 0, 10_000)),
+    seqs: await each(async id => [await store.inbox.firstSeq(id), await store.inbox.lastSeq(id)]),
+    cursors: await each(id => store.cursors.cursor(id, 'phone')),
+    odd: await store.cursors.cursor(ANN, 'a\u0000 手機'),
+    furthest: await each(id => store.cursors.furthest(id)),
+    slowest: await each(id => store.cursors.slowest(id)),
+    talk: await store.inbox.readConversation(pairConversation(ANN, BOB), 30),
     state,
   }
 }
@@ -83,13 +83,13 @@ for (const [name, openSource, openTarget, skip] of PAIRS) {
     await copyStore(source, target, line => lines.push(line))
     t.match(lines, /rows: 1103, the same in both/)
     t.same(await view(target), await view(source))
-    t.match(await target.append(messages(1, ANN, BOB)), [{ seq: 1202 }])
-    await t.rejects(target.createUser(user(EVE, { emailKey: 'x@example.org' })), {
+    t.match(await target.inbox.append(messages(1, ANN, BOB)), [{ seq: 1202 }])
+    await t.rejects(target.users.createUser(user(EVE, { emailKey: 'x@example.org' })), {
       name: 'GatewayError',
       info: { field: 'id' },
     })
-    await target.createUser(user('222222222'))
-    t.match((await target.findUsers({}, 10)).at(-1), { id: '222222222' }, 'the youngest')
+    await target.users.createUser(user('222222222'))
+    t.match((await target.users.findUsers({}, 10)).at(-1), { id: '222222222' }, 'the youngest')
   })
 
   t.test(`${name}: one that was cut short goes on`, { skip }, async t => {
@@ -117,7 +117,7 @@ for (const [name, openSource, openTarget, skip] of PAIRS) {
 
   t.test(`${name}: a target that has something is refused`, { skip }, async t => {
     const [source, target] = [await openSource(t), await openTarget(t)]
-    await target.append(messages(1))
+    await target.inbox.append(messages(1))
     await t.rejects(copyStore(source, target, silent), {
       name: 'GatewayError',
       info: { reason: /not empty/ },

@@ -81,7 +81,7 @@ function resume(t: Test, port: number, clientId: string): MqttClient {
 for (const { name, open } of STORES) {
   t.test(`${name}: session, queue in order and retained messages survive a restart of Aedes`, async t => {
     const store = await open(t)
-    const first = await startBroker(store)
+    const first = await startBroker(store.kv)
     const device = await connect(first.port, { clientId: 'device', clean: false })
     await device.subscribeAsync('sensors/#', { qos: 1 })
     await device.endAsync()
@@ -91,7 +91,7 @@ for (const { name, open } of STORES) {
     await store.close()
     await store.open()
 
-    const second = await startBroker(store)
+    const second = await startBroker(store.kv)
     t.teardown(second.stop)
     const again = resume(t, second.port, 'device')
     const queued = messages(again, 20)
@@ -110,7 +110,7 @@ for (const { name, open } of STORES) {
     `${name}: a refused filter of a SUBSCRIBE does not leak its messages at the next CONNECT`,
     async t => {
       const isAllowed = (_clientId: string, filter: string) => filter !== 'secret'
-      const broker = await startBroker(await open(t), { isAllowed })
+      const broker = await startBroker((await open(t)).kv, { isAllowed })
       t.teardown(broker.stop)
       const device = await connect(broker.port, { clientId: 'device', clean: false })
       const granted = await device
@@ -129,7 +129,7 @@ for (const { name, open } of STORES) {
   )
 
   t.test(`${name}: overlapping filters queue a message once, at their highest QoS`, async t => {
-    const broker = await startBroker(await open(t))
+    const broker = await startBroker((await open(t)).kv)
     t.teardown(broker.stop)
     const device = await connect(broker.port, { clientId: 'device', clean: false })
     await device.subscribeAsync({ 'a/+': { qos: 1 }, 'a/#': { qos: 2 } })
@@ -142,7 +142,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a retained QoS 2 message does not cost a persistent session its connection`, async t => {
-    const broker = await startBroker(await open(t))
+    const broker = await startBroker((await open(t)).kv)
     t.teardown(broker.stop)
     await publishAll(broker, 2, [{ topic: 'state', text: 'on', retain: true }])
     const device = await connect(broker.port, { clientId: 'device', clean: false })
@@ -157,7 +157,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a clean CONNECT ends the stored session`, async t => {
-    const broker = await startBroker(await open(t))
+    const broker = await startBroker((await open(t)).kv)
     t.teardown(broker.stop)
     const device = await connect(broker.port, { clientId: 'device', clean: false })
     await device.subscribeAsync('t', { qos: 1 })

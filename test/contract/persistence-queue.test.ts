@@ -37,11 +37,11 @@ for (const { name, open } of STORES) {
       for (const packet of numbered(persistence, 30))
         await persistence.outgoingEnqueue({ clientId }, { ...packet, payload: Buffer.alloc(400) })
     }
-    const first = await start(store, options)
+    const first = await start(store.kv, options)
     await fill(first, 'ann:phone')
     const most = await count(first, 'ann:phone')
     t.ok(most > 10 && most < 25, `${most} of 30`)
-    const persistence = await start(store, options)
+    const persistence = await start(store.kv, options)
     await fill(persistence, 'ann:tablet')
     t.equal(await count(persistence, 'ann:tablet'), 0, 'its account has all that it may')
     await fill(persistence, 'bob:phone')
@@ -52,7 +52,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a queue comes in the order in which it was filled`, async t => {
-    const persistence = await start(await open(t))
+    const persistence = await start((await open(t)).kv)
     const packets = numbered(persistence, 1000)
     await Promise.all(packets.map(packet => persistence.outgoingEnqueue({ clientId: 'c' }, packet)))
     await waiting(t, persistence, range(1, 1000))
@@ -61,16 +61,16 @@ for (const { name, open } of STORES) {
   t.test(`${name}: a broker whose counter begins again overwrites and reorders nothing`, async t => {
     const store = await open(t)
     for (const id of ['first', 'second', 'second']) {
-      const persistence = await start(store, {}, { id })
+      const persistence = await start(store.kv, {}, { id })
       for (const packet of numbered(persistence, 3)) {
         await persistence.outgoingEnqueue({ clientId: 'c' }, packet)
       }
     }
-    await waiting(t, await start(store), [...range(1, 3), ...range(1, 3), ...range(1, 3)])
+    await waiting(t, await start(store.kv), [...range(1, 3), ...range(1, 3), ...range(1, 3)])
   })
 
   t.test(`${name}: a queue costs one read and one write a packet, however long it is`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     const client = { id: 'c' }
     const packets = numbered(persistence, 2000)
@@ -95,7 +95,7 @@ for (const { name, open } of STORES) {
   t.test(
     `${name}: many subscribers are one write, and a client with overlapping filters one entry`,
     async t => {
-      const kv = new WatchedKv(await open(t))
+      const kv = new WatchedKv((await open(t)).kv)
       const persistence = await start(kv)
       kv.reset()
       const targets = [
@@ -114,7 +114,7 @@ for (const { name, open } of STORES) {
   t.test(
     `${name}: a packet that goes out twice without an identifier takes nothing from the queue`,
     async t => {
-      const persistence = await start(await open(t))
+      const persistence = await start((await open(t)).kv)
       const packets = numbered(persistence, 2)
       for (const packet of packets) await persistence.outgoingEnqueue({ clientId: 'c' }, packet)
       t.equal(await persistence.outgoingClearMessageId({ id: 'c' }, publication('t')), undefined)
@@ -123,7 +123,7 @@ for (const { name, open } of STORES) {
   )
 
   t.test(`${name}: the same PUBACK twice at once removes one packet`, async t => {
-    const persistence = await start(await open(t), { maxQueuedMessages: 2 })
+    const persistence = await start((await open(t)).kv, { maxQueuedMessages: 2 })
     const client = { id: 'c' }
     for (const packet of numbered(persistence, 2)) {
       await queueAndSend(persistence, client, { ...packet, messageId: packet.brokerCounter })
@@ -138,7 +138,7 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: what was sent comes again with DUP and its identifier, and only then`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     const connection = { id: 'c' }
     const [sent = {}, unsent = {}] = numbered(before, 2)
     await queueAndSend(before, connection, { ...sent, messageId: 9 })
@@ -149,16 +149,16 @@ for (const { name, open } of STORES) {
     ]
     t.match(await all(before.outgoingStream(connection)), expected(false), 'on the connection it was sent on')
     t.match(await all(before.outgoingStream({ id: 'c' })), expected(true), 'on the next')
-    t.match(await all((await start(store)).outgoingStream({ id: 'c' })), expected(true), 'after a restart')
+    t.match(await all((await start(store.kv)).outgoingStream({ id: 'c' })), expected(true), 'after a restart')
   })
 
   t.test(`${name}: QoS 2 goes on at PUBREL after a restart`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     const [packet = {}] = numbered(before, 1)
     await queueAndSend(before, { id: 'c' }, { ...packet, qos: 2, messageId: 9 })
     await before.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 9 })
-    const kv = new WatchedKv(store)
+    const kv = new WatchedKv(store.kv)
     const after = await start(kv)
     t.same(await all(after.outgoingStream({ id: 'c' })), [{ cmd: 'pubrel', messageId: 9 }])
     await after.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 9 })
@@ -170,7 +170,7 @@ for (const { name, open } of STORES) {
   t.test(
     `${name}: a PUBREC of what was never queued, a retained message for one, keeps its PUBREL`,
     async t => {
-      const persistence = await start(await open(t))
+      const persistence = await start((await open(t)).kv)
       await persistence.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 3 })
       t.same(await all(persistence.outgoingStream({ id: 'c' })), [{ cmd: 'pubrel', messageId: 3 }])
       await persistence.outgoingClearMessageId({ id: 'c' }, { messageId: 3 })
@@ -179,7 +179,7 @@ for (const { name, open } of STORES) {
   )
 
   t.test(`${name}: what is queued while the queue is read does not come in that reading`, async t => {
-    const persistence = await start(await open(t))
+    const persistence = await start((await open(t)).kv)
     await persistence.outgoingEnqueue({ clientId: 'c' }, publication('early'))
     const stream = persistence.outgoingStream({ id: 'c' })
     await persistence.outgoingEnqueue({ clientId: 'c' }, publication('late'))
@@ -193,10 +193,10 @@ for (const { name, open } of STORES) {
       maxQueuedMessages: 10,
       onDropped: (clientId: string, count: number) => dropped.push({ clientId, count }),
     }
-    const before = await start(store, options)
+    const before = await start(store.kv, options)
     for (const packet of numbered(before, 10)) await before.outgoingEnqueue({ clientId: 'c' }, packet)
     t.same(dropped, [])
-    const after = await start(store, options)
+    const after = await start(store.kv, options)
     for (const packet of numbered(after, 2, 11)) await after.outgoingEnqueue({ clientId: 'c' }, packet)
     await after.outgoingEnqueue({ clientId: 'other' }, publication('t'))
     t.same(dropped, [
@@ -214,7 +214,7 @@ for (const { name, open } of STORES) {
         dropped += count
       },
     }
-    const persistence = await start(await open(t), options)
+    const persistence = await start((await open(t)).kv, options)
     const packets = numbered(persistence, 500)
     await Promise.all(packets.map(packet => persistence.outgoingEnqueue({ clientId: 'c' }, packet)))
     t.equal(dropped, 490)
@@ -224,7 +224,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a queue over maxQueuedBytes loses its oldest`, async t => {
-    const persistence = await start(await open(t), { maxQueuedBytes: 3000 })
+    const persistence = await start((await open(t)).kv, { maxQueuedBytes: 3000 })
     for (const text of ['a', 'b', 'c', 'd']) {
       await persistence.outgoingEnqueue({ clientId: 'c' }, publication('t', { payload: text.repeat(1000) }))
     }
@@ -233,7 +233,7 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: what was dropped can still be sent and acknowledged, and does not come back`, async t => {
     const store = await open(t)
-    const persistence = await start(store, { maxQueuedMessages: 1 })
+    const persistence = await start(store.kv, { maxQueuedMessages: 1 })
     const client = { id: 'c' }
     const [first = {}, second = {}, third = {}] = numbered(persistence, 3)
     await queueAndSend(persistence, client, { ...first, messageId: 1 })
@@ -242,11 +242,11 @@ for (const { name, open } of STORES) {
     await persistence.outgoingEnqueue({ clientId: 'c' }, third)
     await persistence.outgoingUpdate(client, { ...second, messageId: 2 })
     await waiting(t, persistence, ['3'])
-    t.same(await dump(store), ['queue ["c",3]', 'meta ["session","c"]'])
+    t.same(await dump(store.kv), ['queue ["c",3]', 'meta ["session","c"]'])
   })
 
   t.test(`${name}: a packet of a session that ended does not turn up in the next`, async t => {
-    const persistence = await start(await open(t))
+    const persistence = await start((await open(t)).kv)
     const [old = {}, fresh = {}, fresher = {}] = numbered(persistence, 3)
     await persistence.outgoingEnqueue({ clientId: 'c' }, old)
     await persistence.clearSession('c')
@@ -264,7 +264,7 @@ for (const { name, open } of STORES) {
       acknowledged: async (clientId: string, id: number) => void calls.push(['acknowledged', clientId, id]),
       released: async (clientId: string, id: number) => void calls.push(['released', clientId, id]),
     }
-    const persistence = await start(store, { inboxHooks })
+    const persistence = await start(store.kv, { inboxHooks })
     const client = { id: 'c' }
     await persistence.outgoingEnqueue({ clientId: 'c' }, publication('users/1/inbox/5'))
     await persistence.outgoingUpdate(client, publication('users/1/inbox/5', { messageId: 32_768 }))
@@ -274,14 +274,14 @@ for (const { name, open } of STORES) {
       ['released', 'c', 40_000],
       ['acknowledged', 'c', 65_535],
     ])
-    t.same(await dump(store), [])
+    t.same(await dump(store.kv), [])
     await queueAndSend(persistence, client, publication('t', { brokerCounter: 1, messageId: 32_767 }))
     t.match(await persistence.outgoingClearMessageId(client, { messageId: 32_767 }), { topic: 't' })
     t.equal(calls.length, 2)
   })
 
   t.test(`${name}: an identifier that could not be stored is reported, not thrown`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const errors: unknown[] = []
     const persistence = await start(kv, { onError: error => errors.push(error) })
     const [one = {}, two = {}] = numbered(persistence, 2)

@@ -4,7 +4,7 @@ import { ofKind } from '../helpers/kind.js'
 
 for (const { name, open } of STORES) {
   t.test(`${name}: an exact filter reads one message and walks none`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     for (let i = 0; i < 100; i++) await persistence.storeRetained(retained(`t/${i}`))
     kv.reset()
@@ -14,7 +14,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a wildcard filter walks only what begins as its levels before the wildcard`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     const topics = ['a', 'a/b', 'a/b/c', 'a/bc/d', 'b/a', 'b/b']
     for (const topic of topics) await persistence.storeRetained(retained(topic))
@@ -29,7 +29,7 @@ for (const { name, open } of STORES) {
   t.test(
     `${name}: + matches an empty level, # its parent, and neither a topic that begins with $`,
     async t => {
-      const persistence = await start(await open(t))
+      const persistence = await start((await open(t)).kv)
       const topics = ['/', '/finance', 'a', 'a/', 'a//b', 'a/x/b', '$x', '$x/y']
       for (const topic of topics) await persistence.storeRetained(retained(topic))
       const matching = async (filter: string) =>
@@ -45,7 +45,7 @@ for (const { name, open } of STORES) {
   )
 
   t.test(`${name}: a filter that walks many messages for few lets others run meanwhile`, async t => {
-    const persistence = await start(await open(t))
+    const persistence = await start((await open(t)).kv)
     const topics = Array.from({ length: 2000 }, (_, i) => `t/${i}`)
     await Promise.all(topics.map(topic => persistence.storeRetained(retained(topic))))
     let isDone = false
@@ -62,23 +62,23 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: topics beyond U+00FF are found, also under #, after a restart`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     const topics = ['é/1', 'Ā', 'ä¸­/文', '訊息/😀', '😀']
     for (const topic of topics) await before.storeRetained(retained(topic))
-    const after = await start(store)
+    const after = await start(store.kv)
     for (const topic of topics) t.same(payloads(await all(after.createRetainedStream(topic))), [topic])
     t.same(payloads(await all(after.createRetainedStream('#'))).sort(), [...topics].sort())
   })
 
   t.test(`${name}: a topic that matches two filters of a SUBSCRIBE comes once`, async t => {
-    const persistence = await start(await open(t))
+    const persistence = await start((await open(t)).kv)
     for (const topic of ['a/b', 'a/c']) await persistence.storeRetained(retained(topic))
     const stream = persistence.createRetainedStreamCombi(['a/b', 'a/+', '#'])
     t.same(payloads(await all(stream)), ['a/b', 'a/c'])
   })
 
   t.test(`${name}: a message that could not be stored is not reported as stored`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     kv.isFailing = true
     await t.rejects(persistence.storeRetained(retained('t')), ofKind('STORE_UNAVAILABLE'))
@@ -87,7 +87,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: of concurrent messages to one topic the last stays, and counts once`, async t => {
-    const persistence = await start(await open(t), { maxRetained: 2 })
+    const persistence = await start((await open(t)).kv, { maxRetained: 2 })
     const texts = Array.from({ length: 50 }, (_, i) => String(i))
     await Promise.all(texts.map(text => persistence.storeRetained(retained('t', text))))
     t.same(payloads(await all(persistence.createRetainedStream('t'))), ['49'])
@@ -97,10 +97,10 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: over maxRetained a new topic is refused, replacing and removing are not`, async t => {
     const store = await open(t)
-    const before = await start(store, { maxRetained: 2 })
+    const before = await start(store.kv, { maxRetained: 2 })
     await before.storeRetained(retained('a'))
     await before.storeRetained(retained('b'))
-    const after = await start(store, { maxRetained: 2 })
+    const after = await start(store.kv, { maxRetained: 2 })
     await t.rejects(after.storeRetained(retained('c')), ofKind('STORE_FULL'))
     await after.storeRetained(retained('a', 'again'))
     await after.storeRetained(retained('b', ''))
@@ -117,9 +117,9 @@ for (const { name, open } of STORES) {
         return (topic: string, payload = 'x') =>
           persistence.storeRetained({ ...retained(topic, payload), owner })
       }
-      const before = await start(store, limits)
+      const before = await start(store.kv, limits)
       for (const topic of ['a', 'b']) await put(before, 'ann')(topic)
-      const after = await start(store, limits)
+      const after = await start(store.kv, limits)
       const [ann, bob] = [put(after, 'ann'), put(after, 'bob')]
       await t.rejects(ann('c'), ofKind('STORE_FULL', { limit: 'mqtt.accountRetained' }))
       await ann('a', 'again')
@@ -139,7 +139,7 @@ for (const { name, open } of STORES) {
   )
 
   t.test(`${name}: over maxRetainedBytes what needs more room is refused`, async t => {
-    const persistence = await start(await open(t), { maxRetainedBytes: 2000 })
+    const persistence = await start((await open(t)).kv, { maxRetainedBytes: 2000 })
     await persistence.storeRetained(retained('a', 'x'.repeat(1000)))
     await t.rejects(persistence.storeRetained(retained('b', 'x'.repeat(1000))), ofKind('STORE_FULL'))
     await t.rejects(persistence.storeRetained(retained('a', 'x'.repeat(3000))), ofKind('STORE_FULL'))
@@ -149,7 +149,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: messages that could not be stored take no room`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv, { maxRetained: 1 })
     const write = kv.kvWrite
     kv.kvWrite = async () => {

@@ -8,17 +8,17 @@ const sub = (topic: string, qos = 1) => ({ topic, qos })
 
 for (const { name, open } of STORES) {
   t.test(`${name}: aedes-persistence's own suite passes`, async t => {
-    aedesSuite(t, async t => new BrokerPersistence(await open(t)))
+    aedesSuite(t, async t => new BrokerPersistence((await open(t)).kv))
   })
 
   t.test(`${name}: subscriptions, wills and half-received QoS 2 packets survive a restart`, async t => {
     const store = await open(t)
-    const before = await start(store, {}, { id: 'before' })
+    const before = await start(store.kv, {}, { id: 'before' })
     await before.addSubscriptions({ id: 'c' }, [sub('a/+', 2), sub('b', 0)])
     await before.putWill({ id: 'c' }, { topic: 'died', payload: Buffer.from('!'), qos: 1, retain: true })
     await before.incomingStorePacket({ id: 'c' }, publication('up', { qos: 2, messageId: 7 }))
 
-    const after = await start(store, {}, { id: 'after' })
+    const after = await start(store.kv, {}, { id: 'after' })
     t.match(await after.subscriptionsByClient({ id: 'c' }), [sub('a/+', 2), sub('b', 0)])
     t.match(await after.subscriptionsByTopic('a/x'), [{ clientId: 'c', topic: 'a/+', qos: 2 }])
     t.same(await after.subscriptionsByTopic('b'), [], 'nothing is queued for QoS 0')
@@ -31,14 +31,14 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: client u1 does not meet the keys of client u10`, async t => {
     const store = await open(t)
-    const persistence = await start(store)
+    const persistence = await start(store.kv)
     for (const id of ['u1', 'u10']) {
       await persistence.addSubscriptions({ id }, [sub('t')])
       await persistence.outgoingEnqueue({ clientId: id }, publication('t', { payload: Buffer.from(id) }))
       await persistence.incomingStorePacket({ id }, publication('t', { messageId: 1 }))
     }
     await persistence.clearSession('u1')
-    t.same(await dump(store), [
+    t.same(await dump(store.kv), [
       'subscriptions ["u10","t"]',
       'queue ["u10",2]',
       'incoming ["u10",1]',
@@ -48,11 +48,11 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: client ids and topics beyond U+00FF are found again`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     const id = '裝置😀'
     await before.addSubscriptions({ id }, [sub('訊息/+'), sub('😀/#')])
     await before.outgoingEnqueue({ clientId: id }, publication('訊息/一'))
-    const after = await start(store)
+    const after = await start(store.kv)
     t.match(await after.subscriptionsByTopic('😀/ÿ/Ā'), [{ clientId: id, topic: '😀/#' }])
     t.match(await all(after.outgoingStream({ id })), [{ topic: '訊息/一' }])
     t.ok(after.hasSession(id))
@@ -61,7 +61,7 @@ for (const { name, open } of STORES) {
   t.test(
     `${name}: + matches an empty level, # its parent, and neither a topic that begins with $`,
     async t => {
-      const persistence = await start(await open(t))
+      const persistence = await start((await open(t)).kv)
       const filters = ['+', '+/+', '/+', 'a/+', 'a//b', 'a/+/b', 'a/#', '#', '$x/#']
       await persistence.addSubscriptions(
         { id: 'c' },
@@ -81,25 +81,25 @@ for (const { name, open } of STORES) {
     const store = await open(t)
     const isAllowed = (clientId: string, filter: string) => filter.startsWith(clientId)
     const packet = [sub('c/inbox'), sub('other/inbox')]
-    const before = await start(store, { isAllowed })
+    const before = await start(store.kv, { isAllowed })
     await before.addSubscriptions({ id: 'c' }, packet)
     t.same(await before.subscriptionsByTopic('other/inbox'), [])
-    const after = await start(store)
+    const after = await start(store.kv)
     t.match(await after.subscriptionsByClient({ id: 'c' }), [{ topic: 'c/inbox' }])
   })
 
   t.test(`${name}: a subscription that is allowed no more is not restored, and is gone`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     await before.addSubscriptions({ id: 'c' }, [sub('kept'), sub('lost')])
-    const after = await start(store, { isAllowed: (_clientId, filter) => filter !== 'lost' })
+    const after = await start(store.kv, { isAllowed: (_clientId, filter) => filter !== 'lost' })
     t.match(await after.subscriptionsByClient({ id: 'c' }), [{ topic: 'kept' }])
     t.same(await after.subscriptionsByTopic('lost'), [])
-    t.notOk((await dump(store)).includes('subscriptions ["c","lost"]'))
+    t.notOk((await dump(store.kv)).includes('subscriptions ["c","lost"]'))
   })
 
   t.test(`${name}: a SUBSCRIBE of many filters is stored once, not once a filter`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     const packet = Array.from({ length: 100 }, (_, i) => sub(`t/${i}`))
     await Promise.all(packet.map(() => persistence.addSubscriptions({ id: 'c' }, packet)))
@@ -109,22 +109,22 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: UNSUBSCRIBE right behind SUBSCRIBE wins, in memory and in the store`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     await Promise.all([
       before.addSubscriptions({ id: 'c' }, [sub('t')]),
       before.removeSubscriptions({ id: 'c' }, ['t']),
     ])
     t.same(await before.subscriptionsByClient({ id: 'c' }), [])
-    t.same(await (await start(store)).subscriptionsByClient({ id: 'c' }), [])
+    t.same(await (await start(store.kv)).subscriptionsByClient({ id: 'c' }), [])
   })
 
   t.test(`${name}: a session without subscriptions is a session, after a restart too`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     t.notOk(before.hasSession('c'))
     t.equal(await before.touchSession('c', false), false)
     t.ok(before.hasSession('c'))
-    const after = await start(store)
+    const after = await start(store.kv)
     t.ok(after.hasSession('c'))
     t.equal(await after.touchSession('c', false), true)
     t.equal(await after.touchSession('c', true), false)
@@ -133,20 +133,20 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: a clean session removes everything of the one before [MQTT-3.1.2-6]`, async t => {
     const store = await open(t)
-    const persistence = await start(store)
+    const persistence = await start(store.kv)
     await persistence.touchSession('c', false)
     await persistence.addSubscriptions({ id: 'c' }, [sub('t')])
     await persistence.incomingStorePacket({ id: 'c' }, publication('t', { messageId: 1 }))
     // Still under way when the session ends.
     const queued = persistence.outgoingEnqueue({ clientId: 'c' }, publication('t'))
     await Promise.all([queued, persistence.cleanSubscriptions({ id: 'c' })])
-    t.same(await dump(store), [])
+    t.same(await dump(store.kv), [])
     t.same(await persistence.subscriptionsByTopic('t'), [])
     t.same(await all(persistence.outgoingStream({ id: 'c' })), [])
   })
 
   t.test(`${name}: the removal of a session that was cut short goes on at the next start`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const before = await start(kv)
     await before.addSubscriptions({ id: 'c' }, [sub('t')])
     await before.outgoingEnqueue({ clientId: 'c' }, publication('t'))
@@ -160,7 +160,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: whose queue is in the store has a session, though its first write failed`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const before = await start(kv)
     kv.isFailing = true
     await t.rejects(before.outgoingEnqueue({ clientId: 'c' }, publication('t')))
@@ -174,27 +174,27 @@ for (const { name, open } of STORES) {
   t.test(`${name}: sessions not seen for long are removed, those connected are not`, async t => {
     const store = await open(t)
     const clients = { here: {} }
-    const persistence = await start(store, { sessionExpiryMs: 1000 }, { id: 'b', clients })
+    const persistence = await start(store.kv, { sessionExpiryMs: 1000 }, { id: 'b', clients })
     for (const id of ['here', 'gone']) {
       await persistence.touchSession(id, false)
       await persistence.outgoingEnqueue({ clientId: id }, publication('t'))
     }
     t.equal(await persistence.expire(Date.now() + 500), 0)
     t.equal(await persistence.expire(Date.now() + 1500), 1)
-    t.same(await dump(store), ['queue ["here",1]', 'meta ["session","here"]'])
-    const restarted = await start(store, { sessionExpiryMs: 1000 })
+    t.same(await dump(store.kv), ['queue ["here",1]', 'meta ["session","here"]'])
+    const restarted = await start(store.kv, { sessionExpiryMs: 1000 })
     t.equal(await restarted.expire(Date.now() + 2000), 0, 'that it was connected is in the store')
     t.equal(await restarted.expire(Date.now() + 3000), 1)
   })
 
   t.test(`${name}: sessions never expire where expiry is 0`, async t => {
-    const persistence = await start(await open(t), { sessionExpiryMs: 0 })
+    const persistence = await start((await open(t)).kv, { sessionExpiryMs: 0 })
     await persistence.touchSession('c', false)
     t.equal(await persistence.expire(Number.MAX_SAFE_INTEGER), 0)
   })
 
   t.test(`${name}: of a half-received QoS 2 packet only the identifier is kept`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     const packet = publication('t', { qos: 2, messageId: 7, payload: Buffer.alloc(1_000_000) })
     await persistence.incomingStorePacket({ id: 'c' }, packet)
@@ -207,7 +207,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a half-received packet whose identifier was not stored is not known`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     await persistence.touchSession('c', false)
     kv.isFailing = true
@@ -219,7 +219,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: clients without half-received packets do not cost a look into the store`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     kv.reset()
     kv.isFailing = true
@@ -233,14 +233,14 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: half-received QoS 2 packets of a clean session end with the process`, async t => {
     const store = await open(t)
-    const before = await start(store)
+    const before = await start(store.kv)
     await before.incomingStorePacket({ id: 'c', clean: true }, publication('t', { messageId: 1 }))
-    await start(store)
-    t.same(await dump(store), [])
+    await start(store.kv)
+    t.same(await dump(store.kv), [])
   })
 
   t.test(`${name}: a connection that was taken over does not take the new one's will along`, async t => {
-    const persistence = await start(await open(t))
+    const persistence = await start((await open(t)).kv)
     const old = { id: 'c', closed: false }
     const next = { id: 'c', closed: false }
     await persistence.putWill(old, { topic: 'old', payload: '' })
@@ -255,7 +255,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(`${name}: a failing store is reported where Aedes could not take a rejection`, async t => {
-    const kv = new WatchedKv(await open(t))
+    const kv = new WatchedKv((await open(t)).kv)
     const errors: unknown[] = []
     const persistence = await start(kv, { onError: error => errors.push(error) })
     kv.isFailing = true

@@ -21,35 +21,35 @@ function registering(t: Test, open: OpenStore): void {
       emailKey: 'ann@example.org',
       firstName: '安',
     })
-    await store.createUser({ ...ann, passwordHash })
-    await store.createUser(user(BOB))
-    t.strictSame(await store.findUser(ANN), ann)
-    t.strictSame(await store.findUserByEmail('ann@example.org'), ann)
-    t.strictSame(await store.findUsers({ firstName: '安' }, 10), [ann])
-    t.equal(await store.findUserByEmail('Ann@Example.org'), undefined)
-    t.equal(await store.findUserByEmail('ann@example.or'), undefined)
+    await store.users.createUser({ ...ann, passwordHash })
+    await store.users.createUser(user(BOB))
+    t.strictSame(await store.users.findUser(ANN), ann)
+    t.strictSame(await store.users.findUserByEmail('ann@example.org'), ann)
+    t.strictSame(await store.users.findUsers({ firstName: '安' }, 10), [ann])
+    t.equal(await store.users.findUserByEmail('Ann@Example.org'), undefined)
+    t.equal(await store.users.findUserByEmail('ann@example.or'), undefined)
     for (const id of [EVE, '', '1', 'ann', '1e8', ' 100000001', '100000001 ', '0x5f5e101', '1000000011']) {
-      t.equal(await store.findUser(id), undefined, `no user ${JSON.stringify(id)}`)
+      t.equal(await store.users.findUser(id), undefined, `no user ${JSON.stringify(id)}`)
     }
   })
 
   t.test('refuses an address, a user name and an id that are taken', async t => {
     const { store } = await open(t)
-    await store.createUser(user(ANN, { username: 'ann' }))
-    await t.rejects(store.createUser(user(BOB, { emailKey: user(ANN).emailKey })), taken('email'))
-    await t.rejects(store.createUser(user(BOB, { username: 'ann' })), taken('username'))
-    await t.rejects(store.createUser(user(ANN, { emailKey: 'other@example.org' })), taken('id'))
-    t.equal(await store.countUsers(), 1)
-    t.equal(await store.findUser(BOB), undefined)
-    t.equal(await store.findUserByEmail('other@example.org'), undefined)
-    await t.resolves(store.createUser(user(BOB, { username: 'an' })))
+    await store.users.createUser(user(ANN, { username: 'ann' }))
+    await t.rejects(store.users.createUser(user(BOB, { emailKey: user(ANN).emailKey })), taken('email'))
+    await t.rejects(store.users.createUser(user(BOB, { username: 'ann' })), taken('username'))
+    await t.rejects(store.users.createUser(user(ANN, { emailKey: 'other@example.org' })), taken('id'))
+    t.equal((await store.users.findUsers({}, 10)).length, 1)
+    t.equal(await store.users.findUser(BOB), undefined)
+    t.equal(await store.users.findUserByEmail('other@example.org'), undefined)
+    await t.resolves(store.users.createUser(user(BOB, { username: 'an' })))
   })
 
   t.test('takes no user name for none: several may have none', async t => {
     const { store } = await open(t)
-    await store.createUser(user(ANN))
-    await t.resolves(store.createUser(user(BOB)))
-    t.equal(await store.countUsers(), 2)
+    await store.users.createUser(user(ANN))
+    await t.resolves(store.users.createUser(user(BOB)))
+    t.equal((await store.users.findUsers({}, 10)).length, 2)
   })
 
   t.test('lets exactly one of many racing registers of one address win', async t => {
@@ -57,22 +57,22 @@ function registering(t: Test, open: OpenStore): void {
     const racing = Array.from({ length: 20 }, (_, i) =>
       user(String(200000000 + i), { emailKey: 'same@example.org' }),
     )
-    const outcomes = await Promise.allSettled(racing.map(user => store.createUser(user)))
+    const outcomes = await Promise.allSettled(racing.map(user => store.users.createUser(user)))
     const winners = racing.filter((_, i) => outcomes[i]?.status === 'fulfilled')
     t.equal(winners.length, 1)
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') t.match(outcome.reason, taken('email'))
     }
-    t.match(await store.findUserByEmail('same@example.org'), { id: winners[0]?.id })
-    t.match(await store.findUsers({}, 100), [{ id: winners[0]?.id }])
-    t.equal(await store.countUsers(), 1)
+    t.match(await store.users.findUserByEmail('same@example.org'), { id: winners[0]?.id })
+    t.match(await store.users.findUsers({}, 100), [{ id: winners[0]?.id }])
+    t.equal((await store.users.findUsers({}, 10)).length, 1)
   })
 
   t.test('lists all of many users that register at once', async t => {
     const { store } = await open(t)
     const ids = Array.from({ length: 50 }, (_, i) => String(200000000 + i))
-    await Promise.all(ids.map(id => store.createUser(user(id))))
-    t.same((await store.findUsers({}, 100)).map(({ id }) => id).sort(), ids)
+    await Promise.all(ids.map(id => store.users.createUser(user(id))))
+    t.same((await store.users.findUsers({}, 100)).map(({ id }) => id).sort(), ids)
   })
 }
 
@@ -80,9 +80,9 @@ function querying(t: Test, open: OpenStore): void {
   t.test('lists users oldest first, in pages', async t => {
     const { store } = await open(t)
     const ids = ['500000000', '300000000', '900000000', '100000000']
-    for (const id of ids) await store.createUser(user(id))
+    for (const id of ids) await store.users.createUser(user(id))
     const page = async (limit: number, after?: string) =>
-      (await store.findUsers({}, limit, after)).map(({ id }) => id)
+      (await store.users.findUsers({}, limit, after)).map(({ id }) => id)
     t.same(await page(0), [])
     t.same(await page(1), ids.slice(0, 1))
     t.same(await page(4), ids)
@@ -97,22 +97,22 @@ function querying(t: Test, open: OpenStore): void {
 
   t.test('goes on behind a user who is gone by now', async t => {
     const { store } = await open(t)
-    for (const id of [ANN, BOB, EVE]) await store.createUser(user(id))
-    await store.deleteUser(BOB)
-    t.match(await store.findUsers({}, 10, BOB), [{ id: EVE }])
-    t.match(await store.findUsers({}, 10), [{ id: ANN }, { id: EVE }])
-    await store.deleteUser(EVE)
-    t.same(await store.findUsers({}, 10, EVE), [])
-    await store.createUser(user('222222222'))
-    t.match(await store.findUsers({}, 10, EVE), [{ id: '222222222' }], 'who registers later is younger')
+    for (const id of [ANN, BOB, EVE]) await store.users.createUser(user(id))
+    await store.users.deleteUser(BOB)
+    t.match(await store.users.findUsers({}, 10, BOB), [{ id: EVE }])
+    t.match(await store.users.findUsers({}, 10), [{ id: ANN }, { id: EVE }])
+    await store.users.deleteUser(EVE)
+    t.same(await store.users.findUsers({}, 10, EVE), [])
+    await store.users.createUser(user('222222222'))
+    t.match(await store.users.findUsers({}, 10, EVE), [{ id: '222222222' }], 'who registers later is younger')
   })
 
   t.test('finds only whom all given fields match', async t => {
     const { store } = await open(t)
-    await store.createUser(user(ANN, { username: 'ann', firstName: 'Ann', lastName: 'Lee' }))
-    await store.createUser(user(BOB, { username: 'bob', firstName: 'Bob', lastName: 'Lee' }))
+    await store.users.createUser(user(ANN, { username: 'ann', firstName: 'Ann', lastName: 'Lee' }))
+    await store.users.createUser(user(BOB, { username: 'bob', firstName: 'Bob', lastName: 'Lee' }))
     const ids = async (query: UserQuery, after?: string) =>
-      (await store.findUsers(query, 10, after)).map(({ id }) => id)
+      (await store.users.findUsers(query, 10, after)).map(({ id }) => id)
     const emailKey = user(ANN).emailKey
     t.same(await ids({ id: ANN }), [ANN])
     t.same(await ids({ emailKey }), [ANN])
@@ -145,11 +145,13 @@ function querying(t: Test, open: OpenStore): void {
     ] as const
     const ids = names.map((_, i) => String(900_000_000 - i))
     for (const [i, [firstName, lastName]] of names.entries())
-      await store.createUser(user(ids[i] ?? '', { firstName, lastName }))
+      await store.users.createUser(user(ids[i] ?? '', { firstName, lastName }))
     const at = (...places: number[]) => places.map(place => ids[place])
     const check = async (store: Store) => {
       const found = async (query: UserQuery, limit = 10, after?: number) =>
-        (await store.findUsers(query, limit, after === undefined ? after : ids[after])).map(({ id }) => id)
+        (await store.users.findUsers(query, limit, after === undefined ? after : ids[after])).map(
+          ({ id }) => id,
+        )
       const [firstName, lastName] = names[0]
       t.same(await found({ firstName }), at(0, 1, 3, 6))
       t.same(await found({ firstName }, 2), at(0, 1))
@@ -175,8 +177,8 @@ function querying(t: Test, open: OpenStore): void {
       }
     }
     await check(store)
-    await store.createUser(user(ANN, { firstName: 'Ann', lastName: 'Lee' }))
-    await store.deleteUser(ANN)
+    await store.users.createUser(user(ANN, { firstName: 'Ann', lastName: 'Lee' }))
+    await store.users.deleteUser(ANN)
     await check(store)
     await check(await reopen())
   })
@@ -185,33 +187,39 @@ function querying(t: Test, open: OpenStore): void {
     const { store } = await open(t)
     const ids = Array.from({ length: 2101 }, (_, i) => String(200000000 + i))
     await Promise.all(
-      ids.map((id, i) => store.createUser(user(id, { lastName: i % 700 === 0 ? 'Rare' : 'Common' }))),
+      ids.map((id, i) => store.users.createUser(user(id, { lastName: i % 700 === 0 ? 'Rare' : 'Common' }))),
     )
-    t.equal((await store.findUsers({}, 5000)).length, 2101)
-    t.equal((await store.findUsers({}, 2000)).length, 2000)
-    t.equal((await store.findUsers({ lastName: 'Rare' }, 10)).length, 4)
-    t.equal(await store.countUsers(), 2101)
+    t.equal((await store.users.findUsers({}, 5000)).length, 2101)
+    t.equal((await store.users.findUsers({}, 2000)).length, 2000)
+    t.equal((await store.users.findUsers({ lastName: 'Rare' }, 10)).length, 4)
+    t.equal((await store.users.findUsers({}, 3000)).length, 2101)
   })
 }
 
 function passwords(t: Test, open: OpenStore): void {
   t.test('shows a hash only to compare, and says what compare says', async t => {
     const { store } = await open(t)
-    await store.createUser(user(ANN, { passwordHash: 'secret' }))
-    t.equal(await store.checkPassword(ANN, async hash => hash === 'secret'), true)
-    t.equal(await store.checkPassword(ANN, async () => false), false)
-    t.equal(await store.checkPassword(BOB, () => Promise.reject(new Error('asked about nobody'))), false)
-    t.notMatch(JSON.stringify([await store.findUser(ANN), await store.findUsers({}, 9)]), 'secret')
+    await store.users.createUser(user(ANN, { passwordHash: 'secret' }))
+    t.equal(await store.users.checkPassword(ANN, async hash => hash === 'secret'), true)
+    t.equal(await store.users.checkPassword(ANN, async () => false), false)
+    t.equal(
+      await store.users.checkPassword(BOB, () => Promise.reject(new Error('asked about nobody'))),
+      false,
+    )
+    t.notMatch(
+      JSON.stringify([await store.users.findUser(ANN), await store.users.findUsers({}, 9)]),
+      'secret',
+    )
   })
 
   t.test('changes a hash, but gives none to a user who is not there', async t => {
     const { store } = await open(t)
-    await store.createUser(user(ANN, { passwordHash: 'old' }))
-    await store.setPasswordHash(ANN, 'new')
-    t.equal(await store.checkPassword(ANN, async hash => hash === 'new'), true)
-    await store.deleteUser(ANN)
-    await store.setPasswordHash(ANN, 'back again')
-    t.equal(await store.checkPassword(ANN, async () => true), false)
+    await store.users.createUser(user(ANN, { passwordHash: 'old' }))
+    await store.users.setPasswordHash(ANN, 'new')
+    t.equal(await store.users.checkPassword(ANN, async hash => hash === 'new'), true)
+    await store.users.deleteUser(ANN)
+    await store.users.setPasswordHash(ANN, 'back again')
+    t.equal(await store.users.checkPassword(ANN, async () => true), false)
   })
 }
 
@@ -221,32 +229,34 @@ function deleting(t: Test, open: OpenStore): void {
     async t => {
       const opened = await open(t)
       const { store } = opened
-      await store.createUser(user(ANN, { username: 'ann' }))
-      await store.createUser(user(BOB))
-      await store.append([...messages(1200, BOB, ANN), message(ANN, BOB)])
-      await store.moveCursors([
+      await store.users.createUser(user(ANN, { username: 'ann' }))
+      await store.users.createUser(user(BOB))
+      await store.inbox.append([...messages(1200, BOB, ANN), message(ANN, BOB)])
+      await store.cursors.moveCursors([
         move(ANN, '', { confirmed: 5 }),
         move(ANN, 'phone', { confirmed: 7 }),
         move(BOB, ''),
       ])
-      await store.deleteUser(ANN)
+      await store.users.deleteUser(ANN)
 
-      t.equal(await store.findUser(ANN), undefined)
-      t.equal(await store.findUserByEmail(user(ANN).emailKey), undefined)
-      t.same(await store.findUsers({ username: 'ann' }, 10), [])
-      t.match(await store.findUsers({}, 10), [{ id: BOB }])
-      t.equal(await store.countUsers(), 1)
-      t.same(await store.readInbox(ANN, 0, 10), [])
-      t.equal(await store.cursor(ANN, 'phone'), undefined)
-      t.equal(await store.slowest(ANN), undefined)
-      t.equal(await store.furthest(ANN), 0)
-      t.match(await store.readInbox(BOB, 0, 10), [{ seq: 1 }], 'what she sent stays with its reader')
-      t.match(await store.readConversation(pairConversation(ANN, BOB), 10), [{ inbox: BOB, row: { seq: 1 } }])
+      t.equal(await store.users.findUser(ANN), undefined)
+      t.equal(await store.users.findUserByEmail(user(ANN).emailKey), undefined)
+      t.same(await store.users.findUsers({ username: 'ann' }, 10), [])
+      t.match(await store.users.findUsers({}, 10), [{ id: BOB }])
+      t.equal((await store.users.findUsers({}, 10)).length, 1)
+      t.same(await store.inbox.readInbox(ANN, 0, 10), [])
+      t.equal(await store.cursors.cursor(ANN, 'phone'), undefined)
+      t.equal(await store.cursors.slowest(ANN), undefined)
+      t.equal(await store.cursors.furthest(ANN), 0)
+      t.match(await store.inbox.readInbox(BOB, 0, 10), [{ seq: 1 }], 'what she sent stays with its reader')
+      t.match(await store.inbox.readConversation(pairConversation(ANN, BOB), 10), [
+        { inbox: BOB, row: { seq: 1 } },
+      ])
 
       const again = await opened.reopen()
-      await t.rejects(again.createUser(user(ANN, { emailKey: 'new@example.org' })), taken('id'))
+      await t.rejects(again.users.createUser(user(ANN, { emailKey: 'new@example.org' })), taken('id'))
       await t.resolves(
-        again.createUser(user(EVE, { emailKey: user(ANN).emailKey, username: 'ann' })),
+        again.users.createUser(user(EVE, { emailKey: user(ANN).emailKey, username: 'ann' })),
         'both are free',
       )
     },
@@ -254,10 +264,10 @@ function deleting(t: Test, open: OpenStore): void {
 
   t.test('deletes twice, and nobody, without complaint', async t => {
     const { store } = await open(t)
-    await store.createUser(user(ANN))
-    await Promise.all([store.deleteUser(ANN), store.deleteUser(ANN)])
-    await t.resolves(store.deleteUser(EVE))
-    await t.resolves(store.createUser(user(EVE)), 'an id that nobody had is free')
-    t.equal(await store.countUsers(), 1)
+    await store.users.createUser(user(ANN))
+    await Promise.all([store.users.deleteUser(ANN), store.users.deleteUser(ANN)])
+    await t.resolves(store.users.deleteUser(EVE))
+    await t.resolves(store.users.createUser(user(EVE)), 'an id that nobody had is free')
+    t.equal((await store.users.findUsers({}, 10)).length, 1)
   })
 }

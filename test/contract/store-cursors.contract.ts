@@ -5,62 +5,68 @@ import { ANN, BOB, move, type OpenStore } from '../helpers/store-samples.js'
 export function cursorsContract(t: Test, open: OpenStore): void {
   t.test('knows nothing of a device that was never seen', async t => {
     const { store } = await open(t)
-    t.equal(await store.cursor(ANN, ''), undefined)
-    t.equal(await store.furthest(ANN), 0)
-    t.equal(await store.slowest(ANN), undefined)
-    await t.resolves(store.moveCursors([]))
+    t.equal(await store.cursors.cursor(ANN, ''), undefined)
+    t.equal(await store.cursors.furthest(ANN), 0)
+    t.equal(await store.cursors.slowest(ANN), undefined)
+    await t.resolves(store.cursors.moveCursors([]))
   })
 
   t.test('keeps a place for each device', async t => {
     const { store } = await open(t)
     const devices = ['', 'a', 'ab', 'b', 'a\u0000b', '手機', '😀', 'd'.repeat(300)]
-    await store.moveCursors([
+    await store.cursors.moveCursors([
       ...devices.map((device, i) =>
         move(ANN, device, { confirmed: i + 1, sent: i + 10, released: [i + 2, i + 4] }),
       ),
       move(BOB, 'a', { confirmed: 50, sent: 60 }),
     ])
     for (const [i, device] of devices.entries()) {
-      t.same(await store.cursor(ANN, device), { confirmed: i + 1, sent: i + 10, released: [i + 2, i + 4] })
+      t.same(await store.cursors.cursor(ANN, device), {
+        confirmed: i + 1,
+        sent: i + 10,
+        released: [i + 2, i + 4],
+      })
     }
-    t.equal(await store.cursor(ANN, 'abc'), undefined)
-    t.same(await store.cursor(BOB, 'a'), { confirmed: 50, sent: 60, released: [] })
-    t.equal(await store.cursor(BOB, ''), undefined)
+    t.equal(await store.cursors.cursor(ANN, 'abc'), undefined)
+    t.same(await store.cursors.cursor(BOB, 'a'), { confirmed: 50, sent: 60, released: [] })
+    t.equal(await store.cursors.cursor(BOB, ''), undefined)
   })
 
   t.test('never moves confirmed back, whatever else a move says', async t => {
     const { store } = await open(t)
-    await store.moveCursors([move(ANN, 'a', { confirmed: 7, sent: 9, released: [8] })])
-    await store.moveCursors([move(ANN, 'a', { confirmed: 5, sent: 12, released: [] })])
-    t.same(await store.cursor(ANN, 'a'), { confirmed: 7, sent: 12, released: [] })
-    await store.moveCursors([move(ANN, 'a', { confirmed: 9 }), move(ANN, 'a', { confirmed: 8 })])
-    t.match(await store.cursor(ANN, 'a'), { confirmed: 9 }, 'nor within one call')
-    await Promise.all([30, 10, 40, 20].map(confirmed => store.moveCursors([move(ANN, 'a', { confirmed })])))
-    t.match(await store.cursor(ANN, 'a'), { confirmed: 40 }, 'nor when calls race')
-    t.equal(await store.furthest(ANN), 40)
+    await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 7, sent: 9, released: [8] })])
+    await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 5, sent: 12, released: [] })])
+    t.same(await store.cursors.cursor(ANN, 'a'), { confirmed: 7, sent: 12, released: [] })
+    await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 9 }), move(ANN, 'a', { confirmed: 8 })])
+    t.match(await store.cursors.cursor(ANN, 'a'), { confirmed: 9 }, 'nor within one call')
+    await Promise.all(
+      [30, 10, 40, 20].map(confirmed => store.cursors.moveCursors([move(ANN, 'a', { confirmed })])),
+    )
+    t.match(await store.cursors.cursor(ANN, 'a'), { confirmed: 40 }, 'nor when calls race')
+    t.equal(await store.cursors.furthest(ANN), 40)
   })
 
   t.test('knows the furthest and the slowest device of an account', async t => {
     const { store } = await open(t)
-    await store.moveCursors([
+    await store.cursors.moveCursors([
       move(ANN, 'a', { confirmed: 3 }),
       move(ANN, 'ab', { confirmed: 8 }),
       move(BOB, 'a', { confirmed: 1 }),
     ])
-    t.equal(await store.furthest(ANN), 8)
-    t.equal(await store.slowest(ANN), 3)
-    await store.moveCursors([move(ANN, 'a', { confirmed: 10 })])
-    t.equal(await store.furthest(ANN), 10)
-    t.equal(await store.slowest(ANN), 8)
-    await store.moveCursors([move(ANN, 'new', { confirmed: 0 })])
-    t.equal(await store.slowest(ANN), 0)
-    t.equal(await store.furthest(BOB), 1)
-    t.equal(await store.slowest(BOB), 1)
+    t.equal(await store.cursors.furthest(ANN), 8)
+    t.equal(await store.cursors.slowest(ANN), 3)
+    await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 10 })])
+    t.equal(await store.cursors.furthest(ANN), 10)
+    t.equal(await store.cursors.slowest(ANN), 8)
+    await store.cursors.moveCursors([move(ANN, 'new', { confirmed: 0 })])
+    t.equal(await store.cursors.slowest(ANN), 0)
+    t.equal(await store.cursors.furthest(BOB), 1)
+    t.equal(await store.cursors.slowest(BOB), 1)
   })
 
   t.test('forgets devices that were not seen for long, but never the default one', async t => {
     const { store } = await open(t)
-    await store.moveCursors([
+    await store.cursors.moveCursors([
       move(ANN, '', { seenAt: 1, confirmed: 1 }),
       move(ANN, 'old', { seenAt: 99, confirmed: 5 }),
       move(ANN, 'kept', { seenAt: 100, confirmed: 2 }),
@@ -68,23 +74,23 @@ export function cursorsContract(t: Test, open: OpenStore): void {
       move(BOB, 'back again', { seenAt: 1 }),
       move(BOB, 'back again', { seenAt: 200 }),
     ])
-    t.equal(await store.forgetDevices(100), 2)
-    t.equal(await store.forgetDevices(100), 0)
-    t.equal(await store.cursor(ANN, 'old'), undefined)
-    t.equal(await store.cursor(BOB, 'old'), undefined)
-    t.match(await store.cursor(ANN, ''), { confirmed: 1 })
-    t.match(await store.cursor(ANN, 'kept'), { confirmed: 2 })
-    t.ok(await store.cursor(BOB, 'back again'))
-    t.equal(await store.slowest(ANN), 1)
-    t.equal(await store.furthest(ANN), 5, 'what it had confirmed stays confirmed')
+    t.equal(await store.cursors.forgetDevices(100), 2)
+    t.equal(await store.cursors.forgetDevices(100), 0)
+    t.equal(await store.cursors.cursor(ANN, 'old'), undefined)
+    t.equal(await store.cursors.cursor(BOB, 'old'), undefined)
+    t.match(await store.cursors.cursor(ANN, ''), { confirmed: 1 })
+    t.match(await store.cursors.cursor(ANN, 'kept'), { confirmed: 2 })
+    t.ok(await store.cursors.cursor(BOB, 'back again'))
+    t.equal(await store.cursors.slowest(ANN), 1)
+    t.equal(await store.cursors.furthest(ANN), 5, 'what it had confirmed stays confirmed')
   })
 
   t.test('forgets thousands of devices', async t => {
     const { store } = await open(t)
     const devices = Array.from({ length: 2500 }, (_, i) => move(ANN, `device ${i}`, { seenAt: i }))
-    await store.moveCursors(devices)
-    t.equal(await store.forgetDevices(2400), 2400)
-    t.equal(await store.cursor(ANN, 'device 2399'), undefined)
-    t.ok(await store.cursor(ANN, 'device 2400'))
+    await store.cursors.moveCursors(devices)
+    t.equal(await store.cursors.forgetDevices(2400), 2400)
+    t.equal(await store.cursors.cursor(ANN, 'device 2399'), undefined)
+    t.ok(await store.cursors.cursor(ANN, 'device 2400'))
   })
 }

@@ -81,19 +81,19 @@ t.test('what was acknowledged survives SIGKILL, and nothing is torn', async t =>
     await kill(running)
     const store = embedded(dir)
     await store.open()
-    const last = await store.lastSeq(BOB)
+    const last = await store.inbox.lastSeq(BOB)
     t.ok(last >= acknowledged, `${last} of at least ${acknowledged}`)
-    const rows = await store.readInbox(BOB, 0, last + 1)
+    const rows = await store.inbox.readInbox(BOB, 0, last + 1)
     t.same(
       rows.map(({ seq }) => seq),
       Array.from({ length: last }, (_, i) => i + 1),
     )
     t.equal(
-      (await store.readConversation(pairConversation(ANN, BOB), last + 1)).length,
+      (await store.inbox.readConversation(pairConversation(ANN, BOB), last + 1)).length,
       last,
       'with its conversation',
     )
-    t.match(await store.append([message(ANN, BOB)]), [{ seq: last + 1 }])
+    t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: last + 1 }])
     await store.close()
   }
 })
@@ -106,17 +106,17 @@ t.test('is open in one place at a time', async t => {
   })
   const store = embedded(dir)
   await store.open()
-  await store.append([message(ANN, BOB)])
+  await store.inbox.append([message(ANN, BOB)])
   const second = embedded(dir)
   await t.rejects(second.open(), ofKind('STORE_UNAVAILABLE', { info: { reason: inUse(process.pid).reason } }))
   await t.rejects(store.open(), ofKind('STORE_UNAVAILABLE'), 'nor twice by itself')
   await second.close()
   t.match(await told(child(t, dir, 'open')[1]), inUse(process.pid))
-  t.match(await store.append([message(ANN, BOB)]), [{ seq: 2 }], 'the first one goes on')
+  t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: 2 }], 'the first one goes on')
   await store.close()
 
   await second.open()
-  t.equal(await second.lastSeq(BOB), 2, 'and makes room for the next when it closes')
+  t.equal(await second.inbox.lastSeq(BOB), 2, 'and makes room for the next when it closes')
   await second.close()
 })
 
@@ -163,7 +163,7 @@ if (process.platform === 'linux') {
 
     const store = embedded(dir)
     await store.open()
-    t.equal(await store.lastSeq(BOB), acknowledged + 1)
+    t.equal(await store.inbox.lastSeq(BOB), acknowledged + 1)
     await store.close()
   })
 }
@@ -188,46 +188,50 @@ t.test('refuses keys that lmdb could not take, and goes on', async t => {
   const tooLarge = { name: 'GatewayError', kind: 'TOO_LARGE' }
   const value = Buffer.from('v')
   await t.rejects(
-    store.kvWrite([
+    store.kv.kvWrite([
       { put: 'meta', key: ['a'], value },
       { put: 'meta', key: [long], value },
     ]),
     tooLarge,
   )
-  t.equal(await store.kvGet('meta', ['a']), undefined, 'all or nothing')
-  await t.rejects(store.kvGet('meta', [long]), tooLarge)
-  await t.rejects(store.kvRange('meta', [long])[Symbol.asyncIterator]().next(), tooLarge)
-  await t.rejects(store.cursor(ANN, long), tooLarge)
-  await t.rejects(store.moveCursors([move(ANN, long)]), tooLarge)
-  await t.rejects(store.createUser(user(ANN, { emailKey: long })), tooLarge)
-  await t.rejects(store.findUserByEmail(long), tooLarge)
-  await t.rejects(store.append([message(ANN, BOB), message(ANN, BOB, { dedupKey: long })]), tooLarge)
-  await t.rejects(store.append([message(ANN, BOB, { dedupKey: long, isFirst: true })]), tooLarge)
-  await t.rejects(store.append([message(ANN, BOB), message(ANN, 'nobody')]), ofKind('ERROR_FIND_USER'))
-  t.match(await store.append([message(ANN, BOB)]), [{ seq: 1 }], 'and no seq was used')
+  t.equal(await store.kv.kvGet('meta', ['a']), undefined, 'all or nothing')
+  await t.rejects(store.kv.kvGet('meta', [long]), tooLarge)
+  await t.rejects(store.kv.kvRange('meta', [long])[Symbol.asyncIterator]().next(), tooLarge)
+  await t.rejects(store.cursors.cursor(ANN, long), tooLarge)
+  await t.rejects(store.cursors.moveCursors([move(ANN, long)]), tooLarge)
+  await t.rejects(store.users.createUser(user(ANN, { emailKey: long })), tooLarge)
+  await t.rejects(store.users.findUserByEmail(long), tooLarge)
+  await t.rejects(store.inbox.append([message(ANN, BOB), message(ANN, BOB, { dedupKey: long })]), tooLarge)
+  await t.rejects(store.inbox.append([message(ANN, BOB, { dedupKey: long, isFirst: true })]), tooLarge)
+  await t.rejects(store.inbox.append([message(ANN, BOB), message(ANN, 'nobody')]), ofKind('ERROR_FIND_USER'))
+  t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: 1 }], 'and no seq was used')
 })
 
 t.test('finishes a deletion that a stop interrupted', async t => {
   const { store, reopen } = await open(t)
-  await store.createUser(user(BOB))
-  await store.append(messages(3000))
-  const deleting = store.deleteUser(BOB).catch(() => 'stopped')
-  while ((await store.findUser(BOB)) !== undefined) await nextTurn()
+  await store.users.createUser(user(BOB))
+  await store.inbox.append(messages(3000))
+  const deleting = store.users.deleteUser(BOB).catch(() => 'stopped')
+  while ((await store.users.findUser(BOB)) !== undefined) await nextTurn()
   const again = await reopen()
   t.equal(await deleting, 'stopped')
-  t.equal(await again.findUser(BOB), undefined)
-  while ((await again.lastSeq(BOB)) !== 0) await nextTurn()
-  t.same(await again.readInbox(BOB, 0, 1), [])
-  t.same(await again.readConversation(pairConversation(ANN, BOB), 1), [])
+  t.equal(await again.users.findUser(BOB), undefined)
+  while ((await again.inbox.lastSeq(BOB)) !== 0) await nextTurn()
+  t.same(await again.inbox.readInbox(BOB, 0, 1), [])
+  t.same(await again.inbox.readConversation(pairConversation(ANN, BOB), 1), [])
 })
 
 t.test('waits for the disk where that is asked for', async t => {
   const store = new EmbeddedStore({ dir: folder(t), durability: 'flush', dedupWindowMs: HOUR_MS })
   await store.open()
   t.teardown(() => store.close())
-  const batches = await Promise.all([store.append(messages(3)), store.append(messages(3)), store.ping()])
+  const batches = await Promise.all([
+    store.inbox.append(messages(3)),
+    store.inbox.append(messages(3)),
+    store.ping(),
+  ])
   t.match(batches[1], [{ seq: 4 }, { seq: 5 }, { seq: 6 }])
-  await t.rejects(store.createUser(user('1')), ofKind('BAD_FIELD', { info: { field: 'id' } }))
+  await t.rejects(store.users.createUser(user('1')), ofKind('BAD_FIELD', { info: { field: 'id' } }))
 })
 
 t.test('a data file that is none is refused with a word, and is left as it is', async t => {
@@ -260,10 +264,10 @@ t.test('the text of a broadcast is stored once, and goes with the last row that 
   }
   const one = broadcast(ANN, BOB)
   const owners = Array.from({ length: 50 }, (_, i) => `${200_000_000 + i}`)
-  const append = (store: EmbeddedStore) => store.append(owners.map(inbox => ({ ...one, inbox })))
+  const append = (store: EmbeddedStore) => store.inbox.append(owners.map(inbox => ({ ...one, inbox })))
   t.same(await run(append), [1, 50])
-  t.same(await run(store => Promise.all(owners.slice(1).map(id => store.trimInbox(id, 1, 10)))), [1, 1])
-  t.same(await run(store => store.deleteUser(owners[0] ?? '')), [0, 0])
+  t.same(await run(store => Promise.all(owners.slice(1).map(id => store.inbox.trimInbox(id, 1, 10)))), [1, 1])
+  t.same(await run(store => store.users.deleteUser(owners[0] ?? '')), [0, 0])
 })
 
 t.test('rows from before texts were stored apart are read, trimmed and found as they were', async t => {
@@ -280,13 +284,13 @@ t.test('rows from before texts were stored apart are read, trimmed and found as 
   await store.open()
   t.teardown(() => store.close())
   const old = [direct, toAll].map((one, i) => rowOf(one, i + 1))
-  t.same(await store.readInbox(BOB, 0, 10), old)
-  t.equal(await store.inboxBytes(BOB), 0)
+  t.same(await store.inbox.readInbox(BOB, 0, 10), old)
+  t.equal(await store.inbox.inboxBytes(BOB), 0)
   const [added] = messages(1)
   if (added === undefined) return
-  t.match(await store.append([added]), [{ seq: 3 }])
-  t.equal(await store.inboxBytes(BOB), Buffer.byteLength(added.text))
-  t.equal(await store.trimInbox(BOB, 2, 10), 2)
-  t.match(await store.readInbox(BOB, 0, 10), [{ seq: 3 }])
-  t.equal(await store.inboxBytes(BOB), Buffer.byteLength(added.text))
+  t.match(await store.inbox.append([added]), [{ seq: 3 }])
+  t.equal(await store.inbox.inboxBytes(BOB), Buffer.byteLength(added.text))
+  t.equal(await store.inbox.trimInbox(BOB, 2, 10), 2)
+  t.match(await store.inbox.readInbox(BOB, 0, 10), [{ seq: 3 }])
+  t.equal(await store.inbox.inboxBytes(BOB), Buffer.byteLength(added.text))
 })

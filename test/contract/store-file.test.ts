@@ -20,12 +20,12 @@ async function filled(t: Test): Promise<{ dir: string; path: string; good: Buffe
   const dir = join(t.testdir(), 'db')
   const store = embedded(dir)
   await store.open()
-  for (let i = 0; i < 20; i++) await store.createUser(user(String(200_000_000 + i)))
-  await store.append(messages(3000))
+  for (let i = 0; i < 20; i++) await store.users.createUser(user(String(200_000_000 + i)))
+  await store.inbox.append(messages(3000))
   const text = `{"sender":"${ANN}","recipient":"${BOB}","content":"${'x'.repeat(30_000)}"}`
-  await store.append(Array.from({ length: 10 }, () => message(ANN, BOB, { text })))
-  await store.trimInbox(BOB, 500, 500)
-  await store.deleteUser('200000003')
+  await store.inbox.append(Array.from({ length: 10 }, () => message(ANN, BOB, { text })))
+  await store.inbox.trimInbox(BOB, 500, 500)
+  await store.users.deleteUser('200000003')
   await store.close()
   const path = join(dir, 'data.mdb')
   return { dir, path, good: readFileSync(path) }
@@ -41,7 +41,7 @@ t.test('is good as it was left, and after a kill', async t => {
   await store.open()
   t.teardown(() => store.close())
   for (let i = 0; i < 20; i++) {
-    await store.append(messages(50))
+    await store.inbox.append(messages(50))
     checkFile(dir, wholly)
   }
   t.pass('also while it is written to')
@@ -83,7 +83,7 @@ t.test('pages of nothing or of anything are refused where they are used', async 
   writeFileSync(path, good)
   const store = embedded(dir)
   await store.open()
-  t.equal(await store.lastSeq(BOB), 3010, 'and whole again it is good')
+  t.equal(await store.inbox.lastSeq(BOB), 3010, 'and whole again it is good')
   await store.close()
 })
 
@@ -113,14 +113,14 @@ t.test('a file that is gone or another one takes no more writes, until it is bac
   for (const name of ['data.mdb', 'lock.mdb']) {
     renameSync(join(dir, name), join(dir, 'elsewhere'))
     await t.rejects(store.ping(), gone)
-    await t.rejects(store.append([message(ANN, BOB)]), gone)
-    await t.rejects(store.createUser(user(ANN)), gone)
-    t.equal(await store.lastSeq(BOB), 3010, 'what is open is read on')
+    await t.rejects(store.inbox.append([message(ANN, BOB)]), gone)
+    await t.rejects(store.users.createUser(user(ANN)), gone)
+    t.equal(await store.inbox.lastSeq(BOB), 3010, 'what is open is read on')
     cpSync(join(dir, 'elsewhere'), join(dir, name))
     await t.rejects(store.ping(), gone, 'a copy is not the file')
     renameSync(join(dir, 'elsewhere'), join(dir, name))
     await t.resolves(store.ping())
   }
-  t.match(await store.append([message(ANN, BOB)]), [{ seq: 3011 }])
+  t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: 3011 }])
   t.equal(readFileSync(path).length % PAGE, 0)
 })

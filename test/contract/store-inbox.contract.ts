@@ -24,28 +24,28 @@ export function inboxContract(t: Test, open: OpenStore): void {
 }
 
 const seqs = async (store: Store, userId: UserId, after: number, limit: number) =>
-  (await store.readInbox(userId, after, limit)).map(({ seq }) => seq)
+  (await store.inbox.readInbox(userId, after, limit)).map(({ seq }) => seq)
 
 function appending(t: Test, open: OpenStore): void {
   t.test('numbers each inbox by itself, and answers in the order of the batch', async t => {
     const { store } = await open(t)
     const batch = [message(ANN, BOB), message(BOB, ANN), message(ANN, BOB), message(EVE, EVE)]
-    const results = await store.append(batch)
+    const results = await store.inbox.append(batch)
     t.same(
       results,
       [1, 1, 2, 1].map((seq, i) => ({ seq, id: batch[i]?.id, repeat: false })),
     )
-    t.match(await store.append([message(ANN, BOB)]), [{ seq: 3 }])
-    t.same(await store.append([]), [])
+    t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: 3 }])
+    t.same(await store.inbox.append([]), [])
   })
 
   t.test('keeps 1,000 messages of many batches in order and without a hole', async t => {
     const { store } = await open(t)
     const sent = messages(1000)
     for (let i = 0, size = 1; i < sent.length; i += size, size = (size * 3) % 64 || 1) {
-      await store.append(sent.slice(i, i + size))
+      await store.inbox.append(sent.slice(i, i + size))
     }
-    const rows = await store.readInbox(BOB, 0, 2000)
+    const rows = await store.inbox.readInbox(BOB, 0, 2000)
     t.same(
       rows,
       sent.map((one, i) => rowOf(one, i + 1)),
@@ -54,12 +54,12 @@ function appending(t: Test, open: OpenStore): void {
 
   t.test('gives no seq twice when several batches are appended at once', async t => {
     const { store } = await open(t)
-    const results = await Promise.all(Array.from({ length: 20 }, () => store.append(messages(10))))
+    const results = await Promise.all(Array.from({ length: 20 }, () => store.inbox.append(messages(10))))
     t.same(
       results.flat().map(({ seq }) => seq),
       Array.from({ length: 200 }, (_, i) => i + 1),
     )
-    t.equal((await store.readInbox(BOB, 0, 1000)).length, 200)
+    t.equal((await store.inbox.readInbox(BOB, 0, 1000)).length, 200)
   })
 
   t.test('gives back the fields as they are', async t => {
@@ -74,16 +74,16 @@ function appending(t: Test, open: OpenStore): void {
       '中'.repeat(22_000),
     ]
     const texts = contents.map(content => `{"sender":"${ANN}","recipient":"${BOB}","content":"${content}"}`)
-    await store.append(texts.map(text => message(ANN, BOB, { text })))
+    await store.inbox.append(texts.map(text => message(ANN, BOB, { text })))
     t.same(
-      (await store.readInbox(BOB, 0, 100)).map(row => row.text),
+      (await store.inbox.readInbox(BOB, 0, 100)).map(row => row.text),
       texts,
     )
   })
 
   t.test('reads pages: none, one, all, past the end', async t => {
     const { store } = await open(t)
-    await store.append(messages(10))
+    await store.inbox.append(messages(10))
     t.same(await seqs(store, BOB, 0, 0), [])
     t.same(await seqs(store, BOB, 0, 1), [1])
     t.same(await seqs(store, BOB, 3, 4), [4, 5, 6, 7])
@@ -98,12 +98,12 @@ function appending(t: Test, open: OpenStore): void {
   t.test('keeps neighbours apart', async t => {
     const { store } = await open(t)
     const ids = ['100000001', '100000002', '100000010', '100000100', '999999999']
-    await store.append(ids.flatMap(id => messages(3, ANN, id)))
+    await store.inbox.append(ids.flatMap(id => messages(3, ANN, id)))
     for (const id of ids) {
-      const rows = await store.readInbox(id, 0, 100)
+      const rows = await store.inbox.readInbox(id, 0, 100)
       t.equal(rows.length, 3)
       for (const { text } of rows) t.match(text, `"recipient":"${id}"`)
-      t.equal(await store.lastSeq(id), 3)
+      t.equal(await store.inbox.lastSeq(id), 3)
     }
   })
 }
@@ -121,43 +121,43 @@ function repeating(t: Test, open: OpenStore): void {
     const { store } = await open(t)
     const other = message(ANN, BOB, { dedupKey: 'a' })
     const elsewhere = message(ANN, EVE, { dedupKey: 'a' })
-    const first = await store.append([keyed('a'), other, elsewhere])
+    const first = await store.inbox.append([keyed('a'), other, elsewhere])
     t.match(first, [
       { seq: 1, repeat: false },
       { seq: 2, repeat: false },
       { seq: 1, repeat: false },
     ])
-    t.match(await store.append([{ ...elsewhere, id: other.id }]), [
+    t.match(await store.inbox.append([{ ...elsewhere, id: other.id }]), [
       { seq: 1, id: elsewhere.id, repeat: true },
     ])
-    t.match(await store.append([other]), [{ seq: 3, repeat: false }])
-    t.match(await store.append([other]), [{ seq: 3, repeat: true }])
+    t.match(await store.inbox.append([other]), [{ seq: 3, repeat: false }])
+    t.match(await store.inbox.append([other]), [{ seq: 3, repeat: true }])
   })
 
   t.test('stores a message with a known key once, within a batch and across batches', async t => {
     const { store } = await open(t)
     const [first, repeat, other] = [keyed('a 1'), keyed('a 1'), keyed('a 11')]
-    const results = await store.append([message(ANN, BOB), first, repeat, other])
+    const results = await store.inbox.append([message(ANN, BOB), first, repeat, other])
     t.same(results, [
       { seq: 1, id: results[0]?.id, repeat: false },
       { seq: 2, id: first.id, repeat: false },
       { seq: 2, id: first.id, repeat: true },
       { seq: 3, id: other.id, repeat: false },
     ])
-    t.same(await store.append([keyed('a 1'), keyed('a')]), [
+    t.same(await store.inbox.append([keyed('a 1'), keyed('a')]), [
       { seq: 2, id: first.id, repeat: true },
-      { seq: 4, id: (await store.readInbox(BOB, 3, 1))[0]?.id, repeat: false },
+      { seq: 4, id: (await store.inbox.readInbox(BOB, 3, 1))[0]?.id, repeat: false },
     ])
-    t.equal(await store.lastSeq(BOB), 4)
+    t.equal(await store.inbox.lastSeq(BOB), 4)
   })
 
   t.test('stores what is certainly no repeat, and knows its key from then on', async t => {
     const { store } = await open(t)
     const first = keyed('a', { isFirst: true })
     const reused = keyed('a', { isFirst: true })
-    await store.append([keyed('a'), first])
-    t.match(await store.append([keyed('a')]), [{ seq: 2, id: first.id, repeat: true }])
-    t.match(await store.append([reused, keyed('a')]), [
+    await store.inbox.append([keyed('a'), first])
+    t.match(await store.inbox.append([keyed('a')]), [{ seq: 2, id: first.id, repeat: true }])
+    t.match(await store.inbox.append([reused, keyed('a')]), [
       { seq: 3, id: reused.id, repeat: false },
       { seq: 3, id: reused.id, repeat: true },
     ])
@@ -180,12 +180,12 @@ function repeating(t: Test, open: OpenStore): void {
       '😀',
       '',
     ]
-    const results = await store.append(keys.map(key => keyed(key)))
+    const results = await store.inbox.append(keys.map(key => keyed(key)))
     t.same(
       results.filter(({ repeat }) => repeat),
       [],
     )
-    const repeats = await store.append(keys.map(key => keyed(key)))
+    const repeats = await store.inbox.append(keys.map(key => keyed(key)))
     t.same(
       repeats.map(({ seq, repeat }) => (repeat ? seq : undefined)),
       keys.map((_, i) => i + 1),
@@ -195,76 +195,76 @@ function repeating(t: Test, open: OpenStore): void {
   t.test('stores nothing that had to be a repeat and is none', async t => {
     const { store } = await open(t)
     const first = keyed('a')
-    await store.append([first])
+    await store.inbox.append([first])
     const batch = [keyed('a', { mustRepeat: true }), keyed('b', { mustRepeat: true }), keyed('c')]
-    t.match(await store.append(batch), [
+    t.match(await store.inbox.append(batch), [
       { seq: 1, id: first.id, repeat: true },
       { repeat: false, isFull: true },
       { seq: 2, repeat: false },
     ])
-    t.equal(await store.lastSeq(BOB), 2)
-    t.match(await store.append([keyed('b')]), [{ seq: 3, repeat: false }], 'nor is its key')
+    t.equal(await store.inbox.lastSeq(BOB), 2)
+    t.match(await store.inbox.append([keyed('b')]), [{ seq: 3, repeat: false }], 'nor is its key')
   })
 
   t.test('knows a key after it was opened again', async t => {
     const opened = await open(t)
     const first = keyed('a')
-    await opened.store.append([first])
+    await opened.store.inbox.append([first])
     const store = await opened.reopen()
-    t.same(await store.append([keyed('a')]), [{ seq: 1, id: first.id, repeat: true }])
+    t.same(await store.inbox.append([keyed('a')]), [{ seq: 1, id: first.id, repeat: true }])
   })
 
   t.test('forgets a key after the window, which a repeat does not extend', async t => {
     const { store } = await open(t, { dedupWindowMs: 500 })
     const started = Date.now()
-    await store.append([keyed('a')])
+    await store.inbox.append([keyed('a')])
     let repeats = 0
     for (;;) {
-      const [result] = await store.append([keyed('a')])
+      const [result] = await store.inbox.append([keyed('a')])
       if (result?.repeat === false) break
       repeats++
     }
     t.ok(repeats > 0, 'known at first')
     t.ok(Date.now() - started >= 500, 'for all of the window')
-    t.equal(await store.lastSeq(BOB), 2)
-    t.match(await store.append([keyed('a')]), [{ seq: 2, repeat: true }], 'and is known anew')
+    t.equal(await store.inbox.lastSeq(BOB), 2)
+    t.match(await store.inbox.append([keyed('a')]), [{ seq: 2, repeat: true }], 'and is known anew')
   })
 }
 
 function trimming(t: Test, open: OpenStore): void {
   t.test('knows first and last of an inbox that never had a message', async t => {
     const { store } = await open(t)
-    t.equal(await store.lastSeq(BOB), 0)
-    t.equal(await store.firstSeq(BOB), 1)
-    t.equal(await store.trimInbox(BOB, 100, 100), 0)
-    t.equal(await store.firstSeq(BOB), 1)
+    t.equal(await store.inbox.lastSeq(BOB), 0)
+    t.equal(await store.inbox.firstSeq(BOB), 1)
+    t.equal(await store.inbox.trimInbox(BOB, 100, 100), 0)
+    t.equal(await store.inbox.firstSeq(BOB), 1)
   })
 
   t.test('trims from the front, at most so many at once', async t => {
     const { store } = await open(t)
-    await store.append([...messages(10), ...messages(2, BOB, ANN)])
-    t.equal(await store.trimInbox(BOB, 7, 3), 3)
+    await store.inbox.append([...messages(10), ...messages(2, BOB, ANN)])
+    t.equal(await store.inbox.trimInbox(BOB, 7, 3), 3)
     t.same(await seqs(store, BOB, 0, 100), [4, 5, 6, 7, 8, 9, 10])
-    t.equal(await store.firstSeq(BOB), 4)
-    t.equal(await store.trimInbox(BOB, 7, 100), 4)
-    t.equal(await store.trimInbox(BOB, 7, 100), 0)
-    t.equal(await store.trimInbox(BOB, 8, 0), 0)
+    t.equal(await store.inbox.firstSeq(BOB), 4)
+    t.equal(await store.inbox.trimInbox(BOB, 7, 100), 4)
+    t.equal(await store.inbox.trimInbox(BOB, 7, 100), 0)
+    t.equal(await store.inbox.trimInbox(BOB, 8, 0), 0)
     t.same(await seqs(store, BOB, 0, 100), [8, 9, 10])
-    t.equal(await store.lastSeq(BOB), 10)
+    t.equal(await store.inbox.lastSeq(BOB), 10)
     t.same(await seqs(store, ANN, 0, 100), [1, 2])
   })
 
   t.test('never gives a seq again, not even after all was trimmed and it was opened again', async t => {
     const opened = await open(t)
-    await opened.store.append(messages(5))
-    t.equal(await opened.store.trimInbox(BOB, Number.MAX_SAFE_INTEGER, 100), 5)
-    t.equal(await opened.store.lastSeq(BOB), 5)
-    t.equal(await opened.store.firstSeq(BOB), 6)
+    await opened.store.inbox.append(messages(5))
+    t.equal(await opened.store.inbox.trimInbox(BOB, Number.MAX_SAFE_INTEGER, 100), 5)
+    t.equal(await opened.store.inbox.lastSeq(BOB), 5)
+    t.equal(await opened.store.inbox.firstSeq(BOB), 6)
 
     const store = await opened.reopen()
-    t.equal(await store.lastSeq(BOB), 5)
-    t.equal(await store.firstSeq(BOB), 6)
-    t.match(await store.append(messages(1)), [{ seq: 6 }])
+    t.equal(await store.inbox.lastSeq(BOB), 5)
+    t.equal(await store.inbox.firstSeq(BOB), 6)
+    t.match(await store.inbox.append(messages(1)), [{ seq: 6 }])
     t.same(await seqs(store, BOB, 0, 100), [6])
   })
 
@@ -272,9 +272,9 @@ function trimming(t: Test, open: OpenStore): void {
     const { store } = await open(t)
     for (let i = 0; i < 20; i++) {
       await Promise.all([
-        store.append(messages(10)),
-        store.trimInbox(BOB, i * 10, 100),
-        store.trimInbox(BOB, i * 5, 7),
+        store.inbox.append(messages(10)),
+        store.inbox.trimInbox(BOB, i * 10, 100),
+        store.inbox.trimInbox(BOB, i * 5, 7),
       ])
     }
     const rows = await seqs(store, BOB, 0, 1000)
@@ -282,8 +282,8 @@ function trimming(t: Test, open: OpenStore): void {
       rows,
       Array.from({ length: rows.length }, (_, i) => 201 - rows.length + i),
     )
-    t.equal(await store.firstSeq(BOB), rows[0])
-    t.equal(await store.lastSeq(BOB), 200)
+    t.equal(await store.inbox.firstSeq(BOB), rows[0])
+    t.equal(await store.inbox.lastSeq(BOB), 200)
   })
 }
 
@@ -291,7 +291,7 @@ function conversing(t: Test, open: OpenStore): void {
   t.test('reads a conversation newest first, both ways, and nothing else', async t => {
     const { store } = await open(t)
     const talk = [message(ANN, BOB), message(BOB, ANN), message(ANN, BOB)]
-    await store.append([message(ANN, EVE), ...talk, message(EVE, BOB), broadcast(ANN, BOB)])
+    await store.inbox.append([message(ANN, EVE), ...talk, message(EVE, BOB), broadcast(ANN, BOB)])
     const [first, answer, last] = talk
     if (first === undefined || answer === undefined || last === undefined) return
     const expected = [
@@ -299,18 +299,18 @@ function conversing(t: Test, open: OpenStore): void {
       { inbox: ANN, row: rowOf(answer, 1) },
       { inbox: BOB, row: rowOf(first, 1) },
     ]
-    t.same(await store.readConversation(pairConversation(ANN, BOB), 10), expected)
-    t.same(await store.readConversation(pairConversation(BOB, ANN), 10), expected)
-    t.same(await store.readConversation(pairConversation(BOB, '555555555'), 10), [])
-    t.same(await store.readConversation(pairConversation('nobody', 'none'), 10), [])
+    t.same(await store.inbox.readConversation(pairConversation(ANN, BOB), 10), expected)
+    t.same(await store.inbox.readConversation(pairConversation(BOB, ANN), 10), expected)
+    t.same(await store.inbox.readConversation(pairConversation(BOB, '555555555'), 10), [])
+    t.same(await store.inbox.readConversation(pairConversation('nobody', 'none'), 10), [])
   })
 
   t.test('reads a conversation in pages', async t => {
     const { store } = await open(t)
     const talk = messages(7)
-    await store.append(talk)
+    await store.inbox.append(talk)
     const ids = async (limit: number, before?: string) =>
-      (await store.readConversation(pairConversation(ANN, BOB), limit, before)).map(({ row }) =>
+      (await store.inbox.readConversation(pairConversation(ANN, BOB), limit, before)).map(({ row }) =>
         talk.findIndex(({ id }) => id === row.id),
       )
     t.same(await ids(0), [])
@@ -324,8 +324,8 @@ function conversing(t: Test, open: OpenStore): void {
 
   t.test('has messages to oneself', async t => {
     const { store } = await open(t)
-    await store.append([message(ANN, ANN), message(ANN, BOB), message(ANN, ANN)])
-    t.match(await store.readConversation(pairConversation(ANN, ANN), 10), [
+    await store.inbox.append([message(ANN, ANN), message(ANN, BOB), message(ANN, ANN)])
+    t.match(await store.inbox.readConversation(pairConversation(ANN, ANN), 10), [
       { inbox: ANN, row: { seq: 2 } },
       { inbox: ANN, row: { seq: 1 } },
     ])
@@ -333,12 +333,11 @@ function conversing(t: Test, open: OpenStore): void {
 
   t.test('takes trimmed messages out of their conversation', async t => {
     const { store } = await open(t)
-    await store.append([...messages(4), ...messages(2, BOB, ANN)])
-    await store.trimInbox(BOB, 3, 100)
-    const left = (await store.readConversation(pairConversation(ANN, BOB), 10)).map(({ inbox, row }) => [
-      inbox,
-      row.seq,
-    ])
+    await store.inbox.append([...messages(4), ...messages(2, BOB, ANN)])
+    await store.inbox.trimInbox(BOB, 3, 100)
+    const left = (await store.inbox.readConversation(pairConversation(ANN, BOB), 10)).map(
+      ({ inbox, row }) => [inbox, row.seq],
+    )
     t.same(left, [
       [ANN, 2],
       [ANN, 1],
@@ -361,37 +360,37 @@ function sharing(t: Test, open: OpenStore): void {
       const [toBob, toEve] = broadcastTo([BOB, EVE], '中'.repeat(20_000))
       if (toBob === undefined || toEve === undefined) return
       const own = message(EVE, BOB)
-      await opened.store.append([own, toBob])
-      await opened.store.append([toEve])
+      await opened.store.inbox.append([own, toBob])
+      await opened.store.inbox.append([toEve])
       for (const reopen of [async () => opened.store, opened.reopen]) {
         const store = await reopen()
-        t.same(await store.readInbox(BOB, 0, 10), [rowOf(own, 1), rowOf(toBob, 2)])
-        t.same(await store.readInbox(EVE, 0, 10), [rowOf(toBob, 1)])
+        t.same(await store.inbox.readInbox(BOB, 0, 10), [rowOf(own, 1), rowOf(toBob, 2)])
+        t.same(await store.inbox.readInbox(EVE, 0, 10), [rowOf(toBob, 1)])
       }
     },
   )
 
   t.test('a page ends at its characters with broadcasts, too', async t => {
     const { store } = await open(t)
-    for (let i = 0; i < 5; i++) await store.append(broadcastTo([BOB], 'x'.repeat(1000)))
-    t.equal((await store.readInbox(BOB, 0, 10, 2500)).length, 3)
-    t.equal((await store.readInbox(BOB, 0, 10, 1)).length, 1)
+    for (let i = 0; i < 5; i++) await store.inbox.append(broadcastTo([BOB], 'x'.repeat(1000)))
+    t.equal((await store.inbox.readInbox(BOB, 0, 10, 2500)).length, 3)
+    t.equal((await store.inbox.readInbox(BOB, 0, 10, 1)).length, 1)
   })
 
   t.test('a broadcast stays with the others when one inbox is trimmed, or one account deleted', async t => {
     const { store } = await open(t)
-    await store.createUser(user(EVE))
+    await store.users.createUser(user(EVE))
     const old = uuidv7({ msecs: Date.now() - 86_400_000 })
     const [first] = broadcastTo([BOB], 'to all', old)
     if (first === undefined) return
-    await store.append(broadcastTo([ANN, BOB, EVE], 'to all', old))
-    await store.trimInbox(ANN, 1, 100)
-    await store.deleteUser(EVE)
-    t.same(await store.readInbox(ANN, 0, 10), [])
-    t.same(await store.readInbox(BOB, 0, 10), [rowOf(first, 1)])
-    await store.trimInbox(BOB, 1, 100)
-    await store.append(broadcastTo([BOB], 'to all', old))
-    t.same(await store.readInbox(BOB, 0, 10), [rowOf(first, 2)])
+    await store.inbox.append(broadcastTo([ANN, BOB, EVE], 'to all', old))
+    await store.inbox.trimInbox(ANN, 1, 100)
+    await store.users.deleteUser(EVE)
+    t.same(await store.inbox.readInbox(ANN, 0, 10), [])
+    t.same(await store.inbox.readInbox(BOB, 0, 10), [rowOf(first, 1)])
+    await store.inbox.trimInbox(BOB, 1, 100)
+    await store.inbox.append(broadcastTo([BOB], 'to all', old))
+    t.same(await store.inbox.readInbox(BOB, 0, 10), [rowOf(first, 2)])
   })
 
   t.test('a broadcast with the key of one before is a repeat of it', async t => {
@@ -399,8 +398,8 @@ function sharing(t: Test, open: OpenStore): void {
     const [first] = broadcastTo([BOB], 'once').map(one => ({ ...one, dedupKey: 'b' }))
     const [second] = broadcastTo([BOB], 'once').map(one => ({ ...one, dedupKey: 'b' }))
     if (first === undefined || second === undefined) return
-    await store.append([first])
-    t.match(await store.append([second]), [{ seq: 1, id: first.id, repeat: true }])
+    await store.inbox.append([first])
+    t.match(await store.inbox.append([second]), [{ seq: 1, id: first.id, repeat: true }])
   })
 
   t.test('counts the bytes of an inbox: what comes, what is trimmed, what was opened again', async t => {
@@ -408,21 +407,21 @@ function sharing(t: Test, open: OpenStore): void {
     const { store } = opened
     const bytes = (all: readonly NewMessage[]) =>
       all.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
-    t.equal(await store.inboxBytes(BOB), 0)
+    t.equal(await store.inbox.inboxBytes(BOB), 0)
     const sent = [...messages(3), ...broadcastTo([BOB], '中'.repeat(100)), ...messages(2)]
-    for (const one of sent) await store.append([one])
-    t.equal(await store.inboxBytes(BOB), bytes(sent))
-    await store.trimInbox(BOB, 2, 100)
-    t.equal(await store.inboxBytes(BOB), bytes(sent.slice(2)))
-    await store.trimInbox(BOB, 3, 100)
-    t.equal(await store.inboxBytes(BOB), bytes(sent.slice(3)), 'a broadcast is first')
+    for (const one of sent) await store.inbox.append([one])
+    t.equal(await store.inbox.inboxBytes(BOB), bytes(sent))
+    await store.inbox.trimInbox(BOB, 2, 100)
+    t.equal(await store.inbox.inboxBytes(BOB), bytes(sent.slice(2)))
+    await store.inbox.trimInbox(BOB, 3, 100)
+    t.equal(await store.inbox.inboxBytes(BOB), bytes(sent.slice(3)), 'a broadcast is first')
     const again = await opened.reopen()
-    t.equal(await again.inboxBytes(BOB), bytes(sent.slice(3)))
-    await again.trimInbox(BOB, 100, 100)
-    t.equal(await again.inboxBytes(BOB), 0)
+    t.equal(await again.inbox.inboxBytes(BOB), bytes(sent.slice(3)))
+    await again.inbox.trimInbox(BOB, 100, 100)
+    t.equal(await again.inbox.inboxBytes(BOB), 0)
     const more = messages(2)
-    await again.append(more)
-    t.equal(await again.inboxBytes(BOB), bytes(more))
-    t.equal(await again.inboxBytes(EVE), 0)
+    await again.inbox.append(more)
+    t.equal(await again.inbox.inboxBytes(BOB), bytes(more))
+    t.equal(await again.inbox.inboxBytes(EVE), 0)
   })
 }

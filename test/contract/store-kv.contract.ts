@@ -11,7 +11,7 @@ const put = (key: KvKey, value: string | Uint8Array = 'v'): KvWrite => ({
 const remove = (key: KvKey): KvWrite => ({ remove: 'meta', key })
 
 async function textOf(store: Store, key: KvKey): Promise<string | undefined> {
-  const value = await store.kvGet('meta', key)
+  const value = await store.kv.kvGet('meta', key)
   return value === undefined ? undefined : Buffer.from(value).toString()
 }
 
@@ -26,25 +26,25 @@ function writing(t: Test, open: OpenStore): void {
   t.test('puts, replaces and removes values', async t => {
     const { store } = await open(t)
     t.equal(await textOf(store, ['k']), undefined)
-    await store.kvWrite([put(['k'], 'one'), put(['l'], '')])
+    await store.kv.kvWrite([put(['k'], 'one'), put(['l'], '')])
     t.equal(await textOf(store, ['k']), 'one')
     t.equal(await textOf(store, ['l']), '', 'an empty value is one')
-    await store.kvWrite([put(['k'], 'two'), remove(['l']), remove(['never there'])])
+    await store.kv.kvWrite([put(['k'], 'two'), remove(['l']), remove(['never there'])])
     t.equal(await textOf(store, ['k']), 'two')
     t.equal(await textOf(store, ['l']), undefined)
-    await store.kvWrite([put(['m'], 'first'), put(['m'], 'last'), put(['n']), remove(['n'])])
+    await store.kv.kvWrite([put(['m'], 'first'), put(['m'], 'last'), put(['n']), remove(['n'])])
     t.equal(await textOf(store, ['m']), 'last', 'in the order of the call')
     t.equal(await textOf(store, ['n']), undefined)
-    await t.resolves(store.kvWrite([]))
+    await t.resolves(store.kv.kvWrite([]))
   })
 
   t.test('gives back bytes as they are, and keeps them', async t => {
     const { store } = await open(t)
     const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => i % 256)
-    await store.kvWrite([put(['large'], bytes), put(['small'], bytes.subarray(7, 300))])
-    const large = await store.kvGet('meta', ['large'])
-    const small = await store.kvGet('meta', ['small'])
-    await store.kvWrite([put(['large'], 'replaced'), put(['small'], 'replaced')])
+    await store.kv.kvWrite([put(['large'], bytes), put(['small'], bytes.subarray(7, 300))])
+    const large = await store.kv.kvGet('meta', ['large'])
+    const small = await store.kv.kvGet('meta', ['small'])
+    await store.kv.kvWrite([put(['large'], 'replaced'), put(['small'], 'replaced')])
     t.equal(await textOf(store, ['small']), 'replaced')
     t.ok(Buffer.from(bytes).equals(large ?? Buffer.alloc(0)), 'unchanged by a later write')
     t.ok(Buffer.from(bytes.subarray(7, 300)).equals(small ?? Buffer.alloc(0)))
@@ -52,10 +52,10 @@ function writing(t: Test, open: OpenStore): void {
 
   t.test('keeps collections apart', async t => {
     const { store } = await open(t)
-    await store.kvWrite(KV_COLLECTIONS.map(name => ({ put: name, key: ['k'], value: Buffer.from(name) })))
-    for (const name of KV_COLLECTIONS) t.same(await store.kvGet(name, ['k']), Buffer.from(name))
-    await store.kvWrite([{ remove: 'queue', key: ['k'] }])
-    t.equal(await store.kvGet('queue', ['k']), undefined)
+    await store.kv.kvWrite(KV_COLLECTIONS.map(name => ({ put: name, key: ['k'], value: Buffer.from(name) })))
+    for (const name of KV_COLLECTIONS) t.same(await store.kv.kvGet(name, ['k']), Buffer.from(name))
+    await store.kv.kvWrite([{ remove: 'queue', key: ['k'] }])
+    t.equal(await store.kv.kvGet('queue', ['k']), undefined)
     t.same(await keysOf(store, 'queue'), [])
     t.same(await keysOf(store, 'wills'), [['k']])
   })
@@ -63,7 +63,7 @@ function writing(t: Test, open: OpenStore): void {
   t.test('makes calls of one turn visible in their order', async t => {
     const { store } = await open(t)
     const writes = Array.from({ length: 100 }, (_, i) =>
-      store.kvWrite([put(['k'], String(i)), put(['n', i])]),
+      store.kv.kvWrite([put(['k'], String(i)), put(['n', i])]),
     )
     for (const [i, written] of writes.entries()) {
       await written
@@ -77,12 +77,12 @@ function writing(t: Test, open: OpenStore): void {
 function reading(t: Test, open: OpenStore): void {
   t.test('answers reads in the order of the calls', async t => {
     const { store } = await open(t)
-    await store.kvWrite([put(['large'], new Uint8Array(2 << 20)), put(['small'])])
+    await store.kv.kvWrite([put(['large'], new Uint8Array(2 << 20)), put(['small'])])
     const answered: number[] = []
     const keys = Array.from({ length: 40 }, (_, i) => [
       i % 4 === 0 ? 'large' : i % 4 === 1 ? 'small' : 'none',
     ])
-    await Promise.all(keys.map((key, i) => store.kvGet('meta', key).then(() => answered.push(i))))
+    await Promise.all(keys.map((key, i) => store.kv.kvGet('meta', key).then(() => answered.push(i))))
     t.same(answered, [...keys.keys()])
   })
 }
@@ -90,7 +90,7 @@ function reading(t: Test, open: OpenStore): void {
 function ordering(t: Test, open: OpenStore): void {
   async function sorts(t: Test, keys: readonly KvKey[]): Promise<void> {
     const { store } = await open(t)
-    await store.kvWrite(keys.toReversed().map(key => put(key, JSON.stringify(key))))
+    await store.kv.kvWrite(keys.toReversed().map(key => put(key, JSON.stringify(key))))
     t.strictSame(await keysOf(store, 'meta'), keys)
     for (const key of keys) t.equal(await textOf(store, key), JSON.stringify(key))
   }
@@ -185,7 +185,7 @@ function ordering(t: Test, open: OpenStore): void {
   t.test('takes keys of 1,400 bytes', async t => {
     const { store } = await open(t)
     const keys: KvKey[] = [['k'.repeat(1400)], ['中'.repeat(466), 'x'], ['c'.repeat(700), 'd'.repeat(691), 1]]
-    await store.kvWrite(keys.map((key, i) => put(key, String(i))))
+    await store.kv.kvWrite(keys.map((key, i) => put(key, String(i))))
     for (const [i, key] of keys.entries()) t.equal(await textOf(store, key), String(i))
   })
 }
@@ -203,7 +203,7 @@ function ranging(t: Test, open: OpenStore): void {
       ['ab', 'x'],
       ['b', 1],
     ]
-    await store.kvWrite(keys.map(key => put(key)))
+    await store.kv.kvWrite(keys.map(key => put(key)))
     t.same(await keysOf(store, 'meta'), keys)
     t.same(await keysOf(store, 'meta', ['a']), keys.slice(0, 5))
     t.same(await keysOf(store, 'meta', ['a', 'x']), keys.slice(1, 4))
@@ -215,9 +215,9 @@ function ranging(t: Test, open: OpenStore): void {
 
   t.test('ranges over more than one page, with the values', async t => {
     const { store } = await open(t)
-    await store.kvWrite(Array.from({ length: 1100 }, (_, i) => put(['q', i], String(i))))
+    await store.kv.kvWrite(Array.from({ length: 1100 }, (_, i) => put(['q', i], String(i))))
     let expected = 0
-    for await (const { key, value } of store.kvRange('meta', ['q'])) {
+    for await (const { key, value } of store.kv.kvRange('meta', ['q'])) {
       if (key[1] !== expected || Buffer.from(value).toString() !== String(expected)) break
       expected++
     }
@@ -226,13 +226,13 @@ function ranging(t: Test, open: OpenStore): void {
 
   t.test('ranges over what stays there while the rest is changed', async t => {
     const { store } = await open(t)
-    await store.kvWrite(Array.from({ length: 1000 }, (_, i) => put(['q', i])))
+    await store.kv.kvWrite(Array.from({ length: 1000 }, (_, i) => put(['q', i])))
     const seen: unknown[] = []
-    for await (const { key } of store.kvRange('meta', ['q'])) {
+    for await (const { key } of store.kv.kvRange('meta', ['q'])) {
       seen.push(key[1])
       const n = Number(key[1])
       if (n % 100 === 0)
-        await store.kvWrite([remove(key), remove(['q', n + 999]), put(['q', n + 0.5]), put(['p', n])])
+        await store.kv.kvWrite([remove(key), remove(['q', n + 999]), put(['q', n + 0.5]), put(['p', n])])
     }
     const whole = seen.filter(n => Number.isInteger(n))
     t.same(
@@ -243,9 +243,9 @@ function ranging(t: Test, open: OpenStore): void {
 
   t.test('may be left early', async t => {
     const { store } = await open(t)
-    await store.kvWrite(Array.from({ length: 600 }, (_, i) => put(['q', i])))
+    await store.kv.kvWrite(Array.from({ length: 600 }, (_, i) => put(['q', i])))
     for (let i = 0; i < 200; i++) {
-      for await (const { key } of store.kvRange('meta', ['q'])) if (key[1] === 300) break
+      for await (const { key } of store.kv.kvRange('meta', ['q'])) if (key[1] === 300) break
     }
     t.equal((await keysOf(store, 'meta')).length, 600)
   })

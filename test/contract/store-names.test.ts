@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
+import { DeletedUsers, Remains } from '../../src/store/deleted.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
+import { EmbeddedKv } from '../../src/store/embedded/kv.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { type OpenTable, tableOpener } from '../../src/store/embedded/table.js'
 import { EmbeddedUsers } from '../../src/store/embedded/users.js'
@@ -20,13 +22,18 @@ const namesOf = (n: number) => ({
 
 const folder = (t: Test) => join(t.testdir(), 'db')
 
+function usersOf(env: EmbeddedEnv, table: OpenTable): EmbeddedUsers {
+  const deleted = new DeletedUsers()
+  return new EmbeddedUsers(env, table, deleted, new Remains(new EmbeddedKv(env, table, deleted), []))
+}
+
 /** Accounts as the store has them, and how many rows of any table were read since `count` was last set. */
 async function counted(t: Test) {
   const rows = { count: 0 }
   const env = new EmbeddedEnv({ dir: folder(t), durability: 'commit', check })
-  const users = env.open(table => new EmbeddedUsers(env, counting(table, rows)))
+  const users = env.open(table => usersOf(env, counting(table, rows)))
   t.teardown(() => env.close())
-  await Promise.all(Array.from({ length: COUNT }, (_, n) => users.create(user(idOf(n), namesOf(n)))))
+  await Promise.all(Array.from({ length: COUNT }, (_, n) => users.createUser(user(idOf(n), namesOf(n)))))
   return { rows, users }
 }
 
@@ -74,7 +81,7 @@ t.test('a query reads the accounts that it tells, and no others', async t => {
   for (const [query, after, found] of cases) {
     rows.count = 0
     const name = `${JSON.stringify(query)} after ${after}`
-    t.equal((await users.findAll(query, 10, after && idOf(after))).length, found, name)
+    t.equal((await users.findUsers(query, 10, after && idOf(after))).length, found, name)
     // An entry of the index and an account each, and where `after` is.
     t.ok(rows.count <= 2 * found + 1, `${name}: ${rows.count} rows`)
   }
@@ -101,33 +108,42 @@ async function opened(t: Test, dir: string): Promise<EmbeddedStore> {
 t.test('accounts from before there was an index are found when it is open', async t => {
   const dir = folder(t)
   const store = await opened(t, dir)
-  await Promise.all(Array.from({ length: COUNT }, (_, n) => store.createUser(user(idOf(n), namesOf(n)))))
-  await store.deleteUser(idOf(2500))
+  await Promise.all(
+    Array.from({ length: COUNT }, (_, n) => store.users.createUser(user(idOf(n), namesOf(n)))),
+  )
+  await store.users.deleteUser(idOf(2500))
   await store.close()
   await withoutIndex(dir)
   const again = await opened(t, dir)
-  t.equal((await again.findUsers({ firstName: 'Odd' }, COUNT)).length, COUNT / 2)
-  t.equal((await again.findUsers({ firstName: 'Even' }, COUNT)).length, COUNT / 2 - 1)
-  t.match(await again.findUsers({ firstName: 'Even', lastName: 'Rare' }, 10), [{ id: idOf(2000) }])
-  await again.deleteUser(idOf(2000))
-  t.same(await again.findUsers({ lastName: 'Rare' }, 10), [], 'and who is deleted is out of it')
+  t.equal((await again.users.findUsers({ firstName: 'Odd' }, COUNT)).length, COUNT / 2)
+  t.equal((await again.users.findUsers({ firstName: 'Even' }, COUNT)).length, COUNT / 2 - 1)
+  t.match(await again.users.findUsers({ firstName: 'Even', lastName: 'Rare' }, 10), [{ id: idOf(2000) }])
+  await again.users.deleteUser(idOf(2000))
+  t.same(await again.users.findUsers({ lastName: 'Rare' }, 10), [], 'and who is deleted is out of it')
   await again.close()
   // As a stop in the middle leaves it, or a version without it that registered some more.
   await withoutIndex(dir, 2000)
   const third = await opened(t, dir)
-  t.equal((await third.findUsers({ firstName: 'Odd' }, COUNT)).length, 500, 'the rest and not all again')
+  t.equal(
+    (await third.users.findUsers({ firstName: 'Odd' }, COUNT)).length,
+    500,
+    'the rest and not all again',
+  )
 })
 
 t.test('who was deleted by a version without the index is not found, and hides nobody', async t => {
   const dir = folder(t)
   const store = await opened(t, dir)
-  for (const id of [ANN, BOB, EVE]) await store.createUser(user(id))
+  for (const id of [ANN, BOB, EVE]) await store.users.createUser(user(id))
   await store.close()
   const root = openLmdb({ path: dir, noSubdir: false, maxDbs: 32 })
   await tableOpener(root as never)('accounts').remove([1])
   await root.close()
   const again = await opened(t, dir)
-  t.match(await again.findUsers({ firstName: 'First' }, 1), [{ id: BOB }])
-  t.match(await again.findUsers({ firstName: 'First', lastName: 'Last' }, 2), [{ id: BOB }, { id: EVE }])
-  t.same(await again.findUsers({ firstName: randomUUID() }, 2), [])
+  t.match(await again.users.findUsers({ firstName: 'First' }, 1), [{ id: BOB }])
+  t.match(await again.users.findUsers({ firstName: 'First', lastName: 'Last' }, 2), [
+    { id: BOB },
+    { id: EVE },
+  ])
+  t.same(await again.users.findUsers({ firstName: randomUUID() }, 2), [])
 })

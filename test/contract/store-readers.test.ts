@@ -24,7 +24,7 @@ async function opened(t: Test) {
     let refused = 0
     for (let i = 0; i < MANY; i++) {
       if (await allRefused([call()])) refused++
-      await store.kvWrite([{ put: 'meta', key: ['tick'], value: Buffer.from(String(i)) }])
+      await store.kv.kvWrite([{ put: 'meta', key: ['tick'], value: Buffer.from(String(i)) }])
     }
     t.equal(refused, MANY, `${name} is refused`)
     t.ok(readersIn(root) <= 3, `${name}: ${readersIn(root)} places`)
@@ -43,25 +43,25 @@ t.test('keys that are none cost no place', async t => {
         () => keysOf(store, 'incoming', [part] as unknown as KvKey),
       ]),
     ),
-    kvGet: () => store.kvGet('meta', [null] as unknown as KvKey),
-    'kvGet of nothing': () => store.kvGet('meta', []),
-    kvWrite: () => store.kvWrite([{ remove: 'meta', key: [undefined] as unknown as KvKey }]),
-    readConversation: () => store.readConversation(pairConversation(ANN, BOB), 10, LONG),
-    cursor: () => store.cursor(ANN, LONG),
-    findUserByEmail: () => store.findUserByEmail(LONG),
+    kvGet: () => store.kv.kvGet('meta', [null] as unknown as KvKey),
+    'kvGet of nothing': () => store.kv.kvGet('meta', []),
+    kvWrite: () => store.kv.kvWrite([{ remove: 'meta', key: [undefined] as unknown as KvKey }]),
+    readConversation: () => store.inbox.readConversation(pairConversation(ANN, BOB), 10, LONG),
+    cursor: () => store.cursors.cursor(ANN, LONG),
+    findUserByEmail: () => store.users.findUserByEmail(LONG),
   }
   for (const [name, call] of Object.entries(calls)) {
     await often(name, call)
   }
   await t.resolves(store.ping())
-  t.match(await store.append([message(ANN, BOB)]), [{ seq: 1 }])
+  t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: 1 }])
 })
 
 t.test('ranges that throw in the middle cost no place', async t => {
   const { store, root, often } = await opened(t)
-  await store.createUser(user(ANN))
-  await store.moveCursors([move(ANN, '')])
-  await store.append([message(BOB, ANN)])
+  await store.users.createUser(user(ANN))
+  await store.cursors.moveCursors([move(ANN, '')])
+  await store.inbox.append([message(BOB, ANN)])
   // What is no msgpack, and a row whose text is no JSON: reading them throws.
   const damage = async (name: string, key: (string | number)[], value = Buffer.from([0xdc, 0, 5])) => {
     const options = { name, encoding: 'binary' as const, keyEncoder: { writeKey, readKey } }
@@ -72,29 +72,29 @@ t.test('ranges that throw in the middle cost no place', async t => {
   await damage('devices', [Number(ANN), 'broken'])
   await damage('inbox', [Number(ANN), 2], Buffer.from(`${'i'.repeat(36)}{"`))
   const calls: Record<string, () => Promise<unknown>> = {
-    findUsers: () => store.findUsers({}, 10),
-    slowest: () => store.slowest(ANN),
-    forgetDevices: () => store.forgetDevices(1),
-    trimInbox: () => store.trimInbox(ANN, 10, 10),
+    findUsers: () => store.users.findUsers({}, 10),
+    slowest: () => store.cursors.slowest(ANN),
+    forgetDevices: () => store.cursors.forgetDevices(1),
+    trimInbox: () => store.inbox.trimInbox(ANN, 10, 10),
   }
   for (const [name, call] of Object.entries(calls)) {
     await often(name, call)
   }
-  t.match(await store.readInbox(ANN, 0, 1), [{ seq: 1 }], 'what is whole is read')
+  t.match(await store.inbox.readInbox(ANN, 0, 1), [{ seq: 1 }], 'what is whole is read')
 })
 
 t.test('a range that is left, or whose reader throws, costs no place', async t => {
   const { store, root } = await opened(t)
   const value = Buffer.from('v')
-  await store.kvWrite(Array.from({ length: 600 }, (_, i) => ({ put: 'meta', key: ['k', i], value })))
+  await store.kv.kvWrite(Array.from({ length: 600 }, (_, i) => ({ put: 'meta', key: ['k', i], value })))
   const readAndThrow = async () => {
-    for await (const _ of store.kvRange('meta', [])) throw new Error('reader')
+    for await (const _ of store.kv.kvRange('meta', [])) throw new Error('reader')
   }
   for (let i = 0; i < MANY; i++) {
     await readAndThrow().catch(() => undefined)
-    const left = store.kvRange('meta', [])[Symbol.asyncIterator]()
+    const left = store.kv.kvRange('meta', [])[Symbol.asyncIterator]()
     await left.next()
-    await store.kvWrite([{ put: 'meta', key: ['tick'], value }])
+    await store.kv.kvWrite([{ put: 'meta', key: ['tick'], value }])
   }
   await delay(0)
   t.ok(readersIn(root) <= 3, `${readersIn(root)} places`)

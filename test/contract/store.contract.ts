@@ -34,30 +34,30 @@ function lifeContract(t: Test, open: OpenStore): void {
 
   t.test('keeps everything when it is opened again', async t => {
     const opened = await open(t)
-    await opened.store.createUser(user(ANN, { username: 'ann' }))
-    await opened.store.append([message(BOB, ANN), message(BOB, ANN)])
-    await opened.store.moveCursors([move(ANN, 'phone', { confirmed: 1, sent: 2, released: [2] })])
-    await opened.store.kvWrite([{ put: 'meta', key: ['k', 1], value: Buffer.from('v') }])
+    await opened.store.users.createUser(user(ANN, { username: 'ann' }))
+    await opened.store.inbox.append([message(BOB, ANN), message(BOB, ANN)])
+    await opened.store.cursors.moveCursors([move(ANN, 'phone', { confirmed: 1, sent: 2, released: [2] })])
+    await opened.store.kv.kvWrite([{ put: 'meta', key: ['k', 1], value: Buffer.from('v') }])
 
     const store = await opened.reopen()
-    t.match(await store.findUsers({ username: 'ann' }, 10), [{ id: ANN }])
-    t.equal(await store.countUsers(), 1)
-    t.match(await store.readInbox(ANN, 0, 10), [{ seq: 1 }, { seq: 2 }])
-    t.equal((await store.readConversation(pairConversation(ANN, BOB), 10)).length, 2)
-    t.same(await store.cursor(ANN, 'phone'), { confirmed: 1, sent: 2, released: [2] })
-    t.equal(await store.furthest(ANN), 1)
-    t.same(await store.kvGet('meta', ['k', 1]), Buffer.from('v'))
-    t.match(await store.append([message(BOB, ANN)]), [{ seq: 3, repeat: false }])
+    t.match(await store.users.findUsers({ username: 'ann' }, 10), [{ id: ANN }])
+    t.equal((await store.users.findUsers({}, 10)).length, 1)
+    t.match(await store.inbox.readInbox(ANN, 0, 10), [{ seq: 1 }, { seq: 2 }])
+    t.equal((await store.inbox.readConversation(pairConversation(ANN, BOB), 10)).length, 2)
+    t.same(await store.cursors.cursor(ANN, 'phone'), { confirmed: 1, sent: 2, released: [2] })
+    t.equal(await store.cursors.furthest(ANN), 1)
+    t.same(await store.kv.kvGet('meta', ['k', 1]), Buffer.from('v'))
+    t.match(await store.inbox.append([message(BOB, ANN)]), [{ seq: 3, repeat: false }])
   })
 
   t.test('answers writes of all kinds in the order of the calls', async t => {
     const { store } = await open(t)
     const value = Buffer.from('v')
     const calls = Array.from({ length: 10 }, (_, i) => [
-      () => store.kvWrite([{ put: 'meta', key: ['k', i], value }]),
-      () => store.moveCursors([move(ANN, 'phone', { confirmed: i })]),
-      () => store.kvWrite([{ remove: 'meta', key: ['k', i] }]),
-      () => store.createUser(user(String(200000000 + i))),
+      () => store.kv.kvWrite([{ put: 'meta', key: ['k', i], value }]),
+      () => store.cursors.moveCursors([move(ANN, 'phone', { confirmed: i })]),
+      () => store.kv.kvWrite([{ remove: 'meta', key: ['k', i] }]),
+      () => store.users.createUser(user(String(200000000 + i))),
     ]).flat()
     const answered: number[] = []
     await Promise.all(calls.map((call, i) => call().then(() => answered.push(i))))
@@ -67,12 +67,12 @@ function lifeContract(t: Test, open: OpenStore): void {
   t.test('keeps what was accepted when it is closed at once', async t => {
     const opened = await open(t)
     const accepted = [
-      opened.store.append([message(ANN, BOB)]),
-      opened.store.kvWrite([{ put: 'meta', key: ['k'], value: Buffer.from('v') }]),
+      opened.store.inbox.append([message(ANN, BOB)]),
+      opened.store.kv.kvWrite([{ put: 'meta', key: ['k'], value: Buffer.from('v') }]),
     ]
     const store = await opened.reopen()
     await Promise.all(accepted)
-    t.equal(await store.lastSeq(BOB), 1)
-    t.same(await store.kvGet('meta', ['k']), Buffer.from('v'))
+    t.equal(await store.inbox.lastSeq(BOB), 1)
+    t.same(await store.kv.kvGet('meta', ['k']), Buffer.from('v'))
   })
 }

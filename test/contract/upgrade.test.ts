@@ -50,23 +50,34 @@ const mongodb = (database: string, upgrade = true) =>
 /** What the old version said of it; rows without the header, which it did not know. */
 async function view(store: CopyableStore) {
   const rows = async (id: string) =>
-    (await store.readInbox(id, 0, 100)).map(({ seq, id, text }) => ({ seq, id, text }))
+    (await store.inbox.readInbox(id, 0, 100)).map(({ seq, id, text }) => ({ seq, id, text }))
   const places = async (a: string, b: string) =>
-    (await store.readConversation(pairConversation(a, b), 100)).map(({ inbox, row }) => [inbox, row.seq])
+    (await store.inbox.readConversation(pairConversation(a, b), 100)).map(({ inbox, row }) => [
+      inbox,
+      row.seq,
+    ])
   return {
-    users: await store.findUsers({}, 10),
+    users: await store.users.findUsers({}, 10),
     rows: { ann: await rows(ANN), bob: await rows(BOB) },
-    bytes: { ann: await store.inboxBytes(ANN), bob: await store.inboxBytes(BOB) },
-    seqs: { first: await store.firstSeq(BOB), last: await store.lastSeq(BOB) },
+    bytes: { ann: await store.inbox.inboxBytes(ANN), bob: await store.inbox.inboxBytes(BOB) },
+    seqs: { first: await store.inbox.firstSeq(BOB), last: await store.inbox.lastSeq(BOB) },
     talk: await places(ANN, BOB),
     self: await places(ANN, ANN),
-    cursors: [await store.cursor(BOB, ''), await store.cursor(BOB, 'phone'), await store.furthest(BOB)],
+    cursors: [
+      await store.cursors.cursor(BOB, ''),
+      await store.cursors.cursor(BOB, 'phone'),
+      await store.cursors.furthest(BOB),
+    ],
   }
 }
 
 /** Header of each of Bob's rows. */
 const headers = async (store: CopyableStore) =>
-  (await store.readInbox(BOB, 0, 100)).map(({ kind, sender, conversation }) => [kind, sender, conversation])
+  (await store.inbox.readInbox(BOB, 0, 100)).map(({ kind, sender, conversation }) => [
+    kind,
+    sender,
+    conversation,
+  ])
 
 const HEADERS = [
   ['message', ANN, pairConversation(ANN, BOB)],
@@ -100,7 +111,7 @@ for (const [name, prepare, make, skip] of STORES) {
       }
       t.same(await keysOf(store, 'sessions'), [[BOB, 'token']])
       t.same(await keysOf(store, 'retained'), [['a', '中']])
-      t.ok(await store.checkPassword(ANN, async hash => hash === `hash of ${ANN}`))
+      t.ok(await store.users.checkPassword(ANN, async hash => hash === `hash of ${ANN}`))
       await store.close()
     }
   })
@@ -108,18 +119,18 @@ for (const [name, prepare, make, skip] of STORES) {
   t.test(`${name}: goes on as the old version would have`, { skip }, async t => {
     const store = await opened(t, await prepare(t))
     const { text = '' } = expected.rows.bob[1]
-    t.match(await store.append([message(ANN, BOB, { ...KEYED, text })]), [{ seq: 3, repeat: true }])
-    t.match(await store.append([message(ANN, BOB, { text })]), [{ seq: 7, repeat: false }])
-    t.equal(await store.inboxBytes(BOB), expected.bytes.bob + Buffer.byteLength(text))
-    t.equal(await store.trimInbox(BOB, 5, 10), 4)
+    t.match(await store.inbox.append([message(ANN, BOB, { ...KEYED, text })]), [{ seq: 3, repeat: true }])
+    t.match(await store.inbox.append([message(ANN, BOB, { text })]), [{ seq: 7, repeat: false }])
+    t.equal(await store.inbox.inboxBytes(BOB), expected.bytes.bob + Buffer.byteLength(text))
+    t.equal(await store.inbox.trimInbox(BOB, 5, 10), 4)
     t.same(
-      (await store.readConversation(pairConversation(ANN, BOB), 10)).map(({ row }) => row.seq),
+      (await store.inbox.readConversation(pairConversation(ANN, BOB), 10)).map(({ row }) => row.seq),
       [7, 6, 1],
       'with their entries',
     )
-    await t.rejects(store.createUser(user(EVE)), ofKind('ERROR_EXIST_USER'))
-    await store.deleteUser(ANN)
-    t.same(await store.readInbox(ANN, 0, 10), [])
+    await t.rejects(store.users.createUser(user(EVE)), ofKind('ERROR_EXIST_USER'))
+    await store.users.deleteUser(ANN)
+    t.same(await store.inbox.readInbox(ANN, 0, 10), [])
   })
 
   t.test(`${name}: data of a newer version is refused, and left as it is`, { skip }, async t => {
@@ -143,10 +154,10 @@ for (const [name, prepare, make, skip] of STORES) {
     const target = embedded(join(dataDir(t), 'copy'))
     await target.open()
     t.teardown(() => target.close())
-    await source.append([message(BOB, ANN)])
+    await source.inbox.append([message(BOB, ANN)])
     await copyStore(source, target, () => undefined)
     t.same(await headers(target), HEADERS)
-    t.equal((await target.readInbox(ANN, 0, 10)).length, 4)
+    t.equal((await target.inbox.readInbox(ANN, 0, 10)).length, 4)
   })
 }
 

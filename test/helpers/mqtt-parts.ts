@@ -90,21 +90,25 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   })
   await store.open()
   const passwords = new Passwords({ cost: 4, concurrency: 1, queue: 100 })
-  const accounts = new Accounts(store, passwords)
-  const keys = new TokenKeys(store, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
+  const accounts = new Accounts(store.users, passwords)
+  const keys = new TokenKeys(store.kv, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
   await keys.open()
-  const logins = new Logins(store, keys, { refreshLifetimeMs: MANY, refreshGraceMs: 0, perAccount: 9 })
-  const cursors = new Cursors(store, log)
+  const logins = new Logins(store.kv, keys, { refreshLifetimeMs: MANY, refreshGraceMs: 0, perAccount: 9 })
+  const cursors = new Cursors(store.cursors, log)
   const kept = { maxMessages: MANY, maxBytes: MANY, maxAgeMs: 0, deviceExpiryMs: 0 }
   const retention = new Retention(store, cursors, kept, metrics, log)
-  const ids = new MessageIds(store)
+  const ids = new MessageIds(store.kv)
   await ids.open()
   const services: Services = {
     accounts,
     authenticator: new Authenticator({ accounts, logins, keys, external: undefined, admins: new Set() }),
     logins,
     live: new LiveConnections('allow'),
-    inbox: new Inbox(store, cursors, retention, metrics, log, { maxWaitingBytes: MANY, batchBytes: MANY }),
+    inbox: new Inbox(store.inbox, cursors, retention, metrics, log, {
+      maxWaitingBytes: MANY,
+      batchBytes: MANY,
+    }),
+    retention,
     ids,
     limits: makeLimits(metrics),
     rules: {
@@ -125,7 +129,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   }
   const connections = new Connections()
   const options = { ...OPTIONS, ...differing }
-  const made = makeParts({ services, metrics, options }, store, connections)
+  const made = makeParts({ services, metrics, options }, store.kv, connections)
   const parts = { ...made, connections, wills: new Wills(made, connections) }
   hook(parts)
   await parts.aedes.listen()

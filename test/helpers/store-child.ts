@@ -38,16 +38,16 @@ async function refusalOf(work: () => Promise<unknown>): Promise<Refusal | undefi
 
 /** Appends until it is killed; tells the last seq of each batch once it is acknowledged. */
 async function append(store: Store): Promise<void> {
-  for (;;) tell((await store.append(batch())).at(-1)?.seq)
+  for (;;) tell((await store.inbox.append(batch())).at(-1)?.seq)
 }
 
 /** Gives all keys of a group the next number until it is killed; tells each number that is acknowledged. */
 async function group(store: Store): Promise<void> {
-  const known = await store.kvGet('meta', ['group', 0])
+  const known = await store.kv.kvGet('meta', ['group', 0])
   for (let n = Number(known && Buffer.from(known)) + 1 || 1; ; n++) {
     const value = Buffer.from(String(n))
     const keys = Array.from({ length: 50 }, (_, i) => ['group', i])
-    await store.kvWrite(keys.map(key => ({ put: 'meta', key, value })))
+    await store.kv.kvWrite(keys.map(key => ({ put: 'meta', key, value })))
     tell(n)
   }
 }
@@ -60,13 +60,16 @@ async function fill(store: Store): Promise<void> {
   let refusal: Refusal | undefined
   while (refusal === undefined) {
     refusal = await refusalOf(async () => {
-      acknowledged = (await store.append(batch())).at(-1)?.seq ?? 0
+      acknowledged = (await store.inbox.append(batch())).at(-1)?.seq ?? 0
     })
   }
-  const rows = await store.readInbox(BOB, 0, 1_000_000)
-  tell({ refusal, acknowledged, lastSeq: await store.lastSeq(BOB), rows: rows.length })
+  const rows = await store.inbox.readInbox(BOB, 0, 1_000_000)
+  tell({ refusal, acknowledged, lastSeq: await store.inbox.lastSeq(BOB), rows: rows.length })
   await once(process.stdin, 'data')
-  tell({ next: (await store.append([message(ANN, BOB)])).at(-1)?.seq, lastSeq: await store.lastSeq(BOB) })
+  tell({
+    next: (await store.inbox.append([message(ANN, BOB)])).at(-1)?.seq,
+    lastSeq: await store.inbox.lastSeq(BOB),
+  })
   process.stdin.destroy()
   await store.close()
 }

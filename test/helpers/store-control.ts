@@ -8,7 +8,15 @@ import { type RunningGateway, startGateway } from './gateway.js'
 import { TEST_STORE } from './mongodb.js'
 
 /** What makes messages durable, what keeps the broker's own state, and devices' cursors; the look-up of a recipient; lists of users. */
-export type StoreCall = 'append' | 'kvWrite' | 'moveCursors' | 'findUser' | 'findUsers'
+export type StoreCall = keyof typeof ROLE_OF
+
+const ROLE_OF = {
+  append: 'inbox',
+  kvWrite: 'kv',
+  moveCursors: 'cursors',
+  findUser: 'users',
+  findUsers: 'users',
+} as const
 
 export interface HeldAnswer {
   /** Resolves when the store has answered. */
@@ -45,9 +53,10 @@ export async function startControlled(
 
   type Call = (argument: never) => Promise<never>
   const replace = (call: StoreCall, replacement: (original: Call) => Call): (() => void) => {
-    const original = prototype[call] as Call
-    Object.assign(store, { [call]: replacement(argument => original.call(store, argument)) })
-    return () => void Reflect.deleteProperty(store, call)
+    const role: object = store[ROLE_OF[call]]
+    const original: Call = Object.getPrototypeOf(role)[call]
+    Object.assign(role, { [call]: replacement(argument => original.call(role, argument)) })
+    return () => void Reflect.deleteProperty(role, call)
   }
   return {
     ...gateway,

@@ -79,36 +79,35 @@ export function move(userId: UserId, device: string, differing: Partial<CursorMo
 
 export async function keysOf(store: Store, collection: KvCollection, prefix: KvKey = []): Promise<KvKey[]> {
   const keys: KvKey[] = []
-  for await (const { key } of store.kvRange(collection, prefix)) keys.push(key)
+  for await (const { key } of store.kv.kvRange(collection, prefix)) keys.push(key)
   return keys
 }
 
-/** Every call of the interface but open and close, for tests of what is refused. */
+/** Every call of every role, for tests of what is refused. */
 export function everyCall(store: Store): Record<string, () => Promise<unknown>> {
   return {
-    ping: () => store.ping(),
-    createUser: () => store.createUser(user(EVE)),
-    findUser: () => store.findUser(ANN),
-    findUserByEmail: () => store.findUserByEmail('a@example.org'),
-    findUsers: () => store.findUsers({}, 10),
-    countUsers: () => store.countUsers(),
-    checkPassword: () => store.checkPassword(ANN, async () => true),
-    setPasswordHash: () => store.setPasswordHash(ANN, 'hash'),
-    deleteUser: () => store.deleteUser(ANN),
-    append: () => store.append([message(ANN, BOB)]),
-    readInbox: () => store.readInbox(BOB, 0, 10),
-    lastSeq: () => store.lastSeq(BOB),
-    firstSeq: () => store.firstSeq(BOB),
-    inboxBytes: () => store.inboxBytes(BOB),
-    trimInbox: () => store.trimInbox(BOB, 1, 10),
-    readConversation: () => store.readConversation(pairConversation(ANN, BOB), 10),
-    cursor: () => store.cursor(BOB, ''),
-    furthest: () => store.furthest(BOB),
-    moveCursors: () => store.moveCursors([move(BOB, '')]),
-    slowest: () => store.slowest(BOB),
-    forgetDevices: () => store.forgetDevices(1),
-    kvWrite: () => store.kvWrite([{ remove: 'meta', key: ['k'] }]),
-    kvGet: () => store.kvGet('meta', ['k']),
-    kvRange: () => keysOf(store, 'meta'),
+    ping: async () => store.ping(),
+    createUser: async () => store.users.createUser(user(EVE)),
+    findUser: async () => store.users.findUser(ANN),
+    findUserByEmail: async () => store.users.findUserByEmail('a@example.org'),
+    findUsers: async () => store.users.findUsers({}, 10),
+    checkPassword: async () => store.users.checkPassword(ANN, async () => true),
+    setPasswordHash: async () => store.users.setPasswordHash(ANN, 'hash'),
+    deleteUser: async () => store.users.deleteUser(ANN),
+    append: async () => store.inbox.append([message(ANN, BOB)]),
+    readInbox: async () => store.inbox.readInbox(BOB, 0, 10),
+    lastSeq: async () => store.inbox.lastSeq(BOB),
+    firstSeq: async () => store.inbox.firstSeq(BOB),
+    inboxBytes: async () => store.inbox.inboxBytes(BOB),
+    trimInbox: async () => store.inbox.trimInbox(BOB, 1, 10),
+    readConversation: async () => store.inbox.readConversation(pairConversation(ANN, BOB), 10),
+    cursor: async () => store.cursors.cursor(BOB, ''),
+    furthest: async () => store.cursors.furthest(BOB),
+    moveCursors: async () => store.cursors.moveCursors([move(BOB, '')]),
+    slowest: async () => store.cursors.slowest(BOB),
+    forgetDevices: async () => store.cursors.forgetDevices(1),
+    kvWrite: async () => store.kv.kvWrite([{ remove: 'meta', key: ['k'] }]),
+    kvGet: async () => store.kv.kvGet('meta', ['k']),
+    kvRange: async () => keysOf(store, 'meta'),
   }
 }

@@ -19,8 +19,8 @@ function mumi(t: Test, command: string, dataDir: string) {
 async function filled(dir: string): Promise<Buffer> {
   const store = new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 })
   await store.open()
-  for (let i = 0; i < 20; i++) await store.createUser(user(String(200_000_000 + i)))
-  await store.append(messages(1000))
+  for (let i = 0; i < 20; i++) await store.users.createUser(user(String(200_000_000 + i)))
+  await store.inbox.append(messages(1000))
   await store.close()
   return readFileSync(join(dir, 'data.mdb'))
 }

@@ -3,7 +3,7 @@ import { Accounts, normalizeEmail } from '../../src/accounts/accounts.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { GatewayError } from '../../src/core/errors.js'
 import type { User } from '../../src/core/model.js'
-import type { NewUser, Store, UserQuery } from '../../src/store/store.js'
+import type { NewUser, UserQuery, Users } from '../../src/store/store.js'
 import { ofKind } from '../helpers/kind.js'
 
 const WHOLE = { email: 'Abc@Example.com', password: 'p', firstName: 'Eric', lastName: 'Chen' }
@@ -65,7 +65,7 @@ class HandStore {
 function setUp() {
   const store = new HandStore()
   const passwords = new Passwords({ cost: 4, concurrency: 2, queue: 100 })
-  return { store, accounts: new Accounts(store as unknown as Store, passwords) }
+  return { store, accounts: new Accounts(store as unknown as Users, passwords) }
 }
 
 t.test('failed logins count for an account by one short key, however it is named', async t => {
@@ -218,7 +218,7 @@ t.test('a login makes the hash anew where the cost was raised, once, and the pas
   const before = store.users.get(id)?.passwordHash
   const dearer = new Passwords({ cost: 5, concurrency: 2, queue: 100 })
   t.teardown(() => dearer.close())
-  const later = new Accounts(store as unknown as Store, dearer)
+  const later = new Accounts(store as unknown as Users, dearer)
   await t.rejects(later.authenticate(email, 'wrong'), ofKind('ERROR_AUTH'))
   t.equal(store.users.get(id)?.passwordHash, before, 'a wrong password changes nothing')
   const hashed = new Promise<void>(resolve => {
@@ -237,7 +237,7 @@ t.test('a hash that is made anew does not undo a change of the password at the s
   const { id, email } = await accounts.register(WHOLE)
   const dearer = new Passwords({ cost: 5, concurrency: 2, queue: 100 })
   t.teardown(() => dearer.close())
-  const later = new Accounts(store as unknown as Store, dearer)
+  const later = new Accounts(store as unknown as Users, dearer)
   const change = { password: 'p', newPassword: 'new', endSessions: async () => undefined }
   await later.authenticate(email, 'p')
   await later.changePassword(id, change)

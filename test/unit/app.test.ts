@@ -19,7 +19,7 @@ import { ProxyWarnings } from '../../src/app/proxy-warnings.js'
 import { checkStore, hasStore } from '../../src/app/stores.js'
 import { Upkeep } from '../../src/app/upkeep.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
-import type { Store } from '../../src/store/store.js'
+import type { KeyValue } from '../../src/store/store.js'
 import { dataDir } from '../helpers/gateway.js'
 
 const config = (...argv: string[]) => loadConfig({ argv, env: {} })
@@ -66,15 +66,15 @@ t.test(
 
 t.test('the greeting’s key is made once: 64 upper-case hex digits', async t => {
   const kept = new Map<string, Uint8Array>()
-  const store = {
+  const kv = {
     kvGet: async (_name: string, [key]: string[]) => kept.get(String(key)),
     kvWrite: async (writes: { key: string[]; value: Uint8Array }[]) => {
       for (const { key, value } of writes) kept.set(String(key[0]), value)
     },
-  } as unknown as Store
-  const key = await greetingKey(store)
+  } as unknown as KeyValue
+  const key = await greetingKey(kv)
   t.match(key, /^[0-9A-F]{64}$/)
-  t.equal(await greetingKey(store), key)
+  t.equal(await greetingKey(kv), key)
   t.equal(kept.size, 1)
 })
 

@@ -82,14 +82,16 @@ function setUp({
     inbox: {
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
+      isFullFor: () => false,
+      cursors: { forget: () => undefined },
+    },
+    retention: {
       admits: () => true,
       isUnsure: () => false,
       isKnown: () => isAsked,
       ask: async () => {
         isAsked = true
       },
-      isFullFor: () => false,
-      cursors: { forget: () => undefined },
     },
     limits: {
       register: () => undefined,

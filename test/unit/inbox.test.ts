@@ -6,7 +6,7 @@ import { type InboxRow, type NewMessage, type Permissions, pairConversation } fr
 import type { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
-import type { Appended, Store } from '../../src/store/store.js'
+import type { Appended, InboxLog } from '../../src/store/store.js'
 
 /** An inbox over a store whose appends are answered by the test, and the order in which things happened. */
 function setUp() {
@@ -35,7 +35,7 @@ function setUp() {
     appended: ({ inbox }: NewMessage, seq: number) => void events.push(`retention ${inbox} ${seq}`),
   }
   const inbox = new Inbox(
-    store as unknown as Store,
+    store as unknown as InboxLog,
     {} as Cursors,
     retention as unknown as Retention,
     metrics,

@@ -20,9 +20,9 @@ async function setUp(t: Test) {
   const store = new EmbeddedStore({ dir: join(dataDir(t), 'store'), durability: 'commit', dedupWindowMs: 0 })
   await store.open()
   t.teardown(() => store.close())
-  const keys = new TokenKeys(store, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
+  const keys = new TokenKeys(store.kv, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
   await keys.open()
-  return { store, keys, sessions: new Logins(store, keys, RULES) }
+  return { store, keys, sessions: new Logins(store.kv, keys, RULES) }
 }
 
 /** From now on it is `ms` later. */
@@ -87,9 +87,9 @@ t.test(
     const first = await sessions.open(ME, newLoginId(), undefined)
     const { tokens } = await sessions.refresh(first.refresh)
     await keys.open()
-    const again = new Logins(store, keys, RULES)
+    const again = new Logins(store.kv, keys, RULES)
     t.same((await again.refresh(first.refresh)).tokens, tokens)
-    for await (const { value } of store.kvRange('sessions', []))
+    for await (const { value } of store.kv.kvRange('sessions', []))
       for (const { token, refresh } of [first, tokens ?? first])
         for (const secret of [token, refresh.slice(-43)]) t.notOk(Buffer.from(value).includes(secret))
   },
@@ -97,7 +97,7 @@ t.test(
 
 t.test('without a grace each use of a token gives a pair of its own', async t => {
   const { store, keys } = await setUp(t)
-  const sessions = new Logins(store, keys, { ...RULES, refreshGraceMs: 0 })
+  const sessions = new Logins(store.kv, keys, { ...RULES, refreshGraceMs: 0 })
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
   const one = await sessions.refresh(refresh)
   t.not((await sessions.refresh(refresh)).tokens?.refresh, one.tokens?.refresh)
@@ -221,7 +221,7 @@ t.test('secrets are not in the store', async t => {
   const { store, sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
   const { password } = await sessions.mint(ME, 'lamp', GOOD)
-  for await (const { value } of store.kvRange('sessions', [])) {
+  for await (const { value } of store.kv.kvRange('sessions', [])) {
     const text = Buffer.from(value).toString()
     for (const secret of [refresh, password]) t.notOk(text.includes(secret.slice(-43)))
   }

@@ -4,7 +4,7 @@ import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import type { NewMessage } from '../../src/core/model.js'
 import { Retention, type RetentionLimits } from '../../src/inbox/retention.js'
-import type { Store } from '../../src/store/store.js'
+import type { Roles } from '../../src/store/store.js'
 
 const DAY = 86_400_000
 const NOW = Date.UTC(2024, 1, 29)
@@ -43,7 +43,7 @@ function setUp(inboxes: Record<string, number[]>, limits: Partial<RetentionLimit
   }
   const all = { maxMessages: 1_000_000, maxBytes: 1_000_000_000, maxAgeMs: 0, deviceExpiryMs: 0, ...limits }
   const retention = new Retention(
-    store as unknown as Store,
+    { users: store, inbox: store, cursors: store } as unknown as Roles,
     { writeNow: async () => undefined },
     all,
     new Metrics(),

@@ -15,7 +15,7 @@ async function keysOn(t: Test) {
   await store.open()
   t.teardown(() => store.close())
   const open = async (options = OPTIONS) => {
-    const keys = new TokenKeys(store, options)
+    const keys = new TokenKeys(store.kv, options)
     await keys.open()
     return keys
   }

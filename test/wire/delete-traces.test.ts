@@ -16,7 +16,7 @@ const SETTINGS = { 'sessions.multiple': 'allow', 'mqtt.acl': 'open' }
 async function keysOf({ store }: ControlledGateway, id: string): Promise<string[]> {
   const found: string[] = []
   for (const collection of KV_COLLECTIONS.filter(name => name !== 'retained'))
-    for await (const { key } of store.kvRange(collection, []))
+    for await (const { key } of store.kv.kvRange(collection, []))
       if (key.some(part => String(part).startsWith(id))) found.push(`${collection} ${key}`)
   return found
 }
@@ -31,7 +31,7 @@ async function deleted(owner: JsonClient, password: string): Promise<void> {
 const [TOLD, FOR_IT] = ['told to all', 'for it']
 
 const retained = (gateway: ControlledGateway, topic: string) =>
-  gateway.store.kvGet('retained', topic.split('/'))
+  gateway.store.kv.kvGet('retained', topic.split('/'))
 
 async function setUp(t: Test) {
   const gateway = await startControlled(t, SETTINGS)
@@ -80,9 +80,9 @@ t.test(
     friend.publish(topic, 'last', { qos: 1, messageId: 65_000 })
     while ((await friend.take('puback')).messageId !== 65_000);
     t.same(await keysOf(gateway, account.id), [])
-    t.same(await gateway.store.readInbox(account.id, 0, 10), [])
-    t.equal(await gateway.store.furthest(account.id), 0)
-    t.equal(await gateway.store.slowest(account.id), undefined)
+    t.same(await gateway.store.inbox.readInbox(account.id, 0, 10), [])
+    t.equal(await gateway.store.cursors.furthest(account.id), 0)
+    t.equal(await gateway.store.cursors.slowest(account.id), undefined)
     t.equal(await retained(gateway, `${topic}/kept`), undefined, 'its retained messages went, too')
     t.ok(await retained(gateway, `${topic}/taken`), 'that of a friend did not')
     await gateway.close()
@@ -109,7 +109,7 @@ t.test('a message that was on its way when its recipient was deleted is refused,
     frames.filter(({ code }) => code !== undefined).map(({ code }) => code),
     [201, 10010],
   )
-  t.same(await gateway.store.readInbox(account.id, 0, 10), [])
+  t.same(await gateway.store.inbox.readInbox(account.id, 0, 10), [])
 })
 
 t.test('what a stop in the middle of a deletion left is gone after the next start', async t => {
@@ -123,7 +123,7 @@ t.test('what a stop in the middle of a deletion left is gone after the next star
   t.same(await keysOf(again, account.id), [])
   t.equal(await retained(again, `${topic}/kept`), undefined)
   t.ok(await retained(again, `${topic}/taken`))
-  while ((await again.store.readInbox(account.id, 0, 10)).length > 0) await setImmediate()
+  while ((await again.store.inbox.readInbox(account.id, 0, 10)).length > 0) await setImmediate()
   await again.close()
   const found = await dump(again)
   for (const trace of [account.email, TOLD, FOR_IT, 'half', 'a will']) t.notOk(found.includes(trace), trace)
@@ -152,13 +152,13 @@ t.test(
     while (rows.length < 2) {
       await setImmediate()
       rows.length = 0
-      for await (const { key, value } of gateway.store.kvRange('wills', []))
+      for await (const { key, value } of gateway.store.kv.kvRange('wills', []))
         rows.push({ put: 'wills', key, value })
     }
     t.match(await owner.action('revoke', { session }), { code: 200 })
     const wills = async ({ store }: ControlledGateway) => {
       const keys: unknown[] = []
-      for await (const { key } of store.kvRange('wills', [])) keys.push(key)
+      for await (const { key } of store.kv.kvRange('wills', [])) keys.push(key)
       return keys
     }
     while ((await wills(gateway)).length > 1) await setImmediate()
@@ -168,7 +168,7 @@ t.test(
     const between = await startControlled(t, { ...SETTINGS, 'data.dir': gateway.dir })
     t.ok(await retained(between, 'of/here'))
     // As if the process had died before either connection ended.
-    await between.store.kvWrite([...rows, { remove: 'retained', key: ['of', 'here'] }])
+    await between.store.kv.kvWrite([...rows, { remove: 'retained', key: ['of', 'here'] }])
     await between.close()
     const last = await startControlled(t, { ...SETTINGS, 'data.dir': gateway.dir })
     t.same(await wills(last), [])

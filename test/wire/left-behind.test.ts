@@ -17,19 +17,19 @@ const action = (action: string, data: object = {}) => JSON.stringify({ type: 'ac
 /** Reads that the store was asked for since. */
 function countReads(t: Test): string[] {
   const reads: string[] = []
-  const { store } = gateway
-  const [findUsers, readConversation] = [store.findUsers.bind(store), store.readConversation.bind(store)]
-  store.findUsers = (...args) => {
+  const { users, inbox } = gateway.store
+  const [findUsers, readConversation] = [users.findUsers.bind(users), inbox.readConversation.bind(inbox)]
+  users.findUsers = (...args) => {
     reads.push('findUsers')
     return findUsers(...args)
   }
-  store.readConversation = (...args) => {
+  inbox.readConversation = (...args) => {
     reads.push('readConversation')
     return readConversation(...args)
   }
   t.teardown(() => {
-    Reflect.deleteProperty(store, 'findUsers')
-    Reflect.deleteProperty(store, 'readConversation')
+    Reflect.deleteProperty(users, 'findUsers')
+    Reflect.deleteProperty(inbox, 'readConversation')
   })
   return reads
 }

@@ -184,11 +184,11 @@ t.test('a PUBREL that could not be stored got PUBCOMP, and the next message of i
   first.publish(inbox, 'one', { qos: 2, messageId: 1 })
   await first.take('pubrec')
   const fails = () => Promise.reject(new GatewayError('STORE_UNAVAILABLE'))
-  Object.assign(gateway.store, { kvWrite: fails })
+  Object.assign(gateway.store.kv, { kvWrite: fails })
   first.ack('pubrel', 1)
   await first.closed
   t.same(first.unread, [], 'no PUBCOMP')
-  Reflect.deleteProperty(gateway.store, 'kvWrite')
+  Reflect.deleteProperty(gateway.store.kv, 'kvWrite')
 
   const again = await rawConnect(t, gateway, options)
   again.ack('pubrel', 1)

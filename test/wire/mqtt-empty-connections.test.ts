@@ -67,7 +67,7 @@ t.test('a CONNECT that is refused takes nothing from the device that it says to 
     await refused.closed
   }
   await send()
-  t.equal(await gateway.store.lastSeq(bob.id), 1)
+  t.equal(await gateway.store.inbox.lastSeq(bob.id), 1)
 })
 
 t.test('ready is who can read, and not only write', async t => {

@@ -152,7 +152,7 @@ t.test('of a refused QoS 2 PUBLISH the identifier is kept, and not what it carri
     t.match(await client.take('pubrec'), { messageId })
   }
   let count = 0
-  for await (const { value } of gateway.store.kvRange('incoming', [])) {
+  for await (const { value } of gateway.store.kv.kvRange('incoming', [])) {
     count++
     t.ok(value.byteLength < 10)
   }
@@ -161,7 +161,7 @@ t.test('of a refused QoS 2 PUBLISH the identifier is kept, and not what it carri
     client.ack('pubrel', messageId)
     await client.take('pubcomp')
   }
-  for await (const row of gateway.store.kvRange('incoming', [])) t.fail(`${row.key}`)
+  for await (const row of gateway.store.kv.kvRange('incoming', [])) t.fail(`${row.key}`)
 })
 
 t.test('over mqtt.maxUnreleased a session is closed, with one line, also when it came back', async t => {

@@ -89,7 +89,7 @@ for (const qos of [0, 1, 2] as const) {
     await thief.closed
     held.release()
     t.same(await inboxOf(reader), ['first', 'last'])
-    t.same(await gateway.store.readInbox(stranger.id, 0, 10), [])
+    t.same(await gateway.store.inbox.readInbox(stranger.id, 0, 10), [])
   })
 
   t.test(`nor its packets for other topics at QoS ${qos}, retained ones too`, async t => {

@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
 import type { LiveConnections } from '../../live/live.js'
-import type { Store } from '../../store/store.js'
+import type { KeyValue } from '../../store/store.js'
 import { ANY_PRESENCE, parseOwnTopic, presenceTopic } from '../acl/topics.js'
 import type { AedesClient } from './client.js'
 import type { BrokerPacket } from './persistence/kv.js'
@@ -21,11 +21,11 @@ export class BrokerState extends BrokerPersistence {
   readonly #resumed = new Set<string>()
 
   constructor(
-    store: Store,
+    kv: KeyValue,
     private readonly live: LiveConnections,
     private readonly settings: PersistenceOptions,
   ) {
-    super(store, settings)
+    super(kv, settings)
   }
 
   /** Finds or begins the session of a client whose login is checked. @returns true where it was found @throws GatewayError */

@@ -1,7 +1,7 @@
 /** Cursors of devices in the embedded store. */
 import type { Cursor, UserId } from '../../core/model.js'
-import type { DeletedUsers } from '../deleted.js'
-import type { CursorMove } from '../store.js'
+import type { DeletedUsers, Purgeable } from '../deleted.js'
+import type { CursorMove, CursorStore } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, FIRST, LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
@@ -14,7 +14,7 @@ interface Device extends Cursor {
   readonly seenAt: number
 }
 
-export class EmbeddedCursors {
+export class EmbeddedCursors implements CursorStore, Purgeable {
   readonly #env: EmbeddedEnv
   /** [owner, device] → its place. */
   readonly #devices: Table<Device>
@@ -42,7 +42,7 @@ export class EmbeddedCursors {
     return this.#env.read(() => this.#furthest.get([userNumber(userId)]) ?? 0)
   }
 
-  async slowest(userId: UserId, seenSince: number): Promise<number | undefined> {
+  async slowest(userId: UserId, seenSince = 0): Promise<number | undefined> {
     const owner = userNumber(userId)
     return this.#env.read(() => {
       let lowest: number | undefined
@@ -99,14 +99,17 @@ export class EmbeddedCursors {
     return gone.length
   }
 
-  /** Removes what is left of a deleted user's devices, at most `limit`. @returns whether anything remains */
-  async purge(userId: UserId, limit: number): Promise<boolean> {
+  async purge(userId: UserId): Promise<void> {
     const owner = userNumber(userId)
-    return this.#env.transaction(() => {
-      const page = Array.from(this.#devices.getRange({ start: [owner], end: [owner, LAST], limit }))
-      for (const { key } of page) this.#devices.remove(key)
-      this.#furthest.remove([owner])
-      return page.length === limit
-    })
+    const purgeSome = () => this.#purgeSome(owner)
+    while ((await this.#env.transaction(purgeSome)) === CHUNK);
+  }
+
+  /** @returns how many devices it removed */
+  #purgeSome(owner: number): number {
+    const page = Array.from(this.#devices.getRange({ start: [owner], end: [owner, LAST], limit: CHUNK }))
+    for (const { key } of page) this.#devices.remove(key)
+    this.#furthest.remove([owner])
+    return page.length
   }
 }

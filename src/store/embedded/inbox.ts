@@ -1,7 +1,7 @@
 /** Logs of messages in the embedded store, one a user: what is read of them and what is removed. */
 import type { ConversationId, InboxRow, NewMessage, UserId } from '../../core/model.js'
-import type { DeletedUsers } from '../deleted.js'
-import type { Appended, ConversationRow } from '../store.js'
+import type { DeletedUsers, Purgeable } from '../deleted.js'
+import type { Appended, ConversationRow, InboxLog } from '../store.js'
 import { EmbeddedAppend } from './append.js'
 import { Conversations } from './conversations.js'
 import type { DedupWindow } from './dedup.js'
@@ -12,7 +12,10 @@ import { partsOf, Rows } from './rows.js'
 import type { OpenTable } from './table.js'
 import { userNumber } from './users.js'
 
-export class EmbeddedInbox {
+/** Rows of a deleted account removed in one commit: a few milliseconds of the event loop. */
+const PURGE_CHUNK = 500
+
+export class EmbeddedInbox implements InboxLog, Purgeable {
   readonly #env: EmbeddedEnv
   readonly #rows: Rows
   readonly #ends: Ends
@@ -131,11 +134,9 @@ export class EmbeddedInbox {
     })
   }
 
-  /** Removes what is left of a deleted user's inbox, at most `limit` rows. @returns whether anything remains */
-  async purge(userId: UserId, limit: number): Promise<boolean> {
-    const removed = await this.#env.transaction(() => this.#trim(userId, Number.MAX_SAFE_INTEGER, limit))
-    if (removed === limit) return true
+  async purge(userId: UserId): Promise<void> {
+    const trim = () => this.#trim(userId, Number.MAX_SAFE_INTEGER, PURGE_CHUNK)
+    while ((await this.#env.transaction(trim)) === PURGE_CHUNK);
     await this.#env.transaction(() => this.#ends.remove(userNumber(userId)))
-    return false
   }
 }

@@ -1,6 +1,7 @@
 /** The broker's own state in the embedded store: bytes by tuple, a table a collection. */
 
-import type { KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
+import type { DeletedUsers } from '../deleted.js'
+import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, FIRST, type Key, LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
@@ -8,11 +9,15 @@ import type { OpenTable, Table } from './table.js'
 /** Entries read at once by a range; nothing is held open between two pages. */
 const PAGE = 256
 
-export class EmbeddedKv {
+export class EmbeddedKv implements KeyValue {
   readonly #env: EmbeddedEnv
   readonly #tables: Readonly<Record<KvCollection, Table<KvValue>>>
 
-  constructor(env: EmbeddedEnv, table: OpenTable) {
+  constructor(
+    env: EmbeddedEnv,
+    table: OpenTable,
+    private readonly deleted: DeletedUsers,
+  ) {
     this.#env = env
     const collection = (name: KvCollection) => table<KvValue>(`kv-${name}`, 'binary')
     this.#tables = {
@@ -26,21 +31,22 @@ export class EmbeddedKv {
     }
   }
 
-  async write(writes: readonly KvWrite[]): Promise<void> {
-    for (const { key } of writes) boundedKey(key)
+  async kvWrite(writes: readonly KvWrite[]): Promise<void> {
+    const kept = this.deleted.without(writes)
+    for (const { key } of kept) boundedKey(key)
     await this.#env.write(() => {
-      for (const write of writes) {
+      for (const write of kept) {
         if ('put' in write) this.#tables[write.put].put(write.key, write.value)
         else this.#tables[write.remove].remove(write.key)
       }
     })
   }
 
-  async get(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+  async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
     return this.#env.read(() => this.#tables[collection].get(key))
   }
 
-  async *range(
+  async *kvRange(
     collection: KvCollection,
     prefix: KvKey,
     between?: readonly [string, string],

@@ -2,7 +2,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
-import type { NewUser, UserQuery } from '../store.js'
+import type { DeletedUsers, Remains } from '../deleted.js'
+import type { NewUser, UserQuery, Users } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, LAST } from './keys.js'
 import { NameIndex } from './names.js'
@@ -22,7 +23,7 @@ export function userNumber(id: UserId): number {
   return isUserId(id) ? Number(id) : 0
 }
 
-export class EmbeddedUsers {
+export class EmbeddedUsers implements Users {
   readonly #env: EmbeddedEnv
   /** [ordinal] → account; ordinals rise, so that their order is the order of age. */
   readonly #accounts: Table<User>
@@ -38,7 +39,12 @@ export class EmbeddedUsers {
   /** [user]: deleted, and something of it may remain elsewhere. */
   readonly #purges: Table<true>
 
-  constructor(env: EmbeddedEnv, table: OpenTable) {
+  constructor(
+    env: EmbeddedEnv,
+    table: OpenTable,
+    private readonly deleted: DeletedUsers,
+    private readonly remains: Remains,
+  ) {
     this.#env = env
     this.#accounts = table('accounts')
     this.#ordinals = table('ordinals')
@@ -51,7 +57,7 @@ export class EmbeddedUsers {
 
   /**
    * Puts into the index of names who is not in it: all, in a store of a version without it. A piece and how far it
-   * reaches are one commit, so that after a stop in between the next open goes on there. To be called before `create`.
+   * reaches are one commit, so that after a stop in between the next open goes on there. Call it before `createUser`.
    */
   async indexNames(): Promise<void> {
     for (;;) {
@@ -65,7 +71,7 @@ export class EmbeddedUsers {
     }
   }
 
-  async create({ passwordHash, ...user }: NewUser): Promise<void> {
+  async createUser({ passwordHash, ...user }: NewUser): Promise<void> {
     const number = userNumber(user.id)
     if (number === 0) throw new GatewayError('BAD_FIELD', { field: 'id', reason: 'must be nine digits' })
     const emailKey = boundedKey([user.emailKey])
@@ -91,11 +97,11 @@ export class EmbeddedUsers {
     return Math.max(this.#ordinals.getStats().entryCount, Number(last?.key[0] ?? 0)) + 1
   }
 
-  async find(id: UserId): Promise<User | undefined> {
+  async findUser(id: UserId): Promise<User | undefined> {
     return this.#env.read(() => this.#find(id))
   }
 
-  async findByEmail(emailKey: string): Promise<User | undefined> {
+  async findUserByEmail(emailKey: string): Promise<User | undefined> {
     return this.#env.read(() => this.#at(this.#emails.get([emailKey])))
   }
 
@@ -107,7 +113,7 @@ export class EmbeddedUsers {
     return ordinal === undefined ? undefined : this.#accounts.get([ordinal])
   }
 
-  async findAll(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
+  async findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
     const from = after === undefined ? 0 : this.#env.read(() => this.#ordinals.get([userNumber(after)]))
     if (from === undefined) throw new GatewayError('BAD_FIELD', { field: 'after', reason: 'no such user' })
     if (limit < 1) return []
@@ -154,10 +160,6 @@ export class EmbeddedUsers {
     return this.#names.find(query, after, limit).map(ordinal => ({ ordinal, user: this.#at(ordinal) }))
   }
 
-  async count(): Promise<number> {
-    return this.#env.read(() => this.#accounts.getStats().entryCount)
-  }
-
   async checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
     const hash = this.#env.read(() => this.#hashes.get([userNumber(id)]))
     return hash === undefined ? false : compare(hash)
@@ -169,8 +171,29 @@ export class EmbeddedUsers {
     })
   }
 
-  /** The account itself is gone when this resolves; what else it had is to be purged. */
-  async remove(id: UserId): Promise<void> {
+  async deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
+    await this.#remove(id)
+    this.deleted.add(id)
+    await gone?.()
+    await this.#purge(id)
+  }
+
+  /**
+   * Finishes deletions that a stop interrupted. Resolves when the broker's state of these accounts is gone, which must be
+   * before the broker reads it. Nobody waits for the rest; a failure leaves it to the next open.
+   */
+  async finishDeletions(): Promise<void> {
+    const left = this.#toPurge()
+    await this.remains.purgeKv(left)
+    void this.#purgeAll(left).catch(() => undefined)
+  }
+
+  async #purgeAll(ids: readonly UserId[]): Promise<void> {
+    for (const id of ids) await this.#purge(id)
+  }
+
+  /** The account itself is gone when this resolves, and noted as one of which something may remain. */
+  async #remove(id: UserId): Promise<void> {
     const number = userNumber(id)
     await this.#env.transaction(() => {
       const ordinal = this.#ordinals.get([number])
@@ -186,12 +209,13 @@ export class EmbeddedUsers {
   }
 
   /** Deleted users of whom something may remain. */
-  toPurge(): UserId[] {
+  #toPurge(): UserId[] {
     const bounds = { start: [0], end: [LAST] }
     return this.#env.read(() => Array.from(this.#purges.getRange(bounds), ({ key }) => String(key[0])))
   }
 
-  async purged(id: UserId): Promise<void> {
+  async #purge(id: UserId): Promise<void> {
+    await this.remains.purge(id)
     await this.#env.transaction(() => this.#purges.remove([userNumber(id)]))
   }
 }

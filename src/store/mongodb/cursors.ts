@@ -1,8 +1,9 @@
 /** Cursors of devices in the MongoDB store. */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import type { Cursor, UserId } from '../../core/model.js'
-import type { DeletedUsers } from '../deleted.js'
-import type { CursorMove } from '../store.js'
+import type { AnswersInOrder } from '../../flow/in-order.js'
+import type { DeletedUsers, Purgeable } from '../deleted.js'
+import type { CursorMove, CursorStore } from '../store.js'
 import type { DeviceDocument, InboxDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 import { isDuplicate, toStoreError } from './errors.js'
@@ -14,12 +15,13 @@ const CALLS_PER_WRITE = 1000
 
 type Moves = readonly CursorMove[]
 
-export class MongoCursors {
+export class MongoCursors implements CursorStore, Purgeable {
   readonly #env: MongoEnv
   readonly #moves: Group<Moves, void>
 
   constructor(
     env: MongoEnv,
+    private readonly writes: AnswersInOrder,
     private readonly deleted: DeletedUsers,
   ) {
     this.#env = env
@@ -30,8 +32,8 @@ export class MongoCursors {
     })
   }
 
-  async moveCursors(moves: Moves): Promise<void> {
-    if (moves.length > 0) await this.#moves.add(moves)
+  moveCursors(moves: Moves): Promise<void> {
+    return this.writes.keep(moves.length === 0 ? Promise.resolve() : this.#moves.add(moves))
   }
 
   async idle(): Promise<void> {
@@ -74,7 +76,7 @@ export class MongoCursors {
     return found?.furthest ?? 0
   }
 
-  async slowest(userId: UserId, seenSince: number): Promise<number | undefined> {
+  async slowest(userId: UserId, seenSince = 0): Promise<number | undefined> {
     const filter = { _id: keysUnder([userId]), seenAt: { $gte: new Date(seenSince) } }
     const all = this.#env.devices.find(filter, { projection: { confirmed: 1 } })
     const places = (await this.#env.run(() => all.toArray())).map(({ confirmed }) => confirmed)
@@ -86,7 +88,7 @@ export class MongoCursors {
     return (await this.#env.run(() => this.#env.devices.deleteMany(old))).deletedCount
   }
 
-  /** Removes what is left of a deleted user's devices, and of the inbox's own document. */
+  /** Removes the devices, and the inbox's own document. */
   async purge(userId: UserId): Promise<void> {
     // Behind what was on its way when it was deleted.
     await this.#moves.add([])

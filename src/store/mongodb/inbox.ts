@@ -1,8 +1,9 @@
 /** Logs of messages in the MongoDB store, one a user; the conversation and the dedupKey are fields of each message. */
 import type { Filter } from 'mongodb'
 import type { ConversationId, InboxRow, NewMessage, UserId } from '../../core/model.js'
-import type { DeletedUsers } from '../deleted.js'
-import type { Appended, ConversationRow } from '../store.js'
+import type { AnswersInOrder } from '../../flow/in-order.js'
+import type { DeletedUsers, Purgeable } from '../deleted.js'
+import type { Appended, ConversationRow, InboxLog } from '../store.js'
 import { MongoAppend } from './append.js'
 import type { MessageDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
@@ -15,7 +16,10 @@ const ROW = {
   projection: { _id: 0, inbox: 1, seq: 1, id: 1, kind: 1, sender: 1, conversation: 1, text: 1, bytes: 1 },
 }
 
-export class MongoInbox {
+/** Rows of a deleted account removed by one command. */
+const PURGE_CHUNK = 1000
+
+export class MongoInbox implements InboxLog, Purgeable {
   readonly #env: MongoEnv
   readonly #lasts: MongoLasts
   readonly #texts: MongoTexts
@@ -24,6 +28,7 @@ export class MongoInbox {
   constructor(
     env: MongoEnv,
     texts: MongoTexts,
+    private readonly writes: AnswersInOrder,
     private readonly deleted: DeletedUsers,
   ) {
     this.#env = env
@@ -37,8 +42,8 @@ export class MongoInbox {
     })
   }
 
-  async append(batch: readonly NewMessage[]): Promise<Appended[]> {
-    return batch.length === 0 ? [] : this.#batches.add(batch)
+  append(batch: readonly NewMessage[]): Promise<Appended[]> {
+    return this.writes.keep(batch.length === 0 ? Promise.resolve([]) : this.#batches.add(batch))
   }
 
   async #append(append: MongoAppend, batch: readonly NewMessage[]): Promise<Appended[]> {
@@ -142,11 +147,10 @@ export class MongoInbox {
     await this.#env.run(() => this.#texts.sweep(Date.now()))
   }
 
-  /** Removes what is left of a deleted user's inbox, `limit` rows at a time. */
-  async purge(userId: UserId, limit: number): Promise<void> {
+  async purge(userId: UserId): Promise<void> {
     // Behind what was on its way when it was deleted.
     await this.#batches.add([])
-    while ((await this.trimInbox(userId, Number.MAX_SAFE_INTEGER, limit)) === limit);
+    while ((await this.trimInbox(userId, Number.MAX_SAFE_INTEGER, PURGE_CHUNK)) === PURGE_CHUNK);
     this.#lasts.forget(userId)
   }
 }

@@ -5,7 +5,9 @@
  */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
-import type { KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
+import { AnswersInOrder } from '../../flow/in-order.js'
+import type { DeletedUsers } from '../deleted.js'
+import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../store.js'
 import type { BrokerDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 import { toStoreError } from './errors.js'
@@ -25,16 +27,22 @@ const WRITE_BYTES = 40
 /** The last write to each key; undefined: removed. */
 type Changes = ReadonlyMap<string, KvValue | undefined>
 
-export class MongoKv {
+export class MongoKv implements KeyValue {
   readonly #env: MongoEnv
   readonly #lease: MongoLease
+  readonly #gets = new AnswersInOrder()
   readonly #calls: Group<readonly KvWrite[], void>
   /** In the journal, and not known to be applied. */
   #unapplied: Changes | undefined
   /** Whether the journal holds a group: a single write would be undone by it at the next start. */
   #hasJournal = true
 
-  constructor(env: MongoEnv, lease: MongoLease) {
+  constructor(
+    env: MongoEnv,
+    lease: MongoLease,
+    private readonly writes: AnswersInOrder,
+    private readonly deleted: DeletedUsers,
+  ) {
     this.#env = env
     this.#lease = lease
     this.#calls = new Group({
@@ -54,7 +62,11 @@ export class MongoKv {
     await this.#env.run(() => this.#apply(changes))
   }
 
-  async write(writes: readonly KvWrite[]): Promise<void> {
+  kvWrite(writes: readonly KvWrite[]): Promise<void> {
+    return this.writes.keep(this.#add(this.deleted.without(writes)))
+  }
+
+  async #add(writes: readonly KvWrite[]): Promise<void> {
     if (writes.length > 0) await this.#calls.add(writes)
   }
 
@@ -62,12 +74,16 @@ export class MongoKv {
     await this.#calls.idle()
   }
 
-  async get(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+  kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
+    return this.#gets.keep(this.#get(collection, key))
+  }
+
+  async #get(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {
     const found = await this.#env.run(() => this.#env.broker.findOne({ _id: this.#id(collection, key) }))
     return found?.value
   }
 
-  async *range(
+  async *kvRange(
     collection: KvCollection,
     prefix: KvKey,
     between?: readonly [string, string],

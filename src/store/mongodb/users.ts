@@ -1,7 +1,9 @@
 /** Accounts in the MongoDB store. */
 import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
-import type { NewUser, UserQuery } from '../store.js'
+import type { AnswersInOrder } from '../../flow/in-order.js'
+import type { DeletedUsers, Remains } from '../deleted.js'
+import type { NewUser, UserQuery, Users } from '../store.js'
 import type { UserDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'
@@ -22,13 +24,18 @@ const OF_ACCOUNT = [
 ]
 const NOTHING_LEFT = Object.fromEntries(OF_ACCOUNT.map(field => [field, '' as const]))
 
-export class MongoUsers {
+export class MongoUsers implements Users {
   readonly #env: MongoEnv
   readonly #registrations: Group<NewUser, void>
   /** Highest ordinal known; another gateway may be further on. */
   #lastOrdinal: number | undefined
 
-  constructor(env: MongoEnv) {
+  constructor(
+    env: MongoEnv,
+    private readonly writes: AnswersInOrder,
+    private readonly deleted: DeletedUsers,
+    private readonly remains: Remains,
+  ) {
     this.#env = env
     this.#registrations = new Group({
       write: users => this.#insert(users),
@@ -37,7 +44,11 @@ export class MongoUsers {
     })
   }
 
-  async create(user: NewUser): Promise<void> {
+  createUser(user: NewUser): Promise<void> {
+    return this.writes.keep(this.#create(user))
+  }
+
+  async #create(user: NewUser): Promise<void> {
     if (!isUserId(user.id))
       throw new GatewayError('BAD_FIELD', { field: 'id', reason: 'must be nine digits' })
     await this.#registrations.add(user)
@@ -96,11 +107,11 @@ export class MongoUsers {
     return undefined
   }
 
-  async find(id: UserId): Promise<User | undefined> {
+  async findUser(id: UserId): Promise<User | undefined> {
     return this.#findOne({ _id: id })
   }
 
-  async findByEmail(emailKey: string): Promise<User | undefined> {
+  async findUserByEmail(emailKey: string): Promise<User | undefined> {
     return this.#findOne({ emailKey })
   }
 
@@ -109,7 +120,7 @@ export class MongoUsers {
     return found === null || found.deleted ? undefined : toUser(found)
   }
 
-  async findAll(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
+  async findUsers(query: UserQuery, limit: number, after?: UserId): Promise<User[]> {
     const from = after === undefined ? 0 : await this.#ordinalOf(after)
     if (from === undefined) throw new GatewayError('BAD_FIELD', { field: 'after', reason: 'no such user' })
     if (limit < 1) return []
@@ -130,10 +141,6 @@ export class MongoUsers {
     return (await this.#env.run(find))?.ordinal
   }
 
-  async count(): Promise<number> {
-    return this.#env.run(() => this.#env.users.countDocuments({ deleted: { $exists: false } }))
-  }
-
   async checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean> {
     const find = () => this.#env.users.findOne({ _id: id }, { projection: { passwordHash: 1 } })
     const hash = (await this.#env.run(find))?.passwordHash
@@ -145,20 +152,42 @@ export class MongoUsers {
     await this.#env.run(() => this.#env.users.updateOne(filter, { $set: { passwordHash } }))
   }
 
-  /** The account itself is gone when this resolves; what else it had is to be purged. */
-  async remove(id: UserId): Promise<void> {
+  async deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
+    await this.#remove(id)
+    this.deleted.add(id)
+    await gone?.()
+    await this.#purge(id)
+  }
+
+  /**
+   * Finishes deletions that a stop interrupted. Resolves when the broker's state of these accounts is gone, which must be
+   * before the broker reads it. Nobody waits for the rest; a failure leaves it to the next open.
+   */
+  async finishDeletions(): Promise<void> {
+    const left = await this.#toPurge()
+    await this.remains.purgeKv(left)
+    void this.#purgeAll(left).catch(() => undefined)
+  }
+
+  async #purgeAll(ids: readonly UserId[]): Promise<void> {
+    for (const id of ids) await this.#purge(id)
+  }
+
+  /** The account itself is gone when this resolves, and marked as one of which something may remain. */
+  async #remove(id: UserId): Promise<void> {
     const filter = { _id: id, deleted: { $exists: false } } as const
     const tombstone = { $unset: NOTHING_LEFT, $set: { deleted: true, purging: true } } as const
     await this.#env.run(() => this.#env.users.updateOne(filter, tombstone))
   }
 
   /** Deleted users of whom something may remain. */
-  async toPurge(): Promise<UserId[]> {
+  async #toPurge(): Promise<UserId[]> {
     const find = () => this.#env.users.find({ purging: true }, { projection: { _id: 1 } }).toArray()
     return (await this.#env.run(find)).map(({ _id }) => _id)
   }
 
-  async purged(id: UserId): Promise<void> {
+  async #purge(id: UserId): Promise<void> {
+    await this.remains.purge(id)
     await this.#env.run(() => this.#env.users.updateOne({ _id: id }, { $unset: { purging: '' } }))
   }
 }

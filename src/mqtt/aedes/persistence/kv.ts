@@ -1,7 +1,7 @@
 /** What the broker's persistence needs of a store, and the values it keeps there: packets and small JSON records. */
-import type { KvCollection, KvKey, KvValue, KvWrite, Store } from '../../../store/store.js'
+import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../../../store/store.js'
 
-export type KvStore = Pick<Store, 'kvWrite' | 'kvGet' | 'kvRange'>
+export type KvStore = KeyValue
 
 /** The fields used of what Aedes hands over: packets of mqtt-packet, of aedes-packet, and plain objects. */
 export interface BrokerPacket {
