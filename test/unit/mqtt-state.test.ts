@@ -20,7 +20,7 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
   const store = new EmbeddedStore({ dir: join(dataDir(t), 'store'), durability: 'commit', dedupWindowMs: 0 })
   await store.open()
   const live = new LiveConnections('allow')
-  const state = new BrokerState(store, live, options)
+  const state = new BrokerState(store.kv, live, options)
   const aedes = new GatewayAedes(new Router(), { persistence: state })
   await aedes.listen()
   const topics = new TopicStore(aedes, state, new Access('open'), {
