@@ -42,7 +42,7 @@ export class MqttBroker {
     await wills.publishStored()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     services.live.onPresence(userId => this.#presence.changed(userId))
-    services.accounts.onDeleted(userId => state.forgetAccount(userId))
+    services.accounts.onDeleted(userId => state.sessions.forgetAccount(userId))
   }
 
   /** Number of open connections. */

@@ -129,8 +129,8 @@ function enter(parts: ConnectParts, connection: MqttConnection, who: Identity): 
   const { services, state, options, connections } = parts
   const { client, link, remoteAddress } = connection
   if (connection.hasLeft) throw rejectResponse(3)
-  const isNewSession = !client.clean && !state.hasSession(client.id)
-  if (isNewSession && state.sessionsOf(client.id) >= options.maxSessions) {
+  const isNewSession = !client.clean && !state.sessions.has(client.id)
+  if (isNewSession && state.sessions.countLike(client.id) >= options.maxSessions) {
     services.limits.count('mqtt.maxSessions')
     throw rejectResponse(3)
   }
@@ -155,7 +155,7 @@ async function resumeSession({ state }: BrokerParts, connection: MqttConnection)
   } catch {
     throw rejectResponse(3)
   }
-  link.pacer.expect(state.countReleased(client.id))
+  link.pacer.expect(state.outgoing.countReleased(client.id))
 }
 
 /** Ends the connection that has this client identifier [MQTT-3.1.4-2], before the new one's will is stored for it. */

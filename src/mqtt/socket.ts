@@ -51,10 +51,10 @@ export function openConnection(
   const client = parts.aedes.handle(transport) as AedesClient
   const delivery: ClientDelivery = new ClientDelivery(client, transport, {
     mayRead: topic => parts.access.read(connection.userId, topic, connection.grantee),
-    isStreamed: packet => parts.state.isStreamed(client, packet),
+    isStreamed: packet => parts.state.outgoing.isStreamed(client, packet),
     recordId: packet => parts.state.outgoingUpdate(client, packet),
     enqueue: (packet, qos) => parts.topics.enqueue(packet, { clientId: client.id, qos }),
-    isInFlight: messageId => parts.state.isInFlight(client.id, messageId),
+    isInFlight: messageId => parts.state.outgoing.isInFlight(client.id, messageId),
     onSkipped: () => parts.metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
     onOverrun: () => connection.end('SLOW_CLIENT'),
     maxHeldBytes: parts.options.maxBufferedBytes,

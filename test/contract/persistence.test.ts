@@ -37,7 +37,7 @@ for (const { name, open } of STORES) {
       await persistence.outgoingEnqueue({ clientId: id }, publication('t', { payload: Buffer.from(id) }))
       await persistence.incomingStorePacket({ id }, publication('t', { messageId: 1 }))
     }
-    await persistence.clearSession('u1')
+    await persistence.sessions.clear('u1')
     t.same(await dump(store.kv), [
       'subscriptions ["u10","t"]',
       'queue ["u10",2]',
@@ -55,7 +55,7 @@ for (const { name, open } of STORES) {
     const after = await start(store.kv)
     t.match(await after.subscriptionsByTopic('😀/ÿ/Ā'), [{ clientId: id, topic: '😀/#' }])
     t.match(await all(after.outgoingStream({ id })), [{ topic: '訊息/一' }])
-    t.ok(after.hasSession(id))
+    t.ok(after.sessions.has(id))
   })
 
   t.test(
@@ -121,20 +121,20 @@ for (const { name, open } of STORES) {
   t.test(`${name}: a session without subscriptions is a session, after a restart too`, async t => {
     const store = await open(t)
     const before = await start(store.kv)
-    t.notOk(before.hasSession('c'))
-    t.equal(await before.touchSession('c', false), false)
-    t.ok(before.hasSession('c'))
+    t.notOk(before.sessions.has('c'))
+    t.equal(await before.sessions.touch('c', false), false)
+    t.ok(before.sessions.has('c'))
     const after = await start(store.kv)
-    t.ok(after.hasSession('c'))
-    t.equal(await after.touchSession('c', false), true)
-    t.equal(await after.touchSession('c', true), false)
-    t.notOk(after.hasSession('c'))
+    t.ok(after.sessions.has('c'))
+    t.equal(await after.sessions.touch('c', false), true)
+    t.equal(await after.sessions.touch('c', true), false)
+    t.notOk(after.sessions.has('c'))
   })
 
   t.test(`${name}: a clean session removes everything of the one before [MQTT-3.1.2-6]`, async t => {
     const store = await open(t)
     const persistence = await start(store.kv)
-    await persistence.touchSession('c', false)
+    await persistence.sessions.touch('c', false)
     await persistence.addSubscriptions({ id: 'c' }, [sub('t')])
     await persistence.incomingStorePacket({ id: 'c' }, publication('t', { messageId: 1 }))
     // Still under way when the session ends.
@@ -150,12 +150,12 @@ for (const { name, open } of STORES) {
     const before = await start(kv)
     await before.addSubscriptions({ id: 'c' }, [sub('t')])
     await before.outgoingEnqueue({ clientId: 'c' }, publication('t'))
-    const clearing = before.clearSession('c')
+    const clearing = before.sessions.clear('c')
     kv.isFailing = true
     await t.rejects(clearing, ofKind('STORE_UNAVAILABLE'))
     kv.isFailing = false
     t.ok((await dump(kv)).includes('queue ["c",1]'))
-    t.notOk((await start(kv)).hasSession('c'))
+    t.notOk((await start(kv)).sessions.has('c'))
     t.same(await dump(kv), [])
   })
 
@@ -167,7 +167,7 @@ for (const { name, open } of STORES) {
     kv.isFailing = false
     await before.outgoingEnqueue({ clientId: 'c' }, publication('t'))
     const after = await start(kv)
-    t.ok(after.hasSession('c'))
+    t.ok(after.sessions.has('c'))
     t.ok((await dump(kv)).includes('meta ["session","c"]'))
   })
 
@@ -176,7 +176,7 @@ for (const { name, open } of STORES) {
     const clients = { here: {} }
     const persistence = await start(store.kv, { sessionExpiryMs: 1000 }, { id: 'b', clients })
     for (const id of ['here', 'gone']) {
-      await persistence.touchSession(id, false)
+      await persistence.sessions.touch(id, false)
       await persistence.outgoingEnqueue({ clientId: id }, publication('t'))
     }
     t.equal(await persistence.expire(Date.now() + 500), 0)
@@ -189,7 +189,7 @@ for (const { name, open } of STORES) {
 
   t.test(`${name}: sessions never expire where expiry is 0`, async t => {
     const persistence = await start((await open(t)).kv, { sessionExpiryMs: 0 })
-    await persistence.touchSession('c', false)
+    await persistence.sessions.touch('c', false)
     t.equal(await persistence.expire(Number.MAX_SAFE_INTEGER), 0)
   })
 
@@ -209,7 +209,7 @@ for (const { name, open } of STORES) {
   t.test(`${name}: a half-received packet whose identifier was not stored is not known`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
-    await persistence.touchSession('c', false)
+    await persistence.sessions.touch('c', false)
     kv.isFailing = true
     const storing = persistence.incomingStorePacket({ id: 'c' }, publication('t', { messageId: 7 }))
     const known = persistence.hasIncoming({ id: 'c' }, { messageId: 7 })

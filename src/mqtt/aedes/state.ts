@@ -31,7 +31,7 @@ export class BrokerState extends BrokerPersistence {
   /** Finds or begins the session of a client whose login is checked. @returns true where it was found @throws GatewayError */
   async resume(client: AedesClient): Promise<boolean> {
     const { id, clean } = client
-    const isResumed = await this.touchSession(id, clean)
+    const isResumed = await this.sessions.touch(id, clean)
     if (!isResumed) return false
     this.#resumed.add(id)
     // They count against `mqtt.maxUnreleased` of the new connection.

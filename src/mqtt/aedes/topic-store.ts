@@ -56,7 +56,7 @@ export class TopicStore {
     await Promise.all([
       packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,
       targets.length > 0
-        ? this.state.outgoingEnqueueCombi(targets, numbered, receiver && { client: receiver, messageId })
+        ? this.state.outgoing.enqueue(targets, numbered, receiver && { client: receiver, messageId })
         : receiver && this.receive(packet, receiver),
     ])
     return numbered

@@ -4,7 +4,7 @@
  */
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf } from '../../acl/client-id.js'
-import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
+import { type ClientRef, decodeRecord, encodeRecord, type KvStore } from './kv.js'
 
 interface SessionRecord {
   /** ms since the epoch. */
@@ -44,6 +44,11 @@ export class Sessions {
   /** The writes that make the session exist; none where it does. */
   ensure(clientId: string, now: number): KvWrite[] {
     return this.#records.has(clientId) ? [] : [this.touch(clientId, now)]
+  }
+
+  /** None for a clean session either. */
+  ensureFor({ id, clean }: ClientRef): KvWrite[] {
+    return clean ? [] : this.ensure(id, Date.now())
   }
 
   /** The session was seen now. @returns the write; without `drop` the session counts as stored */

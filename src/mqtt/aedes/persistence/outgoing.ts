@@ -1,0 +1,99 @@
+/** Packets that persistent sessions get at QoS 1 and 2. Those of the inbox are the hooks' to keep, by topic and identifier. */
+import { Readable } from 'node:stream'
+import { Handshakes } from './handshakes.js'
+import type { Incoming } from './incoming.js'
+import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
+import { FIRST_INBOX_ID, type PersistenceOptions } from './options.js'
+import { OutgoingQueue, type QueueTarget } from './queue.js'
+import { QueueIndex } from './queue-index.js'
+import { QueueLimits } from './queue-limits.js'
+import type { Sessions } from './sessions.js'
+
+/** A QoS 2 packet that waits for PUBREL. */
+export interface ReceivedPacket {
+  readonly client: ClientRef
+  readonly messageId: number
+}
+
+export class Outgoing {
+  readonly queue: OutgoingQueue
+  readonly #handshakes: Handshakes
+
+  constructor(
+    private readonly kv: KvStore,
+    private readonly parts: { readonly sessions: Sessions; readonly incoming: Incoming },
+    private readonly options: PersistenceOptions,
+  ) {
+    const unlimited = Number.POSITIVE_INFINITY
+    const index = new QueueIndex()
+    const limits = new QueueLimits(kv, {
+      maxQueuedMessages: options.maxQueuedMessages ?? unlimited,
+      maxQueuedBytes: options.maxQueuedBytes ?? unlimited,
+      accountQueuedBytes: options.accountQueuedBytes ?? unlimited,
+      onDropped: (clientId, count) => options.onDropped?.(clientId, count),
+    })
+    this.queue = new OutgoingQueue(kv, index, limits)
+    this.#handshakes = new Handshakes(kv, index, error => options.onError?.(error))
+  }
+
+  /**
+   * Durable when it resolves; one write for all targets.
+   * @param received the QoS 2 packet that brought it: its identifier is stored by the same write, so that a resend after
+   * a crash is known [MQTT-4.3.3-2]
+   */
+  async enqueue(
+    targets: readonly QueueTarget[],
+    packet: BrokerPacket,
+    received?: ReceivedPacket,
+  ): Promise<void> {
+    if (this.options.inboxHooks?.owns(packet.topic ?? '')) return
+    const { sessions, incoming } = this.parts
+    const made = targets.flatMap(({ clientId }) => sessions.ensure(clientId, Date.now()))
+    await this.queue.enqueue(targets, packet, rows => {
+      if (received === undefined) return this.kv.kvWrite([...made, ...rows])
+      const { client, messageId } = received
+      return incoming.add(client.id, messageId, [...made, ...sessions.ensureFor(client), ...rows])
+    })
+  }
+
+  /** @param packet a PUBLISH that is about to be sent, or the PUBREL that answers a PUBREC */
+  async update(client: ClientRef, packet: BrokerPacket): Promise<void> {
+    const { inboxHooks } = this.options
+    const { cmd, messageId = 0 } = packet
+    const isInbox = inboxHooks !== undefined && messageId >= FIRST_INBOX_ID
+    if (cmd === 'pubrel' && isInbox) await inboxHooks.released(client.id, messageId)
+    else if (cmd === 'pubrel')
+      await this.#handshakes.release(client, messageId, this.parts.sessions.ensure(client.id, Date.now()))
+    else if (!isInbox) await this.#handshakes.send(client, packet)
+  }
+
+  /** @returns the packet that was confirmed; undefined where there is none, and for the inbox */
+  async acknowledged(clientId: string, messageId: number | undefined): Promise<BrokerPacket | undefined> {
+    // Aedes asks without an identifier for a packet that it does not forward. That packet stays.
+    if (messageId === undefined) return undefined
+    const { inboxHooks } = this.options
+    if (inboxHooks === undefined || messageId < FIRST_INBOX_ID)
+      return this.#handshakes.take(clientId, messageId)
+    await inboxHooks.acknowledged(clientId, messageId)
+    return undefined
+  }
+
+  stream(client: ClientRef): Readable {
+    return client.clean ? Readable.from([]) : this.queue.stream(client)
+  }
+
+  /** Whether the stream of this connection brings the packet, or will when it begins. */
+  isStreamed(client: ClientRef, packet: BrokerPacket): boolean {
+    return this.queue.isStreamed(client, packet)
+  }
+
+  /** Whether the client owes the acknowledgement of a packet that was sent with this identifier. */
+  isInFlight(clientId: string, messageId: number): boolean {
+    return this.#handshakes.isInFlight(clientId, messageId)
+  }
+
+  /** How many packets are sent again as PUBREL only. */
+  countReleased(clientId: string): number {
+    return this.#handshakes.countReleased(clientId)
+  }
+}
