@@ -1,55 +1,11 @@
-/** What every handler gets: the services, the rules from the config, and who asks. */
-import type { Accounts } from '../accounts/accounts.js'
-import type { Authenticator, Principal } from '../auth/authenticate.js'
-import type { LoginLog } from '../auth/login-log.js'
-import type { Logins } from '../auth/logins.js'
-import type { Audit } from '../core/audit.js'
+/** Who asks, how a handler answers, and what a handler is. */
+import type { Principal } from '../auth/authenticate.js'
 import type { CodeName, GatewayError, Locale } from '../core/errors.js'
-import type { Logger } from '../core/log.js'
 import type { FrontEnd } from '../core/metrics.js'
 import type { Login, Permissions, UserId } from '../core/model.js'
-import type { Inbox, StoreWaiter } from '../inbox/inbox.js'
-import type { Retention } from '../inbox/retention.js'
-import type { Limits } from '../limits/limits.js'
-import type { LiveConnections } from '../live/live.js'
-import type { RequestData, RequestRules } from '../protocol/requests.js'
-import type { MessageIds } from './message-id.js'
-
-/** Who sees what of a user, besides the user and admins. */
-export interface Privacy {
-  readonly email: 'everyone' | 'users' | 'self'
-  readonly presence: 'everyone' | 'users' | 'self'
-  /** Who may query users without naming an id, email or user name; others get themselves alone. */
-  readonly listing: 'users' | 'admins'
-}
-
-export interface HandlerRules extends RequestRules {
-  readonly anonymousQuery: 'lookup' | 'none' | 'all'
-  readonly queryLimit: number
-  readonly privacy: Privacy
-  readonly maxContentBytes: number
-  /** False: a message to a user who is offline is refused (10008) instead of stored. */
-  readonly offlineDelivery: boolean
-  /** Who may send broadcasts; `off`: nobody. */
-  readonly broadcast: 'users' | 'admins' | 'off'
-  /** Whether a message with the `id` of one before it is looked up as a repeat. */
-  readonly dedup: boolean
-}
-
-export interface Services {
-  readonly accounts: Accounts
-  readonly authenticator: Authenticator
-  readonly logins: Logins
-  readonly live: LiveConnections
-  readonly inbox: Inbox
-  readonly retention: Retention
-  readonly ids: MessageIds
-  readonly limits: Limits
-  readonly rules: HandlerRules
-  readonly log: Logger
-  readonly loginLog: LoginLog
-  readonly audit: Audit
-}
+import type { StoreWaiter } from '../inbox/inbox.js'
+import type { RequestData } from '../protocol/requests.js'
+import type { Services } from './services.js'
 
 /** Who makes a request. */
 export interface Requester {

@@ -1,11 +1,9 @@
 /** Every request: its handler, who may make it, and the one door before it. */
-import { outcomeOf } from '../auth/login-log.js'
-import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
-import type { Logger } from '../core/log.js'
+import { GatewayError } from '../core/errors.js'
 import { admit } from '../core/model.js'
 import type { Request, RequestName } from '../protocol/requests.js'
 import { handleDelete, handleRegister } from './account.js'
-import type { Access, Answer, Caller, Handler, HandlerRules, LoggedIn, Services } from './context.js'
+import type { Access, Answer, Caller, Handler, LoggedIn } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
 import { handleLogin } from './login.js'
 import {
@@ -18,6 +16,8 @@ import {
 } from './logins.js'
 import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
 import { handleQuery, queryAccess } from './query.js'
+import { type Refused, refuse } from './refuse.js'
+import type { HandlerRules, Services } from './services.js'
 
 /** The access to a request, or how the config and the request decide it. */
 type Rule<A extends Access, D> = A | ((rules: HandlerRules, data: D) => A)
@@ -54,25 +54,6 @@ export function isForDevices(name: RequestName): boolean {
 /** Requests that change nothing: they are not run for a client that has left. */
 const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
 
-interface Refused {
-  readonly request: RequestName | 'invalid'
-  readonly caller: Caller
-  readonly answer: Answer
-}
-
-/** Logs a refusal at the level of its code, never with a value of the request, then answers it. */
-export function refuse(log: Logger, { request, caller, answer }: Refused, thrown: unknown): void {
-  const error = toGatewayError(thrown)
-  const { code, level } = CODES[error.kind]
-  const { userId, remoteAddress } = caller
-  const isLogin = request === 'login'
-  const what = isLogin ? { front: caller.front, outcome: outcomeOf(error.kind) } : { request }
-  const event = isLogin ? 'login.refused' : 'request.refused'
-  const about = { event, ...what, userId, remoteAddress, code, ...error.info }
-  log[level](error.cause === undefined ? about : { ...about, err: error.cause }, 'request refused')
-  answer.refuse(error)
-}
-
 /**
  * The one door for requests of every front end: checks the access, then runs the handler. Never throws: what goes wrong
  * is the answer.
@@ -99,7 +80,7 @@ export function handle(
 }
 
 /** Apart from `handle`: most requests are answered without a promise, and make no closure. */
-const refuseLater = (later: Promise<void>, log: Logger, refused: Refused): Promise<void> =>
+const refuseLater = (later: Promise<void>, log: Services['log'], refused: Refused): Promise<void> =>
   later.catch(thrown => refuse(log, refused, thrown))
 
 /** @returns the handler @throws GatewayError ERROR_UNAUTHORIZED, FORBIDDEN */

@@ -2,8 +2,9 @@ import type { Principal } from '../auth/authenticate.js'
 import { outcomeOf } from '../auth/login-log.js'
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Caller, Handler, LoginTarget, Services } from './context.js'
+import type { Caller, Handler, LoginTarget } from './context.js'
 import { encodeTokens } from './logins.js'
+import type { Services } from './services.js'
 
 export const handleLogin: Handler<RequestData<'login'>> = async (services, caller, { data, id }, answer) => {
   const { authenticator, loginLog } = services

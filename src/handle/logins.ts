@@ -8,7 +8,8 @@ import { admit, type UserId } from '../core/model.js'
 import { formatTime } from '../core/time.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Caller, Handler, LoggedIn, Services } from './context.js'
+import type { Caller, Handler, LoggedIn } from './context.js'
+import type { Services } from './services.js'
 
 export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({
   token,

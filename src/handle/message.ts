@@ -5,7 +5,8 @@ import { admit, type NewMessage, type Permissions, pairConversation, type UserId
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
-import type { Handler, HandlerRules, LoggedIn, Services } from './context.js'
+import type { Handler, LoggedIn } from './context.js'
+import type { HandlerRules, Services } from './services.js'
 
 /** By what a repeat of a message is known; see NewMessage. */
 export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>

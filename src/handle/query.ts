@@ -1,7 +1,8 @@
 import { nameStoreFault } from '../core/errors.js'
 import { encodeUser } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Handler, HandlerRules, Privacy } from './context.js'
+import type { Handler } from './context.js'
+import type { HandlerRules, Privacy } from './services.js'
 
 /** An empty condition counts as not given. */
 const conditionsOf = (data: RequestData<'query'>): RequestData<'query'> =>

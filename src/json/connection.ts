@@ -8,11 +8,11 @@ import type { PausableWebSocket } from '../net/websocket.js'
 import { BackPressure } from './back-pressure.js'
 import { Closing } from './closing.js'
 import { FrameWriter } from './frame-writer.js'
-import type { ConnectionHost, Fuse } from './host.js'
+import type { Asker, ConnectionHost, Fuse } from './host.js'
 import { Liveness } from './liveness.js'
 import { JsonLogin } from './login.js'
 import { Quota } from './quota.js'
-import { type Asker, Requests } from './requests.js'
+import { Requests } from './requests.js'
 
 /** The code that ws reports where the client sent no close frame (RFC 6455 7.1.5). */
 const NO_CLOSE_FRAME = 1006

@@ -1,8 +1,10 @@
-/** What a JSON connection gets from the server that took it. */
+/** What the parts of a JSON connection know of the server that took it, and of the connection. */
+import type { CodeName } from '../core/errors.js'
 import type { OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { TurnEnd } from '../flow/turn-end.js'
-import type { Services } from '../handle/context.js'
+import type { Caller } from '../handle/context.js'
+import type { Services } from '../handle/services.js'
 import type { InboxReader, ReaderOptions } from '../inbox/reader.js'
 import type { LivenessRules } from './liveness.js'
 import type { QuotaRules } from './quota.js'
@@ -32,4 +34,12 @@ export interface ConnectionHost {
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean
   openReader(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxReader
+}
+
+/** The connection that asks. */
+export interface Asker extends Caller {
+  /** A reply was written. @param reason why the connection must end, if it must */
+  replied(reason: CodeName | undefined): void
+  /** Its requests, which were delayed, may go on. */
+  delayed(): void
 }

@@ -1,27 +1,19 @@
 /** The requests of one JSON client: from the text of a message to the reply, in the order in which they came. */
-import { CODES, type CodeName, GatewayError } from '../core/errors.js'
+import { CODES, GatewayError } from '../core/errors.js'
 import { guarded } from '../core/faults.js'
-import type { Caller } from '../handle/context.js'
-import { handle, refuse } from '../handle/index.js'
+import { handle } from '../handle/index.js'
+import { refuse } from '../handle/refuse.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import { encodeReply } from '../protocol/replies.js'
 import { parseRequest, RefusedRequest, type Request } from '../protocol/requests.js'
 import type { FrameWriter } from './frame-writer.js'
 import { Hold } from './hold.js'
-import type { ConnectionHost, Fuse } from './host.js'
+import type { Asker, ConnectionHost, Fuse } from './host.js'
 import type { Quota } from './quota.js'
 import { RequestQueue } from './request-queue.js'
 
 /** Open requests of a client that is not logged in, where `maxPipelined` allows more. */
 const MAX_OPEN_BEFORE_LOGIN = 100
-
-/** The connection that asks. */
-export interface Asker extends Caller {
-  /** A reply was written. @param reason why the connection must end, if it must */
-  replied(reason: CodeName | undefined): void
-  /** Its requests, which were delayed, may go on. */
-  delayed(): void
-}
 
 export class Requests {
   readonly #replies: Replies

@@ -1,7 +1,7 @@
 /** The MQTT front end: Aedes in this process, over the gateway's services and store. */
 import type { Duplex } from 'node:stream'
 import type { Metrics } from '../core/metrics.js'
-import type { Services } from '../handle/context.js'
+import type { Services } from '../handle/services.js'
 import type { KeyValue } from '../store/store.js'
 import { makeParts } from './compose.js'
 import type { ConnectParts } from './connect.js'

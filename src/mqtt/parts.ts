@@ -2,7 +2,7 @@
 import { toGatewayError } from '../core/errors.js'
 import type { Faults } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
-import type { Services } from '../handle/context.js'
+import type { Services } from '../handle/services.js'
 import type { Access } from './acl/access.js'
 import type { GatewayAedes } from './aedes/client.js'
 import type { Router } from './aedes/router.js'
