@@ -1,9 +1,9 @@
 /**
- * A small JSON client, to try the gateway by hand: says who you are, then prints every message.
+ * A small JSON client, to try the gateway by hand. Prints your user id, then every message.
  *   node scripts/client.mjs EMAIL PASSWORD                   logs in (registers if need be), then listens
  *   node scripts/client.mjs EMAIL PASSWORD send EMAIL TEXT   logs in, sends one message, ends
  *   node scripts/client.mjs EMAIL PASSWORD id EMAIL          logs in, prints the id of that user, ends
- * The address is that of the option --url, or CHAT_URL, or ws://127.0.0.1:8080/.
+ * Address of the gateway: option --url, else CHAT_URL, else ws://127.0.0.1:8080/.
  */
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
@@ -25,7 +25,7 @@ const ws = new WebSocket(url)
 const replies = []
 ws.on('message', data => {
   const frame = JSON.parse(String(data))
-  // How a client tells frames apart: docs/protocol.md, section 1.
+  // docs/protocol.md, section 1, says how to tell frames apart.
   if ('code' in frame) replies.shift()?.(frame)
   else if (!('key' in frame)) console.log(String(data))
 })
@@ -52,13 +52,13 @@ let login = await action('login', { email, password })
 if (login.code === WRONG_PASSWORD) {
   const [firstName] = email.split('@')
   const registered = await action('register', { email, password, firstName, lastName: 'Tester' })
-  // Taken: then it was the password.
+  // The account exists, so the password was wrong.
   if (registered.code !== 203) fail(login)
   login = await action('login', { email, password })
 }
 if (login.code !== 202) fail(login)
 const me = await action('query', { email })
-// Not on stdout: there is what was asked for.
+// On stderr, because stdout is for the result.
 console.error(`you are ${me.data[0].id}`)
 if (command === undefined) ws.on('close', code => console.error(`closed (${code})`))
 else {

@@ -1,6 +1,6 @@
 /**
- * Shifts the clock of the program that it is loaded into (`node --import`): by the environment's CLOCK_OFFSET_MS, in all
- * its threads. Time that is measured (performance.now, timers) goes on as ever, as where a system's clock is set.
+ * Loaded with `node --import`: shifts the program's clock by the environment variable CLOCK_OFFSET_MS, in all threads.
+ * Monotonic time (performance.now, timers) does not change, as when a system's clock is set.
  */
 const offsetMs = Number(process.env.CLOCK_OFFSET_MS)
 if (!Number.isFinite(offsetMs)) throw new Error('CLOCK_OFFSET_MS must be a number')

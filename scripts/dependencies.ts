@@ -1,11 +1,11 @@
-/** What docs/security.md says of the packages that the program is made of, counted in the lockfile. */
+/** The sentence in docs/security.md about the program's packages, with the numbers of the lockfile. */
 import { readFileSync } from 'node:fs'
 
 const read = (file: string) => JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), 'utf8'))
 
 export const direct = (): string[] => Object.keys(read('package.json').dependencies).sort()
 
-/** One sentence. */
+/** @returns one sentence */
 export function counted(): string {
   const { packages }: { packages: Record<string, { dev?: true; devOptional?: true; optional?: true }> } =
     read('package-lock.json')

@@ -1,6 +1,6 @@
 /**
  * Writes the code table of docs/protocol.md from src/core/codes.ts, and the count of packages in docs/security.md:
- * `npm run docs`. A test holds both together.
+ * `npm run docs`. A test fails if they differ.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { CODES } from '../src/core/errors.js'
@@ -22,11 +22,11 @@ export function codeTable(): string {
   ].join('\n')
 }
 
-/** @param document docs/protocol.md @returns the same with today's table */
+/** @param document text of docs/protocol.md @returns the same with the current table */
 export const withCodeTable = (document: string): string =>
   document.replace(REGION, `<!-- codes -->\n${codeTable()}\n<!-- /codes -->`)
 
-/** @param document docs/security.md @returns the same with today's count */
+/** @param document text of docs/security.md @returns the same with the current count */
 export const withCount = (document: string): string =>
   document.replace(/(<!-- dependencies -->\n).*/, (_, mark: string) => `${mark}${counted()}`)
 

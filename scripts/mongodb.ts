@@ -1,4 +1,4 @@
-/** Databases for scripts and tests, on the server that MUMI_TEST_MONGODB_URL names. */
+/** Databases for scripts and tests, on the server of MUMI_TEST_MONGODB_URL. */
 import { randomUUID } from 'node:crypto'
 import { MongoClient } from 'mongodb'
 import type { MongoOptions } from '../src/store/mongodb/env.js'
@@ -10,7 +10,7 @@ export interface MongoPlace {
   drop(): Promise<void>
 }
 
-/** A database of its own, made by whoever writes to it first. @throws where no server is named */
+/** A new, unique database; the first write creates it. @throws Error if MUMI_TEST_MONGODB_URL is not set */
 export function mongoPlace(purpose: string): MongoPlace {
   const url = process.env.MUMI_TEST_MONGODB_URL
   if (url === undefined) throw new Error('MUMI_TEST_MONGODB_URL must name a MongoDB server')
@@ -22,7 +22,7 @@ export function mongoPlace(purpose: string): MongoPlace {
   }
 }
 
-/** Also where the server does not hold it. @throws where the server does not answer */
+/** Removes the database, if it exists. @throws the driver's error if the server does not answer */
 export async function dropDatabase(url: string, database: string): Promise<void> {
   const client = new MongoClient(url, { serverSelectionTimeoutMS: 2000 })
   try {
@@ -32,7 +32,7 @@ export async function dropDatabase(url: string, database: string): Promise<void>
   }
 }
 
-/** For a store opened without a gateway: the shipped config, but for the deadlines of a busy test machine. */
+/** Options for a store without a gateway: the default config with longer deadlines, for a busy test machine. */
 export const mongoOptions = (url: string, database: string): MongoOptions => ({
   url,
   database,
@@ -46,7 +46,7 @@ export const mongoOptions = (url: string, database: string): MongoOptions => ({
   dedupWindowMs: 3_600_000,
 })
 
-/** Config keys for a gateway there. */
+/** Config keys for a gateway on this database. */
 export const mongoSettings = ({ url, database }: MongoPlace): Record<string, string> => ({
   'store.type': 'mongodb',
   'store.mongodb.url': url,

@@ -1,8 +1,8 @@
-/** For servers that take no port 0, or must be found again where they were. */
+/** Free ports, for servers that cannot listen on port 0 or must keep their port over a restart. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 
-/** Ports of 127.0.0.1 that were free a moment ago. */
+/** @returns ports of 127.0.0.1 that were free when asked; another process may take one meanwhile */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   await Promise.all(servers.map(server => once(server, 'listening')))

@@ -1,6 +1,6 @@
 /**
- * Before `npm start` and `npm test`: installs and builds where that was not done, or not since the last change.
- * Says nothing when there is nothing to do. No dependencies: it runs before there are any.
+ * Runs before `npm start` and `npm test`: installs and builds if that was not done since the last change. Prints nothing
+ * if there is nothing to do. It has no dependencies, because it runs before they are installed.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -15,10 +15,10 @@ if (!isAtLeast(process.versions.node, wanted.replace('>=', ''))) {
   end(`Node ${wanted} is needed, this is ${process.versions.node}`)
 }
 
-// npm writes the file asked for here last, when all else is in place.
+// npm writes this file last, when everything else is installed.
 if (isOlder(at('node_modules', '.package-lock.json'), [at('package-lock.json')])) {
-  // Not `ci`: it empties node_modules under a program that runs, and refuses a lock file that names no packages for
-  // other platforms. Development dependencies whatever NODE_ENV says: the build needs them.
+  // Not `npm ci`: it empties node_modules under a running program, and refuses a lock file without the packages of other
+  // platforms. Development dependencies are installed whatever NODE_ENV says, because the build needs them.
   npm('install', '--no-save', '--include=dev')
 }
 if (
@@ -35,12 +35,12 @@ function isAtLeast(version, lowest) {
   return a[0] !== b[0] ? a[0] > b[0] : a[1] >= (b[1] || 0)
 }
 
-/** Whether `file` is missing, or was written before anything in `sources` (folders count with all they hold). */
+/** Whether `file` is missing or older than anything in `sources`, including the content of folders. */
 function isOlder(file, sources) {
   return !existsSync(file) || statSync(file).mtimeMs < Math.max(...sources.map(newest))
 }
 
-/** A folder's own time counts, too: it changes when a file in it is removed. */
+/** Includes the folder's own time, which changes when a file in it is removed. */
 function newest(path) {
   const stat = statSync(path)
   const inside = stat.isDirectory() ? readdirSync(path).map(name => newest(join(path, name))) : []
@@ -50,7 +50,8 @@ function newest(path) {
 function npm(...args) {
   console.log(`npm ${args.join(' ')}`)
   const script = process.env.npm_execpath || ''
-  // By way of node, where npm says where it is: no shell, so no quoting. On Windows npm is a .cmd file, which needs one.
+  // Run npm with node if npm names its own path: then no shell and no quoting is needed. On Windows npm is a .cmd file,
+  // which needs a shell.
   const { status, error } = /^npm-cli\.c?js$/.test(basename(script))
     ? spawnSync(process.execPath, [script, ...args], { cwd: root, stdio: 'inherit' })
     : spawnSync('npm', args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' })

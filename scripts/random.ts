@@ -1,4 +1,4 @@
-/** Seeded random numbers. Every client has its own, so that its decisions do not hang on the timing of others. */
+/** Seeded random numbers. Every client has its own generator, so the timing of others does not change its decisions. */
 import { createHash } from 'node:crypto'
 
 export class Random {
@@ -29,14 +29,14 @@ export class Random {
     return this.next() < probability
   }
 
-  /** @throws where there is nothing to pick from */
+  /** @throws Error if the list is empty */
   pick<T>(from: readonly T[]): T {
     const picked = from[Math.floor(this.next() * from.length)]
     if (picked === undefined) throw new Error('nothing to pick from')
     return picked
   }
 
-  /** Most are short and a few are long, as between events that do not know of each other. */
+  /** An exponentially distributed time, as between independent events. */
   wait(mean: number): number {
     return -Math.log(1 - this.next()) * mean
   }

@@ -1,4 +1,4 @@
-/** The built program as a child process: started, stopped and killed again and again on the same folder and ports. */
+/** The built program as a child process that can be stopped, killed and started again on the same folder and ports. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream, readFileSync } from 'node:fs'
@@ -15,19 +15,19 @@ const STOP_TIMEOUT_MS = 30_000
 const MEMORY_EVERY_MS = 500
 
 export interface ServerOptions {
-  /** Holds the data, and the server's log as `server.log`. */
+  /** Folder of the data and of the server's log, `server.log`. */
   readonly dir: string
   /** Config keys. */
   readonly settings: Readonly<Record<string, string>>
-  /** A fault to plant: the URL of the module that does it, and its name there. */
+  /** A fault to plant: URL of the module, and name of the fault in it. */
   readonly plant?: { readonly module: string; readonly fault: string }
-  /** Options of Node's. */
+  /** Command-line options of Node. */
   readonly execArgv?: readonly string[]
-  /** How many files and sockets it may have open; as many as this process where absent. */
+  /** Limit of open files and sockets; default: that of this process. */
   readonly files?: number
-  /** Told when the process ends though nobody asked it to. */
+  /** Called when the process ends unexpectedly. */
   readonly onDied: (how: string) => void
-  /** Told of each log line of level error and above, and of each line on stderr. */
+  /** Called for each log line of level error and above, and for each line on stderr. */
   readonly onError?: (event: string) => void
 }
 
@@ -35,18 +35,18 @@ export interface ServerOptions {
 export class StartError extends Error {}
 
 export class ServerProcess {
-  /** How far the clock of the next process is ahead, ms; behind where negative. */
+  /** Clock offset of the next process, ms; negative = behind. */
   clockOffsetMs = 0
-  /** It takes connections. */
+  /** The server accepts connections. */
   isReady = false
   graceful = 0
   killed = 0
   /** SIGTERM did not lead to exit code 0. */
   unclean = 0
   died = 0
-  /** Highest resident memory of any of the processes, bytes, as seen twice a second; 0 where the system does not tell. */
+  /** Peak resident memory of all processes, bytes, sampled twice a second; 0 if the system does not report it. */
   maxMemory = 0
-  /** Log events of level error and above, and lines on stderr, with how often. */
+  /** Counts of log events of level error and above, and of lines on stderr. */
   readonly errors = new Map<string, number>()
   readonly #options: ServerOptions
   readonly #log: ReturnType<typeof createWriteStream>
@@ -60,7 +60,7 @@ export class ServerProcess {
     process.on('exit', () => this.#child?.kill('SIGKILL'))
   }
 
-  /** Starts the process and resolves when it takes connections. @throws StartError */
+  /** Starts the process; resolves when it accepts connections. @throws StartError */
   async start(): Promise<void> {
     const child = this.spawn()
     await within(READY_TIMEOUT_MS, Promise.race([once(child, 'ready'), once(child, 'exit')])).catch(error => {
@@ -72,7 +72,7 @@ export class ServerProcess {
       )
   }
 
-  /** Starts the process and does not wait. */
+  /** Starts the process without waiting until it is ready. */
   spawn(): ChildProcess {
     const { plant, files } = this.#options
     const program = [process.execPath, ...this.#args()]
@@ -166,8 +166,8 @@ export class ServerProcess {
   }
 
   /**
-   * Resident memory, bytes, without files that are mapped: the store's is as large as it is, and not held by the process.
-   * 0 where the process is gone or the system does not tell (Linux does).
+   * Resident memory in bytes, without mapped files: the pages of the store's file do not belong to the process.
+   * 0 if the process has ended or the system does not report it (Linux does).
    */
   get memory(): number {
     try {

@@ -1,5 +1,5 @@
 /**
- * Module hooks: `./x.js` of a TypeScript file is x.ts, which is compiled once and kept until its text changes.
+ * Module hooks: `./x.js`, imported by a TypeScript file, resolves to x.ts. It is compiled once and cached until its text changes.
  * https://nodejs.org/docs/latest-v20.x/api/module.html#customization-hooks
  */
 import { createHash } from 'node:crypto'
@@ -8,7 +8,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-/** Where tools keep what they can make again, as Babel and others do. */
+/** The usual folder for caches of tools, as Babel and others use it. */
 const COMPILED = join(ROOT, 'node_modules', '.cache', 'typescript')
 const ESBUILD_VERSION = JSON.parse(
   readFileSync(join(ROOT, 'node_modules', 'esbuild', 'package.json'), 'utf8'),
@@ -37,13 +37,13 @@ async function compiled(path) {
   }
   const code = (await compile(path, text)) + mark
   mkdirSync(dirname(kept), { recursive: true })
-  // Other processes read and write the same file: it appears whole or not at all.
+  // Other processes read and write the same file, so it must appear complete or not at all.
   writeFileSync(`${kept}.${process.pid}`, code)
   renameSync(`${kept}.${process.pid}`, kept)
   return code
 }
 
-/** As tsconfig.json has it, which also forbids what cannot be compiled file by file (`isolatedModules`). */
+/** As in tsconfig.json, whose `isolatedModules` forbids code that cannot be compiled file by file. */
 async function compile(sourcefile, text) {
   const { transform } = await import('esbuild')
   const { code } = await transform(text, {

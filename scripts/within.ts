@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** @throws where `wanted` takes longer */
+/** @throws Error if `wanted` takes longer than the time limit */
 export async function within<T>(ms: number, wanted: Promise<T>): Promise<T> {
   const patience = new AbortController()
   const late = delay(ms, undefined, { signal: patience.signal }).then(() => {

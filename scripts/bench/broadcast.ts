@@ -1,4 +1,4 @@
-/** `broadcast`: what running chats notice of one account that broadcasts long texts to many who are connected. */
+/** `broadcast`: how one account that broadcasts long texts to many connected users affects running chats. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Chat, compared, enterAll } from './chat.js'
 import { JsonClient } from './json-client.js'
@@ -65,7 +65,7 @@ async function broadcastAll(
   await Promise.all(
     Array.from({ length: BROADCASTS }, async (_, n) => {
       const data = { content: `${n}${CONTENT}` }
-      // Whoever goes on after many refusals is cut off.
+      // The gateway closes a connection after many refusals.
       const reply = await sender.request({ type: 'broadcast', id: `b${n}`, data }).catch(() => undefined)
       if (reply !== undefined && reply.code < 300) told.sent++
       else told.refused++

@@ -1,4 +1,4 @@
-/** Pairs of clients that write to each other, measured and checked. */
+/** Pairs of clients that send messages to each other; measures delivery and checks the content. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Chatter } from './chatter.js'
 import { Flow, Meter } from './flow.js'
@@ -7,10 +7,10 @@ import type { Peer, Wire } from './peers.js'
 import { userId } from './program.js'
 import type { Server } from './server.js'
 
-/** What a scenario measured; the first value is the one that peers are compared by. */
+/** Results of a scenario; peers are compared by the first value. */
 export type Values = Readonly<Record<string, number>>
 
-/** What chats noticed of something, of what was measured before it and during it. */
+/** The effect of a disturbance on chats: ratios of results during it to results before it. */
 export const compared = (before: Values, during: Values): Values => ({
   'p99 during ÷ before': (during['p99 ms'] ?? 0) / (before['p99 ms'] ?? 1),
   'p50 ms before': before['p50 ms'] ?? 0,
@@ -23,7 +23,7 @@ export const compared = (before: Values, during: Values): Values => ({
   skipped: during.skipped ?? 0,
 })
 
-/** Nothing came for so long: what is missing by then is lost. */
+/** If nothing arrives for this time, missing messages count as lost. */
 const SETTLE_TIMEOUT_MS = 5000
 const LOGINS_AT_ONCE = 200
 
@@ -32,7 +32,7 @@ export interface ChatOptions {
   readonly server: Server
   readonly wire: Wire
   readonly users: number
-  /** Number of the first user. */
+  /** Index of the first user. */
   readonly first?: number
 }
 
@@ -46,7 +46,7 @@ export class Chat {
     this.#server = server
   }
 
-  /** Users 2n and 2n + 1 are a pair; over one wire both write, from JSON to MQTT the first does. */
+  /** Users 2n and 2n + 1 are a pair. Both send, except from JSON to MQTT, where only the first sends. */
   static async open({ peer, server, wire, users, first = 0 }: ChatOptions): Promise<Chat> {
     const chat = new Chat(server)
     for (let n = first; n < first + users; n += 2) {
@@ -67,7 +67,7 @@ export class Chat {
     to.incoming = flow
   }
 
-  /** As fast as it is acknowledged, for `seconds` after a warm-up. */
+  /** Sends as fast as messages are acknowledged, for `seconds` after a warm-up. */
   async flood(warmUpSeconds: number, seconds: number): Promise<Values> {
     const senders = this.#chatters.filter(chatter => chatter.outgoing !== undefined)
     for (const chatter of senders) chatter.flood()
@@ -78,7 +78,7 @@ export class Chat {
     return { ...values, ...this.faults() }
   }
 
-  /** One message a sender every `intervalMs`, evenly spread, until `work` is done. */
+  /** Each sender sends one message every `intervalMs`, evenly spread, until `work` resolves. */
   async pace(intervalMs: number, work: () => Promise<unknown>): Promise<Values> {
     const senders = this.#chatters.filter(chatter => chatter.outgoing !== undefined)
     let turn = 0
@@ -91,7 +91,7 @@ export class Chat {
     const values = await this.measure(work)
     clearInterval(timer)
     await this.settle()
-    // With a full window a message is not sent, and its delay is not seen.
+    // If the window is full, the message is not sent, and its delay would not be measured.
     return { ...values, ...this.faults(), skipped }
   }
 
@@ -129,7 +129,7 @@ export class Chat {
     }
   }
 
-  /** Resolves when all that was sent is acknowledged and received, or nothing more comes. */
+  /** Resolves when all messages are acknowledged and received, or nothing more arrives. */
   async settle(): Promise<void> {
     await settled(this.#flows)
   }
@@ -138,7 +138,7 @@ export class Chat {
     await Promise.all(this.#chatters.map(chatter => chatter.close()))
   }
 
-  /** Fails when a connection does. */
+  /** Rejects if a connection fails. */
   async #unbroken(ms: number): Promise<void> {
     await Promise.race([delay(ms), ...this.#chatters.map(({ broken }) => broken)])
   }
@@ -156,7 +156,7 @@ export async function settled(flows: readonly Flow[]): Promise<void> {
   }
 }
 
-/** Opens and logs in, user number `first` and on; a bounded number at a time. */
+/** Connects and logs in the users from index `first` on, a bounded number at a time. */
 export async function enterAll(
   chatters: readonly Chatter[],
   first: number,

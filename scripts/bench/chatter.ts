@@ -1,11 +1,11 @@
-/** A client that sends numbered messages and checks those it gets; what is on the wire is its subclasses' business. */
+/** A client that sends numbered messages and checks those it receives. Subclasses implement the wire protocol. */
 import { type Flow, writeStamp } from './flow.js'
 import { micros, RawSocket } from './socket.js'
 
-/** Messages that a sender has unacknowledged. */
+/** Unacknowledged messages of a sender. */
 export const WINDOW = 16
 
-/** Where the stamp goes in a frame that is otherwise ready. */
+/** A prepared frame, and the position of the stamp in it. */
 export interface Frame {
   readonly bytes: Buffer
   readonly contentAt: number
@@ -16,25 +16,25 @@ export interface Frame {
 export abstract class Chatter extends RawSocket {
   outgoing: Flow | undefined
   incoming: Flow | undefined
-  /** Sends as fast as it is acknowledged. */
+  /** Whether it sends as fast as messages are acknowledged. */
   isFlooding = false
   /**
-   * One ready frame for each place in the window. A place is free again when its message is acknowledged: the server
-   * has read it, so the bytes may change.
+   * One prepared frame for each slot of the window. When its message is acknowledged, the server has read the frame, so
+   * the bytes may change and the slot is free.
    */
   #slots: Buffer = Buffer.alloc(0)
   #frame: Frame | undefined
 
-  /** Resolves with the connection ready for a login. */
+  /** Connects; resolves when the connection is ready for a login. */
   abstract open(): Promise<void>
 
-  /** Logs in and begins to receive. @param session `kept`: what the broker holds for this client survives it (MQTT) */
+  /** Logs in and begins to receive. @param session `kept`: a persistent session (MQTT) */
   abstract enter(id: string, session: 'clean' | 'kept'): Promise<void>
 
-  /** The frame that sends a message to `recipient`, for one place in the window. */
+  /** The frame that sends a message to `recipient`, for one slot of the window. */
   protected abstract frame(recipient: string, slot: number): Frame
 
-  /** From now on this client's messages go to `recipient` and are counted by `flow`. */
+  /** From now on this client sends to `recipient`, and `flow` counts its messages. */
   aim(recipient: string, flow: Flow): void {
     const frames = Array.from({ length: WINDOW }, (_, slot) => this.frame(recipient, slot))
     this.#frame = frames[0]
@@ -47,7 +47,7 @@ export abstract class Chatter extends RawSocket {
     this.refill()
   }
 
-  /** Reads no more, as a client that hangs; it stays connected. */
+  /** Stops reading, like a frozen client, and stays connected. */
   freeze(): void {
     this.socket.pause()
   }
@@ -68,7 +68,7 @@ export abstract class Chatter extends RawSocket {
     this.incoming?.take(bytes, contentEnd, this.readAt)
   }
 
-  /** To be called when all that came in one read is parsed: what it allows goes out in one write. */
+  /** Call after a read is parsed: sends in one write all messages that the acknowledgements allow. */
   protected refill(): void {
     const flow = this.outgoing
     if (!this.isFlooding || flow === undefined) return

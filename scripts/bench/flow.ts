@@ -1,14 +1,14 @@
-/** Numbered messages of one sender to one recipient, and what became of them. */
+/** Numbered messages of one sender to one recipient: sent, received, lost, reordered, damaged. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 
-/** Bytes of a content: 8 of the number, 8 of the time, the rest is filling. */
+/** Bytes of a content: 8 for the number, 8 for the time, the rest padding. */
 export const CONTENT = 100
-/** What a content is before it is stamped. No character of it, nor of a stamp, needs an escape in JSON. */
+/** A content before it is stamped. No character of it or of a stamp needs an escape in JSON. */
 export const BLANK = 'x'.repeat(CONTENT)
 const FILLING = 0x78
 const STAMPS = 16
 
-/** Delivery times while it is on. */
+/** Records delivery times while it is switched on. */
 export class Meter {
   isOn = false
   delivered = 0
@@ -22,16 +22,16 @@ export class Flow {
   received = 0
   duplicated = 0
   reordered = 0
-  /** Content that is not what was sent. */
+  /** Messages whose content differs from what was sent. */
   damaged = 0
-  /** Stop after so many. */
+  /** Stop after this many messages. */
   limit = Number.POSITIVE_INFINITY
   #next = 0
   readonly #missing = new Set<number>()
 
   constructor(private readonly meter: Meter) {}
 
-  /** Sent and neither received nor known to be received out of order. */
+  /** Messages that were sent and not received, in order or out of order. */
   get lost(): number {
     return this.#missing.size + this.sent - this.#next
   }
@@ -40,7 +40,7 @@ export class Flow {
     return this.acked === this.sent && this.lost === 0
   }
 
-  /** @param end where the content ends in `bytes` */
+  /** @param end index in `bytes` after the content */
   take(bytes: Buffer, end: number, now: number): void {
     const at = end - CONTENT
     const isWhole =
@@ -65,7 +65,7 @@ export class Flow {
   }
 }
 
-/** 32 bits as eight letters `@` to `O`, four bits each: no division, no escape, and still text. */
+/** Writes 32 bits as eight letters `@` to `O`, four bits each: text without division and without JSON escapes. */
 export function writeStamp(bytes: Buffer, at: number, value: number, mask: number): void {
   for (let i = 0, shift = 28; i < 8; i++, shift -= 4) bytes[at + i] = (0x40 | ((value >>> shift) & 15)) ^ mask
 }

@@ -1,4 +1,4 @@
-/** `frozen`: what running chats notice of a client that stays connected and reads nothing of what it is sent. */
+/** `frozen`: how a client that stays connected and reads nothing affects running chats. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Chat, compared } from './chat.js'
 import { Flow, Meter } from './flow.js'
@@ -7,11 +7,11 @@ import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
 
 const USERS = 100
-/** 1,000 messages a second from all together. */
+/** 1,000 messages a second from all users together. */
 const INTERVAL_MS = 100
-/** For the frozen client before the chats are measured: more than the sockets and their buffers hold. */
+/** Messages to the frozen client before the chats are measured: more than sockets and buffers hold. */
 const HELD = 50_000
-/** And while they are measured. */
+/** Messages to the frozen client while the chats are measured. */
 const HELD_INTERVAL_MS = 10
 
 async function run(context: Context): Promise<Step[]> {
@@ -21,7 +21,7 @@ async function run(context: Context): Promise<Step[]> {
   try {
     const chat = await Chat.open({ peer, server, wire, users: USERS })
     const measure = () => chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
-    await measure() // until the program is warm
+    await measure() // warm-up
     const before = await measure()
     const thaw = await freeze(context, server)
     const during = await measure()
@@ -33,7 +33,7 @@ async function run(context: Context): Promise<Step[]> {
   }
 }
 
-/** A client that reads nothing, and one that keeps writing to it. @returns what ends both */
+/** Starts a client that reads nothing and one that keeps sending to it. @returns a function that ends both */
 async function freeze({ peer, wire }: Context, server: Server): Promise<() => Promise<unknown>> {
   const sender = peer.connect(server, 'sender', wire)
   const frozen = peer.connect(server, 'recipient', wire)

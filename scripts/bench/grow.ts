@@ -1,4 +1,4 @@
-/** `grow`: the same few things beside ten times more users and messages at each step; they should cost the same. */
+/** `grow`: measures the same operations with ten times more users and messages at each step. Costs should stay the same. */
 import { createHistogram } from 'node:perf_hooks'
 import { Chat, type Values } from './chat.js'
 import { JsonClient } from './json-client.js'
@@ -7,9 +7,9 @@ import { emailOf, userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 import { confirmAll, storeMessages } from './stored.js'
 
-/** Who chat: they have no other messages. */
+/** The users that chat; they have no other messages. */
 const CHATTERS = 20
-/** Whose conversation is read: a tenth of all messages is theirs. */
+/** The pair whose conversation is read; it holds a tenth of all messages. */
 const READER = userId(CHATTERS)
 const WRITER = userId(CHATTERS + 1)
 const FIRST = CHATTERS + 2
@@ -50,7 +50,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
   return steps
 }
 
-/** The n-th stored message: every tenth in one conversation, the others anywhere. */
+/** The n-th stored message: every tenth is in that conversation, the others are spread over all users. */
 function scattered(n: number, users: number) {
   if (n % 10 === 0) return { sender: WRITER, recipient: READER, seq: n }
   const anyone = (factor: number) => userId(FIRST + ((n * factor) % (users - FIRST)))
@@ -79,7 +79,7 @@ async function requests(port: number, users: number): Promise<Values> {
   return values
 }
 
-/** One page further back each time, and from the newest again behind the oldest. */
+/** Reads one page further back on each call; after the oldest it starts at the newest again. */
 function pages(reader: JsonClient): () => Promise<void> {
   let before: string | undefined
   return async () => {
@@ -96,7 +96,7 @@ async function expectSuccess(client: JsonClient, request: object): Promise<unkno
   return data
 }
 
-/** One after the other, the first tenth uncounted. */
+/** Runs the calls one after another; the first tenth is warm-up and not counted. */
 async function timed(name: string, count: number, request: (n: number) => Promise<void>): Promise<Values> {
   const times = createHistogram()
   for (let n = 0; n < count * 1.1; n++) {

@@ -1,4 +1,4 @@
-/** `idle`: a small `pairs` beside more and more connections that are logged in and silent. */
+/** `idle`: a small `pairs` beside a growing number of silent, logged-in connections. */
 import { Chat, enterAll, type Values } from './chat.js'
 import type { Chatter } from './chatter.js'
 import type { Context, Scenario, Step } from './scenario.js'
@@ -32,7 +32,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
   }
 }
 
-/** With what was measured beside none. The memory of few connections drowns in the heap's own ups and downs. */
+/** Adds the ratios to the result without idle connections. Memory of few connections is lost in the noise of the heap. */
 function compare(values: Values, alone: Values | undefined, count: number): Values {
   if (alone === undefined) return {}
   const grown = (name: string) => (values[name] ?? 0) - (alone[name] ?? 0)

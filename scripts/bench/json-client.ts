@@ -4,9 +4,9 @@ import { BLANK } from './flow.js'
 import { emailOf, PASSWORD } from './program.js'
 import { WebSocketClient } from './websocket-client.js'
 
-/** What follows the content of a delivered message. */
+/** The bytes after the content of a delivered message. */
 export const TAIL = '","created_at":"2026-01-01T00:00:00Z"}'.length
-/** A delivered message that is longer is not one of the measured ones. */
+/** A longer delivered message does not belong to the measurement. */
 const LONGEST = 1000
 const LETTER_S = 0x73
 const DIGITS_201 = Buffer.from('201')
@@ -38,7 +38,7 @@ export class JsonClient extends WebSocketClient {
     return this.messageFrame(JSON.stringify({ type: 'message', data: { recipient, content: BLANK } }))
   }
 
-  /** `{"sender":…` is a delivered message, `{"code":201` the answer to one of ours. */
+  /** `{"sender":…` is a delivered message, `{"code":201` the reply to a message of this client. */
   protected override traffic(bytes: Buffer, start: number, end: number): boolean {
     if (bytes[start + 2] === LETTER_S) {
       if (end - start <= LONGEST) this.delivered(bytes, end - TAIL)

@@ -1,4 +1,4 @@
-/** `login`: many at once, with passwords as costly as shipped, and what running chats notice of it. */
+/** `login`: many logins at once, with the default bcrypt cost, and how they affect running chats. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Chat, compared } from './chat.js'
 import { userId } from './program.js'
@@ -7,7 +7,7 @@ import type { Context, Scenario, Step } from './scenario.js'
 const USERS = 20
 /** The default of passwords.cost. */
 const COST = 10
-/** 400 messages a second from all users together: far from busy, so that time is what the logins cost. */
+/** 400 messages a second from all users together: a low load, so that delays come from the logins. */
 const INTERVAL_MS = 50
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {

@@ -1,16 +1,16 @@
-/** What the kernel says: cores, the machine, and what a process has used. */
+/** Data from the kernel: cores, the machine, CPU time and memory of a process. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
 
 const hasTaskset = spawnSync('taskset', ['-V']).status === 0
 
-/** Server and generator each have a core of their own where the machine has two and `taskset`. */
+/** Server and generator get one core each if the machine has two cores and `taskset`. */
 export const isPinned = hasTaskset && availableParallelism() > 1
 let serverCores = '0'
 const GENERATOR_CORE = '1'
 
-/** @param cores a list as taskset takes it: '0,1' */
+/** @param cores list for taskset, such as '0,1' */
 export function useServerCores(cores: string): void {
   serverCores = cores
 }
@@ -35,20 +35,20 @@ export function describeMachine(): string {
 /** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK) is 100 on every Linux). */
 const TICKS = 100
 
-/** CPU seconds that a process and its threads have used. */
+/** CPU seconds of a process with all its threads. */
 export const cpuSeconds = (pid: number): number => usedSeconds(`/proc/${pid}/stat`)
 
-/** CPU seconds of its main thread alone: in Node.js, where the event loop runs. */
+/** CPU seconds of its main thread, which runs the event loop in Node.js. */
 export const mainThreadSeconds = (pid: number): number => usedSeconds(`/proc/${pid}/task/${pid}/stat`)
 
 /** Source: proc(5), fields 14 and 15 of stat. */
 function usedSeconds(stat: string): number {
-  // Behind the command name, which may hold spaces: the state is field 3.
+  // Split after the command name, which may contain spaces; the state is then field 3.
   const fields = readFileSync(stat, 'utf8').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) / TICKS
 }
 
-/** Memory of a process that is its own: without files that it maps, such as the pages of a store. KiB. */
+/** Resident memory of a process without mapped files, such as the pages of a store, KiB. */
 export function memoryKiB(pid: number): number {
   const [, kib] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
   return Number(kib)

@@ -1,4 +1,4 @@
-/** `npm run bench`: the program and its peers in turn on one core, the generator on another (docs/performance.md). */
+/** `npm run bench`: runs the program and its peers in turn on one core, the generator on another (docs/performance.md). */
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'

@@ -1,4 +1,4 @@
-/** An MQTT 3.1.1 client by hand: CONNECT, SUBSCRIBE, and PUBLISH at QoS 1 both ways. */
+/** A minimal MQTT 3.1.1 client: CONNECT, SUBSCRIBE, and PUBLISH at QoS 1 in both directions. */
 import { Chatter, type Frame } from './chatter.js'
 import { BLANK } from './flow.js'
 import { TAIL } from './json-client.js'
@@ -10,13 +10,13 @@ const PUBACK = 4
 const SUBACK = 9
 
 export class MqttClient extends Chatter {
-  /** What follows the content of a delivered message. */
+  /** The bytes after the content of a delivered message. */
   readonly #tail: number
   readonly #isGateway: boolean
   #acks: number[] = []
   readonly #answers = new Map<number, (body: Buffer) => void>()
 
-  /** @param broker `plain`: no accounts, and passes payloads on as they are */
+  /** @param broker `plain`: has no accounts and forwards payloads unchanged */
   constructor(port: number, broker: 'gateway' | 'plain') {
     super(port)
     this.#isGateway = broker === 'gateway'
@@ -27,7 +27,7 @@ export class MqttClient extends Chatter {
     return this.opened()
   }
 
-  /** CONNECT, and SUBSCRIBE to the own inbox unless the broker remembers it. */
+  /** CONNECT, and SUBSCRIBE to its own inbox unless the session is present. */
   async enter(id: string, session: 'clean' | 'kept'): Promise<void> {
     const flags = (session === 'clean' ? 0x02 : 0) | (this.#isGateway ? 0xc0 : 0)
     const login = this.#isGateway ? [text(emailOf(id)), text(PASSWORD)] : []
@@ -44,7 +44,7 @@ export class MqttClient extends Chatter {
     if (body[2] !== 1) throw new Error(`SUBSCRIBE answered ${body[2]}`)
   }
 
-  /** Retained, QoS 1; resolves with its PUBACK. */
+  /** Publishes a retained message at QoS 1; resolves at its PUBACK. */
   async retain(topic: string, payload: string): Promise<void> {
     await this.#ask(packet(0x33, [text(topic), Buffer.from([0, 1]), Buffer.from(payload)]), PUBACK)
   }
@@ -89,7 +89,7 @@ export class MqttClient extends Chatter {
     }
   }
 
-  /** What one read asked for leaves in one write. */
+  /** Sends the answers to one read in one write. */
   #flush(): void {
     this.socket.cork()
     if (this.#acks.length > 0) {

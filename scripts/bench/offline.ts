@@ -1,4 +1,4 @@
-/** `offline`: messages to 100 users who are away, then all log in at once. */
+/** `offline`: sends messages to 100 users who are away; then all log in at once. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { enterAll, settled } from './chat.js'
 import type { Chatter } from './chatter.js'
@@ -11,9 +11,9 @@ import { storeMessages } from './stored.js'
 
 const USERS = 100
 const MILLION = 1_000_000
-/** Of the whole cycle, before the one that counts. */
+/** Warm-up runs of the whole cycle before the measured one. */
 const WARM_UPS = 4
-/** By then confirmations have arrived and are written. */
+/** Time for confirmations to arrive and be written. */
 const QUIET_MS = 300
 
 interface Cycle extends Context {
@@ -26,7 +26,7 @@ async function run(context: Context): Promise<Step[]> {
   if (peer.program !== undefined) await program.addUsers(dir, 0, 2 * USERS)
   const cycle = { ...context, server: await peer.start(dir) }
   try {
-    // A broker keeps messages for a session it knows.
+    // A broker only keeps messages for a session that exists.
     await timeLogins(cycle)
     for (let n = 0; n < WARM_UPS; n++) await measure(cycle)
     const many = { step: '100 users', values: await measure(cycle) }
@@ -37,7 +37,7 @@ async function run(context: Context): Promise<Step[]> {
   }
 }
 
-/** One user with a million messages: as many as an inbox keeps by default. */
+/** One user with a million messages, the default limit of an inbox. */
 async function drainOne({ peer, wire, dir, program }: Context): Promise<Step> {
   await program.addUsers(dir, 0, 2)
   const [sender, recipient] = [userId(0), userId(1)]
@@ -96,7 +96,7 @@ const recipients = ({ peer, server, wire }: Cycle) =>
 
 const closeAll = (chatters: readonly Chatter[]) => Promise.all(chatters.map(chatter => chatter.close()))
 
-/** What it takes to log all recipients in while nothing waits for them, in seconds. */
+/** Seconds to log all recipients in while no messages wait. */
 async function timeLogins(cycle: Cycle): Promise<number> {
   const chatters = recipients(cycle)
   const seconds = await enterAtOnce(chatters)

@@ -1,6 +1,6 @@
 /**
- * `offload`: whether worker threads would pay (docs/performance.md). What reading one request costs the main thread
- * when it does so itself, and when it hands the frame to a worker and takes the request back.
+ * `offload`: would worker threads pay (docs/performance.md)? Measures the main thread's cost of one request: when it reads
+ * the frame itself, and when it hands the frame to a worker and takes the request back.
  */
 import { Worker } from 'node:worker_threads'
 import type { Values } from './chat.js'
@@ -10,7 +10,7 @@ import { userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 
 const RULES = { maxDepth: 8, maxValues: 256, unknownFields: 'refuse' } as const
-/** Frames that one turn's sockets bring under load. */
+/** Frames that arrive in one turn of the event loop under load. */
 const GROUP = 64
 
 const WORKER = `
@@ -45,7 +45,7 @@ async function run({ program, options }: Context): Promise<Step[]> {
   return [{ step: '', values: values satisfies Values }]
 }
 
-/** CPU time of this thread for one frame of `work`, which does a group of them; µs. */
+/** CPU time of this thread for one frame, µs; `work` processes a group of frames. */
 async function cost(seconds: number, work: () => Promise<void>): Promise<number> {
   for (let n = 0; n < 100; n++) await work()
   const before = mainThreadSeconds(process.pid)

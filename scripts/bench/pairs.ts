@@ -1,4 +1,4 @@
-/** `pairs`: 100 users in 50 pairs, each as fast as it is acknowledged with 16 messages on their way. */
+/** `pairs`: 100 users in 50 pairs, each sending as fast as it is acknowledged, with 16 unacknowledged messages. */
 import { Chat } from './chat.js'
 import type { Context, Scenario, Step } from './scenario.js'
 

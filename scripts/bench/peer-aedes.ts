@@ -1,4 +1,4 @@
-/** Plain Aedes: in memory, with its defaults. */
+/** Peer: Aedes in memory, with its defaults. */
 import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 

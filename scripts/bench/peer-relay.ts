@@ -1,4 +1,4 @@
-/** The bare relay: the same frames over `ws`, in memory, without any check; one `send` a frame, as people write it. */
+/** Peer: a bare relay of the same frames over `ws`, in memory, without checks, with one `send` per frame. */
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
 

@@ -1,4 +1,4 @@
-/** Socket.IO in memory, with its defaults: one `emit` a message, one acknowledgement. */
+/** Peer: Socket.IO in memory, with its defaults: one `emit` and one acknowledgement per message. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Server, type Socket } from 'socket.io'

@@ -1,4 +1,4 @@
-/** Who is measured: the program, and what people would use instead; from npm and Debian only. */
+/** The programs to measure: the gateway, and alternatives from npm and Debian. */
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,22 +10,22 @@ import type { Program } from './program.js'
 import { Server } from './server.js'
 import { SocketIoClient } from './socketio-client.js'
 
-/** What two clients speak; `json-mqtt`: the sender JSON, the recipient MQTT. */
+/** Protocol of the two clients; `json-mqtt`: the sender uses JSON, the recipient MQTT. */
 export type Wire = 'json' | 'mqtt' | 'json-mqtt'
 
 export interface Peer {
   readonly name: string
   readonly wires: readonly Wire[]
-  /** Where it is the program that is measured; all others are compared with it. */
+  /** True for the gateway, with which all others are compared. */
   readonly program?: Program
-  /** Why it cannot be measured on this machine. */
+  /** The reason why this machine cannot run it, if any. */
   readonly missing?: string
-  /** @param dir an empty folder, or for the program one with accounts */
+  /** @param dir an empty folder; for the gateway, one with accounts */
   start(dir: string): Promise<Server>
   connect(server: Server, role: 'sender' | 'recipient', wire: Wire): Chatter
 }
 
-/** `node --import` of it runs TypeScript. */
+/** Module for `node --import` that runs TypeScript. */
 const TYPESCRIPT = new URL('../typescript.mjs', import.meta.url).href
 
 const speaksMqtt = (role: 'sender' | 'recipient', wire: Wire) =>
@@ -73,7 +73,7 @@ const mosquitto: Peer = {
 
 export const PEERS: readonly Peer[] = [relay, socketio, aedes, mosquitto]
 
-/** A peer of ours: TypeScript in this folder that says `ready <port>`. */
+/** A peer written in TypeScript in this folder, which prints `ready <port>`. */
 function startScript(file: string): Promise<Server> {
   const script = fileURLToPath(new URL(file, import.meta.url))
   return Server.start([process.execPath, '--import', TYPESCRIPT, script], line => {

@@ -1,4 +1,4 @@
-/** `presence`: what a login and logout cost beside devices that watch whether its account is online. */
+/** `presence`: the cost of a login and logout while devices subscribe to the account's presence. */
 import { Chat, compared, enterAll } from './chat.js'
 import { JsonClient } from './json-client.js'
 import { cpuSeconds } from './machine.js'

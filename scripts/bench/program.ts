@@ -1,4 +1,4 @@
-/** The built program: started as shipped, and its own store to prepare data with. */
+/** The built program, started with its defaults, and its store module, which prepares data. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -8,9 +8,9 @@ import { type MongoPlace, mongoOptions, mongoPlace, mongoSettings } from '../mon
 import { Server } from './server.js'
 
 export const PASSWORD = 'correct horse battery staple'
-/** Logins are not what most scenarios measure; the gateway has the same cost, or it would make each hash anew at its login. */
+/** A low bcrypt cost, because most scenarios do not measure logins. The gateway gets the same cost, so it does not renew hashes. */
 const CHEAP_COST = 4
-/** Writes handed to the store at a time. */
+/** Writes per call of the store. */
 const CHUNK = 5000
 
 export const userId = (n: number): string => String(100_000_000 + n)
@@ -19,7 +19,7 @@ export const emailOf = (id: string): string => `${id}@bench.test`
 export type StoreType = 'embedded' | 'mongodb'
 
 const NEVER = 1_000_000_000
-/** Loopback is exempt from these by default: here each is counted, as for a client from elsewhere, and none is reached. */
+/** Limits from which loopback is exempt by default. Here every request is counted, at rates that are not reached. */
 const COUNTED = {
   'limits.exempt': '',
   'limits.connectionsPerAddress': NEVER,
@@ -35,10 +35,10 @@ const COUNTED = {
 export class Program {
   readonly #main: string
   readonly #store: StoreType
-  /** By folder: each gets a database of its own. */
+  /** Folder → its database. */
   readonly #places = new Map<string, MongoPlace>()
 
-  /** @param isCounted whether requests from this machine are, see COUNTED */
+  /** @param isCounted whether requests from this machine count for limits, see COUNTED */
   constructor(
     main: string,
     store: StoreType = 'embedded',
@@ -54,13 +54,13 @@ export class Program {
     return place
   }
 
-  /** Removes what a folder does not hold. */
+  /** Removes the databases, which are outside the folders. */
   async forget(dir: string): Promise<void> {
     await this.#places.get(dir)?.drop()
     this.#places.delete(dir)
   }
 
-  /** Default durability, limits, logs and metrics; @param settings what a scenario cannot do without */
+  /** Starts with default durability, limits, logs and metrics. @param settings config keys that the scenario needs */
   start(dir: string, settings: Record<string, string | number> = {}): Promise<Server> {
     const store = this.#store === 'mongodb' ? mongoSettings(this.#place(dir)) : {}
     const limits = this.isCounted ? COUNTED : {}
@@ -105,7 +105,7 @@ export class Program {
     return new MongoStore({ ...mongoOptions(url, database), timeoutMs: 60_000, dedupWindowMs: 0 })
   }
 
-  /** Accounts number `from` to `to`, which all have PASSWORD. */
+  /** Creates the accounts from index `from` to `to`, all with PASSWORD. */
   async addUsers(dir: string, from: number, to: number, cost = CHEAP_COST): Promise<void> {
     const { Passwords } =
       await this.#import<typeof import('../../src/accounts/passwords.js')>('accounts/passwords.js')
@@ -120,7 +120,7 @@ export class Program {
     })
   }
 
-  /** Of a module of the build. */
+  /** URL of a module of the build. */
   url(path: string): string {
     return pathToFileURL(join(dirname(this.#main), path)).href
   }
@@ -142,7 +142,7 @@ const account = (id: string) => ({
   createdAt: Date.now(),
 })
 
-/** A folder that is gone with `work`. */
+/** Runs `work` with a temporary folder and removes the folder afterwards. */
 export async function withFolder<T>(work: (dir: string) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'mumi-bench-'))
   try {

@@ -1,4 +1,4 @@
-/** Results of all rounds → a table a comparison, ratios first. */
+/** Turns the results of all rounds into one table per comparison, ratios first. */
 import type { Values } from './chat.js'
 
 export interface Result {
@@ -10,10 +10,10 @@ export interface Result {
   readonly values: Values
 }
 
-/** Rates and the slow end of delivery; for times less than 1 is better. */
+/** Compared values: rates and slow deliveries. For times, a ratio below 1 is better. */
 const COMPARED = /\/|p99/
 
-/** Markdown: one table for each scenario, wire and step. */
+/** @returns Markdown, one table for each scenario, wire and step */
 export function markdown(results: readonly Result[], reference: string): string {
   const tables = groupBy(results, ({ scenario, wire, step }) =>
     [scenario, wire, step].filter(Boolean).join(', '),
@@ -41,8 +41,8 @@ function table(results: readonly Result[], reference: string): string {
 }
 
 /**
- * The better of the two counts: on a busy machine a peer gets its messages in larger groups, which cost it less, and the
- * clock measures who gets a core.
+ * Takes the better of the ratio by CPU time and the ratio by clock. On a busy machine a peer gets its messages in larger
+ * groups, which cost it less CPU time, and the clock depends on which process gets a core.
  */
 const RATES = ['messages/s', 'messages/server CPU s']
 
@@ -53,7 +53,7 @@ export interface Floor {
   readonly least: number
 }
 
-/** What is wrong where the floor was not reached, or not measured, or messages went missing. */
+/** @returns an error text if the floor was not reached or not measured, or if messages are missing */
 export function below(results: readonly Result[], { reference, peer, least }: Floor): string | undefined {
   const of = (name: string) => results.filter(result => result.peer === name)
   const medians = RATES.flatMap(rate => {
@@ -67,7 +67,7 @@ export function below(results: readonly Result[], { reference, peer, least }: Fl
   return best >= least ? undefined : `${reference} ÷ ${peer} is ${best.toFixed(2)}, below ${least}`
 }
 
-/** Round by round: neighbours in time have seen the same machine. */
+/** Ratios are taken round by round, because runs close in time had the same machine load. */
 function ratios(base: readonly Result[], rounds: readonly Result[], name: string): number[] {
   return rounds.flatMap(({ round, values }) => {
     const own = base.find(result => result.round === round)?.values[name]
@@ -76,7 +76,7 @@ function ratios(base: readonly Result[], rounds: readonly Result[], name: string
   })
 }
 
-/** Median, and minimum to maximum where they differ. */
+/** @returns the median, and minimum–maximum if they differ */
 function spread(values: readonly number[], digits?: number): string {
   const sorted = values.filter(value => !Number.isNaN(value)).sort((a, b) => a - b)
   const [min, max] = [sorted[0], sorted.at(-1)]

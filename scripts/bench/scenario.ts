@@ -1,18 +1,18 @@
-/** What a scenario is, and what it is given. */
+/** The interface of a scenario, and its options. */
 import type { Values } from './chat.js'
 import type { Peer, Wire } from './peers.js'
 import type { Program } from './program.js'
 
 export interface Options {
-  /** Of each measurement. */
+  /** Duration of each measurement. */
   readonly seconds: number
-  /** Also what takes many minutes. */
+  /** Include steps that take many minutes. */
   readonly big: boolean
-  /** `offline`: that wait for 100 users together. */
+  /** `offline`: number of messages that wait, for 100 users together. */
   readonly messages: number
-  /** `login`: how many at once. */
+  /** `login`: number of logins at once. */
   readonly logins: number
-  /** `grow`: the last step. */
+  /** `grow`: number of messages in the last step. */
   readonly maxMessages: number
 }
 
@@ -20,13 +20,13 @@ export interface Context {
   readonly peer: Peer
   readonly wire: Wire
   readonly program: Program
-  /** Empty. */
+  /** An empty folder. */
   readonly dir: string
   readonly options: Options
 }
 
 export interface Step {
-  /** What changes from step to step: '10,000 idle'. '' where there is one step. */
+  /** Name of the step, such as '10,000 idle'; '' if there is only one. */
   readonly step: string
   readonly values: Values
 }
@@ -34,7 +34,7 @@ export interface Step {
 export interface Scenario {
   readonly name: string
   readonly wires: readonly Wire[]
-  /** Who takes part besides the program, of those who speak the wire. */
+  /** Peers to measure besides the gateway, if they speak the wire. */
   readonly against: readonly string[]
   run(context: Context): Promise<Step[]>
 }

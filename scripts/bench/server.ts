@@ -1,4 +1,4 @@
-/** A program under test: started on its core, ready when it says so, ended by us. */
+/** A program under test: starts it on its core, waits for its ready line, and ends it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -7,7 +7,7 @@ import { onServerCore } from './machine.js'
 const READY_TIMEOUT_MS = 120_000
 const STOP_TIMEOUT_MS = 20_000
 
-/** What must not outlive this process, however it ends. */
+/** Child processes that must not outlive this process, however it ends. */
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
@@ -23,11 +23,11 @@ export class Server {
     readonly child: ChildProcess,
     readonly pid: number,
     readonly ports: Ports,
-    /** From spawn to ready, ms. */
+    /** Time from spawn to ready, ms. */
     readonly startMs: number,
   ) {}
 
-  /** @param ready the ports, where a line of its output says that it is ready */
+  /** @param ready returns the ports if a line of output says that the program is ready */
   static async start(argv: readonly string[], ready: (line: string) => Ports | undefined): Promise<Server> {
     const [command = '', ...args] = onServerCore(argv)
     const begun = performance.now()

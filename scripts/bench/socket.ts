@@ -1,22 +1,22 @@
-/** The generator's way to a server: a raw socket that costs as little as possible, so that it is not the limit. */
+/** The generator's raw socket to a server. It costs as little as possible, so that the generator is not the bottleneck. */
 import { connect, type Socket } from 'node:net'
 
-/** Every socket reads into this one: libuv fills it and calls back before it reads the next socket. */
+/** All sockets read into this buffer: libuv fills it and calls back before it reads the next socket. */
 const inbound = Buffer.allocUnsafeSlow(1 << 18)
 
-/** Microseconds of this process modulo 2^32; differences of two are right for 71 minutes. */
+/** Time of this process in µs, modulo 2^32; differences are valid for 71 minutes. */
 export const micros = (): number => (performance.now() * 1000) >>> 0
 
 export abstract class RawSocket {
   protected readonly socket: Socket
-  /** When the bytes that are being parsed came. */
+  /** Arrival time of the bytes that are being parsed. */
   protected readAt = 0
-  /** Bytes of a frame that is not complete. */
+  /** Bytes of an incomplete frame. */
   #rest: Buffer | undefined
   #isClosing = false
   readonly #opened: Promise<void>
   readonly #closed: Promise<void>
-  /** Rejects when the server ends the connection, or the socket fails; never resolves. */
+  /** Rejects if the server closes the connection or the socket fails; never resolves. */
   readonly broken: Promise<never>
 
   constructor(port: number) {
@@ -37,7 +37,7 @@ export abstract class RawSocket {
     this.broken.catch(() => undefined)
   }
 
-  /** Parses whole frames from 0 on. @returns where the first incomplete one begins */
+  /** Parses complete frames from offset 0. @returns offset of the first incomplete frame */
   protected abstract parse(bytes: Buffer, end: number): number
 
   protected opened(): Promise<void> {

@@ -1,4 +1,4 @@
-/** A Socket.IO client by hand: Engine.IO 4 over WebSocket, Socket.IO protocol 5, messages with acknowledgement. */
+/** A minimal Socket.IO client: Engine.IO 4 over WebSocket, Socket.IO protocol 5, messages with acknowledgement. */
 import type { Frame } from './chatter.js'
 import { BLANK } from './flow.js'
 import { TAIL } from './json-client.js'
@@ -9,7 +9,7 @@ const DIGIT_0 = 0x30
 const DIGIT_2 = 0x32
 const DIGIT_3 = 0x33
 const DIGIT_4 = 0x34
-/** Acknowledgement ids of two digits, one for each place in the window; the login's has one. */
+/** Acknowledgement ids have two digits, one id for each slot of the window; the login's id has one digit. */
 const FIRST_ID = 10
 const LOGIN_ID = 0
 

@@ -1,4 +1,4 @@
-/** `start`: how long until ready, and how much memory then: with nothing, with many users, with many retained topics. */
+/** `start`: time until ready and memory then, with an empty store, with many users, and with many retained topics. */
 import { memoryKiB } from './machine.js'
 import { MqttClient } from './mqtt-client.js'
 import { type Program, userId, withFolder } from './program.js'
@@ -7,7 +7,7 @@ import type { Context, Scenario, Step } from './scenario.js'
 const USERS = 1_000_000
 const TOPICS = 100_000
 const CLIENTS = 50
-/** Of one folder; the median counts. */
+/** Starts per folder; the result is their median. */
 const STARTS = 5
 
 async function run({ program }: Context): Promise<Step[]> {

@@ -1,4 +1,4 @@
-/** Messages put into the program's store before it starts: as it would have stored them, only faster. */
+/** Fills the program's store before it starts, with the same rows that the program would write, only faster. */
 import { v7 as uuidv7 } from 'uuid'
 import { pairConversation } from '../../src/core/model.js'
 import { BLANK, writeStamp } from './flow.js'
@@ -7,14 +7,14 @@ import type { Program } from './program.js'
 export interface StoredMessage {
   readonly sender: string
   readonly recipient: string
-  /** The stamp of its content. */
+  /** Number in the stamp of its content. */
   readonly seq: number
 }
 
-/** Rows of one commit. */
+/** Rows per commit. */
 const BATCH = 5000
 
-/** Appends `count` messages; `message` says what the n-th is. */
+/** Appends `count` messages; `message` returns the n-th. */
 export async function storeMessages(
   program: Program,
   dir: string,
@@ -29,7 +29,7 @@ export async function storeMessages(
   })
 }
 
-/** These users' default devices have all that is in their inboxes: nothing waits for their login. */
+/** Marks all messages of these users as confirmed by their default devices, so nothing waits for a login. */
 export async function confirmAll(program: Program, dir: string, ids: readonly string[]): Promise<void> {
   await program.withStore(dir, async store => {
     for (const userId of ids) {

@@ -1,4 +1,4 @@
-/** `tokens`: how many come back by token at once, over connections that are open already, and with the handshake. */
+/** `tokens`: logins a second by token, on connections that are already open, and including the handshake. */
 import { JsonClient } from './json-client.js'
 import { cpuSeconds } from './machine.js'
 import { userId } from './program.js'
@@ -16,7 +16,7 @@ async function run(context: Context): Promise<Step[]> {
   const [measured, others] = [all.slice(0, options.logins), all.slice(options.logins)]
   const server = await program.start(dir)
   try {
-    // The same once before, with others, so that the code is warm and the tokens that count are new to the server.
+    // Warm-up with other tokens, so that the measured tokens are new to the server.
     await overOpen(server, others)
     await withHandshake(server, others)
     return [
@@ -29,7 +29,7 @@ async function run(context: Context): Promise<Step[]> {
   }
 }
 
-/** Access tokens of all accounts, as the gateway of this folder will give them: by password that would take minutes. */
+/** Makes access tokens for all accounts as the gateway of this folder would; logins by password would take minutes. */
 async function makeTokens({ dir, program, options }: Context): Promise<string[]> {
   const { Logins, newLoginId } = await load<typeof import('../../src/auth/logins.js')>('logins')
   const { TokenKeys } = await load<typeof import('../../src/auth/token-keys.js')>('token-keys')
@@ -61,7 +61,7 @@ async function overOpen(server: Server, tokens: readonly string[]) {
   return values
 }
 
-/** As many at a time as a listener's backlog takes. */
+/** Connections at a time: as many as a listener's backlog holds. */
 const AT_ONCE = 100
 
 async function withHandshake(server: Server, tokens: readonly string[]) {

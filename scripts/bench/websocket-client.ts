@@ -1,4 +1,4 @@
-/** A WebSocket client by hand (RFC 6455): masked frames out, unmasked frames in. */
+/** A minimal WebSocket client (RFC 6455): sends masked frames, reads unmasked ones. */
 import { Chatter, type Frame } from './chatter.js'
 import { BLANK } from './flow.js'
 
@@ -6,10 +6,10 @@ const TEXT = 0x81
 const CLOSE = 0x88
 const PING = 0x89
 const PONG = 0x8a
-/** One byte four times: what is written later into a masked frame needs no place in the key. */
+/** A masking key of four equal bytes, so a stamp can be masked without knowing its offset in the frame. */
 const MASK = 0x5a
 
-/** A final frame of a client. */
+/** A masked frame with FIN set. */
 export function encodeFrame(opcode: number, payload: Buffer): Buffer {
   const { length } = payload
   if (length > 0xffff) throw new Error('the generator sends no frame over 64 KiB')
@@ -25,7 +25,7 @@ export abstract class WebSocketClient extends Chatter {
   readonly #texts: string[] = []
   readonly #readers: ((text: string) => void)[] = []
 
-  /** Payload of a text frame from `start` to `end`. @returns whether it was part of the measured traffic */
+  /** Handles the payload of a text frame, from `start` to `end`. @returns whether it belongs to the measured traffic */
   protected abstract traffic(bytes: Buffer, start: number, end: number): boolean
 
   protected async upgrade(path: string): Promise<void> {
@@ -44,14 +44,14 @@ export abstract class WebSocketClient extends Chatter {
     this.socket.write(encodeFrame(TEXT, Buffer.from(text)))
   }
 
-  /** The next text frame that is not part of the measured traffic. */
+  /** Resolves with the next text frame that does not belong to the measured traffic. */
   protected read(): Promise<string> {
     const text = this.#texts.shift()
     if (text !== undefined) return Promise.resolve(text)
     return Promise.race([new Promise<string>(resolve => this.#readers.push(resolve)), this.broken])
   }
 
-  /** @param text a whole message whose content is BLANK */
+  /** @param text a complete message whose content is BLANK */
   protected messageFrame(text: string): Frame {
     const bytes = encodeFrame(TEXT, Buffer.from(text))
     return { bytes, contentAt: bytes.length - text.length + text.indexOf(BLANK), mask: MASK }
@@ -59,7 +59,7 @@ export abstract class WebSocketClient extends Chatter {
 
   protected override parse(bytes: Buffer, end: number): number {
     let at = this.#isUpgraded ? 0 : this.#handshake(bytes)
-    // A pong and the next messages leave in one write.
+    // Sends a pong and the next messages in one write.
     this.socket.cork()
     while (this.#isUpgraded && at + 2 <= end) {
       let length = (bytes[at + 1] ?? 0) & 0x7f
