@@ -11,7 +11,7 @@ const USERS = 100
 const INTERVAL_MS = 100
 /** Messages to the frozen client before the chats are measured: more than sockets and buffers hold. */
 const HELD = 50_000
-/** Messages to the frozen client while the chats are measured. */
+/** Interval of messages to the frozen client while the chats are measured. */
 const HELD_INTERVAL_MS = 10
 
 async function run(context: Context): Promise<Step[]> {

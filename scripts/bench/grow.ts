@@ -9,7 +9,7 @@ import { confirmAll, storeMessages } from './stored.js'
 
 /** The users that chat; they have no other messages. */
 const CHATTERS = 20
-/** The pair whose conversation is read; it holds a tenth of all messages. */
+/** The user whose conversation is read; it holds a tenth of all messages. */
 const READER = userId(CHATTERS)
 const WRITER = userId(CHATTERS + 1)
 const FIRST = CHATTERS + 2

@@ -1,4 +1,4 @@
-/** Clients that cost something without saying anything, by the hundred; see test/wire/hostile-clients.test.ts. */
+/** Hundreds of clients that hold resources and send nothing useful; see test/wire/hostile-clients.test.ts. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -10,7 +10,7 @@ interface Client {
   readonly begin: (socket: Socket) => void
 }
 
-/** Long enough that some of it waits in the server for one who does not read. */
+/** Large enough that part of it waits in the server if the client does not read. */
 const LOOKUPS = 300
 const LOOKUP = frame({ payload: '{"type":"action","action":"query","data":{"email":"nobody@fuzz.example"}}' })
 
@@ -32,10 +32,10 @@ const CLIENTS: readonly Client[] = [
   },
 ]
 
-/** Few enough that groups are more than LMDB has of reader slots (126). */
+/** Small enough that there are more groups than LMDB has reader slots (126). */
 const KNOCKS_AT_ONCE = 5
 
-/** A byte a turn. */
+/** Sends one byte per turn. */
 async function drip(socket: Socket): Promise<void> {
   for (const byte of Buffer.concat([upgradeRequest(), LOOKUP, LOOKUP])) {
     if (socket.destroyed) return
@@ -44,7 +44,7 @@ async function drip(socket: Socket): Promise<void> {
   }
 }
 
-/** @param count of each kind @returns what ends them, without a word */
+/** @param count clients of each kind @returns a function that closes all of them without a goodbye */
 export async function gather({ ports }: World, count: number): Promise<() => void> {
   const all = await Promise.all(
     Array.from({ length: count }, () => CLIENTS)
@@ -63,16 +63,16 @@ export async function gather({ ports }: World, count: number): Promise<() => voi
 }
 
 /**
- * Connects and leaves without a byte, as balancers do to see whether a port is open, and asks now and then whether the
- * gateway is ready, as they do, too. That writes: connections with nothing written between them see one snapshot of the
- * store, and would keep one reader's place however many there are.
+ * Connects and closes without a byte, as load balancers do, and asks for `/readyz` now and then, as they do, too. That
+ * request writes to the store. Connections without a write between them see the same snapshot and would share one reader
+ * slot, so a leak of slots would not be found.
  * @param count to each port
  */
 export async function knock(world: World, count: number): Promise<void> {
   const { http, mqtt } = world.ports
   for (let i = 0; i < count; i += KNOCKS_AT_ONCE) {
     await Promise.all(Array.from({ length: KNOCKS_AT_ONCE }, () => [http, mqtt].map(comeAndGo)).flat())
-    // Limits by address would turn it away.
+    // A limit by address would refuse it.
     if (!world.isCounted) await world.checkReady()
   }
 }

@@ -1,21 +1,21 @@
-/** Fields as long as they may be, one shorter and one longer, of characters that cost little and that cost much. */
+/** Fields at their maximum length, one shorter and one longer, of cheap and of expensive characters. */
 import mqttPacket, { type IConnectPacket } from 'mqtt-packet'
 import type { Random } from '../random.js'
 import type { Account } from './input.js'
 
 /** Limits of fields: device and user name, names, token names, e-mail, password, token (docs/protocol.md, "Limits"). */
 const LENGTHS = [64, 128, 256, 320, 1_024, 8_192]
-/** One, two, three and four bytes of UTF-8; combining marks are the costly ones to normalise (Unicode, UAX #15). */
+/** Characters of one to four bytes of UTF-8; combining marks are expensive to normalise (Unicode, UAX #15). */
 const CHARACTERS = ['e', '\u0301', '\u0315\u0300', '漢', '😀']
 
-/** Counted as the gateway does: in UTF-16 code units. */
+/** Length in UTF-16 code units, as the gateway counts. */
 export function edgeText(random: Random): string {
   const length = random.pick(LENGTHS) + random.pick([-1, 0, 1])
   const filler = random.pick(CHARACTERS)
   return filler.repeat(Math.ceil(length / filler.length)).slice(0, length)
 }
 
-/** As much of a domain behind it as makes an address. */
+/** An email address of this length: a local part and a domain. */
 function edgeEmail(random: Random): string {
   const text = edgeText(random)
   return random.chance(0.5) ? text : `${text.slice(0, Math.max(0, text.length - 13))}@fuzz.example`
@@ -45,13 +45,13 @@ const REQUESTS: readonly ((random: Random, account: Account) => Record<string, u
 export const edgeRequest = (random: Random, account: Account): Record<string, unknown> =>
   random.pick(REQUESTS)(random, account)
 
-/** Of a length in bytes, as MQTT counts. */
+/** A text with this length in bytes, as MQTT counts. */
 function edgeBytes(random: Random, limits: readonly number[]): Buffer {
   const length = random.pick(limits) + random.pick([-1, 0, 1])
   return Buffer.alloc(length, random.pick(CHARACTERS))
 }
 
-/** CONNECT whose client id, user name, password and will are about as long as they may be (docs/config.md, `mqtt.max…`). */
+/** CONNECT with client id, user name, password and will at about their maximum lengths (docs/config.md, `mqtt.max…`). */
 export function edgeConnect(random: Random): Buffer {
   const packet: IConnectPacket = {
     cmd: 'connect',

@@ -1,14 +1,14 @@
-/** More of one thing than anybody needs, each piece well-formed, in one input. */
+/** Floods: thousands of well-formed items of one kind in one input. */
 import mqttPacket from 'mqtt-packet'
 import type { Random } from '../random.js'
 import { CLOSE, frame, PING, PONG, upgradeRequest } from './websocket-wire.js'
 
-/** Of requests and packets; more than a connection of the gateway's takes of HTTP, or looks at in a turn of MQTT. */
+/** Requests or packets: more than the gateway accepts of HTTP on one connection, or processes of MQTT in one turn. */
 const COUNTS = [1_001, 3_000]
 const MANY_KEYS = 5_000
 const MANY_FILTERS = [400, 2_000]
 
-/** HTTP requests in one write; sometimes with an upgrade at the end, which must wait for all of their answers. */
+/** HTTP requests in one write, sometimes followed by an upgrade, which must wait for all their answers. */
 export function pipelinedRequests(random: Random): Buffer {
   const target = random.pick(['/', '/readyz', '/none', '/mqtt'])
   const requests = `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(random.pick(COUNTS))
@@ -25,15 +25,15 @@ const FRAMES: readonly ((count: number) => Buffer)[] = [
   () => repeated(frame({ payload: manyKeys }), 20),
   count => repeated(frame({ opcode: PING, payload: 'are you there?' }), count),
   count => repeated(frame({ opcode: PONG }), count),
-  // What comes behind a close frame is not looked at (RFC 6455, 1.4).
+  // The server must ignore what follows a close frame (RFC 6455, 1.4).
   count => Buffer.concat([closeFrame(), repeated(frame({ payload: ASK }), count)]),
 ]
 
-/** Frames of one who never logs in; the last says good-bye. */
+/** Frames of a client that never logs in; the last is a close frame. */
 export const floodOfFrames = (random: Random): Buffer =>
   Buffer.concat([random.pick(FRAMES)(random.pick(COUNTS)), closeFrame()])
 
-/** Acknowledgements of what was never sent, and a filter that is asked for again and again in one SUBSCRIBE. */
+/** Acknowledgements of packets that were never sent, and one filter repeated in one SUBSCRIBE. */
 export function floodOfPackets(random: Random): Buffer {
   if (random.chance(0.3)) {
     const subscriptions = Array(random.pick(MANY_FILTERS)).fill({ topic: 'open/a', qos: 1 })

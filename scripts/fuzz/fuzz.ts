@@ -1,4 +1,4 @@
-/** The inputs, a batch at a time, and what must be so after each. */
+/** Sends the inputs in batches and checks the server after each batch. */
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
 import { gather, knock } from './crowd.js'
@@ -11,24 +11,24 @@ import { MqttDoor } from './mqtt-door.js'
 import { FramesDoor, HandshakeDoor } from './websocket-door.js'
 import type { World } from './world.js'
 
-/** Inputs on their way at a time: each worker has one. */
+/** Workers; each sends one input at a time. */
 const WORKERS = 4
 const BATCH = 500
 const MAX_LATENCY_MS = 100
-/** While HTTP floods in, whose clients take this process and machine from the pair, too. */
+/** The same during the HTTP flood, whose clients share this process and machine with the innocent pair. */
 const MAX_FLOOD_LATENCY_MS = 300
-/** On a machine that is busy with other things a healthy server may look slow: it has this many more chances. */
+/** Extra attempts, because a healthy server may look slow on a busy machine. */
 const RETRIES = 2
 const MAX_GROWTH = 1.2
-/** What no object holds: the allocator keeps some of what a burst needed; see docs/security.md. */
+/** Memory that no object holds: the allocator keeps part of what a burst needed; see docs/security.md. */
 const MAX_RESIDENT_GROWTH_BYTES = 128 * 2 ** 20
-/** Of a crowd, for each kind. */
+/** Clients of each kind in a crowd. */
 const CROWD = 100
-/** To each port, without a word: many times what LMDB has of reader slots (126). */
+/** Empty connections to each port: many times the reader slots of LMDB (126). */
 const KNOCKS = 1_000
-/** For one message when a flood begins, also on a machine that is busy with other things. */
+/** Limit for one message when a flood begins, generous enough for a busy machine. */
 const MAX_STALL_MS = 2_000
-/** So long there are checks while HTTP floods. */
+/** Duration of the checks during the HTTP flood. */
 const FLOOD_MS = 2_000
 const MAX_FAULTS = 3
 const MAX_HEX = 4_000
@@ -41,10 +41,10 @@ export interface FuzzOptions {
 }
 
 export class Fuzz {
-  /** Each with its seed; what only may have done it is indented below. */
+  /** Faults with their seed; inputs that may have caused one are indented below it. */
   readonly faults: string[] = []
   faultCount = 0
-  /** By input kind and what became of it. */
+  /** Counts by input kind and outcome. */
   readonly outcomes = new Map<string, number>()
   done = 0
   medianMs = 0
@@ -71,14 +71,14 @@ export class Fuzz {
     ])
   }
 
-  /** Something went wrong that no input is known for: one of those on their way has done it. */
+  /** Reports a fault without a known input: one of the inputs in flight caused it. */
   suspect(what: string): void {
     const current = this.#doors.flat().flatMap(({ current }) => current ?? [])
     this.#fault(what)
     for (const { kind, bytes } of current) this.faults.push(`  on its way: ${kind} ${hex(bytes)}`)
   }
 
-  /** The server is gone. */
+  /** The server has ended. */
   stop(): void {
     this.#isOver = true
   }
@@ -86,7 +86,7 @@ export class Fuzz {
   async run(): Promise<void> {
     const { inputs, first, say } = this.options
     const innocents = await Innocents.join(this.world)
-    // Code is compiled, caches and pools fill: what is there then is not given back.
+    // Warm-up: code is compiled, caches and pools fill. That memory is not given back.
     const warmUp = Math.min(2 * BATCH, Math.ceil(inputs / 2))
     for (let at = 0; at < inputs && !this.#isOver; ) {
       const end = Math.min(inputs, at < warmUp ? warmUp : at + BATCH)
@@ -103,7 +103,7 @@ export class Fuzz {
     }
     await this.#crowd(innocents)
     const flood = await this.#flood(innocents)
-    // Those that read nothing are still there, and must cost nothing any more.
+    // The clients that read nothing are still connected and must not cost anything now.
     await this.#checkMemory()
     flood.end()
   }
@@ -116,7 +116,7 @@ export class Fuzz {
     await Promise.all(this.#doors.map(work))
   }
 
-  /** Every input has numbers of its own: the same seed and number make it again. */
+  /** Every input has its own random generator, so the same seed and number reproduce it. */
   async #input(doors: readonly Door[], n: number): Promise<void> {
     const random = this.random.fork(String(n))
     const door = random.pick(doors)
@@ -142,7 +142,7 @@ export class Fuzz {
   async #check(innocents: Innocents, when: string, maxMs = MAX_LATENCY_MS): Promise<void> {
     if (this.#isOver) return
     try {
-      // Limits by address would turn it away.
+      // A limit by address would refuse it.
       if (!this.world.isCounted) {
         await this.world.checkReady()
         await newcomer(this.world)

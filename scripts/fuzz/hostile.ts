@@ -1,11 +1,11 @@
-/** Values that have broken servers elsewhere. */
+/** Values that have broken other servers. */
 import type { Random } from '../random.js'
 
 const LONG = 5_000
-/** Beyond any field's limit, and below `limits.frame`. */
+/** Longer than any field may be, and shorter than `limits.frame`. */
 const VERY_LONG = 100_000
 
-/** Names, ids and levels of topics. */
+/** Values for names, ids and topic levels. */
 export const HOSTILE_NAMES: readonly string[] = [
   '__proto__',
   'constructor',
@@ -77,7 +77,7 @@ export function hostileText(random: Random): string {
 const literal = (text: string): string => `\u0001${text}\u0001`
 const LITERALS = ['1e400', '-1e400', '-0', '1e-400', '123456789012345678901234567890', '0.1e1', '"\\ud800"']
 
-/** Any JSON value, as deep as it likes. */
+/** A random JSON value of any depth. */
 export function hostileValue(random: Random): unknown {
   return random.pick<() => unknown>([
     () => hostileText(random),
@@ -94,7 +94,7 @@ export function hostileValue(random: Random): unknown {
   ])()
 }
 
-/** Of the right length to be near the limit, or far beyond what a stack holds. */
+/** Depths near the limit, or far beyond the size of a stack. */
 function nested(random: Random): unknown {
   const depth = random.chance(0.9) ? Math.floor(random.next() * 12) : 20_000
   const isArray = random.chance(0.5)
@@ -103,7 +103,7 @@ function nested(random: Random): unknown {
   )
 }
 
-/** Also where the key is `__proto__`. */
+/** Sets an own property, even if the key is `__proto__`. */
 export function withKey(object: object, key: string, value: unknown): object {
   return Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true })
 }
@@ -113,7 +113,7 @@ export const writeJson = (value: unknown, space?: number): string =>
     text.replaceAll('\\"', '"').replaceAll('\\\\', '\\'),
   )
 
-/** One to four changes of single places: flipped, inserted, deleted, doubled, swapped, cut off. */
+/** Changes one to four places: flips, inserts, deletes, doubles, swaps or cuts off bytes. */
 export function mutate(random: Random, bytes: Buffer): Buffer {
   let result = bytes
   for (let left = 1 + Math.floor(random.next() * 4); left > 0; left--) result = mutateOnce(random, result)
@@ -139,7 +139,7 @@ function mutateOnce(random: Random, bytes: Buffer): Buffer {
   ])()
 }
 
-/** The same bytes in pieces: as they are, or cut in a few places, or byte by byte. */
+/** Splits bytes: not at all, in a few places, or byte by byte. */
 export function split(random: Random, bytes: Buffer): Buffer[] {
   if (random.chance(0.5)) return [bytes]
   const isDust = random.chance(0.1) && bytes.length <= 200

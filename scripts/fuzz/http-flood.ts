@@ -1,6 +1,6 @@
 /**
- * HTTP without end over many connections of one address that is not exempt from limits: pipelined requests of every path,
- * with bodies and without, by clients that read the answers and come again, and by clients that read nothing and stay.
+ * An HTTP flood over many connections of one address that is not exempt from limits: pipelined requests of every path, with
+ * and without bodies. Some clients read the answers and reconnect, others read nothing and stay.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -10,11 +10,11 @@ import { Fault } from './input.js'
 import { PATIENCE_MS, type World } from './world.js'
 
 const CONNECTIONS = 100
-/** In one write: as many as one connection gets answered, whatever limits its address has. */
+/** Requests in one write: as many as the gateway answers on one connection, whatever the limits of the address. */
 const REQUESTS = 1_000
 const PATHS = ['/', '/readyz', '/healthz', '/metrics', '/test', '/mqtt', '/nothing', '/?lang=de']
 const BODY = 'x'.repeat(10_000)
-/** Between two connections of one client: somebody who is turned away can do this for ever. */
+/** Pause between two connections of one client; a refused client can repeat this for ever. */
 const PAUSE_MS = 50
 
 const head = (method: string, path: string, ...headers: string[]): string =>
@@ -28,7 +28,7 @@ const KINDS: readonly ((path: string) => string)[] = [
   path => head('POST', path, `Content-Length: ${BODY.length}`) + BODY,
 ]
 
-/** What a client writes: every path, in one way. */
+/** The bytes that a client writes: every path, with one method. */
 const WRITES = KINDS.map(kind =>
   Buffer.from(Array.from({ length: REQUESTS }, (_, i) => kind(PATHS[i % PATHS.length] ?? '/')).join('')),
 )
@@ -40,7 +40,7 @@ export class HttpFlood {
 
   private constructor(private readonly world: World) {}
 
-  /** All of them are connected, and have said nothing yet. */
+  /** Resolves when all clients are connected; none has sent anything yet. */
   static async gather(world: World): Promise<HttpFlood> {
     const flood = new HttpFlood(world)
     const sockets = Array.from({ length: CONNECTIONS }, () => flood.#open())
@@ -50,13 +50,13 @@ export class HttpFlood {
     return flood
   }
 
-  /** Nobody comes again; those that read nothing stay. @throws Fault where one that reads is not sent away */
+  /** No client reconnects from now on; those that read nothing stay. @throws Fault if the server does not close one that reads */
   async stop(): Promise<void> {
     this.#isOn = false
     await Promise.all(this.#clients)
   }
 
-  /** All of them go. */
+  /** Closes all connections. */
   end(): void {
     this.#isOn = false
     for (const socket of this.#sockets) socket.destroy()
@@ -65,7 +65,7 @@ export class HttpFlood {
   async #begin(first: Socket, n: number): Promise<void> {
     const bytes = WRITES[(n >> 1) % WRITES.length] ?? Buffer.alloc(0)
     first.write(bytes)
-    // This one reads nothing.
+    // This client reads nothing.
     if (n % 2 === 0) return
     for (let socket = first; this.#isOn; socket = this.#open()) {
       if (socket !== first) socket.write(bytes)
@@ -83,7 +83,7 @@ export class HttpFlood {
     const socket = connect({ port: ports.http, host: '127.0.0.1', localAddress: stranger })
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    // To write to one that has closed is part of the game.
+    // The server may have closed the connection: write errors are expected.
     return socket.on('error', () => undefined).pause()
   }
 }

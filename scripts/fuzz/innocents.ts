@@ -1,11 +1,11 @@
-/** Clients that do nothing wrong, connected all the time: they must notice nothing. */
+/** Innocent clients that stay connected all the time; the fuzzer must not affect them. */
 import mqtt, { type MqttClient } from 'mqtt'
 import type { WebSocket } from 'ws'
 import { within } from '../within.js'
 import { type Account, Fault } from './input.js'
 import { PATIENCE_MS, type World } from './world.js'
 
-/** One way, a message at a time. */
+/** One sender and one recipient, one message at a time. */
 interface Way {
   readonly name: string
   send(content: string): void
@@ -14,13 +14,13 @@ interface Way {
 
 interface Innocent {
   readonly account: Account
-  /** Told of the content of each message. */
+  /** Called with the content of each message. */
   hear: (content: string) => void
 }
 
 const ROUNDS = 5
 
-/** Someone registers, logs in and looks up who that is: what is used up for those who come next is seen. @throws Fault */
+/** Registers, logs in and queries the new account. Finds resources that are used up for new clients. @throws Fault */
 export async function newcomer(world: World): Promise<void> {
   try {
     const { email, password } = await world.register()
@@ -75,7 +75,7 @@ export class Innocents {
     this.#ended ??= name
   }
 
-  /** @returns how long a message took, ms: the middle one and the longest of all ways @throws Fault */
+  /** @returns delivery times in ms over all pairs: the median and the longest @throws Fault */
   async talk(): Promise<{ median: number; longest: number }> {
     if (this.#ended !== undefined)
       throw new Fault(`the connection of ${this.#ended}, who did nothing, was closed`)

@@ -1,7 +1,7 @@
-/** What is sent, and what may come of it. */
+/** The types of inputs, their makers and the doors that send them. */
 import type { Random } from '../random.js'
 
-/** An account of the fuzzer's: whoever it attacks, its own rights are known. */
+/** An account of the fuzzer, whose rights are known. */
 export interface Account {
   readonly id: string
   readonly email: string
@@ -9,22 +9,22 @@ export interface Account {
 }
 
 export interface Input {
-  /** What is mutated or wrong, for the tally. */
+  /** Name of the mutation, for the counts. */
   readonly kind: string
-  /** All of it. */
+  /** All bytes of the input. */
   readonly bytes: Buffer
 }
 
-/** Makes one input; the same random numbers make the same one, but for the account. */
+/** Makes one input. The same random numbers make the same input, except for the account. */
 export type Generate<I extends Input> = (random: Random, account: Account) => I
 
-/** The server did what it must not do. */
+/** The server violated a rule. */
 export class Fault extends Error {}
 
-/** Takes an input to the server. @returns what became of it, for the tally @throws Fault */
+/** Sends an input to the server. @returns the outcome, for the counts @throws Fault */
 export interface Door {
   send(random: Random): Promise<string>
-  /** What is on its way. */
+  /** Input in flight. */
   readonly current: Input | undefined
   close(): void
 }

@@ -1,4 +1,4 @@
-/** One connection that sends one hostile frame after the other, and knows what each must be answered with. */
+/** A connection that sends one hostile message after another and checks the answer to each. */
 import type { WebSocket } from 'ws'
 import type { Random } from '../random.js'
 import { within } from '../within.js'
@@ -11,13 +11,13 @@ interface Reply {
   readonly id?: string
 }
 
-/** Answers that say that something failed on our side, and nothing but the input was there to make it. */
+/** Codes that report a failure of the server. An input must not cause one. */
 const OURS = new Set([500, 10001, 10002, 10004, 10011, 10104, 10105, 10107])
-/** What is said before the server closes. */
+/** Codes that the server may send before it closes. */
 const FAREWELLS = new Set([10009, 10106, 10108, 10124, 10125])
-/** Codes that a close of the server's may have here (RFC 6455 7.4, docs/protocol.md). */
+/** Close codes that the server may use here (RFC 6455 7.4, docs/protocol.md). */
 const CLOSES = new Set([1000, 1007, 1009, 4009, 4500, 4501])
-/** Inputs on one connection: then whatever they have made of it is over. */
+/** Inputs per connection; a new connection then discards any state that they caused. */
 const A_CONNECTION = 50
 
 export class JsonDoor implements Door {
@@ -38,8 +38,8 @@ export class JsonDoor implements Door {
   ) {}
 
   /**
-   * A request that is answered in any case goes behind each input. Replies come in order, so what comes before that
-   * one's is the input's: one reply, no more and no less, or the connection is closed.
+   * Each input is followed by a request that always gets an answer. Replies come in order, so what arrives before that
+   * answer belongs to the input: exactly one reply, or a close.
    */
   async send(random: Random): Promise<string> {
     if (this.#ws === undefined || ++this.#inputs > A_CONNECTION) {
@@ -71,12 +71,12 @@ export class JsonDoor implements Door {
     this.close()
     if (!CLOSES.has(code)) throw new Fault(`closed with ${code}`)
     const replies = this.#replies.filter(reply => !FAREWELLS.has(reply.code))
-    // One to the input and one to what goes behind it.
+    // One reply to the input, one to the request after it.
     if (replies.length > 2) throw new Fault(`${replies.length} replies before the close`)
     return `closed ${code}`
   }
 
-  /** @returns why the server does not let it in, where that is what limits are for */
+  /** @returns the reason if a limit refused the login */
   async #open(): Promise<string | undefined> {
     this.close()
     try {
@@ -98,7 +98,7 @@ export class JsonDoor implements Door {
     const code = this.#replies.at(-1)?.code
     if (code === 202) return undefined
     this.close()
-    // An input deleted the account, or changed its password.
+    // An input deleted the account or changed its password.
     this.#account = undefined
     return `login: ${code}`
   }

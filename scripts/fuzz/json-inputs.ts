@@ -1,4 +1,4 @@
-/** Requests of the JSON protocol with something wrong in them. */
+/** Malformed and hostile requests of the JSON protocol. */
 import type { Random } from '../random.js'
 import { edgeRequest } from './edges.js'
 import { hostileText, hostileValue, withKey, writeJson } from './hostile.js'
@@ -12,7 +12,7 @@ type Request = Record<string, unknown>
 
 const action = (name: string, data: unknown) => ({ type: 'action', action: name, data })
 
-/** Every request as it should be (docs/protocol.md, "Requests"). */
+/** One valid example of every request (docs/protocol.md, "Requests"). */
 const REQUESTS: readonly ((random: Random, account: Account) => Request)[] = [
   random =>
     action('register', {
@@ -59,7 +59,7 @@ export const jsonInput: Generate<JsonInput> = (random, account) => {
   }
 }
 
-/** One member of the request or its data: replaced, removed, or added. */
+/** Replaces, removes or adds one member of the request or of its data. */
 function change(random: Random, request: Request): void {
   const { data } = request
   const object = random.chance(0.7) && typeof data === 'object' && data !== null ? (data as Request) : request

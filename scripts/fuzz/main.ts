@@ -1,8 +1,8 @@
 /**
- * Hostile input over real sockets: JSON frames, WebSocket handshakes and frames, MQTT packets. After each batch the
- * server must live, a healthy pair talk, and in the end memory be what it was.
+ * Sends hostile input over real sockets: JSON messages, WebSocket handshakes and frames, MQTT packets. After each batch the
+ * server must live and an innocent pair must be able to talk. In the end memory must be back to its value after the warm-up.
  *
- * Exit code 0: so it was. 1: a fault was found. 2: this program failed.
+ * Exit code 0: no fault. 1: a fault was found. 2: the fuzzer itself failed.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -49,7 +49,7 @@ function amount(name: 'inputs' | 'first'): number {
   throw new Error(`--${name} must be a whole number`)
 }
 
-/** As open as it can be: what is refused is not tried. Short waits, short lists. */
+/** The most permissive config, because refused input tests little; with short waits and lists. */
 const settings = ([http, mqtt]: readonly number[]): Record<string, string> => ({
   'http.port': String(http),
   'mqtt.port': String(mqtt),

@@ -1,7 +1,7 @@
 /**
- * Loaded into the server (`node --expose-gc --import memory.mjs?to=FILE`): at SIGUSR2 it collects garbage and writes what
- * is still there to FILE. Without, what a collection would free says nothing: with much memory free Node has no reason to
- * collect.
+ * Loaded into the server (`node --expose-gc --import memory.mjs?to=FILE`): at SIGUSR2 it collects garbage and writes the
+ * memory that remains to FILE. Without a forced collection the value says nothing, because Node collects late if much
+ * memory is free.
  */
 import { renameSync, writeFileSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -9,7 +9,7 @@ import { isMainThread } from 'node:worker_threads'
 
 const file = new URL(import.meta.url).searchParams.get('to')
 
-/** The second collection takes what the finalizers of the first let go of. */
+/** A second collection frees what finalizers of the first released. */
 async function measure() {
   globalThis.gc()
   await turn()

@@ -1,4 +1,4 @@
-/** What the server holds when its garbage is collected, as memory.mjs tells it. */
+/** The server's memory after a forced collection, as reported by memory.mjs. */
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ServerProcess } from '../server-process.js'
@@ -7,11 +7,11 @@ import { Fault } from './input.js'
 import { PATIENCE_MS } from './world.js'
 
 export interface Held {
-  /** Objects, bytes. */
+  /** Bytes of objects on the heap. */
   readonly heap: number
-  /** Buffers, and what else belongs to objects and lies outside of the heap, bytes. */
+  /** Bytes outside the heap that belong to objects, such as buffers. */
   readonly external: number
-  /** What the system has given to the process, mapped files apart, bytes; see docs/security.md for why that is more. */
+  /** Resident memory without mapped files, bytes; docs/security.md says why it is larger. */
   readonly resident: number
 }
 
@@ -19,23 +19,23 @@ const MODULE = new URL('memory.mjs', import.meta.url)
 const LOOK_MS = 20
 const SETTLE_MS = 500
 const SETTLE_TRIES = 40
-/** So often it must fall no further. */
+/** Consecutive measurements without a lower value after which it counts as stable. */
 const SETTLED = 4
 
 export class ServerMemory {
   readonly #file: string
 
-  /** @param file where the server writes it */
+  /** @param file the file that the server writes */
   constructor(file: string) {
     this.#file = file
   }
 
-  /** Options of Node's for the server. */
+  /** Node options for the server. */
   get execArgv(): readonly string[] {
     return ['--expose-gc', '--import', `${MODULE.href}?to=${encodeURIComponent(this.#file)}`]
   }
 
-  /** When it is no more than `goal` says, or falls no further: what is being closed takes its time. @throws Fault */
+  /** Measures until memory is at most `goal` or falls no further, because closing connections takes time. @throws Fault */
   async settled(server: ServerProcess, isEnough: (held: Held) => boolean): Promise<Held> {
     let lowest = await this.#collect(server)
     for (let tries = 0, same = 0; tries < SETTLE_TRIES && same < SETTLED && !isEnough(lowest); tries++) {
@@ -67,5 +67,5 @@ export class ServerMemory {
   }
 }
 
-/** What belongs to objects that are reachable. */
+/** Bytes that belong to reachable objects. */
 export const sum = ({ heap, external }: Held): number => heap + external

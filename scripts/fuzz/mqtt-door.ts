@@ -1,4 +1,4 @@
-/** MQTT over TCP or WebSocket, each input on a connection of its own. */
+/** MQTT over TCP or WebSocket, one connection per input. */
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import type { Random } from '../random.js'
 import { split } from './hostile.js'
@@ -7,7 +7,7 @@ import { type MqttInput, mqttInput } from './mqtt-inputs.js'
 import { MqttSocket } from './mqtt-socket.js'
 import type { World } from './world.js'
 
-/** Answered in any case; no input has its packet id. */
+/** A packet that is always answered; no input uses its packet id. */
 const MARK_ID = 4242
 const MARK = mqttPacket.generate({ cmd: 'unsubscribe', messageId: MARK_ID, unsubscriptions: ['mark'] })
 const DISCONNECT = mqttPacket.generate({ cmd: 'disconnect' })
@@ -67,12 +67,12 @@ export class MqttDoor implements Door {
     const [connack] = socket.packets
     if (connack?.cmd !== 'connack') return 'closed'
     if (connack.returnCode === 0) return undefined
-    // The account is gone, or has another password: an input did that.
+    // An input deleted the account or changed its password.
     if (connack.returnCode === 4) this.#account = undefined
     return `CONNACK ${connack.returnCode}`
   }
 
-  /** Whatever the filters: of `users/…` only what is one's own comes, and who is online; of `$…` nothing. */
+  /** Whatever the filters: of `users/…` only the client's own topics and presence may arrive; of `$…` nothing. */
   #checkRights(packets: readonly Packet[]): void {
     const me = this.#account?.id
     for (const packet of packets) {

@@ -1,4 +1,4 @@
-/** MQTT packets: well-formed ones with hostile contents, and recorded sessions with bytes changed. */
+/** MQTT inputs: well-formed packets with hostile content, and sessions with bytes changed. */
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet'
 import type { Random } from '../random.js'
 import { edgeConnect } from './edges.js'
@@ -7,9 +7,9 @@ import { hostileText, hostileValue, mutate, writeJson } from './hostile.js'
 import type { Account, Input } from './input.js'
 
 export interface MqttInput extends Input {
-  /** Sent first, unchanged; empty where `bytes` begins the connection. */
+  /** Sent first, unchanged; empty if `bytes` begins the connection. */
   readonly connect: Buffer
-  /** Every packet is well-formed: the server must answer what comes behind, or close. */
+  /** Every packet is well-formed, so the server must answer the packet after them or close. */
   readonly isWhole: boolean
 }
 
@@ -18,7 +18,7 @@ type QoS = 0 | 1 | 2
 const packetId = (random: Random) => random.pick([1, 2, 3, 255, 256, 32767, 32768, 65535])
 const qosOf = (random: Random) => random.pick<QoS>([0, 1, 2])
 
-/** Few, so that sessions are resumed and taken over. */
+/** Only a few client ids, so that sessions are resumed and taken over. */
 const clientId = (random: Random) =>
   random.pick(['a', 'b', 'c/d', '+', '#', '__proto__', '漢字', '😀', '\u202e', '123456789:x'])
 
@@ -32,7 +32,7 @@ function connectPacket(random: Random, { email, password }: Account): IConnectPa
     ...(random.chance(0.8) && { username: email, password: Buffer.from(password) }),
     ...(hasWill && {
       will: {
-        // mqtt-packet writes no empty one.
+        // mqtt-packet cannot write an empty one.
         topic: topic(random, '123456789') || '#',
         payload: Buffer.from('gone'),
         qos: qosOf(random),
@@ -98,7 +98,7 @@ function payload(random: Random): Buffer {
 
 type MakePacket = (random: Random, me: string) => Packet
 
-/** To a topic of one's own whose PUBLISH the gateway itself reads. */
+/** A PUBLISH to one of the client's own topics that the gateway itself reads. */
 const toOwn =
   (name: 'inbox' | 'requests'): MakePacket =>
   (random, me) => ({

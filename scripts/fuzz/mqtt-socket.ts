@@ -14,7 +14,7 @@ import {
 } from './websocket-wire.js'
 import type { World } from './world.js'
 
-/** All that a server may send (MQTT 3.1.1, 2.2.1). */
+/** Packet types that a server may send (MQTT 3.1.1, 2.2.1). */
 const FROM_SERVER = new Set([
   'connack',
   'publish',
@@ -37,7 +37,7 @@ export class MqttSocket {
     this.#socket = new RawSocket(isWebSocket ? world.ports.http : world.ports.mqtt)
   }
 
-  /** @returns undefined where the server turns it away */
+  /** @returns undefined if the server refuses the connection */
   static async open(world: World, isWebSocket: boolean): Promise<MqttSocket | undefined> {
     const mqtt = new MqttSocket(world, isWebSocket)
     const socket = mqtt.#socket
@@ -51,7 +51,7 @@ export class MqttSocket {
     return undefined
   }
 
-  /** Of a WebSocket a close frame is the end, too: the server may then wait for ours (RFC 6455, 7.1.1). */
+  /** Over WebSocket a close frame also counts as the end: the server may then wait for ours (RFC 6455, 7.1.1). */
   get isOver(): boolean {
     const { isOver, received } = this.#socket
     return isOver || (this.isWebSocket && closeCodeOf(readFrames(received)) !== undefined)
@@ -71,7 +71,7 @@ export class MqttSocket {
     return this.#socket.end()
   }
 
-  /** All that came. @throws Fault for what no server may send */
+  /** All received packets. @throws Fault for a packet that no server may send */
   get packets(): readonly Packet[] {
     const packets: Packet[] = []
     const parser = mqttPacket.parser()

@@ -1,4 +1,4 @@
-/** Faults of which the fuzzer must find each one. */
+/** Planted faults; the fuzzer must find each of them. */
 import { Server } from 'node:http'
 import { Worker } from 'node:worker_threads'
 import { WebSocket } from 'ws'
@@ -15,7 +15,7 @@ const kept = []
 const REQUEST_MS = 20
 const THREAD = 'globalThis.kept = Buffer.alloc(2 ** 24, 1); setInterval(() => {}, 1e6)'
 const spoke = new WeakSet()
-/** Of one thing on one connection. */
+/** Items of one kind on one connection from which a flood fault takes effect. */
 const MANY = 500
 const counts = new WeakMap()
 let calls = 0
@@ -31,13 +31,13 @@ const countOf = thing => {
 }
 
 plant({
-  /** An error where nobody catches it, in the middle of a packet. */
+  /** An uncaught exception during a packet. */
   crash: () =>
     replace(PacketGate, 'push', push => (...args) => {
       sometimes(() => setImmediate(() => ''.nothing()))
       return push(...args)
     }),
-  /** The same where a client asks for another protocol before its last answer has left. */
+  /** An uncaught exception if an upgrade arrives before the last answer was sent. */
   pipeline: () =>
     replace(Server, 'emit', emit => (name, ...args) => {
       if (name === 'upgrade' && args[1]._httpMessage) setImmediate(() => ''.nothing())
@@ -64,67 +64,67 @@ plant({
       return push(chunk)
     })
   },
-  /** A request costs the time of a slow page, and a hundred connections ask at once. */
+  /** Every HTTP request takes 20 ms of the event loop. */
   costly: () =>
     replace(Server, 'emit', emit => (name, ...args) => {
       const until = performance.now() + REQUEST_MS
       if (name === 'request') while (performance.now() < until);
       return emit(name, ...args)
     }),
-  /** A thread for some packets, which nobody ends: no object of the server's holds its memory. */
+  /** Some packets start a thread that never ends; no object of the server holds its memory. */
   threads: () =>
     replace(PacketGate, 'push', push => (...args) => {
       sometimes(() => new Worker(THREAD, { eval: true, execArgv: [] }).unref())
       return push(...args)
     }),
-  /** More requests of one connection than anybody needs. */
+  /** Many HTTP requests on one connection cause the fault. */
   requests: () =>
     replace(Server, 'emit', emit => (name, ...args) => {
       if (name === 'request' && countOf(args[0].socket) > MANY) setImmediate(() => ''.nothing())
       return emit(name, ...args)
     }),
-  /** More frames than anybody needs, by one who does not log in. */
+  /** Many messages without a login cause the fault. */
   frames: () =>
     replace(RequestQueue, 'push', (push, queue) => (frame, bytes) => {
       if (countOf(queue) > MANY) setImmediate(() => ''.nothing())
       push(frame, bytes)
     }),
-  /** Many pings are worse than many requests. */
+  /** Many pings on one connection cause the fault. */
   pings: () =>
     replace(WebSocket, 'emit', (emit, ws) => (name, ...args) => {
       if (name === 'ping' && countOf(ws) > MANY) setImmediate(() => ''.nothing())
       return emit(name, ...args)
     }),
-  /** Acknowledgements of nothing. */
+  /** Many unsolicited acknowledgements cause the fault. */
   acknowledgements: () =>
     replace(PacketGate, 'push', push => (chunk, ...args) => {
       if (chunk[0] >> 4 >= 4 && chunk[0] >> 4 <= 7 && chunk.length > MANY) setImmediate(() => ''.nothing())
       return push(chunk, ...args)
     }),
-  /** One filter again and again. */
+  /** One filter many times in a SUBSCRIBE causes the fault. */
   filters: () =>
     replace(PacketGate, 'push', push => (chunk, ...args) => {
       if (chunk[0] === 0x82 && chunk.length > MANY) setImmediate(() => ''.nothing())
       return push(chunk, ...args)
     }),
-  /** A text one longer than its limit gets no answer. */
+  /** A field one longer than its limit gets no answer. */
   edge: () =>
     replace(RequestQueue, 'push', push => (frame, bytes) => {
       if (!/"(.)\1{320}"/u.test(frame ?? '')) push(frame, bytes)
     }),
-  /** A frame that gets no answer. */
+  /** Some messages get no answer. */
   silence: () =>
     replace(RequestQueue, 'push', push => (frame, bytes) => {
       if (++calls % EVERY !== 0) push(frame, bytes)
     }),
-  /** Everybody waits while one frame is looked at. */
+  /** Some messages block the event loop. */
   stall: () =>
     replace(RequestQueue, 'push', push => (frame, bytes) => {
       const until = performance.now() + STALL_MS
       if (frame?.includes('are you there?')) while (performance.now() < until);
       push(frame, bytes)
     }),
-  /** What came over a connection stays when it is gone. */
+  /** Received data is kept after its connection has closed. */
   leak: () =>
     replace(PacketGate, 'push', push => (...args) => {
       kept.push(Buffer.alloc(LEAKED_BYTES, 1))

@@ -1,4 +1,4 @@
-/** A TCP connection that says what it is told to, and keeps what it is told. */
+/** A TCP connection that sends given bytes and keeps all received bytes. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -15,7 +15,7 @@ export class RawSocket {
 
   constructor(port: number) {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
-    // Writing to one that the server has closed is part of the game.
+    // The server may have closed the connection: write errors are expected.
     this.#socket.on('error', () => undefined)
     this.#socket.on('data', chunk => {
       this.#chunks.push(chunk)
@@ -29,7 +29,7 @@ export class RawSocket {
       })
   }
 
-  /** All that came so far. */
+  /** All bytes received so far. */
   get received(): Buffer {
     return Buffer.concat(this.#chunks)
   }
@@ -39,7 +39,7 @@ export class RawSocket {
     return this.#isOver
   }
 
-  /** Each piece by itself, as far as the operating system lets it. */
+  /** Sends each piece in its own segment, if the operating system allows. */
   async write(pieces: readonly Buffer[]): Promise<void> {
     for (const piece of pieces) {
       this.#socket.write(piece)
@@ -47,7 +47,7 @@ export class RawSocket {
     }
   }
 
-  /** Until it is so, or the server has ended its side. @throws Fault where neither happens */
+  /** Waits until the condition holds or the server has ended its side. @throws Fault if neither happens in time */
   async until(isSo: () => boolean, what: string): Promise<void> {
     const waiting = (async () => {
       while (!isSo() && !this.#isOver) {
@@ -62,7 +62,7 @@ export class RawSocket {
     })
   }
 
-  /** Ends this side; the server must end its own. @throws Fault where it does not */
+  /** Ends this side; the server must then end its side. @throws Fault if it does not */
   async end(): Promise<void> {
     this.#socket.end()
     await within(PATIENCE_MS, this.#over).catch(() => {

@@ -1,4 +1,4 @@
-/** The result for people (a table, and each fault) and for programs (one line of JSON, the last). */
+/** Prints the result: a table and each fault for people, then one line of JSON for programs. */
 import { type Fuzz, mebibytes } from './fuzz.js'
 import { type Held, sum } from './memory.js'
 

@@ -1,4 +1,4 @@
-/** Handshakes and frames, each on a connection of its own. */
+/** Sends handshakes and frames, one connection per input. */
 import type { Random } from '../random.js'
 import { split } from './hostile.js'
 import { type Door, Fault, type Input } from './input.js'

@@ -1,4 +1,4 @@
-/** Handshakes (RFC 6455, 4.2.1) and frames (5.2), right, wrong and random. */
+/** Valid, invalid and random handshakes (RFC 6455, 4.2.1) and frames (5.2). */
 import type { Random } from '../random.js'
 import { floodOfFrames, pipelinedRequests } from './floods.js'
 import { hostileText, mutate } from './hostile.js'
@@ -6,13 +6,13 @@ import type { Input } from './input.js'
 import { CLOSE, frame, HEADERS, KEY, PING, PONG, TEXT, upgradeRequest } from './websocket-wire.js'
 
 export interface HandshakeInput extends Input {
-  /** True where a rule of RFC 6455 4.2.1 is broken: it must not be let in. */
+  /** True if it violates RFC 6455 4.2.1, so the server must refuse it. */
   readonly isWrong: boolean
 }
 
 const without = (name: string) => HEADERS.filter(([one]) => one !== name)
 const withHeader = (name: string, value: string) => [...without(name), [name, value] as const]
-/** As text in a header may be. */
+/** Text that is valid in a header. */
 const oneLine = (text: string): string => text.replace(/[\r\n\0]/g, ' ')
 
 const WRONG: readonly ((random: Random) => Buffer)[] = [
@@ -71,7 +71,7 @@ const ANY: readonly ((random: Random) => Buffer)[] = [
   () => upgradeRequest('/', [...HEADERS, ['Expect', '100-continue']]),
 ]
 
-/** In the same write as a request whose answer has not left yet. */
+/** A handshake in the same write as a request that is not answered yet. */
 function behindAnother(random: Random): Buffer {
   const target = () => random.pick(['/', '/readyz', '/mqtt', '/none'])
   const first = `${random.pick(['GET', 'HEAD'])} ${target()} HTTP/1.1\r\nHost: x\r\n\r\n`
@@ -90,7 +90,7 @@ export function handshakeInput(random: Random): HandshakeInput {
 }
 
 export interface FramesInput extends Input {
-  /** The only close codes that may answer it; undefined where it depends on what the bytes have become. */
+  /** The only close codes that may answer it; undefined if that depends on the changed bytes. */
   readonly closes: readonly number[] | undefined
 }
 
@@ -107,7 +107,7 @@ const ILL_FORMED = [
   [0xf8, 0x88, 0x80, 0x80, 0x80],
 ]
 
-/** What must be answered with one of these close codes (RFC 6455, 5 and 7.4). */
+/** Frames that the server must answer with one of these close codes (RFC 6455, 5 and 7.4). */
 const REFUSED: readonly (readonly [codes: readonly number[], make: (random: Random) => Buffer])[] = [
   [[1002], random => frame({ reserved: 1 + Math.floor(random.next() * 7), payload: ASK })],
   [[1002], random => frame({ opcode: random.pick([3, 4, 5, 6, 7, 11, 12, 13, 14, 15]) })],
@@ -164,7 +164,7 @@ const FRAMES: readonly ((random: Random) => Buffer)[] = [
   () => closeFrame(1000),
 ]
 
-/** Closed as asked for, or before that for too many refusals; 0: the connection was cut, a close frame may be lost then. */
+/** Close codes: as requested, or earlier for too many refusals; 0: the connection was cut, which may lose a close frame. */
 const CLOSES_OF_A_FLOOD = [0, 1000, 4009, 4500]
 
 export function framesInput(random: Random): FramesInput {

@@ -1,4 +1,4 @@
-/** The WebSocket protocol by hand: what a library would not send, and a reader that lets nothing wrong pass. */
+/** A minimal WebSocket encoder for invalid frames that a library would not send, and a strict reader. */
 import { Fault } from './input.js'
 
 export const KEY = 'AAAAAAAAAAAAAAAAAAAAAA=='
@@ -26,7 +26,7 @@ interface Frame {
   readonly reserved?: number
   readonly isMasked?: boolean
   readonly payload?: Buffer | string
-  /** What the header says, where that is not the payload's. */
+  /** Length in the header, if it differs from the payload's. */
   readonly length?: bigint
 }
 
@@ -36,7 +36,7 @@ export const CLOSE = 8
 export const PING = 9
 export const PONG = 10
 
-/** RFC 6455, 5.2; the mask is zero, which is a mask like any other. */
+/** Encodes a frame (RFC 6455, 5.2). The masking key is zero, which is a valid key. */
 export function frame({
   opcode = TEXT,
   isLast = true,
@@ -71,7 +71,7 @@ export interface ServerFrame {
 export const END_OF_HEADERS = '\r\n\r\n'
 const FROM_SERVER = new Set([TEXT, BINARY, CLOSE, PING, PONG])
 
-/** Every whole frame behind the handshake. @throws Fault for one that no server may send (RFC 6455, 5.1, 5.2) */
+/** All complete frames after the handshake. @throws Fault for a frame that no server may send (RFC 6455, 5.1, 5.2) */
 export function readFrames(received: Buffer): ServerFrame[] {
   const frames: ServerFrame[] = []
   let at = received.indexOf(END_OF_HEADERS) + END_OF_HEADERS.length
@@ -94,14 +94,14 @@ export function readFrames(received: Buffer): ServerFrame[] {
 
 const NO_CODE = 1005
 
-/** @returns undefined where there is no close frame */
+/** @returns undefined if there is no close frame */
 export function closeCodeOf(frames: readonly ServerFrame[]): number | undefined {
   const close = frames.find(({ opcode }) => opcode === CLOSE)
   if (close === undefined) return undefined
   return close.body.length < 2 ? NO_CODE : close.body.readUInt16BE()
 }
 
-/** Of the first response; undefined where none came, which is right for half a request. @throws Fault */
+/** Status of the first response; undefined if none came, which is correct for half a request. @throws Fault */
 export function readStatus(received: Buffer): number | undefined {
   if (received.length === 0) return undefined
   const [, digits] = /^HTTP\/1\.1 ([1-5][0-9][0-9]) [ -~]*\r\n/.exec(received.toString('latin1')) ?? []

@@ -1,30 +1,30 @@
-/** What the server under test is to its clients: where it is, and how to get an account. */
+/** The server under test as its clients see it: its addresses, and how to get an account. */
 import { on as events, once } from 'node:events'
 import { get } from 'node:http'
 import { WebSocket } from 'ws'
 import { within } from '../within.js'
 import { type Account, Fault } from './input.js'
 
-/** Nothing that is asked of a healthy server takes so long, on a machine that has other things to do, too. */
+/** A healthy server answers everything within this time, even on a busy machine. */
 export const PATIENCE_MS = 10_000
 
-/** Of this machine, too, and without its exemptions; others than Linux have no such address as it comes. */
+/** Another loopback address of this machine, not exempt from limits; only Linux has it by default. */
 const STRANGER = process.platform === 'linux' ? '127.0.0.9' : '127.0.0.1'
 
 const PASSWORD = 'correct horse'
 
 export class World {
   #accounts = 0
-  /** An address whose connections and requests have limits. */
+  /** An address to which the limits apply. */
   readonly stranger = STRANGER
 
-  /** @param isCounted whether this machine's connections and requests have limits: then they may be refused */
+  /** @param isCounted whether limits apply to this machine, so that connections and requests may be refused */
   constructor(
     readonly ports: { readonly http: number; readonly mqtt: number },
     readonly isCounted: boolean,
   ) {}
 
-  /** @param listen gets it before anything can come */
+  /** @param listen called with the connection before it can receive anything */
   async open(listen: (ws: WebSocket) => void = () => undefined): Promise<WebSocket> {
     const ws = new WebSocket(`ws://127.0.0.1:${this.ports.http}/`)
     ws.on('error', () => undefined)
@@ -33,7 +33,7 @@ export class World {
     return ws
   }
 
-  /** @throws where a limit forbids it */
+  /** @throws Error if a limit refuses it */
   async register(): Promise<Account> {
     const ws = await this.open()
     const email = `fuzz${++this.#accounts}@example.com`
@@ -48,7 +48,7 @@ export class World {
     }
   }
 
-  /** What a balancer asks, on a connection of its own. @throws Fault where it would send nobody here */
+  /** Asks for `/readyz` on a new connection, like a load balancer. @throws Fault if the server is not ready */
   async checkReady(): Promise<void> {
     const request = get({ port: this.ports.http, host: '127.0.0.1', path: '/readyz', agent: false })
     try {
@@ -61,7 +61,7 @@ export class World {
     }
   }
 
-  /** @throws Fault for one that says that something failed on our side */
+  /** @throws Fault for a code that reports a failure of the server */
   checkStatus(status: number | undefined): void {
     if (status !== undefined && status >= 500 && !(this.isCounted && status === 503))
       throw new Fault(`answered ${status}`)
