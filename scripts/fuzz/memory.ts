@@ -35,7 +35,7 @@ export class ServerMemory {
     return ['--expose-gc', '--import', `${MODULE.href}?to=${encodeURIComponent(this.#file)}`]
   }
 
-  /** Measures until memory is at most `goal` or falls no further, because closing connections takes time. @throws Fault */
+  /** Measures until `isEnough` or memory falls no further, because closing connections takes time. @throws Fault */
   async settled(server: ServerProcess, isEnough: (held: Held) => boolean): Promise<Held> {
     let lowest = await this.#collect(server)
     for (let tries = 0, same = 0; tries < SETTLE_TRIES && same < SETTLED && !isEnough(lowest); tries++) {

@@ -64,7 +64,7 @@ function topic(random: Random, me: string): string {
   ])
 }
 
-/** Where the topic is a name. */
+/** A topic as a plain name. */
 const nameOf = (random: Random, me: string) =>
   topic(random, me)
     .replace(/[+#\0]/g, 'x')

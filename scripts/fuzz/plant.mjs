@@ -15,7 +15,7 @@ const kept = []
 const REQUEST_MS = 20
 const THREAD = 'globalThis.kept = Buffer.alloc(2 ** 24, 1); setInterval(() => {}, 1e6)'
 const spoke = new WeakSet()
-/** Items of one kind on one connection from which a flood fault takes effect. */
+/** Items on one connection, or bytes in one read, beyond which a flood fault takes effect. */
 const MANY = 500
 const counts = new WeakMap()
 let calls = 0
@@ -77,31 +77,31 @@ plant({
       sometimes(() => new Worker(THREAD, { eval: true, execArgv: [] }).unref())
       return push(...args)
     }),
-  /** Many HTTP requests on one connection cause the fault. */
+  /** Many HTTP requests on one connection cause an uncaught exception. */
   requests: () =>
     replace(Server, 'emit', emit => (name, ...args) => {
       if (name === 'request' && countOf(args[0].socket) > MANY) setImmediate(() => ''.nothing())
       return emit(name, ...args)
     }),
-  /** Many messages without a login cause the fault. */
+  /** Many messages without a login cause an uncaught exception. */
   frames: () =>
     replace(RequestQueue, 'push', (push, queue) => (frame, bytes) => {
       if (countOf(queue) > MANY) setImmediate(() => ''.nothing())
       push(frame, bytes)
     }),
-  /** Many pings on one connection cause the fault. */
+  /** Many pings on one connection cause an uncaught exception. */
   pings: () =>
     replace(WebSocket, 'emit', (emit, ws) => (name, ...args) => {
       if (name === 'ping' && countOf(ws) > MANY) setImmediate(() => ''.nothing())
       return emit(name, ...args)
     }),
-  /** Many unsolicited acknowledgements cause the fault. */
+  /** Many acknowledgements in one read cause an uncaught exception. */
   acknowledgements: () =>
     replace(PacketGate, 'push', push => (chunk, ...args) => {
       if (chunk[0] >> 4 >= 4 && chunk[0] >> 4 <= 7 && chunk.length > MANY) setImmediate(() => ''.nothing())
       return push(chunk, ...args)
     }),
-  /** One filter many times in a SUBSCRIBE causes the fault. */
+  /** A long SUBSCRIBE causes an uncaught exception. */
   filters: () =>
     replace(PacketGate, 'push', push => (chunk, ...args) => {
       if (chunk[0] === 0x82 && chunk.length > MANY) setImmediate(() => ''.nothing())

@@ -1,4 +1,4 @@
-/** What the ledger says at the end: which promise was broken, for which message, on which device. */
+/** Evaluates the ledger at the end: which promise was broken, for which message, on which device. */
 import type { Account, DeviceLog, LateArrival, Ledger, Pair } from './ledger.js'
 
 export interface Findings {
@@ -7,16 +7,16 @@ export interface Findings {
   readonly delivered: number
   readonly duplicated: number
   readonly repeatedOnConnection: number
-  /** Acknowledged, and missing on at least one device. */
+  /** Acknowledged messages that are missing on at least one device. */
   readonly lost: number
-  /** Arrivals behind a later message, the first time. */
+  /** Messages whose first arrival came after a later message. */
   readonly reordered: number
-  /** Numbers of an inbox that a device was never sent. */
+  /** Seqs of an inbox that a device never received. */
   readonly gaps: number
   readonly corrupt: number
-  /** Messages of one sender with an id that is not above that of the one before. */
+  /** Messages whose id is not greater than that of the sender's previous message. */
   readonly idsBack: number
-  /** One line a finding, a few of each kind. */
+  /** One line per finding, a few of each kind. */
   readonly details: readonly string[]
 }
 
@@ -25,10 +25,10 @@ interface Missing {
   readonly n: number
 }
 
-/** Lines of each kind in the report. */
+/** Lines per kind in the report. */
 const MAX_DETAILS = 10
 
-/** Acknowledged messages that the device should have and has not. */
+/** Acknowledged messages that the device should have received and did not. */
 export function* missing(device: DeviceLog): Generator<Missing> {
   for (const pair of device.account.pairs) {
     const got = device.byPair.get(pair)
@@ -37,25 +37,25 @@ export function* missing(device: DeviceLog): Generator<Missing> {
     if (got?.first !== undefined && got.first <= from && got.last >= last && got.missing.size === 0) continue
     for (let n = Math.min(from, got?.first ?? from); n <= last; n++) {
       if (pair.acknowledgedAt[n] === undefined || got?.has(n)) continue
-      // What stood in the inbox before the device's first message was for older devices only.
+      // Messages before the device's first one were for older devices only.
       if (n >= from || (pair.seqs[n] ?? 0) >= (device.seqs.first ?? Infinity)) yield { pair, n }
     }
   }
 }
 
-/** Whether there is something that the device has not got yet. */
+/** Whether the device has not received everything yet. */
 export function isBehind(device: DeviceLog): boolean {
   return tail(device) > 0 || missing(device).next().done !== true
 }
 
-/** Rows of the inbox behind the last that the device got. */
+/** Number of rows of the inbox after the last one that the device received. */
 function tail({ hasSeq, seqs, account, sentBefore }: DeviceLog): number {
-  // Of a device that got nothing it is not known where it begins: `missing` decides.
+  // If the device received nothing, its start is unknown, and `missing` decides.
   if (!hasSeq || sentBefore === undefined || seqs.first === undefined) return 0
   return Math.max(0, account.lastSeq - seqs.last)
 }
 
-/** A resend of what was stored before the device began is no reordering for it. */
+/** A resend of a message from before the device's start is not a reordering. */
 const isReordered = ({ seqs, fromStart }: DeviceLog, { pair, n, seq }: LateArrival) =>
   fromStart || seq === undefined || (pair.seqs[n] ?? seq) >= (seqs.first ?? 0)
 
@@ -126,7 +126,7 @@ function describeGaps(device: DeviceLog): string {
   return `gaps on ${device.name}: ${holes || 'none'} of ${first}..${last}, ${tail(device)} behind; inbox ends at ${device.account.lastSeq}`
 }
 
-/** Ids have the time in front (UUIDv7), and never go back, whatever the clock does. @returns a line each */
+/** Ids begin with the time (UUIDv7) and must never go back, whatever the clock does. @returns one line per violation */
 function findIdsBack(account: Account): string[] {
   const found: string[] = []
   const last = new Map<Pair, string>()

@@ -1,24 +1,24 @@
-/** One device that keeps coming back, whatever happens to its connections. */
+/** A device that reconnects again and again, whatever happens to its connections. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { DeviceLog, Ledger } from './ledger.js'
 import type { Outbox, Outgoing } from './outbox.js'
 
-/** A connection that is logged in and, for MQTT, subscribed. */
+/** A logged-in connection; for MQTT it is also subscribed. */
 export interface Link {
-  /** Resolves when it is over for the client. */
+  /** Resolves when the connection has ended for the client. */
   readonly closed: Promise<void>
-  /** Sends again what was sent on an earlier connection and not answered, in order, then goes on. */
+  /** Resends unanswered messages of earlier connections in order, then continues. */
   resend(messages: Iterable<Outgoing>): void
   send(message: Outgoing): void
-  /** Stops reading: the server's bytes pile up. */
+  /** Stops reading, so the server's bytes accumulate. */
   freeze(): void
   thaw(): void
-  /** Says goodbye. */
+  /** Closes the connection cleanly. */
   leave(): void
-  /** Ends the socket without a word. */
+  /** Ends the socket without a close frame or DISCONNECT. */
   cut(): void
-  /** Forgets the connection and leaves the socket open and unread, as a phone that changes networks. */
+  /** Abandons the connection: the socket stays open and unread, as when a phone changes networks. */
   abandon(): void
 }
 
@@ -34,7 +34,7 @@ export interface ClientOptions {
   readonly random: Random
   readonly ports: Ports
   readonly password: string
-  /** Notes what happened, for whoever looks for the cause of a finding. */
+  /** Writes a trace line, to find the cause of a finding. */
   readonly trace: (text: string) => void
 }
 
@@ -65,14 +65,14 @@ export abstract class Client {
     this.#trace = options.trace
   }
 
-  /** Rejects when there is no server, or it is killed meanwhile. */
+  /** Rejects if there is no server, or if it is killed meanwhile. */
   protected abstract connect(): Promise<Link>
 
   get link(): Link | undefined {
     return this.#link
   }
 
-  /** Comes back until it is ended. */
+  /** Reconnects until `end`. */
   async run(): Promise<void> {
     while (!this.#ended) {
       await this.#away
@@ -101,14 +101,14 @@ export abstract class Client {
     return this.#retired
   }
 
-  /** One of the ways in which a connection ends. */
+  /** Ends the connection in a random way. */
   interrupt(how: 'cut' | 'leave' | 'abandon'): void {
     if (this.#link === undefined) return
     this.#trace(how)
     this.#link[how]()
   }
 
-  /** Stops reading. @returns what ends that */
+  /** Stops reading. @returns a function that reads on */
   freeze(): () => void {
     const link = this.#link
     this.#trace('freeze')
@@ -119,13 +119,13 @@ export abstract class Client {
     }
   }
 
-  /** Put into a drawer, and found again at the end. */
+  /** Goes offline until the end of the run. */
   retire(): void {
     this.#retired = true
     this.goAway()
   }
 
-  /** Goes, and stays away until `comeBack`. */
+  /** Disconnects and stays away until `comeBack`. */
   goAway(): void {
     this.#trace('away')
     this.#away ??= new Promise(resolve => {
@@ -141,7 +141,7 @@ export abstract class Client {
     this.#comeBack = undefined
   }
 
-  /** On its next connections confirms at once: what waits is to come soon. */
+  /** Confirms immediately on its next connections, so that waiting messages arrive soon. */
   hurry(): void {
     this.#isHurried = true
   }

@@ -1,7 +1,7 @@
-/** What a message says: who sent it to whom, as which of its pair, and then text that follows from these. */
+/** Content of a message: sender, recipient, number within the pair, and text derived from these. */
 import { createHash } from 'node:crypto'
 
-/** Text that is escaped in JSON, takes one to four bytes in UTF-8, joins, or runs from right to left. */
+/** Text with JSON escapes, UTF-8 of one to four bytes, combining characters and right-to-left script. */
 const PIECES = [
   'a',
   'Z',
@@ -47,14 +47,14 @@ export function contentOf(pair: string, n: number): string {
   return `${name} ${pool.text.slice(pool.offsets[begin], pool.offsets[begin + pieces])}`
 }
 
-/** Most are a line, some a page, a few are long. */
+/** Lengths: most a line, some a page, a few long. */
 function sizeOf(kind: number, size: number): number {
   if (kind < 0.7) return Math.floor(size * 100)
   if (kind < 0.97) return 100 + Math.floor(size * 900)
   return 1000 + Math.floor(size * 5000)
 }
 
-/** undefined where it is no content of ours. */
+/** @returns undefined if it is not a content of the torture */
 export function parseContent(content: string): { readonly pair: string; readonly n: number } | undefined {
   const [, pair, n] = /^([^:]+:[^:]+):(\d+) /.exec(content) ?? []
   return pair === undefined || content !== contentOf(pair, Number(n)) ? undefined : { pair, n: Number(n) }

@@ -1,4 +1,4 @@
-/** Idle strangers by the hundred who use up the server's file descriptors, and go again. */
+/** Hundreds of idle connections that use up the server's file descriptors and then close. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { WebSocket } from 'ws'
@@ -8,7 +8,7 @@ import { within } from '../within.js'
 import { open, registerOn } from './register.js'
 
 export interface CrowdOptions {
-  /** As many as the server may open, and some. */
+  /** Connections; more than the server may open. */
   readonly size: number
   readonly ports: { readonly http: number; readonly mqtt: number }
   readonly random: Random
@@ -17,19 +17,19 @@ export interface CrowdOptions {
 
 const FIRST_MS = [1000, 2000] as const
 const REST_MS = [5000, 15_000] as const
-/** The gateway looks for a free descriptor once a second. */
+/** How long a crowd stays. The gateway checks for a free descriptor once a second. */
 const STAY_MS = [1200, 2500] as const
-/** How long a crowd waits until the first of it is turned away. */
+/** How long a crowd waits for the first refused connection. */
 const FULL_TIMEOUT_MS = 3000
-/** How long a server may take to answer, and to let somebody in again. */
+/** How long the server may take to answer, and to accept a new client again. */
 const ANSWER_TIMEOUT_MS = 10_000
 const RETRY_MS = 100
 const PASSWORD = 'torture password'
 
 export class Crowd {
-  /** Crowds for which there was not room. */
+  /** Crowds that used up the descriptors. */
   full = 0
-  /** Crowds with which the server did not serve on those who were there before, or let nobody in afterwards. */
+  /** Crowds during which the server did not serve earlier connections, or after which it accepted no new client. */
   refused = 0
   readonly details: string[] = []
   readonly #stopping = new AbortController()
@@ -40,7 +40,7 @@ export class Crowd {
     private readonly options: CrowdOptions,
   ) {}
 
-  /** Until `stop`. */
+  /** Runs until `stop`. */
   async run(): Promise<void> {
     const { random } = this.options
     let rest: readonly [number, number] = FIRST_MS
@@ -55,7 +55,7 @@ export class Crowd {
     this.#stopping.abort()
   }
 
-  /** Of a server that is ended meanwhile nothing is known. */
+  /** One crowd. If the server is ended meanwhile, the result is discarded. */
   async #visit(): Promise<void> {
     const { server } = this
     const { size, ports, random, say } = this.options
@@ -87,7 +87,7 @@ export class Crowd {
     return false
   }
 
-  /** A new account: its password is hashed, and it is stored. */
+  /** Registers a new account, which needs a hashed password and a commit. */
   async #register(ws: WebSocket): Promise<boolean> {
     const email = `newcomer${this.#newcomers++}@torture.example`
     try {
@@ -112,7 +112,7 @@ function idle(port: number): Socket {
   return socket.resume()
 }
 
-/** What the server cannot take it accepts and closes. */
+/** The system accepts and closes a connection that the server has no descriptor for. */
 const someoneIsTurnedAway = (sockets: readonly Socket[]): Promise<boolean> =>
   new Promise(resolve => {
     for (const socket of sockets) socket.once('connect', () => socket.once('close', () => resolve(true)))

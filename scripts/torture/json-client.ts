@@ -1,4 +1,4 @@
-/** A device that speaks JSON over WebSocket. */
+/** A device with JSON over WebSocket. */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import { within } from '../within.js'
@@ -7,10 +7,10 @@ import type { Outgoing } from './outbox.js'
 
 export interface JsonRole {
   readonly front: 'json'
-  /** The account's default device where absent. */
+  /** Default: the account's default device. */
   readonly device?: string
   readonly ack?: 'explicit' | 'ping'
-  /** Nothing is asked for at login: messages of exactly four fields, confirmed by ping and pong. */
+  /** A login without options: messages have exactly four fields, and ping and pong confirm them. */
   readonly plain?: boolean
 }
 
@@ -23,7 +23,7 @@ interface Frame {
   readonly seq?: number
 }
 
-/** How long a server that was not killed may take for a login. */
+/** Time limit for a login, if the server was not killed. */
 const LOGIN_TIMEOUT_MS = 10_000
 const CLOSE_TIMEOUT_MS = 3000
 const ABANDONED_MS = 5000
@@ -33,7 +33,7 @@ export class JsonClient extends Client {
   constructor(
     options: ClientOptions,
     readonly role: JsonRole,
-    /** Told of each answer that is neither success nor a repeat. */
+    /** Called for each answer that is neither success nor a repeat. */
     private readonly onRefused: (code: number) => void,
   ) {
     super(options)
@@ -54,7 +54,7 @@ export class JsonClient extends Client {
     }
   }
 
-  /** When an explicit confirmation follows a message, ms. */
+  /** Delay of an explicit confirmation after a message, ms. */
   ackDelay(): number {
     return this.isHurried ? 1 : this.random.between(...ACK_DELAY_MS)
   }
@@ -83,7 +83,7 @@ class JsonLink implements Link {
   #end: () => void = () => undefined
   #isOver = false
   #loggedIn: (() => void) | undefined
-  /** Replies come in the order of requests; the id says which it is all the same. */
+  /** Replies come in the order of requests; the id is checked nevertheless. */
   readonly #waiting = new Map<string, Outgoing>()
   #ackTimer: NodeJS.Timeout | undefined
   #lastSeq = 0
@@ -132,7 +132,7 @@ class JsonLink implements Link {
     this.ws.resume()
   }
 
-  /** What still comes before the server's close frame is received as ever. */
+  /** Messages that arrive before the server's close frame still count. */
   leave(): void {
     this.ws.resume()
     this.ws.close()
@@ -178,7 +178,7 @@ class JsonLink implements Link {
     this.client.device.confirmed(this.#lastSeq)
   }
 
-  /** The library answers it; its payload names the last message that the server has written. */
+  /** The library sends the pong. The payload names the last message that the server has written. */
   #pinged(seq: number): void {
     if (!this.#isOver && seq > 0) this.client.device.confirmed(seq)
   }
@@ -190,7 +190,7 @@ class JsonLink implements Link {
       this.client.outbox.acknowledged(message)
     } else if (code === 202) this.#loggedIn?.()
     else if (code !== 200) {
-      // Whatever it was, it was not promised: it is sent again on another connection, and nothing overtakes it.
+      // The message was not acknowledged, so it is resent on another connection, before all later ones.
       this.onRefused(code)
       this.cut()
     }

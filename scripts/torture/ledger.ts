@@ -1,22 +1,22 @@
 /**
- * What was acknowledged to senders, and what each device got. Written from what the clients see on their sockets; what
- * the server says of itself (metrics, history, logs) is not asked.
+ * Records what was acknowledged to senders and what each device received, as the clients see it on their sockets. It does
+ * not use what the server reports about itself (metrics, history, logs).
  */
 import { contentOf, parseContent } from './content.js'
 
-/** Who resends: with a request id, in the same MQTT session, or in a new one, where a server may take it for new. */
+/** How a sender resends: with a request id, in the same MQTT session, or in a new one, where the server may store it again. */
 export type SenderKind = 'json' | 'mqttSession' | 'mqttClean'
 
-/** `late` = the first time, and behind one that is greater. */
+/** `late`: a first arrival after a greater number. */
 type Arrival = 'first' | 'late' | 'repeat'
 
-/** The numbers seen of a rising sequence: an interval and its holes. */
+/** The numbers received of a rising sequence: an interval and its holes. */
 export class Sequence {
   first: number | undefined
   last = -1
   readonly missing = new Set<number>()
 
-  /** Whatever is missing from `n` on is a hole. */
+  /** Every number from `n` on that does not arrive is a hole. */
   expectFrom(n: number): void {
     this.first = n
     this.last = n - 1
@@ -45,9 +45,9 @@ export class Sequence {
 export class Pair {
   sent = 0
   acknowledged = 0
-  /** performance.now() by number. */
+  /** performance.now() of the acknowledgement, by number. */
   readonly acknowledgedAt: number[] = []
-  /** Where each stands in the recipient's inbox: the lowest seq that any device got it with. */
+  /** Each message's place in the recipient's inbox: the lowest seq with which any device received it. */
   readonly seqs: number[] = []
 
   constructor(
@@ -65,10 +65,10 @@ export class Account {
   userId = ''
   readonly pairs: Pair[] = []
   readonly devices: DeviceLog[] = []
-  /** All that any device got, by seq. */
+  /** All messages that any device received, by seq. */
   readonly rows = new Map<number, { readonly pair: Pair; readonly n: number; readonly id: string }>()
   lastSeq = 0
-  /** Highest seq that any device has confirmed, as far as its client can tell. */
+  /** Highest seq that any device has confirmed, as its client knows. */
   confirmed = 0
 
   constructor(readonly name: string) {}
@@ -84,11 +84,11 @@ export interface LateArrival {
   readonly seq: number | undefined
 }
 
-/** What one device got. */
+/** What one device received. */
 export class DeviceLog {
   delivered = 0
   duplicated = 0
-  /** Got twice on one connection, which no protocol asks for. */
+  /** Received twice on one connection, which no protocol allows. */
   repeatedOnConnection = 0
   readonly seqs = new Sequence()
   readonly byPair = new Map<Pair, Sequence>()
@@ -100,20 +100,20 @@ export class DeviceLog {
   constructor(
     readonly name: string,
     readonly account: Account,
-    /** A client of the fixed protocol gets neither seq nor id. */
+    /** False for clients of the fixed protocol, whose messages have neither seq nor id. */
     readonly hasSeq: boolean,
-    /** Otherwise a new device begins at what the account has confirmed. */
+    /** True: starts at the oldest message; false: after what the account has confirmed. */
     readonly fromStart: boolean,
   ) {
     account.devices.push(this)
   }
 
-  /** A login or SUBSCRIBE was answered: from now on the device gets everything. */
+  /** A login or SUBSCRIBE was answered: from now on the device must receive everything. */
   entered(): void {
     this.sentBefore ??= new Map(this.account.pairs.map(pair => [pair, this.fromStart ? 0 : pair.sent]))
   }
 
-  /** A new connection or subscription may repeat what the last one brought. */
+  /** A new connection or subscription may repeat messages of the last one. */
   beginDelivery(): void {
     this.#lastOnConnection = 0
   }
@@ -149,11 +149,11 @@ export interface Received {
 export class Ledger {
   readonly accounts: Account[] = []
   readonly pairs = new Map<string, Pair>()
-  /** Contents that nobody sent so, and places of an inbox that held two messages. */
+  /** Contents that no client sent, and places of an inbox that held two messages. */
   readonly corrupt: string[] = []
-  /** Stored more than once, by the kind of their sender. */
+  /** Messages stored more than once, by kind of sender. */
   readonly doubled: Record<SenderKind, number> = { json: 0, mqttSession: 0, mqttClean: 0 }
-  /** performance.now() when a device last got something for the first time. */
+  /** performance.now() of the last first-time arrival on any device. */
   newsAt = 0
 
   account(name: string): Account {

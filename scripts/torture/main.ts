@@ -1,8 +1,8 @@
 /**
- * The torture of the gateway's promise: what a sender has 201, PUBACK or PUBREC for reaches every device of its
- * recipient at least once and in order, whatever is killed, slow or gone.
+ * Tests the gateway's promise: a message with 201, PUBACK or PUBREC reaches every device of its recipient at least once and
+ * in order, whatever is killed, slow or disconnected.
  *
- * Exit code 0: kept. 1: broken (lost, reordered or missing messages, a server that fell over). 2: this program failed.
+ * Exit code 0: kept. 1: broken (lost, reordered or missing messages, a crashed server). 2: the torture itself failed.
  */
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -51,7 +51,7 @@ const PLANT = new URL('plant.mjs', import.meta.url).href
 
 const mongo = values.store === 'mongodb' ? mongoPlace('torture') : undefined
 
-/** Seconds since this program began, as everywhere in its output. */
+/** Seconds since the start of this program, as in all its output. */
 const now = () => (performance.now() / 1000).toFixed(3)
 const say = (text: string) => process.stderr.write(`${now()} ${text}\n`)
 
@@ -61,11 +61,11 @@ function amount(name: 'minutes' | 'kills-per-minute' | 'users' | 'rate'): number
   throw new Error(`--${name} must be a number`)
 }
 
-/** Descriptors that the server may have open: enough for all devices and itself, and soon used up by a crowd. */
+/** Descriptors of the server: enough for itself and all devices, but a crowd soon uses them up. */
 const filesFor = (users: number) => 200 + 15 * users
 const CROWD_BEYOND = 50
 
-/** Small windows and buffers on some seeds: there every device is mostly catching up. Short waits on all. */
+/** Short waits on all seeds. Small windows and buffers on some, so that devices are mostly catching up. */
 function settings(random: Random, [http, mqtt]: readonly number[]): Record<string, string> {
   const given = values.set.map(one => one.split(/=(.*)/s).slice(0, 2))
   return {
@@ -76,7 +76,7 @@ function settings(random: Random, [http, mqtt]: readonly number[]): Record<strin
     'passwords.cost': '4',
     'log.level': 'info',
     'sessions.multiple': 'allow',
-    // Longer than the clock jumps, as `mqtt.sessionExpiry` and `devices.expiry` are.
+    // Longer than the clock jumps, like `mqtt.sessionExpiry` and `devices.expiry`.
     'dedup.window': '3d',
     'mqtt.acl': WILL_ACL,
     'heartbeat.interval': '3s',
@@ -140,7 +140,7 @@ async function build(dir: string): Promise<Run> {
   return { server, ledger, world, wills, crowd, restarts }
 }
 
-/** @throws StartError where the server does not come back */
+/** @throws StartError if the server does not start again */
 async function live({ server, world, wills, crowd, restarts }: Run): Promise<void> {
   const stop = () => {
     restarts.stop()
@@ -166,7 +166,7 @@ async function torture(dir: string): Promise<number> {
     await live(run)
   } catch (error) {
     if (!(error instanceof StartError)) throw error
-    // It was up before: nothing that it has acknowledged can be had from it.
+    // It ran before, so what it acknowledged can no longer be delivered.
     say(error.message)
     return 1
   }

@@ -1,4 +1,4 @@
-/** A device that speaks MQTT 3.1.1, and how it connects. */
+/** A device with MQTT 3.1.1, and how it connects. */
 import { connect as connectTcp } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocket } from 'ws'
@@ -17,7 +17,7 @@ export class MqttClient extends Client implements LinkOwner {
     options: ClientOptions,
     readonly role: MqttRole,
     readonly clientId: string,
-    /** The server has forgotten a persistent session that it had acknowledged a subscription of. */
+    /** Called if the server lost a persistent session although it had acknowledged a subscription in it. */
     private readonly onSessionLost: () => void,
   ) {
     super(options)
@@ -37,12 +37,12 @@ export class MqttClient extends Client implements LinkOwner {
     return { username: this.device.account.email, password: Buffer.from(this.password) }
   }
 
-  /** How long after a packet its answer leaves, ms. */
+  /** Delay of the answer to a packet, ms. */
   get ackDelayMs(): number {
     return this.isHurried ? 0 : (this.role.ackDelayMs ?? 0)
   }
 
-  /** Whether a connection ends with RST, where the transport can. */
+  /** Whether a connection ends with RST, if the transport supports it. */
   get wantsReset(): boolean {
     return this.random.chance(0.5)
   }
@@ -56,7 +56,7 @@ export class MqttClient extends Client implements LinkOwner {
     const isPresent = await link.connect()
     if (role.clean || !isPresent) {
       if (session.isSubscribed && !role.clean) this.onSessionLost()
-      // Some client libraries resend across clean sessions with packet id and DUP, MQTT.js for one.
+      // Some client libraries, MQTT.js for example, resend in a new clean session with packet id and DUP.
       session.renew(role.clean && this.random.chance(0.5))
     }
     if (session.isSubscribed && !this.random.chance(RESUBSCRIBE_ANYWAY)) return link

@@ -1,4 +1,4 @@
-/** One MQTT connection: packets in and out, each acknowledgement decided on here. */
+/** One MQTT connection: reads and writes packets and decides on each acknowledgement. */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import mqttPacket, { type IPublishPacket, type Packet } from 'mqtt-packet'
@@ -11,15 +11,15 @@ const ABANDONED_MS = 5000
 
 type Answer = 'connack' | 'suback'
 
-/** The client that a connection is of. */
+/** The client that owns the connection. */
 export interface LinkOwner extends Pick<Client, 'device' | 'outbox'> {
   readonly clientId: string
   readonly role: MqttRole
   readonly session: MqttSession
   readonly credentials: { readonly username: string; readonly password: Buffer }
-  /** How long after a packet its answer leaves, ms. */
+  /** Delay of the answer to a packet, ms. */
   readonly ackDelayMs: number
-  /** Whether the connection ends with RST, where the transport can. */
+  /** Whether the connection ends with RST, if the transport supports it. */
   readonly wantsReset: boolean
   received(message: InboxMessage): void
 }
@@ -47,7 +47,7 @@ export class MqttLink implements Link {
     for (const event of ['error', 'end', 'close']) stream.on(event, () => this.cut())
   }
 
-  /** @returns whether the server has a session of this client. @throws where it refuses */
+  /** @returns session present @throws Error if the server refuses CONNECT */
   async connect(): Promise<boolean> {
     const { clientId, role, credentials } = this.client
     const answer = await this.#ask('connack', {
@@ -76,7 +76,7 @@ export class MqttLink implements Link {
     device.beginDelivery()
   }
 
-  /** In the same session what was sent keeps its packet id and is marked [MQTT-3.3.1-1] [MQTT-4.4.0-1]. */
+  /** In the same session a resend has the original packet id and DUP [MQTT-3.3.1-1] [MQTT-4.4.0-1]. */
   resend(messages: Iterable<Outgoing>): void {
     const { outgoing, releasing } = this.client.session
     for (const messageId of releasing) this.#write({ cmd: 'pubrel', messageId })
@@ -103,7 +103,7 @@ export class MqttLink implements Link {
     this.stream.resume()
   }
 
-  /** Gone for the client at once: its next connection may meet this one on the server. */
+  /** Ends for the client at once; its next connection may meet this one on the server. */
   leave(): void {
     this.#write({ cmd: 'disconnect' })
     this.#finish()
@@ -169,7 +169,7 @@ export class MqttLink implements Link {
     }
   }
 
-  /** Neither PUBACK nor PUBREC may come before the message is safe. */
+  /** PUBACK and PUBREC must not arrive before the message is stored. */
   #accepted(messageId: number): void {
     const { session, outbox } = this.client
     const message = session.outgoing.get(messageId)
@@ -202,7 +202,7 @@ export class MqttLink implements Link {
     this.#later({ cmd: 'pubcomp', messageId })
   }
 
-  /** Timers of one length end in the order in which they began. */
+  /** Timers of the same length fire in the order in which they started. */
   #later(packet: Packet): void {
     if (this.#ackDelayMs === 0) this.#write(packet)
     else setTimeout(() => this.#write(packet), this.#ackDelayMs)

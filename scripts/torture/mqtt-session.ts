@@ -1,4 +1,4 @@
-/** What an MQTT 3.1.1 device is, and what it must remember between connections. */
+/** An MQTT 3.1.1 device and the client side of its session. */
 import type { Outgoing } from './outbox.js'
 
 export interface MqttRole {
@@ -6,7 +6,7 @@ export interface MqttRole {
   readonly transport: 'tcp' | 'websocket'
   readonly clean: boolean
   readonly qos: 1 | 2
-  /** For one that answers slowly. */
+  /** For a client that answers slowly. */
   readonly ackDelayMs?: number
 }
 
@@ -18,13 +18,13 @@ export interface InboxMessage {
 
 /** The client's side of a session [MQTT-3.1.2.4]. */
 export class MqttSession {
-  /** A SUBACK came. */
+  /** A SUBACK was received. */
   isSubscribed = false
-  /** QoS 2 messages whose PUBREL has not come: they are handed on then, and only then (4.3.3, method A). */
+  /** QoS 2 messages that wait for PUBREL; only then are they delivered (MQTT 3.1.1, 4.3.3, method A). */
   readonly incoming = new Map<number, InboxMessage>()
-  /** QoS 1 and 2 by packet id. */
+  /** Unacknowledged QoS 1 and 2 messages by packet id. */
   readonly outgoing = new Map<number, Outgoing>()
-  /** QoS 2: PUBREC came and PUBCOMP did not. */
+  /** QoS 2: PUBREC was received, PUBCOMP was not. */
   readonly releasing = new Set<number>()
   #lastPacketId = 0
 

@@ -1,4 +1,4 @@
-/** What one client sends: a few messages on the way at a time, and after a lost connection the unanswered ones again. */
+/** The outgoing messages of a client: a few unacknowledged at a time, resent after a lost connection. */
 
 import type { Random } from '../random.js'
 import type { Ledger, Pair } from './ledger.js'
@@ -7,12 +7,12 @@ export interface Outgoing {
   readonly pair: Pair
   readonly n: number
   readonly content: string
-  /** MQTT: kept over connections of one session. */
+  /** MQTT packet id, kept over the connections of one session. */
   packetId?: number
 }
 
 export class Outbox {
-  /** In the order in which they were sent first; an acknowledged one is gone. */
+  /** Unacknowledged messages in the order of their first sending. */
   readonly inFlight = new Set<Outgoing>()
   #budget = 0
 
@@ -23,7 +23,7 @@ export class Outbox {
     private readonly random: Random,
   ) {}
 
-  /** Messages that may be sent now. @param allowance how many more than before; what could not be sent comes in a burst later */
+  /** Messages to send now. @param allowance additional messages; those that cannot be sent yet follow in a burst later */
   *take(allowance: number): Generator<Outgoing> {
     this.#budget = Math.min(this.#budget + allowance, 2 * this.window)
     while (this.#budget >= 1 && this.inFlight.size < this.window) {

@@ -1,4 +1,4 @@
-/** Faults of which the torture must find each one. */
+/** Planted faults; the torture must find each of them. */
 import { closeSync, openSync } from 'node:fs'
 import { Server } from 'node:net'
 import { isMainThread } from 'node:worker_threads'
@@ -15,7 +15,7 @@ const LOOK_EVERY_MS = 100
 let calls = 0
 let isStopping = false
 
-/** Calls `onOut` when this process can open no file. */
+/** Calls `onOut` when this process cannot open a file. */
 function whenOutOfFiles(onOut) {
   if (!isMainThread) return
   setInterval(() => {
@@ -28,36 +28,36 @@ function whenOutOfFiles(onOut) {
 }
 
 const faults = {
-  /** Answers at once and stores a moment later: what is under way when the process is killed is lost. */
+  /** Answers before it stores, so a kill loses messages. */
   'ack-before-store': () =>
     replace(Inbox, 'send', send => (message, waiter) => {
       waiter.stored({ seq: 0, id: message.id, repeat: false })
       setTimeout(() => send(message, { stored() {}, failed() {} }), DELAY_MS)
     }),
-  /** Holds one message back until others have passed it. */
+  /** Delays a message until later ones have been delivered. */
   overtake: () =>
     replace(Inbox, 'send', send => (message, waiter) => {
       if (++calls % EVERY === 0) setTimeout(() => send(message, waiter), DELAY_MS)
       else send(message, waiter)
     }),
-  /** Takes one message for sent that never went out: a JSON device confirms it with those behind it. */
+  /** Counts a message as sent without sending it; a JSON device then confirms it with later ones. */
   'skip-one': () =>
     replace(InboxDelivery, 'deliver', deliver => row => {
       if (++calls % EVERY !== 0) deliver(row)
     }),
-  /** Takes for confirmed what was only written: a JSON device that reads slowly and goes loses it. */
+  /** Counts a message as confirmed when it was only written; a slow JSON device that disconnects loses it. */
   'confirm-on-write': () =>
     replace(InboxDelivery, 'deliver', (deliver, sink) => row => {
       deliver(row)
       sink.reader.confirmUpTo(row.seq)
     }),
-  /** Does not remember over a restart which ids it gave: they follow the clock back. */
+  /** Does not store the id mark, so ids follow the clock back after a restart. */
   'forget-id-time': () =>
     replace(MessageIds, 'open', (open, ids) => () => {
       ids.store = { kvGet: async () => undefined, kvWrite: async () => undefined }
       return open()
     }),
-  /** Leaves the wills in the store that a clean stop publishes: the next start does it again. */
+  /** Does not remove wills that a clean stop publishes, so the next start publishes them again. */
   'keep-wills-at-stop': () => {
     replace(MqttBroker, 'close', close => () => {
       isStopping = true
@@ -65,13 +65,13 @@ const faults = {
     })
     replace(Wills, 'remove', (remove, wills) => id => (isStopping ? wills.get(id) : remove(id)))
   },
-  /** Removes no will from the store: not of those who have left either. */
+  /** Never removes a will from the store, not even after DISCONNECT. */
   'keep-wills': () => replace(Wills, 'remove', (_, wills) => id => wills.get(id)),
-  /** Does not look for wills of a process that was killed. */
+  /** Does not publish the wills of a killed process. */
   'forget-wills': () => replace(Wills, 'ofOtherBrokers', () => async function* () {}),
-  /** Ends when it has no descriptor left. */
+  /** Ends the process when no descriptor is left. */
   'end-without-files': () => whenOutOfFiles(() => process.kill(process.pid, 'SIGKILL')),
-  /** Lets nobody in any more once it had no descriptor left. */
+  /** Accepts no new client after descriptors ran out once. */
   'deaf-without-files': () => {
     let isDeaf = false
     whenOutOfFiles(() => {

@@ -1,8 +1,8 @@
-/** New accounts. */
+/** Registers new accounts. */
 import { on, once } from 'node:events'
 import { WebSocket } from 'ws'
 
-/** @returns a connection that is not logged in */
+/** Opens a connection without login. */
 export async function open(port: number): Promise<WebSocket> {
   const ws = new WebSocket(`ws://127.0.0.1:${port}/`)
   ws.on('error', () => undefined)

@@ -1,4 +1,4 @@
-/** The result for people (a table) and for programs (one line of JSON, the last). */
+/** Prints the result: a table for people, then one line of JSON for programs. */
 
 import type { ServerProcess } from '../server-process.js'
 import type { Findings } from './check.js'
@@ -13,7 +13,7 @@ export interface Summary extends Findings {
   readonly seed: string
   readonly accounts: number
   readonly devices: number
-  /** Messages stored more than once, by how their sender resends. */
+  /** Messages stored more than once, by kind of sender. */
   readonly doubled: Ledger['doubled']
   readonly graceful: number
   readonly killed: number
@@ -24,7 +24,7 @@ export interface Summary extends Findings {
   readonly wills: WillFindings
   /** Crowds that used up the descriptors. */
   readonly crowds: number
-  /** How often the server did not serve on meanwhile, or let nobody in afterwards. */
+  /** Crowds during which the server did not serve earlier connections, or after which it accepted no new client. */
   readonly crowdsRefused: number
   readonly maxMemory: number
   readonly refused: Readonly<Record<string, number>>

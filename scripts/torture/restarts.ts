@@ -1,30 +1,30 @@
-/** Kills the server again and again, ends it nicely now and then, and sets its clock meanwhile. */
+/** Kills the server again and again, sometimes stops it cleanly, and sets its clock between starts. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
 
-/** Of so many ends one is graceful, the second of them: a short run has one, too. */
+/** One of every four ends is clean: the second, so that a short run has one, too. */
 const GRACEFUL_EVERY = 4
 const GRACEFUL = 2
-/** How often the process is killed once more before it is ready. */
+/** Probability of another kill before the process is ready. */
 const KILLED_AGAIN = 0.15
 const KILLED_AGAIN_MS = [20, 500] as const
 const DOWN = 0.3
 const DOWN_MS = [100, 1500] as const
 
-/** How often the clock is set before a start. */
+/** Probability that the clock is set before a start. */
 const CLOCK_SET = 0.5
 const HOUR_MS = 3_600_000
-/** Two clocks are two days apart at most: less than any expiry that the torture configures, so nothing may expire. */
+/** Clock offsets. Two clocks differ by at most two days, less than any configured expiry, so nothing may expire. */
 const CLOCK_HOURS = [-24, 24] as const
 
-/** Who must know of each end. */
+/** Is told of each end of the process. */
 export interface EndWatcher {
-  /** The signal follows in this turn. */
+  /** Called in the turn in which the signal is sent. */
   beforeEnd(isKill: boolean): void
-  /** The process is gone. */
+  /** The process has ended. */
   afterEnd(isKill: boolean): void
-  /** The next one takes connections. */
+  /** The next process accepts connections. */
   resume(): void
 }
 
@@ -36,7 +36,7 @@ export interface RestartOptions {
 }
 
 export class Restarts {
-  /** Starts with another clock than the one before. */
+  /** Starts with a clock that differs from that of the start before. */
   clockJumps = 0
   readonly #stopping = new AbortController()
 
@@ -45,14 +45,14 @@ export class Restarts {
     private readonly options: RestartOptions,
   ) {}
 
-  /** Until `stop`. @throws StartError where the server does not come back */
+  /** Runs until `stop`. @throws StartError if the server does not start again */
   async run(): Promise<void> {
     const { killsPerMinute, random } = this.options
     if (killsPerMinute === 0) return
     const everyMs = (60_000 / killsPerMinute) * (1 - 1 / GRACEFUL_EVERY)
     const begin = performance.now()
     for (let i = 1; ; i++) {
-      // Around fixed times, so that the number of kills does not hang on how long each takes.
+      // Kills happen around fixed times, so their number does not depend on how long each takes.
       const at = begin + everyMs * (i - 0.5 + random.between(-0.4, 0.4))
       await delay(Math.max(0, at - performance.now()), undefined, { signal: this.#stopping.signal }).catch(
         () => undefined,

@@ -1,4 +1,4 @@
-/** An MQTT device with a will that connects, and ends in one way or another, again and again. */
+/** An MQTT device with a will that connects and ends its connection in different ways, again and again. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -19,7 +19,7 @@ export interface WillDeviceOptions {
 const BACKOFF_MS = [30, 300] as const
 const STAY_MS = [100, 3000] as const
 const CONNACK_TIMEOUT_MS = 10_000
-/** `stay` waits for the server's end. */
+/** `stay`: stays connected until the server ends. */
 const FATES = ['leave', 'cut', 'take over', 'stay', 'stay'] as const
 
 interface Connection {
@@ -29,14 +29,14 @@ interface Connection {
 
 export class WillDevice {
   #current: Connection | undefined
-  /** The server is being ended, or is not there: what a device does now has no certain outcome. */
+  /** True while the server is ending or down: the outcome of a device's action is then uncertain. */
   #isPaused = false
   #isEnded = false
   #count = 0
 
   constructor(private readonly options: WillDeviceOptions) {}
 
-  /** Until `end`. */
+  /** Runs until `end`. */
   async run(): Promise<void> {
     const { random } = this.options
     while (!this.#isEnded) {
@@ -50,7 +50,7 @@ export class WillDevice {
     return this.#current !== undefined
   }
 
-  /** The server is ended in this turn. Some go just before. */
+  /** Called in the turn in which the server is ended. Some devices disconnect just before. */
   pause(): void {
     this.#isPaused = true
     const { random } = this.options
@@ -63,7 +63,7 @@ export class WillDevice {
     this.#isPaused = false
   }
 
-  /** Whatever becomes of its connection, it does not come back. */
+  /** The device does not reconnect from now on. */
   end(): void {
     this.#isEnded = true
   }
@@ -86,7 +86,7 @@ export class WillDevice {
     return !this.#isPaused && !this.#isEnded && will.end === undefined
   }
 
-  /** @throws where there is no CONNACK of success */
+  /** @throws Error without a successful CONNACK */
   async #connect(): Promise<Connection> {
     const { name, port, ledger } = this.options
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })

@@ -1,34 +1,34 @@
-/** Which wills must have been published, which may have been, and which were. */
+/** Records which wills must be published, which may be, and which were. */
 
-/** How the client sees its connection end: it sent DISCONNECT, it ended it otherwise, or the server did. */
+/** End of a connection as the client sees it. `left`: it sent DISCONNECT; `cut`: it ended otherwise; `lost`: the server ended it. */
 export type WillEnd = 'left' | 'cut' | 'lost'
 
-/** After so long the server has removed a will that it has published, or whose client has left, ms. */
+/** Time in which the server removes a will after publishing it or after DISCONNECT, ms. */
 const SETTLE_MS = 1000
 
 /** The will of one connection. */
 export class Will {
-  /** CONNACK came. */
+  /** CONNACK was received. */
   isStored = false
   end: WillEnd | undefined
-  /** performance.now() of that. */
+  /** performance.now() of the end. */
   endedAt = Number.POSITIVE_INFINITY
-  /** Its client's part was over before a clean stop that has ended well: nothing more may come of it. */
+  /** performance.now() of a clean stop after the connection's end: the will must not be published after it. */
   settledAt = Number.POSITIVE_INFINITY
   firstAt = Number.POSITIVE_INFINITY
-  /** Which came to each reader. */
+  /** Arrivals at each reader. */
   readonly #arrivals = new Map<string, Set<string>>()
 
   constructor(readonly text: string) {}
 
-  /** @param arrival the same for the same one that is sent again */
+  /** @param arrival identifies a publication; a resend has the same value */
   came(reader: string, arrival: string): void {
     this.firstAt = Math.min(this.firstAt, performance.now())
     const arrivals = this.#arrivals.get(reader) ?? new Set()
     this.#arrivals.set(reader, arrivals.add(arrival))
   }
 
-  /** How often it was published: all readers have got it so often at least. */
+  /** Number of publications: the least number of arrivals over all readers. */
   publications(readers: Iterable<string>): number {
     return Math.min(...Array.from(readers, reader => this.#arrivals.get(reader)?.size ?? 0))
   }
@@ -41,25 +41,25 @@ export class Will {
 }
 
 export interface WillFindings {
-  /** Whose CONNECT was acknowledged. */
+  /** Wills whose CONNECT was acknowledged. */
   readonly wills: number
   readonly published: number
-  /** Of connections that ended without DISCONNECT, and came at no time. */
+  /** Wills that were never published although their connection ended without DISCONNECT. */
   readonly missing: number
   readonly repeated: number
-  /** Came though their client had said DISCONNECT. */
+  /** Wills that were published although their client had sent DISCONNECT. */
   readonly unwanted: number
   readonly details: readonly string[]
 }
 
-/** Lines of each kind in the report. */
+/** Lines per kind in the report. */
 const MAX_DETAILS = 10
 
 export class WillLedger {
   readonly #wills = new Map<string, Will>()
   /** performance.now() of each kill -9. */
   readonly #kills: number[] = []
-  /** Messages that are nobody's will. */
+  /** Messages that are not a known will. */
   readonly #unknown: string[] = []
   readonly #readers = new Set<string>()
 
@@ -77,7 +77,7 @@ export class WillLedger {
     this.#kills.push(performance.now())
   }
 
-  /** A clean stop has published the wills of all who had not left, and removed them. */
+  /** A clean stop has published and removed the wills of all clients without DISCONNECT. */
   stopped(): void {
     const now = performance.now()
     for (const will of this.#wills.values()) will.settledAt = Math.min(will.settledAt, now)
@@ -89,7 +89,7 @@ export class WillLedger {
     else will.came(reader, arrival)
   }
 
-  /** Whether some will that must come has not come yet. */
+  /** Whether a will that must be published has not arrived yet. */
   get isBehind(): boolean {
     return [...this.#wills.values()].some(will => this.#isMissing(will))
   }
@@ -133,8 +133,8 @@ export class WillLedger {
   }
 
   /**
-   * A publication and the removal from the store are two writes: a process that is killed between them publishes the will
-   * again when it starts, and one that is killed when it has read a DISCONNECT may not have removed it.
+   * Publication and removal from the store are two writes. If the process is killed between them, the next start publishes
+   * the will again. If it is killed after it has read a DISCONNECT, the will may not have been removed.
    */
   #most({ end, endedAt, firstAt, settledAt }: Will): number {
     const until = Math.min(settledAt, (end === 'left' ? endedAt : firstAt) + SETTLE_MS)

@@ -1,6 +1,6 @@
 /**
- * A device that is told of each will, also of those that were published while it was away: QoS 2 in a session that
- * stays, so what is sent again has the packet id that it had, and is handed on once.
+ * A device that receives each will, also those published while it was away. It uses QoS 2 in a persistent session, so a
+ * resend has its original packet id and is delivered once.
  */
 import mqtt, { type MqttClient, type Packet } from 'mqtt'
 import type { WillLedger } from './will-ledger.js'
@@ -47,7 +47,7 @@ export class WillReader {
     this.#client.end(true)
   }
 
-  /** Inbox messages have a place there, which is the same when one is sent again. */
+  /** The seq identifies an inbox message; a resend has the same one. */
   #take(topic: string, payload: string): void {
     const { name, ledger } = this.options
     const isPlain = topic.startsWith('wills/')

@@ -1,4 +1,4 @@
-/** An account with devices that have wills, and devices that are told of each. */
+/** An account with devices that have wills and devices that receive them. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import { within } from '../within.js'
@@ -14,22 +14,22 @@ export interface WillsOptions {
   readonly trace: (text: string) => void
 }
 
-/** What `mqtt.acl` must open: a tree of its own for each account. */
+/** The required `mqtt.acl`: one topic tree per account. */
 export const WILL_ACL = JSON.stringify([{ pattern: 'wills/%u/#', access: 'readwrite' }])
 
 const EMAIL = 'wills@torture.example'
 const PASSWORD = 'torture password'
 const DEVICES = 8
 /**
- * Two readers that come back at different times: what one gets twice because it connects while something is published was
- * published once.
+ * Two readers that reconnect at different times. A reader that connects during a publication may receive it twice, so the
+ * least count over both is the number of publications.
  */
 const RECONNECT_MS = [200, 700] as const
 const ENTER_TIMEOUT_MS = 30_000
 const POLL_MS = 100
-/** What did not come for so long will not come. */
+/** If nothing arrives for this time, nothing more will arrive. */
 const PATIENCE_MS = 10_000
-/** For what should not come. */
+/** Wait for wills that should not arrive. */
 const AFTERMATH_MS = 500
 
 export class Wills implements EndWatcher {
@@ -40,7 +40,7 @@ export class Wills implements EndWatcher {
 
   constructor(private readonly options: WillsOptions) {}
 
-  /** Resolves when the readers have subscribed and all devices are in. */
+  /** Resolves when the readers have subscribed and all devices are connected. */
   async populate(): Promise<void> {
     const { ports } = this.options
     const userId = await register(ports.http, EMAIL, PASSWORD)
@@ -95,12 +95,12 @@ export class Wills implements EndWatcher {
     for (const device of this.#devices) device.resume()
   }
 
-  /** To be called before the last restart: the devices do not come back from it. */
+  /** Call before the last restart: the devices do not reconnect after it. */
   retire(): void {
     for (const device of this.#devices) device.end()
   }
 
-  /** Resolves when all wills have come that must come, or nothing more comes. */
+  /** Resolves when all required wills have arrived, or nothing more arrives. */
   async settle(): Promise<void> {
     await Promise.all(this.#running)
     const begin = performance.now()

@@ -1,4 +1,4 @@
-/** Who there is and what happens to them: accounts, devices, messages, and one mishap after another. */
+/** Accounts, devices, messages, and the faults that happen to their connections. */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
@@ -34,7 +34,7 @@ const RECIPIENTS = 3
 const WINDOW = 16
 const PASSWORD = 'torture password'
 const TICK_MS = 20
-/** Mean time between two mishaps of one client. */
+/** Mean time between two faults of one client. */
 const CALM_MS = 6000
 /** Long enough for some to outlast `delivery.stallTimeout`. */
 const FREEZE_MS = [100, 8000] as const
@@ -44,7 +44,7 @@ const MAX_NEW_DEVICES = 40
 const POPULATE_TIMEOUT_MS = 60_000
 const POLL_MS = 100
 const PROGRESS_MS = 10_000
-/** Nothing new came for so long: what is missing now will not come. */
+/** If nothing new arrives for this time, missing messages will not arrive. */
 const QUIET_MS = 10_000
 
 export interface WorldOptions {
@@ -56,9 +56,9 @@ export interface WorldOptions {
 }
 
 export class World {
-  /** Answers that were neither success nor a repeat, by code. */
+  /** Counts by code of answers that were neither success nor a repeat. */
   readonly refused = new Map<number, number>()
-  /** Persistent MQTT sessions that were acknowledged and then gone. */
+  /** Persistent MQTT sessions that the server had acknowledged and then lost. */
   sessionsLost = 0
   newDevices = 0
   readonly clients: Client[] = []
@@ -75,7 +75,7 @@ export class World {
     setMaxListeners(0, this.#calm.signal)
   }
 
-  /** Registers everyone and lets all devices in, so that each begins at the first message. */
+  /** Registers all accounts and connects all devices, so that each starts at the first message. */
   async populate(): Promise<void> {
     const { users, ports } = this.options
     for (let i = 0; i < users; i++) {
@@ -94,7 +94,7 @@ export class World {
     await within(POPULATE_TIMEOUT_MS, areIn)
   }
 
-  /** Messages and mishaps, for `ms`. */
+  /** Sends messages and causes faults for `ms`. */
   async live(ms: number): Promise<void> {
     void this.#send()
     void this.#changeDevices()
@@ -106,8 +106,9 @@ export class World {
   }
 
   /**
-   * Everyone comes back, and one more device an account reads all from the start. Resolves when nothing more comes.
-   * @param say told now and then how many devices are still behind
+   * Reconnects all devices, and one more device per account reads everything from the start. Resolves when nothing more
+   * arrives.
+   * @param say called now and then with the number of devices that are behind
    */
   async drain(say: (text: string) => void): Promise<void> {
     for (const account of this.ledger.accounts)
@@ -169,7 +170,7 @@ export class World {
     }
   }
 
-  /** Whatever sleeps through the end of the time of mishaps just ends. */
+  /** A sleep that ends early when the time of faults is over. */
   async #pause(ms: number): Promise<boolean> {
     await delay(ms, undefined, { signal: this.#calm.signal }).catch(() => undefined)
     return !this.#calm.signal.aborted
@@ -191,7 +192,7 @@ export class World {
     }
   }
 
-  /** Some owner takes another device, and one of the others is put into a drawer. */
+  /** An account gets a new device, and one of its others goes offline until the end. */
   async #changeDevices(): Promise<void> {
     while (this.newDevices < MAX_NEW_DEVICES && (await this.#pause(this.random.wait(NEW_DEVICE_MS)))) {
       this.newDevices++

@@ -12,16 +12,16 @@ interface SuiteContext {
 interface Suite {
   test(name: string, run: (t: SuiteContext) => Promise<void>): void
   persistence(): Promise<unknown>
-  /** The suite's word for: promises, not callbacks. */
+  /** The suite's flag for promises instead of callbacks. */
   testAsync: true
 }
 
-/** It asks for the whole packet of a QoS 2 handshake back, where we keep the identifier; see persistence.test.ts. */
+/** Expects the whole packet of a QoS 2 handshake, of which we keep only the identifier; see persistence.test.ts. */
 const NOT_OURS = 'add incoming packet, get it, and clear with messageId'
 
 const runSuite = createRequire(import.meta.url)('aedes-persistence/abstract.js') as (suite: Suite) => void
 
-/** node:assert's own judgement, counted by tap. */
+/** Runs an assertion of node:assert and reports it to tap. */
 function countedAssert(t: Test): object {
   return new Proxy(assert, {
     get:
@@ -33,7 +33,7 @@ function countedAssert(t: Test): object {
   })
 }
 
-/** @param build a persistence over an empty store, closed again by `t`'s teardown */
+/** @param build makes a persistence over an empty store; `t`'s teardown closes it */
 export function aedesSuite(t: Test, build: (t: Test) => Promise<unknown>): void {
   let current = t
   runSuite({

@@ -1,4 +1,4 @@
-/** For tests of the broker's persistence: the stores it is run on, and stores that count or fail. */
+/** For tests of the broker's persistence: real stores, and stores that count calls or fail. */
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
@@ -15,7 +15,7 @@ import {
 } from '../../src/store/store.js'
 import { MONGODB_URL, mongoStore, testDatabase } from './mongodb.js'
 
-/** Opens an empty store, closed again by `t`'s teardown. */
+/** Opens an empty store; `t`'s teardown closes it. */
 export type OpenStore = (t: Test) => Promise<Store>
 
 async function openEmbedded(t: Test): Promise<Store> {
@@ -32,13 +32,13 @@ async function openMongo(t: Test): Promise<Store> {
   return store
 }
 
-/** Every store the persistence must work on; without a server for tests not MongoDB, which store-mongodb.test.ts says. */
+/** The stores on which the persistence must work; MongoDB only with a test server (store-mongodb.test.ts reports a skip). */
 export const STORES: readonly { readonly name: string; readonly open: OpenStore }[] = [
   { name: 'embedded', open: openEmbedded },
   ...(MONGODB_URL === undefined ? [] : [{ name: 'mongodb', open: openMongo }]),
 ]
 
-/** A start of the broker: each has an id of its own. Another one over the same store is a restart. */
+/** Starts a broker with a new id. A second one over the same store is a restart. */
 export async function start(
   kv: KvStore,
   options: PersistenceOptions = {},
@@ -66,10 +66,10 @@ export function retained(topic: string, payload = topic): BrokerPacket {
 export const payloads = (packets: readonly BrokerPacket[]): string[] =>
   packets.map(({ payload }) => String(payload))
 
-/** Passes everything on, counts it, and fails where told to. */
+/** Forwards all calls, counts them, and fails on request. */
 export class WatchedKv implements KvStore {
   gets = 0
-  /** Entries handed out by ranges. */
+  /** Entries returned by ranges. */
   walked = 0
   writes: (readonly KvWrite[])[] = []
   isFailing = false
@@ -110,7 +110,7 @@ export class WatchedKv implements KvStore {
   }
 }
 
-/** Everything the store holds of the broker, as text: for what must be gone. */
+/** The broker's whole content of the store as text, to check that something was removed. */
 export async function dump(kv: KvStore): Promise<string[]> {
   const rows: string[] = []
   for (const collection of KV_COLLECTIONS) {

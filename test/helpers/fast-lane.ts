@@ -1,11 +1,11 @@
-/** The fast lane of gateways that run in this process: what it took, or none at all; and what goes by it. */
+/** The fast lane of gateways in this process: counts its packets or switches it off. */
 import type { Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
 import { FastLane } from '../../src/mqtt/fast-lane.js'
 import type { RunningGateway, TestAccount } from './gateway.js'
 import { rawConnect } from './raw-mqtt.js'
 
-/** With `isOpen` false every packet goes through Aedes until the test ends. @returns how many packets the lane took */
+/** @param isOpen false: every packet goes through Aedes until the test ends @returns reads how many packets the lane took */
 export function watchLane(t: Test, isOpen = true): { readonly taken: number } {
   const { take } = FastLane.prototype
   const seen = { taken: 0 }
@@ -33,7 +33,7 @@ export const message = (topic: string, payload: string | Buffer, messageId: numb
   retain: false,
 })
 
-/** What is in the account's inbox, by a device that reads all of it. */
+/** The messages of the account's inbox, read by a device from the start. */
 export async function contents(t: Test, gateway: RunningGateway, account: TestAccount): Promise<string[]> {
   const reader = await rawConnect(t, gateway, { account, clientId: 'reader' })
   await reader.subscribe(`${inboxOf(account)}/#`)

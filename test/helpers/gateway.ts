@@ -1,4 +1,4 @@
-/** A whole gateway on free ports and an empty folder, and real clients for it; each ends with its test. */
+/** Starts a whole gateway on free ports and an empty folder, and real clients for it; each ends with its test. */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,7 @@ export interface RunningGateway {
   readonly http: string
   readonly httpPort: number
   readonly mqttPort: number
-  /** 0 where `ops.enabled` is false. */
+  /** 0 if `ops.enabled` is false. */
   readonly opsPort: number
   /** 0 without TLS. */
   readonly mqttsPort: number
@@ -26,7 +26,7 @@ export interface RunningGateway {
   close(): Promise<void>
 }
 
-/** Fast passwords, free ports, and metrics as they are at the moment, on the HTTP port; everything else as shipped. */
+/** Test settings: cheap passwords, free ports, uncached metrics on the HTTP port; everything else is the default. */
 const TEST_DEFAULTS = {
   'http.port': 0,
   'mqtt.port': 0,
@@ -36,13 +36,13 @@ const TEST_DEFAULTS = {
   'metrics.cache': 0,
   'passwords.cost': 4,
   'log.level': 'debug',
-  // Each line is there to be looked for.
+  // Tests look for each line, so repeats must not be combined.
   'log.repeatWindow': 0,
 }
 
 /**
- * A folder outside the project, gone with the test; lmdb takes a last part with a dot for a file. On MongoDB a database
- * of its name goes with it.
+ * A temporary folder outside the project, without a dot in its name, since lmdb takes a path with a dot for a file. The
+ * test's teardown removes it, and on MongoDB the database of the same name.
  */
 export function dataDir(t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'mumi-'))
@@ -51,7 +51,7 @@ export function dataDir(t: Test): string {
   return dir
 }
 
-/** What `dataDir` is a store for. */
+/** Config keys of the store for `dataDir`. */
 export const storeSettings = (dir: string) =>
   TEST_STORE === 'mongodb' && {
     'store.type': 'mongodb',
@@ -98,7 +98,7 @@ export interface Reply {
   readonly id?: string
 }
 
-/** One JSON client on a real socket. `next` gives frames in the order in which they came. */
+/** A JSON client on a real socket. `next` resolves with the messages in the order of arrival. */
 export class JsonClient {
   readonly #frames: string[] = []
   readonly #waiting: ((frame: string) => void)[] = []
@@ -117,7 +117,7 @@ export class JsonClient {
     })
   }
 
-  /** Frames that nobody has asked for yet. */
+  /** Messages received and not yet taken. */
   get unread(): readonly string[] {
     return this.#frames
   }
@@ -134,7 +134,7 @@ export class JsonClient {
     this.ws.send(typeof request === 'string' ? request : JSON.stringify(request))
   }
 
-  /** Sends and takes the next frame for the reply: for clients to which nothing else is on its way. */
+  /** Sends a request and takes the next message as the reply; nothing else may be in flight. */
   async ask(request: unknown): Promise<Reply> {
     this.send(request)
     return this.next()
@@ -150,7 +150,7 @@ export class JsonClient {
   }
 }
 
-/** How often a limit was reached, by its key; 0 for one that was not. */
+/** @returns how often a limit was reached, by its config key */
 export async function limited({ http }: { http: string }, limit: string): Promise<number> {
   const text = await (await fetch(`${http}/metrics`)).text()
   return Number(text.split(`mumi_limited_total{limit="${limit}"} `)[1]?.split('\n', 1)[0] ?? 0)
@@ -179,7 +179,7 @@ export interface TestAccount {
   readonly id: string
 }
 
-/** Registers an account over a connection of its own. */
+/** Registers an account on a separate connection. */
 export async function register(t: Test, gateway: { httpPort: number }, email?: string): Promise<TestAccount> {
   const client = await jsonClient(t, gateway)
   const account = { email: email ?? `user${++accounts}@example.com`, password: 'correct horse' }
@@ -194,7 +194,7 @@ export async function register(t: Test, gateway: { httpPort: number }, email?: s
   return { ...account, id: (reply.data as { id: string }).id }
 }
 
-/** A connection that is logged in, for a new account unless one is given. */
+/** @returns a logged-in connection, by default of a new account */
 export async function loggedIn(
   t: Test,
   gateway: { httpPort: number },
@@ -217,7 +217,7 @@ export interface MqttMessage {
   readonly dup: boolean
 }
 
-/** One MQTT client on a real socket, without reconnecting; `next` gives publishes in the order in which they came. */
+/** An MQTT client on a real socket that does not reconnect. `next` resolves with PUBLISH packets in the order of arrival. */
 export class MqttTestClient {
   readonly messages: MqttMessage[] = []
   readonly #waiting: ((message: MqttMessage) => void)[] = []
@@ -238,7 +238,7 @@ export class MqttTestClient {
   }
 }
 
-/** Connects; rejects when CONNACK refuses. */
+/** Connects; rejects if CONNACK refuses. */
 export async function mqttClient(
   t: Test,
   { mqttPort }: { mqttPort: number },

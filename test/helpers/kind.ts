@@ -1,5 +1,5 @@
 import type { CodeName } from '../../src/core/errors.js'
 
-/** What `t.rejects` and `t.throws` take for a GatewayError of this kind; their own types know only `code`. */
+/** Pattern for `t.rejects` and `t.throws` that matches a GatewayError of this kind; tap's types only know `code`. */
 export const ofKind = (kind: CodeName, more: object = {}): { name: string } =>
   ({ name: 'GatewayError', kind, ...more }) as { name: string }

@@ -1,4 +1,4 @@
-/** A MongoDB server of a test's own, which it may stop, kill, hold up and start again on the same port and file. */
+/** A MongoDB server for one test, which can stop, kill, stall and restart it on the same port and file. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -10,15 +10,15 @@ import type { Test } from 'tap'
 import { freePorts } from '../../scripts/ports.js'
 
 /**
- * A program that runs a server in the foreground: `START PORT FILE`; it prints its URL when it is up, and is the
- * server's own process.
+ * Command that runs a server in the foreground: `START PORT FILE`. It prints its URL when it is ready, and its process is
+ * the server's process.
  */
 const START = process.env.MUMI_TEST_MONGODB_START
 
 export const skipWithoutStart =
   START === undefined && 'MUMI_TEST_MONGODB_START names no program that starts a server'
 
-/** Between two looks at the file. */
+/** Interval between two checks of the file. */
 const LOOK_MS = 50
 
 export class MongoServer {
@@ -35,7 +35,7 @@ export class MongoServer {
     return `mongodb://127.0.0.1:${this.port}`
   }
 
-  /** Resolves when it is up. */
+  /** Resolves when the server is ready. */
   async start(): Promise<void> {
     const child = spawn(START ?? '', [String(this.port), this.#file], { stdio: ['ignore', 'pipe', 'ignore'] })
     this.#child = child
@@ -43,7 +43,7 @@ export class MongoServer {
     throw new Error('the server ended before it was up')
   }
 
-  /** Resolves when it is gone. */
+  /** Resolves when the server has ended. */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     const child = this.#child
     this.#child = undefined
@@ -54,8 +54,8 @@ export class MongoServer {
   }
 
   /**
-   * Resolves when what it has acknowledged is in its file: mongo-java-server writes once a second, whatever a write
-   * concern asks for. Two times, since the first may have begun before. Needs somebody who writes.
+   * Resolves when all acknowledged writes are in its file. mongo-java-server writes the file once a second, whatever the
+   * write concern. Waits for two writes of the file, since the first may have begun earlier. Needs a client that writes.
    */
   async flushed(): Promise<void> {
     const written = () => statSync(this.#file).mtimeMs
@@ -65,7 +65,7 @@ export class MongoServer {
     }
   }
 
-  /** From now on it takes connections and answers nothing. */
+  /** From now on the server accepts connections and answers nothing. */
   stall(): void {
     this.#child?.kill('SIGSTOP')
   }
@@ -75,7 +75,7 @@ export class MongoServer {
   }
 }
 
-/** Not started yet. */
+/** Makes a server without starting it. */
 export async function mongoServer(t: Test): Promise<MongoServer> {
   const dir = mkdtempSync(join(tmpdir(), 'mumi-mongodb-'))
   const [port] = await freePorts(1)

@@ -1,4 +1,4 @@
-/** The built program in a process of its own, to be killed and started again on the same data. */
+/** Runs the built program as a process that can be killed and started again on the same data. */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,18 +9,18 @@ import { dataDir, storeSettings } from './gateway.js'
 
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
-/** Any that is free, for each listener. */
+/** Config keys that give each listener a free port. */
 export const FREE_PORTS = ['http', 'mqtt', 'ops'].map(name => `--${name}.port=0`)
 
 export interface Watched {
   readonly child: ChildProcessWithoutNullStreams
-  /** Resolves when the process has ended and all its output is here. */
+  /** Resolves when the process has ended and all its output was read. */
   readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>
-  /** The first log line with this event. Rejects when the process ends without it. */
+  /** Resolves with the first log line of this event. Rejects if the process ends without it. */
   logged(event: string): Promise<Record<string, unknown>>
 }
 
-/** Reads what a process of `mumi` says; it ends with the test. */
+/** Reads the output of a `mumi` process; the test's teardown ends it. */
 export function watch(t: Test, child: ChildProcessWithoutNullStreams): Watched {
   t.teardown(() => child.kill('SIGKILL'))
   let stderr = ''
@@ -44,13 +44,13 @@ export function watch(t: Test, child: ChildProcessWithoutNullStreams): Watched {
   return { child, ended, logged }
 }
 
-/** The command, with no environment but this. */
+/** Runs the command with only this environment. */
 export function mumi(t: Test, args: string[], env: Record<string, string> = {}): Watched {
   const { PATH = '' } = process.env
   return watch(t, spawn(process.execPath, [MAIN, ...args], { env: { PATH, ...env }, cwd: t.testdirName }))
 }
 
-/** `serve` on free ports, with its data in the test's folder. */
+/** Runs `serve` on free ports, with its data in the test's folder. */
 export function serve(t: Test, args: string[] = [], env: Record<string, string> = {}): Watched {
   const dir = join(t.testdir(), 'data')
   return mumi(t, ['serve', ...FREE_PORTS, '--data.dir', dir, ...args], env)
@@ -75,7 +75,7 @@ export class Program {
     t.teardown(() => this.kill())
   }
 
-  /** Resolves when it is ready, on free ports. */
+  /** Starts it on free ports; resolves when it is ready. */
   async start(): Promise<void> {
     const all = {
       'data.dir': this.dir,
@@ -100,12 +100,12 @@ export class Program {
     throw new Error('ended before it was ready')
   }
 
-  /** Ends it at once, as `kill -9` does; resolves when it is gone. */
+  /** Sends SIGKILL; resolves when the process has ended. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL')
   }
 
-  /** Has it close; resolves when it is gone. @returns its exit code */
+  /** Stops it cleanly; resolves when the process has ended. @returns its exit code */
   async stop(): Promise<number | null> {
     return this.#end('SIGTERM')
   }

@@ -1,7 +1,7 @@
 import fc, { type IProperty, type Parameters } from 'fast-check'
 import type { Test } from 'tap'
 
-/** The same inputs in every run, so that a failure comes again; it names the smallest input that it found. */
+/** A fixed seed gives the same inputs in every run, so failures repeat. A failure names the smallest input found. */
 const SEED = 20_190_715
 
 /** @param property must be synchronous */

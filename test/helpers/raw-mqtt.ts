@@ -1,4 +1,4 @@
-/** An MQTT client that can misbehave: it sends, acknowledges and reads only what the test tells it to. */
+/** An MQTT client for protocol violations: it sends, acknowledges and reads only what the test asks for. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -15,7 +15,7 @@ type Received<C extends Packet['cmd']> = Extract<Packet, { cmd: C }> & { message
 
 /** @template S a TCP socket, or any stream that leads to the broker */
 export class RawMqtt<S extends Duplex = Socket> {
-  /** Packets that nobody has asked for yet, in the order in which they came. */
+  /** Packets received and not yet taken, in the order of arrival. */
   readonly unread: Packet[] = []
   readonly closed: Promise<void>
   readonly #waiting: { resolve: (packet: Packet) => void; reject: (error: Error) => void }[] = []
@@ -39,7 +39,7 @@ export class RawMqtt<S extends Duplex = Socket> {
     })
   }
 
-  /** The next packet, whatever it is. Rejects when the connection is closed and all was read. */
+  /** The next packet of any type. Rejects if the connection is closed and all packets were taken. */
   async next(): Promise<Packet> {
     const packet = this.unread.shift()
     if (packet !== undefined) return packet
@@ -54,7 +54,7 @@ export class RawMqtt<S extends Duplex = Socket> {
     return packet as Received<C>
   }
 
-  /** Sends all in one write. */
+  /** Sends all packets in one write. */
   send(...packets: (Packet | Uint8Array)[]): void {
     this.socket.write(Buffer.concat(packets.map(one => ('cmd' in one ? mqttPacket.generate(one) : one))))
   }
@@ -67,7 +67,7 @@ export class RawMqtt<S extends Duplex = Socket> {
     this.send({ cmd, messageId })
   }
 
-  /** Subscribes and takes the SUBACK, which must be what comes next. @returns its return codes */
+  /** Subscribes and takes the SUBACK, which must be the next packet. @returns its return codes */
   async subscribe(topic: string | readonly string[], qos: 0 | 1 | 2 = 1): Promise<unknown> {
     const subscriptions = [topic].flat().map(one => ({ topic: one, qos }))
     this.send({ cmd: 'subscribe', messageId: 1, subscriptions })
@@ -95,7 +95,7 @@ export async function rawSocket(t: Test, { mqttPort }: { mqttPort: number }): Pr
   return client
 }
 
-/** Sends CONNECT and takes the CONNACK, whatever it says. */
+/** Sends CONNECT and takes the CONNACK with any return code. */
 export async function rawConnect(
   t: Test,
   gateway: { mqttPort: number },

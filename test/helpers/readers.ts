@@ -1,17 +1,17 @@
-/** The table of LMDB's readers, 126 places, of a store that this process has open. */
+/** The LMDB reader table (126 slots) of a store that this process has open. */
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
 import type { Test } from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
 
-/** A second way into a store's environment, as wide as the store's own. @param dir the one that holds `data.mdb` */
+/** Opens a store's environment a second time, with the same options. @param dir folder of `data.mdb` */
 export function rootOf(t: Test, dir: string): RootDatabase {
   const root = open({ path: dir, noSubdir: false, maxDbs: 64, eventTurnBatching: false })
   t.teardown(() => root.close())
   return root
 }
 
-/** How many places are taken. */
+/** @returns number of used slots */
 export const readersIn = (root: RootDatabase): number =>
   root
     .readerList()
@@ -20,7 +20,7 @@ export const readersIn = (root: RootDatabase): number =>
 
 export const storeDir = (dataDir: string): string => join(dataDir, 'store')
 
-/** Whether all of `calls` reject with what the gateway knows, and nothing else. */
+/** Whether all `calls` reject with a GatewayError and nothing else. */
 export async function allRefused(calls: Iterable<Promise<unknown>>): Promise<boolean> {
   const outcomes = await Promise.allSettled(calls)
   return outcomes.every(one => one.status === 'rejected' && one.reason instanceof GatewayError)

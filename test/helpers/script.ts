@@ -1,11 +1,11 @@
-/** A program of scripts/ as a process of its own, to its end. */
+/** Runs a program of scripts/ as a process until it ends. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
-/** `node --import` of it runs TypeScript. */
+/** Module for `node --import` that runs TypeScript. */
 export const TYPESCRIPT = new URL('../../scripts/typescript.mjs', import.meta.url).href
 
 export interface ScriptEnd {
@@ -14,7 +14,7 @@ export interface ScriptEnd {
   readonly stderr: string
 }
 
-/** Without this process's environment, which has settings of the tests and of their runner. @param path below scripts/ */
+/** Runs without this process's environment, which has settings of the tests and their runner. @param path below scripts/ */
 export async function runScript(t: Test, path: string, args: readonly string[]): Promise<ScriptEnd> {
   const { PATH = '', TMPDIR = '' } = process.env
   const env = { PATH, ...(TMPDIR && { TMPDIR }) }
@@ -29,10 +29,10 @@ export async function runScript(t: Test, path: string, args: readonly string[]):
   return { code, stdout, stderr }
 }
 
-/** Nine seconds with a few kills, and the time that everyone needs to come back. */
+/** Options for nine seconds with a few kills, plus the time for all clients to reconnect. */
 const SHORT = ['--minutes', '0.15', '--users', '4', '--rate', '1000', '--kills-per-minute', '20']
 
-/** A short torture. */
+/** Runs a short torture. */
 export async function torture(t: Test, args: readonly string[]) {
   const { code, stdout, stderr } = await runScript(t, 'torture/main.ts', [...SHORT, ...args])
   if (code !== 0) t.comment(stderr)

@@ -1,10 +1,10 @@
-/** One account with a sender, a session that is away, and whatever was stored for it in the end. */
+/** An account with a sender and an offline session, and what was stored for them in the end. */
 import type { Test } from 'tap'
 import { register, type TestAccount } from './gateway.js'
 import { rawConnect } from './raw-mqtt.js'
 import { type ControlledGateway, type StoreCall, startControlled } from './store-control.js'
 
-/** What a PUBLISH is owed to, by the kind of write that makes it durable. */
+/** Destinations of a PUBLISH, by the kind of write that makes it durable. */
 export const OWED: readonly {
   name: string
   write: StoreCall
@@ -16,7 +16,7 @@ export const OWED: readonly {
   { name: 'an offline session', write: 'kvWrite', topic: () => 'offline/x', retain: false },
 ]
 
-/** A persistent session that is away and subscribed to `offline/#`. */
+/** Makes an offline persistent session with a subscription to `offline/#`. */
 async function leaveSession(t: Test, gateway: ControlledGateway, account: TestAccount): Promise<void> {
   const away = await rawConnect(t, gateway, { account, clientId: 'away', clean: false })
   await away.subscribe('offline/#', 2)
@@ -35,7 +35,7 @@ export const connector =
   (clean = false) =>
     rawConnect(t, gateway, { account, clientId: 'sender', clean })
 
-/** What reaches the inbox, or the session that was away. */
+/** @returns what reaches the inbox, or the session that was offline */
 export async function stored(
   t: Test,
   gateway: ControlledGateway,

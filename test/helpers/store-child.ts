@@ -1,6 +1,6 @@
 /**
- * A process of its own with a store, for tests of what its end leaves behind.
- * Arguments: the data folder, or on MongoDB the database, and what to do. Writes one JSON value a line.
+ * A child process with a store, for tests of what remains after it ends.
+ * Arguments: the data folder (on MongoDB the database) and the task. Writes one JSON value per line.
  */
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { ANN, BOB, message } from './store-samples.js'
 const [, , dir = '', task] = process.argv
 const HOUR_MS = 3_600_000
 
-/** Synchronous: what is told was told before anything else happens. */
+/** Writes synchronously, so that a line is out before anything else happens. */
 const tell = (value: unknown) => void writeSync(1, `${JSON.stringify(value)}\n`)
 
 /** Batches of 1 to 50 messages, each large enough that a small disk fills up soon. */
@@ -36,12 +36,12 @@ async function refusalOf(work: () => Promise<unknown>): Promise<Refusal | undefi
   }
 }
 
-/** Appends until it is killed; tells the last seq of each batch once it is acknowledged. */
+/** Appends until it is killed; writes the last seq of each acknowledged batch. */
 async function append(store: Store): Promise<void> {
   for (;;) tell((await store.inbox.append(batch())).at(-1)?.seq)
 }
 
-/** Gives all keys of a group the next number until it is killed; tells each number that is acknowledged. */
+/** Sets all keys of a group to the next number until it is killed; writes each acknowledged number. */
 async function group(store: Store): Promise<void> {
   const known = await store.kv.kvGet('meta', ['group', 0])
   for (let n = Number(known && Buffer.from(known)) + 1 || 1; ; n++) {
@@ -52,7 +52,7 @@ async function group(store: Store): Promise<void> {
   }
 }
 
-/** Waits for the small disk, appends until it is full, tells what it sees, waits until there is room, and goes on. */
+/** Waits for the small disk, appends until it is full, writes the errors, waits until there is room, and continues. */
 async function fill(store: Store): Promise<void> {
   tell({ ready: true })
   await once(process.stdin, 'data')

@@ -1,4 +1,4 @@
-/** The store of a gateway that runs in this process, to hold its calls up or to let them fail. */
+/** Delays calls of the store of a gateway in this process, or makes them fail. */
 import type { Test } from 'tap'
 import { type CodeName, GatewayError } from '../../src/core/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
@@ -7,7 +7,7 @@ import type { Store } from '../../src/store/store.js'
 import { type RunningGateway, startGateway } from './gateway.js'
 import { TEST_STORE } from './mongodb.js'
 
-/** What makes messages durable, what keeps the broker's own state, and devices' cursors; the look-up of a recipient; lists of users. */
+/** Kinds of calls: store messages, the broker's state, devices' cursors; look up a recipient; list users. */
 export type StoreCall = keyof typeof ROLE_OF
 
 const ROLE_OF = {
@@ -21,17 +21,17 @@ const ROLE_OF = {
 export interface HeldAnswer {
   /** Resolves when the store has answered. */
   readonly made: Promise<void>
-  /** Lets the answer go. */
+  /** Releases the answer. */
   release(): void
 }
 
 export interface ControlledGateway extends RunningGateway {
   readonly store: Store
-  /** From now on this kind of call waits. @returns what lets all of them go on */
+  /** From now on calls of this kind wait. @returns a function that releases all of them */
   hold(call: StoreCall): () => void
-  /** The next call of this kind is made, and its answer waits. */
+  /** Executes the next call of this kind but holds its answer back. */
   holdAnswer(call: StoreCall): HeldAnswer
-  /** From now on this kind of call fails, having stored nothing. @returns what ends that */
+  /** From now on calls of this kind fail without storing anything. @returns a function that ends that */
   fail(call: StoreCall, code: CodeName): () => void
 }
 

@@ -1,4 +1,4 @@
-/** All that a closed store holds, as text: every LMDB database, or every MongoDB collection. */
+/** The whole content of a closed store as text: all LMDB databases or all MongoDB collections. */
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { open } from 'lmdb'
@@ -13,7 +13,7 @@ async function dumpLmdb(dir: string): Promise<string> {
   const path = [dir, join(dir, 'store'), join(dir, 'db')].find(one => existsSync(join(one, 'data.mdb')))
   const root = open({ path: path ?? dir, readOnly: true, maxDbs: 64, encoding: 'binary' })
   const parts: string[] = []
-  // All names first: a database that is opened ends the transaction in which names are read.
+  // Read all names first: opening a database ends the transaction that reads the names.
   for (const name of [...root.getKeys()]) {
     const table = root.openDB(String(name), { encoding: 'binary', keyEncoding: 'binary' })
     for (const { key, value } of table.getRange())
@@ -38,5 +38,5 @@ async function dumpMongo(database: string): Promise<string> {
   }
 }
 
-/** BSON holds text as it is, in binary values, too. */
+/** BSON keeps text readable, also in binary values. */
 const text = (document: object): string => Buffer.from(BSON.serialize(document)).toString('latin1')

@@ -1,21 +1,21 @@
-/** For the store's contract: how a store is opened, and what is put into it. */
+/** For the store's contract: opens a store and makes sample data. */
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
 import { type InboxRow, type NewMessage, pairConversation, type UserId } from '../../src/core/model.js'
 import type { CursorMove, KvCollection, KvKey, NewUser, Store } from '../../src/store/store.js'
 
 export interface StoreOptions {
-  /** Default: long enough that no test sees its end. */
+  /** Default: longer than any test. */
   readonly dedupWindowMs?: number
 }
 
 export interface StoreUnderTest {
   readonly store: Store
-  /** Closes it and opens another one on the same data. */
+  /** Closes the store and opens another one on the same data. */
   reopen(): Promise<Store>
 }
 
-/** Opens a store that is empty and that no other test has; closed by `t`'s teardown. */
+/** Opens an empty store for one test; `t`'s teardown closes it. */
 export type OpenStore = (t: Test, options?: StoreOptions) => Promise<StoreUnderTest>
 
 export const ANN = '100000001'
@@ -63,7 +63,7 @@ export const rowOf = (
   differing: Partial<InboxRow> = {},
 ): InboxRow => ({ seq, id, kind, sender, conversation, text, ...differing })
 
-/** To everybody: no part of a conversation. */
+/** A broadcast, which belongs to no conversation. */
 export function broadcast(sender: UserId, inbox: UserId): NewMessage {
   const text = `{"sender":"${sender}","content":"to all","created_at":"2019-07-12T09:08:10Z"}`
   return message(sender, inbox, { kind: 'broadcast', conversation: undefined, text })

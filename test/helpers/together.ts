@@ -1,7 +1,7 @@
 /**
- * Test files that share a process. Each loads the gateway's sources and runs them cold, which costs 2 s of CPU: more than
- * most of them then do. Each still runs by itself, too. Files that package.json names for tap run alone: they plant faults
- * in what all gateways of a process share, or look at its memory.
+ * Runs several test files in one process, because loading the gateway's sources costs 2 s of CPU, more than most test
+ * files need. Each file also runs alone. The files that package.json names for tap always run alone: they plant faults in
+ * what all gateways of a process share, or measure its memory.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
@@ -10,7 +10,7 @@ const TESTS = new URL('../', import.meta.url)
 const { tap } = JSON.parse(readFileSync(new URL('../package.json', TESTS), 'utf8'))
 const ALONE: ReadonlySet<string> = new Set(tap.include)
 
-/** Runs the files of a folder one after the other. @param share every so-manieth of them, counted from 1 */
+/** Runs a share of the files of a folder, one after another. @param share which share, counted from 1 */
 export function together(folder: string, share = 1, of = 1): void {
   const files = readdirSync(new URL(`${folder}/`, TESTS))
     .filter(name => name.endsWith('.test.ts') && !ALONE.has(`test/${folder}/${name}`))
@@ -19,7 +19,7 @@ export function together(folder: string, share = 1, of = 1): void {
   load(files.map(name => `${folder}/${name}`))
 }
 
-/** A file's tests wait until it is loaded, and the next file until they have run. */
+/** A file's tests start when it is loaded; the next file is loaded when they have ended. */
 function load([file, ...rest]: readonly string[]): void {
   if (file === undefined) return
   void t.test(`test/${file}`, async loaded => {

@@ -16,7 +16,7 @@ export interface ListedSession {
   readonly current: boolean
 }
 
-/** A connection that logged in by password and asked for tokens. */
+/** Logs in by password and asks for tokens. */
 export async function withTokens(
   t: Test,
   gateway: { httpPort: number },
@@ -36,7 +36,7 @@ export async function sessionsOf(client: JsonClient, user?: string): Promise<Lis
   return (reply.data as { sessions: ListedSession[] }).sessions
 }
 
-/** A credential for one MQTT client id. */
+/** Mints a credential for one MQTT client id. */
 export async function minted(
   client: JsonClient,
   device: string,

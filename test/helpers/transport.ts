@@ -7,7 +7,7 @@ import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 /** For tests of the MQTT transport. */
 export const MB = 1_048_576
 
-/** What a transport told. */
+/** Events of a transport. */
 export interface Seen {
   readonly malformed: MalformedPacket[]
   stalled: number
@@ -32,7 +32,7 @@ export function options(seen: Seen, changes: Partial<TransportOptions> = {}): Tr
 
 export const nothingSeen = (): Seen => ({ malformed: [], stalled: 0 })
 
-/** Unlike events.once, an error before it does not matter. */
+/** Like events.once, but ignores an error before the event. */
 export const closeOf = (stream: EventEmitter) => new Promise(resolve => stream.once('close', resolve))
 
 export const bytesOf = (...packets: Packet[]): Buffer =>
