@@ -22,7 +22,7 @@ const DUP = 0x08
 /** With so many bytes waiting for the store a client is not read; one read may bring more than that. */
 const MAX_UNFINISHED_BYTES = 65_536
 
-export interface LaneConnection {
+interface LaneConnection {
   /** Too many bytes of this sender wait for the store, from whichever of its connections. */
   readonly isInboxFull: boolean
   publish(packet: PublishPacket, done: Done): void

@@ -51,7 +51,8 @@ t.test(
         app: {
           'gateway.ts': `
           import '../store/embedded/store.js'; import '../json/server.js'; import '../config/config.js'
-          import '../inbox/stored.js'; import '../json/wrong.js'; import '../core/errors.js'; import '../stray.js'`,
+          import '../inbox/stored.js'; import '../json/wrong.js'; import '../core/errors.js'; import '../stray.js'
+          import '../mqtt/broker.js'`,
         },
         config: { 'config.ts': "import './schema.js'; import 'convict'", 'schema.ts': 'export {}' },
         core: {
@@ -72,6 +73,16 @@ t.test(
           'stored.ts': "import type { B } from '../store/store.js'; import '../store/copy.js'; import 'lmdb'",
           'unused.ts': 'export {}',
         },
+        mqtt: {
+          'broker.ts':
+            "import './wire/gate.js'; import './aedes/client.js'; import '../store/store.js'; import 'aedes'",
+          wire: { 'gate.ts': "import 'mqtt-packet'; import '../acl/access.js'" },
+          acl: { 'access.ts': "import '../../core/model.js'; import '../../inbox/inbox.js'" },
+          aedes: {
+            'client.ts': "import '../acl/access.js'; import './persistence/kv.js'; import 'aedes'",
+            persistence: { 'kv.ts': "import '../../../store/store.js'; import '../../acl/access.js'" },
+          },
+        },
         json: {
           'server.ts': "import '../inbox/inbox.js'; import 'ws'; import 'node:net'",
           'wrong.ts':
@@ -86,7 +97,11 @@ t.test(
       'direction of src/core/: src/core/errors.ts',
       'direction of src/inbox/: src/inbox/stored.ts',
       'direction of src/json/: src/json/wrong.ts',
+      'direction of src/mqtt/acl/: src/mqtt/acl/access.ts',
+      'direction of src/mqtt/aedes/persistence/: src/mqtt/aedes/persistence/kv.ts',
+      'direction of src/mqtt/wire/: src/mqtt/wire/gate.ts',
       'direction of src/store/embedded/: src/store/embedded/rows.ts',
+      'home of (aedes|aedes-packet|aedes-persistence|mqemitter|qlobber): src/mqtt/broker.ts',
       'home of lmdb: src/inbox/stored.ts',
       'listed: src/stray.ts',
       'no-cycle: scripts/a.ts',

@@ -29,7 +29,7 @@ export interface MessageRight {
   readonly recipient: UserId
 }
 
-export type PublishRight =
+type PublishRight =
   | MessageRight
   | { readonly kind: 'request' }
   | { readonly kind: 'topic' }

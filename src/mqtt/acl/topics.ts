@@ -1,7 +1,7 @@
 /** The gateway's own topics, `users/<id>/…`. They are built and parsed only here. */
 import { USER_ID, type UserId } from '../../core/model.js'
 
-export type OwnTopic =
+type OwnTopic =
   | { readonly kind: 'inbox' | 'requests' | 'replies' | 'presence'; readonly userId: UserId }
   | { readonly kind: 'unknown' }
 

@@ -10,7 +10,7 @@ import type { Limits } from '../../limits/limits.js'
 import type { TokenBucket } from '../../limits/token-bucket.js'
 import type { PacketMeter } from './packet-gate.js'
 
-export interface PacerRules {
+interface PacerRules {
   /** So many bytes of packets count as one request. */
   readonly bytesPerRequest: number
   /** Acknowledgements came that no packet of ours had asked for. */

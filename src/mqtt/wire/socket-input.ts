@@ -18,7 +18,7 @@ export interface InputOptions extends PacketLimits {
 }
 
 /** Takes the packets. */
-export interface InputSink {
+interface InputSink {
   /** Packets that were delivered before have not been read yet. */
   readonly isFull: boolean
   /** @param packets one or more whole packets, in order */

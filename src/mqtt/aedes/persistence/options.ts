@@ -3,7 +3,7 @@
 import type { OverRetainedLimit } from './retained.js'
 
 /** Delivers inbox messages in place of the queue of this persistence. */
-export interface InboxHooks {
+interface InboxHooks {
   /** Whether packets on this topic are not to be queued. */
   owns(topic: string): boolean
   /** PUBACK or PUBCOMP of a packet identifier from FIRST_INBOX_ID on. */

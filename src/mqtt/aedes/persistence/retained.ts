@@ -7,7 +7,7 @@ import { levelsCover } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
 
-export interface RetainedLimits {
+interface RetainedLimits {
   /** Of all accounts together. An existing one may always be replaced. */
   readonly maxRetained: number
   /** Bytes as stored: payload, topic and about 150 more of each. */

@@ -8,7 +8,7 @@ import { beginsWithWildcard } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
 import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
 
-export interface SubscriptionOptions {
+interface SubscriptionOptions {
   qos: number
   rh?: number | undefined
   rap?: boolean | undefined
