@@ -12,7 +12,7 @@ import { Publisher } from './publish.js'
 import { type Asker, tellReply } from './requests.js'
 import type { Done } from './wire/socket-output.js'
 
-/** Who is connected, since CONNECT. */
+/** The logged-in user of a connection, and what the login allows. */
 export interface Identity {
   readonly userId: UserId
   readonly login: Login

@@ -5,7 +5,7 @@ import type { ClientDelivery } from './aedes/delivery.js'
 import type { Pacer } from './wire/pacer.js'
 import type { MqttTransport } from './wire/transport.js'
 
-/** What is made for every socket, before anything is known of its client. */
+/** The parts of one connection that are made before CONNECT. */
 export interface Link {
   /** Aedes' half of the connection. */
   readonly client: AedesClient

@@ -154,7 +154,8 @@ export class Publisher {
 
   /**
    * Not acknowledged, so that the client sends it again: a fault of ours that may pass, and a message whose login has
-   * ended. Acknowledged and dropped: a message that cannot be sent, also to a user who is offline where nothing is kept.
+   * ended. Acknowledged and dropped: a message that cannot be sent, also one to an offline user where
+   * `delivery.offline` is false.
    */
   #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
     const error = toGatewayError(thrown)

@@ -1,4 +1,4 @@
-/** Turns an open socket into a connection: before CONNECT, when nobody knows whose it is. */
+/** Makes a connection of an open socket, before CONNECT says whose it is. */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Locale } from '../core/errors.js'
@@ -28,10 +28,7 @@ export function openConnection(
   stream: Duplex,
   origin: SocketOrigin,
 ): void {
-  const pacer = makePacer(
-    parts,
-    origin.remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined),
-  )
+  const pacer = makePacer(parts, stream, origin)
   const transport = new MqttTransport(stream, {
     ...parts.options,
     ...origin,
@@ -79,7 +76,12 @@ function count({ services, metrics }: BrokerParts, { open }: Connections, transp
   return guest
 }
 
-function makePacer({ services, metrics, options }: BrokerParts, address: string | undefined): Pacer {
+function makePacer(
+  { services, metrics, options }: BrokerParts,
+  stream: Duplex,
+  { remoteAddress }: SocketOrigin,
+): Pacer {
+  const address = remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
   return new Pacer(services.limits.requestBucket(address), services.limits, {
     bytesPerRequest: options.bytesPerRequest,
     onUnsolicited: count => metrics.refusedPackets.inc({ reason: 'unsolicited' }, count),

@@ -69,7 +69,7 @@ export class SocketOutput {
     else this.#waiting.push({ mark: this.#takenBytes + this.bufferedBytes, done })
   }
 
-  /** Gives the socket all that is left and ends it. `flushed` callbacks get an error: nobody waits for the result. */
+  /** Gives the socket all that is left and ends it. `flushed` callbacks get an error at once. */
   end(error: Error | null): void {
     if (this.#queue.bytes > 0 && this.#isSocketWritable()) this.#socket.write(this.#queue.takeAll())
     if (!this.#socket.destroyed) this.#socket.end()

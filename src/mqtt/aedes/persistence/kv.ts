@@ -9,7 +9,7 @@ export interface BrokerPacket {
   /** The broker that published the packet, and its number there: they name a packet that Aedes has copied. */
   brokerId?: string | undefined
   brokerCounter?: number | undefined
-  /** Who published it; of a will: whose it is. */
+  /** Client that published it, or that left it as its will. */
   clientId?: string
   /** Of a retained message: the account that published it. */
   owner?: string
