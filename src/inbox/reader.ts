@@ -11,10 +11,11 @@ import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import type { Inbox, LiveReader } from './inbox.js'
+import { Window, type WindowLimits } from './window.js'
 
 /** How a row comes to this device. */
 export interface Delivery {
-  /** Was in the inbox when the session began: to an MQTT client a retained message. */
+  /** Was in the inbox when the reader started: to an MQTT client a retained message. */
   readonly waited: boolean
   /** May have been sent to this device before: DUP. */
   readonly again: boolean
@@ -24,38 +25,30 @@ export interface Delivery {
 
 /** The way out to one client. */
 export interface Sink {
-  /** False while the client's socket is full; call `InboxSession.resume` when that ends. */
+  /** False while the client's socket is full; call `InboxReader.resume` when it takes bytes again. */
   readonly canTake: boolean
   deliver(row: InboxRow, how: Delivery): void
   /** Messages that this device never had were removed by a limit: seqs `from` to `to`. */
   gap(from: number, to: number): void
 }
 
-export interface ReaderOptions {
+export interface ReaderOptions extends WindowLimits {
   readonly userId: UserId
   /** Whose cursor this is. */
   readonly device: string
   readonly sink: Sink
-  /** Messages written and not yet confirmed. */
-  readonly windowMessages: number
-  /** The same in UTF-16 code units of their texts. */
-  readonly windowChars: number
   /** A device that was never seen asks for everything. */
   readonly from?: 'start'
 }
 
 const PAGE = 256
-/** From the oldest unconfirmed to the newest sent: an MQTT packet identifier names its seq modulo 32,768. */
-const MAX_SPAN = 32_767
 const RETRY_MS = 1000
 
 export class InboxReader implements LiveReader {
   readonly userId: UserId
   readonly #o: ReaderOptions
-  /** seq → size, rising: written and not confirmed. */
-  readonly #inFlight = new Map<number, number>()
+  readonly #window: Window
   readonly #released = new Set<number>()
-  #inFlightChars = 0
   #confirmed = 0
   #sent = 0
   #sentBefore = 0
@@ -74,6 +67,7 @@ export class InboxReader implements LiveReader {
     options: ReaderOptions,
   ) {
     this.#o = options
+    this.#window = new Window(options)
     this.userId = options.userId
   }
 
@@ -134,29 +128,20 @@ export class InboxReader implements LiveReader {
 
   /** Everything up to `seq` arrived (ack action, or a pong, or a QoS 0 write that left the process). */
   confirmUpTo(seq: number): void {
-    let count = 0
-    for (const [one, size] of this.#inFlight) {
-      if (one > seq) break
-      this.#inFlight.delete(one)
-      this.#inFlightChars -= size
-      count++
-    }
+    const count = this.#window.removeUpTo(seq)
     if (count > 0) this.#advance(count)
   }
 
   /** One message arrived (PUBACK, PUBCOMP): they may come out of order; the cursor waits for the oldest. */
   confirmOne(seq: number): void {
-    const size = this.#inFlight.get(seq)
-    if (size === undefined) return
-    this.#inFlight.delete(seq)
+    if (!this.#window.remove(seq)) return
     this.#released.delete(seq)
-    this.#inFlightChars -= size
     this.#advance(1)
   }
 
   /** PUBREC came for `seq`. Resolves when that is durable, so that PUBREL may go [MQTT-4.3.3-1]. @throws GatewayError */
   async release(seq: number): Promise<void> {
-    if (!this.#inFlight.has(seq)) return
+    if (!this.#window.has(seq)) return
     this.#released.add(seq)
     await this.inbox.cursors.moveNow(this.#place())
   }
@@ -181,10 +166,7 @@ export class InboxReader implements LiveReader {
   }
 
   #hasRoom(): boolean {
-    if (!this.#o.sink.canTake) return false
-    if (this.#inFlight.size === 0) return true
-    if (this.#sent - this.#confirmed >= MAX_SPAN) return false
-    return this.#inFlight.size < this.#o.windowMessages && this.#inFlightChars < this.#o.windowChars
+    return this.#o.sink.canTake && this.#window.hasRoom(this.#sent - this.#confirmed)
   }
 
   #write(row: InboxRow): void {
@@ -192,8 +174,7 @@ export class InboxReader implements LiveReader {
     // A log has no holes of its own: what is not there any more was trimmed.
     if (seq > this.#sent + 1) this.#o.sink.gap(this.#sent + 1, seq - 1)
     this.#sent = seq
-    this.#inFlight.set(seq, text.length)
-    this.#inFlightChars += text.length
+    this.#window.add(seq, text.length)
     this.metrics.delivered.inc()
     this.#o.sink.deliver(row, {
       waited: seq <= this.#waitedUpTo,
@@ -204,8 +185,8 @@ export class InboxReader implements LiveReader {
 
   #advance(count: number): void {
     this.metrics.confirmed.inc(count)
-    const oldest = this.#inFlight.keys().next()
-    const confirmed = oldest.done ? this.#sent : oldest.value - 1
+    const { oldest } = this.#window
+    const confirmed = oldest === undefined ? this.#sent : oldest - 1
     if (confirmed > this.#confirmed) {
       this.#confirmed = confirmed
       this.#remember()
@@ -249,8 +230,8 @@ export class InboxReader implements LiveReader {
 
   async #readPage(): Promise<void> {
     this.#missed = false
-    const limit = Math.min(PAGE, Math.max(1, this.#o.windowMessages - this.#inFlight.size))
-    const room = this.#o.windowChars - this.#inFlightChars
+    const limit = Math.min(PAGE, this.#window.messagesLeft)
+    const room = this.#window.charsLeft
     const rows = await this.inbox.store.readInbox(this.userId, this.#sent, limit, room)
     let chars = 0
     for (const row of rows) {

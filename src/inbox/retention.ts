@@ -11,6 +11,7 @@ import { madeAt, type NewMessage, type UserId } from '../core/model.js'
 import type { Roles } from '../store/store.js'
 import type { Cursors } from './cursors.js'
 import { isMuch, Occupancy, Tally } from './occupancy.js'
+import { Trimmer } from './trimmer.js'
 
 export interface RetentionLimits {
   /** Messages kept in one inbox, and bytes of their text. */
@@ -37,6 +38,7 @@ const SWEEP_CHARS = 1_000_000
 export class Retention {
   /** Length is looked at once in so many appends to an inbox. */
   readonly #stride: number
+  readonly #trimmer: Trimmer
   readonly #trimming = new Map<UserId, Promise<void>>()
   /** How full inboxes are that were sent to. */
   readonly #known = new Map<UserId, Occupancy>()
@@ -48,9 +50,10 @@ export class Retention {
     private readonly store: Pick<Roles, 'users' | 'inbox' | 'cursors'>,
     private readonly cursors: Pick<Cursors, 'writeNow'>,
     private readonly limits: RetentionLimits,
-    private readonly metrics: Metrics,
+    metrics: Metrics,
     private readonly log: Logger,
   ) {
+    this.#trimmer = new Trimmer(store, limits.deviceExpiryMs, metrics, log)
     this.#stride = Math.max(1, Math.min(1000, Math.floor(limits.maxMessages / 10)))
   }
 
@@ -66,6 +69,7 @@ export class Retention {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#trimmer.close()
     clearTimeout(this.#first)
     clearInterval(this.#timer)
     await Promise.all(this.#trimming.values())
@@ -158,7 +162,7 @@ export class Retention {
       limit = CHUNK
       if (isOld) await nextTurn()
     }
-    if (upTo > 0) await this.#remove(userId, upTo, 'inbox.maxAge')
+    if (upTo > 0) await this.#trimmer.remove(userId, upTo, 'inbox.maxAge')
   }
 
   #occupancy(inbox: UserId): Occupancy {
@@ -199,9 +203,9 @@ export class Retention {
     // What was confirmed a moment ago is room, where somebody was refused; nobody else waits for that to be written.
     if (occupancy.isLarge) await this.cursors.writeNow(inbox)
     const last = await this.store.inbox.lastSeq(inbox)
-    const confirmed = await this.#confirmedByAll(inbox)
+    const confirmed = await this.#trimmer.confirmedByAll(inbox)
     const upTo = Math.min(last - maxMessages, confirmed)
-    if (upTo > 0) await this.#remove(inbox, upTo, 'inbox.maxMessages')
+    if (upTo > 0) await this.#trimmer.remove(inbox, upTo, 'inbox.maxMessages')
     let bytes = await this.store.inbox.inboxBytes(inbox)
     while (bytes > maxBytes && !this.#isClosed) {
       if ((await this.store.inbox.trimInbox(inbox, confirmed, CHUNK)) === 0) break
@@ -233,28 +237,6 @@ export class Retention {
       if (isMore) await nextTurn()
     }
     occupancy.endAnswer(tally, at)
-  }
-
-  async #remove(userId: UserId, upTo: number, limit: string): Promise<void> {
-    const from = await this.store.inbox.firstSeq(userId)
-    // What every device has confirmed is history; what some has not is dropped.
-    const confirmed = await this.#confirmedByAll(userId)
-    let removed = 0
-    for (let chunk = CHUNK; chunk === CHUNK && !this.#isClosed; removed += chunk) {
-      chunk = await this.store.inbox.trimInbox(userId, upTo, CHUNK)
-      await nextTurn()
-    }
-    const dropped = Math.max(0, Math.min(removed, from + removed - 1 - confirmed))
-    if (dropped === 0) return
-    this.metrics.dropped.inc({ limit }, dropped)
-    this.log.warn({ event: 'message.dropped', userId, limit, dropped, upTo }, 'unconfirmed messages dropped')
-  }
-
-  /** By devices seen within their expiry; the account's first device is yet to come while there is none. */
-  async #confirmedByAll(userId: UserId): Promise<number> {
-    const { deviceExpiryMs } = this.limits
-    const since = deviceExpiryMs > 0 ? Date.now() - deviceExpiryMs : 0
-    return (await this.store.cursors.slowest(userId, since)) ?? (await this.store.cursors.furthest(userId))
   }
 
   #failed(operation: string, thrown: unknown): void {

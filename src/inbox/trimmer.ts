@@ -1,0 +1,48 @@
+/** Removes rows of inboxes, and counts those that some device had not confirmed. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Logger } from '../core/log.js'
+import type { Metrics } from '../core/metrics.js'
+import type { UserId } from '../core/model.js'
+import type { Roles } from '../store/store.js'
+
+/** Rows removed in one call of the store. */
+const CHUNK = 500
+
+export class Trimmer {
+  #isClosed = false
+
+  constructor(
+    private readonly store: Pick<Roles, 'inbox' | 'cursors'>,
+    /** A device that was not seen for so long does not count, ms; 0: every device counts. */
+    private readonly deviceExpiryMs: number,
+    private readonly metrics: Metrics,
+    private readonly log: Logger,
+  ) {}
+
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** Removes rows up to `upTo`. @param limit the config key that asks for it @throws GatewayError */
+  async remove(userId: UserId, upTo: number, limit: string): Promise<void> {
+    const from = await this.store.inbox.firstSeq(userId)
+    // Rows that every device has confirmed are history; the others count as dropped.
+    const confirmed = await this.confirmedByAll(userId)
+    let removed = 0
+    for (let chunk = CHUNK; chunk === CHUNK && !this.#isClosed; removed += chunk) {
+      chunk = await this.store.inbox.trimInbox(userId, upTo, CHUNK)
+      await nextTurn()
+    }
+    const dropped = Math.max(0, Math.min(removed, from + removed - 1 - confirmed))
+    if (dropped === 0) return
+    this.metrics.dropped.inc({ limit }, dropped)
+    this.log.warn({ event: 'message.dropped', userId, limit, dropped, upTo }, 'unconfirmed messages dropped')
+  }
+
+  /** Highest seq that every device has confirmed; that of the furthest one if no device was seen. @throws GatewayError */
+  async confirmedByAll(userId: UserId): Promise<number> {
+    const since = this.deviceExpiryMs > 0 ? Date.now() - this.deviceExpiryMs : 0
+    const { cursors } = this.store
+    return (await cursors.slowest(userId, since)) ?? (await cursors.furthest(userId))
+  }
+}
