@@ -15,7 +15,7 @@ export function edgeText(random: Random): string {
   return filler.repeat(Math.ceil(length / filler.length)).slice(0, length)
 }
 
-/** An email address of this length: a local part and a domain. */
+/** A text at the edge of a limit, half of the time with a domain, so that it is an email address. */
 function edgeEmail(random: Random): string {
   const text = edgeText(random)
   return random.chance(0.5) ? text : `${text.slice(0, Math.max(0, text.length - 13))}@fuzz.example`

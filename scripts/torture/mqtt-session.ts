@@ -6,7 +6,7 @@ export interface MqttRole {
   readonly transport: 'tcp' | 'websocket'
   readonly clean: boolean
   readonly qos: 1 | 2
-  /** For a client that answers slowly. */
+  /** Delay of acknowledgements, for a slow client, ms. */
   readonly ackDelayMs?: number
 }
 

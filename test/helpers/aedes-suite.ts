@@ -16,7 +16,7 @@ interface Suite {
   testAsync: true
 }
 
-/** Expects the whole packet of a QoS 2 handshake, of which we keep only the identifier; see persistence.test.ts. */
+/** Skipped: it expects the whole packet of a QoS 2 handshake, of which we keep only the identifier; see persistence.test.ts. */
 const NOT_OURS = 'add incoming packet, get it, and clear with messageId'
 
 const runSuite = createRequire(import.meta.url)('aedes-persistence/abstract.js') as (suite: Suite) => void

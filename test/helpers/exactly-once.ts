@@ -1,4 +1,4 @@
-/** MQTT clients that keep their half of QoS 2 right [MQTT-4.3.3-1, 4.3.3-2] over lost connections and restarts of the server. */
+/** MQTT clients that implement QoS 2 correctly [MQTT-4.3.3-1, 4.3.3-2] over lost connections and restarts of the server. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import mqttPacket, { type Packet } from 'mqtt-packet'
@@ -12,7 +12,7 @@ type Numbered = Packet & { messageId: number }
 
 const ATTEMPT_EVERY_MS = 20
 
-/** One persistent session. Connects again whenever its connection ends, until `end`. */
+/** A client with a persistent session. It reconnects whenever its connection ends, until `end`. */
 abstract class Qos2Client {
   protected socket: Socket | undefined
   #isEnded = false
@@ -35,7 +35,7 @@ abstract class Qos2Client {
     await this.#loop
   }
 
-  /** The connection breaks off, with what was on its way. */
+  /** Breaks the connection; packets in flight are lost. */
   drop(): void {
     this.socket?.destroy()
   }
@@ -44,7 +44,7 @@ abstract class Qos2Client {
     for (const packet of packets) this.socket?.write(mqttPacket.generate(packet))
   }
 
-  /** CONNACK came. */
+  /** Called at CONNACK. */
   protected abstract connected(): void
   protected abstract take(packet: Numbered): void
 
@@ -83,9 +83,9 @@ abstract class Qos2Client {
   }
 }
 
-/** Subscribes to one filter at QoS 2, and hands each message on when its PUBLISH comes, unless its id waits for PUBREL. */
+/** Subscribes to one filter at QoS 2. Delivers a message at its PUBLISH, unless its packet id waits for PUBREL. */
 export class Qos2Reader extends Qos2Client {
-  /** What was handed on, in order: payload, and the packet id that it came with. */
+  /** Delivered messages in order: payload and packet id. */
   readonly got: { readonly payload: string; readonly messageId: number }[] = []
   readonly subscribed: Promise<void>
   #confirm: () => void = () => undefined
@@ -103,7 +103,7 @@ export class Qos2Reader extends Qos2Client {
     })
   }
 
-  /** What was handed on more than once. */
+  /** Payloads that were delivered more than once. */
   get repeated(): string[] {
     const seen = new Map<string, string[]>()
     for (const { payload, messageId } of this.got)
@@ -130,11 +130,11 @@ export class Qos2Reader extends Qos2Client {
   }
 }
 
-/** Publishes at QoS 2, some messages at a time, and goes on with them on its next connection. */
+/** Publishes at QoS 2, a few messages at a time, and completes them on its next connection. */
 export class Qos2Sender extends Qos2Client {
   readonly finished: Promise<void>
   #finish: () => void = () => undefined
-  /** By packet id: what has no PUBREC yet, and undefined for what has no PUBCOMP yet. */
+  /** By packet id: the message if PUBREC is missing, undefined if only PUBCOMP is missing. */
   readonly #open = new Map<number, string | undefined>()
   #sent = 0
 
@@ -192,7 +192,7 @@ export class Qos2Sender extends Qos2Client {
   }
 }
 
-/** Drops the reader's connection again and again until it is told to stop. @returns what stops it */
+/** Drops the reader's connection again and again. @returns a function that stops it */
 export function shake(reader: Qos2Reader, maxMs: number): () => Promise<void> {
   let isOver = false
   const shaking = (async () => {

@@ -1,4 +1,4 @@
-/** A store of keys and values in a Map, whose writes a test can hold up or have fail. */
+/** A key-value store in a Map. A test can delay its writes or make them fail. */
 import { GatewayError } from '../../src/core/errors.js'
 import type { KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
 import type { KvCollection, KvKey, KvValue, KvWrite } from '../../src/store/store.js'
@@ -11,12 +11,12 @@ interface Entry {
 
 export class HeldKv implements KvStore {
   isFailing = false
-  /** A write that fails was done all the same: the server did not answer. */
+  /** Whether a failing write is done nevertheless, as if only the server's answer was lost. */
   writesThoughFailing = false
-  /** How often it was asked to write. */
+  /** Number of write calls. */
   writes = 0
   readonly #entries: Map<string, Entry>
-  /** Resolves when writes may go on; the writes behind it keep their order. */
+  /** Resolves when writes may continue; later writes keep their order. */
   #gate: Promise<void> = Promise.resolve()
   #open: () => void = () => undefined
 
@@ -24,7 +24,7 @@ export class HeldKv implements KvStore {
     this.#entries = new Map(entries)
   }
 
-  /** Writes wait from now on. */
+  /** From now on writes wait. */
   hold(): void {
     this.#gate = new Promise(resolve => {
       this.#open = resolve
@@ -35,7 +35,7 @@ export class HeldKv implements KvStore {
     this.#open()
   }
 
-  /** What another process finds. */
+  /** The stored content, as another process would find it. */
   crashed(): HeldKv {
     return new HeldKv(this.#entries)
   }
@@ -58,7 +58,7 @@ export class HeldKv implements KvStore {
     return this.#entries.get(idOf(collection, key))?.value
   }
 
-  /** As the range begins, like a store that reads in pages. */
+  /** The content at the start of the range, like a store that reads in pages. */
   async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     yield* this.#of(collection, prefix)
   }

@@ -1,4 +1,4 @@
-/** The real parts of an MQTT broker over a store of its own, without a gateway or a socket around them. */
+/** The real parts of an MQTT broker over a separate store, without a gateway or a socket. */
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import type { Test } from 'tap'
@@ -72,7 +72,7 @@ export interface RunningParts {
   readonly parts: ConnectParts
   readonly logs: readonly Record<string, unknown>[]
   register(name: string): Promise<User>
-  /** A connection on which nothing was sent. */
+  /** Opens a connection on which nothing was sent. */
   open(): RawMqtt<Duplex>
 }
 
@@ -158,7 +158,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   }
 }
 
-/** Limits that no test meets, but for those that it names. */
+/** Limits that no test reaches, except those given. */
 export function makeLimits(metrics: Metrics, differing: Partial<LimitRules> = {}): Limits {
   const rules = {
     crowd: { max: 1000, reserved: 0, graceMs: 0 },
@@ -181,7 +181,7 @@ export function makeLimits(metrics: Metrics, differing: Partial<LimitRules> = {}
   return new Limits(rules, metrics)
 }
 
-/** Two ends of a connection in this process. */
+/** Two connected streams in this process. */
 function pipe(): [Duplex, Duplex] {
   class End extends Duplex {
     other!: End

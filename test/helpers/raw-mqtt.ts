@@ -86,7 +86,7 @@ export class RawMqtt<S extends Duplex = Socket> {
   }
 }
 
-/** A TCP connection on which nothing was sent. */
+/** Opens a TCP connection on which nothing was sent. */
 export async function rawSocket(t: Test, { mqttPort }: { mqttPort: number }): Promise<RawMqtt> {
   const socket = connect(mqttPort, '127.0.0.1')
   const client = new RawMqtt(socket)
