@@ -28,9 +28,9 @@ export class Will {
     this.#arrivals.set(reader, arrivals.add(arrival))
   }
 
-  /** Number of publications: the least number of arrivals over all readers. */
-  publications(readers: Iterable<string>): number {
-    return Math.min(...Array.from(readers, reader => this.#arrivals.get(reader)?.size ?? 0))
+  /** How often each reader has got it. */
+  counts(readers: Iterable<string>): number[] {
+    return Array.from(readers, reader => this.#arrivals.get(reader)?.size ?? 0)
   }
 
   ended(how: WillEnd): void {
@@ -97,12 +97,12 @@ export class WillLedger {
   findings(): WillFindings {
     const wills = [...this.#wills.values()]
     const missing = wills.filter(will => this.#isMissing(will))
-    const over = wills.filter(will => this.#count(will) > this.#most(will))
+    const over = wills.filter(will => Math.max(...will.counts(this.#readers)) > this.#most(will))
     const unwanted = over.filter(({ end }) => end === 'left')
     const repeated = over.filter(({ end }) => end !== 'left')
     return {
       wills: wills.filter(({ isStored }) => isStored).length,
-      published: wills.filter(will => this.#count(will) > 0).length,
+      published: wills.filter(will => this.#hasCome(will)).length,
       missing: missing.length,
       repeated: repeated.length,
       unwanted: unwanted.length + this.#unknown.length,
@@ -115,26 +115,30 @@ export class WillLedger {
     }
   }
 
-  #count(will: Will): number {
-    return will.publications(this.#readers)
+  /** To all readers. */
+  #hasCome(will: Will): boolean {
+    return Math.min(...will.counts(this.#readers)) > 0
   }
 
   #isMissing(will: Will): boolean {
     const { isStored, end } = will
-    return isStored && end !== undefined && end !== 'left' && this.#count(will) === 0
+    return isStored && end !== undefined && end !== 'left' && !this.#hasCome(will)
   }
 
   #lines(name: string, found: readonly Will[]): string[] {
     return found.slice(0, MAX_DETAILS).map(will => {
       const { text, end, endedAt } = will
       const at = (endedAt / 1000).toFixed(3)
-      return `will ${name}: ${text}, ${end ?? 'open'} at ${at} s, came ${this.#count(will)} times`
+      return `will ${name}: ${text}, ${end ?? 'open'} at ${at} s, came ${will.counts(this.#readers).join(' and ')} times`
     })
   }
 
   /**
-   * Publication and removal from the store are two writes. If the process is killed between them, the next start publishes
-   * the will again. If it is killed after it has read a DISCONNECT, the will may not have been removed.
+   * How often a reader may get the will. Publication and removal from the store are two writes. If the process is killed
+   * between them, the next start publishes the will again. If it is killed after it has read a DISCONNECT, the will may not
+   * have been removed. The times of the two writes are not seen from outside, but they lie between the end of the connection
+   * and SETTLE_MS after the first arrival at a reader: each kill in that time allows one publication more. Connections of the
+   * reader allow none, since it gets each publication once at QoS 2.
    */
   #most({ end, endedAt, firstAt, settledAt }: Will): number {
     const until = Math.min(settledAt, (end === 'left' ? endedAt : firstAt) + SETTLE_MS)

@@ -20,10 +20,7 @@ export const WILL_ACL = JSON.stringify([{ pattern: 'wills/%u/#', access: 'readwr
 const EMAIL = 'wills@torture.example'
 const PASSWORD = 'torture password'
 const DEVICES = 8
-/**
- * Two readers that reconnect at different times. A reader that connects during a publication may receive it twice, so the
- * least count over both is the number of publications.
- */
+/** Two readers that come back at different times. */
 const RECONNECT_MS = [200, 700] as const
 const ENTER_TIMEOUT_MS = 30_000
 const POLL_MS = 100
