@@ -6,10 +6,9 @@ import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Permissions, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
-import type { StoreWaiter } from '../inbox/inbox.js'
 import { parseContent } from '../protocol/mqtt-payload.js'
 import { encodeReply } from '../protocol/replies.js'
-import { Acknowledgements } from './acknowledgements.js'
+import { Acknowledgements, MessageWaiter } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
 import type { PublishPacket } from './aedes/types.js'
 import type { BrokerParts } from './parts.js'
@@ -21,25 +20,6 @@ export interface Author {
   readonly userId?: UserId | undefined
   readonly grantee?: Grantee
   readonly permissions?: Permissions | undefined
-}
-
-/** Acknowledges a message when it is stored. Refers to nothing of the packet, since thousands wait for their commit. */
-class MessageWaiter implements StoreWaiter {
-  constructor(
-    private readonly parts: BrokerParts,
-    private readonly done: Done,
-  ) {}
-
-  stored(): void {
-    this.parts.metrics.answered('mqtt', 'message', CODES.MESSAGE_SUCCESS.code)
-    this.done()
-  }
-
-  failed(error: GatewayError): void {
-    this.parts.metrics.answered('mqtt', 'message', error.number)
-    // The recipient was deleted meanwhile: to send the message again would not help.
-    this.done(error.kind === 'ERROR_FIND_USER' ? null : error)
-  }
 }
 
 /** Per-client FIFO order of stores, requests and acknowledgements. */

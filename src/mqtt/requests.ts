@@ -3,7 +3,6 @@
  * JSON front end, and handle/ decides who may make them.
  */
 import { CODES, toGatewayError } from '../core/errors.js'
-import type { UserId } from '../core/model.js'
 import { Serial } from '../flow/serial.js'
 import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
@@ -27,7 +26,7 @@ export interface Asker extends Caller {
  * A reply is for this connection alone, so it passes neither the router nor the store. It is lost where the client is not
  * subscribed to its reply topic, or is gone.
  */
-export function tellReply({ delivery }: Link, userId: UserId, reply: string): void {
+export function tellReply({ delivery }: Link, userId: NonNullable<Asker['userId']>, reply: string): void {
   delivery.tell(makePacket(repliesTopic(userId), reply, 1))
 }
 
