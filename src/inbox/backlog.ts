@@ -1,7 +1,7 @@
 /**
- * What waits to be stored, and whose turn it is. Two queues: most messages are in the first, and go before those of the
- * second, where broadcasts are and the rest of a sender who has much waiting. So one who sends much waits for himself.
- * A sender's messages keep their order: behind one in the second queue the next goes there, too.
+ * Messages that wait to be stored, in two queues. The second queue holds broadcasts and the messages of a sender who has
+ * much waiting; a batch takes from the first queue first. So a sender in bulk delays only himself. Each sender's
+ * messages keep their order: while one is in the second queue, the sender's next ones go there, too.
  */
 import type { NewMessage, UserId } from '../core/model.js'
 
@@ -12,16 +12,16 @@ export interface BacklogLimits {
   readonly batchBytes: number
 }
 
-/** Messages of one commit. Keeps a burst from building one commit that everyone waits for. */
+/** Messages of one commit. It keeps a burst from becoming one long commit that everyone waits for. */
 const MAX_BATCH = 4096
-/** Of a batch, what the second queue may have of it. */
+/** The second queue may have this part of a batch: one eighth. */
 const BULK_PART = 8
-/** About what a message takes besides its text. */
+/** Memory of a waiting message besides its text, roughly. */
 const MESSAGE_BYTES = 300
-/** With less waiting than this nobody waits for anybody, and nothing is counted by sender. */
+/** While less than this waits in all, nothing is counted by sender and every message goes into the first queue. */
 const LITTLE_BYTES = 65_536
 
-/** In the second queue: not before the first so many of the first queue, among which may be the same sender's. */
+/** An item of the second queue. `behind`: so many items of the first queue must leave before it, to keep the sender's order. */
 interface Held<W> {
   readonly waiting: W
   readonly behind: number
@@ -86,7 +86,7 @@ export class Backlog<W extends { readonly message: NewMessage }> {
     return batch
   }
 
-  /** One is taken however large it is. */
+  /** Takes at least one, of any size. */
   #takeFirst(batch: W[], maxBytes: number): void {
     for (let bytes = 0; batch.length < MAX_BATCH && bytes < maxBytes; this.#taken++) {
       const waiting = this.#first.shift()

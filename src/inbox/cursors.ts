@@ -21,7 +21,7 @@ export class Cursors {
   #dirty = new Map<string, CursorMove>()
   #writing = new Map<string, CursorMove>()
   #writer: Promise<void> | undefined
-  /** Deleted accounts; their ids are never given out again. */
+  /** Deleted accounts. Ids are never reused, so none is ever removed from here. */
   readonly #forgotten = new Set<UserId>()
   /** Cuts the writer's pause short. */
   readonly #closing = new AbortController()

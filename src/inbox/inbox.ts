@@ -1,5 +1,5 @@
 /**
- * The one write point of messages. Send = append to the recipient's log in groups, answer, hand to live sessions.
+ * The only place that stores messages: it appends to the recipients' logs in groups, answers, and offers rows to readers.
  *
  * Group commit: while one commit is under way everything that arrives waits, and goes into the next as one batch.
  * One batch at a time keeps the log free of holes (a failed batch used no seq) and costs nothing under load: the
@@ -21,7 +21,7 @@ import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
 import type { Retention } from './retention.js'
 
-/** Who waits for a message to be stored. Called exactly once; must not throw. */
+/** Called exactly once when a message is stored or has failed; must not throw. */
 export interface StoreWaiter {
   stored(result: Appended): void
   failed(error: GatewayError): void
@@ -158,7 +158,7 @@ export class Inbox {
     if (deliveredSince !== undefined) this.metrics.sent((performance.now() - deliveredSince) / 1000)
   }
 
-  /** What may still be stored; the rest is refused. It may have waited for the batch before it. */
+  /** Messages whose sender still has permissions; the others fail. They may have been revoked while the batch before was written. */
   #admitted(batch: readonly Waiting[]): readonly Waiting[] {
     if (!batch.some(({ permissions }) => permissions?.areRevoked)) return batch
     return batch.filter(({ message, permissions, waiter }) => {
@@ -173,7 +173,7 @@ export class Inbox {
     })
   }
 
-  /** It takes no room in its inbox. */
+  /** The message takes no room in its inbox any more. */
   #release(message: NewMessage): void {
     if (!message.mustRepeat) this.retention.refused(message)
   }

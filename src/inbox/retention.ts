@@ -23,16 +23,16 @@ export interface RetentionLimits {
   readonly deviceExpiryMs: number
 }
 
-/** A server that is started anew every day sweeps, too. */
+/** The first sweep is soon after the start, so that a gateway that is restarted every day sweeps, too. */
 const FIRST_SWEEP_MS = 60_000
 const SWEEP_EVERY_MS = 3_600_000
 const CHUNK = 500
 const USERS_PAGE = 500
-/** Of so many inboxes it is remembered how full they are. The store is asked about others. */
+/** Inboxes whose occupancy is kept in memory. The store is asked about others. */
 const MAX_KNOWN = 50_000
-/** An inbox of which more than one page must be read is counted again when it was left alone so many times as long as the counting took. */
+/** If counting an inbox took more than one page, it is not counted again for this many times the time that it took. */
 const REST = 10
-/** Characters of one page that is looked through for old messages. */
+/** UTF-16 units of one page in a sweep. */
 const SWEEP_CHARS = 1_000_000
 
 export class Retention {

@@ -1,8 +1,8 @@
-/** Whether the store can be used, asked again and again, and said in the log when that changes. */
+/** Asks at intervals whether the store can be used, and logs each change. */
 import type { Logger } from '../core/log.js'
 import type { Store } from './store.js'
 
-/** A store that nobody uses is looked at as well: its folder may have been removed. */
+/** An idle store is asked, too: its folder may have been removed. */
 const EVERY_MS = 10_000
 
 export class StoreWatch {
@@ -17,7 +17,7 @@ export class StoreWatch {
     this.#timer = setInterval(() => void this.isGood(), EVERY_MS).unref()
   }
 
-  /** Never rejects. Those who ask meanwhile share one answer: anybody may ask, and it costs a commit. */
+  /** Never rejects. Calls at the same time share one ping, since anybody may call (/readyz) and a ping costs a commit. */
   isGood(): Promise<boolean> {
     this.#asking ??= this.#ask().finally(() => {
       this.#asking = undefined

@@ -38,10 +38,10 @@ export class EmbeddedEnv {
    * Opens the folder, and the tables with `build`.
    * @throws GatewayError STORE_UNAVAILABLE when it cannot be used, or another store has it open.
    *
-   * The lock is LMDB's own, so that it ends with the process however that ends: the first to open a folder gets an
-   * exclusive lock of the operating system, empties the table of readers, and keeps a shared lock; from its first
-   * read on it has a row in that table. Who finds a row of somebody else is not the first. It needs no file that
-   * could be left behind and no pid that could be another's by now, and it holds between containers, too.
+   * The lock is LMDB's own, so that it ends with the process however that ends. The first process to open a folder
+   * gets an exclusive lock of the operating system, empties the reader table, and keeps a shared lock; from its first
+   * read on it has a row in that table. If another process has a row in the reader table, the folder is in use. This
+   * needs no lock file that could be left behind and no pid that could be reused, and it works between containers.
    */
   open<T>(build: (table: OpenTable) => T): T {
     if (this.#opened !== undefined) throw unavailable('the store is open already')

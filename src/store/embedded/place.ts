@@ -3,17 +3,17 @@ import { type BigIntStats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 
-/** A file that was removed or replaced stays open, and what is written to it is gone with the process. */
+/** A file that was removed or replaced stays open in this process; what is written to it is lost when the process ends. */
 export class Place {
   readonly #files: readonly { readonly path: string; readonly was: string }[]
 
-  /** To be made when they are open. */
+  /** Call it when the files are open. */
   constructor(dir: string) {
     const paths = ['data.mdb', 'lock.mdb'].map(name => join(dir, name))
     this.#files = paths.map(path => ({ path, was: identity(path) }))
   }
 
-  /** @throws GatewayError STORE_UNAVAILABLE where one of them is not; two system calls, a hundredth of a commit */
+  /** Costs two system calls, about 1 % of a commit. @throws GatewayError STORE_UNAVAILABLE if a file was removed or replaced */
   check(): void {
     for (const { path, was } of this.#files) {
       if (identity(path) === was) continue
@@ -27,7 +27,7 @@ export class Place {
   }
 }
 
-/** '' where there is none, or it cannot be said. */
+/** '' if there is no such file or it cannot be read. */
 function identity(path: string): string {
   try {
     const found: BigIntStats | undefined = statSync(path, { bigint: true, throwIfNoEntry: false })

@@ -1,7 +1,7 @@
 /**
- * Whose the broker's state of a name is: one gateway at a time, since each keeps an index of it in memory. The holder
- * writes a beat every BEAT_MS. Who finds another holder watches that for WATCH_MS, and takes over what does not beat.
- * No clock is compared. A holder that is surely dead (a process of this machine that is gone) is not watched.
+ * Only one gateway at a time may use the broker's state of a name, since each keeps an index of it in memory. The holder
+ * of the name writes a beat every BEAT_MS. A gateway that finds another holder watches its beat for WATCH_MS and takes
+ * over if there is none. No clocks are compared. A holder whose process on this machine has ended is not watched.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
