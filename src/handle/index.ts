@@ -22,9 +22,18 @@ import type { HandlerRules, Services } from './services.js'
 /** The access to a request, or how the config and the request decide it. */
 type Rule<A extends Access, D> = A | ((rules: HandlerRules, data: D) => A)
 
-type Entry<D> =
-  | { readonly access: Rule<'anyone' | 'user', D>; readonly run: Handler<D>; readonly notForDevices?: true }
-  | { readonly access: Rule<Exclude<Access, 'anyone'>, D>; readonly run: Handler<D, LoggedIn> }
+interface Traits {
+  /** A login by a device's credential may not make it. Of what only owners may, that need not be said. */
+  readonly notForDevices?: true
+  /** It changes nothing: it is not run for a client that has left. */
+  readonly isReadOnly?: true
+}
+
+type Entry<D> = Traits &
+  (
+    | { readonly access: Rule<'anyone' | 'user', D>; readonly run: Handler<D> }
+    | { readonly access: Rule<Exclude<Access, 'anyone'>, D>; readonly run: Handler<D, LoggedIn> }
+  )
 
 type Table = { readonly [N in RequestName]: Entry<Extract<Request, { name: N }>['data']> }
 
@@ -32,14 +41,14 @@ const TABLE: Table = {
   register: { access: 'anyone', run: handleRegister },
   login: { access: 'anyone', run: handleLogin, notForDevices: true },
   refresh: { access: 'anyone', run: handleRefresh, notForDevices: true },
-  query: { access: queryAccess, run: handleQuery },
+  query: { access: queryAccess, run: handleQuery, isReadOnly: true },
   message: { access: 'user', run: handleMessage },
   broadcast: { access: broadcastAccess, run: handleBroadcast },
-  history: { access: 'user', run: handleHistory },
+  history: { access: 'user', run: handleHistory, isReadOnly: true },
   ack: { access: 'user', run: handleAck },
   logout: { access: 'user', run: handleLogout },
   delete: { access: 'owner', run: handleDelete },
-  sessions: { access: 'owner', run: handleSessions },
+  sessions: { access: 'owner', run: handleSessions, isReadOnly: true },
   revoke: { access: 'owner', run: handleRevoke },
   mint: { access: 'owner', run: handleMint },
   password: { access: 'owner', run: handlePassword },
@@ -47,12 +56,9 @@ const TABLE: Table = {
 
 /** Whether a login by a device's credential may make this request, as far as its name says. */
 export function isForDevices(name: RequestName): boolean {
-  const entry = TABLE[name]
-  return entry.access !== 'owner' && !('notForDevices' in entry)
+  const { access, notForDevices } = TABLE[name]
+  return access !== 'owner' && notForDevices !== true
 }
-
-/** Requests that change nothing: they are not run for a client that has left. */
-const READ_ONLY: ReadonlySet<RequestName> = new Set(['query', 'history', 'sessions'])
 
 /**
  * The one door for requests of every front end: checks the access, then runs the handler. Never throws: what goes wrong
@@ -65,7 +71,7 @@ export function handle(
   request: Request,
   answer: Answer,
 ): Promise<void> | undefined {
-  if (caller.hasLeft && READ_ONLY.has(request.name)) {
+  if (caller.hasLeft && TABLE[request.name].isReadOnly) {
     // Not logged: a client may leave many behind, and nothing went wrong.
     answer.refuse(new GatewayError('ERROR_CONNECTION_CLOSED'))
     return undefined

@@ -117,7 +117,7 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
 ) => {
   const { userId: sender, permissions } = caller
   const { recipient, content } = data
-  refuseIfFull(services, sender)
+  refuseIfFarAhead(services, sender)
   const { dedupKey, isFirst } = repeatKey(services, sender, id)
   return sendMessage(services, { sender, permissions, recipient, content, dedupKey, isFirst }, answer)
 }
@@ -137,7 +137,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
 ) => {
   const { userId: sender, permissions } = caller
   checkContent(data.content, services.rules)
-  refuseIfFull(services, sender)
+  refuseIfFarAhead(services, sender)
   await askAboutInboxes(services, sender)
   // They may have been revoked while the store was asked.
   admit(permissions)
@@ -178,8 +178,8 @@ async function askAboutInboxes({ retention, live }: Services, sender: UserId): P
 }
 
 /** For a sender who is too far ahead of the store; an MQTT device is read later instead. @throws GatewayError OVERLOADED */
-function refuseIfFull({ inbox, limits }: Services, sender: UserId): void {
-  if (!inbox.isFullFor(sender)) return
+function refuseIfFarAhead({ inbox, limits }: Services, sender: UserId): void {
+  if (!inbox.hasTooMuchWaiting(sender)) return
   limits.count('inbox.maxWaitingBytes')
   throw new GatewayError('OVERLOADED')
 }

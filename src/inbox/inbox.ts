@@ -63,8 +63,8 @@ export class Inbox {
   }
 
   /** Whether this sender has so much waiting to be stored that it should wait with more. */
-  isFullFor(sender: UserId): boolean {
-    return this.#waiting.isFullFor(sender)
+  hasTooMuchWaiting(sender: UserId): boolean {
+    return this.#waiting.hasTooMuchWaiting(sender)
   }
 
   /**

@@ -93,8 +93,8 @@ export class MqttConnection implements Asker, LiveConnection {
   }
 
   /** Too many bytes of this sender wait for the store, from whichever of its connections. */
-  get isInboxFull(): boolean {
-    return this.#who !== undefined && this.parts.services.inbox.isFullFor(this.#who.userId)
+  get hasTooMuchWaiting(): boolean {
+    return this.#who !== undefined && this.parts.services.inbox.hasTooMuchWaiting(this.#who.userId)
   }
 
   /** PUBACK or PUBCOMP of an inbox packet. */

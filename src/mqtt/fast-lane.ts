@@ -24,7 +24,7 @@ const MAX_UNFINISHED_BYTES = 65_536
 
 interface LaneConnection {
   /** Too many bytes of this sender wait for the store, from whichever of its connections. */
-  readonly isInboxFull: boolean
+  readonly hasTooMuchWaiting: boolean
   publish(packet: PublishPacket, done: Done): void
   acknowledged(packetId: number): void
 }
@@ -101,7 +101,7 @@ export class FastLane implements PacketLane {
   }
 
   #holdOrRelease(): void {
-    const max = this.connection.isInboxFull ? 1 : MAX_UNFINISHED_BYTES
+    const max = this.connection.hasTooMuchWaiting ? 1 : MAX_UNFINISHED_BYTES
     const mustHold = this.#isDraining || this.#unfinishedBytes >= max
     if (mustHold === this.#isHolding) return
     this.#isHolding = mustHold

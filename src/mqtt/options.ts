@@ -1,7 +1,7 @@
 import type { Locale } from '../core/errors.js'
 import type { Acl } from './acl/access.js'
 
-/** Options of the broker. They are the keys under `mqtt` in docs/config.md, where their defaults and reasons are. */
+/** Options of the broker. Most are keys under `mqtt`, others under `delivery`, `privacy` and `limits`; docs/config.md has their defaults. */
 export interface BrokerOptions {
   /** Payload of a PUBLISH to an inbox: the content, or a JSON object with it. */
   readonly payload: 'text' | 'json'

@@ -76,30 +76,30 @@ t.test(
     const { push, backlog } = setUp(1000 * KB)
     const fill = (...senders: string[]) => {
       for (let i = 0; i < 2000; i++)
-        for (const sender of senders) if (!backlog.isFullFor(sender)) push(sender, 10 * KB)
+        for (const sender of senders) if (!backlog.hasTooMuchWaiting(sender)) push(sender, 10 * KB)
     }
     fill('spam')
     const count = backlog.length
     t.ok(count > 40 && count < 60, `${count} of 100`)
-    t.notOk(backlog.isFullFor('ann'))
+    t.notOk(backlog.hasTooMuchWaiting('ann'))
     fill('spam', 'more')
-    t.notOk(backlog.isFullFor('ann'))
+    t.notOk(backlog.hasTooMuchWaiting('ann'))
     t.ok(backlog.length < 80)
     while (backlog.length > 0) backlog.take()
-    t.notOk(backlog.isFullFor('spam'), 'with nothing waiting')
+    t.notOk(backlog.hasTooMuchWaiting('spam'), 'with nothing waiting')
   },
 )
 
 t.test('when all is full nobody gets in, until something has left', async t => {
   const { push, backlog } = setUp(1000 * KB)
   for (let i = 0; i < 100; i++) push(`${i}`, 10 * KB)
-  t.ok(backlog.isFullFor('ann'))
+  t.ok(backlog.hasTooMuchWaiting('ann'))
   backlog.take()
-  t.notOk(backlog.isFullFor('ann'))
+  t.notOk(backlog.hasTooMuchWaiting('ann'))
 })
 
 t.test('the copies of a broadcast count for one text of their sender', async t => {
   const { broadcast, backlog } = setUp(1000 * KB)
   broadcast('ann', 60 * KB, 1000)
-  t.notOk(backlog.isFullFor('ann'))
+  t.notOk(backlog.hasTooMuchWaiting('ann'))
 })

@@ -49,7 +49,7 @@ function setUp(changes = {}) {
       log.push(`lane ${packet.messageId}`)
       published.push({ ...packet, done })
     },
-    isInboxFull: false,
+    hasTooMuchWaiting: false,
     acknowledged: packetId => void log.push(`lane ${packetId}`),
   })
   const parser = mqttPacket.parser()

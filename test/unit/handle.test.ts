@@ -83,7 +83,7 @@ function setUp({
     inbox: {
       send: (message: NewMessage, waiter: StoreWaiter) => void sent.push({ message, waiter }),
       history: async () => [],
-      isFullFor: () => false,
+      hasTooMuchWaiting: () => false,
       cursors: { forget: () => undefined },
     },
     retention: {

@@ -12,7 +12,7 @@ import type { OpenTable, Table } from './table.js'
 /** Accounts looked at, or indexed, without a pause. */
 const CHUNK = 1000
 
-/** No user: deleted since the index was read, or by a version without it. */
+/** `user` is undefined if the account was deleted since the index was read, or by a version without the index. */
 interface Row {
   readonly ordinal: number
   readonly user: User | undefined

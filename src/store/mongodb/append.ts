@@ -168,7 +168,7 @@ export class MongoAppend {
     return new Map(filled.map(row => [dedups.get(rowId(row.inbox, row.seq)) ?? '', row]))
   }
 
-  /** Later for every batch: of two messages with one key the later has it. */
+  /** Rises with every batch: of two rows with one key, the key belongs to the later. */
   #now(): number {
     this.#storedAt = Math.max(Date.now(), this.#storedAt + 1)
     return this.#storedAt
