@@ -50,7 +50,7 @@ export class Backlog<W extends { readonly message: NewMessage }> {
   }
 
   /** Whether this sender has as much waiting as is left for all: one may have half of it, two a third each. */
-  isFullFor(sender: UserId): boolean {
+  hasTooMuchWaiting(sender: UserId): boolean {
     const free = this.limits.maxWaitingBytes - this.#bytes
     // Most of the time nothing is to be looked up.
     return free < this.#bytes && (this.#shares.get(sender)?.bytes ?? 0) >= free
