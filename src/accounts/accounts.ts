@@ -1,4 +1,4 @@
-/** Who exists and who may: register, authenticate, look up, delete. */
+/** Accounts: register, check a password, look up, delete. */
 import { createHash, randomInt } from 'node:crypto'
 import { domainToASCII } from 'node:url'
 import isEmail from 'validator/lib/isEmail.js'
@@ -180,7 +180,7 @@ export class Accounts {
     return lookup
   }
 
-  /** Oldest account first. An email is compared by its normalised form; one that is no address matches nobody. */
+  /** Oldest account first. An email is compared in its normalised form; a text that is not an address matches no account. */
   async query(
     query: Omit<UserQuery, 'emailKey'> & { email?: string },
     limit: number,

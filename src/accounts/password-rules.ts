@@ -1,4 +1,4 @@
-/** What a new password must be. Passwords that are in use already are judged by nobody. */
+/** The rules of a new password. Passwords in use are not checked again. */
 import { GatewayError } from '../core/errors.js'
 
 export interface PasswordRules {

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { HttpInput } from './input.js'
 
-/** Requests of one connection: probes and scrapers come back for more, nobody needs thousands. */
+/** Requests that one connection may send. Probes and scrapers send many over time, but no client needs thousands. */
 export const MAX_REQUESTS_PER_SOCKET = 1000
 
 export class Pipeline {

@@ -26,7 +26,7 @@ export interface HttpServerOptions {
   readonly upgrades: ReadonlyMap<string, Upgrade>
   /** How long a request line and headers may take, and a connection may be without them, ms. */
   readonly handshakeTimeoutMs: number
-  /** Whose a request is. */
+  /** The address that a request comes from. */
   readonly clientOf: (peer: string | undefined, forwardedFor: string | undefined) => string | undefined
   /** Why one more WebSocket is refused, as an HTTP status; undefined lets it in. */
   readonly refusal: (
@@ -34,9 +34,9 @@ export interface HttpServerOptions {
     socket: Duplex,
     address: string | undefined,
   ) => string | undefined
-  /** Whether one more request may come that is no WebSocket. */
+  /** Counts a request that is not a WebSocket upgrade. @returns whether it is allowed */
   readonly mayAsk: (address: string | undefined) => boolean
-  /** Whether it may do as little as one that nobody knows. */
+  /** Whether the lower limits for unknown clients apply. */
   readonly isStranger: (address: string | undefined) => boolean
   /** The time was over without a request. */
   readonly onTimeout: () => void
@@ -170,7 +170,7 @@ export class HttpServer {
     return this.options.clientOf(request.socket.remoteAddress, forwardedFor)
   }
 
-  /** Another protocol is: Node has let go of the socket. */
+  /** The client offered an Upgrade: Node no longer owns the socket. */
   #offered(request: IncomingMessage, socket: Duplex, parsed: Buffer): void {
     socket.on('error', () => socket.destroy())
     const pipeline = this.#pipelines.get(socket)

@@ -1,4 +1,4 @@
-/** What all connections of an account have together: how many there are, and their requests. */
+/** Limits of one account, over all its connections: their number, their requests and the bytes they send. */
 
 import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
@@ -6,7 +6,7 @@ import { recentMap } from '../core/recent.js'
 import { MAX_BUCKETS } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
-/** What one account may send, in bytes. They outlive its connections: to come back is no way to a full one. */
+/** Buckets of the bytes that one account sends. They outlive its connections, so that reconnecting does not refill them. */
 export interface Traffic {
   readonly sent: TokenBucket
   /** Bytes of broadcasts, once for each recipient. */
@@ -23,7 +23,7 @@ export interface AccountRules {
 
 export class AccountLimits {
   readonly #open = new Map<UserId, number>()
-  /** They outlive the connections: to come back is no way to a full one. */
+  /** Of requests. They outlive the connections, so that reconnecting does not refill them. */
   readonly #buckets = recentMap<UserId, TokenBucket>(MAX_BUCKETS)
 
   readonly #traffic = recentMap<UserId, Traffic>(MAX_BUCKETS)
@@ -40,8 +40,8 @@ export class AccountLimits {
   }
 
   /**
-   * Counts a connection in.
-   * @param replaces whether one that is there ends for it: a device that comes back before it is missed
+   * Counts a connection of the account.
+   * @param replaces whether it takes the place of an open one: a device that reconnects before its end was noticed
    * @returns the account's request rate; call `leave` when the connection is over
    * @throws GatewayError TOO_MANY_CONNECTIONS
    */

@@ -1,16 +1,16 @@
 /**
- * What an address has used, and the networks around it: whoever is given an IPv6 /56 or /48 (RFC 6177) has hundreds or
- * tens of thousands of /64, each an address of its own to every limit.
+ * Token buckets of an address and of the networks around it. A subscriber with an IPv6 /56 or /48 (RFC 6177) has hundreds or
+ * tens of thousands of /64 networks, and each counts as one address.
  */
 
 import { recentMap } from '../core/recent.js'
 import { addressGroup } from './address.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
-/** Buckets kept; the one that was used longest ago goes first, and is full again by then unless under attack. */
+/** Buckets kept. The least recently used is dropped first; unless there is an attack it is full again by then. */
 export const MAX_BUCKETS = 100_000
 
-/** How many times as much as one address a network may have: several households, or a company. */
+/** A network's limit, as a multiple of that of one address: it may hold several households, or a company. */
 const NETWORKS = [
   { prefix: 64, times: 1 },
   { prefix: 56, times: 4 },
@@ -22,24 +22,24 @@ interface Network {
   readonly times: number
 }
 
-/** The address's own group first. Of IPv4 it is the only one. */
+/** The groups of an address, the smallest first. An IPv4 address has one. */
 function networksOf(address: string | undefined): Network[] {
   const all = NETWORKS.map(({ prefix, times }) => ({ group: addressGroup(address, prefix), times }))
   return all[0]?.group === all[1]?.group ? all.slice(0, 1) : all
 }
 
-/** The buckets of one address: what is taken is taken from each. */
+/** The buckets of one address. A token is taken from each of them. */
 export class AddressBucket {
   constructor(private readonly buckets: readonly TokenBucket[]) {}
 
-  /** @returns false where one has none left; then nothing is taken */
+  /** @returns false if one of the buckets is empty; then no token is taken */
   take(now = performance.now()): boolean {
     if (!this.buckets.every(bucket => bucket.has(now))) return false
     for (const bucket of this.buckets) bucket.take(now)
     return true
   }
 
-  /** Takes also what is not there. @returns how long nothing more may be taken, ms; 0 = go on */
+  /** Takes a token even if there is none. @returns ms until the next may be taken; 0 = at once */
   borrow(count: number, now = performance.now()): number {
     let waitMs = 0
     for (const bucket of this.buckets) waitMs = Math.max(waitMs, bucket.borrow(count, now))
@@ -66,7 +66,7 @@ export class AddressBuckets {
   }
 }
 
-/** How many are open at one time. */
+/** Counts what is open at one time, by address and network. */
 export class AddressCounts {
   readonly #open = new Map<string, number>()
 
@@ -77,7 +77,7 @@ export class AddressCounts {
     return networksOf(address).every(({ group, times }) => (this.#open.get(group) ?? 0) < this.max * times)
   }
 
-  /** @returns what to call when it is over */
+  /** @returns the function to call at the end */
   enter(address: string | undefined): () => void {
     const networks = networksOf(address)
     for (const { group } of networks) this.#open.set(group, (this.#open.get(group) ?? 0) + 1)

@@ -1,17 +1,17 @@
-/** Which addresses belong together, which are the operator's own, and whose a proxied connection is. */
+/** Groups of addresses, lists of addresses from the config, and the client behind a proxy. */
 import { BlockList, isIP, isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
-/** Of what is no address; all such count as one, and no list has it. */
+/** The group of everything that is not an IP address. No list contains it. */
 const UNKNOWN = 'unknown'
 
-/** What a subscriber is given of IPv6, one network or several: RFC 6177. */
+/** Prefix lengths of IPv6 that a subscriber gets (RFC 6177). */
 export type Ipv6Prefix = 64 | 56 | 48
 
-/** Without the zone of a link-local address; an IPv4 address in IPv6 form (RFC 4291 2.5.5.2) as what it is. */
+/** Removes the zone of a link-local address, and turns an IPv4-mapped IPv6 address (RFC 4291 2.5.5.2) into IPv4. */
 export function plainAddress(address: string | undefined): string | undefined {
   const text = address?.replace(/%.*$/, '') ?? ''
-  // Asked first: ipaddr.js also reads the old forms of IPv4, `127.1` and `0x7f000001`.
+  // node:net decides first, since ipaddr.js also accepts the old forms of IPv4, `127.1` and `0x7f000001`.
   return isIP(text) === 0 ? undefined : ipaddr.process(text).toString()
 }
 
@@ -62,7 +62,7 @@ export class AddressList {
     let client: string | undefined
     do client = hopAddress(hops.pop() ?? '')
     while (hops.length > 0 && this.has(client))
-    // Loopback is the loopback of whoever wrote it: it names no client of ours, and is exempt as a peer only.
+    // In a header, loopback is that of the machine that wrote it. It names no client here, and only a peer is exempt for it.
     return client !== undefined && isLocal(client) ? undefined : client
   }
 }

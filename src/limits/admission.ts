@@ -1,4 +1,4 @@
-/** Whether one more connection may come: how many there are, and how fast they come. */
+/** Admits new connections by their number and their rate. */
 import type { AddressList } from './address.js'
 import { AddressBuckets, AddressCounts } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
@@ -23,7 +23,7 @@ export class Admission {
   readonly #all: TokenBucket
   readonly #buckets: AddressBuckets
 
-  /** @param isKnown whether somebody has logged in from an address */
+  /** @param isKnown whether a client has logged in from an address since the start */
   constructor(
     private readonly rules: AdmissionRules,
     private readonly exempt: AddressList,
@@ -35,13 +35,13 @@ export class Admission {
   }
 
   /**
-   * Counts a connection in, unless one limit is reached.
-   * @returns which; or what to call when the connection is over
+   * Counts a connection, unless a limit is reached.
+   * @returns the limit that is reached, or the function to call when the connection has closed
    */
   admit(address: string | undefined): AdmissionLimit | (() => void) {
     if (this.exempt.has(address)) return () => undefined
     if (!this.#open.hasRoom(address)) return 'limits.connectionsPerAddress'
-    // The address first: who comes too fast must not use up what all have together.
+    // The address's own rate first: a client that connects too fast must not use up the rate that all share.
     if (!this.#buckets.of(address).take()) return 'limits.handshakesPerAddress'
     const { handshakes, knownShare } = this.rules
     const kept = this.isKnown(address) ? 0 : Math.floor(handshakes.burst * knownShare)

@@ -1,16 +1,16 @@
 /**
- * Pings and pongs of one WebSocket (RFC 6455 5.5): they ask for nothing that a request's rate counts, and 22 MB of them a
- * second kept the process from everything else. Whoever sends too many is read later.
+ * The rate of pings and pongs of one WebSocket (RFC 6455 5.5). No limit on requests counts them, and 22 MB of them a second
+ * blocked the process. A client that sends too many is read later.
  */
 import type { TokenBucket } from './token-bucket.js'
 
-/** The longest that one is not read, ms. */
+/** The longest time for which a connection is not read, ms. */
 const MAX_HOLD_MS = 60_000
-/** Pings of ours that may be unanswered. */
+/** At most so many unanswered pings of ours are counted. */
 const MAX_OWED = 1000
 
 export class ControlFrames {
-  /** Pongs that answer a ping of ours, which cost the client nothing. */
+  /** Pongs that answer a ping of ours. They do not count. */
   #owed = 0
   #isOver = false
 
@@ -19,12 +19,12 @@ export class ControlFrames {
     private readonly onLimit: () => void,
   ) {}
 
-  /** A ping left for the client. */
+  /** We sent a ping. */
   pinged(): void {
     if (this.#owed < MAX_OWED) this.#owed++
   }
 
-  /** A ping or a pong came. @returns how long to read no more, ms */
+  /** The client sent a ping or a pong. @returns for how long the connection is not to be read, ms */
   take(kind: 'ping' | 'pong'): number {
     if (kind === 'pong' && this.#owed > 0) {
       this.#owed--

@@ -1,11 +1,11 @@
 /**
- * Delays behind failed logins, which double. They are kept by account and address together, so that a stranger who
- * guesses delays himself and never the owner; and by address alone, for one who tries many accounts.
+ * Doubling delays after failed logins. They are kept by account and address together, so that a guesser delays only his own
+ * address and not the owner; and by address alone, against guesses at many accounts.
  */
 import { recentMap } from '../core/recent.js'
 
 export interface FailedLoginRules {
-  /** Failures without a delay: of one address at one account, and at all. */
+  /** Failures before the first delay: of one address for one account, and for all accounts. */
   readonly perAccount: number
   readonly perAddress: number
   /** The first delay, and the longest, ms. */
@@ -18,11 +18,11 @@ export type FailedLoginLimit = 'limits.failedLogins' | 'limits.failedLoginsPerAd
 /** The end of an attempt, to be called once. */
 export type Settle = (outcome: 'right' | 'wrong' | 'unknown') => void
 
-/** As many failures as are free are forgotten in so long, ms: an address that many share does not wait for ever. */
+/** The free failures are forgotten over this time, ms, so that an address that many share recovers. */
 const FORGET_MS = 3_600_000
 const MAX_KEPT = 100_000
 
-/** All devices of an account may come back at once; more than these are guesses. */
+/** Attempts under way before the first failure: all devices of an account may reconnect at once. */
 const MAX_PENDING = 50
 
 class Tries {
@@ -41,7 +41,7 @@ class Tries {
     return Math.max(0, this.#until - now)
   }
 
-  /** Whether as many are under way as may be: after a failure each counts as one more. */
+  /** Whether no further attempt may begin. After a failure each attempt under way counts as a failure. */
   get isBusy(): boolean {
     const mayFail = this.#failures === 0 ? MAX_PENDING : this.free - this.#failures
     return this.#pending > 0 && this.#pending >= mayFail
@@ -79,8 +79,8 @@ export class FailedLogins {
 
   /**
    * @param group of the address
-   * @param account short, whatever the client sent, and the same for all its names
-   * @returns what to call when the outcome is known; or which limit is reached, and ms to wait
+   * @param account a short key, the same for all names of the account
+   * @returns the function to call with the outcome, or the limit that is reached and the ms to wait
    */
   begin(
     group: string,
@@ -89,7 +89,7 @@ export class FailedLogins {
   ): Settle | { limit: FailedLoginLimit; waitMs: number } {
     const all = this.#tries(group, this.rules.perAddress)
     const allWait = all.wait(now)
-    // Before anything is kept of the account: whoever waits can name as many as they like.
+    // Before an entry for the account is made: a client that has to wait can name any number of accounts.
     if (allWait > 0) return { limit: 'limits.failedLoginsPerAddress', waitMs: allWait }
     const own = this.#tries(`${group} ${account}`, this.rules.perAccount)
     const ownWait = own.wait(now)
@@ -100,7 +100,7 @@ export class FailedLogins {
     return outcome => {
       const at = Math.max(now, performance.now())
       own.end(outcome === 'wrong', at)
-      // Not forgiven by a success: whoever guesses has an account, too.
+      // A success does not clear the failures of the address: a guesser has an account of his own.
       all.end(outcome === 'wrong', at)
       if (outcome === 'right') own.forgive()
     }

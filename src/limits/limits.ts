@@ -10,8 +10,8 @@ import { AddressList, addressGroup } from './address.js'
 import { type AddressBucket, AddressBuckets, MAX_BUCKETS } from './address-buckets.js'
 import { Admission, type AdmissionLimit, type AdmissionRules } from './admission.js'
 import { ControlFrames } from './control-frames.js'
-import { type Guest, type GuestRules, Guests } from './crowd.js'
 import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
+import { type Guest, type GuestRules, Guests } from './guests.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
 export interface LimitRules extends AccountRules {
@@ -22,7 +22,7 @@ export interface LimitRules extends AccountRules {
   /** Requests of one address before login, HTTP requests of one address. */
   readonly requestsBeforeLogin: Rate
   readonly httpRequests: Rate
-  /** Pings and pongs of one WebSocket that we did not ask for. */
+  /** Pings and unsolicited pongs of one WebSocket. */
   readonly controlFrames: Rate
   readonly failedLogins: FailedLoginRules
   /** Requests of one connection. */
@@ -31,7 +31,7 @@ export interface LimitRules extends AccountRules {
   readonly registrations: Rate
   /** Refusals by a limit, after which a connection is closed. */
   readonly warnings: Rate
-  /** Addresses and networks without limits by address and of rates. */
+  /** Addresses and networks without limits by address and without rates. */
   readonly exempt: readonly string[]
 }
 
@@ -54,7 +54,7 @@ export class Limits {
   readonly #http: AddressBuckets
   readonly #passwords: FairQueue
   readonly #crowd: Guests
-  /** Groups of addresses from which somebody logged in, and with the account behind a blank, who it was. */
+  /** Address groups that somebody has logged in from, and `<group> <account>` for each account. */
   readonly #known = recentMap<string, true>(MAX_BUCKETS)
   readonly #exempt: AddressList
 
@@ -79,21 +79,21 @@ export class Limits {
     this.metrics.limited.inc({ limit })
   }
 
-  /** One more connection. @returns the limit that is reached; or what to call when the connection is over */
+  /** Counts a new connection. @returns the limit that is reached, or the function to call when it has closed */
   admit(address: string | undefined): AdmissionLimit | (() => void) {
     const answer = this.#admission.admit(address)
     if (typeof answer === 'string') this.count(answer)
     return answer
   }
 
-  /** Whether there is room for one more connection in all; a stranger that does not log in may have to go for it. */
+  /** Whether there is room for one more connection; may close one without a login. */
   hasRoom(address: string | undefined): boolean {
     const hasRoom = this.#crowd.makeRoom(this.#isKnown(address))
     if (!hasRoom) this.count('limits.connections')
     return hasRoom
   }
 
-  /** An open connection, nobody logged in yet. @param close ends it */
+  /** Registers an open connection without a login. @param close ends it */
   join(close: () => void): Guest {
     return this.#crowd.join(() => {
       this.count('limits.connections')
@@ -101,12 +101,12 @@ export class Limits {
     })
   }
 
-  /** Somebody logged in from there, by whichever way. */
+  /** Notes that somebody logged in from this address, by any means. */
   loggedInFrom(address: string | undefined): void {
     this.#known.set(addressGroup(address), true)
   }
 
-  /** One more connection of an account; see AccountLimits. @throws GatewayError TOO_MANY_CONNECTIONS */
+  /** Counts a connection of an account; see AccountLimits. @throws GatewayError TOO_MANY_CONNECTIONS */
   enter(userId: UserId, replaces = false): TokenBucket {
     try {
       return this.#accounts.enter(userId, replaces)
@@ -116,19 +116,19 @@ export class Limits {
     }
   }
 
-  /** What an account may send, in bytes, wherever it connects from. */
+  /** The buckets of the bytes that an account sends, from any address. */
   traffic(userId: UserId): Traffic {
     return this.#accounts.traffic(userId)
   }
 
-  /** A broadcast of so many bytes to so many. @throws GatewayError RATE_LIMITED */
+  /** Charges a broadcast to its sender. @throws GatewayError RATE_LIMITED */
   broadcast(userId: UserId, bytes: number): void {
     if (this.traffic(userId).broadcast.spend(bytes)) return
     this.count('limits.broadcastBytes')
     throw new GatewayError('RATE_LIMITED')
   }
 
-  /** Its end. */
+  /** Ends a connection of an account. */
   leave(userId: UserId): void {
     this.#accounts.leave(userId)
   }
@@ -137,36 +137,36 @@ export class Limits {
     return this.#exempt.has(address)
   }
 
-  /** For one connection; undefined where its requests are not counted. */
+  /** The request rate of one connection; undefined if its address is exempt. */
   requestBucket(address: string | undefined): TokenBucket | undefined {
     return this.isExempt(address) ? undefined : new TokenBucket(this.rules.requests)
   }
 
-  /** For one connection that is not logged in: what its address has for such; undefined where that is not counted. */
+  /** The request rate before login, of an address; undefined if it is exempt. */
   beforeLogin(address: string | undefined): AddressBucket | undefined {
     return this.isExempt(address) ? undefined : this.#beforeLogin.of(address)
   }
 
-  /** One more HTTP request that is no WebSocket. @returns false where the address asks too often */
+  /** Counts an HTTP request that is not a WebSocket upgrade. @returns false if the address has used up its rate */
   askHttp(address: string | undefined): boolean {
     if (this.isExempt(address) || this.#http.of(address).take()) return true
     this.count('limits.httpRequests')
     return false
   }
 
-  /** For one WebSocket. */
+  /** The rate of pings and pongs of one WebSocket. */
   controlFrames(): ControlFrames {
     return new ControlFrames(new TokenBucket(this.rules.controlFrames), () =>
       this.count('limits.controlFrames'),
     )
   }
 
-  /** For one connection: empty after too many refusals by a limit. */
+  /** The bucket of one connection that refusals by a limit use up. */
   warningBucket(): TokenBucket {
     return new TokenBucket(this.rules.warnings)
   }
 
-  /** One more registration. @throws GatewayError TOO_MANY_REGISTRATIONS */
+  /** Counts a registration. @throws GatewayError TOO_MANY_REGISTRATIONS */
   register(address: string | undefined): void {
     if (this.#exempt.has(address)) return
     if (this.#registrations.of(address).take()) return

@@ -1,4 +1,4 @@
-/** Who is connected now, by account, and whether one more connection may join. */
+/** The connections that are open now, by account, and whether one more may join. */
 
 import type { LoginPermissions } from '../auth/permissions.js'
 import { type CodeName, GatewayError } from '../core/errors.js'

@@ -1,5 +1,5 @@
 import type { Locale } from '../core/errors.js'
-import type { Guest } from '../limits/crowd.js'
+import type { Guest } from '../limits/guests.js'
 import type { AedesClient } from './aedes/client.js'
 import type { ClientDelivery } from './aedes/delivery.js'
 import type { Pacer } from './wire/pacer.js'

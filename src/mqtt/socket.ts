@@ -2,7 +2,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Locale } from '../core/errors.js'
-import type { Guest } from '../limits/crowd.js'
+import type { Guest } from '../limits/guests.js'
 import type { AedesClient } from './aedes/client.js'
 import { ClientDelivery } from './aedes/delivery.js'
 import { MqttConnection } from './connection.js'

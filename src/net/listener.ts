@@ -33,7 +33,7 @@ export class Listener {
   readonly #server: Server
   readonly #tls: TlsServer | undefined
   readonly #sockets = new Set<Socket>()
-  /** In their TLS handshake, or turned away: nobody else knows them. By their other end. */
+  /** Sockets in their TLS handshake, or refused: no other part holds them. By remote address and port. */
   readonly #strays = new Map<string, Socket>()
 
   constructor(private readonly options: ListenerOptions) {
@@ -91,7 +91,7 @@ export class Listener {
     this.#tls.emit('connection', socket)
   }
 
-  /** Its input is read and dropped: to close with unread input resets the connection, and nobody would read why. */
+  /** Reads and drops its input: closing a socket with unread input resets it, and the client would not read the reason. */
   #turnAway(socket: Socket): void {
     if (this.#tls !== undefined) {
       socket.destroy()

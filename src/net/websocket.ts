@@ -16,9 +16,9 @@ interface Receiver {
 }
 
 export class PausableWebSocket extends WebSocket {
-  /** Its pause is as ws': what was read is worked off. For one whose own time it takes. */
+  /** True for a client that is logged in: pause() then stops the socket only, and what was read is processed. */
   isTrusted = false
-  /** What was read may not all be worked off. */
+  /** Frames that were read may not all have been processed. */
   #hasRest = false
   #isDue = false
 

@@ -1,14 +1,14 @@
 /**
- * All connections together: a share of them is kept for those who are known, and strangers who do not log in make room for
- * others, the one that has not for longest first.
+ * The number of all connections. A share of them is reserved for known clients. When the rest is full, the connection that has
+ * been open longest without a login is closed for a new one.
  */
 
 export interface GuestRules {
   /** Connections in all. */
   readonly max: number
-  /** Of these, for those who are logged in or come from where somebody logged in. */
+  /** Of these, reserved for clients that are logged in, or whose address somebody has logged in from. */
   readonly reserved: number
-  /** So long a stranger may take to log in when there is no more room, ms. */
+  /** A connection without a login is not closed for another one before this time, ms. */
   readonly graceMs: number
 }
 
@@ -24,12 +24,12 @@ export class Guest {
     this.crowd.settle(this)
   }
 
-  /** Nobody is logged in any more. */
+  /** Its login ended; the connection stays open. */
   loggedOut(): void {
     this.crowd.unsettle(this)
   }
 
-  /** The connection is over. */
+  /** The connection has closed. */
   left(): void {
     this.crowd.leave(this)
   }
@@ -37,7 +37,7 @@ export class Guest {
 
 export class Guests {
   readonly #guests = new Set<Guest>()
-  /** Not logged in since, performance.now(); longest first. */
+  /** Connections without a login, and since when (performance.now()); the oldest first. */
   readonly #strangers = new Map<Guest, number>()
 
   constructor(private readonly rules: GuestRules) {}
@@ -49,7 +49,7 @@ export class Guests {
     return guest
   }
 
-  /** Whether one more may come; a stranger may have to go for it. @param isKnown somebody logged in from its address */
+  /** Whether there is room for one more; may close one without a login. @param isKnown somebody has logged in from its address */
   makeRoom(isKnown: boolean, now = performance.now()): boolean {
     const { max, reserved, graceMs } = this.rules
     const isFull = this.#guests.size >= max

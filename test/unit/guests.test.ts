@@ -1,7 +1,7 @@
 import t from 'tap'
 import { LogRepeats } from '../../src/core/log-repeats.js'
 import { AddressBuckets, AddressCounts } from '../../src/limits/address-buckets.js'
-import { Guests } from '../../src/limits/crowd.js'
+import { Guests } from '../../src/limits/guests.js'
 
 t.test('the stranger that has not logged in for longest goes, after its grace', async t => {
   const closed: string[] = []
