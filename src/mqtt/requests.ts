@@ -2,10 +2,11 @@
  * Requests over MQTT: PUBLISH to `users/<me>/requests`, replies on `users/<me>/replies`. The requests are those of the
  * JSON front end, and handle/ decides who may make them.
  */
-import { CODES, toGatewayError } from '../core/errors.js'
+import { CODES } from '../core/errors.js'
 import { Serial } from '../flow/serial.js'
 import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
+import { refuse } from '../handle/refuse.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import { decodeText } from '../protocol/mqtt-payload.js'
 import { encodeReply } from '../protocol/replies.js'
@@ -52,7 +53,8 @@ export class Requests {
       void this.#running.run(() => handle(services, this.asker, request, answer))
     } catch (thrown) {
       const id = thrown instanceof RefusedRequest ? thrown.id : undefined
-      this.#replies.reserve('invalid', id).refuse(toGatewayError(thrown))
+      const answer = this.#replies.reserve('invalid', id)
+      refuse(services.log, { request: 'invalid', caller: this.asker, answer }, thrown)
     }
   }
 

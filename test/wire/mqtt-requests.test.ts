@@ -180,3 +180,15 @@ t.test('a message by request is acknowledged when it is stored, or refused by it
   client.publish(packet.topic, request.replace('"x"', '"y"'), { qos: 0 })
   t.match(JSON.parse((await client.take('publish')).payload.toString()), { code: 10104, id: 'y' })
 })
+
+t.test('a request that is no request is refused, and logged as over JSON', async t => {
+  const account = await register(t, gateway)
+  const { ask } = asker(await device(t, account), account)
+  t.match(await ask('no JSON'), { code: 10100 })
+  t.match(gateway.logs.filter(({ userId }) => userId === account.id).at(-1), {
+    event: 'request.refused',
+    request: 'invalid',
+    code: 10100,
+    level: 'info',
+  })
+})
