@@ -1,0 +1,388 @@
+/** Delivery to one MQTT client, its input, its requests, and the list of connections; nothing of Aedes and no socket. */
+import { EventEmitter } from 'node:events'
+import { Duplex } from 'node:stream'
+import type { AedesPublishPacket } from 'aedes'
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import t from 'tap'
+import type { AedesClient } from '../../src/mqtt/aedes/client.js'
+import { ClientDelivery, type DeliveryRules } from '../../src/mqtt/aedes/delivery.js'
+import type { Route } from '../../src/mqtt/aedes/router.js'
+import { makePacket } from '../../src/mqtt/aedes/state.js'
+import type { MqttConnection } from '../../src/mqtt/connection.js'
+import { Connections } from '../../src/mqtt/connections.js'
+import type { BrokerParts } from '../../src/mqtt/parts.js'
+import { type Asker, Requests, tellReply } from '../../src/mqtt/requests.js'
+import { SocketInput } from '../../src/mqtt/wire/socket-input.js'
+import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
+import { ANN } from '../helpers/store-samples.js'
+import { CONNECT, nothingSeen, options } from '../helpers/transport.js'
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+function parse(bytes: Buffer): Packet {
+  const found: Packet[] = []
+  const parser = mqttPacket.parser()
+  parser.on('packet', (packet: Packet) => found.push(packet))
+  parser.parse(bytes)
+  return found[0] as Packet
+}
+
+class Transport extends EventEmitter {
+  isCongested = false
+  expected = 0
+  readonly sent: string[] = []
+  readonly bytes: Buffer[] = []
+
+  expect(count: number): void {
+    this.expected += count
+  }
+
+  send(bytes: Buffer): void {
+    this.bytes.push(bytes)
+    const { topic, qos, messageId } = parse(bytes) as Extract<Packet, { cmd: 'publish' }>
+    this.sent.push(messageId === undefined ? `${topic} ${qos}` : `${topic} ${qos} #${messageId}`)
+  }
+}
+
+function setUp(rules: Partial<DeliveryRules> = {}, more: Partial<AedesClient> = {}) {
+  const transport = new Transport()
+  const seen = { skipped: 0, overrun: 0, recorded: [] as string[] }
+  const client = { clean: false, subscriptions: {}, _nextId: 0, ...more } as AedesClient
+  const delivery = new ClientDelivery(client, transport as unknown as MqttTransport, {
+    mayRead: topic => topic !== 'secret',
+    isStreamed: () => false,
+    recordId: async ({ topic, qos, messageId }) => void seen.recorded.push(`${topic} ${qos} #${messageId}`),
+    enqueue: async packet => packet,
+    isInFlight: () => false,
+    onSkipped: () => seen.skipped++,
+    onOverrun: () => seen.overrun++,
+    maxHeldBytes: 1000,
+    ...rules,
+  })
+  return { transport, seen, client, delivery }
+}
+
+const publish = (topic: string, qos: 0 | 1 | 2 = 1, payload = 'x') =>
+  ({ ...makePacket(topic, payload, 1), qos }) as AedesPublishPacket
+
+t.test('live packets wait for the stored queue; those of QoS 0 do not', async t => {
+  const { transport, seen, delivery } = setUp()
+  delivery.deliver(publish('a'), 1)
+  delivery.deliver(publish('b', 2), 1)
+  delivery.deliver(publish('c', 0), 2)
+  delivery.deliver(publish('secret'), 1)
+  await turn()
+  t.same(transport.sent, ['c 0'])
+  delivery.ready()
+  await turn()
+  t.same(transport.sent, ['c 0', 'a 1 #1', 'b 1 #2'], 'at the lower of both QoS')
+  t.same(seen.recorded, ['a 1 #1', 'b 1 #2'])
+  t.equal(transport.expected, 2)
+  delivery.deliver(publish('d', 2), 2)
+  delivery.deliver(publish('e', 2), 0)
+  await turn()
+  t.same(transport.sent.slice(3), ['d 2 #3', 'e 0'], 'in order, though only the first is recorded')
+  t.equal(transport.expected, 4, 'QoS 2 brings two acknowledgements')
+})
+
+t.test('what the stream brings is not sent a second time', async t => {
+  const { transport, delivery } = setUp({ isStreamed: ({ topic }) => topic === 'a' })
+  delivery.deliver(publish('a'), 1)
+  delivery.deliver(publish('b'), 1)
+  delivery.ready()
+  delivery.deliver(publish('a'), 1)
+  await turn()
+  t.same(transport.sent, ['b 1 #1'])
+})
+
+t.test('a clean session waits for nothing and stores nothing', async t => {
+  const { transport, seen, delivery } = setUp({}, { clean: true })
+  delivery.deliver(publish('a', 2), 2)
+  t.same(transport.sent, ['a 2 #1'], 'in this turn')
+  t.same(seen.recorded, [])
+})
+
+t.test('packets held beyond the limit end the connection, and none of them is sent', async t => {
+  const size = 200 + 'a'.length + 'x'.length
+  const { transport, seen, delivery } = setUp({ maxHeldBytes: 2 * size })
+  delivery.deliver(publish('a'), 1)
+  delivery.deliver(publish('a'), 1)
+  t.equal(seen.overrun, 0, 'just as many')
+  delivery.deliver(publish('a'), 1)
+  t.equal(seen.overrun, 1)
+  delivery.ready()
+  await turn()
+  t.same(transport.sent, [])
+})
+
+t.test('a congested client loses QoS 0 only; for the rest it is disconnected', async t => {
+  const { transport, seen, delivery } = setUp({}, { clean: true })
+  transport.isCongested = true
+  delivery.deliver(publish('a', 1), 0)
+  t.match(seen, { skipped: 1, overrun: 0 })
+  delivery.deliver(publish('a', 1), 1)
+  t.match(seen, { skipped: 1, overrun: 1 })
+  t.same(transport.sent, [])
+})
+
+t.test('a packet behind one that is being stored waits; where the store fails none goes out', async t => {
+  const stored: { go?: () => void; fail?: (error: Error) => void } = {}
+  const recordId = () =>
+    new Promise<void>((resolve, reject) => Object.assign(stored, { go: resolve, fail: reject }))
+  const { transport, seen, delivery } = setUp({ recordId })
+  delivery.ready()
+  delivery.deliver(publish('a'), 1)
+  delivery.deliver(publish('b', 0), 0)
+  await turn()
+  t.same(transport.sent, [])
+  stored.go?.()
+  await turn()
+  t.same(transport.sent, ['a 1 #1', 'b 0'])
+  delivery.deliver(publish('c'), 1)
+  stored.fail?.(new Error('disk'))
+  await turn()
+  t.equal(seen.overrun, 1)
+  t.equal(transport.sent.length, 2)
+})
+
+t.test('all subscribers get the same bytes of a QoS 0 packet', async t => {
+  const [one, two] = [setUp(), setUp()]
+  const packet = publish('a', 0)
+  one.delivery.deliver(packet, 0)
+  two.delivery.deliver(packet, 0)
+  t.equal(one.transport.bytes[0], two.transport.bytes[0])
+})
+
+t.test('a packet for this client alone goes out where it is subscribed to just this topic', async t => {
+  const route = (qos: 0 | 1 | 2): Route => ({ qos })
+  const subscriptions = { zero: route(0), two: route(2), 'wild/#': route(1) }
+  const { transport, seen, delivery } = setUp({}, { subscriptions })
+  for (const topic of ['zero', 'two', 'wild/a', 'other']) delivery.tell(publish(topic, 1))
+  t.same(transport.sent, ['zero 0', 'two 1 #1'])
+  transport.isCongested = true
+  delivery.tell(publish('zero', 1))
+  delivery.tell(publish('two', 1))
+  t.match(seen, { skipped: 1, overrun: 1, recorded: [] })
+})
+
+t.test('a retained message comes at the highest QoS of the filters that match, and is queued', async t => {
+  const queued: string[] = []
+  const subscriptions: Record<string, Route> = { 'a/#': { qos: 1 }, 'a/b': { qos: 0 } }
+  const enqueue: DeliveryRules['enqueue'] = async (packet, qos) => {
+    queued.push(`${packet.topic} ${qos}`)
+    return packet
+  }
+  const { transport, seen, client, delivery } = setUp({ enqueue }, { subscriptions })
+  const retain = (packet: AedesPublishPacket) =>
+    new Promise<unknown>(resolve => client.deliverQoS(packet, resolve as () => void))
+  await retain(publish('a/b', 2))
+  await retain(publish('a/b', 0))
+  await retain(publish('secret', 1))
+  await turn()
+  t.same(transport.sent, ['a/b 1 #1', 'a/b 0'])
+  t.same(queued, ['a/b 1'])
+  t.same(seen.recorded, ['a/b 1 #1'])
+  delivery.added('a/+', { qos: 2 })
+  await retain(publish('a/b', 2))
+  await turn()
+  t.same(transport.sent.slice(2), ['a/b 2 #2'], 'a filter that was added since')
+  transport.isCongested = true
+  let isDone = false
+  const waiting = retain(publish('a/b', 0)).then(() => {
+    isDone = true
+  })
+  await turn()
+  t.notOk(isDone, 'the stream waits for a congested client')
+  transport.emit('drain')
+  await waiting
+})
+
+t.test('what may not be read any more is not forwarded from the queue', async t => {
+  const { transport, delivery } = setUp()
+  const packet = publish('a', 2)
+  t.equal(delivery.forwardQueued(publish('secret', 2)), null)
+  t.equal(transport.expected, 0)
+  t.equal(delivery.forwardQueued(packet), packet)
+  t.equal(transport.expected, 2)
+})
+
+t.test('Aedes gets the lower half of the packet identifiers, and none that is in flight', async t => {
+  const last = 32_767
+  const inFlight = new Set([2, 3])
+  const { client } = setUp({ isInFlight: id => inFlight.has(id) })
+  const next = () => client._nextId++
+  t.same([next(), next(), next()], [1, 4, 5])
+  client._nextId = last
+  t.same([next(), next()], [last, 1])
+  for (const outside of [last + 1, 65_535, 0]) {
+    client._nextId = outside
+    t.equal(client._nextId, 1, `${outside}`)
+  }
+  t.equal(setUp({}, { _nextId: 65_534 }).client._nextId, 1, 'from a random number')
+  t.equal(setUp({}, { _nextId: last - 1 }).client._nextId, last)
+  t.type(setUp({ isInFlight: () => true }).client._nextId, 'number', 'all in flight: no endless search')
+})
+
+function connection(id: string) {
+  const transport = new EventEmitter()
+  return { client: { id }, transport } as unknown as MqttConnection
+}
+
+t.test('a session is held by the connection that took over, until that one closes', async t => {
+  const connections = new Connections()
+  const [one, two] = [connection('ann:a'), connection('ann:a')]
+  t.throws(() => connections.of(one.client), /no connection/)
+  connections.add(one)
+  t.equal(connections.of(one.client), one)
+  connections.hold(one)
+  connections.hold(two)
+  one.transport.emit('close')
+  t.equal(connections.holderOf('ann:a'), two)
+  two.transport.emit('close')
+  t.equal(connections.holderOf('ann:a'), undefined)
+})
+
+t.test('an absent client is a grantee of any role', async t => {
+  const connections = new Connections()
+  const absent = { clientId: 'a', role: 'any' }
+  const [one, two] = [connection('ann:a'), connection('ann:a')]
+  t.same(connections.granteeOf('ann:a'), absent)
+  const [old, current] = [
+    { clientId: 'a', role: 'user' } as const,
+    { clientId: 'a', role: 'device' } as const,
+  ]
+  connections.grant(one, old)
+  t.equal(connections.granteeOf('ann:a'), old)
+  connections.grant(two, current)
+  one.transport.emit('close')
+  t.equal(connections.granteeOf('ann:a'), current)
+  two.transport.emit('close')
+  t.same(connections.granteeOf('ann:a'), absent)
+})
+
+t.test('requests that are refused are answered in order, each before its acknowledgement', async t => {
+  const log: unknown[] = []
+  const rules = { maxContentBytes: 1000, unknownFields: 'ignore', maxDepth: 8, maxValues: 256 }
+  const parts = {
+    services: { rules, log: { debug: () => undefined, info: () => undefined } },
+    metrics: { answered: (...args: unknown[]) => log.push(args) },
+  }
+  const asker = {
+    front: 'mqtt',
+    locale: 'en',
+    userId: undefined,
+    tell: (reply: string) => log.push(JSON.parse(reply)),
+  }
+  const requests = new Requests(parts as unknown as BrokerParts, asker as unknown as Asker)
+  requests.take('{', () => log.push('done 1'))
+  requests.take(JSON.stringify({ type: 'nothing', id: 'x' }), () => log.push('done 2'))
+  t.match(log, [
+    ['mqtt', 'invalid', 10100],
+    { code: 10100 },
+    'done 1',
+    ['mqtt', 'invalid', 10102],
+    { code: 10102, id: 'x' },
+    'done 2',
+  ])
+  t.equal(log.length, 6)
+})
+
+t.test('a reply goes to the reply topic of its user, at QoS 1, to one connection', async t => {
+  const told: AedesPublishPacket[] = []
+  tellReply({ delivery: { tell: (packet: AedesPublishPacket) => told.push(packet) } } as never, ANN, '{}')
+  t.match(told, [{ topic: `users/${ANN}/replies`, qos: 1, retain: false }])
+  t.equal(String(told[0]?.payload), '{}')
+})
+
+class Socket extends Duplex {
+  override _read(): void {}
+  override _write(_chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    done()
+  }
+}
+
+function makeInput() {
+  const socket = new Socket()
+  const log: string[] = []
+  const sink = {
+    isFull: false,
+    deliver: (bytes: Buffer) => void log.push(...kindsIn(bytes)),
+    end: () => void log.push('end'),
+    fail: () => void log.push('fail'),
+  }
+  const input = new SocketInput(socket, options(nothingSeen()), sink)
+  return { socket, log, sink, input }
+}
+
+/** The types of the packets, each shorter than 128 bytes. */
+function kindsIn(bytes: Buffer): string[] {
+  const kinds: string[] = []
+  for (let at = 0; at < bytes.length; at += 2 + (bytes[at + 1] ?? 0)) kinds.push(`${(bytes[at] ?? 0) >> 4}`)
+  return kinds
+}
+
+const PING = Buffer.of(0xc0, 0)
+const DISCONNECT = Buffer.of(0xe0, 0)
+const settled = async () => {
+  for (let i = 0; i < 5; i++) await turn()
+}
+
+t.test('packets behind CONNECT wait for its answer', async t => {
+  const { socket, log, input } = makeInput()
+  socket.push(Buffer.concat([CONNECT, PING, DISCONNECT]))
+  await settled()
+  t.same(log, ['1'])
+  t.notOk(input.hasDisconnected)
+  input.answered()
+  await settled()
+  t.same(log, ['1', '12', '14'])
+  t.ok(input.hasDisconnected)
+})
+
+t.test('input is not read while it is held, or while the sink is full', async t => {
+  const { socket, log, sink, input } = makeInput()
+  socket.push(CONNECT)
+  await settled()
+  input.answered()
+  input.hold()
+  t.ok(socket.isPaused())
+  socket.push(PING)
+  await settled()
+  t.same(log, ['1'])
+  input.release()
+  await settled()
+  t.same(log, ['1', '12'])
+  sink.isFull = true
+  socket.push(Buffer.concat([PING, PING]))
+  await settled()
+  t.same(log, ['1', '12'])
+  input.catchUp()
+  t.same(log, ['1', '12', '12', '12'], 'whatever the limits')
+})
+
+t.test('what came before the end of the source is looked at before the end is told', async t => {
+  const { socket, log, input } = makeInput()
+  socket.push(Buffer.concat([CONNECT, PING]))
+  await settled()
+  input.sourceEnded()
+  await settled()
+  t.same(log, ['1'], 'not answered')
+  input.answered()
+  await settled()
+  t.same(log, ['1', '12', 'end'])
+  input.goOn()
+  t.equal(log.length, 3, 'told once')
+})
+
+t.test('a malformed packet fails the input, and nothing behind it is delivered', async t => {
+  const { socket, log, input } = makeInput()
+  socket.push(CONNECT)
+  await settled()
+  input.answered()
+  socket.push(Buffer.concat([PING, Buffer.of(0xf0, 0), PING]))
+  await settled()
+  t.same(log, ['1', '12', 'fail', 'end'])
+  socket.push(PING)
+  await settled()
+  t.equal(log.length, 4)
+})
