@@ -1,0 +1,214 @@
+/** What trimming counts as dropped, what a JSON text would cost, and what MongoDB's ends of inboxes remember; no store. */
+import t from 'tap'
+import { CODES, isFixed } from '../../src/core/codes.js'
+import { createLogger } from '../../src/core/log.js'
+import { Metrics } from '../../src/core/metrics.js'
+import { Trimmer } from '../../src/inbox/trimmer.js'
+import { isTooManyValues } from '../../src/protocol/json-size.js'
+import type { InboxDocument, MessageDocument } from '../../src/store/mongodb/documents.js'
+import type { MongoEnv } from '../../src/store/mongodb/env.js'
+import { rowId } from '../../src/store/mongodb/keys.js'
+import { MongoLasts } from '../../src/store/mongodb/lasts.js'
+import type { Roles } from '../../src/store/store.js'
+import { ANN, BOB } from '../helpers/store-samples.js'
+
+interface Log {
+  first: number
+  readonly last: number
+  readonly slowest: number | undefined
+  readonly furthest: number
+}
+
+/** An inbox of rows `first` to `last`. */
+function makeTrimmer(inbox: Log, deviceExpiryMs = 0) {
+  const logs: Record<string, unknown>[] = []
+  const calls: number[] = []
+  const asked: number[] = []
+  const store = {
+    inbox: {
+      firstSeq: async () => inbox.first,
+      trimInbox: async (_userId: string, upTo: number, limit: number) => {
+        const removed = Math.max(0, Math.min(limit, Math.min(upTo, inbox.last) - inbox.first + 1))
+        inbox.first += removed
+        calls.push(removed)
+        return removed
+      },
+    },
+    cursors: {
+      slowest: async (_userId: string, since: number) => {
+        asked.push(since)
+        return inbox.slowest
+      },
+      furthest: async () => inbox.furthest,
+    },
+  }
+  const metrics = new Metrics()
+  const log = createLogger(
+    { level: 'debug', pretty: 'never' },
+    { write: line => logs.push(JSON.parse(line)) },
+  )
+  const trimmer = new Trimmer(store as unknown as Roles, deviceExpiryMs, metrics, log)
+  const dropped = async () => (await metrics.dropped.get()).values
+  return { trimmer, calls, asked, logs, dropped }
+}
+
+t.test('rows that some device had not confirmed are counted as dropped', async t => {
+  for (const [slowest, dropped] of [
+    [undefined, 6],
+    [0, 10],
+    [14, 6],
+    [9, 10],
+    [19, 1],
+    [20, 0],
+    [30, 0],
+  ] as const) {
+    const { trimmer, logs, dropped: counted } = makeTrimmer({ first: 11, last: 30, slowest, furthest: 14 })
+    await trimmer.remove(ANN, 20, 'inbox.maxMessages')
+    const values = dropped === 0 ? [] : [{ labels: { limit: 'inbox.maxMessages' }, value: dropped }]
+    t.match(await counted(), values, `confirmed up to ${slowest}`)
+    t.equal((await counted()).length, values.length)
+    t.match(logs, dropped === 0 ? [] : [{ event: 'message.dropped', userId: ANN, dropped, upTo: 20 }])
+    t.equal(logs.length, values.length)
+  }
+})
+
+t.test('rows are removed in chunks of 500, and a full one asks for another', async t => {
+  const few = makeTrimmer({ first: 1, last: 2000, slowest: 2000, furthest: 2000 })
+  await few.trimmer.remove(ANN, 1001, 'x')
+  t.same(few.calls, [500, 500, 1])
+  const exact = makeTrimmer({ first: 1, last: 500, slowest: 500, furthest: 500 })
+  await exact.trimmer.remove(ANN, 500, 'x')
+  t.same(exact.calls, [500, 0])
+  const closed = makeTrimmer({ first: 1, last: 2000, slowest: 0, furthest: 0 })
+  const removing = closed.trimmer.remove(ANN, 2000, 'x')
+  closed.trimmer.close()
+  await removing
+  t.same(closed.calls, [])
+  t.same(closed.logs, [], 'nothing was removed')
+})
+
+t.test('a device that was not seen for the expiry does not count; without one all do', async t => {
+  const { trimmer, asked } = makeTrimmer({ first: 1, last: 9, slowest: 3, furthest: 5 })
+  t.equal(await trimmer.confirmedByAll(ANN), 3)
+  t.same(asked, [0])
+  const expiring = makeTrimmer({ first: 1, last: 9, slowest: undefined, furthest: 5 }, 60_000)
+  const before = Date.now()
+  t.equal(await expiring.trimmer.confirmedByAll(ANN), 5, 'no device: the furthest')
+  const since = (expiring.asked[0] ?? 0) + 60_000
+  t.ok(since >= before && since <= Date.now())
+})
+
+t.test('values of a JSON text are counted up to the limit, and what is in strings is not', async t => {
+  const members = (count: number) => JSON.stringify(Array.from({ length: count }, () => 0))
+  t.equal(isTooManyValues(members(5), 5), false)
+  t.equal(isTooManyValues(members(6), 5), true)
+  t.equal(isTooManyValues(JSON.stringify({ a: 1, b: 2, c: 3 }), 3), false)
+  t.equal(isTooManyValues(JSON.stringify({ a: 1, b: 2, c: 3, d: 4 }), 3), true)
+  t.equal(isTooManyValues('[[[[[[]]]]]]', 5), true)
+  t.equal(isTooManyValues('[[[[[[]]]]]]', 6), false)
+  t.equal(isTooManyValues(JSON.stringify([',[{'.repeat(100)]), 1), false, 'one string')
+  t.equal(isTooManyValues(JSON.stringify(['",'.repeat(100)]), 1), false, 'escaped quotes')
+  t.equal(isTooManyValues(JSON.stringify(['\\', 1, 2]), 2), true, 'an escaped backslash before the quote')
+  t.equal(isTooManyValues(JSON.stringify(['\\"', 1]), 2), false)
+  t.equal(isTooManyValues(`["${',['.repeat(100)}`, 1), false, 'a string without an end holds the rest')
+  t.equal(isTooManyValues(`"${',['.repeat(100)}`, 0), false, 'from the beginning on')
+  t.equal(isTooManyValues('""'.padEnd(9, ','), 3), true, 'an empty string ends at once')
+  t.equal(isTooManyValues('', 0), false)
+})
+
+/** The part of a MongoDB that MongoLasts reads. */
+function makeServer() {
+  const rows: MessageDocument[] = []
+  const inboxes = new Map<string, InboxDocument>()
+  const log: string[] = []
+  const env = {
+    messages: {
+      find: ({ _id: { $gt, $lt } }: { _id: { $gt: string; $lt: string } }) => {
+        log.push('messages')
+        const found = rows.filter(({ _id }) => _id > $gt && _id < $lt)
+        const cursor = {
+          sort: () => cursor,
+          limit: () => cursor,
+          toArray: async () => found.reverse().slice(0, 1),
+        }
+        return cursor
+      },
+    },
+    inboxes: {
+      findOne: async ({ _id }: { _id: string }) => inboxes.get(_id) ?? null,
+      find: ({ _id: { $in } }: { _id: { $in: string[] } }) => {
+        log.push(`trimmed ${$in}`)
+        return { toArray: async () => $in.flatMap(id => inboxes.get(id) ?? []) }
+      },
+    },
+  }
+  const add = (inbox: string, seq: number, end?: number) =>
+    rows.push({
+      _id: rowId(inbox, seq),
+      inbox,
+      seq,
+      id: '',
+      storedAt: new Date(),
+      ...(end !== undefined && { end }),
+    })
+  return { lasts: new MongoLasts(env as unknown as MongoEnv), inboxes, log, add }
+}
+
+t.test('the end of an inbox is its newest row, or what was trimmed', async t => {
+  const { lasts, inboxes, add } = makeServer()
+  t.same(await lasts.read(ANN), { seq: 0, end: 0 })
+  add(ANN, 9, 90)
+  add(ANN, 10, 100)
+  add(BOB, 3)
+  t.same(await lasts.read(ANN), { seq: 10, end: 100 }, 'as numbers, not as text')
+  t.same(await lasts.read(BOB), { seq: 3, end: 0 }, 'a row from before bytes were counted')
+  inboxes.set(ANN, { _id: ANN, trimmed: 12 })
+  t.same(await lasts.read(ANN), { seq: 12, end: 100 })
+  inboxes.set(ANN, { _id: ANN, trimmed: 4 })
+  t.same(await lasts.read(ANN), { seq: 10, end: 100 })
+})
+
+t.test('an end is read once, and remembered until it is forgotten', async t => {
+  const { lasts, log, add } = makeServer()
+  add(ANN, 1, 10)
+  const first = await lasts.load([ANN, ANN, BOB])
+  t.match(first.get(ANN), { seq: 1, end: 10 })
+  t.match(first.get(BOB), { seq: 0, end: 0 })
+  await lasts.load([ANN, BOB])
+  t.equal(log.length, 2, 'once an inbox')
+  lasts.remember({ inbox: ANN, seq: 5, end: 50 })
+  t.match((await lasts.load([ANN])).get(ANN), { seq: 5, end: 50 })
+  lasts.forget(ANN)
+  t.match((await lasts.load([ANN])).get(ANN), { seq: 1, end: 10 })
+  t.equal(log.length, 3)
+})
+
+t.test('after a second a limit of another gateway is looked for', async t => {
+  const { lasts, inboxes, log } = makeServer()
+  const now = performance.now
+  t.teardown(() => {
+    performance.now = now
+  })
+  let time = 10_000
+  performance.now = () => time
+  lasts.remember({ inbox: ANN, seq: 5, end: 50 })
+  inboxes.set(ANN, { _id: ANN, trimmed: 5 })
+  time += 1000
+  t.match((await lasts.load([ANN])).get(ANN), { seq: 5, end: 50 })
+  t.same(log, [], 'fresh until then')
+  time += 1
+  t.match((await lasts.load([ANN])).get(ANN), { seq: 5, end: 50 })
+  t.same(log, [`trimmed ${ANN}`], 'nothing beyond it was removed')
+  inboxes.set(ANN, { _id: ANN, trimmed: 8 })
+  t.match((await lasts.load([ANN])).get(ANN), { seq: 8, end: 0 })
+})
+
+t.test('the numbers of codes are unique, and those of the old server fixed', async t => {
+  const numbers = Object.values(CODES).map(({ code }) => code)
+  t.equal(new Set(numbers).size, numbers.length)
+  const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
+  const fixed = (Object.keys(CODES) as (keyof typeof CODES)[]).filter(isFixed).map(name => CODES[name].code)
+  t.same(fixed, [...range(200, 204), 500, ...range(10_000, 10_011)])
+  t.ok(numbers.filter(code => !fixed.includes(code)).every(code => code >= 10_100))
+  t.ok(Object.isFrozen(CODES))
+})
