@@ -54,7 +54,7 @@ const faults = {
   /** Does not store the id mark, so ids follow the clock back after a restart. */
   'forget-id-time': () =>
     replace(MessageIds, 'open', (open, ids) => () => {
-      ids.store = { kvGet: async () => undefined, kvWrite: async () => undefined }
+      ids.kv = { kvGet: async () => undefined, kvWrite: async () => undefined }
       return open()
     }),
   /** Does not remove wills that a clean stop publishes, so the next start publishes them again. */

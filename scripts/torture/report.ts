@@ -98,7 +98,7 @@ export function report(summary: Summary): string {
     ],
     [
       'wills',
-      `${wills.published} of ${wills.wills} published, ${wills.missing} missing, ${wills.repeated} repeated, ${wills.unwanted} unwanted`,
+      `${wills.published} of ${wills.wills} published, ${wills.missing} missing, ${wills.repeated} repeated (${wills.repeatedAtOne} at one reader), ${wills.unwanted} unwanted`,
     ],
     [
       'crowds',
