@@ -105,3 +105,49 @@ export class Remains {
     for (const id of ids) await purgeKv(this.kv, id)
   }
 }
+
+/** How one store removes the account itself. */
+export interface DeletableUsers {
+  /** The account is gone when this resolves, and noted as one of which something may remain. */
+  remove(id: UserId): Promise<void>
+  /** Deleted users of whom something may remain. */
+  toPurge(): Promise<UserId[]>
+  /** Notes that nothing of it remains. */
+  purged(id: UserId): Promise<unknown>
+}
+
+/** The order of a deletion: the account first, then what it has in all roles. The same in every store. */
+export class Deletions {
+  constructor(
+    private readonly users: DeletableUsers,
+    private readonly deleted: DeletedUsers,
+    private readonly remains: Remains,
+  ) {}
+
+  /** See Users.deleteUser. */
+  async run(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
+    await this.users.remove(id)
+    this.deleted.add(id)
+    await gone?.()
+    await this.#purge(id)
+  }
+
+  /**
+   * Finishes deletions that a stop interrupted. Resolves when the broker's state of these accounts is gone, which must be
+   * before the broker reads it. Nobody waits for the rest; a failure leaves it to the next open.
+   */
+  async finish(): Promise<void> {
+    const left = await this.users.toPurge()
+    await this.remains.purgeKv(left)
+    void this.#purgeAll(left).catch(() => undefined)
+  }
+
+  async #purgeAll(ids: readonly UserId[]): Promise<void> {
+    for (const id of ids) await this.#purge(id)
+  }
+
+  async #purge(id: UserId): Promise<void> {
+    await this.remains.purge(id)
+    await this.users.purged(id)
+  }
+}

@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
-import type { DeletedUsers, Remains } from '../deleted.js'
+import { type DeletedUsers, Deletions, type Remains } from '../deleted.js'
 import type { NewUser, UserQuery, Users } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, LAST } from './keys.js'
@@ -25,6 +25,7 @@ export function userNumber(id: UserId): number {
 
 export class EmbeddedUsers implements Users {
   readonly #env: EmbeddedEnv
+  readonly #deletions: Deletions
   /** [ordinal] → account; ordinals rise, so that their order is the order of age. */
   readonly #accounts: Table<User>
   /** [user] → ordinal; kept when the account is deleted, so that no id is given twice. */
@@ -39,13 +40,17 @@ export class EmbeddedUsers implements Users {
   /** [user]: deleted, and something of it may remain elsewhere. */
   readonly #purges: Table<true>
 
-  constructor(
-    env: EmbeddedEnv,
-    table: OpenTable,
-    private readonly deleted: DeletedUsers,
-    private readonly remains: Remains,
-  ) {
+  constructor(env: EmbeddedEnv, table: OpenTable, deleted: DeletedUsers, remains: Remains) {
     this.#env = env
+    this.#deletions = new Deletions(
+      {
+        remove: id => this.#remove(id),
+        toPurge: async () => this.#toPurge(),
+        purged: id => this.#purged(id),
+      },
+      deleted,
+      remains,
+    )
     this.#accounts = table('accounts')
     this.#ordinals = table('ordinals')
     this.#emails = table('emails')
@@ -171,25 +176,13 @@ export class EmbeddedUsers implements Users {
     })
   }
 
-  async deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
-    await this.#remove(id)
-    this.deleted.add(id)
-    await gone?.()
-    await this.#purge(id)
+  deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
+    return this.#deletions.run(id, gone)
   }
 
-  /**
-   * Finishes deletions that a stop interrupted. Resolves when the broker's state of these accounts is gone, which must be
-   * before the broker reads it. Nobody waits for the rest; a failure leaves it to the next open.
-   */
-  async finishDeletions(): Promise<void> {
-    const left = this.#toPurge()
-    await this.remains.purgeKv(left)
-    void this.#purgeAll(left).catch(() => undefined)
-  }
-
-  async #purgeAll(ids: readonly UserId[]): Promise<void> {
-    for (const id of ids) await this.#purge(id)
+  /** See Deletions.finish. */
+  finishDeletions(): Promise<void> {
+    return this.#deletions.finish()
   }
 
   /** The account itself is gone when this resolves, and noted as one of which something may remain. */
@@ -214,8 +207,7 @@ export class EmbeddedUsers implements Users {
     return this.#env.read(() => Array.from(this.#purges.getRange(bounds), ({ key }) => String(key[0])))
   }
 
-  async #purge(id: UserId): Promise<void> {
-    await this.remains.purge(id)
+  async #purged(id: UserId): Promise<void> {
     await this.#env.transaction(() => this.#purges.remove([userNumber(id)]))
   }
 }

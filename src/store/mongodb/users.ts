@@ -2,7 +2,7 @@
 import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
 import type { AnswersInOrder } from '../../flow/in-order.js'
-import type { DeletedUsers, Remains } from '../deleted.js'
+import { type DeletedUsers, Deletions, type Remains } from '../deleted.js'
 import type { NewUser, UserQuery, Users } from '../store.js'
 import type { UserDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
@@ -26,6 +26,7 @@ const NOTHING_LEFT = Object.fromEntries(OF_ACCOUNT.map(field => [field, '' as co
 
 export class MongoUsers implements Users {
   readonly #env: MongoEnv
+  readonly #deletions: Deletions
   readonly #registrations: Group<NewUser, void>
   /** Highest ordinal known; another gateway may be further on. */
   #lastOrdinal: number | undefined
@@ -33,10 +34,15 @@ export class MongoUsers implements Users {
   constructor(
     env: MongoEnv,
     private readonly writes: AnswersInOrder,
-    private readonly deleted: DeletedUsers,
-    private readonly remains: Remains,
+    deleted: DeletedUsers,
+    remains: Remains,
   ) {
     this.#env = env
+    this.#deletions = new Deletions(
+      { remove: id => this.#remove(id), toPurge: () => this.#toPurge(), purged: id => this.#purged(id) },
+      deleted,
+      remains,
+    )
     this.#registrations = new Group({
       write: users => this.#insert(users),
       timeoutMs: env.options.timeoutMs,
@@ -152,25 +158,13 @@ export class MongoUsers implements Users {
     await this.#env.run(() => this.#env.users.updateOne(filter, { $set: { passwordHash } }))
   }
 
-  async deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
-    await this.#remove(id)
-    this.deleted.add(id)
-    await gone?.()
-    await this.#purge(id)
+  deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
+    return this.#deletions.run(id, gone)
   }
 
-  /**
-   * Finishes deletions that a stop interrupted. Resolves when the broker's state of these accounts is gone, which must be
-   * before the broker reads it. Nobody waits for the rest; a failure leaves it to the next open.
-   */
-  async finishDeletions(): Promise<void> {
-    const left = await this.#toPurge()
-    await this.remains.purgeKv(left)
-    void this.#purgeAll(left).catch(() => undefined)
-  }
-
-  async #purgeAll(ids: readonly UserId[]): Promise<void> {
-    for (const id of ids) await this.#purge(id)
+  /** See Deletions.finish. */
+  finishDeletions(): Promise<void> {
+    return this.#deletions.finish()
   }
 
   /** The account itself is gone when this resolves, and marked as one of which something may remain. */
@@ -186,8 +180,7 @@ export class MongoUsers implements Users {
     return (await this.#env.run(find)).map(({ _id }) => _id)
   }
 
-  async #purge(id: UserId): Promise<void> {
-    await this.remains.purge(id)
+  async #purged(id: UserId): Promise<void> {
     await this.#env.run(() => this.#env.users.updateOne({ _id: id }, { $unset: { purging: '' } }))
   }
 }
