@@ -1,18 +1,18 @@
 #!/usr/bin/env -S node --max-semi-space-size=32 --initial-old-space-size=64
-/** The command `mumi`: takes hold of the signals, then loads what the command needs, which is most of a start. */
+/** The command `mumi`: installs the signal handlers, then loads the modules of the command, which takes most of a start. */
 import { holdSignals } from './cli/signals.js'
 
 const [name, ...argv] = process.argv.slice(2)
 holdSignals(name === 'serve')
 
-/** Each command loads what it needs: help, version and config are there at once, also where native modules do not load. */
+/** Each command loads only what it needs: help, version and config work at once, even where native modules do not load. */
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
   refuseOldNode()
   const asks = (...options: string[]) => process.argv.slice(2).some(word => options.includes(word))
   if (asks('-h', '--help')) return (await import('./cli/help.js')).printHelp()
   if (asks('-v', '--version')) return (await import('./cli/version.js')).printVersion()
-  // Whatever is made, by whichever command, is for this user only.
+  // Files that any command creates are private to this user.
   process.umask((await import('./core/private-files.js')).PRIVATE_UMASK)
   const sources = { argv, env: process.env }
   switch (name) {

@@ -21,21 +21,21 @@ export interface Registration {
 export interface PasswordChange {
   readonly password: string
   readonly newPassword: string
-  /** Called before anything is changed; throws where the one who asks may no more. */
+  /** Called before anything is changed; throws if the caller's permissions were revoked meanwhile. */
   readonly check?: () => void
   readonly endSessions: () => Promise<unknown>
 }
 
-/** A billion ids: even with half of them taken the chance that all draws collide is below one in a million. */
+/** There are 900 million ids. Even if half are taken, all draws collide with a probability below one in a million. */
 const ID_DRAWS = 20
 const KNOWN_USERS = 100_000
 
-/** domainToASCII parses a host of a URL: it ends at these characters and passes over what follows (WHATWG URL, 4.4). */
+/** domainToASCII parses a URL's host: it stops at these characters and ignores what follows (WHATWG URL, 4.4). */
 const URL_SYNTAX = /[\s/?#\\@:%[\]]/
 
-/** The form by which emails are compared: NFC, lower case, the domain as ASCII (RFC 5890). '' when it is no address. */
+/** The form in which emails are compared: NFC, lower case, the domain in ASCII (RFC 5890). '' if it is not an address. */
 export function normalizeEmail(email: string): string {
-  // Before NFC and IDNA, which take more than linear time.
+  // Checked before NFC and IDNA, whose time grows faster than the length.
   if (email.length > LENGTHS.email) return ''
   const text = email.normalize('NFC')
   const at = text.lastIndexOf('@')
@@ -45,11 +45,11 @@ export function normalizeEmail(email: string): string {
 }
 
 export class Accounts {
-  /** Ids that exist, so that a message need not ask the store. Deletion takes them out. */
+  /** Ids of existing accounts, so that sending a message need not ask the store. Deletion removes them. */
   readonly #known = recentMap<UserId, true>(KNOWN_USERS)
-  /** One look-up an id at a time: those who ask meanwhile share its answer, and so keep their order. */
+  /** At most one store look-up per id at a time. Concurrent callers share its answer, which keeps their order. */
   readonly #lookups = new Map<UserId, Promise<boolean>>()
-  /** Changes of one account's password. */
+  /** Changes of a password, one at a time per account. */
   readonly #changes = new KeyedSerial()
   #deletions = 0
   #onDeleted: (userId: UserId) => void = () => undefined
@@ -63,14 +63,14 @@ export class Accounts {
   /** @throws GatewayError BAD_FIELD (email, password), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
   async register(registration: Registration): Promise<User> {
     const { email, password, firstName, lastName, username = '' } = registration
-    // RFC 5321 4.5.3.1 lengths are part of the library's check.
+    // The library checks the lengths of RFC 5321, 4.5.3.1, too.
     if (email.length > LENGTHS.email || !isEmail.default(email))
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     const emailKey = normalizeEmail(email)
     if (emailKey === '')
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
     this.checkNew('password', password)
-    // Before the hash, so that a taken email costs no hashing; the store decides in the end.
+    // An early check, so that a taken email costs no hashing. The store decides.
     if (await this.users.findUserByEmail(emailKey))
       throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
     const passwordHash = await this.passwords.hash(password)
@@ -92,8 +92,9 @@ export class Accounts {
   }
 
   /**
+   * Checks a password. It takes the same time whether or not the account exists.
    * @param login email or user id
-   * @throws GatewayError ERROR_AUTH, after the same time whether or not the account exists
+   * @throws GatewayError ERROR_AUTH
    */
   async authenticate(login: string, password: string): Promise<User> {
     const user = await this.find(login)
@@ -106,7 +107,7 @@ export class Accounts {
       ? await this.users.checkPassword(user.id, compare)
       : await this.passwords.matchesNobody(password)
     if (user === undefined || !matches) throw new GatewayError('ERROR_AUTH')
-    // Nobody waits for it, and what fails is tried again at the next login.
+    // In the background. If it fails, the next login tries again.
     if (isCheap) this.#rehash(user.id, password).catch(() => undefined)
     return user
   }
@@ -117,8 +118,9 @@ export class Accounts {
   }
 
   /**
-   * One text for all names of one account, its id, and a short one for what names none.
-   * @param login email or user id, or anything
+   * The key by which failed logins are counted: the user id, which is the same for all names of one account, or a hash of
+   * the name if there is no such account.
+   * @param login any text: email, user id or neither
    */
   async keyOf(login: string): Promise<string> {
     const user = await this.find(login)
@@ -126,7 +128,7 @@ export class Accounts {
     return user?.id ?? createHash('sha256').update(name).digest('base64url')
   }
 
-  /** @throws GatewayError ERROR_AUTH when the old password is wrong, BAD_FIELD (newPassword) */
+  /** @throws GatewayError ERROR_AUTH if the old password is wrong, BAD_FIELD (newPassword) */
   async changePassword(userId: UserId, change: PasswordChange): Promise<void> {
     const { password, newPassword, check, endSessions } = change
     this.checkNew('newPassword', newPassword)
@@ -134,7 +136,7 @@ export class Accounts {
       if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
       const hash = await this.passwords.hash(newPassword)
       check?.()
-      // Before it, for a crash between the two; behind it, for those who came in between by the old one.
+      // Called before, in case of a crash between the two, and after, for logins with the old password in between.
       await endSessions()
       await this.users.setPasswordHash(userId, hash)
       await endSessions()
@@ -142,8 +144,8 @@ export class Accounts {
   }
 
   /**
-   * @param gone called when the account is gone, before the rest of it is removed: ends all that it still does
-   * @throws GatewayError ERROR_AUTH when the password is wrong
+   * @param gone called when the account no longer exists and before its other data is removed; ends its connections
+   * @throws GatewayError ERROR_AUTH if the password is wrong
    */
   async delete(userId: UserId, password: string, gone?: () => Promise<unknown>): Promise<void> {
     if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
@@ -151,21 +153,21 @@ export class Accounts {
     await this.#remove(userId, gone).finally(() => this.#onDeleted(userId))
   }
 
-  /** Called when what an account had was removed from the store. */
+  /** `listener` is called when an account's data has been removed from the store, or its removal has failed. */
   onDeleted(listener: (userId: UserId) => void): void {
     this.#onDeleted = listener
   }
 
   async #remove(userId: UserId, gone?: () => Promise<unknown>): Promise<void> {
     await this.users.deleteUser(userId, () => {
-      // A look-up may have found the account just before it went.
+      // A look-up may have found the account just before it was deleted.
       this.#deletions++
       this.#known.delete(userId)
       return gone?.() ?? Promise.resolve()
     })
   }
 
-  /** True when the account is known to exist without asking the store. */
+  /** Whether the account is known to exist. No store access; false may also mean "not looked up yet". */
   isKnown(userId: UserId): boolean {
     return this.#known.has(userId)
   }
@@ -180,7 +182,7 @@ export class Accounts {
     return lookup
   }
 
-  /** Oldest account first. An email is compared in its normalised form; a text that is not an address matches no account. */
+  /** Oldest account first. Emails are compared in their normalised form; a text that is not an address matches no account. */
   async query(
     query: Omit<UserQuery, 'emailKey'> & { email?: string },
     limit: number,
@@ -196,7 +198,7 @@ export class Accounts {
     return this.users.checkPassword(userId, hash => this.passwords.matches(password, hash))
   }
 
-  /** The cost was raised since the password was hashed. It may have been changed since it was typed, too. */
+  /** Hashes the password again after `cost` was raised, unless it has been changed meanwhile. */
   async #rehash(userId: UserId, password: string): Promise<void> {
     await this.#changes.run(userId, async () => {
       if (await this.#matches(userId, password))

@@ -1,19 +1,19 @@
-/** The rules of a new password. Passwords in use are not checked again. */
+/** The rules for new passwords. Existing passwords are not checked again. */
 import { GatewayError } from '../core/errors.js'
 
 export interface PasswordRules {
-  /** Characters (code points). */
+  /** Minimum length in characters (Unicode code points). */
   readonly minLength: number
-  /** `refuse`: none of the most common ones. */
+  /** `refuse`: the 10,000 most common passwords are refused. */
   readonly common: 'allow' | 'refuse'
 }
 
-/** Entries of the library's list, commonest first, that count as common. */
+/** How many entries of the library's list, most common first, count as common. */
 const COMMON = 10_000
 
 export type PasswordCheck = (field: string, password: string) => void
 
-/** Loads the list only where it is asked for. */
+/** The list is loaded only if `common` is `refuse`. @returns a check that throws GatewayError BAD_FIELD */
 export async function passwordCheck({ minLength, common }: PasswordRules): Promise<PasswordCheck> {
   const list = common === 'refuse' ? await loadCommon() : new Set<string>()
   return (field, password) => {

@@ -1,7 +1,7 @@
 /**
- * bcrypt in a few threads of low priority: a login storm delays logins and not messages. Not in Node's own threads, which
- * write the store's commits: on one core a thousand logins made the p99 of running chats 2.4 times as long there, and do
- * not show here (docs/performance.md).
+ * bcrypt in a few threads of low priority, so that many logins delay logins and not messages. Node's thread pool is not
+ * used because it writes the store's commits: on one core, a thousand logins made the p99 of running chats 2.4 times as
+ * long there, and have no measurable effect here (docs/performance.md).
  */
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
@@ -14,46 +14,46 @@ import { LENGTHS } from '../core/model.js'
 export interface PasswordOptions {
   /** log2 of bcrypt's rounds. */
   readonly cost: number
-  /** Hashes at the same time; each keeps one thread busy. 0: one less than the cores, at least one. */
+  /** Hashes at the same time; each keeps one thread busy. 0 = the number of cores minus one, at least one. */
   readonly concurrency: number
-  /** Hashes that may wait; more are refused. */
+  /** Most hashes that may wait. Further ones are refused. */
   readonly queue: number
-  /** One was refused. */
+  /** A hash was refused because the queue is full. */
   readonly onBusy?: () => void
-  /** A thread failed, with nothing to do: another takes its place at the next hash. */
+  /** A thread failed while it was idle. A new one replaces it at the next hash. */
   readonly onThreadError?: (error: Error) => void
 }
 
-/** Added to the threads' nice value: a tenth of what the event loop gets where both want the same core. */
+/** Added to the nice value of the threads. On a core that both want, they get a tenth of the event loop's time. */
 const NICE = 10
-/** Salt and hash as bcrypt writes them (22 and 31 characters), of no password. */
+/** Salt and hash in bcrypt's format (22 and 31 characters) that no password has. */
 const NO_HASH = '.'.repeat(53)
 /**
- * bcrypt reads 72 bytes and stops at NUL: SHA-256 before it makes every byte of every password count, and base64
- * keeps NUL out.
+ * SHA-256 before bcrypt, since bcrypt reads only 72 bytes and stops at NUL. So every byte of every password counts, and
+ * base64 contains no NUL.
  */
 const prehash = (text: string) => createHash('sha256').update(text).digest('base64')
 
-/** RFC 8265, 4.2.2 (OpaqueString): every space is U+0020, then NFC: the same password typed on another keyboard. */
+/** RFC 8265, 4.2.2 (OpaqueString): every space becomes U+0020, then NFC, so that keyboards do not matter. */
 const opaque = (password: string) => password.replace(/\p{Zs}/gu, ' ').normalize('NFC')
 
-/** The form that hashes were made of before: without the rule for spaces. */
+/** The normalisation of earlier hashes, without the rule for spaces. */
 const formerly = (password: string) => password.normalize('NFC')
 
-/** @param concurrency as PasswordOptions has it */
+/** The number of threads. @param concurrency as in PasswordOptions */
 export const hashThreads = (concurrency: number): number =>
   concurrency || Math.max(1, availableParallelism() - 1)
 
 export class Passwords {
   readonly #threads: Piscina
-  /** When each thread has loaded what it runs, or has failed. */
+  /** Thread → a promise that resolves when it has loaded its code or has failed. */
   readonly #loaded = new WeakMap<Worker, Promise<unknown>>()
 
   constructor(private readonly options: PasswordOptions) {
     const threads = hashThreads(options.concurrency)
     this.#threads = new Piscina({
       filename: fileURLToPath(new URL('password-worker.js', import.meta.url)),
-      // All from the start and for good: a thread opens files, and there may be none left when a login comes.
+      // Threads start now and stay: starting one opens files, and no descriptor may be left when a login comes.
       minThreads: threads,
       maxThreads: threads,
       maxQueue: options.queue,
@@ -61,7 +61,7 @@ export class Passwords {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     })
-    // Without a listener it would end the process.
+    // An 'error' event without a listener would end the process.
     this.#threads.on('error', (error: Error) => {
       this.#watchNewThreads()
       options.onThreadError?.(error)
@@ -69,17 +69,17 @@ export class Passwords {
     this.#watchNewThreads()
   }
 
-  /** @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait */
+  /** @throws GatewayError ERROR_AUTH_FAILED (retry) if too many hashes wait */
   hash(password: string): Promise<string> {
     return this.#run('hash', { text: prehash(opaque(password)), cost: this.options.cost })
   }
 
   /**
-   * A password with other spaces than U+0020 costs two comparisons, whoever it is for.
-   * @throws GatewayError ERROR_AUTH_FAILED (retry) when too many wait
+   * A wrong password with spaces other than U+0020 costs two comparisons, whether or not the account exists.
+   * @throws GatewayError ERROR_AUTH_FAILED (retry) if too many hashes wait
    */
   async matches(password: string, hash: string): Promise<boolean> {
-    // None was ever taken that long: nothing is done with it.
+    // No password of that length was ever accepted, so it is not hashed.
     if (password.length > LENGTHS.password) return false
     const text = opaque(password)
     if (await this.#run('compare', { text: prehash(text), hash })) return true
@@ -87,25 +87,25 @@ export class Passwords {
     return old !== text && this.#run('compare', { text: prehash(old), hash })
   }
 
-  /** Whether a hash is cheaper to guess than `cost` asks for today. Its text: `$2b$10$…`. */
+  /** Whether a hash has a lower cost than `cost` asks for today. The text of a hash begins with `$2b$<cost>$`. */
   isCheap(hash: string): boolean {
     return Number(hash.split('$')[2]) < this.options.cost
   }
 
-  /** Takes as long as `matches` and is always false: for an account that does not exist. */
+  /** Takes as long as `matches` and returns false: for an account that does not exist. */
   async matchesNobody(password: string): Promise<false> {
     await this.matches(password, `$2b$${String(this.options.cost).padStart(2, '0')}$${NO_HASH}`)
     return false
   }
 
-  /** Ends the threads; what waits is refused. */
+  /** Ends the threads. Waiting hashes are refused. */
   async close(): Promise<void> {
-    // A thread that is ended while it loads a native module ends the process (Napi::Error, SIGABRT).
+    // Ending a thread while it loads a native module aborts the process (Napi::Error, SIGABRT).
     await Promise.all(this.#threads.threads.map(thread => this.#loaded.get(thread)))
     await this.#threads.destroy()
   }
 
-  /** The first message of a thread says that it has loaded. */
+  /** The first message of a thread tells that it has loaded. */
   #watchNewThreads(): void {
     for (const thread of this.#threads.threads) {
       if (this.#loaded.has(thread)) continue
@@ -124,7 +124,7 @@ export class Passwords {
     try {
       return await this.#threads.run(task, { name })
     } catch (error) {
-      // The thread may have failed; then another one has taken its place.
+      // The thread may have failed and have been replaced.
       this.#watchNewThreads()
       throw error
     }

@@ -1,7 +1,7 @@
 import { ConfigError, type ConfigSources, printConfig } from '../config/config.js'
 import { configTable, defaultFile } from '../config/docs.js'
 
-/** The effective config, or one of the documents that are made from the schema. */
+/** Prints the effective config, or one of the documents that are generated from the schema. */
 export function config(sources: ConfigSources): void {
   process.stdout.write(text(sources))
 }

@@ -13,7 +13,7 @@ export async function copy({ argv, env }: ConfigSources): Promise<void> {
   }
   const ends = { from: take('--from'), to: take('--to') }
   if (ends.from === ends.to) throw new ConfigError(['--from, --to: must differ'])
-  // Checked as it will be used.
+  // Validated as a config of the target store.
   const config = loadConfig({ argv: [...rest, `--store.type=${ends.to}`], env })
   const { copyStores } = await import('../app/stores.js')
   await copyStores(config, ends, line => process.stdout.write(`${line}\n`))

@@ -1,3 +1,3 @@
 export const EXIT_FAILURE = 1
-/** As shells and getopt programs answer a command line that names no command. */
+/** For a command line without a valid command, as shells and getopt programs use it. */
 export const EXIT_USAGE = 2

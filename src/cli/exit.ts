@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import type { Logger } from '../core/log.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 
-/** The end of the process: everything closed, within a deadline. */
+/** The end of the process: closes the gateway within a deadline. */
 export class Exit {
   readonly #close: () => Promise<void>
   readonly #timeoutMs: number
@@ -20,7 +20,7 @@ export class Exit {
     return this.#code !== undefined
   }
 
-  /** The first signal closes, a second one ends the process at once. */
+  /** The first signal starts closing; a second one ends the process at once. */
   onSignal(signal: NodeJS.Signals): void {
     if (!this.isLeaving) {
       this.#first = { signal, at: performance.now() }
@@ -31,7 +31,7 @@ export class Exit {
     }
   }
 
-  /** Called again, it only makes the exit code worse. */
+  /** Starts closing. Further calls can only raise the exit code. */
   leave(code: number): void {
     const wasLeaving = this.isLeaving
     this.#code = Math.max(code, this.#code ?? 0)
@@ -52,7 +52,7 @@ export class Exit {
       .finally(() => this.#log.flush(() => process.exit(this.#code)))
   }
 
-  /** Under `npm start` Ctrl-C comes twice, half a millisecond apart: from the terminal, and passed on by npm. */
+  /** Under `npm start`, Ctrl-C arrives twice within half a millisecond: from the terminal and from npm. */
   #isEcho(signal: NodeJS.Signals): boolean {
     return signal === this.#first?.signal && performance.now() - this.#first.at < 50
   }

@@ -3,7 +3,7 @@ import { listenFault } from '../config/listen.js'
 import { GatewayError } from '../core/errors.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 
-/** What stderr says about an error: a line where the operator can act on it, the stack where the fault is ours. */
+/** The text for stderr: one line for an error that the operator can act on, the stack for a bug. */
 export function explain(error: unknown, config?: Config): string {
   if (error instanceof ConfigError) return error.faults.map(fault => `mumi: ${fault}\n`).join('')
   if (!(error instanceof Error)) return `mumi: ${String(error)}\n`
@@ -14,7 +14,7 @@ export function explain(error: unknown, config?: Config): string {
   return `mumi: ${isExpected ? error.message : error.stack}\n`
 }
 
-/** The end of a command that threw: it ends by itself when nothing is open any more. */
+/** Prints the error of a command and sets the exit code. The process ends when nothing is open any more. */
 export function fail(error: unknown): void {
   process.stderr.write(explain(error))
   process.exitCode = EXIT_FAILURE

@@ -28,7 +28,7 @@ export function printHelp(): void {
   process.stdout.write(HELP)
 }
 
-/** @param name no command that there is; undefined where none was named */
+/** @param name the unknown command; undefined if none was given */
 export function printUsage(name: string | undefined): void {
   process.stderr.write(name === undefined ? HELP : `mumi: unknown command '${name}'; see mumi --help\n`)
   process.exitCode = EXIT_USAGE

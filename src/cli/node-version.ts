@@ -1,9 +1,9 @@
 import { EXIT_FAILURE } from './exit-codes.js'
 
-/** As `engines` in package.json says. An older Node may start, and then fail at the first request. */
+/** The version of `engines` in package.json. An older Node may start and then fail at the first request. */
 const NEEDED = [20, 19] as const
 
-/** Ends the process where its Node is too old. */
+/** Ends the process if its Node is too old. */
 export function refuseOldNode(): void {
   const version = process.versions.node
   const [major = 0, minor = 0] = version.split('.').map(Number)

@@ -9,14 +9,14 @@ import { explain } from './explain.js'
 import { answerSignals } from './signals.js'
 import { version } from './version.js'
 
-/** Resolves when the gateway is ready, or failed to be; the process then ends by way of `Exit`. */
+/** Resolves when the gateway is ready or its start has failed; in the latter case `Exit` ends the process. */
 export async function serve(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
   const [{ Gateway }, { exposedBy }] = await Promise.all([
     import('../app/gateway.js'),
     import('../app/checks.js'),
   ])
-  // Node may load them without a turn of the event loop, in which signals arrive: what came so far ends it here.
+  // Node may load modules without a turn of the event loop, in which signals arrive. This turn handles those that came.
   await setImmediate()
   const log = createLogger(config.log)
   log.info(
@@ -27,15 +27,15 @@ export async function serve(sources: ConfigSources): Promise<void> {
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
   const gateway = new Gateway(config, log)
   const starting = gateway.start()
-  // Half a gateway is not closed: the other half would open behind it.
+  // Closing waits for the start: a part that opens after the close would stay open.
   const close = () => starting.catch(() => undefined).then(() => gateway.close())
   const exit = new Exit(close, config.shutdown.timeout, log)
-  // No turn since: what came in between is answered so, too. SIGHUP before the certificate is read has nothing to load again.
+  // There was no turn since `setImmediate`, so no signal is missed. A SIGHUP before the certificate is read has no effect.
   answerSignals({ end: signal => exit.onSignal(signal), reload: () => gateway.reload() })
   let isReady = false
-  // Rejections that nobody handles come here too: Node's default.
+  // By Node's default, unhandled rejections come here too.
   process.on('uncaughtException', err => {
-    // Half started, or half closed, there is nothing that would go on.
+    // During the start or the shutdown the process ends.
     if (isReady && !exit.isLeaving) return gateway.reportUncaught(err)
     log.fatal({ event: 'process.failed', err }, 'uncaught exception')
     exit.leave(EXIT_FAILURE)

@@ -1,6 +1,6 @@
 /**
- * What signals do, from the first statement of the program on. Node's own answers hold until then: SIGTERM, SIGINT and
- * SIGHUP end the process by the signal, SIGUSR1 opens the inspector. So nothing is imported here, which would take time.
+ * Signal handlers, installed by the first statement of the program. Until then Node's defaults apply: SIGTERM, SIGINT and
+ * SIGHUP end the process, and SIGUSR1 opens the inspector. So this file imports nothing, which would take time.
  */
 
 export interface SignalAnswers {
@@ -10,12 +10,15 @@ export interface SignalAnswers {
   reload(): void
 }
 
-/** Until `serve` has begun to start the gateway: nothing is open yet, and no certificate has been read. */
+/** The handlers until `serve` starts the gateway: nothing is open yet, and no certificate has been read. */
 let answers: SignalAnswers = { end: () => process.exit(), reload: () => undefined }
 
-/** @param isService what sends SIGHUP to all that it supervises means no end; a command that somebody waits for ends by it */
+/**
+ * Ignores SIGUSR1, and handles SIGTERM, SIGINT and SIGHUP if `isService`.
+ * @param isService true for `serve`; other commands keep Node's defaults and end by the signal
+ */
 export function holdSignals(isService: boolean): void {
-  // The inspector runs whatever code it is sent.
+  // Node's inspector would run any code that is sent to it.
   process.on('SIGUSR1', () => undefined)
   if (!isService) return
   process.on('SIGTERM', signal => answers.end(signal))
@@ -23,7 +26,7 @@ export function holdSignals(isService: boolean): void {
   process.on('SIGHUP', () => answers.reload())
 }
 
-/** From here on `mine` are the answers. */
+/** Replaces the handlers. */
 export function answerSignals(mine: SignalAnswers): void {
   answers = mine
 }

@@ -1,4 +1,4 @@
-/** Who did what, when and from where: one JSON object a line, apart from the log. Never a password, token or email. */
+/** The audit: who did what, when and from where. One JSON object per line, apart from the log. No line has a password, token or email. */
 import { once } from 'node:events'
 import { pino } from 'pino'
 import type { LoginKind, UserId } from './model.js'
@@ -22,45 +22,46 @@ export type AuditEvent =
 
 export interface AuditEntry {
   readonly event: AuditEvent
-  /** Whose account; absent where nobody was found. */
+  /** The account that the event is about; undefined if none was found. */
   readonly userId?: UserId | undefined
-  /** The admin who did it to somebody else's account. */
+  /** The admin, if an admin acted on another user's account. */
   readonly admin?: UserId | undefined
   readonly front?: string
   readonly remoteAddress?: string | undefined
   readonly session?: string | undefined
   readonly kind?: LoginKind | undefined
   readonly device?: string | undefined
-  /** The number of a refusal (docs/protocol.md, section 3), or of a CONNACK. */
+  /** The number of the refusal (docs/protocol.md, section 3), or the return code of the CONNACK. */
   readonly code?: number
-  /** How many sessions. */
+  /** The number of logins that were revoked. */
   readonly count?: number
 }
 
 export interface Audit {
   record(entry: AuditEntry): void
-  /** Resolves when all is written. */
+  /** Resolves when all lines are written, or after 5 s. */
   close(): Promise<void>
 }
 
 const OFF: Audit = { record: () => undefined, close: async () => undefined }
 
-/** Bytes of lines that wait for a slow disk; beyond it lines are dropped and counted. */
+/** Most bytes of lines that wait for a slow disk. Further lines are dropped and counted. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20
-/** How long closing waits for such a disk, ms. */
+/** How long `close` waits for a slow disk, ms. */
 const CLOSE_MS = 5000
 
 export interface AuditEvents {
-  /** A line could not be written. */
+  /** A write to the file failed. */
   readonly onError: (error: Error) => void
-  /** A line was dropped: too many wait for the disk. */
+  /** A line was dropped because `MAX_WAITING_BYTES` already wait for the disk. */
   readonly onDropped: () => void
 }
 
 /**
- * Nobody waits for the disk: a line is on its way to the file when what it tells of is answered.
- * @param file '' = no audit. Appended to, made with mode 0600
- * @throws the system's error where it cannot be opened
+ * Opens the audit file for appending and creates it with mode 0600 if it does not exist. Writes are asynchronous: a
+ * request may be answered before its line is on the disk.
+ * @param file path of the file; '' switches the audit off
+ * @throws the system's error if the file cannot be opened
  */
 export async function openAudit(file: string, { onError, onDropped }: AuditEvents): Promise<Audit> {
   if (file === '') return OFF

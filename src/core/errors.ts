@@ -1,19 +1,19 @@
-/** The one error class, and what makes other errors into it. */
+/** The one error class, and the conversion of other errors to it. */
 import { CODES, type CodeName } from './codes.js'
 
 export { CODES, type CodeName, isFixed, type Locale } from './codes.js'
 
-/** `data` of a refusal: which field, and why; never the field's value. */
+/** `data` of a refusal: the name of the field and the reason. It never holds the field's value. */
 export interface ErrorInfo {
   readonly field?: string
   readonly reason?: string
 }
 
-/** A refusal of a known kind. Anything else that is thrown is a bug of ours, and the client is told ERROR (500). */
+/** A refusal of a known kind. Anything else that is thrown is a bug, and the client gets ERROR (500). */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError'
   constructor(
-    /** Name of its row in the table of codes. */
+    /** Name of the row in the table of codes. */
     readonly kind: CodeName,
     readonly info: ErrorInfo | null = null,
     override readonly cause?: unknown,
@@ -27,12 +27,18 @@ export class GatewayError extends Error {
   }
 }
 
-/** @param thrown anything @param fallback the kind for what is no GatewayError; it becomes the cause */
+/**
+ * @param thrown anything
+ * @param fallback the kind of the result if `thrown` is not a GatewayError; `thrown` becomes its cause
+ */
 export function toGatewayError(thrown: unknown, fallback: CodeName = 'ERROR'): GatewayError {
   return thrown instanceof GatewayError ? thrown : new GatewayError(fallback, null, thrown)
 }
 
-/** Some requests of the old protocol have a number of their own for a store that fails. @param name that kind */
+/**
+ * Gives a store fault the number that the old protocol has for it in some requests. Other errors are returned as they are.
+ * @param name the kind that replaces STORE_UNAVAILABLE and STORE_FULL, and that unknown errors get
+ */
 export function nameStoreFault(thrown: unknown, name: CodeName): GatewayError {
   const error = toGatewayError(thrown, name)
   const isStoreFault = error.kind === 'STORE_UNAVAILABLE' || error.kind === 'STORE_FULL'

@@ -1,8 +1,11 @@
-/** What a handler throws that it should not: it costs the connection whose it is and a log line, never the process. */
+/** Unexpected exceptions of handlers: each closes its connection and is logged, and none ends the process. */
 import type { Logger } from './log.js'
 import type { Metrics } from './metrics.js'
 
-/** Told of what was thrown. @param where the handler, one of few names: the metric counts by it */
+/**
+ * Reports an exception.
+ * @param where name of the handler, one of a small fixed set: it is a label of the metric
+ */
 export type OnFault = (where: string, thrown: unknown) => void
 
 export class Faults {
@@ -17,10 +20,10 @@ export class Faults {
   }
 
   /**
-   * The last net, for what no handler's own caught (uncaughtException, which is also where rejections that nobody
-   * handles come). Whose it was is not known, so nothing can be closed for it: a request may stay without an answer. What
-   * is stored is not in doubt, since a commit is one transaction, so the process goes on: to end it is what an attacker
-   * would want. The line is fatal, for the operator to restart at a time of his own.
+   * The last resort for exceptions that no handler caught (`uncaughtException`, which includes unhandled rejections). The
+   * connection that caused it is unknown, so none is closed, and a request may stay without an answer. Stored data is
+   * consistent because each commit is one transaction. The process goes on, since ending it would let an attacker stop
+   * the gateway; the log line is `fatal` so that the operator can restart it at a suitable time.
    */
   reportUnknown(err: unknown): void {
     this.metrics.faults.inc({ where: 'process' })
@@ -31,7 +34,7 @@ export class Faults {
   }
 }
 
-/** `handler` that does not throw: what it throws is told to `onFault`, and then `end` is called. */
+/** Wraps `handler` so that it does not throw: an exception is passed to `onFault`, and then `end` is called. */
 export function guarded<A extends unknown[]>(
   where: string,
   { onFault, end }: { readonly onFault: OnFault; readonly end: () => void },

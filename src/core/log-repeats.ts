@@ -1,15 +1,15 @@
-/** Refusals and faults that repeat: the first is a line, those behind it are counted, and become one line a window. */
+/** Repeated refusals and faults: the first line is written, further ones are counted and become one line per window. */
 
-/** Kinds told apart in one window; beyond it only the event tells. */
+/** Most kinds of lines that are told apart in one window. Further ones are counted by their event alone. */
 const MAX_KINDS = 1000
-/** Events that a client, or a broken disk, can cause as often as it likes. */
+/** Events that a client or a broken disk can cause at any rate. */
 const REPEATABLE = /\.(refused|failed|stalled|dropped|unknown)$/
 
 type Line = (about: object, message: string) => void
 
 interface Kind {
   count: number
-  /** Writes a line as the last of its kind would have been. */
+  /** Writes the first line again, with the field `repeats`. */
   write: (count: number) => void
 }
 
@@ -17,10 +17,10 @@ export class LogRepeats {
   readonly #kinds = new Map<string, Kind>()
   #timer: NodeJS.Timeout | undefined
 
-  /** @param windowMs how long lines are counted, ms; 0 = each is written */
+  /** @param windowMs how long lines are counted, ms; 0 = every line is written */
   constructor(private readonly windowMs: number) {}
 
-  /** @param write writes the line @returns whether it is to be written now */
+  /** @param write writes the line later @returns whether the caller is to write the line now */
   isFirst(about: unknown, message: unknown, write: Line): boolean {
     if (this.windowMs === 0) return true
     const key = keyOf(about)
@@ -40,7 +40,7 @@ export class LogRepeats {
     return false
   }
 
-  /** Says what was counted. */
+  /** Writes one line for each kind that was counted, and forgets kinds that did not repeat. */
   flush(): void {
     for (const [key, kind] of this.#kinds) {
       const { count } = kind
@@ -54,7 +54,7 @@ export class LogRepeats {
   }
 }
 
-/** What makes two lines the same. */
+/** Lines with the same event and the same values of these fields are of one kind. */
 const NAMES = [
   'front',
   'operation',

@@ -1,4 +1,4 @@
-/** One JSON object a line on stdout: `time`, `level`, `event`, ids, sizes. Never content, passwords or tokens. */
+/** The log: one JSON object per line on stdout with `time`, `level`, `event`, ids and sizes. Never content, passwords or tokens. */
 import { createRequire } from 'node:module'
 import { stdout } from 'node:process'
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
@@ -7,16 +7,16 @@ import { LogRepeats } from './log-repeats.js'
 export type { Logger } from 'pino'
 
 interface LogOptions {
-  /** Lowest level that is written; 'silent' writes nothing. */
+  /** Lowest level that is written; `silent` writes nothing. */
   readonly level: string
   readonly pretty: 'auto' | 'always' | 'never'
-  /** How long refusals and faults that repeat are counted instead of written, ms; 0 = never. */
+  /** How long repeated refusals and faults are counted instead of written, ms; default 10,000; 0 = every line is written. */
   readonly repeatWindow?: number
 }
 
 const REPEAT_WINDOW_MS = 10_000
 
-/** Last defence: these are not handed to a logger in the first place. */
+/** Defence in depth: no caller passes these fields to a logger. */
 const SECRET = [
   'password',
   'newPassword',
@@ -29,10 +29,10 @@ const SECRET = [
   'payload',
 ]
 
-/** Bytes of lines that wait for a reader of stdout who takes nothing; beyond it lines are dropped. */
+/** Most bytes of lines that wait if nobody reads stdout. Further lines are dropped. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20
 
-/** @param sink takes the lines instead of stdout, for tests */
+/** @param sink receives the lines instead of stdout, for tests */
 export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Logger {
   const { level, pretty, repeatWindow = REPEAT_WINDOW_MS } = options
   const repeats = new LogRepeats(repeatWindow)
@@ -50,7 +50,7 @@ export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Lo
           if (repeats.isFirst(about, message, write)) method.apply(this, args)
         },
       },
-      // A level deeper would double the cost of every line.
+      // One level deeper would double the cost of every line.
       redact: SECRET.flatMap(name => [name, `*.${name}`]),
     },
     withRepeats(isPretty ? prettySink(sink) : sink, repeats),
@@ -58,11 +58,11 @@ export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Lo
 }
 
 interface Sink extends DestinationStream {
-  /** Calls back when all is written. */
+  /** Calls back when all lines are written. */
   flush?(done: () => void): void
 }
 
-/** What was counted is said before the end. */
+/** Writes the counts of repeated lines before the sink is flushed. */
 function withRepeats(sink: Sink, repeats: LogRepeats): Sink {
   return {
     write: line => sink.write(line),
@@ -76,21 +76,22 @@ function withRepeats(sink: Sink, repeats: LogRepeats): Sink {
 
 let stdoutOnce: Sink | undefined
 
-/** One for all loggers: each would add a listener. */
+/** One sink for all loggers: each new one would add a listener to stdout. */
 function stdoutSink(): Sink {
   stdoutOnce ??= openStdout()
   return stdoutOnce
 }
 
 /**
- * Stdout, never waited for: a reader of the log who stalls must stall neither the gateway nor its end. `logger.flush`
- * calls back once all is written. (pino's own destinations freeze in the first case, or hang in exit in the second.)
+ * Writes to stdout without waiting: a reader of the log that stalls must not stall the gateway or its exit.
+ * `logger.flush` calls back when all lines are written. (pino's own destinations block in the first case and hang at
+ * exit in the second.)
  */
 function openStdout(): Sink {
-  // Node makes a pipe on stdout blocking; there is no public way to say otherwise.
+  // Node makes a pipe on stdout blocking, and there is no public way to change that.
   const { _handle }: { _handle?: { setBlocking?(isBlocking: boolean): void } } = Object(stdout)
   _handle?.setBlocking?.(false)
-  // A full disk or a gone reader is no reason to stop serving: the line is lost, the next one is tried again.
+  // A full disk or a closed pipe must not stop the gateway: the line is lost, and the next one is tried.
   stdout.on('error', () => undefined)
   return {
     write: line => stdout.writableLength < MAX_WAITING_BYTES && stdout.write(line),
@@ -99,8 +100,8 @@ function openStdout(): Sink {
 }
 
 /**
- * In the same process and turn, unlike pino's transports: nothing is lost when the process ends. Loaded only here: a
- * log of JSON, which is what a service writes, has no use for it.
+ * Formats lines in this process and in the same turn, unlike pino's transports, so no line is lost at exit. pino-pretty
+ * is loaded only here: a service that logs JSON does not need it.
  */
 function prettySink(sink: Sink): Sink {
   const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')

@@ -1,9 +1,9 @@
 /**
- * The JSON text of a stored message. No other file writes it, reads it or cuts it.
+ * The codec of the JSON text of a stored message. No other file writes, reads or cuts it.
  *
- * A message is encoded once, at send, with its fixed members in this order (a broadcast has no `recipient`):
- * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. This text is stored. It is the frame of a client
- * that asked for no extension; every other form is made of it by putting `id` and `seq` in.
+ * A message is encoded once, when it is sent, with fixed members in this order (a broadcast has no `recipient`):
+ * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. This text is stored. It is also the frame for a client
+ * that asked for no extension; every other form is made by inserting `id` and `seq`.
  */
 import {
   type InboxRow,
@@ -28,10 +28,10 @@ export function encodeMessage(
   return `{"sender":"${sender}",${to}"content":${JSON.stringify(content)},"created_at":"${formatTime(at)}"}`
 }
 
-/** The frame of a JSON client that asked for no extension: the fixed members and nothing else. */
+/** The frame for a JSON client that asked for no extension: the fixed members only. */
 export const encodeFrame = ({ text }: InboxRow): string => text
 
-/** The frame of a JSON client that asked for any extension: `id` and `seq` follow the fixed members. */
+/** The frame for a JSON client that asked for any extension: `id` and `seq` follow the fixed members. */
 export const encodeExtendedFrame = ({ id, seq, text }: InboxRow): string =>
   `${text.slice(0, -1)},"id":"${id}","seq":${seq}}`
 
@@ -39,7 +39,7 @@ export const encodeExtendedFrame = ({ id, seq, text }: InboxRow): string =>
 export const encodeMqttMessage = ({ id, seq, text }: InboxRow): string =>
   `{"id":"${id}","seq":${seq},${text.slice(1)}`
 
-/** An entry of a `history` reply. @param withSeq false: the row is in another user's inbox, whose seqs mean nothing here */
+/** An entry of a `history` reply. @param withSeq false if the row is in another user's inbox, where its seq means nothing to the reader */
 export function historyEntry(row: InboxRow, withSeq: boolean): object {
   const { seq, ...members } = JSON.parse(encodeExtendedFrame(row))
   return withSeq ? { ...members, seq } : members
@@ -48,7 +48,7 @@ export function historyEntry(row: InboxRow, withSeq: boolean): object {
 /** Length of `,"created_at":"2019-07-15T09:28:10Z"}`, which ends every text. */
 const CREATED_AT_LENGTH = 37
 
-/** Whether two texts differ in `created_at` at most. */
+/** Whether two texts are equal apart from `created_at`. */
 export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>
   a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH)
 
@@ -59,10 +59,10 @@ const KINDS: Readonly<Record<string, MessageKind>> = { m: 'message', b: 'broadca
 /** The stored form of a kind: one letter. */
 export const letterOf = (kind: MessageKind): string => LETTERS[kind]
 
-/** The kind of a stored letter; undefined if it is none. */
+/** The kind of a stored letter; undefined if the letter is unknown. */
 export const kindOf = (letter: string): MessageKind | undefined => KINDS[letter]
 
-/** The header of a row of data format 1, which had none: what its text tells. */
+/** The header of a row of data format 1, which stored no header: it is derived from the text. */
 export function headerOf(text: string): MessageHeader {
   const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
   if (recipient === undefined) return { kind: 'broadcast', sender, conversation: undefined }

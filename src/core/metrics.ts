@@ -1,7 +1,7 @@
-/** Every metric name in one place (Prometheus text format by prom-client). */
+/** All metrics, in the Prometheus text format (prom-client). No other file names one. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
-/** What is counted for every message costs an addition; prom-client, which costs a hash a call, is told at a scrape. */
+/** A counter for events of every message: `inc` is one addition, and prom-client (one hash per call) reads it at a scrape. */
 interface Tally {
   inc(by?: number): void
 }
@@ -56,7 +56,7 @@ export class Metrics {
     'Looks, one a second, that found no file descriptor left (EMFILE, ENFILE): new connections are closed.',
   )
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
-  /** By front end, request and code. */
+  /** Front end → request → code → count. */
   readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {
     json: new Map(),
     mqtt: new Map(),
@@ -89,7 +89,7 @@ export class Metrics {
     })
   }
 
-  /** One request was answered with `code`. @param request its name, or 'invalid' */
+  /** Counts one answered request. @param request its name, or 'invalid' */
   answered(front: FrontEnd, request: string, code: number): void {
     let codes = this.#answered[front].get(request)
     if (codes === undefined) {

@@ -15,14 +15,14 @@ export const isUserId = (id: string): boolean => WHOLE_USER_ID.test(id)
 export const madeAt = (messageId: string): number =>
   Number.parseInt(messageId.slice(0, 8) + messageId.slice(9, 13), 16)
 
-/** What anyone above the store may know of a user: never a password, never a hash. */
+/** What code above the store may know of a user: no password and no hash. */
 export interface User {
   readonly id: UserId
-  /** Just as it was registered; uniqueness is judged on `emailKey`. */
+  /** As it was registered. Uniqueness is judged by `emailKey`. */
   readonly email: string
   /** Normalised email: NFC, lower case, ASCII domain. */
   readonly emailKey: string
-  /** '' when none is set; unique otherwise. */
+  /** '' = none; otherwise unique. */
   readonly username: string
   readonly firstName: string
   readonly lastName: string
@@ -32,50 +32,50 @@ export interface User {
   readonly createdAt: number
 }
 
-/** `device`: logged in by the credential of one MQTT client id; `admin`: an account that the config names. */
+/** `device`: logged in with the credential of one MQTT client id; `admin`: an account that `roles.admins` names. */
 export type Role = 'admin' | 'user' | 'device'
 
 export type LoginKind = 'password' | 'token' | 'device' | 'external'
 
-/** One login: of one connection, or for as long as its tokens or its credential are good. */
+/** One login. It lasts as long as its connection or, if it has tokens or a credential, as long as these are valid. */
 export interface Login {
   readonly id: string
   readonly kind: LoginKind
   readonly role: Role
-  /** Name or MQTT client id; undefined: the account's default device. */
+  /** Device name or MQTT client id; undefined = the account's default device. */
   readonly device: string | undefined
   /** ms since the epoch. */
   readonly since: number
 }
 
-/** What the login of a sender allows, for as long as it does (auth/permissions.ts). */
+/** What a login allows its connection to do (auth/permissions.ts). */
 export interface Permissions {
   readonly areRevoked: boolean
 }
 
 /**
- * The one door for what clients send: requests and messages of both front ends, broadcasts, wills, packets for other
- * topics. Whoever takes something up asks here, and whoever writes it asks again in the turn of the write: in between it
- * may have waited for the store, and its sender's permissions may have been taken away.
- * @param permissions undefined: of nobody, who has none that could be taken away
+ * The one check of permissions for everything that clients send: requests and messages of both front ends, broadcasts,
+ * wills and packets for other topics. Call it when the work is accepted, and again in the turn that writes: the work
+ * may have waited for the store in between, and the sender's permissions may have been revoked meanwhile.
+ * @param permissions undefined: the work has no sender whose permissions could be revoked
  * @throws GatewayError ERROR_UNAUTHORIZED
  */
 export function admit(permissions: Permissions | undefined): void {
   if (permissions?.areRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
 }
 
-/** `message`: from one user into a conversation; `broadcast`: from one user to everybody who is online. */
+/** `message`: from one user into a conversation; `broadcast`: from one user to every user who is online. */
 export type MessageKind = 'message' | 'broadcast'
 
 declare const conversationBrand: unique symbol
 
 /**
- * Names one conversation. Only the functions below make one or take one apart; everybody else compares, stores and
- * passes it on. It is text without spaces and braces, and the same text for the same conversation.
+ * Names one conversation. Only the functions below build or parse it; all other code compares, stores and passes it on.
+ * It is text without spaces and braces, and the same conversation always has the same text.
  */
 export type ConversationId = string & { readonly [conversationBrand]: true }
 
-/** The conversation of two users, whoever of them writes: lower id, colon, higher id. */
+/** The conversation of two users, the same for both directions: lower id, colon, higher id. */
 export const pairConversation = (a: UserId, b: UserId): ConversationId =>
   (a < b ? `${a}:${b}` : `${b}:${a}`) as ConversationId
 
@@ -89,31 +89,31 @@ export function writeConversationKey(id: ConversationId, target: Buffer, at: num
   target.writeUInt32BE(Number(id.slice(colon + 1)) >>> 0, at + 4)
 }
 
-/** What a stored message says of itself besides its text. */
+/** What is stored about a message besides its text. */
 export interface MessageHeader {
   readonly kind: MessageKind
   readonly sender: UserId
-  /** undefined: part of no conversation (a broadcast). */
+  /** undefined: the message belongs to no conversation (a broadcast). */
   readonly conversation: ConversationId | undefined
 }
 
-/** A message on its way into a log. */
+/** A message that is to be appended to an inbox log. */
 export interface NewMessage extends MessageHeader {
-  /** Whose log it is appended to. */
+  /** The owner of the log. */
   readonly inbox: UserId
-  /** UUIDv7 (RFC 9562), the same for all who see the message. */
+  /** UUIDv7 (RFC 9562), the same for all recipients. */
   readonly id: string
-  /** The JSON text that is stored (message.ts). */
+  /** The JSON text that is stored (see message.ts). */
   readonly text: string
   /**
-   * If set, a second append with the same key to the same inbox within the dedup window stores nothing when it says the
-   * same (`saysTheSame` in message.ts). When it says something else it is another message, which has the key from then
-   * on: many clients count their ids from 1 on every connection.
+   * If set, a second append with the same key to the same inbox within the dedup window stores nothing, provided that
+   * it says the same (`saysTheSame` in message.ts). If it says something else, it is a new message and takes over the
+   * key: many clients count their ids from 1 on every connection.
    */
   readonly dedupKey: string | undefined
-  /** The message cannot be a repeat (MQTT without DUP): its key is stored for later repeats and not looked up. */
+  /** The message cannot be a repeat (MQTT without DUP). Its key is stored for later repeats but not looked up. */
   readonly isFirst: boolean
-  /** The inbox is full: the message is never stored. A repeat is answered with the first message's seq. */
+  /** The inbox is full, so the message is never stored. If it repeats a stored one, it is answered with that one's seq. */
   readonly mustRepeat?: boolean
 }
 
@@ -125,25 +125,25 @@ export interface InboxRow extends MessageHeader {
   readonly text: string
 }
 
-/** One device's place in its owner's inbox. */
+/** The position of one device in its owner's inbox. */
 export interface Cursor {
-  /** Highest seq that the device has confirmed with nothing unconfirmed before it. */
+  /** Highest seq that the device has confirmed with no unconfirmed seq before it. */
   readonly confirmed: number
-  /** Highest seq ever written to the device: what is at or below it and comes again is a DUP. */
+  /** Highest seq ever written to the device. A seq up to this one that is written again is a DUP. */
   readonly sent: number
-  /** QoS 2: seqs whose PUBREC came and whose PUBCOMP did not, rising. Redelivery resumes at PUBREL. */
+  /** QoS 2, ascending: seqs with a PUBREC and without a PUBCOMP. Redelivery resumes with PUBREL. */
   readonly released: readonly number[]
 }
 
 /**
- * Longest texts of a login, in UTF-16 code units. Checked at each way in before anything else is done with them: NFC of
- * 32 KB of combining marks takes half a second.
+ * Maximum lengths of the texts of a login, in UTF-16 code units. They are checked on arrival, before any other work:
+ * NFC of 32 KB of combining marks takes half a second.
  */
 export const LENGTHS = {
   /** RFC 5321 4.5.3.1: 64 + @ + 255. */
   email: 320,
-  /** Far beyond any pass phrase; the pre-hash makes every length cost the same. */
+  /** Far longer than any pass phrase. The pre-hash makes every length cost the same. */
   password: 1024,
-  /** Tokens of other issuers may carry much; ours have about 250 characters. */
+  /** Ours have about 250 characters; those of other issuers may be much longer. */
   token: 8192,
 } as const

@@ -1,32 +1,32 @@
-/** What we keep is for the user that we run as: messages, hashes of passwords, the key of tokens, the audit. */
+/** File permissions. Messages, password hashes, token keys and the audit are private to the user that the process runs as. */
 import { chmodSync, readdirSync, type Stats, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-/** Rights of group and others, which nothing of ours is made with. */
+/** The umask of the process: no permissions for group and others. */
 export const PRIVATE_UMASK = 0o077
 
-/** The folder of the store in `data.dir`; all that is in it is ours. */
+/** The folder of the store in `data.dir`. Every file in it belongs to the gateway. */
 const STORE = 'store'
 
 export interface Kept {
-  /** `data.dir`, where the store is the embedded one. */
+  /** `data.dir`; undefined if the store is not the embedded one. */
   readonly dataDir: string | undefined
-  /** '' = none. */
+  /** Path of the audit file; '' = none. */
   readonly auditFile: string
 }
 
 export interface Exposed {
   readonly path: string
-  /** As `ls` and `chmod` say it: 644. */
+  /** Octal, as `ls` and `chmod` use it: `644`. */
   readonly mode: string
-  /** Its rights were taken from group and others. */
+  /** Whether the permissions of group and others were removed. */
   readonly isTightened: boolean
 }
 
 /**
- * Finds what others than its owner may read.
- * @param isTightening takes that away from what is ours. Not from a `data.dir` in which there is more than the store
- *   (`/srv`, somebody's home): whoever set that up meant others to reach what else is there.
+ * Finds files and folders of the gateway that group or others may access.
+ * @param isTightening removes these permissions where this process owns the file. A `data.dir` that holds more than the
+ *   store (`/srv`, a home folder) is left as it is, because others may need what else is in it.
  */
 export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean): Exposed[] {
   const found: Exposed[] = []
@@ -43,7 +43,7 @@ export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean
     const names = listed(dataDir)
     const store = join(dataDir, STORE)
     const files = listed(store)
-    // Without a store there is nothing to read yet.
+    // Before the first start there is no data to protect.
     if (files.includes('data.mdb')) {
       look(
         dataDir,

@@ -1,8 +1,8 @@
-/** Times as the wire writes them. */
+/** Times in the format of the wire. */
 
 /**
- * UTC, RFC 3339, whole seconds: `2019-07-15T09:28:10Z`. The text of the last second is kept, since most calls of one
- * second follow each other.
+ * UTC, RFC 3339, whole seconds: `2019-07-15T09:28:10Z`. The text of the last second is cached because consecutive calls
+ * are mostly in the same second.
  * @param at ms since the epoch
  */
 export function formatTime(at: number): string {

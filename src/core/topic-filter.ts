@@ -1,13 +1,13 @@
-/** Topic filters of MQTT 3.1.1, section 4.7: their syntax, and what they match. */
+/** Topic filters of MQTT 3.1.1, section 4.7: syntax and matching. */
 
-/** The rule that a filter breaks. */
+/** The rule that a filter violates. */
 export interface FilterFault {
   readonly reason: string
   /** Clause of the specification. */
   readonly clause: string
 }
 
-/** @returns undefined for a well-formed filter; lengths and UTF-8 are not looked at */
+/** @returns undefined if the syntax of the filter is valid; its length and its UTF-8 are not checked */
 export function filterFault(filter: string): FilterFault | undefined {
   if (filter === '') return { reason: 'empty topic filter', clause: '[MQTT-4.7.3-1]' }
   if (filter.includes('\0')) return { reason: 'NUL in the topic filter', clause: '[MQTT-4.7.3-2]' }
@@ -24,20 +24,20 @@ export function filterFault(filter: string): FilterFault | undefined {
 
 export const hasWildcard = (filter: string): boolean => filter.includes('+') || filter.includes('#')
 
-/** Such a filter matches no topic that begins with `$` [MQTT-4.7.2-1]. */
+/** A filter that begins with a wildcard matches no topic that begins with `$` [MQTT-4.7.2-1]. */
 export const beginsWithWildcard = (filter: string): boolean => /^[+#]/.test(filter)
 
 /**
- * Whether `pattern` matches every topic that `filter` matches. A topic name is a filter without wildcards, so this also
- * says whether a filter matches a topic.
+ * Whether `pattern` matches every topic that `filter` matches. Since a topic name is a filter without wildcards, this
+ * also tells whether a filter matches a topic.
  */
 export const covers = (pattern: string, filter: string): boolean =>
   levelsCover(pattern.split('/'), filter.split('/'))
 
-/** `covers` for a pattern and a filter that are split into their levels. */
+/** `covers` for a pattern and a filter that are already split into levels. */
 export function levelsCover(pattern: readonly string[], filter: readonly string[]): boolean {
   for (const [i, level] of pattern.entries()) {
-    // `#` also matches the level before it.
+    // `#` also matches the parent level [MQTT-4.7.1-2].
     if (level === '#') return filter[0]?.startsWith('$') !== true || i > 0
     const other = filter[i]
     if (other === undefined || other === '#') return false

@@ -1,4 +1,4 @@
-/** The connections that are open now, by account, and whether one more may join. */
+/** The open connections by account, and whether an account may open another one. */
 
 import type { LoginPermissions } from '../auth/permissions.js'
 import { type CodeName, GatewayError } from '../core/errors.js'
@@ -10,13 +10,13 @@ export type MultiplePolicy = 'reject' | 'replace' | 'allow'
 /** A logged-in connection of either front end. */
 export interface LiveConnection {
   readonly front: FrontEnd
-  /** The login that let it in. */
+  /** The login of this connection. */
   readonly login?: Login | undefined
   readonly permissions?: LoginPermissions | undefined
   readonly remoteAddress?: string | undefined
-  /** Resolves true as soon as the client shows that it is there, false after the heartbeat's time-out. */
+  /** Resolves true as soon as the client sends something, and false after the heartbeat's time-out. */
   probe(): Promise<boolean>
-  /** Tells the client why, closes, and calls LiveConnections.leave before it returns. */
+  /** Tells the client the reason, closes the connection, and calls LiveConnections.leave before it returns. */
   end(code: CodeName): void
 }
 
@@ -26,7 +26,7 @@ export class LiveConnections {
 
   constructor(private readonly policy: MultiplePolicy) {}
 
-  /** Called at an account's first connection and after its last. */
+  /** `listener` is called when an account's first connection opens and when its last one closes. */
   onPresence(listener: (userId: UserId, online: boolean) => void): void {
     this.#onPresence = listener
   }
@@ -41,24 +41,24 @@ export class LiveConnections {
   }
 
   /**
-   * Lets a WebSocket connection in as `sessions.multiple` says. With `reject` the one that is there is probed, so
-   * that a connection that died without a close does not lock its owner out.
+   * Adds a WebSocket connection as `sessions.multiple` allows. With `reject`, the existing connection is probed, so that
+   * a dead one does not lock its owner out.
    * @throws GatewayError ERROR_MULTIPLE_LOGIN
    */
   async join(userId: UserId, connection: LiveConnection): Promise<void> {
     if (this.policy === 'allow') return this.add(userId, connection)
     let others = this.#webSockets(userId)
-    // Looked at again after each answer: another login may have been let in meanwhile.
+    // Read again after each answer: another login may have been added meanwhile.
     for (; this.policy === 'reject' && others[0] !== undefined; others = this.#webSockets(userId)) {
       if (await others[0].probe()) throw new GatewayError('ERROR_MULTIPLE_LOGIN')
       this.#end(userId, others[0])
     }
-    // First in, then out: the account does not go offline in between.
+    // The new one is added before the old ones are removed, so that the account does not go offline in between.
     this.add(userId, connection)
     for (const other of others) this.#end(userId, other)
   }
 
-  /** Lets a connection in without asking: MQTT has its own rule, one connection a client id [MQTT-3.1.4-2]. */
+  /** Adds a connection without a check: MQTT has its own rule, one connection per client id [MQTT-3.1.4-2]. */
   add(userId: UserId, connection: LiveConnection): void {
     const all = this.#byUser.get(userId)
     if (all !== undefined) {
@@ -76,14 +76,14 @@ export class LiveConnections {
     this.#onPresence(userId, false)
   }
 
-  /** Connections of an account, also when some of them end meanwhile. */
+  /** A copy of the account's connections, so that the caller may end them while it loops. */
   of(userId: UserId): readonly LiveConnection[] {
     return [...(this.#byUser.get(userId) ?? [])]
   }
 
   /**
-   * Takes the rights of every connection of an account, or of those that `which` picks, and ends it: what it sent and
-   * waits is not stored.
+   * Revokes the permissions of all connections of an account, or of those that `which` accepts, and ends them. Messages of
+   * theirs that still wait are not stored.
    */
   endAll(userId: UserId, code: CodeName, which: (connection: LiveConnection) => boolean = () => true): void {
     for (const connection of this.of(userId)) {
@@ -95,7 +95,7 @@ export class LiveConnections {
 
   #end(userId: UserId, connection: LiveConnection): void {
     connection.end('ERROR_CONNECTION_CLOSED')
-    // It may not know yet whose it is.
+    // A connection may not know its account yet, and then does not leave by itself.
     this.leave(userId, connection)
   }
 

@@ -1,18 +1,18 @@
-/** One code of the wire: its number, its texts, and what a client and the log make of it. */
+/** One code of the wire: its number, its texts, and how clients and the log treat it. */
 export interface CodeRow {
-  /** The number on the wire. A retired number stays listed, so that nobody gives it another meaning. */
+  /** The number on the wire. A retired number stays listed so that it is never reused. */
   readonly code: number
   readonly 'zh-TW': string
   readonly en: string
-  /** Whether the same request may succeed later, unchanged. */
+  /** Whether the same request may succeed later. */
   readonly retry: boolean
-  /** WebSocket close code, where the code ends the connection. 4000–4499: come back; 4500–4999: do not. */
+  /** WebSocket close code, if the code ends the connection. 4000–4499: reconnect; 4500–4999: do not. */
   readonly close?: number
-  /** The level at which a refusal with it is logged. */
+  /** The level at which a refusal with this code is logged. */
   readonly level: 'debug' | 'info' | 'warn' | 'error'
-  /** When it is sent, for docs/protocol.md. */
+  /** When the code is sent, for docs/protocol.md. */
   readonly when: string
-  /** The server does not send it, or never did. */
+  /** The server does not send the code (any more). */
   readonly retired?: true
 }
 
