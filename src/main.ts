@@ -1,11 +1,15 @@
 #!/usr/bin/env -S node --max-semi-space-size=32 --initial-old-space-size=64
-/** The command `mumi`: installs the signal handlers, then loads the modules of the command, which takes most of a start. */
+/**
+ * The command `mumi`: installs the signal handlers, then loads the modules of the command, which takes most of a start.
+ */
 import { holdSignals } from './cli/signals.js'
 
 const [name, ...argv] = process.argv.slice(2)
 holdSignals(name === 'serve')
 
-/** Each command loads only what it needs: help, version and config work at once, even where native modules do not load. */
+/**
+ * Each command loads only what it needs: help, version and config work at once, even where native modules do not load.
+ */
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
   refuseOldNode()

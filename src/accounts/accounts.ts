@@ -33,7 +33,9 @@ const KNOWN_USERS = 100_000
 /** domainToASCII parses a URL's host: it stops at these characters and ignores what follows (WHATWG URL, 4.4). */
 const URL_SYNTAX = /[\s/?#\\@:%[\]]/
 
-/** The form in which emails are compared: NFC, lower case, the domain in ASCII (RFC 5890). '' if it is not an address. */
+/**
+ * The form in which emails are compared: NFC, lower case, the domain in ASCII (RFC 5890). '' if it is not an address.
+ */
 export function normalizeEmail(email: string): string {
   // Checked before NFC and IDNA, whose time grows faster than the length.
   if (email.length > LENGTHS.email) return ''
@@ -118,8 +120,8 @@ export class Accounts {
   }
 
   /**
-   * The key by which failed logins are counted: the user id, which is the same for all names of one account, or a hash of
-   * the name if there is no such account.
+   * The key by which failed logins are counted: the user id, which is the same for all names of one account, or a hash
+   * of the name if there is no such account.
    * @param login any text: email, user id or neither
    */
   async keyOf(login: string): Promise<string> {
@@ -182,7 +184,10 @@ export class Accounts {
     return lookup
   }
 
-  /** Oldest account first. Emails are compared in their normalised form; a text that is not an address matches no account. */
+  /**
+   * Oldest account first. Emails are compared in their normalised form; a text that is not an address matches no
+   * account.
+   */
   async query(
     query: Omit<UserQuery, 'emailKey'> & { email?: string },
     limit: number,

@@ -1,4 +1,4 @@
-/** Who somebody is, by password, token or device credential: the one way in for both front ends. */
+/** Authentication by password, token or device credential, for both front ends. */
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
 import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId } from '../core/model.js'
@@ -9,7 +9,7 @@ import { isCredential } from './secrets.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
-/** Whoever has proved who they are. */
+/** An authenticated user and the login. */
 export interface Principal {
   readonly user: User
   readonly login: Login
@@ -19,7 +19,7 @@ export interface AuthenticatorOptions {
   readonly accounts: Accounts
   readonly logins: Logins
   readonly keys: TokenKeys
-  /** undefined: tokens of another issuer are refused. */
+  /** undefined: tokens of other issuers are refused. */
   readonly external: ExternalTokens | undefined
   readonly admins: ReadonlySet<UserId>
 }
@@ -27,7 +27,9 @@ export interface AuthenticatorOptions {
 /** The compact form of RFC 7515 3.1: three parts of base64url. A header begins with `{"`, which is `eyJ`. */
 const COMPACT_JWS = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/
 
-/** Whether a text may be a password, which one might guess: neither a token nor a device's credential has its form. */
+/**
+ * Whether a text may be a password, which can be guessed: it has the form of neither a token nor a device's credential.
+ */
 export const isPassword = (secret: string): boolean => !COMPACT_JWS.test(secret) && !isCredential(secret)
 
 export class Authenticator {
@@ -40,12 +42,12 @@ export class Authenticator {
   }
 
   /**
-   * An access token of ours, or a token of the configured issuer.
-   * @param device that logs in; undefined: the account's default one
+   * @param token an access token of this gateway, or a token of the configured issuer
+   * @param device the device that logs in; undefined = the account's default device
    * @throws GatewayError ERROR_AUTH {field: 'token'}
    */
   async byToken(token: string, device?: string): Promise<Principal> {
-    // jose ignores blanks between the characters, so that one token would be remembered in any number of forms.
+    // jose ignores blanks in a token, so one token could fill the cache in any number of forms.
     if (token.length > LENGTHS.token || !COMPACT_JWS.test(token)) throw refusedToken('is not valid')
     if (!this.options.keys.isOwn(keyIdOf(token))) return this.#byExternal(token, device)
     const { userId, login } = await this.options.logins.verify(token)
@@ -55,7 +57,7 @@ export class Authenticator {
 
   /**
    * @param name email or user id
-   * @param password CONNECT's: a password, a token, or the credential of this client id
+   * @param password CONNECT's password field: a password, a token, or the credential of this client id
    * @throws GatewayError ERROR_AUTH
    */
   async byMqtt(name: string, password: string, clientId: string): Promise<Principal> {
@@ -69,8 +71,9 @@ export class Authenticator {
   }
 
   /**
-   * Runs a login, and refuses it where rights of its account were revoked before it ended.
-   * @param work checks who it is, lets them in, and resolves with them; undefined for an anonymous client
+   * Runs a login, and refuses it if permissions of the account were revoked before it ended.
+   * @param work authenticates, admits the connection, and resolves with the principal; undefined for an anonymous
+   *   client
    * @throws GatewayError ERROR_AUTH_FAILED (retry) after a revocation; otherwise what `work` throws
    */
   async guard<T extends Pick<Principal, 'user'> | undefined>(work: (since: Since) => Promise<T>): Promise<T> {
@@ -80,12 +83,14 @@ export class Authenticator {
     return done
   }
 
-  /** This moment, for work that checks by itself whether rights were revoked since. */
+  /** The current moment, for work that checks itself whether permissions were revoked since. */
   since(): Since {
     return new Since(this.options.logins.revocations)
   }
 
-  /** A token without a device name is the default device's, which is no client id: every client id may use it. */
+  /**
+   * A token without a device name belongs to the default device, which is not a client id: any client id may use it.
+   */
   async #byMqttToken(token: string, clientId: string): Promise<Principal> {
     const found = await this.byToken(token)
     const { device } = found.login
@@ -118,7 +123,7 @@ export class Authenticator {
   }
 }
 
-/** The `kid` of a JWT whose signature is not checked; undefined for a text that is no JWT. */
+/** The `kid` of a JWT, whose signature is not checked; undefined if the text is not a JWT. */
 function keyIdOf(token: string): string | undefined {
   try {
     return decodeProtectedHeader(token).kid

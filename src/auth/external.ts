@@ -1,4 +1,4 @@
-/** Tokens of another issuer: JWTs (RFC 7519) whose keys are in a file or at a JWKS URL (RFC 7517). */
+/** Tokens of another issuer: JWTs (RFC 7519) whose keys come from a file or a JWKS URL (RFC 7517). */
 
 import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -16,15 +16,15 @@ export interface ExternalTokenOptions {
   readonly publicKeyFile: string
   readonly issuer: string
   readonly audience: string
-  /** Which claim names the user. */
+  /** The claim that names the user. */
   readonly claim: string
-  /** What that claim is. */
+  /** Whether this claim is a user id or an email. */
   readonly user: 'id' | 'email'
-  /** How far the issuer's clock may be from ours, ms: for `nbf` and `exp`. */
+  /** Tolerated difference between the issuer's clock and ours, for `nbf` and `exp`, ms. */
   readonly leeway: number
 }
 
-/** Signatures that only the issuer can make. HMAC is not among them: its key would be the public one. */
+/** Asymmetric algorithms only: with HMAC, the key that verifies could also sign. */
 const ALGORITHMS = [
   'RS256',
   'RS384',
@@ -38,18 +38,20 @@ const ALGORITHMS = [
   'EdDSA',
   'Ed25519',
 ]
-/** Accounts are found by id and by email. A claim for ids that its user may choose must not name an email, unchecked. */
+/**
+ * Whether the name has the configured form. An id claim whose value users may choose must not be taken for an email.
+ */
 const isOfKind = (name: string, user: 'id' | 'email'): boolean =>
   name !== '' && isUserId(name) === (user === 'id')
 
 const FETCH_TIMEOUT_MS = 5000
-/** The issuer's keys could not be fetched: the token may be good. */
+/** Codes of jose for keys that could not be fetched: the token may be valid. */
 const UNREACHABLE = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC'])
 
 export class ExternalTokens {
   readonly #getKey: JWTVerifyGetKey
 
-  /** @throws the system's error where the key file cannot be read, or is none */
+  /** @throws the system's error if the key file cannot be read, or Node's if it holds no key */
   constructor(private readonly options: ExternalTokenOptions) {
     const { jwksUrl, publicKeyFile } = options
     if (jwksUrl !== '')
@@ -65,8 +67,8 @@ export class ExternalTokens {
   }
 
   /**
-   * @returns the user's id or email, as `user` says
-   * @throws GatewayError ERROR_AUTH {field: 'token'}; ERROR_AUTH_FAILED (retry) when the issuer's keys are out of reach
+   * @returns the user's id or email, as `user` is configured
+   * @throws GatewayError ERROR_AUTH {field: 'token'}; ERROR_AUTH_FAILED (retry) if the issuer's keys cannot be fetched
    */
   async verify(token: string): Promise<string> {
     const { issuer, audience, claim, user, leeway } = this.options
@@ -79,7 +81,7 @@ export class ExternalTokens {
         requiredClaims: ['exp', claim],
       })
       const name = payload[claim]
-      // Without `email_verified` the address is whatever its user typed (OpenID Connect Core, 5.7).
+      // Without `email_verified` it is any address that its user entered (OpenID Connect Core, 5.7).
       const isChecked = user === 'id' || payload.email_verified === true
       if (typeof name === 'string' && isOfKind(name, user) && isChecked) return name
     } catch (cause) {

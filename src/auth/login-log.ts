@@ -1,13 +1,13 @@
-/** A log line and a metric for each login and each end of a connection, the same for both front ends. */
+/** A log line and a metric for each login and each end of a connection, in the same form for both front ends. */
 import type { CodeName } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { FrontEnd, Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 
-/** Label of a metric: few values, never text of a client. */
+/** A label of a metric, so it has few values and no text of clients. */
 export type LoginOutcome = 'accepted' | 'wrong-credentials' | 'not-allowed' | 'unavailable'
 
-/** How a client ended its connection: with a close frame or DISCONNECT, or without. */
+/** How a client ended its connection: `left` with a close frame or DISCONNECT, `dropped` without. */
 export type ClientsEnd = 'left' | 'dropped'
 
 export interface LoginFacts {
@@ -43,7 +43,7 @@ export class LoginLog {
     this.log.info({ event: 'account.logged-in', ...bounded(facts), outcome: 'accepted' }, 'logged in')
   }
 
-  /** @param code of the refusal, or of CONNACK */
+  /** @param code the number of the refusal, or the return code of CONNACK */
   refused(facts: LoginFacts, outcome: LoginOutcome, code: number): void {
     this.count(facts.front, outcome)
     this.log.info({ event: 'login.refused', ...bounded(facts), outcome, code }, 'login refused')
@@ -53,7 +53,10 @@ export class LoginLog {
     this.metrics.logins.inc({ front, outcome })
   }
 
-  /** Connections without a login are only counted, since there may be any number of them. @param openedAt performance.now() */
+  /**
+   * Connections without a login are counted and not logged, since there may be any number.
+   * @param openedAt performance.now()
+   */
   ended(facts: LoginFacts, reason: string, openedAt: number): void {
     this.metrics.ended.inc({ front: facts.front, reason })
     if (facts.userId === undefined) return

@@ -1,23 +1,28 @@
-/** Stored logins: one row each in the store, by account and login id. */
+/** Stored logins: one row per login in the store, by account and login id. */
 import type { UserId } from '../core/model.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 
 /** A login that outlives its connection. Times are ms since the epoch. */
 export interface StoredLogin {
   readonly id: string
-  /** `token`: it has a refresh token; `device`: a credential of an MQTT client id. */
+  /** `token`: it has a refresh token; `device`: it is the credential of an MQTT client id. */
   readonly kind: 'token' | 'device'
-  /** Name or client id; undefined: the account's default device. */
+  /** Device name or client id; undefined = the account's default device. */
   readonly device?: string
   readonly createdAt: number
   readonly seenAt: number
-  /** 0: never. */
+  /** 0 = never. */
   readonly expiresAt: number
-  /** Digest of the secret that is good now. */
+  /** Digest of the current secret. */
   readonly hash: string
-  /** Digest of the secret before it: good until its successor is used, since the reply with that may have been lost. */
+  /**
+   * Digest of the previous secret. It stays valid until the current one is used, since the reply with that may have
+   * been lost.
+   */
   readonly hashBefore?: string
-  /** What the secret was made with from the one before it, and when: so the same pair of tokens can be made again. */
+  /**
+   * The salt that made the secret from the previous one, and when: so that the same pair of tokens can be made again.
+   */
   readonly salt?: string
   readonly pairAt?: number
 }
@@ -31,14 +36,14 @@ const removal = (userId: UserId, id: string): KvWrite => ({ remove: 'sessions', 
 export class LoginRows {
   constructor(private readonly kv: KeyValue) {}
 
-  /** @returns undefined also where it has expired */
+  /** @returns undefined if there is none or it has expired */
   async find(userId: UserId, id: string): Promise<StoredLogin | undefined> {
     const value = await this.kv.kvGet('sessions', keyOf(userId, id))
     const login = value && decode(value)
     return login !== undefined && isGood(login, Date.now()) ? login : undefined
   }
 
-  /** Those of an account that have not expired. */
+  /** The logins of an account that have not expired. */
   async list(userId: UserId): Promise<StoredLogin[]> {
     const now = Date.now()
     const found: StoredLogin[] = []
@@ -55,7 +60,7 @@ export class LoginRows {
     if (ids.length > 0) await this.kv.kvWrite(ids.map(id => removal(userId, id)))
   }
 
-  /** Removes what has expired. @param now ms since the epoch */
+  /** Removes expired logins. @param now ms since the epoch */
   async sweep(now: number): Promise<void> {
     for await (const { key, value } of this.kv.kvRange('sessions', []))
       if (!isGood(decode(value), now)) await this.kv.kvWrite([{ remove: 'sessions', key }])

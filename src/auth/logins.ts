@@ -1,6 +1,6 @@
 /**
- * Logins that outlive their connection: those that asked for tokens, and devices' own credentials. The client holds a
- * secret of each, the store a digest (secrets.ts, login-rows.ts).
+ * Logins that outlive their connection: those that asked for tokens, and credentials of devices. The client holds the
+ * secret of each, and the store its digest (secrets.ts, login-rows.ts).
  */
 import { randomBytes } from 'node:crypto'
 import type { UserId } from '../core/model.js'
@@ -14,22 +14,22 @@ import { refusedToken, type TokenKeys } from './token-keys.js'
 export interface Tokens {
   /** Access token, a JWT. */
   readonly token: string
-  /** Refresh token, good for one new pair. */
+  /** Refresh token, valid for one new pair. */
   readonly refresh: string
   /** When `token` expires, ms since the epoch. */
   readonly expiresAt: number
 }
 
 export interface LoginRules {
-  /** A refresh token that is not used for so long expires, ms. */
+  /** A refresh token expires if it is not used for this long, ms. */
   readonly refreshLifetimeMs: number
-  /** A refresh token that is used again within this time gives the same pair, ms; 0: never. */
+  /** A refresh token that is used again within this time gives the same pair, ms; 0 = never. */
   readonly refreshGraceMs: number
-  /** Stored logins of one account; beyond them the one that was not seen for longest ends. */
+  /** Most stored logins of one account. A further one replaces the one that was not seen for longest. */
   readonly perAccount: number
 }
 
-/** `seenAt` is written again when it is older than this, ms. */
+/** `seenAt` is updated when it is older than this, ms. */
 const SEEN_EVERY_MS = 3_600_000
 
 export const newLoginId = (): string => randomBytes(12).toString('base64url')
@@ -62,9 +62,10 @@ export class Logins {
   }
 
   /**
-   * Gives a new pair of tokens for a refresh token, which is then spent. Within the grace it gives the same pair once more,
-   * for two tabs of one browser that refresh at once. A token that was spent before that is a copy: the login ends.
-   * @returns without `tokens` where the login has ended for it
+   * Exchanges a refresh token for a new pair of tokens; the token is then spent. Within the grace time it gives the
+   * same pair again, for two tabs of one browser that refresh at once. A token that was spent earlier is taken for a
+   * stolen copy, and the login ends.
+   * @returns without `tokens` if the login has ended for that reason
    * @throws GatewayError ERROR_AUTH {field: 'token'}
    */
   async refresh(token: string): Promise<{ userId: UserId; id: string; tokens?: Tokens }> {
@@ -78,7 +79,7 @@ export class Logins {
       const isBefore = isSame(hash, login.hashBefore)
       if (isBefore && this.#isJustMade(login))
         return { userId, id, tokens: await this.#again(userId, login, secret) }
-      // The token before the current one comes again when a reply was lost: the pair in that was never used.
+      // The previous token is used again if the reply to its first use was lost. The pair in that reply was never used.
       if (isBefore || isSame(hash, login.hash))
         return { userId, id, tokens: await this.#issue(userId, login, secret) }
       await this.#remove(userId, [login])
@@ -96,9 +97,9 @@ export class Logins {
   }
 
   /**
-   * Makes a credential for one MQTT client id. The one that the client id had before ends.
-   * @param check called before anything is stored; throws where the one who asks may not any more
-   * @returns the login's id, the credential as CONNECT's password, and the ids of logins that it replaced
+   * Makes a credential for one MQTT client id. It replaces the previous credential of this client id.
+   * @param check called before anything is stored; throws if the caller's permissions were revoked meanwhile
+   * @returns the login's id, the credential for CONNECT's password field, and the ids of the logins that it replaced
    */
   async mint(
     userId: UserId,
@@ -134,17 +135,17 @@ export class Logins {
     return { userId: parsed.userId, login }
   }
 
-  /** An account's stored logins that have not expired. */
+  /** The stored logins of an account that have not expired. */
   list(userId: UserId): Promise<StoredLogin[]> {
     return this.#rows.list(userId)
   }
 
   /**
-   * Ends the logins that `which` picks.
-   * @param endLive closes their connections. Called once the revocation is recorded: logins that are under way now fail, and
-   *   connections that are open are among the live ones.
-   * @param check called before anything ends; throws where the one who asks may not any more
-   * @returns their ids
+   * Ends the logins that `which` accepts.
+   * @param endLive closes their connections. Called after the revocation is recorded: logins in progress fail from then
+   *   on, and open connections are among the live ones.
+   * @param check called before anything ends; throws if the caller's permissions were revoked meanwhile
+   * @returns the ids of the ended logins
    */
   async revoke(
     userId: UserId,
@@ -156,24 +157,24 @@ export class Logins {
       check?.()
       const ended = (await this.list(userId)).filter(which)
       await this.#remove(userId, ended)
-      // Also where nothing is stored: a login by password may be under way.
+      // Recorded even if nothing is stored: a login by password may be in progress.
       this.revocations.add(userId)
       endLive()
       return ended.map(({ id }) => id)
     })
   }
 
-  /** Removes a login whose tokens nobody got. It is no revocation: other logins that are under way go on. */
+  /** Removes a login whose tokens were never delivered. This is not a revocation: other logins in progress go on. */
   async discard(userId: UserId, id: string): Promise<void> {
     await this.#turns.run(userId, () => this.#rows.remove(userId, [id]))
   }
 
-  /** Whether a stored login is there and has not expired. */
+  /** Whether a stored login exists and has not expired. */
   async has(userId: UserId, id: string): Promise<boolean> {
     return (await this.#rows.find(userId, id)) !== undefined
   }
 
-  /** Removes logins that have expired. */
+  /** Removes expired logins. */
   sweep(now = Date.now()): Promise<void> {
     return this.#rows.sweep(now)
   }
@@ -206,12 +207,12 @@ export class Logins {
     return ageMs >= 0 && ageMs < this.rules.refreshGraceMs
   }
 
-  /** Makes the last pair again. @param secret the one before the current one */
+  /** Makes the last pair again. @param secret the previous secret */
   async #again(userId: UserId, { id, salt = '', pairAt }: StoredLogin, secret: string): Promise<Tokens> {
     return this.#pair(userId, id, successor(secret, salt), pairAt)
   }
 
-  /** @param now ms since the epoch: for the same secret and time the same pair, while the same key signs */
+  /** @param now ms since the epoch. The same secret and time give the same pair, as long as the same key signs */
   async #pair(userId: UserId, id: string, secret: string, now: number | undefined): Promise<Tokens> {
     const { token, expiresAt } = await this.keys.sign({ sub: userId, sid: id }, now)
     return { token, refresh: formatSecret({ kind: 'token', userId, id, secret }), expiresAt }

@@ -1,8 +1,8 @@
-/** Whether what one login let in may still be done: asked when it is taken up, and again right before it is stored. */
+/** The permissions of one login. They are checked when work is accepted and again right before it is stored. */
 import type { Permissions, UserId } from '../core/model.js'
 import type { Revocations } from './revocations.js'
 
-/** A mark below all others: revoked. */
+/** Lower than any count of revocations: the permissions are revoked. */
 const ENDED = -1
 
 export class LoginPermissions implements Permissions {
@@ -26,14 +26,20 @@ export class LoginPermissions implements Permissions {
     return since !== undefined && (since === ENDED || this.revocations.hasSince(this.userId, since))
   }
 
-  /** The connection is now among the live ones, where `revoke` reaches it. @returns false where it is revoked already */
+  /**
+   * Call it when the connection has joined the live ones, where `revoke` reaches it.
+   * @returns false if already revoked
+   */
   joined(): boolean {
     if (this.areRevoked) return false
     this.#unwatchedSince = undefined
     return true
   }
 
-  /** The connection has closed. What it sent before is still done, unless rights of the account are revoked meanwhile. */
+  /**
+   * Call it when the connection has closed. What it sent before is still done, unless the account has a revocation
+   * meanwhile.
+   */
   left(): void {
     this.#unwatchedSince ??= this.revocations.mark
   }

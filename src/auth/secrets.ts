@@ -1,6 +1,6 @@
 /**
- * Refresh tokens and device credentials: `mr_` or `md_`, then account, login id and secret. A secret is 32 random bytes,
- * and the store has its SHA-256 only. Nobody guesses one, so a slow hash such as bcrypt would add nothing.
+ * Refresh tokens and device credentials: `mr_` or `md_`, then account, login id and secret. A secret is 32 random
+ * bytes, and the store keeps only its SHA-256. It cannot be guessed, so a slow hash such as bcrypt would add nothing.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { USER_ID, type UserId } from '../core/model.js'
@@ -11,13 +11,13 @@ export interface Secret {
   /** `token`: a refresh token; `device`: a device's credential. */
   readonly kind: 'token' | 'device'
   readonly userId: UserId
-  /** The login's. */
+  /** Id of the login. */
   readonly id: string
   /** 32 bytes, base64url. */
   readonly secret: string
 }
 
-/** @returns undefined for a text of another form */
+/** @returns undefined if the text has another form */
 export function parseSecret(text: string): Secret | undefined {
   const [, kind, userId, id, secret] = SECRET.exec(text) ?? []
   if (userId === undefined || id === undefined || secret === undefined) return undefined
@@ -33,13 +33,16 @@ export const isCredential = (text: string): boolean => parseSecret(text)?.kind =
 
 export const randomSecret = (): string => randomBytes(32).toString('base64url')
 
-/** SHA-256, base64url: what the store has of a secret. */
+/** SHA-256, base64url: the form in which the store keeps a secret. */
 export const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url')
 
-/** The secret after `secret`. It takes both to make it: neither the client nor the store can alone. @param salt base64url */
+/**
+ * The next secret. It needs both the previous secret and the salt, so neither client nor store can make it alone.
+ * @param salt base64url
+ */
 export const successor = (secret: string, salt: string): string =>
   createHmac('sha256', Buffer.from(salt, 'base64url')).update(secret).digest('base64url')
 
-/** Compares two digests in a time that does not depend on where they differ. */
+/** Compares two digests in constant time. */
 export const isSame = (a: string, b: string | undefined): boolean =>
   b !== undefined && a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))

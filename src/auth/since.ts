@@ -1,10 +1,10 @@
-/** A moment, and what was revoked since. */
+/** A moment, and the revocations since. */
 import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { LoginPermissions } from './permissions.js'
 import type { Revocations } from './revocations.js'
 
-/** The moment at which a login, or other work that rests on an account's rights, began. */
+/** The moment at which a login, or other work that depends on an account's permissions, began. */
 export class Since {
   readonly #mark: number
 
@@ -12,7 +12,7 @@ export class Since {
     this.#mark = revocations.mark
   }
 
-  /** @throws GatewayError ERROR_AUTH_FAILED (retry) where rights of the account were revoked since then */
+  /** @throws GatewayError ERROR_AUTH_FAILED (retry) if permissions of the account were revoked since then */
   check(userId: UserId): void {
     if (this.revocations.hasSince(userId, this.#mark)) throw new GatewayError('ERROR_AUTH_FAILED')
   }

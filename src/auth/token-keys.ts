@@ -1,6 +1,6 @@
 /**
- * The keys that sign access tokens, kept in the store. The newest signs. Older ones verify until the last token that they
- * signed has expired. HS256, since only this server verifies: it takes 17–28 µs where Ed25519 takes 120.
+ * The keys that sign access tokens, kept in the store. The newest one signs. Older ones verify until the last token
+ * that they signed has expired. HS256, since only this server verifies: it takes 17–28 µs, Ed25519 120 µs.
  */
 import { randomBytes, webcrypto } from 'node:crypto'
 import type { JWTPayload } from 'jose'
@@ -12,9 +12,9 @@ import { recentMap } from '../core/recent.js'
 import type { KeyValue } from '../store/store.js'
 
 export interface TokenKeyOptions {
-  /** Age at which a key stops signing, ms; 0: never. */
+  /** Age at which a key stops signing, ms; 0 = never. */
   readonly keyLifetimeMs: number
-  /** How long a token is good, ms. A key that has stopped signing is kept for as long. */
+  /** Lifetime of a token, ms. A key that has stopped signing is kept for that long. */
   readonly accessLifetimeMs: number
 }
 
@@ -30,10 +30,10 @@ interface Key extends StoredKey {
 }
 
 const PLACE = ['token-keys'] as const
-/** `iss` of our tokens: no token of another issuer is taken for one of ours. */
+/** `iss` of our tokens, so that no token of another issuer is taken for ours. */
 const ISSUER = 'mumi'
 const TYPE = 'at+jwt'
-/** Tokens whose signature is known to be good: clients come back often, and after an outage all at once. */
+/** Cache of verified tokens: clients reconnect often, and after an outage all at once. */
 const REMEMBERED = 10_000
 
 export class TokenKeys {
@@ -53,7 +53,7 @@ export class TokenKeys {
     return (await this.rotateIfDue()) && !isFirst
   }
 
-  /** @returns whether there is a new key */
+  /** @returns whether a new key was made */
   async rotateIfDue(now = Date.now()): Promise<boolean> {
     const { keyLifetimeMs } = this.options
     const [newest] = this.#keys
@@ -62,7 +62,7 @@ export class TokenKeys {
     return true
   }
 
-  /** Makes a new key that signs from now on. @param old `refuse`: tokens that older keys signed are void at once */
+  /** Makes a new key that signs from now on. @param old `refuse`: tokens signed by older keys become invalid at once */
   async rotate(now = Date.now(), old: 'verify' | 'refuse' = 'verify'): Promise<void> {
     const made = {
       kid: randomBytes(9).toString('base64url'),
@@ -90,7 +90,7 @@ export class TokenKeys {
     return { token, expiresAt: expires * 1000 }
   }
 
-  /** Whether a token's `kid` names a key of ours. Whether the token is good is another question: see `verify`. */
+  /** Whether `kid` names one of our keys. Whether the token is valid is checked by `verify`. */
   isOwn(kid: string | undefined): boolean {
     return kid !== undefined && this.#find(kid) !== undefined
   }

@@ -30,7 +30,8 @@ export async function serve(sources: ConfigSources): Promise<void> {
   // Closing waits for the start: a part that opens after the close would stay open.
   const close = () => starting.catch(() => undefined).then(() => gateway.close())
   const exit = new Exit(close, config.shutdown.timeout, log)
-  // There was no turn since `setImmediate`, so no signal is missed. A SIGHUP before the certificate is read has no effect.
+  // There was no turn since `setImmediate`, so no signal is missed. A SIGHUP before the certificate is read has no
+  // effect.
   answerSignals({ end: signal => exit.onSignal(signal), reload: () => gateway.reload() })
   let isReady = false
   // By Node's default, unhandled rejections come here too.

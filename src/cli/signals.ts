@@ -1,6 +1,6 @@
 /**
- * Signal handlers, installed by the first statement of the program. Until then Node's defaults apply: SIGTERM, SIGINT and
- * SIGHUP end the process, and SIGUSR1 opens the inspector. So this file imports nothing, which would take time.
+ * Signal handlers, installed by the first statement of the program. Until then Node's defaults apply: SIGTERM, SIGINT
+ * and SIGHUP end the process, and SIGUSR1 opens the inspector. So this file imports nothing, which would take time.
  */
 
 export interface SignalAnswers {

@@ -1,4 +1,7 @@
-/** The audit: who did what, when and from where. One JSON object per line, apart from the log. No line has a password, token or email. */
+/**
+ * The audit: who did what, when and from where. One JSON object per line, apart from the log. No line has a password,
+ * token or email.
+ */
 import { once } from 'node:events'
 import { pino } from 'pino'
 import type { LoginKind, UserId } from './model.js'

@@ -36,7 +36,8 @@ export function toGatewayError(thrown: unknown, fallback: CodeName = 'ERROR'): G
 }
 
 /**
- * Gives a store fault the number that the old protocol has for it in some requests. Other errors are returned as they are.
+ * Gives a store fault the number that the old protocol has for it in some requests. Other errors are returned as they
+ * are.
  * @param name the kind that replaces STORE_UNAVAILABLE and STORE_FULL, and that unknown errors get
  */
 export function nameStoreFault(thrown: unknown, name: CodeName): GatewayError {

@@ -20,10 +20,10 @@ export class Faults {
   }
 
   /**
-   * The last resort for exceptions that no handler caught (`uncaughtException`, which includes unhandled rejections). The
-   * connection that caused it is unknown, so none is closed, and a request may stay without an answer. Stored data is
-   * consistent because each commit is one transaction. The process goes on, since ending it would let an attacker stop
-   * the gateway; the log line is `fatal` so that the operator can restart it at a suitable time.
+   * The last resort for exceptions that no handler caught (`uncaughtException`, which includes unhandled rejections).
+   * The connection that caused it is unknown, so none is closed, and a request may stay without an answer. Stored data
+   * is consistent because each commit is one transaction. The process goes on, since ending it would let an attacker
+   * stop the gateway; the log line is `fatal` so that the operator can restart it at a suitable time.
    */
   reportUnknown(err: unknown): void {
     this.metrics.faults.inc({ where: 'process' })

@@ -1,4 +1,7 @@
-/** The log: one JSON object per line on stdout with `time`, `level`, `event`, ids and sizes. Never content, passwords or tokens. */
+/**
+ * The log: one JSON object per line on stdout with `time`, `level`, `event`, ids and sizes. Never content, passwords or
+ * tokens.
+ */
 import { createRequire } from 'node:module'
 import { stdout } from 'node:process'
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
@@ -10,7 +13,10 @@ interface LogOptions {
   /** Lowest level that is written; `silent` writes nothing. */
   readonly level: string
   readonly pretty: 'auto' | 'always' | 'never'
-  /** How long repeated refusals and faults are counted instead of written, ms; default 10,000; 0 = every line is written. */
+  /**
+   * How long repeated refusals and faults are counted instead of written, ms; default 10,000; 0 = every line is
+   * written.
+   */
   readonly repeatWindow?: number
 }
 

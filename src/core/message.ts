@@ -2,8 +2,8 @@
  * The codec of the JSON text of a stored message. No other file writes, reads or cuts it.
  *
  * A message is encoded once, when it is sent, with fixed members in this order (a broadcast has no `recipient`):
- * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. This text is stored. It is also the frame for a client
- * that asked for no extension; every other form is made by inserting `id` and `seq`.
+ * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. This text is stored. It is also the frame for a
+ * client that asked for no extension; every other form is made by inserting `id` and `seq`.
  */
 import {
   type InboxRow,
@@ -39,7 +39,10 @@ export const encodeExtendedFrame = ({ id, seq, text }: InboxRow): string =>
 export const encodeMqttMessage = ({ id, seq, text }: InboxRow): string =>
   `{"id":"${id}","seq":${seq},${text.slice(1)}`
 
-/** An entry of a `history` reply. @param withSeq false if the row is in another user's inbox, where its seq means nothing to the reader */
+/**
+ * An entry of a `history` reply.
+ * @param withSeq false if the row is in another user's inbox, where its seq means nothing to the reader
+ */
 export function historyEntry(row: InboxRow, withSeq: boolean): object {
   const { seq, ...members } = JSON.parse(encodeExtendedFrame(row))
   return withSeq ? { ...members, seq } : members

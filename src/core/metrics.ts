@@ -1,7 +1,10 @@
 /** All metrics, in the Prometheus text format (prom-client). No other file names one. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
-/** A counter for events of every message: `inc` is one addition, and prom-client (one hash per call) reads it at a scrape. */
+/**
+ * A counter for events of every message: `inc` is one addition, and prom-client (one hash per call) reads it at a
+ * scrape.
+ */
 interface Tally {
   inc(by?: number): void
 }

@@ -1,4 +1,6 @@
-/** Types that every layer shares, the text forms of ids, and the check of permissions for everything that clients send. */
+/**
+ * Types that every layer shares, the text forms of ids, and the check of permissions for everything that clients send.
+ */
 import { GatewayError } from './errors.js'
 
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
@@ -113,7 +115,9 @@ export interface NewMessage extends MessageHeader {
   readonly dedupKey: string | undefined
   /** The message cannot be a repeat (MQTT without DUP). Its key is stored for later repeats but not looked up. */
   readonly isFirst: boolean
-  /** The inbox is full, so the message is never stored. If it repeats a stored one, it is answered with that one's seq. */
+  /**
+   * The inbox is full, so the message is never stored. If it repeats a stored one, it is answered with that one's seq.
+   */
   readonly mustRepeat?: boolean
 }
 

@@ -1,4 +1,7 @@
-/** File permissions. Messages, password hashes, token keys and the audit are private to the user that the process runs as. */
+/**
+ * File permissions. Messages, password hashes, token keys and the audit are private to the user that the process runs
+ * as.
+ */
 import { chmodSync, readdirSync, type Stats, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 

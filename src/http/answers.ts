@@ -1,21 +1,21 @@
-/** Answers, and what decides which. */
+/** Answers HTTP requests, and decides which answer applies. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** Answers one path; false = not mine. */
+/** Answers the requests of one path. @returns false if the request is for another route */
 export type Route = (request: IncomingMessage, response: ServerResponse) => boolean
 
-/** The old server's liveness page, byte for byte. */
+/** The old server's liveness page, byte for byte the same. */
 export const testRoute: Route = (request, response) => {
   if (pathOf(request) !== '/test' || !isRead(request)) return false
   send(response, 200, 'application/json', '{"message":"test"}')
   return true
 }
 
-/** Node sends no body where HEAD asks for none. */
+/** GET, or HEAD, for which Node omits the body. */
 export const isRead = ({ method }: IncomingMessage): boolean => method === 'GET' || method === 'HEAD'
 
-/** The path without its query; a request target that is no path (CONNECT, absolute form) matches nothing. */
+/** The path without the query. A request target that is not a path (CONNECT, absolute form) matches no route. */
 export const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? ''
 
 export function send(response: ServerResponse, status: number, type: string, body: string): void {

@@ -1,31 +1,31 @@
 /**
- * What one HTTP connection sends, on its way to Node's parser, which goes through all that it is given: 64 KiB hold 2,000
- * requests, each with its objects and its answer, also where the connection is refused or closed at the first. It gets
- * small pieces here, and none behind the request that ended the connection.
+ * The input of one HTTP connection, given to Node's parser in small pieces. The parser processes all that it is given:
+ * one read of 64 KiB holds 2,000 requests, and each costs objects and an answer, even if the connection is refused or
+ * closed at the first one. With small pieces, nothing after the request that ends the connection is parsed.
  */
 import type { Socket } from 'node:net'
 
-/** Few requests fit in, and a browser's is no more than some of them. */
+/** Few requests fit into one piece. A browser's request takes a few pieces. */
 const PIECE_BYTES = 256
 const NOTHING = Buffer.alloc(0)
 
 type Parse = (piece: Buffer) => void
 
 export class HttpInput {
-  /** Of the last read, what the parser has not seen. */
+  /** The part of the last read that is not parsed yet. */
   #rest: Buffer = NOTHING
   #isOver = false
-  /** Whether there were once more answers than the socket holds. */
+  /** Whether the client has ever sent requests while more answers waited than the socket holds. */
   wasFull = false
   readonly #parsers: readonly Parse[]
 
   /**
-   * @param socket that an HTTP server has taken. Node's parser reads a socket past its events until somebody listens for
-   *   'data' too, and then gets what its own listener is given.
+   * @param socket a socket that an HTTP server has taken. Node's parser reads the socket directly until there is
+   *   another listener for 'data'; then it gets its input from its own 'data' listener, which is replaced here.
    */
   constructor(private readonly socket: Socket) {
     this.#parsers = socket.listeners('data') as Parse[]
-    // Of a Node that has none it is as if this was not here.
+    // If Node has no such listener, its parser keeps reading the socket directly.
     if (this.#parsers.length === 0) return
     for (const parse of this.#parsers) socket.off('data', parse)
     socket.on('data', this.#onData)
@@ -35,13 +35,13 @@ export class HttpInput {
     return this.#isOver
   }
 
-  /** Nothing more is parsed: what still comes is read and dropped until the socket is closed. */
+  /** Stops parsing. Further input is read and dropped until the socket is closed. */
   stop(): void {
     this.#isOver = true
     this.#rest = NOTHING
   }
 
-  /** The socket is handed over. @returns what was read of it and not parsed */
+  /** Call it when the socket is handed over. @returns the bytes that were read and not parsed */
   detach(): Buffer {
     const rest = this.#rest
     this.stop()
@@ -52,7 +52,7 @@ export class HttpInput {
   readonly #onData = (read: Buffer): void => {
     this.#rest = read
     while (this.#rest.length > 0 && !this.#isOver && !this.socket.destroyed) {
-      // Node reads no further while more answers wait than a socket holds.
+      // Node pauses the socket while more answers wait than it holds.
       if (this.socket.isPaused()) {
         this.#putBack()
         return

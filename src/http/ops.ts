@@ -1,4 +1,4 @@
-/** What operators and their probes read: /healthz, /readyz, /metrics. */
+/** Paths for operators and their probes: /healthz, /readyz, /metrics. */
 import type { ServerResponse } from 'node:http'
 import type { OnFault } from '../core/faults.js'
 import { isRead, pathOf, type Route, send } from './answers.js'
@@ -9,10 +9,10 @@ interface MetricsSource {
 }
 
 export interface OpsSources {
-  /** A reason why the gateway cannot serve now, undefined when it can. */
+  /** Resolves with the reason why the gateway cannot serve, or undefined if it can. */
   readonly notReady: () => Promise<string | undefined>
   readonly metrics: MetricsSource | undefined
-  /** One answer is the same for all who ask within it, ms. */
+  /** How long an answer of /metrics is cached, ms. */
   readonly cacheMs: number
   readonly health: boolean
   readonly onFault: OnFault
@@ -47,7 +47,7 @@ export function opsRoute({ notReady, metrics, cacheMs, health, onFault }: OpsSou
   }
 }
 
-/** What failed is not kept. */
+/** Caches the result of `make` for `cacheMs`. A failure is not cached. */
 function cached<T>(cacheMs: number, make: () => Promise<T>): () => Promise<T> {
   let kept: Promise<T> | undefined
   let until = Number.NEGATIVE_INFINITY

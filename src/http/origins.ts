@@ -1,8 +1,10 @@
-/** Which web pages may connect. */
+/** Which web pages may connect, by the Origin header (RFC 6454). */
 
 const WILDCARD = '://*.'
 
-/** @param allowed origins as config has them, of which `https://*.chat.example` is any one label below it; empty = all */
+/**
+ * @param allowed origins from the config; `https://*.chat.example` allows any one label below chat.example; empty = all
+ */
 export function originCheck(allowed: readonly string[]): (origin: string) => boolean {
   if (allowed.length === 0) return () => true
   const exact = new Set(allowed.filter(one => !one.includes(WILDCARD)))
@@ -20,5 +22,5 @@ export function originCheck(allowed: readonly string[]): (origin: string) => boo
     })
 }
 
-/** RFC 1123 2.1, with the underscore that browsers let through. */
+/** A label by RFC 1123, 2.1, plus the underscore, which browsers accept. */
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/

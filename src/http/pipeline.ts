@@ -1,9 +1,9 @@
-/** Requests of one connection whose answers have not left, and what is to be done with it when all have (RFC 9112 9.3.2). */
+/** The pipelined requests of one connection, and what is to happen when all are answered (RFC 9112, 9.3.2). */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { HttpInput } from './input.js'
 
-/** Requests that one connection may send. Probes and scrapers send many over time, but no client needs thousands. */
+/** Most requests of one connection. Probes and scrapers send many over time, but no client needs thousands. */
 export const MAX_REQUESTS_PER_SOCKET = 1000
 
 export class Pipeline {
@@ -16,19 +16,19 @@ export class Pipeline {
     this.input = new HttpInput(socket)
   }
 
-  /** Requests without an answer. */
+  /** How many requests are not answered yet. */
   get open(): number {
     return this.#open
   }
 
-  /** Its last request came. */
+  /** Whether the last permitted request has been received. */
   get isAtEnd(): boolean {
     return this.#all >= MAX_REQUESTS_PER_SOCKET
   }
 
   /**
-   * Node reads no further while more answers wait than a socket holds, and does not begin again once it has let go of
-   * the socket: a WebSocket would hear nothing on it, and who sends so much ahead wants none.
+   * Whether an upgrade is possible. While more answers wait than the socket holds, Node stops reading, and it does not
+   * resume after it has handed the socket over, so a WebSocket would receive nothing.
    */
   get mayUpgrade(): boolean {
     return !this.input.wasFull && !this.socket.isPaused() && !this.isAtEnd
@@ -37,7 +37,7 @@ export class Pipeline {
   enter(response: ServerResponse): void {
     this.#open++
     this.#all++
-    // Behind Node's own listener, which gives the socket to the next response.
+    // Called after Node's own listener, which gives the socket to the next response.
     response.once('finish', () => {
       const next = this.#next
       if (--this.#open > 0 || next === undefined) return
@@ -47,8 +47,8 @@ export class Pipeline {
   }
 
   /**
-   * A socket that is handed over (an upgrade, what is no HTTP) may owe responses to requests that were pipelined before:
-   * they leave first, in order, and until then the socket is theirs.
+   * Runs `next` when all requests are answered. A socket that is to be handed over (after an upgrade or bytes that are
+   * not HTTP) may owe responses to requests pipelined before; they must be sent first, in order.
    */
   whenFree(next: () => void): void {
     if (this.#open > 0) this.#next ??= next

@@ -1,4 +1,4 @@
-/** One HTTP server: two pages for people and old scripts, and the way to the WebSocket front ends. */
+/** One HTTP server: the pages, the ops paths, and the upgrade to the WebSocket front ends. */
 import {
   createServer,
   type IncomingMessage,
@@ -12,7 +12,7 @@ import { guarded, type OnFault } from '../core/faults.js'
 import { isRead, pathOf, type Route, refuseUpgrade, send } from './answers.js'
 import { MAX_REQUESTS_PER_SOCKET, Pipeline } from './pipeline.js'
 
-/** @param address of the client, also where a proxy is between */
+/** Takes over an upgraded socket. @param address the client's, also if it is behind a proxy */
 export type Upgrade = (
   request: IncomingMessage,
   socket: Duplex,
@@ -22,13 +22,13 @@ export type Upgrade = (
 
 export interface HttpServerOptions {
   readonly routes: readonly Route[]
-  /** Path → what takes an upgraded socket there. */
+  /** Path → the front end that takes an upgraded socket of this path. */
   readonly upgrades: ReadonlyMap<string, Upgrade>
-  /** How long a request line and headers may take, and a connection may be without them, ms. */
+  /** How long request line and headers may take, and how long a connection may be idle without a request, ms. */
   readonly handshakeTimeoutMs: number
-  /** The address that a request comes from. */
+  /** The client's address of a request. */
   readonly clientOf: (peer: string | undefined, forwardedFor: string | undefined) => string | undefined
-  /** Why one more WebSocket is refused, as an HTTP status; undefined lets it in. */
+  /** The HTTP status with which a further WebSocket is refused; undefined = admitted. */
   readonly refusal: (
     request: IncomingMessage,
     socket: Duplex,
@@ -38,7 +38,7 @@ export interface HttpServerOptions {
   readonly mayAsk: (address: string | undefined) => boolean
   /** Whether the lower limits for unknown clients apply. */
   readonly isStranger: (address: string | undefined) => boolean
-  /** The time was over without a request. */
+  /** A connection was closed because it sent no request in time. */
   readonly onTimeout: () => void
   /** A handler failed; its connection is closed. */
   readonly onFault: OnFault
@@ -47,12 +47,12 @@ export interface HttpServerOptions {
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
 /**
- * Requests that wait on one connection for the answers before them (RFC 9112 9.3.2), and the most that one read of it is
- * worked off: no browser pipelines, and who nobody knows has no reason to.
+ * Most unanswered requests on one connection (RFC 9112, 9.3.2), which also bounds the work for one read. Browsers do
+ * not pipeline, and unknown clients need no pipelining.
  */
 const MAX_UNANSWERED = { known: 100, stranger: 16 }
 
-/** To one that is turned away before it asked. */
+/** The answer for a connection that is refused before it has sent a request. */
 export const TURNED_AWAY = Buffer.from(
   'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n',
 )
@@ -63,14 +63,14 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>MumiChat Gateway</titl
 
 export class HttpServer {
   readonly #server: Server
-  /** Plain connections: those that were not upgraded. */
+  /** Connections that were not upgraded, with their timers. */
   readonly #sockets = new Map<Duplex, NodeJS.Timeout>()
   readonly #pipelines = new WeakMap<Duplex, Pipeline>()
 
   constructor(private readonly options: HttpServerOptions) {
-    // Without time-outs of Node's: it looks at them every half minute, and only where it listens itself.
-    // Nor with Node's own answers, which no limit counts: to what has no Host, or expects what it does not know, which may
-    // be passed over (RFC 9110 10.1.1).
+    // Node's time-outs are off: it checks them every half minute, and only for a server that listens itself. Node's own
+    // answers are off, too, since no limit counts them: those to requests without Host and with an unknown expectation,
+    // which may be ignored (RFC 9110, 10.1.1).
     const request: RequestListener = (request, response) =>
       this.#guard('http.request', request.socket, () => this.#answer(request, response))
     this.#server = createServer({ headersTimeout: 0, requestTimeout: 0, requireHostHeader: false }, request)
@@ -84,7 +84,7 @@ export class HttpServer {
     })
   }
 
-  /** An open connection, TLS done. */
+  /** Takes an open connection after its TLS handshake. */
   take(socket: Socket): void {
     this.#await(socket, this.options.onTimeout)
     socket.once('close', () => this.#forget(socket))
@@ -92,7 +92,7 @@ export class HttpServer {
     this.#pipelines.set(socket, new Pipeline(socket))
   }
 
-  /** Closes plain HTTP connections; upgraded sockets belong to their front ends. */
+  /** Closes connections that were not upgraded. Upgraded sockets belong to their front ends. */
   close(): void {
     for (const socket of [...this.#sockets.keys()]) socket.destroy()
   }
@@ -128,7 +128,7 @@ export class HttpServer {
     const max = this.options.isStranger(address) ? MAX_UNANSWERED.stranger : MAX_UNANSWERED.known
     const isOver = pipeline.open > max || !this.options.mayAsk(address)
     const isBad = request.headers.host === undefined && request.httpVersion === '1.1'
-    // Node goes through a body in chunks one by one, and they may be of one byte each (RFC 9112 7.1).
+    // Node processes the chunks of a body one by one, and a chunk may be a single byte (RFC 9112, 7.1).
     const hasChunks = request.headers['transfer-encoding'] !== undefined
     if (isOver || isBad || hasChunks || pipeline.isAtEnd) {
       response.shouldKeepAlive = false
@@ -142,35 +142,35 @@ export class HttpServer {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    // A body is never wanted here: read it away so that the connection can be used again.
+    // No route uses a body. It is read and dropped so that the connection can be used again.
     request.resume()
     this.#goOn(request.socket)
     response.once('finish', () => this.#goOn(request.socket))
     for (const route of this.options.routes) if (route(request, response)) return
-    // The pages at `/` are for where a WebSocket is: the ops address has none.
+    // The page at `/` is only for the HTTP port. The ops address has no WebSocket.
     if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
       send(response, 404, 'text/plain', 'not found\n')
     else if (isRead(request)) send(response, 200, 'text/html', PAGE)
     else {
-      // The two belong together (RFC 9110 7.8).
+      // Upgrade must be named in Connection (RFC 9110, 7.8).
       const connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'
       response.setHeader('Upgrade', 'websocket').setHeader('Connection', connection)
       send(response, 426, 'text/plain', 'this address speaks WebSocket\n')
     }
   }
 
-  /** As long again for the answer, and behind it for what follows, the rest of a body or another request. */
+  /** Restarts the timer, for the answer and then for the rest of the body or the next request. */
   #goOn(socket: Socket): void {
     if (this.#sockets.has(socket)) this.#await(socket)
   }
 
   #clientOf(request: IncomingMessage): string | undefined {
-    // The end says who it is; 1,024 characters are two dozen proxies.
+    // Cut from the left, since the entries at the end count. 1,024 characters hold two dozen proxies.
     const forwardedFor = [request.headers['x-forwarded-for']].flat().join(',').slice(-1024)
     return this.options.clientOf(request.socket.remoteAddress, forwardedFor)
   }
 
-  /** The client offered an Upgrade: Node no longer owns the socket. */
+  /** The client offered an Upgrade. Node has given up the socket. */
   #offered(request: IncomingMessage, socket: Duplex, parsed: Buffer): void {
     socket.on('error', () => socket.destroy())
     const pipeline = this.#pipelines.get(socket)
@@ -183,7 +183,7 @@ export class HttpServer {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // Of an older client the header is to be passed over (RFC 9110 7.8); HTTP/2 has no such request line.
+    // A server must ignore Upgrade in an HTTP/1.0 request (RFC 9110, 7.8). HTTP/2 has no such request line.
     if (request.httpVersion !== '1.1' || request.headers.upgrade?.toLowerCase() !== 'websocket') {
       this.#answerInstead(request, socket as Socket)
       return
@@ -200,7 +200,7 @@ export class HttpServer {
     take(request, socket, head, address)
   }
 
-  /** Some HTTP clients offer h2c with every request. An offer may be passed over (RFC 9110 7.8). */
+  /** Answers a request whose Upgrade is ignored (RFC 9110, 7.8): some HTTP clients offer h2c with every request. */
   #answerInstead(request: IncomingMessage, socket: Socket): void {
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false

@@ -1,23 +1,23 @@
-/** How full one inbox is with what is not confirmed, who sent that, and who has no room left there. */
+/** How full one inbox is with unconfirmed messages, who sent them, and whether a sender has room left. */
 import type { UserId } from '../core/model.js'
 
 export interface OccupancyLimits {
   readonly maxMessages: number
-  /** UTF-16 units of text. */
+  /** UTF-16 units of the texts. */
   readonly maxBytes: number
 }
 
-/** Messages, and UTF-16 units of their text. */
+/** A number of messages, and the UTF-16 units of their texts. */
 interface Amount {
   count: number
   units: number
 }
 
 const NOTHING: Readonly<Amount> = { count: 0, units: 0 }
-/** Up to this part of a limit nobody needs to know who sent it: a sender who had it all would still have room. */
+/** Up to this share of a limit it is not counted who sent what: even the sender of all of it would have room. */
 const LITTLE = 1 / 4
 
-/** An amount, and how much of it each sender has. Where `senders` is undefined, all of it may be anyone's. */
+/** An amount and its distribution by sender. If `senders` is undefined, any sender may have sent all of it. */
 export class Tally implements Amount {
   count = 0
   units = 0
@@ -42,21 +42,21 @@ export class Tally implements Amount {
 }
 
 export class Occupancy {
-  /** Stored and not confirmed when the store was asked, and stored since. */
+  /** Unconfirmed messages: those that the store reported, and those stored since. */
   #stored = new Tally(undefined)
   #isKnown = false
-  /** Accepted, and not yet stored or refused. */
+  /** Messages that were accepted and are neither stored nor refused yet. */
   readonly #waiting = new Tally(new Map())
-  /** The seq of the last message that is in `#stored`. */
+  /** The seq of the last message counted in `#stored`. */
   #upTo = 0
-  /** Stored since the store began to be asked. */
+  /** Messages stored since the store was asked; undefined unless an answer is awaited. */
   #since: { sender: UserId; units: number; seq: number }[] | undefined
-  /** performance.now() from which on the store may be asked again. */
+  /** The store's answer counts as current until this time, by performance.now(). */
   freshUntil = 0
 
   constructor(private readonly limits: OccupancyLimits) {}
 
-  /** Whether the store was asked. */
+  /** Whether the store has answered. */
   get isKnown(): boolean {
     return this.#isKnown
   }
@@ -65,27 +65,27 @@ export class Occupancy {
     return this.#waiting.count > 0
   }
 
-  /** Whether it holds so much that it matters who sent it. */
+  /** Whether the amount is large enough that its distribution by sender matters. */
   get isLarge(): boolean {
     return isMuch(this.#stored.count, this.#stored.units, this.limits)
   }
 
-  /** Whether it has become large and it is not known by whom. */
+  /** Whether the amount is large and its distribution by sender is not known. */
   get hasGrown(): boolean {
     return this.isLarge && this.#stored.senders === undefined
   }
 
-  /** A message was accepted: it counts from now on, so that a burst finds the limit before it is stored. */
+  /** Counts an accepted message at once, so that a burst reaches the limit before it is stored. */
   accept(sender: UserId, units: number): void {
     this.#waiting.change(sender, 1, units)
   }
 
-  /** It waits no more. */
+  /** Ends the waiting of a message that was stored or refused. */
   settle(sender: UserId, units: number): void {
     this.#waiting.change(sender, -1, -units)
   }
 
-  /** It is stored. */
+  /** Counts a message that was stored. */
   add(sender: UserId, units: number, seq: number): void {
     this.#since?.push({ sender, units, seq })
     if (seq <= this.#upTo) return
@@ -93,12 +93,12 @@ export class Occupancy {
     this.#stored.change(sender, 1, units)
   }
 
-  /** The store is being asked: what is stored from now on may be missing in its answer. */
+  /** Call it when the store is asked: its answer may miss messages that are stored from now on. */
   beginAnswer(): void {
     this.#since = []
   }
 
-  /** @param upTo the seq of the last message that `stored` holds */
+  /** Takes over the store's answer. @param upTo the seq of the last message counted in `stored` */
   endAnswer(stored: Tally, upTo: number): void {
     const since = this.#since ?? []
     this.#since = undefined
@@ -109,20 +109,21 @@ export class Occupancy {
   }
 
   /**
-   * Of an inbox of `max` messages with room for `left` more, a sender may hold 2 · left² / max: one alone half of it, each
-   * further one less the fuller it is. So it takes about √max senders, one behind the other, to leave no room for one who has
-   * sent nothing yet; were it as much as is left, it would take log₂(max).
+   * Whether the sender may send one more message. With room for `left` more in an inbox of `max`, one sender may hold 2
+   * · left² / max messages: the only sender half of the inbox, each further one less the fuller it is. So it takes
+   * about √max senders, one after the other, to leave no room for a new sender. With a share of `left` it would take
+   * log₂(max).
    */
   admits(sender: UserId): boolean {
     return this.#isFree() || this.#hasShare(sender, this.#stored.of(sender))
   }
 
-  /** Whether `admits` refuses only because it is not known who sent what is stored. */
+  /** Whether `admits` refuses only because the distribution by sender is not known. */
   isUndecided(sender: UserId): boolean {
     return this.#stored.senders === undefined && !this.admits(sender) && this.#hasShare(sender, NOTHING)
   }
 
-  /** With so little in it there is nobody to be looked up. */
+  /** Whether less than half of the inbox is used. Then every sender has room. */
   #isFree(): boolean {
     const { maxMessages, maxBytes } = this.limits
     const { count, units } = this.#stored
@@ -145,6 +146,6 @@ function isWithinShare(own: number, all: number, max: number): boolean {
   return left > 0 && own < (2 * left * left) / max
 }
 
-/** @param units may be bytes: of these no text has fewer */
+/** @param units may also be bytes: a text has at least as many bytes as UTF-16 units */
 export const isMuch = (count: number, units: number, { maxMessages, maxBytes }: OccupancyLimits): boolean =>
   count > maxMessages * LITTLE || units > maxBytes * LITTLE

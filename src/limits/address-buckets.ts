@@ -1,16 +1,16 @@
 /**
- * Token buckets of an address and of the networks around it. A subscriber with an IPv6 /56 or /48 (RFC 6177) has hundreds or
- * tens of thousands of /64 networks, and each counts as one address.
+ * Token buckets of an address and of the networks around it. A subscriber with an IPv6 /56 or /48 (RFC 6177) has
+ * hundreds or tens of thousands of /64 networks, and each counts as one address.
  */
 
 import { recentMap } from '../core/recent.js'
 import { addressGroup } from './address.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
-/** Buckets kept. The least recently used is dropped first; unless there is an attack it is full again by then. */
+/** Most buckets. The least recently used one is dropped first; unless there is an attack, it is full again by then. */
 export const MAX_BUCKETS = 100_000
 
-/** A network's limit, as a multiple of that of one address: it may hold several households, or a company. */
+/** A network's limit as a multiple of that of one address, since it may hold several households or a company. */
 const NETWORKS = [
   { prefix: 64, times: 1 },
   { prefix: 56, times: 4 },

@@ -38,7 +38,7 @@ export class AddressList {
       const [address = '', bits] = entry.split('/')
       const plain = plainAddress(address) ?? address
       const family = isIPv4(plain) ? 'ipv4' : 'ipv6'
-      // Of `::ffff:10.0.0.0/104` the first 96 bits only say that it is IPv4.
+      // The first 96 bits of `::ffff:10.0.0.0/104` only tell that it is IPv4.
       const mapped = isIPv4(plain) && !isIPv4(address) ? 96 : 0
       if (bits === undefined) this.#list.addAddress(plain, family)
       else this.#list.addSubnet(plain, Math.max(0, Number(bits) - mapped), family)
@@ -51,10 +51,10 @@ export class AddressList {
   }
 
   /**
-   * Client behind the proxies of this list: the right-most X-Forwarded-For entry that is not such a proxy; entries left
-   * of it can be forged.
-   * @returns undefined = unknown, where the header is missing or its entry is no address (`unknown`, `_hidden`); never
-   *   the proxy's own address, which may be exempt
+   * The client behind the proxies of this list: the right-most X-Forwarded-For entry that is not such a proxy. Entries
+   * to the left of it can be forged.
+   * @returns undefined (= unknown) if the header is missing or its entry is not an address (`unknown`, `_hidden`);
+   *   never the proxy's own address, which may be exempt
    */
   client(peer: string | undefined, forwardedFor: string | undefined): string | undefined {
     if (!this.has(peer)) return peer
@@ -62,7 +62,7 @@ export class AddressList {
     let client: string | undefined
     do client = hopAddress(hops.pop() ?? '')
     while (hops.length > 0 && this.has(client))
-    // In a header, loopback is that of the machine that wrote it. It names no client here, and only a peer is exempt for it.
+    // A loopback address in a header is that of the machine that wrote it, so it does not identify a client.
     return client !== undefined && isLocal(client) ? undefined : client
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The number of all connections. A share of them is reserved for known clients. When the rest is full, the connection that has
- * been open longest without a login is closed for a new one.
+ * The number of all connections. A share of them is reserved for known clients. When the rest is full, the connection
+ * that has been open longest without a login is closed for a new one.
  */
 
 export interface GuestRules {
@@ -19,7 +19,7 @@ export class Guest {
     readonly close: () => void,
   ) {}
 
-  /** Somebody logged in on it. */
+  /** A client has logged in on this connection. */
   entered(): void {
     this.crowd.settle(this)
   }
@@ -49,7 +49,10 @@ export class Guests {
     return guest
   }
 
-  /** Whether there is room for one more; may close one without a login. @param isKnown somebody has logged in from its address */
+  /**
+   * Whether there is room for one more connection. May close one without a login.
+   * @param isKnown whether a client has logged in from the new connection's address
+   */
   makeRoom(isKnown: boolean, now = performance.now()): boolean {
     const { max, reserved, graceMs } = this.rules
     const isFull = this.#guests.size >= max

@@ -17,9 +17,9 @@ import { type Rate, TokenBucket } from './token-bucket.js'
 export interface LimitRules extends AccountRules {
   readonly admission: AdmissionRules
   readonly crowd: GuestRules
-  /** Passwords hashed at one time, and waiting for that. */
+  /** Passwords hashed at the same time, and passwords that wait for that. */
   readonly passwords: { readonly concurrency: number; readonly queue: number }
-  /** Requests of one address before login, HTTP requests of one address. */
+  /** Requests of one address before login, and HTTP requests of one address. */
   readonly requestsBeforeLogin: Rate
   readonly httpRequests: Rate
   /** Pings and unsolicited pongs of one WebSocket. */
@@ -54,7 +54,7 @@ export class Limits {
   readonly #http: AddressBuckets
   readonly #passwords: FairQueue
   readonly #crowd: Guests
-  /** Address groups that somebody has logged in from, and `<group> <account>` for each account. */
+  /** Address groups from which a client has logged in, and `<group> <account>` for each account. */
   readonly #known = recentMap<string, true>(MAX_BUCKETS)
   readonly #exempt: AddressList
 
@@ -101,7 +101,7 @@ export class Limits {
     })
   }
 
-  /** Notes that somebody logged in from this address, by any means. */
+  /** Records that a client has logged in from this address, by any means. */
   loggedInFrom(address: string | undefined): void {
     this.#known.set(addressGroup(address), true)
   }
@@ -175,9 +175,9 @@ export class Limits {
   }
 
   /**
-   * Checks a password, or whatever else `check` looks at, unless too many of this address were wrong.
-   * @param account one text for all its names; see Accounts.keyOf
-   * @param isWanted as for `hash`: what is dropped counts neither as right nor as wrong
+   * Checks a password or another secret, unless too many from this address were wrong.
+   * @param account one key for all names of the account; see Accounts.keyOf
+   * @param isWanted as for `hash`; a check that is dropped counts neither as right nor as wrong
    * @throws GatewayError TOO_MANY_ATTEMPTS before `check` is called, or what `check` throws; ERROR_AUTH counts as wrong
    */
   async attempt<T>(
@@ -204,10 +204,11 @@ export class Limits {
   }
 
   /**
-   * Runs what hashes a password when it is its address' turn; who has got in as `account` from there before goes first.
-   * @param isWanted asked when its turn comes: without a connection to answer there is nothing to hash for
-   * @throws GatewayError ERROR_CONNECTION_CLOSED when it is not wanted, ERROR_AUTH_FAILED (retry) when too many wait, or what
-   *   `work` throws
+   * Runs work that hashes a password when it is its address' turn. A client that has logged in as `account` from this
+   * address before goes first.
+   * @param isWanted asked when its turn comes; false if the connection has closed
+   * @throws GatewayError ERROR_CONNECTION_CLOSED if it is not wanted, ERROR_AUTH_FAILED (retry) if too many wait, or
+   *   what `work` throws
    */
   async hash<T>(
     address: string | undefined,

@@ -1,8 +1,8 @@
-/** A rate with room for bursts. Runs once a request: two subtractions and a clock, no timer and no promise. */
+/** A token bucket. `take` runs once per request, so it has no timer and no promise: two subtractions and a clock. */
 
 export interface Rate {
   readonly perSecond: number
-  /** Most that can be taken at once. */
+  /** The capacity: the most that can be taken at once. */
   readonly burst: number
 }
 
@@ -12,7 +12,7 @@ export class TokenBucket {
   #tokens: number
   #filledAt: number
 
-  /** Begins full. @param now performance.now() */
+  /** The bucket starts full. @param now performance.now() */
   constructor(
     private readonly rate: Rate,
     now = performance.now(),
@@ -27,8 +27,8 @@ export class TokenBucket {
   }
 
   /**
-   * @param keep so many are left for others
-   * @returns false where there is none left, or a debt to pay first
+   * @param keep how many tokens must remain after this one
+   * @returns false if there are too few tokens, or a debt
    */
   take(now = performance.now(), keep = 0): boolean {
     this.#fill(now)
@@ -37,7 +37,10 @@ export class TokenBucket {
     return true
   }
 
-  /** Takes all of it, also what is not there, unless there is a debt to pay first. @returns whether it was taken */
+  /**
+   * Takes `count` tokens even if there are fewer, which leaves a debt.
+   * @returns false, and takes none, if there is a debt
+   */
   spend(count: number, now = performance.now()): boolean {
     this.#fill(now)
     if (this.#tokens < 0) return false
@@ -45,7 +48,7 @@ export class TokenBucket {
     return true
   }
 
-  /** Takes also what is not there. @returns how long nothing more may be taken, ms; 0 = go on */
+  /** Takes `count` tokens even if there are fewer. @returns ms until the debt is paid off; 0 = none */
   borrow(count: number, now = performance.now()): number {
     this.#fill(now)
     this.#tokens -= count

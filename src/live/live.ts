@@ -41,8 +41,8 @@ export class LiveConnections {
   }
 
   /**
-   * Adds a WebSocket connection as `sessions.multiple` allows. With `reject`, the existing connection is probed, so that
-   * a dead one does not lock its owner out.
+   * Adds a WebSocket connection as `sessions.multiple` allows. With `reject`, the existing connection is probed, so
+   * that a dead one does not lock its owner out.
    * @throws GatewayError ERROR_MULTIPLE_LOGIN
    */
   async join(userId: UserId, connection: LiveConnection): Promise<void> {
@@ -82,8 +82,8 @@ export class LiveConnections {
   }
 
   /**
-   * Revokes the permissions of all connections of an account, or of those that `which` accepts, and ends them. Messages of
-   * theirs that still wait are not stored.
+   * Revokes the permissions of all connections of an account, or of those that `which` accepts, and ends them. Messages
+   * of theirs that still wait are not stored.
    */
   endAll(userId: UserId, code: CodeName, which: (connection: LiveConnection) => boolean = () => true): void {
     for (const connection of this.of(userId)) {

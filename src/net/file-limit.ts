@@ -1,22 +1,22 @@
-/** How many files and sockets this process may have open, and whether it has. */
+/** The limit on open files and sockets of this process, and a watch that tells when it is reached. */
 import { close, open } from 'node:fs'
 import { devNull } from 'node:os'
 
-/** How often it is looked at, ms. */
+/** How often the watch tries to open a file, ms. */
 const LOOK_EVERY_MS = 1000
 
-/** @returns the limit (RLIMIT_NOFILE, which Node has raised as far as it may); undefined where there is none */
+/** @returns the limit (RLIMIT_NOFILE, which Node raises to the hard limit); undefined if there is none */
 export function fileLimit(): number | undefined {
   known ??= readFileLimit()
   return known
 }
 
-/** What it was at the start of the process; it takes 15 ms to be read. */
+/** Cached, since reading it takes 15 ms. */
 let known: number | undefined
 
 function readFileLimit(): number | undefined {
   const report = process.report as { excludeNetwork?: boolean; getReport(): object }
-  // Without the names of the sockets' other ends, which it would look up.
+  // Otherwise the report would look up the names of all peers.
   report.excludeNetwork = true
   const { userLimits }: { userLimits?: { open_files?: { soft?: unknown } } } = report.getReport()
   const soft = Number(userLimits?.open_files?.soft)
@@ -24,10 +24,10 @@ function readFileLimit(): number | undefined {
 }
 
 /**
- * Tells when there is no descriptor left, by asking for one each second. Node does not tell: libuv accepts what cannot
- * be served and closes it, so that it does not wait (uv__emfile_trick).
- * @param onOut the system's error, EMFILE or ENFILE
- * @returns what ends it
+ * Detects that no file descriptor is left by opening a file each second. Node does not report it: libuv accepts a
+ * connection that it has no descriptor for and closes it, so that it does not stay in the queue (uv__emfile_trick).
+ * @param onOut called with the system's error, EMFILE or ENFILE, each time
+ * @returns stops the watch
  */
 export function watchFiles(onOut: (error: NodeJS.ErrnoException) => void): () => void {
   const look = () =>

@@ -1,4 +1,4 @@
-/** One TCP port: lets connections in or turns them away, does the TLS handshake, hands sockets on. */
+/** One TCP port: admits or refuses connections, does the TLS handshake, and hands sockets on. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import { guarded, type OnFault } from '../core/faults.js'
@@ -7,33 +7,33 @@ import type { TlsFiles } from './tls.js'
 export interface ListenerOptions {
   readonly host: string
   readonly port: number
-  /** Where it is set, connections speak TLS. */
+  /** If set, connections speak TLS. */
   readonly tls: TlsFiles | undefined
   /** How long a TLS handshake may take, ms. */
   readonly handshakeTimeoutMs: number
-  /** Most sockets at once. */
+  /** Most open sockets. */
   readonly maxSockets: number
-  /** Asked for each connection: false turns it away; or what to call when it is over. */
+  /** Asked for each connection. Returns false to refuse it, or a function to call when it has closed. */
   readonly admit: (address: string | undefined) => (() => void) | false
-  /** What is said to one that is turned away; over TLS nothing, since a handshake is what costs. */
+  /** Sent to a refused connection. Not over TLS, since the handshake is the cost to avoid. */
   readonly farewell: Buffer
   readonly onTlsError: (error: Error, address: string | undefined) => void
   readonly onFull: () => void
-  /** One connection could not be accepted; the port stays open. */
+  /** A connection could not be accepted. The port stays open. */
   readonly onAcceptError: (error: Error) => void
   /** A handler failed; its socket is closed. */
   readonly onFault: OnFault
   readonly take: (socket: Socket) => void
 }
 
-/** How long one that is turned away has to read why, ms. */
+/** How long a refused client has to read the reason, ms. */
 const FAREWELL_MS = 1000
 
 export class Listener {
   readonly #server: Server
   readonly #tls: TlsServer | undefined
   readonly #sockets = new Set<Socket>()
-  /** Sockets in their TLS handshake, or refused: no other part holds them. By remote address and port. */
+  /** Sockets in their TLS handshake or refused, which no front end holds. The key is remote address and port. */
   readonly #strays = new Map<string, Socket>()
 
   constructor(private readonly options: ListenerOptions) {
@@ -45,7 +45,7 @@ export class Listener {
     this.#tls = options.tls && this.#makeTls(options.tls)
   }
 
-  /** @throws the system's error, EADDRINUSE for one */
+  /** @throws the system's error, such as EADDRINUSE */
   async listen(): Promise<AddressInfo> {
     const { host, port } = this.options
     await new Promise<void>((resolve, reject) => {
@@ -56,13 +56,13 @@ export class Listener {
     return this.#server.address() as AddressInfo
   }
 
-  /** Takes no more connections. Those that were handed on belong to whoever took them; resolves when they are closed. */
+  /** Stops listening. Resolves when all sockets are closed; the front ends close those that were handed on. */
   async close(): Promise<void> {
     for (const socket of this.#strays.values()) socket.destroy()
     if (this.#server.listening) await new Promise<void>(resolve => this.#server.close(() => resolve()))
   }
 
-  /** Ends, without a word, the connections that are still there. */
+  /** Destroys all open sockets. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
   }
@@ -75,7 +75,7 @@ export class Listener {
   #accept(socket: Socket): void {
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    // Until a front end has it the socket is ours, and an error without a listener would end the process.
+    // No front end listens for errors yet, and an 'error' event without a listener would end the process.
     socket.on('error', () => socket.destroy())
     const leave = this.options.admit(socket.remoteAddress)
     if (leave === false) {
@@ -91,7 +91,9 @@ export class Listener {
     this.#tls.emit('connection', socket)
   }
 
-  /** Reads and drops its input: closing a socket with unread input resets it, and the client would not read the reason. */
+  /**
+   * Reads and drops the input: closing a socket with unread input resets it, and the client could not read the reason.
+   */
   #turnAway(socket: Socket): void {
     if (this.#tls !== undefined) {
       socket.destroy()

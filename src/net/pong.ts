@@ -1,10 +1,10 @@
 /**
- * Pongs at a turn's end, one for the last ping of several (RFC 6455 5.5.3): ws sends one for each ping, and drops a
- * connection with more than 60 that its socket has not taken.
+ * Answers WebSocket pings at the end of the turn, the last one of several with one pong (RFC 6455, 5.5.3). ws itself
+ * would send one pong per ping, and close a connection that has more than 60 pongs which its socket has not taken.
  */
 import type { TurnEnd } from '../flow/turn-end.js'
 
-/** What is used of ws' WebSocket. */
+/** The part of ws' WebSocket that is used. */
 interface WebSocket {
   readonly readyState: number
   readonly OPEN: number
@@ -20,15 +20,15 @@ export class Ponger {
     private readonly turnEnd: TurnEnd,
   ) {}
 
-  /** A ping came. */
+  /** Call it for each ping. */
   pinged(payload: Buffer): void {
     const isDue = this.#payload !== undefined || this.#isSending
-    // A copy: it is a piece of all that one read brought.
+    // Copied, since the payload is a view of the read buffer.
     this.#payload = Buffer.from(payload)
     if (!isDue) this.turnEnd.add(this.#send)
   }
 
-  /** The next waits until the socket has taken this one: never more than one lies there. */
+  /** Sends the pong. A further one is sent only after the socket has taken this one, so at most one is buffered. */
   readonly #send = (): void => {
     const payload = this.#payload
     this.#payload = undefined

@@ -1,21 +1,21 @@
-/** Certificate and key from their files, for every listener, and again when the files change. */
+/** Certificate and key of all listeners, read from files, and read again when the files change. */
 import { readFileSync, type Stats, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type SecureVersion, type Server } from 'node:tls'
 import type { Logger } from '../core/log.js'
 
 export interface TlsOptions {
-  /** Paths of PEM files: the certificate with what leads to its root, and its key. */
+  /** Paths of PEM files: the certificate followed by its intermediates, and the private key. */
   readonly cert: string
   readonly key: string
   readonly minVersion: SecureVersion
-  /** In OpenSSL's form. */
+  /** Cipher list in OpenSSL's format. */
   readonly ciphers: string
-  /** How often the files are looked at, ms; 0 = only when `reload` is called. */
+  /** How often the files are checked for changes, ms; 0 = only `reload` reads them again. */
   readonly watchMs: number
 }
 
-/** A fault that an operator can act on, with the config key that it is about. */
+/** A fault that the operator can mend. The message names the config key. */
 export class TlsError extends Error {
   override readonly name = 'TlsError'
 }
@@ -23,7 +23,7 @@ export class TlsError extends Error {
 export class TlsFiles {
   readonly #servers = new Set<Server>()
   #context: SecureContextOptions
-  /** What the files were when they were last read, whatever came of it. */
+  /** Fingerprint of the files when they were last read, whether or not they were valid. */
   #seen: string
   #timer: NodeJS.Timeout | undefined
 
@@ -32,10 +32,10 @@ export class TlsFiles {
     private readonly options: TlsOptions,
     private readonly log: Logger,
   ) {
-    // Before they are read: what changes in between is found.
+    // Taken before the files are read, so that a change in between is found later.
     this.#seen = this.#look()
     this.#context = loadContext(options)
-    // By looking, not by inotify: that misses network file systems and the symbolic links of Kubernetes' secrets.
+    // Polling, since inotify does not see network file systems and the symbolic links of Kubernetes secrets.
     if (options.watchMs > 0) this.#timer = setInterval(() => void this.#check(), options.watchMs).unref()
   }
 
@@ -43,12 +43,12 @@ export class TlsFiles {
     return this.#context
   }
 
-  /** `server` takes each new certificate for new connections; those that are open go on with theirs. */
+  /** `server` gets each new certificate. It applies to new connections; open ones keep theirs. */
   follow(server: Server): void {
     this.#servers.add(server)
   }
 
-  /** What cannot be used is reported, and what was in use stays. */
+  /** Reads the files again. If they are invalid, the fault is logged and the old certificate stays in use. */
   reload(): void {
     try {
       this.#seen = this.#look()
@@ -64,7 +64,7 @@ export class TlsFiles {
     clearInterval(this.#timer)
   }
 
-  /** A file that is gone for a moment is on its way to being replaced. */
+  /** A missing file is not a change: it is probably being replaced. */
   async #check(): Promise<void> {
     const paths = [this.options.cert, this.options.key]
     const found = await Promise.all(paths.map(path => stat(path))).catch(() => undefined)

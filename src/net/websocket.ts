@@ -1,14 +1,17 @@
 /**
- * A WebSocket whose pause is one. ws stops its socket only, and goes on through all that was read: 64 KiB hold 10,000 frames,
- * which were worked off also where the client is to wait, and where the connection was cut off already.
+ * A WebSocket that can be paused. In ws, `pause` only stops the socket, and the receiver goes on with all that was
+ * read: one read of 64 KiB holds 10,000 frames, which were processed even if the client had to wait or was cut off.
  */
 import { WebSocket } from 'ws'
 
 const NOTHING = Buffer.alloc(0)
 
-/** What is used of ws' Receiver, which it does not document. */
+/** The part of ws' Receiver that is used. It is not documented, so ws is checked for it at run time. */
 interface Receiver {
-  /** False ends its way through what was read, behind the frame that it is at; a write goes on with the rest. */
+  /**
+   * While true, the receiver goes on with what was read. If set to false it stops after the current frame, until a
+   * write.
+   */
   _loop: boolean
   readonly writable: boolean
   write(bytes: Buffer): boolean
@@ -16,9 +19,9 @@ interface Receiver {
 }
 
 export class PausableWebSocket extends WebSocket {
-  /** True for a client that is logged in: pause() then stops the socket only, and what was read is processed. */
+  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
   isTrusted = false
-  /** Frames that were read may not all have been processed. */
+  /** Whether frames that were read may still wait in the receiver. */
   #hasRest = false
   #isDue = false
 
@@ -31,13 +34,13 @@ export class PausableWebSocket extends WebSocket {
     this.#hasRest = true
   }
 
-  /** The rest of what was read is for the next turn. */
+  /** Leaves the rest of what was read to the next turn of the event loop. */
   endTurn(): void {
     this.pause()
     this.resume()
   }
 
-  /** The rest of what was read comes first, in a turn of its own. */
+  /** First processes, in a turn of its own, the rest of what was read. */
   override resume(): void {
     if (!this.#hasRest) super.resume()
     else if (!this.#isDue) {
@@ -51,12 +54,12 @@ export class PausableWebSocket extends WebSocket {
     const receiver = this.#receiver
     if (receiver === undefined) return
     receiver._loop = false
-    // ws still gives it what the closed socket has.
+    // ws still passes it what is buffered in the closed socket.
     receiver._write = (_bytes, _encoding, done) => done()
   }
 
   readonly #goOn = (): void => {
-    // Paused again meanwhile.
+    // `pause` was called in the meantime.
     if (!this.#isDue) return
     this.#isDue = false
     this.#hasRest = false
@@ -65,23 +68,26 @@ export class PausableWebSocket extends WebSocket {
     if (!this.#hasRest) super.resume()
   }
 
-  /** Undefined before the handshake, and of a ws that has none like it. */
+  /** Undefined before the handshake, and if this version of ws has no such receiver. */
   get #receiver(): Receiver | undefined {
     const receiver: unknown = Reflect.get(this, '_receiver')
     return isReceiver(receiver) ? receiver : undefined
   }
 }
 
-/** Of one message: browsers send some, of 128 KiB, and MQTT packets come whole or in pieces; a flood of empty ones is no message. */
+/**
+ * Most fragments of one message (RFC 6455, 5.4). Browsers send a large message in fragments of 128 KiB, and an MQTT
+ * packet may be split. The limit bounds the work for a flood of empty fragments.
+ */
 const MAX_FRAGMENTS = 1024
 
-/** What both front ends' WebSocketServers have alike. @param maxPayload bytes of one message */
+/** The options of both front ends' WebSocketServers. @param maxPayload most bytes of one message */
 export const serverOptions = (maxPayload: number) => ({
   noServer: true,
   WebSocket: PausableWebSocket,
   clientTracking: false,
   perMessageDeflate: false,
-  // Ours answer: see pong.ts.
+  // pong.ts answers pings.
   autoPong: false,
   maxPayload,
   maxFragments: MAX_FRAGMENTS,

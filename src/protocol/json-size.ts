@@ -1,4 +1,4 @@
-/** What parsing a JSON text would cost, before it is parsed. */
+/** Estimates the cost of parsing a JSON text before it is parsed. */
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
@@ -7,11 +7,11 @@ const OPEN_OBJECT = 0x7b
 const OPEN_ARRAY = 0x5b
 
 /**
- * Whether a JSON text holds more than `max` values in objects and arrays: a frame of half a megabyte of members takes
- * JSON.parse 80 ms, one string as long less than 1 ms. One pass; the inside of a string is passed over by `indexOf`.
+ * Whether a JSON text holds more than `max` values in objects and arrays. JSON.parse takes 80 ms for half a megabyte of
+ * members, and less than 1 ms for one string of that length. The scan is one pass; `indexOf` skips the strings.
  */
 export function isTooManyValues(text: string, max: number): boolean {
-  // Each value takes two characters at least, so a short text needs no look.
+  // Each value takes at least two characters, so a short text need not be scanned.
   if (text.length <= 2 * max) return false
   let values = 0
   for (let at = 0; at < text.length; at++) {
@@ -23,7 +23,7 @@ export function isTooManyValues(text: string, max: number): boolean {
   return false
 }
 
-/** @returns where its closing quote is, the end of the text where it has none */
+/** @returns the index of the closing quote, or the end of the text if there is none */
 function endOfString(text: string, start: number): number {
   let end = start
   do end = text.indexOf('"', end + 1)
@@ -31,7 +31,7 @@ function endOfString(text: string, start: number): number {
   return end < 0 ? text.length : end
 }
 
-/** A quote behind an odd number of backslashes belongs to the string (RFC 8259, 7). */
+/** Whether an odd number of backslashes precedes a quote, so that it belongs to the string (RFC 8259, 7). */
 function isEscaped(text: string, quote: number): boolean {
   let first = quote
   while (text.charCodeAt(first - 1) === BACKSLASH) first--

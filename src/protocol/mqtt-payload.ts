@@ -1,4 +1,4 @@
-/** What a PUBLISH to `users/<id>/inbox` carries → content and id. */
+/** Parses the payload of a PUBLISH to `users/<id>/inbox`: content, and optionally an id. */
 import { isUtf8 } from 'node:buffer'
 import { Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
@@ -12,12 +12,15 @@ const json = TypeCompiler.Compile(
   ),
 )
 
-/** `content` and `id`. */
+/** The two members `content` and `id`. */
 const MAX_VALUES = 2
 
 const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
 
-/** @throws GatewayError BAD_FIELD {field: 'payload'}: text with U+FFFD in place of what it was is not for us to make */
+/**
+ * @throws GatewayError BAD_FIELD {field: 'payload'} if it is not UTF-8. It is not repaired with U+FFFD, which would
+ *   change the message
+ */
 export function decodeText(payload: string | Buffer): string {
   const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
   if (!isUtf8(bytes)) throw bad('is not UTF-8')
@@ -39,7 +42,7 @@ export function parseContent(
     throw bad('is not JSON')
   }
   if (!json.Check(value)) throw bad('must be {"content": string, "id"?: string}')
-  // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on, and two ids would be one key.
+  // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent, and two ids could share one key.
   if (![value.content, value.id ?? ''].every(text => text.isWellFormed()))
     throw bad('is not well-formed Unicode')
   return value

@@ -1,12 +1,12 @@
-/** Results → frames. The only place that knows the wire's member names and their order. */
+/** Encodes replies and events. Only this file knows the member names of the wire and their order. */
 import { CODES, type CodeName, type Locale } from '../core/errors.js'
 import type { User } from '../core/model.js'
 
 const bare: Readonly<Record<Locale, Map<CodeName, string>>> = { 'zh-TW': new Map(), en: new Map() }
 
 /**
- * `{"code","msg","data"}`, and `id` as a fourth member for a request that had one (docs/protocol.md, "Replies").
- * The bare form of each code is encoded once: most replies are `201` with no data.
+ * `{"code","msg","data"}`, with `id` as a fourth member if the request had one (docs/protocol.md, "Replies").
+ * The form of each code without data and id is cached, since most replies are a `201` without data.
  */
 export function encodeReply(name: CodeName, locale: Locale, data: unknown = null, id?: string): string {
   if (data === null && id === undefined) {
@@ -24,13 +24,13 @@ function reply(name: CodeName, locale: Locale, data: unknown, id?: string): stri
   return JSON.stringify(id === undefined ? { code, msg, data } : { code, msg, data, id })
 }
 
-/** The greeting: the only frame with a top-level `key`. */
+/** The greeting, the only frame with a top-level `key`. */
 export const encodeGreeting = (key: string): string => JSON.stringify({ key })
 
-/** A pushed event, for clients that asked for its kind at login. */
+/** An event, sent to clients that asked for its kind at login. */
 export const encodeEvent = (event: string, data: unknown): string => JSON.stringify({ event, data })
 
-/** A user in a query reply: these members in this order; `password` is always empty. */
+/** A user in a query reply: these members in this order. `password` is always empty. */
 export const encodeUser = (user: User, isLogin: boolean) => ({
   id: user.id,
   username: user.username,

@@ -1,23 +1,26 @@
-/** Bytes → typed request. Every rule about a field stands here, once; the types and the published documents come from it. */
+/**
+ * Parses requests. Every rule about a field is in this file, once; the types and the published documents derive from
+ * it.
+ */
 import { type Static, type TObject, Type } from '@sinclair/typebox'
 import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../core/errors.js'
 import { LENGTHS, USER_ID } from '../core/model.js'
 import { isTooManyValues } from './json-size.js'
 
-/** NUL ends a string in the C clients of this protocol, and a key in many stores. */
+/** No NUL: it ends a string in the C clients of this protocol, and a key in many stores. */
 const NO_NUL = '^[^\\u0000]*$'
 const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength, pattern: NO_NUL })
 
 const name = text(128, 1)
-/** Whether it is an address is decided by accounts/. */
+/** accounts/ decides whether it is an address. */
 const email = text(LENGTHS.email)
 const password = text(LENGTHS.password)
 const userId = Type.String({ pattern: `^${USER_ID}$` })
 const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
 
-/** One schema a request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
+/** One schema per request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
 export const REQUESTS = {
   register: Type.Object({
     email: text(LENGTHS.email, 1),
@@ -33,7 +36,7 @@ export const REQUESTS = {
     from: Type.Optional(Type.Literal('start')),
     ack: Type.Optional(Type.Union([Type.Literal('explicit'), Type.Literal('ping')])),
     events: Type.Optional(Type.Array(text(32, 1), { maxItems: 32 })),
-    // `true` asks for tokens, a text is one.
+    // `true` asks for tokens; a string is a token to log in with.
     token: Type.Optional(Type.Union([Type.Literal(true), token])),
   }),
   refresh: Type.Object({ token }),
@@ -65,7 +68,7 @@ export const REQUESTS = {
     before: Type.Optional(text(64, 1)),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500 })),
   }),
-  // The length of content is a config key in bytes, checked where it is sent.
+  // `limits.content` bounds the content in bytes; it is checked when the message is sent.
   message: Type.Object({ recipient: Type.String(), content: text(16_777_216, 1) }),
   broadcast: Type.Object({ content: text(16_777_216, 1) }),
 } as const
@@ -77,7 +80,7 @@ export type Request = {
   [N in RequestName]: { readonly name: N; readonly id: string | undefined; readonly data: RequestData<N> }
 }[RequestName]
 
-/** Thrown instead of a bare GatewayError so that a refusal can still repeat the request's `id`. */
+/** A GatewayError with the `id` of the request, so that the refusal can repeat it. */
 export class RefusedRequest extends GatewayError {
   constructor(
     error: GatewayError,
@@ -88,11 +91,11 @@ export class RefusedRequest extends GatewayError {
 }
 
 export interface RequestRules {
-  /** Objects and arrays within each other, the request itself included. */
+  /** Most levels of objects and arrays, including the request itself. */
   readonly maxDepth: number
-  /** Members and elements of all its objects and arrays together. */
+  /** Most members and elements of all objects and arrays together. */
   readonly maxValues: number
-  /** What to do with members that the protocol does not name. */
+  /** How members that the protocol does not name are treated. */
   readonly unknownFields: 'refuse' | 'ignore'
 }
 
@@ -111,7 +114,7 @@ const compiled = new Map(
 
 /**
  * @param frame one request as JSON text
- * @throws RefusedRequest BAD_JSON, BAD_FIELD (info.field), UNKNOWN_REQUEST
+ * @throws RefusedRequest BAD_JSON, BAD_FIELD (info.field), TOO_LARGE, UNKNOWN_REQUEST
  */
 export function parseRequest(frame: string, rules: RequestRules): Request {
   if (isTooManyValues(frame, rules.maxValues))
@@ -125,7 +128,7 @@ export function parseRequest(frame: string, rules: RequestRules): Request {
     if (isDeeper(top, rules.maxDepth)) throw new GatewayError('BAD_JSON', { reason: 'nested too deep' })
     if (rules.unknownFields === 'refuse') refuseUnknown(top, TOP_LEVEL)
     checkData(name, data, rules)
-    // The schema has just been checked: this is the one place where the wire becomes a type.
+    // The data passed its schema above. Only here does JSON from the wire get a type.
     return { name, id, data } as Request
   } catch (error) {
     throw error instanceof GatewayError ? new RefusedRequest(error, id) : error
@@ -167,12 +170,12 @@ function checkData(name: RequestName, data: Record<string, unknown>, rules: Requ
   const rule = compiled.get(name)
   if (rule === undefined)
     throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
-  // A mistyped condition must never widen a query, so there unknown members are refused whatever the config says.
+  // A mistyped condition must never widen a query, so a query refuses unknown members whatever the config says.
   if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields)
   if (!rule.check.Check(data)) throw firstFault(rule.check.Errors(data).First())
   for (const key in data) {
     const value = data[key]
-    // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent on.
+    // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent.
     if (typeof value === 'string' && !value.isWellFormed())
       throw badField(key.slice(0, 64), 'is not well-formed Unicode')
   }
@@ -184,7 +187,7 @@ function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<strin
   }
 }
 
-/** Goes no deeper than `levels`, so that no request can exhaust the stack. */
+/** Looks no deeper than `levels`, so that no request can exhaust the stack. */
 function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false
   if (levels === 0) return true
