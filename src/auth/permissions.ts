@@ -7,12 +7,13 @@ const ENDED = -1
 
 export class LoginPermissions implements Permissions {
   /**
-   * The mark of the last moment at which the login was known to be good, while its connection is not among the live
-   * ones; any later revocation of the account counts. undefined while the connection is live: then `revoke` is called.
+   * While the connection is not among the live ones: the count of revocations when the login was last known to be
+   * valid, so that any later revocation of the account counts. undefined while the connection is live, where `revoke`
+   * is called.
    */
   #unwatchedSince: number | undefined
 
-  /** @param mark Revocations.mark from before the login was checked */
+  /** @param mark Revocations.mark, read before the login was checked */
   constructor(
     private readonly revocations: Revocations,
     private readonly userId: UserId,

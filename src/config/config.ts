@@ -1,4 +1,7 @@
-/** The effective config: defaults, then files, then environment, then command line; every fault at once. */
+/**
+ * The effective config: defaults, overridden by files, then the environment, then the command line. All faults are
+ * reported at once.
+ */
 import convict from 'convict'
 import { type Config, KEYS, SCHEMA } from './schema.js'
 import { type Layer, readArguments, readConfigFile, readEnvironment } from './sources.js'
@@ -6,12 +9,12 @@ import { type Layer, readArguments, readConfigFile, readEnvironment } from './so
 export type { Config } from './schema.js'
 
 export interface ConfigSources {
-  /** What follows the command: `--section.key value`, and `--config FILE`, which may be repeated. */
+  /** The words after the command: `--section.key value`, and `--config FILE`, which may be repeated. */
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-/** Faults of a config, one line each: the key, what is wrong, and where it was written. */
+/** Faults of a config, one line each: the key, the fault, and where the value was set. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   constructor(readonly faults: readonly string[]) {
@@ -21,11 +24,11 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError */
 export function loadConfig(sources: ConfigSources): Config {
-  // `Config` is derived from the schema that convict has just checked every value against.
+  // `Config` derives from the schema against which convict has checked every value.
   return deepFreeze(resolve(sources).getProperties()) as unknown as Config
 }
 
-/** The effective config as JSON, in the form that `--config` takes; secrets are masked. @throws ConfigError */
+/** The effective config as JSON that `--config` accepts. Secrets are masked. @throws ConfigError */
 export function printConfig(sources: ConfigSources): string {
   return JSON.stringify(masked(resolve(sources).getProperties(), ''), null, 2)
 }
@@ -44,7 +47,7 @@ function resolve({ argv, env }: ConfigSources): convict.Config<object> {
   const faults: string[] = []
   const { files, layer } = readArguments(argv, faults)
   const layers = [...files.map(file => readConfigFile(file, faults)), readEnvironment(env, faults), layer]
-  // convict gets no env and args: it would ignore unknown ones, and turns `--data.dir 1e3` into 1000.
+  // convict gets no env and args: it would ignore unknown ones, and convert `--data.dir 1e3` to 1000.
   const settings = convict<object>(SCHEMA, { env: {}, args: [] })
   for (const { values } of layers) for (const [key, value] of values) settings.set(key, value)
   faults.push(...valueFaults(settings, layers))
@@ -53,7 +56,7 @@ function resolve({ argv, env }: ConfigSources): convict.Config<object> {
   return settings
 }
 
-/** convict lists bad values in lines that begin with the key. Adds where each value was written. */
+/** convict lists invalid values in lines that begin with the key. Adds where each value was set. */
 function valueFaults(settings: convict.Config<object>, layers: readonly Layer[]): string[] {
   try {
     settings.validate({ allowed: 'strict' })
@@ -68,10 +71,10 @@ function valueFaults(settings: convict.Config<object>, layers: readonly Layer[])
   }
 }
 
-/** A URL that was written for another key may hold a password. */
+/** Removes a value that is a URL, since one written for the wrong key may hold a password. */
 const withoutUrls = (line: string) => line.replace(/: value was .*(@|:\/\/).*/s, '')
 
-/** Values that are good by themselves, but not together. */
+/** Checks keys that are valid by themselves but not together. */
 function crossFaults(config: Config): string[] {
   const faults: string[] = []
   if (!config.http.enabled && !config.mqtt.enabled)
@@ -104,8 +107,8 @@ function issuerFaults({ jwt }: Config): string[] {
 }
 
 /**
- * A document of MongoDB has at most 16 MiB. JSON escapes make content up to six times longer, and a packet is kept in up to
- * four forms.
+ * A MongoDB document has at most 16 MiB. JSON escapes make content up to six times longer, and a packet is stored in up
+ * to four forms.
  */
 const MAX_CONTENT_BYTES = 2 << 20
 const MAX_PACKET_BYTES = 3 << 20

@@ -1,4 +1,4 @@
-/** Writes docs/config.md and config/default.json5 from the schema. A test sees that they are up to date. */
+/** Writes docs/config.md and config/default.json5 from the schema. A test checks that they are up to date. */
 import type { Key } from './formats.js'
 import { envName, KEYS } from './schema.js'
 

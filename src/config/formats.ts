@@ -1,6 +1,6 @@
 /**
- * The formats of config keys. They are our own, since convict's turn '80a' into 80 and 'no' into true. A text that cannot be
- * parsed is left as it is, so that the check behind it can show it.
+ * The formats of config keys. convict's own formats are not used, since they convert '80a' to 80 and 'no' to true. A
+ * text that cannot be parsed is left as it is, so that the validation can report it.
  */
 import { isIP } from 'node:net'
 import convict from 'convict'
@@ -11,24 +11,24 @@ import { mongoUrlFault } from './mongodb-url.js'
 
 const ROLES: readonly Role[] = ['admin', 'user', 'device']
 
-/** Bounds of a key, inclusive, in the form that an operator writes: '10ms', '64KiB'. */
+/** Inclusive bounds of a key, as an operator writes values: '10ms', '64KiB'. */
 interface Bounds {
   readonly min?: string | number | undefined
   readonly max?: string | number | undefined
 }
 
-/** A config key. `T`: the type of its parsed value. */
+/** A config key. `T` is the type of its parsed value. */
 export interface Key<T> extends Bounds {
   readonly doc: string
   readonly format: string | readonly string[]
   readonly default: unknown
-  /** A secret: `mumi config` masks it. */
+  /** Whether the value is a secret, which `mumi config` masks. */
   readonly sensitive?: boolean
   /** Carries `T` for the compiler; never set. */
   readonly parsed?: T
 }
 
-/** The longest wait of setTimeout is 2^31 - 1 ms, a little more than this. */
+/** setTimeout accepts at most 2^31 - 1 ms, which is a little more than this. */
 export const TIMER = { max: '24d' }
 
 const key =
@@ -94,7 +94,7 @@ function toNumber(units: ReadonlyMap<string, number>, value: unknown): unknown {
   return digits === undefined || factor === undefined ? value : Number(digits) * factor
 }
 
-/** A whole number within the key's bounds, in one of the units given. */
+/** An integer within the key's bounds, written in one of `units`. */
 function quantity(units: ReadonlyMap<string, number>, what: string, top?: number) {
   return {
     coerce: (value: unknown) => toNumber(units, value),
@@ -132,14 +132,14 @@ function checkFile(value: unknown): void {
   if (typeof value !== 'string' || value.includes('\0')) throw new Error('must be a path, or empty')
 }
 
-/** In the environment and on the command line: comma-separated, or JSON. */
+/** In the environment and on the command line a list is comma-separated or JSON. */
 function parseList(value: unknown): unknown {
   if (typeof value !== 'string') return value
   if (value.startsWith('[')) return parseAcl(value)
   return value.split(',').flatMap(item => item.trim() || [])
 }
 
-/** A list whose every item passes `isGood`. */
+/** A list in which every item passes `isGood`. */
 const list = (isGood: (item: string) => boolean, what: string) => ({
   coerce: parseList,
   validate(value: unknown) {
@@ -155,13 +155,14 @@ function isAddressOrNetwork(item: string): boolean {
 }
 
 /**
- * An origin as browsers send it (RFC 6454 6.2): scheme, host, port unless it is the scheme's own, no path. Sandboxed pages and
- * local files send `null`. `*.` before the host stands for one label; below it are two labels or more, or localhost.
+ * An origin as browsers send it (RFC 6454, 6.2): scheme, host, port unless it is the scheme's default, no path.
+ * Sandboxed pages and local files send `null`. `*.` before the host stands for one label. The host after it must have
+ * at least two labels or be localhost.
  */
 function isOrigin(item: string): boolean {
   if (item === 'null') return true
   const [, parent] = /^https?:\/\/\*\.([^/:]+)(?::\d+)?$/.exec(item) ?? []
-  // Nobody owns all names below a top-level domain.
+  // A wildcard directly below a top-level domain would allow everyone's sites.
   if (parent !== undefined && parent !== 'localhost' && !/[^.]\.[a-z][a-z0-9-]*$/.test(parent)) return false
   const plain = parent === undefined ? item : item.replace('*.', 'any.')
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^/\s,A-Z*]+$/.test(plain)) return false

@@ -1,10 +1,10 @@
-/** Names the config keys of an address that cannot be listened on. */
+/** Finds the config keys of an address on which the server cannot listen. */
 import type { Config } from './schema.js'
 
-/** Node's errors of `listen` and of the look-up of its host. */
+/** Node's errors of `listen` and of the DNS look-up of its host. */
 type ListenError = NodeJS.ErrnoException & { address?: string; hostname?: string; port?: number }
 
-/** @returns a line that names the key to change; undefined for every other error */
+/** @returns a line that names the key to change; undefined for any other error */
 export function listenFault(error: Error, config: Config): string | undefined {
   const { syscall, code, address, hostname, port = 0 }: ListenError = error
   if (syscall === 'getaddrinfo') {
@@ -26,7 +26,7 @@ export function listenFault(error: Error, config: Config): string | undefined {
   }
 }
 
-/** The keys of the listeners that the error may be about. It does not say which one, so there may be several. */
+/** The keys of the listeners that the error may be about. The error does not say which, so there may be several. */
 function keysOf(
   { http, mqtt, mqtts, ops, tls }: Config,
   part: 'host' | 'port',

@@ -1,16 +1,16 @@
 /**
- * Checks connection strings of MongoDB more strictly than its driver. Where a password holds a reserved character that is not
- * escaped, the driver takes the rest of the password for a host, a port or a database, looks that up and prints it.
+ * Checks MongoDB connection strings more strictly than the driver. If a password contains a reserved character that is
+ * not escaped, the driver takes the rest of the password for a host, a port or a database, looks it up and prints it.
  */
 
 /** RFC 3986, 3.2.1: unreserved, percent-encoded or sub-delims, and no character that ends a user name or a password. */
 const USER_PART = /^(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*$/
 const HOST = /^(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]|[\w.-]*(?:%2[Ff][\w.-]+)+)(?::(\d{1,5}))?$/
 const DATABASE = /^(?:[\w~!&'()*+,;=-]|%[0-9A-Fa-f]{2})*$/
-/** A name, and a value without characters that have to be escaped. */
+/** A name, and a value without characters that must be escaped. */
 const OPTION = /^[A-Za-z]+=[^@\s/?#&]*$/
 
-/** @returns what is wrong with a connection string, without any part of it; undefined where it is good */
+/** @returns the fault of a connection string, without any part of it; undefined if it is valid */
 export function mongoUrlFault(url: unknown): string | undefined {
   const [, kind, rest = ''] = (typeof url === 'string' && /^mongodb(\+srv)?:\/\/(.+)$/s.exec(url)) || []
   if (typeof url !== 'string' || rest === '')

@@ -1,4 +1,6 @@
-/** All config keys, in the order of docs/config.md. Each group is a file of keys/: format, default, and what happens at the edge. */
+/**
+ * All config keys, in the order of docs/config.md. Each file of keys/ holds one group: format, default and description.
+ */
 import type { Key } from './formats.js'
 import { ACCOUNTS } from './keys/accounts.js'
 import { DATA } from './keys/data.js'
@@ -18,10 +20,10 @@ export const SCHEMA = {
 
 type Parsed<Node> = Node extends Key<infer T> ? T : { readonly [K in keyof Node]: Parsed<Node[K]> }
 
-/** The effective config, frozen. Durations are ms, sizes are bytes. */
+/** The effective config, frozen. Durations are in ms, sizes in bytes. */
 export type Config = Parsed<typeof SCHEMA>
 
-/** All keys in the order of the schema, each by its dotted name. */
+/** All keys by dotted name, in the order of the schema. */
 export const KEYS: ReadonlyMap<string, Key<unknown>> = new Map(Object.entries(SCHEMA).flatMap(keysOf))
 
 function keysOf([name, node]: [string, Key<unknown> | object]): [string, Key<unknown>][] {
@@ -33,7 +35,7 @@ function isKey(node: object): node is Key<unknown> {
   return 'doc' in node
 }
 
-/** `mqtt.maxPacketBytes` is MUMI_MQTT_MAX_PACKET_BYTES. */
+/** The environment variable of a key: `mqtt.maxPacketBytes` → MUMI_MQTT_MAX_PACKET_BYTES. */
 export const envName = (key: string): string =>
   `MUMI_${key
     .replace(/([a-z])([A-Z])/g, '$1_$2')

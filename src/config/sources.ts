@@ -5,18 +5,18 @@ import { envName, KEYS } from './schema.js'
 
 /** The unchecked values of one source, by dotted key. */
 export interface Layer {
-  /** Where a value was written, for the line about a fault in it. */
+  /** Where the value of a key was set, for the report of a fault in it. */
   readonly origin: (key: string) => string
   readonly values: ReadonlyMap<string, unknown>
 }
 
-/** Variables of the project's own tests: never config keys. */
+/** Variables of the project's own tests, which are not config keys. */
 const TEST_PREFIX = 'MUMI_TEST_'
 
-/** Lines about unknown keys. Values of known keys are checked when all layers are read. */
+/** Lines about unknown keys. Values of known keys are checked after all layers have been read. */
 export type Faults = string[]
 
-/** A name as it was written, unless it can be none: then it may hold a secret. */
+/** A name as it was written, or `…` if it cannot be a name: then it may be a secret. */
 const shown = (name: string): string => (/^[\w.-]{1,100}$/.test(name) ? name : '…')
 
 /** @returns the files that `--config` names, in order, and the layer of all other options */
@@ -28,7 +28,7 @@ export function readArguments(argv: readonly string[], faults: Faults): { files:
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? []
     if (name === undefined) {
-      // The word itself is not shown: it may be a secret, or the end of one that the shell has split.
+      // The word is not shown: it may be a secret, or the rest of one that the shell has split.
       faults.push(
         `unexpected argument${last === '' ? '' : ` behind --${last}`}: options are --section.key VALUE`,
       )
@@ -56,7 +56,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   return { origin: envName, values }
 }
 
-/** @param path of a JSON5 file; JSON is JSON5, too */
+/** @param path of a JSON5 file; JSON is valid JSON5 */
 export function readConfigFile(path: string, faults: Faults): Layer {
   const values = new Map<string, unknown>()
   const visit = (node: unknown, name: string): void => {
@@ -70,7 +70,7 @@ export function readConfigFile(path: string, faults: Faults): Layer {
   try {
     visit(JSON5.parse(readFileSync(path, 'utf8')), '')
   } catch (error) {
-    // JSON5's message holds the character that it did not expect. Its place is enough.
+    // JSON5's message contains the unexpected character, which may be part of a secret. Its position is enough.
     const reason = error instanceof Error ? error.message.replace(/ '.*'(?= at \d)/s, '') : String(error)
     faults.push(`cannot read config file ${path}: ${reason}`)
   }

@@ -91,9 +91,9 @@ export class JsonLogin implements LoginTarget {
 
   startDelivery(): void {
     this.#inbox?.reader.start().catch(thrown => {
-      // Nothing can be delivered. The client must come back, and finds everything where it was.
+      // Nothing can be delivered. The client reconnects, and delivery resumes at its cursor.
       const err = toGatewayError(thrown)
-      const about = { event: 'store.failed', operation: 'startSession', userId: this.userId, err }
+      const about = { event: 'store.failed', operation: 'startReader', userId: this.userId, err }
       this.host.services.log.error(about, 'inbox not opened')
       this.connection.end('STORE_UNAVAILABLE')
     })

@@ -94,7 +94,7 @@ export function openInbox(parts: BrokerParts, connection: MqttConnection): void 
   inbox.reader = new InboxReader(services.inbox, metrics, services.log, reading)
   connection.inbox = inbox
   inbox.reader.start().catch(thrown => {
-    const failed = { event: 'store.failed', operation: 'startSession', userId, err: toGatewayError(thrown) }
+    const failed = { event: 'store.failed', operation: 'startReader', userId, err: toGatewayError(thrown) }
     services.log.error(failed, 'inbox not opened')
     connection.end('STORE_UNAVAILABLE')
   })

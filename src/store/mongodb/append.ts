@@ -1,13 +1,13 @@
 /**
- * Appending to logs that other gateways append to as well, without transactions.
+ * Appends to inbox logs without transactions, while other gateways may append to the same logs.
  *
- * The next seq is tried: last known + 1. Where somebody else has it already the unique `_id` refuses the row, and the
- * rest of the batch is planned anew. Rows go in by one ordered insert, so a row is there only when the one before it
- * is: whatever fails, of a batch a prefix is stored, and no reader ever sees a hole that is filled later.
+ * The seq of a new row is the last known one + 1. If another gateway has used it, the unique `_id` refuses the row, and
+ * the rest of the batch is planned again. Rows are inserted by one ordered insert, so a row exists only if the one
+ * before it does: after any failure a prefix of the batch is stored, and no reader sees a gap that is filled later.
  *
- * What is a repeat is looked up after the last seq is known and before it is counted on. A row that came meanwhile,
- * be it of an older insert of ours that we had given up on, takes the seq that we try: then we look again. So a
- * resend finds what it repeats.
+ * Repeats are looked up after the last seq has been read. If another row has been inserted since, even by an older
+ * insert of this gateway that has timed out, it has the seq that this insert tries, the insert is refused, and repeats
+ * are looked up again. So a message that is sent again is always recognised.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
@@ -21,10 +21,10 @@ import { rowId } from './keys.js'
 import { type MongoLasts, NOTHING } from './lasts.js'
 import type { MongoTexts } from './texts.js'
 
-/** A seq that is taken by a row that cannot be read yet (not confirmed by a majority): the pause before the next try, ms. */
+/** Longest pause before the next try, ms, if the seq is taken by a row that cannot be read yet (no majority has it). */
 const MAX_PAUSE_MS = 100
 
-/** A message with its key that this one may repeat. */
+/** The message that has a key now, which a new message with this key may repeat. */
 interface Holder {
   readonly seq: number
   readonly id: string
@@ -32,9 +32,9 @@ interface Holder {
 }
 
 interface Planned {
-  /** Results of the messages in their order. */
+  /** Results in the order of the messages. */
   readonly results: Appended[]
-  /** What is to be inserted, and which of the messages it is. */
+  /** The documents to insert, each with the index of its message. */
   readonly rows: { readonly document: MessageDocument; readonly index: number }[]
 }
 
@@ -50,7 +50,7 @@ export class MongoAppend {
     this.#texts = texts
   }
 
-  /** @throws GatewayError; a prefix of the batch may be stored then */
+  /** @throws GatewayError; a prefix of the batch may be stored nevertheless */
   async run(batch: readonly NewMessage[]): Promise<Appended[]> {
     for (const { inbox } of batch) {
       if (!isUserId(inbox))
@@ -69,7 +69,7 @@ export class MongoAppend {
     return results
   }
 
-  /** @returns results of the messages at the front that are stored, all of them unless a seq was taken */
+  /** @returns results of the leading messages that were stored: all, unless a seq was taken */
   async #try(messages: readonly NewMessage[]): Promise<Appended[]> {
     const inboxes = new Set(messages.map(({ inbox }) => inbox))
     try {
@@ -82,13 +82,13 @@ export class MongoAppend {
       this.#lasts.forget(refused.document.inbox)
       return results.slice(0, refused.index)
     } catch (thrown) {
-      // Who knows what is there now.
+      // It is unknown what was stored.
       for (const inbox of inboxes) this.#lasts.forget(inbox)
       throw toStoreError(thrown)
     }
   }
 
-  /** @returns how many went in: all, or those before the first whose seq was taken */
+  /** @returns how many were inserted: all, or those before the first whose seq was taken */
   async #insert(documents: readonly MessageDocument[]): Promise<number> {
     try {
       if (documents.length > 0) await this.#env.messages.insertMany(documents, { ordered: true })
@@ -105,7 +105,7 @@ export class MongoAppend {
     const holders = await this.#holders(messages)
     const storedAt = new Date(this.#now())
     const plan: Planned = { results: [], rows: [] }
-    /** The row that has the key now, where this batch has it. */
+    /** Key → index in `rows` of the row of this batch that has the key. */
     const keyed = new Map<string, number>()
     for (const [index, message] of messages.entries()) {
       const { dedupKey, inbox } = message
@@ -134,7 +134,7 @@ export class MongoAppend {
     return plan
   }
 
-  /** A later row of the same batch has its key now. */
+  /** Removes the key of a row, since a later row of the same batch takes it over. */
   #release({ rows }: Planned, at: number | undefined): void {
     const row = at === undefined ? undefined : rows[at]
     if (at === undefined || row === undefined) return
@@ -142,7 +142,7 @@ export class MongoAppend {
     rows[at] = { ...row, document }
   }
 
-  /** Of each key the newest message within the window. */
+  /** Key → the newest message with it within the dedup window. */
   async #holders(messages: readonly NewMessage[]): Promise<Map<string, Holder>> {
     const asked = messages.flatMap(({ dedupKey, isFirst }) =>
       dedupKey === undefined || isFirst ? [] : [dedupKey],
@@ -150,7 +150,7 @@ export class MongoAppend {
     const keys = new Map(asked.map(key => [dedupText(key), key]))
     if (keys.size === 0) return new Map()
     const since = new Date(Date.now() - this.#env.options.dedupWindowMs)
-    // Without the text at first: a client that counts its ids from 1 again and again has many that it does not repeat.
+    // First without the texts: a client that counts its ids from 1 on every connection has many rows with the same key.
     const found = await this.#env.messages
       .find(
         { dedup: { $in: [...keys.keys()] }, storedAt: { $gt: since } },
@@ -168,17 +168,17 @@ export class MongoAppend {
     return new Map(filled.map(row => [dedups.get(rowId(row.inbox, row.seq)) ?? '', row]))
   }
 
-  /** Rises with every batch: of two rows with one key, the key belongs to the later. */
+  /** Strictly increasing from batch to batch: of two rows with one key, the later one has the key. */
   #now(): number {
     this.#storedAt = Math.max(Date.now(), this.#storedAt + 1)
     return this.#storedAt
   }
 }
 
-/** A broadcast: its text is stored once. */
+/** Whether the text is stored once for all rows: true for a broadcast. */
 const isShared = ({ kind }: NewMessage): boolean => kind === 'broadcast'
 
-/** As JSON: text that is ill-formed would share the replacement character, and not every server takes NUL. */
+/** In JSON, since ill-formed texts would become equal in UTF-8 (U+FFFD), and not every server accepts NUL. */
 const dedupText = (key: string): string => JSON.stringify(key)
 
 function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDocument {

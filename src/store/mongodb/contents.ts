@@ -1,4 +1,4 @@
-/** The MongoDB store's contents for `mumi copy`. */
+/** Reads and writes the whole contents of the MongoDB store, for `mumi copy`. */
 import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from 'mongodb'
 import { letterOf } from '../../core/message.js'
 import { madeAt } from '../../core/model.js'
@@ -101,7 +101,9 @@ function readRow(document: MessageDocument): Entries['rows'] {
   return { inbox, seq, id, ...storedHeader(document, text), text, end }
 }
 
-/** Without the dedupKey, which matters for some minutes; and stored when it was made. */
+/**
+ * The dedupKey is not copied, since it matters only for some minutes. `storedAt` becomes the time of the message's id.
+ */
 function writeRow(row: Entries['rows']): AnyBulkWriteOperation<Keyed> {
   const { inbox, seq, id, kind, sender, conversation, text, end } = row
   const head = { _id: rowId(inbox, seq), inbox, seq, id, kind: letterOf(kind), sender }

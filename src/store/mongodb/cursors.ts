@@ -10,7 +10,7 @@ import { isDuplicate, toStoreError } from './errors.js'
 import { Group, type Outcome } from './group.js'
 import { keysUnder, textKey } from './keys.js'
 
-/** Calls that share a write. */
+/** Most calls in one write. */
 const CALLS_PER_WRITE = 1000
 
 type Moves = readonly CursorMove[]
@@ -46,7 +46,7 @@ export class MongoCursors implements CursorStore, Purgeable {
     try {
       await this.#upsert(moves)
     } catch (thrown) {
-      // Another gateway was quicker to insert a document that we both found missing: now it is there.
+      // Another gateway inserted a document that both had found missing. It exists now, so the second try succeeds.
       if (!isDuplicate(thrown)) throw toStoreError(thrown)
       await this.#upsert(moves).catch(again => {
         throw toStoreError(again)
@@ -55,7 +55,7 @@ export class MongoCursors implements CursorStore, Purgeable {
     return calls.map(() => ({ value: undefined }))
   }
 
-  /** Both may be done twice, and neither needs the other: a cursor says how far its device is, `furthest` any device. */
+  /** Idempotent and independent writes: one of each device's cursor, one of the highest seq confirmed by any device. */
   async #upsert(moves: Moves): Promise<void> {
     const unordered = { ordered: false }
     await Promise.all([
@@ -88,16 +88,16 @@ export class MongoCursors implements CursorStore, Purgeable {
     return (await this.#env.run(() => this.#env.devices.deleteMany(old))).deletedCount
   }
 
-  /** Removes the devices, and the inbox's own document. */
+  /** Removes the devices and the document of the inbox. */
   async purge(userId: UserId): Promise<void> {
-    // Behind what was on its way when it was deleted.
+    // Waits for moves that were accepted before the deletion.
     await this.#moves.add([])
     await this.#env.run(() => this.#env.devices.deleteMany({ _id: keysUnder([userId]) }))
     await this.#env.run(() => this.#env.inboxes.deleteOne({ _id: userId }))
   }
 }
 
-/** One a device: the last move of it, with the highest `confirmed` of all. */
+/** One write per device: its last move, with the highest `confirmed` of all its moves. */
 function deviceWrites(moves: Moves): AnyBulkWriteOperation<DeviceDocument>[] {
   const latest = new Map<string, CursorMove>()
   for (const move of moves) {

@@ -1,14 +1,14 @@
 /** Documents of the MongoDB store, by collection (docs/mongodb.md). */
 import type { ConversationId } from '../../core/model.js'
 
-/** Everything about an account; one that was deleted keeps `_id` and `ordinal`. */
+/** An account. A deleted account keeps only `_id`, `ordinal` and the marks of its deletion. */
 export interface UserDocument {
   readonly _id: string
-  /** 1, 2, 3 … in order of registration; one that failed may leave a hole. */
+  /** 1, 2, 3 … in order of registration. A failed registration may leave a gap. */
   readonly ordinal: number
   readonly email?: string
   readonly emailKey?: string
-  /** Absent where none is set. */
+  /** Absent = none. */
   readonly username?: string
   readonly firstName?: string
   readonly lastName?: string
@@ -17,40 +17,40 @@ export interface UserDocument {
   readonly createdAt?: Date
   readonly passwordHash?: string
   readonly deleted?: true
-  /** Deleted, and something of it may remain elsewhere. */
+  /** The account is deleted, and some of its data may remain. */
   readonly purging?: true
 }
 
 /** One row of an inbox. */
 export interface MessageDocument {
-  /** `<inbox>:<seq>`, which makes the log: no two messages can have one place. */
+  /** `<inbox>:<seq>`, so that no two messages have the same position. */
   readonly _id: string
   readonly inbox: string
   readonly seq: number
   /** UUIDv7. */
   readonly id: string
-  /** Kind, as a letter, and sender; absent in rows of data format 1. */
+  /** Letter of the kind, and the sender; absent in rows of data format 1. */
   readonly kind?: string
   readonly sender?: string
-  /** The JSON text (core/message.ts); of a broadcast it is in `texts`. */
+  /** The JSON text (core/message.ts). The text of a broadcast is in `texts`. */
   readonly text?: string
-  /** Of a broadcast: its id again, for a sparse index. */
+  /** For a broadcast: the same as `id`, for a sparse index. */
   readonly shared?: string
-  /** Bytes of text, and of all that the inbox was ever given up to here; absent in rows from before they were counted. */
+  /** Bytes of the text, and of all texts of this inbox up to and including this row; absent in older rows. */
   readonly bytes?: number
   readonly end?: number
   readonly storedAt: Date
   readonly conversation?: ConversationId
-  /** JSON text of the dedupKey. */
+  /** The dedupKey as JSON text. */
   readonly dedup?: string
 }
 
-/** The text of a broadcast, for as long as a row refers to it. */
+/** The text of a broadcast. It is kept while a row refers to it. */
 export interface TextDocument {
   /** The message's id. */
   readonly _id: string
   readonly text: string
-  /** A row of it was removed: there may be none any more. */
+  /** A row that refers to the text was removed, and there may be no other. */
   readonly unheld?: true
 }
 
@@ -67,7 +67,7 @@ export interface DeviceDocument {
 
 export interface InboxDocument {
   readonly _id: string
-  /** Highest seq removed by a limit. */
+  /** Highest seq that a limit removed. */
   readonly trimmed?: number
   /** Highest seq confirmed by any device. */
   readonly furthest?: number
@@ -79,19 +79,19 @@ export interface BrokerDocument {
   readonly value: Buffer
 }
 
-/** The last group of broker writes that had more than one: applied again by the next start. */
+/** The last group of more than one write to the broker's state. The next start applies it again. */
 export interface JournalDocument {
-  /** The gateway's name. */
+  /** Name of the gateway. */
   readonly _id: string
   readonly values: readonly Buffer[]
-  /** Which of `values` goes where; -1: removed. */
+  /** Key, and index into `values`; -1 = the key is removed. */
   readonly writes: readonly { readonly key: string; readonly value: number }[]
 }
 
 export interface GatewayDocument {
-  /** Its name. */
+  /** Name of the gateway. */
   readonly _id: string
-  /** Which start of it; absent once it was closed. */
+  /** A random id of the running process; absent after a clean stop. */
   readonly holder?: string
   readonly host?: string
   readonly pid?: number
@@ -102,10 +102,10 @@ export interface GatewayDocument {
 /** The data format of the database. */
 export interface FormatDocument {
   readonly _id: 'data'
-  /** Absent: 1. */
+  /** Absent = 1. */
   readonly number: number
-  /** `_id` of the last message that an upgrade has looked at. */
+  /** `_id` of the last message that the upgrade has checked. */
   readonly upTo?: string
-  /** No row of an older format was left when an upgrade came to the end. */
+  /** The upgrade is complete: no row of an older format was left. */
   readonly isUpgraded?: boolean
 }

@@ -1,4 +1,4 @@
-/** The connection of the MongoDB store: options, collections, indexes, deadlines. */
+/** The connection of the MongoDB store: options, collections, time-outs. */
 import { type Collection, type Db, MongoClient, type MongoClientOptions, ReadPreference } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
 import { refuseNewer } from '../upgrade.js'
@@ -18,24 +18,24 @@ import { bounded } from './group.js'
 import { makeIndexes } from './indexes.js'
 
 export interface MongoOptions {
-  /** `mongodb://` or `mongodb+srv://`, with whatever the driver takes in it. Never printed. */
+  /** `mongodb://` or `mongodb+srv://`, with any option of the driver. Never printed. */
   readonly url: string
   readonly database: string
-  /** Whose MQTT sessions, retained messages and wills these are: one running gateway a name. */
+  /** The name under which MQTT sessions, retained messages and wills are kept. Only one running gateway may have it. */
   readonly gateway: string
-  /** How many servers must have a write before it counts. */
+  /** How many servers must acknowledge a write. */
   readonly writeConcern: 'majority' | '1' | '2' | '3'
-  /** Whether a write waits for the journal of the servers it waits for. */
+  /** Whether these servers must have written it to their journal. */
   readonly journal: boolean
   readonly readConcern: 'majority' | 'local'
   readonly poolSize: number
-  /** How long an operation may take, ms. */
+  /** Deadline of an operation, ms. */
   readonly timeoutMs: number
-  /** How long to wait for the server at start, ms. */
+  /** How long the start waits for a server, ms. */
   readonly startTimeoutMs: number
-  /** How long a dedupKey is remembered, ms. */
+  /** How long a dedupKey is recognised, ms. */
   readonly dedupWindowMs: number
-  /** false: data of an older format is left as it is. Default: true. */
+  /** Whether data of an older format is upgraded; default true. */
   readonly upgrade?: boolean
 }
 
@@ -48,7 +48,7 @@ export class MongoEnv {
     this.options = options
   }
 
-  /** Connects, and makes the indexes. @throws GatewayError STORE_UNAVAILABLE */
+  /** Connects and creates the indexes. @throws GatewayError STORE_UNAVAILABLE */
   async open(): Promise<void> {
     await this.check()
     const client = this.#build(this.options.timeoutMs)
@@ -64,8 +64,8 @@ export class MongoEnv {
   }
 
   /**
-   * Waits for the server, and makes nothing. It uses a client of its own, since the driver has one timeout for the first
-   * choice of a server and all later ones.
+   * Waits for the server, and creates nothing. It uses its own client, since the driver has a single time-out for the
+   * first server selection and all later ones.
    * @throws GatewayError STORE_UNAVAILABLE, also if a newer program has written this data
    */
   async check(): Promise<void> {
@@ -141,7 +141,10 @@ export class MongoEnv {
     return this.#db.collection<T>(name)
   }
 
-  /** Runs what does not change anything, or may be done twice. @throws GatewayError */
+  /**
+   * Runs work that only reads or is idempotent, with the deadline.
+   * @throws GatewayError STORE_UNAVAILABLE, STORE_FULL
+   */
   async run<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await bounded(work(), this.options.timeoutMs)
@@ -155,7 +158,8 @@ function clientOptions(options: MongoOptions): MongoClientOptions {
   const { timeoutMs, writeConcern, journal, readConcern, poolSize } = options
   return {
     appName: 'mumi',
-    // The driver's own timeoutMS does nothing in 7.9 (lib/timeout.js), so each stage has its own, and `bounded` the whole.
+    // timeoutMS of the driver has no effect in 7.9 (lib/timeout.js), so each stage has a time-out, and `bounded` the
+    // whole.
     connectTimeoutMS: timeoutMs,
     waitQueueTimeoutMS: timeoutMs,
     socketTimeoutMS: timeoutMs,

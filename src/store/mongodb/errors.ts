@@ -1,15 +1,18 @@
-/** What the driver throws, as the gateway's errors. */
+/** Converts errors of the driver to errors of the gateway. */
 import { MongoBulkWriteError, MongoError, MongoServerError } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
 
 const DUPLICATE_KEY = 11000
-/** error_codes.yml: OutOfDiskSpace, and "quota exceeded". Atlas has no number of its own for a full cluster (8000 is for all). */
+/**
+ * error_codes.yml: OutOfDiskSpace, and "quota exceeded". Atlas has no code for a full cluster (it uses 8000 for any
+ * error).
+ */
 const FULL = new Set<unknown>([14031, 12501])
 const FULL_TEXT = /space quota|out of disk space|no space left/i
 
 /**
- * Never with the driver's error as its cause: that holds the documents that could not be written, and errors are
- * logged with their causes.
+ * The driver's error does not become the cause: it holds the documents that could not be written, and errors are logged
+ * with their causes.
  */
 export function toStoreError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown
@@ -20,7 +23,7 @@ export function toStoreError(thrown: unknown): GatewayError {
   return new GatewayError('STORE_UNAVAILABLE', { reason }, thrown)
 }
 
-/** Addresses and codes. What a URL holds before its host is cut out, and so is the value of a duplicate key. */
+/** The message and code of an error, without the user info of URLs and without the value of a duplicate key. */
 export function reasonText(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown)
   const code = thrown instanceof MongoServerError && thrown.code !== undefined ? ` (code ${thrown.code})` : ''
@@ -28,24 +31,24 @@ export function reasonText(thrown: unknown): string {
   return `${text}${code}`
 }
 
-/** Whether a single write met a key that is taken. */
+/** Whether a single write was refused because its key exists. */
 export function isDuplicate(thrown: unknown): boolean {
   return thrown instanceof MongoServerError && thrown.code === DUPLICATE_KEY
 }
 
 /**
- * Of an ordered insert that met a key that is taken: how many documents went in before. Undefined for every other
- * fault, after which any number of them may be in, or may yet come in.
+ * How many documents an ordered insert stored before it was refused by an existing key. Undefined for any other error,
+ * after which any number of them may be stored, or may still be stored later.
  */
 export function insertedBefore(thrown: unknown): number | undefined {
   if (!(thrown instanceof MongoBulkWriteError) || thrown.result.getWriteConcernError() !== undefined)
     return undefined
   const [first] = [thrown.writeErrors].flat()
-  // Not insertedCount: mongo-java-server counts the one that failed.
+  // Not insertedCount, in which mongo-java-server includes the refused document.
   return first?.code === DUPLICATE_KEY ? first.index : undefined
 }
 
-/** `text` without any value that the URL holds: user, password, options. */
+/** `text` with every value that the URL contains (user, password, options) replaced by `…`. */
 export function withoutSecrets(text: string, url: string): string {
   const rest = url.replace(/^\w+(\+srv)?:\/\//, '')
   const userInfo = rest.slice(0, Math.max(0, rest.lastIndexOf('@')))

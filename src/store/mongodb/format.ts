@@ -10,8 +10,8 @@ const ID = { _id: 'data' } as const
 const OLD = { kind: { $exists: false } } as const
 
 /**
- * Several gateways may upgrade one database at once: each step may be done twice. A gateway of version 0.1.0 that still
- * runs goes on writing messages of format 1, so both are read for ever.
+ * Several gateways may upgrade one database at the same time, so each step is idempotent. A gateway of version 0.1.0
+ * may still run and write messages of format 1, so both formats stay readable.
  */
 export class MongoFormat implements OldData {
   constructor(
@@ -19,7 +19,10 @@ export class MongoFormat implements OldData {
     private readonly texts: MongoTexts,
   ) {}
 
-  /** Stores today's number. @throws GatewayError STORE_UNAVAILABLE, also if a newer program has written this data */
+  /**
+   * Stores the current number.
+   * @throws GatewayError STORE_UNAVAILABLE, also if a newer program has written this data
+   */
   async begin(): Promise<void> {
     const found = await this.#find()
     refuseNewer(`the database ${this.env.options.database}`, found?.number ?? 0)

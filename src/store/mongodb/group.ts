@@ -1,7 +1,7 @@
-/** How writes are grouped and bounded in time. */
+/** Groups writes, and bounds the time of operations. */
 import { GatewayError } from '../../core/errors.js'
 
-/** What became of one item of a group. */
+/** The result of one item of a group. */
 export type Outcome<O> = { readonly value: O } | { readonly error: unknown }
 
 interface Waiting<I, O> {
@@ -11,20 +11,21 @@ interface Waiting<I, O> {
 }
 
 export interface GroupOptions<I, O> {
-  /** Writes a group; outcomes in its order. A rejection is the outcome of all. */
+  /** Writes a group and resolves with the outcomes in its order. A rejection is the outcome of every item. */
   readonly write: (items: readonly I[]) => Promise<readonly Outcome<O>[]>
   readonly timeoutMs: number
-  /** Items in one group. */
+  /** Most items in one group. */
   readonly maxItems: number
-  /** Bytes in one group, as `weigh` counts them; one item is always let through. */
+  /** Largest sum of `weigh` (bytes) in one group. A group of one item may be larger. */
   readonly maxWeight?: number
   readonly weigh?: (item: I) => number
 }
 
 /**
- * One group at a time: what comes while one is being written goes into the next, so the slower the server, the larger
- * the groups. An item waits at most `timeoutMs`. One that is late before its turn is never written; with one that is
- * late while it is written, all others wait until the driver has given up, so that no old write overtakes a new one.
+ * Writes one group at a time. Items that are added meanwhile form the next group, so a slower server gets larger
+ * groups. An item waits at most `timeoutMs`. An item that times out before its group is written is dropped. If an item
+ * times out while its group is written, the next group still waits until the driver has given up, so that no old write
+ * overtakes a newer one.
  */
 export class Group<I, O> {
   readonly #options: GroupOptions<I, O>
@@ -52,13 +53,13 @@ export class Group<I, O> {
     })
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves when no group is being written any more. */
   async idle(): Promise<void> {
     await this.#writing
   }
 
   async #writeAll(): Promise<void> {
-    // End of this event-loop turn: all that one turn brings is one group.
+    // Wait for the end of this event-loop turn, so that all items of one turn form one group.
     await new Promise(resolve => setImmediate(resolve))
     while (this.#waiting.length > 0) {
       const group = this.#take()
@@ -88,7 +89,7 @@ export class Group<I, O> {
   }
 }
 
-/** @throws GatewayError STORE_UNAVAILABLE where `answer` does not come in time; what it stands for goes on */
+/** @throws GatewayError STORE_UNAVAILABLE if `answer` does not settle in time; the operation itself is not cancelled */
 export function bounded<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(tooSlow(timeoutMs)), timeoutMs)

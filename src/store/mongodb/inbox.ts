@@ -1,4 +1,4 @@
-/** Logs of messages in the MongoDB store, one a user; the conversation and the dedupKey are fields of each message. */
+/** Inbox logs in the MongoDB store. Conversation and dedupKey are fields of each message. */
 import type { Filter } from 'mongodb'
 import type { ConversationId, InboxRow, NewMessage, UserId } from '../../core/model.js'
 import type { AnswersInOrder } from '../../flow/in-order.js'
@@ -16,7 +16,7 @@ const ROW = {
   projection: { _id: 0, inbox: 1, seq: 1, id: 1, kind: 1, sender: 1, conversation: 1, text: 1, bytes: 1 },
 }
 
-/** Rows of a deleted account removed by one command. */
+/** Rows of a deleted account that one command removes. */
 const PURGE_CHUNK = 1000
 
 export class MongoInbox implements InboxLog, Purgeable {
@@ -67,7 +67,7 @@ export class MongoInbox implements InboxLog, Purgeable {
   }
 
   async readInbox(userId: UserId, after: number, limit: number, maxChars?: number): Promise<InboxRow[]> {
-    // To the server no limit is 0.
+    // For MongoDB, limit 0 means no limit.
     return limit < 1 ? [] : this.#env.run(() => this.#read(userId, after, limit, maxChars))
   }
 
@@ -83,17 +83,17 @@ export class MongoInbox implements InboxLog, Purgeable {
       .find({ _id: rowsBehind(userId, after) }, ROW)
       .sort({ _id: 1 })
       .limit(limit)
-    // Leaving the loop closes the cursor, and with it what the server has ready.
+    // Leaving the loop closes the cursor, and the server drops what it has prepared.
     for await (const row of cursor) {
       rows.push(row)
-      // What a broadcast has besides its row is not read yet: of its characters there are no more than bytes.
+      // The text of a broadcast is not read yet. It has at most as many characters as bytes.
       chars += row.text?.length ?? row.bytes ?? 0
       if (chars >= maxChars) break
     }
     return (await this.#texts.fill(rows)).map(({ inbox: _, ...row }) => row)
   }
 
-  /** The mark is written first: rows may be there below it for a moment, and no seq above it is ever given again. */
+  /** `trimmed` is written first. Rows below it may exist for a moment, and no seq up to it is ever used again. */
   async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
     if (limit < 1 || upTo < 1) return 0
     const range = { $gt: rowId(userId, 0), $lte: rowId(userId, Math.min(upTo, MAX_SEQ)) }
@@ -142,13 +142,13 @@ export class MongoInbox implements InboxLog, Purgeable {
     return rows.map(({ inbox, ...row }) => ({ inbox, row }))
   }
 
-  /** Texts that a fault left behind, and those that were too young when their last row went. */
+  /** Removes texts that a failure left behind, and texts that were too young when their last row was removed. */
   async sweep(): Promise<void> {
     await this.#env.run(() => this.#texts.sweep(Date.now()))
   }
 
   async purge(userId: UserId): Promise<void> {
-    // Behind what was on its way when it was deleted.
+    // Waits for batches that were accepted before the deletion.
     await this.#batches.add([])
     while ((await this.trimInbox(userId, Number.MAX_SAFE_INTEGER, PURGE_CHUNK)) === PURGE_CHUNK);
     this.#lasts.forget(userId)

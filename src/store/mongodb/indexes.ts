@@ -1,7 +1,7 @@
 /** Indexes of the MongoDB store. */
 import type { Collection, Db } from 'mongodb'
 
-/** Only what every compatible server has: unique, sparse and compound, no partial ones. */
+/** Uses only what every compatible server supports: unique, sparse and compound indexes, no partial ones. */
 export async function makeIndexes(db: Db): Promise<void> {
   const make = (name: string, indexes: Parameters<Collection['createIndexes']>[0]) =>
     db.collection(name).createIndexes(indexes)
@@ -11,7 +11,7 @@ export async function makeIndexes(db: Db): Promise<void> {
     { key: { ordinal: 1 }, unique: true },
     { key: { firstName: 1, ordinal: 1 } },
     { key: { lastName: 1, ordinal: 1 } },
-    // For both: with one of the two indexes above, whoever has one of the names would be read.
+    // For queries by both names: with one of the two indexes above, all users with one of the names would be read.
     { key: { firstName: 1, lastName: 1, ordinal: 1 } },
     { key: { purging: 1 }, sparse: true },
   ])

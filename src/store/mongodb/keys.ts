@@ -1,14 +1,14 @@
 /**
- * Keys of the MongoDB store: a tuple of texts and numbers as one text that sorts as the tuple does, whatever compares
- * it, bytes or UTF-16 units. Text, since `BinData` sorts by length first; without NUL, which not every compatible
- * server takes.
+ * Keys of the MongoDB store: a tuple of texts and numbers becomes one text that sorts like the tuple, whether a server
+ * compares bytes or UTF-16 units. Not `BinData`, which sorts by length first. Without NUL, which not every compatible
+ * server accepts.
  */
 
 export type TextKey = readonly (string | number)[]
 
-/** Ends a part; below everything that a part can hold, so that a shorter tuple comes before its extensions. */
+/** Ends a part. It sorts below everything that a part can hold, so that a tuple comes before its extensions. */
 const END = '\u0001'
-/** Four hex digits follow: a character that is END or below, this one, or half of a surrogate pair. */
+/** Followed by four hex digits. It escapes END, itself, all lower characters, and each half of a surrogate pair. */
 const ESCAPE = '\u0002'
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is for
 const ESCAPED = /[\0-\u0002]|\p{Surrogate}/gu
@@ -16,18 +16,18 @@ const ESCAPED = /[\0-\u0002]|\p{Surrogate}/gu
 const AN_ESCAPE = /\u0002([0-9a-f]{4})/g
 const NUMBER = '#'
 const TEXT = '$'
-/** Behind every part. */
+/** Sorts above every part. */
 const LAST = '%'
 
 export const textKey = (key: TextKey): string => key.map(part => encodePart(part) + END).join('')
 
-/** The range of all keys that begin with `prefix` (whole parts), itself included. */
+/** The range of all keys that begin with the whole parts of `prefix`, including `prefix` itself. */
 export const keysUnder = (prefix: TextKey): { $gte: string; $lt: string } => {
   const text = textKey(prefix)
   return { $gte: text, $lt: text + LAST }
 }
 
-/** @param skip how many parts to leave out at the front */
+/** @param skip how many leading parts to omit */
 export function readTextKey(text: string, skip = 0): (string | number)[] {
   return text.split(END).slice(skip, -1).map(decodePart)
 }
@@ -47,7 +47,9 @@ const hex = (code: number): string => code.toString(16).padStart(4, '0')
 const ALL_BITS = 2n ** 64n - 1n
 const SIGN = 2n ** 63n
 
-/** IEEE 754 in 16 hex digits, sign flipped (a negative one: all bits), so that digits sort as values. */
+/**
+ * IEEE 754 in 16 hex digits with the sign bit flipped (all bits if negative), so that the digits sort like the values.
+ */
 function encodeNumber(value: number): string {
   const bytes = Buffer.alloc(8)
   bytes.writeDoubleBE(value + 0)
@@ -62,15 +64,15 @@ function decodeNumber(text: string): number {
   return bytes.readDoubleBE()
 }
 
-/** Digits that every seq fits in: a million messages a second for 30 years. */
+/** Enough digits for every seq: a million messages a second for 30 years. */
 const SEQ_DIGITS = 15
 export const MAX_SEQ = 10 ** SEQ_DIGITS - 1
 
-/** The `_id` of a message: its place, so that no two can have one. */
+/** The `_id` of a message. It is the position, so that no two messages can have the same. */
 export const rowId = (inbox: string, seq: number): string =>
   `${inbox}:${String(seq).padStart(SEQ_DIGITS, '0')}`
 
-/** The rows of one inbox with a seq above `after`. */
+/** The filter for rows of one inbox with a seq above `after`. */
 export const rowsBehind = (inbox: string, after: number): { $gt: string; $lt: string } => ({
   $gt: rowId(inbox, Math.max(0, after)),
   $lt: `${inbox};`,

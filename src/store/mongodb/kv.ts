@@ -1,7 +1,8 @@
 /**
- * The broker's own state in the MongoDB store. Without transactions several documents cannot change together, so a
- * group of more than one write goes to a journal first: one document, which is there as a whole or not at all. What
- * of a group was not applied when the process died, or the server, is applied before anything else is read or written.
+ * The broker's own state in the MongoDB store. Without transactions, several documents cannot change together. So a
+ * group of more than one write is first written to a journal, which is one document and so is stored as a whole or not
+ * at all. If the process or the server dies before the group is applied, it is applied before anything else is read or
+ * written.
  */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
@@ -15,16 +16,16 @@ import { Group, type Outcome } from './group.js'
 import { keysUnder, readTextKey, textKey } from './keys.js'
 import type { MongoLease } from './lease.js'
 
-/** Entries read at once by a range. */
+/** Entries that a range reads at once. */
 const PAGE = 256
 const CALLS_PER_WRITE = 1000
-/** Of a document there are 16 MiB at most. */
+/** A document has at most 16 MiB. */
 const GROUP_BYTES = 4 << 20
 const MAX_JOURNAL_BYTES = 15 << 20
-/** About what a write has besides key and value, bytes. */
+/** Estimated overhead of a write in addition to key and value, bytes. */
 const WRITE_BYTES = 40
 
-/** The last write to each key; undefined: removed. */
+/** The last write to each key; undefined = removed. */
 type Changes = ReadonlyMap<string, KvValue | undefined>
 
 export class MongoKv implements KeyValue {
@@ -32,9 +33,9 @@ export class MongoKv implements KeyValue {
   readonly #lease: MongoLease
   readonly #gets = new AnswersInOrder()
   readonly #calls: Group<readonly KvWrite[], void>
-  /** In the journal, and not known to be applied. */
+  /** A group that is in the journal and may not have been applied. */
   #unapplied: Changes | undefined
-  /** Whether the journal holds a group: a single write would be undone by it at the next start. */
+  /** Whether the journal holds a group. The next start would apply it again, and so undo a later single write. */
   #hasJournal = true
 
   constructor(
@@ -54,7 +55,7 @@ export class MongoKv implements KeyValue {
     })
   }
 
-  /** Applies what the journal holds. To be called before anything else. @throws GatewayError */
+  /** Applies the group in the journal. Call it before anything else. @throws GatewayError */
   async open(): Promise<void> {
     const journal = await this.#env.run(() => this.#env.journal.findOne({ _id: this.#env.options.gateway }))
     if (journal === null) return
@@ -132,7 +133,9 @@ export class MongoKv implements KeyValue {
     }
   }
 
-  /** What an earlier call could not: its caller was told that it failed, and later calls must not come before it. */
+  /**
+   * Applies what an earlier call could not. That call was rejected, and later writes must not come before its writes.
+   */
   async #finish(): Promise<void> {
     if (this.#unapplied === undefined) return
     await this.#apply(this.#unapplied)
@@ -141,7 +144,7 @@ export class MongoKv implements KeyValue {
 
   async #journal(changes: Changes): Promise<void> {
     const { _id, ...journal } = journalOf(this.#env.options.gateway, changes)
-    // From here on it may be there, whatever the answer.
+    // The journal may have been written, even if the update fails.
     this.#hasJournal = true
     this.#unapplied = changes
     await this.#env.journal.updateOne({ _id }, { $set: journal }, { upsert: true })
@@ -152,7 +155,7 @@ export class MongoKv implements KeyValue {
     this.#hasJournal = false
   }
 
-  /** May be done twice. */
+  /** Idempotent. */
   async #apply(changes: Changes): Promise<void> {
     const puts: AnyBulkWriteOperation<BrokerDocument>[] = []
     const removed: string[] = []
@@ -177,7 +180,7 @@ const bytesOf = (writes: readonly KvWrite[]): number =>
     return bytes + WRITE_BYTES + Buffer.byteLength(write.key.join()) + value
   }, 0)
 
-/** A value that several keys share is in it once: a packet that is queued for many sessions. */
+/** A value that several keys share is stored once, such as a packet that is queued for many MQTT sessions. */
 function journalOf(_id: string, changes: Changes) {
   const values = [...new Set(changes.values())].filter(value => value !== undefined)
   const places = new Map(values.map((value, i) => [value, i]))

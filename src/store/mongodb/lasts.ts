@@ -1,18 +1,20 @@
-/** The highest seq of each inbox: remembered, so that appending to one reads nothing, and checked against others' writes. */
+/**
+ * The end of each inbox log, cached so that an append need not read it, and validated against other gateways' writes.
+ */
 import type { UserId } from '../../core/model.js'
 import type { MessageDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 import { rowsBehind } from './keys.js'
 
-/** Inboxes that are remembered. */
+/** Most inboxes in the cache. */
 const MAX_KNOWN = 100_000
 /**
- * What was true so long ago is looked at again. Another gateway may have appended behind it, which the next insert
- * finds out; and those rows may have been removed by a limit since, which no insert finds out.
+ * Age at which an entry is validated. Another gateway may have appended rows, which the next insert detects. But these
+ * rows may have been removed by a limit since, which no insert detects.
  */
 const FRESH_MS = 1000
 
-/** The end of a log: its highest seq, and the bytes of text that it was ever given. */
+/** The end of a log: its highest seq, and the bytes of all texts that were ever appended. */
 export interface Last {
   readonly seq: number
   readonly end: number
@@ -21,7 +23,7 @@ export interface Last {
 export const NOTHING: Last = { seq: 0, end: 0 }
 
 interface Known extends Last {
-  /** ms, of performance.now. */
+  /** By performance.now(). */
   readonly since: number
 }
 
@@ -33,7 +35,7 @@ export class MongoLasts {
     this.#env = env
   }
 
-  /** Highest seq ever given, from the server. Rows below the mark of what was removed do not count. */
+  /** Reads the highest seq ever used from the server. Rows up to `trimmed` count as removed. */
   async read(userId: UserId): Promise<Last> {
     const newest = this.#env.messages.find({ _id: rowsBehind(userId, 0) }, { projection: { seq: 1, end: 1 } })
     const [[row], inbox] = await Promise.all([
@@ -43,7 +45,7 @@ export class MongoLasts {
     return { seq: Math.max(row?.seq ?? 0, inbox?.trimmed ?? 0), end: row?.end ?? 0 }
   }
 
-  /** Makes sure that each of these is known, and that it was true a moment ago. */
+  /** Loads the ends of these logs. Entries older than FRESH_MS are validated first. */
   async load(userIds: Iterable<UserId>): Promise<Map<UserId, Last>> {
     if (this.#known.size >= MAX_KNOWN) this.#known.clear()
     const wanted = new Set(userIds)
@@ -64,7 +66,7 @@ export class MongoLasts {
     }
   }
 
-  /** `seq` is there, and acknowledged. */
+  /** Records an acknowledged row. */
   remember({ inbox, seq, end = 0 }: Pick<MessageDocument, 'inbox' | 'seq' | 'end'>): void {
     this.#known.set(inbox, { seq, end, since: performance.now() })
   }

@@ -1,7 +1,8 @@
 /**
- * Only one gateway at a time may use the broker's state of a name, since each keeps an index of it in memory. The holder
- * of the name writes a beat every BEAT_MS. A gateway that finds another holder watches its beat for WATCH_MS and takes
- * over if there is none. No clocks are compared. A holder whose process on this machine has ended is not watched.
+ * The right to use the broker's state of one name. Only one gateway at a time may have it, since each keeps an index of
+ * that state in memory. The holder increments a counter, the beat, every BEAT_MS. A gateway that finds another holder
+ * watches the beat for WATCH_MS and takes over if it does not change. No clocks are compared. A holder whose process on
+ * this machine has ended is not watched.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -12,10 +13,10 @@ import { type MongoEnv, unavailable } from './env.js'
 import { isDuplicate } from './errors.js'
 
 const BEAT_MS = 2000
-/** More than a holder needs to find out that it has lost it, see `check`. */
+/** Longer than a holder needs to detect that it has lost the lease; see `check`. */
 const WATCH_MS = 4 * BEAT_MS
 
-/** Tells this process from an earlier one with its pid: in a container all have the same. */
+/** Distinguishes this process from an earlier one with the same pid: in containers the pid is always the same. */
 const PROCESS = randomUUID()
 
 export class MongoLease {
@@ -30,7 +31,7 @@ export class MongoLease {
     this.#env = env
   }
 
-  /** @throws GatewayError STORE_UNAVAILABLE where another gateway that lives has it */
+  /** @throws GatewayError STORE_UNAVAILABLE if another running gateway has the lease */
   async take(): Promise<void> {
     const begun = performance.now()
     while (!(await this.#tryTake()));
@@ -62,7 +63,7 @@ export class MongoLease {
     }
   }
 
-  /** Resolves where it does not beat. @throws GatewayError where it does */
+  /** Resolves if the holder's beat does not change or the holder changes. @throws GatewayError if the beat changes */
   async #watch({ _id, holder, beat, host, pid }: GatewayDocument): Promise<void> {
     const end = performance.now() + WATCH_MS
     while (performance.now() < end) {
@@ -75,7 +76,7 @@ export class MongoLease {
     }
   }
 
-  /** Writes a beat, which shows that the server takes writes, too. @throws GatewayError */
+  /** Writes a beat. This also shows that the server accepts writes. @throws GatewayError */
   renew(): Promise<void> {
     this.#beat ??= this.#renew().finally(() => {
       this.#beat = undefined
@@ -99,7 +100,7 @@ export class MongoLease {
     throw this.#lost
   }
 
-  /** Resolves when it is certain that nobody can have taken over by now. @throws GatewayError */
+  /** Resolves when no other gateway can have taken over yet. @throws GatewayError */
   async check(): Promise<void> {
     if (this.#lost !== undefined || performance.now() - this.#seenAt > WATCH_MS / 2) await this.renew()
   }
@@ -114,7 +115,7 @@ export class MongoLease {
   }
 }
 
-/** Whether it is certain that the holder's process has ended. */
+/** Whether the holder's process has certainly ended. */
 function isGone({ host, pid = 0, process: holder }: GatewayDocument): boolean {
   if (host !== hostname()) return false
   if (pid === process.pid) return holder !== PROCESS

@@ -1,4 +1,4 @@
-/** The store for those who run MongoDB, or what speaks its protocol: documents and indexes in docs/mongodb.md. */
+/** The store in MongoDB or a compatible server. docs/mongodb.md describes its documents and indexes. */
 import { AnswersInOrder } from '../../flow/in-order.js'
 import type { Contents, CopyableStore } from '../contents.js'
 import { DeletedUsers, Remains } from '../deleted.js'
@@ -25,7 +25,7 @@ interface Parts {
 
 export class MongoStore implements CopyableStore {
   readonly #env: MongoEnv
-  /** Writes of all roles are answered in the order of the calls. */
+  /** All roles share it: their writes are answered in the order of the calls. */
   readonly #writes = new AnswersInOrder()
   #parts: Parts | undefined
   #upgrade: Upgrade | undefined
@@ -52,7 +52,7 @@ export class MongoStore implements CopyableStore {
     this.#parts = parts
     if (upgrade) this.#upgrade = new Upgrade(parts.format)
     await parts.users.finishDeletions()
-    // Texts that a fault left behind. Nobody waits for it; a failure leaves them to the next open.
+    // Texts that a failure left behind, in the background. If it fails, the next open tries again.
     void parts.inbox.sweep().catch(() => undefined)
   }
 

@@ -1,17 +1,18 @@
 /**
- * Texts of broadcasts: stored once, for as long as a row refers to them.
+ * Texts of broadcasts. Each is stored once and kept while a row refers to it.
  *
- * Without transactions a text may be found unheld just before a row of it is inserted, since a broadcast to many takes
- * several inserts. So one whose row is removed gets a mark, and is looked at when it is older than any broadcast under way.
+ * A broadcast to many users takes several inserts, so without transactions a text may seem unused just before another
+ * row of it is inserted. So a text is only marked when one of its rows is removed, and marked texts are checked when
+ * they are older than any broadcast in progress.
  */
 import { headerOf, kindOf } from '../../core/message.js'
 import type { InboxRow, MessageHeader, NewMessage, UserId } from '../../core/model.js'
 import type { MessageDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 
-/** Far longer than a message waits for its insert, ms. */
+/** Age at which a marked text is checked, ms: far longer than a message waits for its insert. */
 const YOUNG_MS = 3_600_000
-/** Marked ones looked at together. */
+/** Marked texts that are checked together. */
 const PAGE = 100
 
 export type StoredRow = Pick<
@@ -19,7 +20,7 @@ export type StoredRow = Pick<
   'inbox' | 'seq' | 'id' | 'kind' | 'sender' | 'conversation' | 'text'
 >
 
-/** The header of a row: its own, or, in a row of data format 1, what its text tells. */
+/** The header of a row. In a row of data format 1 it is derived from the text. */
 export function storedHeader(
   { kind: letter = '', sender = '', conversation }: StoredRow,
   text: string,
@@ -31,7 +32,7 @@ export function storedHeader(
 export class MongoTexts {
   constructor(private readonly env: MongoEnv) {}
 
-  /** To be called before rows that refer to them are inserted. */
+  /** Call it before the rows that refer to these texts are inserted. */
   async put(messages: Iterable<Pick<NewMessage, 'id' | 'text'>>): Promise<void> {
     const texts = new Map(Array.from(messages, ({ id, text }) => [id, text]))
     if (texts.size === 0) return
@@ -41,7 +42,7 @@ export class MongoTexts {
     await this.env.texts.bulkWrite(upserts, { ordered: false })
   }
 
-  /** Rows with their headers and texts; one whose text is gone counts as removed. */
+  /** Rows with their headers and texts. A row whose text is missing counts as removed and is omitted. */
   async fill(rows: readonly StoredRow[]): Promise<(InboxRow & { inbox: UserId })[]> {
     const texts = await this.textsOf(rows)
     return rows.flatMap(row => {
@@ -50,20 +51,20 @@ export class MongoTexts {
     })
   }
 
-  /** Texts that are stored apart, by message id. */
+  /** Message id → text, for the rows that have no text of their own. */
   async textsOf(rows: readonly Pick<MessageDocument, 'id' | 'text'>[]): Promise<Map<string, string>> {
     const ids = rows.flatMap(({ id, text }) => (text === undefined ? [id] : []))
     const found = ids.length === 0 ? [] : await this.env.texts.find({ _id: { $in: ids } }).toArray()
     return new Map(found.map(({ _id, text }) => [_id, text]))
   }
 
-  /** To be called before rows that refer to these are removed, so that a fault in between leaves the mark. */
+  /** Call it before rows that refer to these texts are removed, so that the mark remains if that fails. */
   async mark(ids: readonly string[]): Promise<void> {
     if (ids.length > 0)
       await this.env.texts.updateMany({ _id: { $in: [...ids] } }, { $set: { unheld: true } })
   }
 
-  /** Looks at marked ones that are old enough. @param now ms since the epoch */
+  /** Checks marked texts that are old enough, and removes those without rows. @param now ms since the epoch */
   async sweep(now: number): Promise<void> {
     const old = { unheld: true as const, _id: { $lt: idAt(now - YOUNG_MS) } }
     for (const { _id } of await this.env.texts
@@ -77,7 +78,7 @@ export class MongoTexts {
   }
 }
 
-/** Below every id that is made from then on (RFC 9562, 5.7). */
+/** A text below every id that is made at `ms` or later (RFC 9562, 5.7). */
 function idAt(ms: number): string {
   const hex = Math.max(0, ms).toString(16).padStart(12, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8)}`

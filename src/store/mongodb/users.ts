@@ -28,7 +28,7 @@ export class MongoUsers implements Users {
   readonly #env: MongoEnv
   readonly #deletions: Deletions
   readonly #registrations: Group<NewUser, void>
-  /** Highest ordinal known; another gateway may be further on. */
+  /** Highest ordinal known here. Another gateway may have used higher ones. */
   #lastOrdinal: number | undefined
 
   constructor(
@@ -64,7 +64,10 @@ export class MongoUsers implements Users {
     await this.#registrations.idle()
   }
 
-  /** The unique indexes decide, one by one: what meets one is refused, or numbered anew, and the rest goes on behind it. */
+  /**
+   * The unique indexes decide. A user that is refused gets an error, or a new ordinal; then the insert goes on with the
+   * rest.
+   */
   async #insert(users: readonly NewUser[]): Promise<Outcome<void>[]> {
     const outcomes: Outcome<void>[] = []
     while (outcomes.length < users.length) {
@@ -99,7 +102,7 @@ export class MongoUsers implements Users {
     return last?.ordinal ?? 0
   }
 
-  /** Not from the text of the error: each server words it differently. Undefined: only the ordinal was. */
+  /** Found by queries, since each server words the error differently. Undefined if only the ordinal was taken. */
   async #whatIsTaken({ id, emailKey, username }: NewUser): Promise<GatewayError | undefined> {
     const fields = [
       ['email', { emailKey }],
@@ -167,14 +170,14 @@ export class MongoUsers implements Users {
     return this.#deletions.finish()
   }
 
-  /** The account itself is gone when this resolves, and marked as one of which something may remain. */
+  /** Resolves when the account is deleted and marked as one whose data may remain. */
   async #remove(id: UserId): Promise<void> {
     const filter = { _id: id, deleted: { $exists: false } } as const
     const tombstone = { $unset: NOTHING_LEFT, $set: { deleted: true, purging: true } } as const
     await this.#env.run(() => this.#env.users.updateOne(filter, tombstone))
   }
 
-  /** Deleted users of whom something may remain. */
+  /** Deleted users whose data may remain. */
   async #toPurge(): Promise<UserId[]> {
     const find = () => this.#env.users.find({ purging: true }, { projection: { _id: 1 } }).toArray()
     return (await this.#env.run(find)).map(({ _id }) => _id)
