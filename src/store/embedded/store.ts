@@ -1,20 +1,9 @@
 /** The store that needs nothing installed: LMDB in one folder, for one process. */
-import { GatewayError } from '../../core/errors.js'
-import type { Contents, CopyableStore } from '../contents.js'
-import { DeletedUsers, Remains } from '../deleted.js'
-import type { CursorStore, InboxLog, KeyValue, Users } from '../store.js'
-import { Upgrade } from '../upgrade.js'
+import { BaseStore } from '../base.js'
 import type { Durability } from './commits.js'
-import { EmbeddedContents } from './contents.js'
-import { EmbeddedCursors } from './cursors.js'
-import { DedupWindow } from './dedup.js'
 import { EmbeddedEnv } from './env.js'
 import type { FileCheck } from './file.js'
-import { DataFormat } from './format.js'
-import { EmbeddedInbox } from './inbox.js'
-import { EmbeddedKv } from './kv.js'
-import type { OpenTable } from './table.js'
-import { EmbeddedUsers } from './users.js'
+import { type EmbeddedParts, makeParts } from './parts.js'
 
 export interface EmbeddedOptions {
   /** The data folder; made if it is not there. One process at a time. */
@@ -31,47 +20,27 @@ export interface EmbeddedOptions {
 
 const DEFAULT_CHECK: FileCheck = { pages: 'unclean', timeoutMs: 30_000 }
 
-interface Parts {
-  readonly users: EmbeddedUsers
-  readonly inbox: EmbeddedInbox
-  readonly cursors: EmbeddedCursors
-  readonly kv: EmbeddedKv
-  readonly contents: EmbeddedContents
-  readonly format: DataFormat
-}
-
-export class EmbeddedStore implements CopyableStore {
+export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   readonly #env: EmbeddedEnv
   readonly #options: EmbeddedOptions
-  #parts: Parts | undefined
-  #upgrade: Upgrade | undefined
-  #closing: Promise<void> | undefined
 
   constructor(options: EmbeddedOptions) {
+    super(options.upgrade)
     this.#options = options
     this.#env = new EmbeddedEnv({ check: DEFAULT_CHECK, ...options })
   }
 
-  async open(): Promise<void> {
-    const parts = this.#env.open(table => makeParts(this.#env, table, this.#options))
-    this.#parts = parts
-    this.#closing = undefined
-    if (this.#options.upgrade ?? true) {
-      await parts.format.begin()
-      this.#upgrade = new Upgrade(parts.format)
-    }
-    await parts.users.indexNames()
-    await parts.users.finishDeletions()
+  protected async openParts(): Promise<EmbeddedParts> {
+    return this.#env.open(table => makeParts(this.#env, table, this.#options))
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+  protected async tidy({ users }: EmbeddedParts): Promise<void> {
+    await users.indexNames()
+    await users.finishDeletions()
   }
 
-  async #close(): Promise<void> {
-    await this.#upgrade?.stop()
-    await this.#parts?.inbox.idle()
+  protected async closeParts({ inbox }: EmbeddedParts): Promise<void> {
+    await inbox.idle()
     await this.#env.close()
   }
 
@@ -81,54 +50,8 @@ export class EmbeddedStore implements CopyableStore {
     await this.users.findUsers({}, 1)
   }
 
-  get users(): Users {
-    return this.#open.users
-  }
-
-  get inbox(): InboxLog {
-    return this.#open.inbox
-  }
-
-  get cursors(): CursorStore {
-    return this.#open.cursors
-  }
-
-  get kv(): KeyValue {
-    return this.#open.kv
-  }
-
-  contents(): Contents {
-    return this.#open.contents
-  }
-
   /** Whether rows of an older data format may be left. */
   get isOldFormat(): boolean {
-    return this.#open.format.isOld
-  }
-
-  /** Resolves when the upgrade of older data has ended. */
-  async upgraded(): Promise<void> {
-    await this.#upgrade?.done()
-  }
-
-  get #open(): Parts {
-    if (this.#parts === undefined)
-      throw new GatewayError('STORE_UNAVAILABLE', { reason: 'the store is not open' })
-    return this.#parts
-  }
-}
-
-function makeParts(env: EmbeddedEnv, table: OpenTable, { dir, dedupWindowMs }: EmbeddedOptions): Parts {
-  const deleted = new DeletedUsers()
-  const inbox = new EmbeddedInbox(env, table, new DedupWindow(table, dedupWindowMs), deleted)
-  const cursors = new EmbeddedCursors(env, table, deleted)
-  const kv = new EmbeddedKv(env, table, deleted)
-  return {
-    users: new EmbeddedUsers(env, table, deleted, new Remains(kv, [inbox, cursors])),
-    inbox,
-    cursors,
-    kv,
-    contents: new EmbeddedContents(env, table),
-    format: new DataFormat(env, table, dir),
+    return this.parts.format.isOld
   }
 }

@@ -1,0 +1,44 @@
+/** The parts of one open embedded store. */
+import { DeletedUsers, Remains } from '../deleted.js'
+import { EmbeddedContents } from './contents.js'
+import { EmbeddedCursors } from './cursors.js'
+import { DedupWindow } from './dedup.js'
+import type { EmbeddedEnv } from './env.js'
+import { DataFormat } from './format.js'
+import { EmbeddedInbox } from './inbox.js'
+import { EmbeddedKv } from './kv.js'
+import type { OpenTable } from './table.js'
+import { EmbeddedUsers } from './users.js'
+
+export interface EmbeddedParts {
+  readonly users: EmbeddedUsers
+  readonly inbox: EmbeddedInbox
+  readonly cursors: EmbeddedCursors
+  readonly kv: EmbeddedKv
+  readonly contents: EmbeddedContents
+  readonly format: DataFormat
+}
+
+interface PartsOptions {
+  readonly dir: string
+  readonly dedupWindowMs: number
+}
+
+export function makeParts(
+  env: EmbeddedEnv,
+  table: OpenTable,
+  { dir, dedupWindowMs }: PartsOptions,
+): EmbeddedParts {
+  const deleted = new DeletedUsers()
+  const inbox = new EmbeddedInbox(env, table, new DedupWindow(table, dedupWindowMs), deleted)
+  const cursors = new EmbeddedCursors(env, table, deleted)
+  const kv = new EmbeddedKv(env, table, deleted)
+  return {
+    users: new EmbeddedUsers(env, table, deleted, new Remains(kv, [inbox, cursors])),
+    inbox,
+    cursors,
+    kv,
+    contents: new EmbeddedContents(env, table),
+    format: new DataFormat(env, table, dir),
+  }
+}
