@@ -3,6 +3,8 @@ import { BaseStore, type StoreParts } from '../../src/store/base.js'
 import type { Contents } from '../../src/store/contents.js'
 import type { CursorStore, InboxLog, KeyValue, Users } from '../../src/store/store.js'
 
+const SHUT = { kind: 'STORE_UNAVAILABLE' } as never
+
 /** A store of which only the life is real. */
 class Fake extends BaseStore<StoreParts> {
   readonly log: string[] = []
@@ -45,7 +47,7 @@ class Fake extends BaseStore<StoreParts> {
 
 t.test('roles can be taken while the store is open, and at no other time', async t => {
   const store = new Fake()
-  t.throws(() => store.users, { kind: 'STORE_UNAVAILABLE' })
+  t.throws(() => store.users, SHUT)
   await store.open()
   const { users, inbox, cursors, kv } = store
   t.match(
@@ -53,9 +55,8 @@ t.test('roles can be taken while the store is open, and at no other time', async
     ['users', 'inbox', 'cursors', 'kv', 'contents'],
   )
   await store.close()
-  for (const role of ['users', 'inbox', 'cursors', 'kv'] as const)
-    t.throws(() => store[role], { kind: 'STORE_UNAVAILABLE' }, role)
-  t.throws(() => store.contents(), { kind: 'STORE_UNAVAILABLE' })
+  for (const role of ['users', 'inbox', 'cursors', 'kv'] as const) t.throws(() => store[role], SHUT, role)
+  t.throws(() => store.contents(), SHUT)
 })
 
 t.test('a second close waits for the first and closes nothing; it can be opened again', async t => {
@@ -100,5 +101,5 @@ t.test('data of a newer format: what was opened is closed', async t => {
   store.fault = new Error('newer')
   await t.rejects(store.open(), { message: 'newer' })
   t.same(store.log, ['open', 'begin', 'close'])
-  t.throws(() => store.kv, { kind: 'STORE_UNAVAILABLE' })
+  t.throws(() => store.kv, SHUT)
 })
