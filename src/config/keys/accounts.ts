@@ -6,44 +6,44 @@ export const ACCOUNTS = {
     broadcast: choice(
       'users',
       ['users', 'admins', 'off'],
-      'Who may send broadcasts, devices being users: everyone who is logged in, admins (`roles.admins`), nobody. Others are answered 10110.',
+      'Who may send broadcasts: everyone who is logged in (devices included), admins (`roles.admins`), nobody. Others are answered 10110.',
     ),
   },
   request: {
     unknownFields: choice(
       'refuse',
       ['refuse', 'ignore'],
-      'A field that no request has: answered 10101, or passed over.',
+      'What happens with a field that the protocol does not define: the request is refused (10101), or the field is ignored.',
     ),
   },
   inbox: {
     maxMessages: count(
       1_000_000,
       { min: 1 },
-      'Messages kept in one inbox. Beyond it the oldest go that all devices of the account have confirmed (those seen within `devices.expiry`). What is not confirmed stays, and new messages are answered 10126: one sender may have 2 × (room left)² / `inbox.maxMessages` of them there, half of the inbox at most, and less the fuller it is.',
+      'Most messages in one inbox. Beyond it, the oldest messages that all devices of the account have confirmed (those seen within `devices.expiry`) are removed. Unconfirmed messages stay, and new ones are answered 10126: one sender may have 2 × (room left)² / `inbox.maxMessages` of them there, at most half of the inbox, and less the fuller it is.',
     ),
     maxBytes: bytes(
       '1GiB',
       { min: '64KiB' },
-      'The same in bytes of their text; not confirmed ones count by characters.',
+      'The same in bytes of the texts; unconfirmed messages count by characters.',
     ),
-    maxAge: duration('0', {}, 'Messages older than this go, confirmed or not. 0: kept for ever.'),
+    maxAge: duration('0', {}, 'Messages older than this are removed, confirmed or not. 0: never.'),
     maxWaitingBytes: bytes(
       '64MiB',
       { min: '1MiB' },
-      'Bytes of messages that wait to be stored. One sender may have as many of them as are left for others, so that the rest get through: more is answered 10127, and a device that sends more is read later.',
+      'Most bytes of messages that wait to be stored. One sender may have as many of them as are left for others: more is answered 10127, and a device that sends more is read later.',
     ),
     batchBytes: bytes(
       '8MiB',
       { min: '64KiB', max: '256MiB' },
-      'Bytes of messages in one commit, of which broadcasts and who sends much get an eighth: what comes meanwhile waits for that long. One message is always let through.',
+      'Most bytes of messages in one commit. Broadcasts and senders of much data get an eighth of it; messages that arrive during a commit wait for the next. A single message may be larger.',
     ),
   },
   devices: {
     expiry: duration(
       '90d',
       {},
-      'The place in the inbox of a device that stayed away longer is forgotten. 0: never.',
+      'A device that was not seen for this long loses its position in the inbox. 0: never.',
     ),
   },
   passwords: {
@@ -55,17 +55,17 @@ export const ACCOUNTS = {
     concurrency: count(
       0,
       { min: 0, max: 64 },
-      'Passwords hashed at one time, each in a thread of low priority. 0: one less than there are cores, at least one, so that logins do not slow messages down.',
+      'Passwords hashed at the same time, each in a thread of low priority. 0: the number of cores minus one, at least one, so that logins do not slow messages down.',
     ),
     queue: count(
       1000,
       { min: 1 },
-      'Logins and registrations that wait for that; one more is answered 10001.',
+      'Most logins and registrations that wait for hashing; a further one is answered 10001.',
     ),
     minLength: count(
       1,
       { min: 1, max: 64 },
-      'Characters that a new password must have; a shorter one is answered 10101. 8 suits a public server, 1 keeps every old client working.',
+      'Minimum length of a new password in characters; a shorter one is answered 10101. 8 suits a public server; 1 keeps every old client working.',
     ),
     common: choice(
       'allow',
@@ -77,73 +77,79 @@ export const ACCOUNTS = {
     accessLifetime: duration(
       '15m',
       { min: '1s', max: '1d' },
-      'How long an access token logs in. A connection that it let in lives on.',
+      'How long an access token can be used to log in. A connection stays open after its token has expired.',
     ),
     refreshLifetime: duration(
       '30d',
       { min: '1s' },
-      'How long a refresh token is good; each use gives a new one, good for as long again.',
+      'How long a refresh token is valid. Each use gives a new one, valid for the same time.',
     ),
     refreshGrace: duration(
       '5s',
       { max: '1m' },
-      'For so long after its first use a refresh token that is used again gives the same pair: two tabs of a browser refresh at once. A thief’s use in that time is not noticed. 0: never.',
+      'How long after its first use a refresh token gives the same pair of tokens again, for two tabs of a browser that refresh at once. A thief’s use within this time is not detected. 0: never.',
     ),
     keyLifetime: duration(
       '30d',
       {},
-      'Age at which the key that signs tokens is replaced by a new one; it verifies until its last token has expired. 0: never.',
+      'Age at which the key that signs tokens is replaced. The old key verifies until its last token has expired. 0: never.',
     ),
     perAccount: count(
       100,
       { min: 1, max: 10_000 },
-      'Sessions with tokens and device credentials of one account; for one more, the one not seen for longest goes.',
+      'Most logins with tokens and device credentials of one account. A further one replaces the one that was not seen for longest.',
     ),
   },
   jwt: {
     jwksUrl: secretUrl(
       '',
-      'Where the public keys of another issuer are, whose JWTs log in, too. Empty: nowhere.',
+      'URL of the public keys (JWKS) of another issuer, whose JWTs are accepted at login, too. Empty: none.',
     ),
     publicKeyFile: optional(
       '',
-      'The same as a file: one public key or certificate as PEM. Empty: none. Not together with `jwt.jwksUrl`.',
+      'The public key or certificate of that issuer as a PEM file. Empty: none. Not together with `jwt.jwksUrl`.',
     ),
-    issuer: optional('', 'The `iss` that such a token must have; needed with either.'),
-    audience: optional('', 'The `aud` that it must have; needed with either.'),
+    issuer: optional(
+      '',
+      'The `iss` that such a token must have; required with `jwt.jwksUrl` or `jwt.publicKeyFile`.',
+    ),
+    audience: optional(
+      '',
+      'The `aud` that such a token must have; required with `jwt.jwksUrl` or `jwt.publicKeyFile`.',
+    ),
     leeway: duration(
       '1m',
       { max: '10m' },
-      'How far the issuer’s clock may be from ours: a token is taken so long before its `nbf` and after its `exp`.',
+      'Tolerated difference between the issuer’s clock and ours: a token is accepted this long before its `nbf` and after its `exp`.',
     ),
-    claim: text('sub', 'The claim that names the user, who must have an account here.'),
+    claim: text('sub', 'The claim that names the user. The user must have an account here.'),
     user: choice(
       'id',
       ['id', 'email'],
-      'What that claim is. `email` needs the claim `email_verified` to be true. Nobody here checks that an address is its owner’s: with `email`, close registration to strangers.',
+      'Whether that claim is a user id or an email. `email` requires the claim `email_verified` to be true. The gateway does not check that an account’s email belongs to its owner, so with `email` do not let strangers register.',
     ),
   },
   roles: {
     admins: userIds(
       '',
-      'Ids of accounts with the role `admin`, separated by commas: they see and revoke sessions of all, and have what `mqtt.acl` grants that role.',
+      'Ids of the accounts with the role `admin`, separated by commas. Admins list and revoke the logins of all accounts, and have what `mqtt.acl` grants to that role.',
     ),
   },
   privacy: {
     email: choice(
       'everyone',
       ['everyone', 'users', 'self'],
-      'Who sees the address of another user in query replies; `everyone`: also before login, as far as `query.anonymous` lets ask. Hidden, it is "".',
+      'Who sees the email of another user in query replies; `everyone` includes clients without a login, as far as `query.anonymous` permits the query. A hidden email is "".',
     ),
     presence: choice(
       'everyone',
       ['everyone', 'users', 'self'],
-      'Who learns whether another user is online: `isLogin` in query replies (hidden: false), and with `self` the presence topics are one’s own only.',
+      'Who sees whether another user is online: `isLogin` in query replies (hidden: false). With `self`, users may subscribe only to their own presence topic.',
     ),
     listing: choice(
       'users',
       ['users', 'admins'],
-      'Who may list users without naming an id, email or user name; with `admins`, others find themselves only.',
+      'Who may list users without an id, email or user name in the query. With `admins`, others find only themselves.',
     ),
   },
 } as const

@@ -5,59 +5,59 @@ export const DATA = {
   data: {
     dir: text(
       './data',
-      'Folder of everything that is kept, made when absent; relative to the working directory. One process at a time.',
+      'Folder of all stored data, created if missing; relative to the working directory. Only one process may use it at a time.',
     ),
   },
   store: {
     type: choice(
       'embedded',
       ['embedded', 'mongodb'],
-      'Where it is kept: `embedded` is LMDB in the folder `store` of `data.dir`, nothing to install; `mongodb` is a MongoDB server (docs/mongodb.md).',
+      'Where data is stored: `embedded` is LMDB in the folder `store` of `data.dir`, with nothing to install; `mongodb` is a MongoDB server (docs/mongodb.md).',
     ),
     durability: choice(
       'commit',
       ['commit', 'flush'],
-      'When a message counts as stored, with `embedded`: `commit` survives the death of the process, `flush` waits for the disk and survives a power cut.',
+      'When a message counts as stored, with `embedded`: `commit` survives the death of the process; `flush` waits for the disk and survives a power cut.',
     ),
     checkTimeout: duration(
       '30s',
       { min: 0, max: '1h' },
-      'How long a start may read the file of `embedded` for damage where the last stop was none, or the file is another one since; what is not read by then stays unchecked. `mumi check` reads all of it.',
+      'How long the start may check the file of `embedded` for damage, if the last stop was not clean or the file has been replaced. What is not checked by then stays unchecked. `mumi check` checks all of it.',
     ),
     mongodb: {
       url: mongoUrl(
         'mongodb://127.0.0.1:27017',
-        'Connection string, with user, password and any other option of the driver. Never printed.',
+        'Connection string, with user, password and any option of the driver. Never printed.',
       ),
-      database: text('mumi', 'Database that holds everything; made when absent.'),
+      database: text('mumi', 'Database of all data; created if missing.'),
       gateway: text(
         'main',
-        'Name under which MQTT sessions, retained messages and wills are kept: each of several gateways on one database needs its own.',
+        'Name under which MQTT sessions, retained messages and wills are stored. Each gateway on the same database needs its own.',
       ),
       writeConcern: choice(
         'majority',
         ['majority', '1', '2', '3'],
-        'Servers that must have a write before it counts as stored. With less than `majority` a failover can lose what was acknowledged.',
+        'How many servers must have a write before it counts as stored. With less than `majority`, a failover can lose acknowledged messages.',
       ),
       journal: flag(
         true,
-        'Whether they must have it in their journal, too: without, a power cut can lose what was acknowledged.',
+        'Whether these servers must have the write in their journal. Without, a power cut can lose acknowledged messages.',
       ),
       readConcern: choice(
         'majority',
         ['majority', 'local'],
-        'What is read: with `local`, messages may be delivered that a failover then undoes.',
+        'Which writes are read. With `local`, messages may be delivered that a failover then undoes.',
       ),
-      poolSize: count(20, { min: 2, max: 1000 }, 'Connections to the server at most.'),
+      poolSize: count(20, { min: 2, max: 1000 }, 'Most connections to the server.'),
       timeout: duration(
         '5s',
         { min: '100ms', max: '1h' },
-        'How long an operation may take; then the request is answered with a code to try again.',
+        'How long an operation may take. Then the request is answered with a code that tells to try again.',
       ),
       startTimeout: duration(
         '30s',
         { min: '100ms', max: '1h' },
-        'How long the start waits for the server; then it fails with exit code 1.',
+        'How long the start waits for the server. Then it fails with exit code 1.',
       ),
     },
   },
@@ -65,22 +65,22 @@ export const DATA = {
     level: choice(
       'info',
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
-      'Lowest level that is logged. Each single message is at `debug`.',
+      'Lowest level that is logged. Lines about single messages have level `debug`.',
     ),
     pretty: choice(
       'auto',
       ['auto', 'always', 'never'],
-      'Lines for people instead of JSON; `auto`: when stdout is a terminal.',
+      'Readable lines instead of JSON; `auto`: if stdout is a terminal.',
     ),
     repeatWindow: duration(
       '10s',
       { max: '1h' },
-      'A refusal or fault that repeats within this time is counted and becomes one line with `repeats`; 0 = each is a line.',
+      'Refusals and faults that repeat within this time are counted and become one line with `repeats`. 0: every one is a line.',
     ),
   },
   locale: choice(
     'zh-TW',
     ['zh-TW', 'en'],
-    'Language of `msg` in replies; a connection chooses another with `?lang=en`.',
+    'Language of `msg` in replies. A connection can choose another with `?lang=en`.',
   ),
 } as const

@@ -6,60 +6,60 @@ export const DELIVERY = {
     multiple: choice(
       'reject',
       ['reject', 'replace', 'allow'],
-      'A second JSON login of an account: answered 10005, or the first connection is told 10009 and closed, or both live on.',
+      'What happens at a second JSON login of an account: it is answered 10005, or the first connection gets 10009 and is closed, or both stay.',
     ),
   },
   heartbeat: {
     interval: duration(
       '30s',
       { min: '10ms', ...TIMER },
-      'A JSON connection that was silent for so long is pinged.',
+      'A JSON connection that sent nothing for this long gets a ping.',
     ),
     timeout: duration(
       '10s',
       { min: '10ms', ...TIMER },
-      'A ping without a pong for so long: the connection is dead, its account free to log in again.',
+      'How long the pong may take. Then the connection is closed, and the account can log in again.',
     ),
   },
   delivery: {
     offline: flag(
       true,
-      'Keep messages for those who are away. Without, such a message is answered 10008 and not kept.',
+      'Store messages for users who are offline. If false, such a message is answered 10008 and not stored.',
     ),
     windowMessages: count(
       1000,
       { min: 1 },
-      'Messages on the way to one JSON session without confirmation; the next waits in the store.',
+      'Most unconfirmed messages sent to one JSON connection; further ones wait in the store.',
     ),
     windowBytes: bytes(
       '1MiB',
       { min: 1 },
-      'The same by size, for JSON and MQTT, counted in UTF-16 units (a Chinese character is one, and three bytes on the wire); one message is always let through.',
+      'The same by size, for JSON and MQTT, in UTF-16 units (a Chinese character is one unit, and three bytes on the wire). A single message may be larger.',
     ),
     stallTimeout: duration(
       '60s',
       { min: '10ms', ...TIMER },
-      'A session, JSON or MQTT, whose socket takes nothing for so long while something waits for it, or that owes a pong for so long, is closed (JSON: 4008). An ack action, PUBACK or PUBCOMP may come as late as it likes.',
+      'A connection, JSON or MQTT, is closed (JSON: 4008) if its socket takes nothing for this long while data waits, or if it owes a pong for this long. An ack action, PUBACK or PUBCOMP may take any time.',
     ),
     maxBufferedBytes: bytes(
       '1MiB',
       { min: '1KiB' },
-      'Bytes that wait in one socket; above it the session is sent nothing until it has read.',
+      'Bytes that wait in one socket. Above it, nothing more is sent to the client until it has read.',
     ),
   },
   dedup: {
     window: duration(
       '10m',
       {},
-      'How long a repeat (same sender, request id, recipient and content; over MQTT a DUP with the same packet id) is answered and not stored again. 0: never a repeat.',
+      'How long a repeat (same sender, request id, recipient and content; over MQTT a DUP with the same packet id) is recognised, answered and not stored again. 0: not at all.',
     ),
   },
   query: {
     anonymous: choice(
       'lookup',
       ['lookup', 'none', 'all'],
-      'What a query may ask before login: only what names an email, nothing, everything.',
+      'What a query may ask before login: `lookup`: only with an email; `none`: nothing; `all`: everything.',
     ),
-    limit: count(1000, { min: 1, max: 10_000 }, 'Users in one reply; `after` asks for the next page.'),
+    limit: count(1000, { min: 1, max: 10_000 }, 'Most users in one reply; `after` asks for the next page.'),
   },
 } as const

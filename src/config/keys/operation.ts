@@ -5,7 +5,7 @@ export const OPERATION = {
   audit: {
     file: optional(
       '',
-      'File to which logins, failures, revocations and admin acts are appended, a JSON object a line. Empty: none.',
+      'File to which logins, failures, revocations and actions of admins are appended, one JSON object per line. Empty: none.',
     ),
   },
   health: {
@@ -15,30 +15,30 @@ export const OPERATION = {
     enabled: flag(true, 'Answer `GET /metrics` (Prometheus text) at the ops address.'),
     public: flag(
       false,
-      'Answer it on the HTTP front end, too: whoever reaches that then reads how many connect, log in and write.',
+      'Answer `GET /metrics` on the HTTP port, too. Everyone who can reach that port can then read how many clients connect, log in and send.',
     ),
     cache: duration(
       '1s',
       { max: '1h' },
-      'For so long one answer is the same for all who ask: to gather it costs milliseconds of the event loop.',
+      'How long an answer is cached: gathering the metrics takes milliseconds of the event loop.',
     ),
   },
   ops: {
     enabled: flag(
       true,
-      'Answer health and metrics on an address of their own, without TLS and without limits: for the operator only.',
+      'Answer health and metrics on a separate address, without TLS and without limits, for the operator only.',
     ),
-    host: text('127.0.0.1', 'That address.'),
+    host: text('127.0.0.1', 'Address of the ops listener.'),
     port: port(
       9090,
-      'Its TCP port; 0 takes any free one. Where it is taken the gateway serves without it, and says so (`ops.unavailable`).',
+      'TCP port of the ops listener; 0 = any free one. If it is in use, the gateway runs without it and logs `ops.unavailable`.',
     ),
   },
   shutdown: {
     timeout: duration(
       '10s',
       { min: '10ms', ...TIMER },
-      'How long a clean end may take; then the process ends with exit code 1.',
+      'How long a clean shutdown may take. Then the process ends with exit code 1.',
     ),
   },
 } as const

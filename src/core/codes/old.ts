@@ -24,7 +24,7 @@ export const OLD_CODES = table({
     en: 'login success',
     retry: false,
     level: 'debug',
-    when: 'Logged in; what waited follows.',
+    when: 'The login succeeded; waiting messages follow.',
   },
   REGISTER_SUCCESS: {
     code: 203,
@@ -32,7 +32,7 @@ export const OLD_CODES = table({
     en: 'register success',
     retry: false,
     level: 'debug',
-    when: 'The account exists now.',
+    when: 'The account was created.',
   },
   BROADCAST_SUCCESS: {
     code: 204,
@@ -40,7 +40,7 @@ export const OLD_CODES = table({
     en: 'broadcast success',
     retry: false,
     level: 'debug',
-    when: 'Stored for every other user who is online and whose inbox has room.',
+    when: 'The broadcast is stored for every other user who is online and whose inbox has room.',
   },
   ERROR: {
     code: 500,
@@ -48,7 +48,7 @@ export const OLD_CODES = table({
     en: 'failed',
     retry: false,
     level: 'error',
-    when: 'Only what the server could not foresee.',
+    when: 'An unforeseen error in the server.',
   },
   ERROR_AUTH: {
     code: 10000,
@@ -56,7 +56,7 @@ export const OLD_CODES = table({
     en: 'wrong email or password',
     retry: false,
     level: 'info',
-    when: 'Wrong, absent or empty email or password: one code for all.',
+    when: 'The email or the password is wrong, missing or empty; the code does not tell which.',
   },
   ERROR_AUTH_FAILED: {
     code: 10001,
@@ -64,7 +64,7 @@ export const OLD_CODES = table({
     en: 'authorize failed',
     retry: true,
     level: 'warn',
-    when: 'The check itself failed.',
+    when: 'The login could not be checked.',
   },
   ERROR_ADD_USER_FAILED: {
     code: 10002,
@@ -80,7 +80,7 @@ export const OLD_CODES = table({
     en: 'user exists',
     retry: false,
     level: 'info',
-    when: 'Email or user name is taken.',
+    when: 'The email or the user name is taken.',
   },
   ERROR_EXIST_USER_FAILED: {
     code: 10004,
@@ -88,7 +88,7 @@ export const OLD_CODES = table({
     en: 'query failed',
     retry: true,
     level: 'warn',
-    when: 'The query could not be run.',
+    when: 'The query failed.',
   },
   ERROR_MULTIPLE_LOGIN: {
     code: 10005,
@@ -96,7 +96,7 @@ export const OLD_CODES = table({
     en: 'multiple login',
     retry: false,
     level: 'info',
-    when: 'The account, or this connection, is logged in already.',
+    when: 'The account, or this connection, is already logged in.',
   },
   ERROR_MULTIPLE_LOGIN_FAILED: {
     code: 10006,
@@ -121,7 +121,7 @@ export const OLD_CODES = table({
     en: 'user is not online',
     retry: true,
     level: 'info',
-    when: 'Only where offline delivery is switched off.',
+    when: 'The recipient is offline, and offline delivery is switched off (`delivery.offline`).',
   },
   ERROR_CONNECTION_CLOSED: {
     code: 10009,
@@ -130,7 +130,7 @@ export const OLD_CODES = table({
     retry: false,
     close: 4501,
     level: 'info',
-    when: 'The server ends this connection: another login took its place, or the account is gone.',
+    when: 'The server closes this connection because another login replaced it, or because its login or account has ended.',
   },
   ERROR_FIND_USER: {
     code: 10010,
@@ -138,7 +138,7 @@ export const OLD_CODES = table({
     en: 'user not found',
     retry: false,
     level: 'info',
-    when: 'No such recipient.',
+    when: 'There is no such user.',
   },
   ERROR_FIND_USER_FAILED: {
     code: 10011,

@@ -8,7 +8,7 @@ export const OWN_CODES = table({
     en: 'request is not a JSON object',
     retry: false,
     level: 'info',
-    when: 'Not JSON, not one object, nested too deep, or a binary frame.',
+    when: 'The request is not JSON, not one object, nested too deep, or a binary frame.',
   },
   BAD_FIELD: {
     code: 10101,
@@ -16,7 +16,7 @@ export const OWN_CODES = table({
     en: 'bad field',
     retry: false,
     level: 'info',
-    when: '`data.field` names the field, `data.reason` says what is wrong with it.',
+    when: 'A field is invalid: `data.field` names it, and `data.reason` tells why.',
   },
   UNKNOWN_REQUEST: {
     code: 10102,
@@ -24,7 +24,7 @@ export const OWN_CODES = table({
     en: 'unknown request',
     retry: false,
     level: 'info',
-    when: 'Unknown `type` or `action`.',
+    when: '`type` or `action` is unknown.',
   },
   TOO_LARGE: {
     code: 10103,
@@ -40,7 +40,7 @@ export const OWN_CODES = table({
     en: 'store unavailable, try again',
     retry: true,
     level: 'error',
-    when: 'The store is closed, failing or too slow. Nothing was stored; or, where MongoDB did not answer in time, it may be: send it again with its `id`.',
+    when: 'The store is closed, failing or too slow. Nothing was stored, except if MongoDB did not answer in time: then the message may be stored, so send it again with its `id`.',
   },
   STORE_FULL: {
     code: 10105,
@@ -48,7 +48,7 @@ export const OWN_CODES = table({
     en: 'store full, try again later',
     retry: true,
     level: 'error',
-    when: 'Nothing was stored: no room on the disk.',
+    when: 'The disk is full. Nothing was stored.',
   },
   SLOW_CLIENT: {
     code: 10106,
@@ -57,7 +57,7 @@ export const OWN_CODES = table({
     retry: true,
     close: 4008,
     level: 'warn',
-    when: 'The client takes nothing; what it has not confirmed comes again.',
+    when: 'The client does not read. Unconfirmed messages are sent again after it reconnects.',
   },
   SHUTDOWN: {
     code: 10107,
@@ -65,7 +65,7 @@ export const OWN_CODES = table({
     en: 'server is closing',
     retry: true,
     level: 'info',
-    when: 'The server is leaving; nothing was stored.',
+    when: 'The server is shutting down. Nothing was stored.',
   },
   TOO_MANY_ERRORS: {
     code: 10108,
@@ -74,7 +74,7 @@ export const OWN_CODES = table({
     retry: false,
     close: 4500,
     level: 'warn',
-    when: 'Too many refused requests in a row on one connection.',
+    when: 'One connection had `limits.refusals` refused requests in a row.',
   },
   MESSAGES_DROPPED: {
     code: 10109,
@@ -83,7 +83,7 @@ export const OWN_CODES = table({
     retry: false,
     level: 'warn',
     retired: true,
-    when: 'Never sent: the event `dropped` says it (section 5).',
+    when: 'Never sent: the event `dropped` tells it (section 5).',
   },
   FORBIDDEN: {
     code: 10110,
@@ -91,7 +91,7 @@ export const OWN_CODES = table({
     en: 'not allowed',
     retry: false,
     level: 'info',
-    when: 'The request is known and you may not make it.',
+    when: 'The user is not permitted to make this request.',
   },
   RATE_LIMITED: {
     code: 10120,
@@ -99,7 +99,7 @@ export const OWN_CODES = table({
     en: 'too many requests, try again later',
     retry: true,
     level: 'debug',
-    when: 'More requests than `limits.requests` (this connection) or `limits.accountRequests` (all of the account), more bytes than `limits.accountBytes` or, of broadcasts, `limits.broadcastBytes`. Nothing was done.',
+    when: 'The connection exceeded `limits.requests`, or the account exceeded `limits.accountRequests`, `limits.accountBytes` or `limits.broadcastBytes`. Nothing was done.',
   },
   TOO_MANY_REGISTRATIONS: {
     code: 10121,
@@ -107,7 +107,7 @@ export const OWN_CODES = table({
     en: 'too many registrations, try again later',
     retry: true,
     level: 'info',
-    when: 'More registrations from this address than `limits.registrations`.',
+    when: 'This address exceeded `limits.registrations`.',
   },
   TOO_MANY_ATTEMPTS: {
     code: 10122,
@@ -115,7 +115,7 @@ export const OWN_CODES = table({
     en: 'too many failed logins, try again later',
     retry: true,
     level: 'info',
-    when: 'Too many wrong passwords from this address; `data.reason` says how long to wait. The password was not looked at.',
+    when: 'Too many passwords from this address were wrong. `data.reason` tells how long to wait. The password was not checked.',
   },
   TOO_MANY_CONNECTIONS: {
     code: 10123,
@@ -123,7 +123,7 @@ export const OWN_CODES = table({
     en: 'too many connections',
     retry: true,
     level: 'info',
-    when: 'The account has as many connections as `limits.connectionsPerAccount` allows.',
+    when: 'The account has `limits.connectionsPerAccount` connections.',
   },
   LOGIN_TIMEOUT: {
     code: 10124,
@@ -132,7 +132,7 @@ export const OWN_CODES = table({
     retry: true,
     close: 4010,
     level: 'info',
-    when: 'The connection was not logged in and asked for nothing for `limits.loginTimeout`.',
+    when: 'The connection had no login and sent no request for `limits.loginTimeout`.',
   },
   OVER_LIMITS: {
     code: 10125,
@@ -141,7 +141,7 @@ export const OWN_CODES = table({
     retry: true,
     close: 4009,
     level: 'warn',
-    when: 'More refusals by a limit within a minute than `limits.warnings`: come back later, and slower.',
+    when: 'More than `limits.warnings` requests within a minute were refused by a limit. Reconnect later, and send more slowly.',
   },
   INBOX_FULL: {
     code: 10126,
@@ -149,7 +149,7 @@ export const OWN_CODES = table({
     en: 'inbox full, try again later',
     retry: true,
     level: 'info',
-    when: 'The recipient has not confirmed as many messages as its inbox holds, or as many of yours as one sender may have there (`inbox.maxMessages`). Nothing was stored.',
+    when: 'The recipient’s inbox is full of unconfirmed messages, or the sender has used up its share of it (`inbox.maxMessages`). Nothing was stored.',
   },
   OVERLOADED: {
     code: 10127,
@@ -157,6 +157,6 @@ export const OWN_CODES = table({
     en: 'busy, try again',
     retry: true,
     level: 'info',
-    when: 'Too much waits to be stored, and your part of it is large (`inbox.maxWaitingBytes`). Nothing was stored.',
+    when: 'Too many messages wait to be stored, and the sender has used up its share of that queue (`inbox.maxWaitingBytes`). Nothing was stored.',
   },
 })
