@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { GatewayError } from '../../core/errors.js'
 import type { GatewayDocument } from './documents.js'
 import { type MongoEnv, unavailable } from './env.js'
-import { isDuplicate } from './errors.js'
+import { isDuplicate, toStoreError } from './errors.js'
 
 const BEAT_MS = 2000
 /** Longer than a holder needs to detect that it has lost the lease; see `check`. */
@@ -59,7 +59,7 @@ export class MongoLease {
       return true
     } catch (thrown) {
       if (isDuplicate(thrown)) return false
-      throw thrown
+      throw toStoreError(thrown)
     }
   }
 
