@@ -22,7 +22,7 @@ const embedded = (t: Test, dir = join(dataDir(t), 'store')) =>
   open(t, new EmbeddedStore({ dir, durability: 'commit', dedupWindowMs: 1000 }))
 const mongodb = (t: Test) => open(t, mongoStore(testDatabase(t)))
 
-/** Some of everything, more than a page of messages. */
+/** Data of every kind, with more than one page of messages. */
 async function fill(store: CopyableStore): Promise<void> {
   await store.users.createUser(user(BOB, { username: 'bob', createdAt: 5 }))
   await store.users.createUser(user(EVE))
@@ -44,7 +44,7 @@ async function fill(store: CopyableStore): Promise<void> {
   ])
 }
 
-/** What anyone can see of it. */
+/** Everything that a store returns about it. */
 async function view(store: CopyableStore) {
   const state: unknown[] = []
   for (const collection of ['retained', 'queue', 'meta'] as const) {
@@ -76,7 +76,7 @@ const PAIRS = [
 ] as const
 
 for (const [name, openSource, openTarget, skip] of PAIRS) {
-  t.test(`${name}: everything is there, and goes on as it would have`, { skip }, async t => {
+  t.test(`${name}: the copy has all data, and continues like the original`, { skip }, async t => {
     const [source, target] = [await openSource(t), await openTarget(t)]
     await fill(source)
     const lines: string[] = []
@@ -92,7 +92,7 @@ for (const [name, openSource, openTarget, skip] of PAIRS) {
     t.match((await target.users.findUsers({}, 10)).at(-1), { id: '222222222' }, 'the youngest')
   })
 
-  t.test(`${name}: one that was cut short goes on`, { skip }, async t => {
+  t.test(`${name}: an interrupted copy continues`, { skip }, async t => {
     const [source, target] = [await openSource(t), await openTarget(t)]
     await fill(source)
     const contents = target.contents()
@@ -115,7 +115,7 @@ for (const [name, openSource, openTarget, skip] of PAIRS) {
     t.same(await view(target), await view(source))
   })
 
-  t.test(`${name}: a target that has something is refused`, { skip }, async t => {
+  t.test(`${name}: a target with data is refused`, { skip }, async t => {
     const [source, target] = [await openSource(t), await openTarget(t)]
     await target.inbox.append(messages(1))
     await t.rejects(copyStore(source, target, silent), {
@@ -125,7 +125,7 @@ for (const [name, openSource, openTarget, skip] of PAIRS) {
   })
 }
 
-t.test('a copy that differs is no success', async t => {
+t.test('a copy that differs from its source fails', async t => {
   const [source, target] = [await embedded(t), await embedded(t)]
   await fill(source)
   const contents = target.contents()
@@ -146,7 +146,7 @@ const mumi = (args: string[]) =>
     )
   })
 
-t.test('mumi copy: there and back', { skip: skipWithoutMongo }, async t => {
+t.test('mumi copy copies to MongoDB and back', { skip: skipWithoutMongo }, async t => {
   const [dir, back] = [dataDir(t), dataDir(t)]
   const source = await embedded(t, join(dir, 'store'))
   await fill(source)
@@ -160,7 +160,7 @@ t.test('mumi copy: there and back', { skip: skipWithoutMongo }, async t => {
   t.same(await view(await embedded(t, join(back, 'store'))), before)
 })
 
-t.test('mumi copy says what it needs', async t => {
+t.test('mumi copy reports missing options', async t => {
   t.match(await mumi(['copy', '--from', 'embedded']), {
     code: 1,
     output: /--to: must be one of embedded, mongodb/,

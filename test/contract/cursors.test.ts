@@ -10,7 +10,7 @@ async function setUp(t: Test) {
   const store = new EmbeddedStore({ dir: join(dataDir(t), 'db'), durability: 'commit', dedupWindowMs: 1000 })
   await store.open()
   t.teardown(() => store.close())
-  // As after `kill -9`: another one on the same store, which knows only what the first has written.
+  // As after `kill -9`: a second instance on the same store knows only what the first has written.
   const cursors = () => {
     const made = new Cursors(store.cursors, createLogger({ level: 'silent', pretty: 'never' }))
     t.teardown(() => made.close())
@@ -19,7 +19,7 @@ async function setUp(t: Test) {
   return { store, cursors }
 }
 
-t.test('a new device is not forgotten when the process dies right after it was let in', async t => {
+t.test('the cursor of a new device survives if the process dies right after its login', async t => {
   const { store, cursors } = await setUp(t)
   await store.cursors.moveCursors([move(ANN, 'old', { confirmed: 5, sent: 5 })])
   t.match(await cursors().load(ANN, 'new'), { confirmed: 5, sent: 5 })
@@ -27,14 +27,14 @@ t.test('a new device is not forgotten when the process dies right after it was l
   t.match(await cursors().load(ANN, 'new'), { confirmed: 5, sent: 5 }, 'it misses nothing of 6 to 9')
 })
 
-t.test('one that asked for everything does not either', async t => {
+t.test('so does the cursor of a device that asked for all messages', async t => {
   const { store, cursors } = await setUp(t)
   await store.cursors.moveCursors([move(ANN, 'old', { confirmed: 5, sent: 5 })])
   t.match(await cursors().load(ANN, 'new', 'start'), { confirmed: 0 })
   t.match(await cursors().load(ANN, 'new'), { confirmed: 0 })
 })
 
-t.test('two connections of a new device at one time find the same place', async t => {
+t.test('two simultaneous connections of a new device get the same cursor', async t => {
   const { store, cursors } = await setUp(t)
   await store.cursors.moveCursors([move(ANN, 'old', { confirmed: 5, sent: 5 })])
   const both = cursors()
@@ -42,7 +42,7 @@ t.test('two connections of a new device at one time find the same place', async 
   t.match([await first, await second], [{ confirmed: 5 }, { confirmed: 5 }])
 })
 
-t.test('moves of one account are durable at once where they are asked for', async t => {
+t.test('cursor moves of one account are durable at once on request', async t => {
   const { store, cursors } = await setUp(t)
   const some = cursors()
   some.move(move(ANN, 'phone', { confirmed: 4, sent: 4 }))

@@ -1,4 +1,4 @@
-/** Aedes as it is over this persistence, with real clients: what its handlers make of the contract. */
+/** Unmodified Aedes over this persistence, with real clients. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
@@ -47,8 +47,8 @@ function messages(client: MqttClient, count: number): Promise<string[]> {
 }
 
 /**
- * Publishes one after another, each until Aedes is done with it: bare Aedes acknowledges a publication before it is stored, so its PUBACK
- * says nothing of the queue (src/mqtt/acknowledgements.ts cures that, and is not here).
+ * Publishes one after another, each until Aedes is done with it: bare Aedes acknowledges a publication before it is
+ * stored, so its PUBACK says nothing of the queue (src/mqtt/acknowledgements.ts cures that, and is not here).
  */
 async function publishAll(
   { aedes, port }: RunningBroker,

@@ -4,7 +4,7 @@ import type { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persist
 import { all, dump, payloads, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
 import { ofKind } from '../helpers/kind.js'
 
-/** As Aedes does it: queued, then, the client being there, sent under a packet identifier. */
+/** Queues a packet, then sends it under a packet identifier, as Aedes does for a connected client. */
 async function queueAndSend(persistence: BrokerPersistence, client: { id: string }, packet: BrokerPacket) {
   await persistence.outgoingEnqueue({ clientId: client.id }, packet)
   await persistence.outgoingUpdate(client, packet)
@@ -28,7 +28,7 @@ async function waiting(t: Test, persistence: BrokerPersistence, expected: string
 }
 
 for (const { name, open } of STORES) {
-  t.test(`${name}: all sessions of one account have so many bytes queued together`, async t => {
+  t.test(`${name}: the limit of queued bytes applies to all sessions of one account together`, async t => {
     const store = await open(t)
     const options = { accountQueuedBytes: 10_000 }
     const count = async (persistence: BrokerPersistence, id: string) =>
@@ -51,14 +51,14 @@ for (const { name, open } of STORES) {
     t.equal(await count(persistence, 'ann:tablet'), most)
   })
 
-  t.test(`${name}: a queue comes in the order in which it was filled`, async t => {
+  t.test(`${name}: a queue is read in the order in which it was filled`, async t => {
     const persistence = await start((await open(t)).kv)
     const packets = numbered(persistence, 1000)
     await Promise.all(packets.map(packet => persistence.outgoingEnqueue({ clientId: 'c' }, packet)))
     await waiting(t, persistence, range(1, 1000))
   })
 
-  t.test(`${name}: a broker whose counter begins again overwrites and reorders nothing`, async t => {
+  t.test(`${name}: a broker whose counter restarts overwrites and reorders no packets`, async t => {
     const store = await open(t)
     for (const id of ['first', 'second', 'second']) {
       const persistence = await start(store.kv, {}, { id })
@@ -69,7 +69,7 @@ for (const { name, open } of STORES) {
     await waiting(t, await start(store.kv), [...range(1, 3), ...range(1, 3), ...range(1, 3)])
   })
 
-  t.test(`${name}: a queue costs one read and one write a packet, however long it is`, async t => {
+  t.test(`${name}: a queue of any length costs one read and one write per packet`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     const client = { id: 'c' }
@@ -136,7 +136,7 @@ for (const { name, open } of STORES) {
     await waiting(t, persistence, ['2', '3'])
   })
 
-  t.test(`${name}: what was sent comes again with DUP and its identifier, and only then`, async t => {
+  t.test(`${name}: only packets that were sent are resent with DUP and their identifier`, async t => {
     const store = await open(t)
     const before = await start(store.kv)
     const connection = { id: 'c' }
@@ -152,7 +152,7 @@ for (const { name, open } of STORES) {
     t.match(await all((await start(store.kv)).outgoingStream({ id: 'c' })), expected(true), 'after a restart')
   })
 
-  t.test(`${name}: QoS 2 goes on at PUBREL after a restart`, async t => {
+  t.test(`${name}: QoS 2 resumes with PUBREL after a restart`, async t => {
     const store = await open(t)
     const before = await start(store.kv)
     const [packet = {}] = numbered(before, 1)
@@ -178,7 +178,7 @@ for (const { name, open } of STORES) {
     },
   )
 
-  t.test(`${name}: what is queued while the queue is read does not come in that reading`, async t => {
+  t.test(`${name}: packets queued while the queue is read are not part of that read`, async t => {
     const persistence = await start((await open(t)).kv)
     await persistence.outgoingEnqueue({ clientId: 'c' }, publication('early'))
     const stream = persistence.outgoingStream({ id: 'c' })
@@ -186,7 +186,7 @@ for (const { name, open } of STORES) {
     t.same(payloads(await all(stream)), ['early'])
   })
 
-  t.test(`${name}: a queue over maxQueuedMessages loses its oldest, and says so`, async t => {
+  t.test(`${name}: a queue over maxQueuedMessages drops its oldest packets and reports it`, async t => {
     const store = await open(t)
     const dropped: unknown[] = []
     const options = {
@@ -223,7 +223,7 @@ for (const { name, open } of STORES) {
     t.equal(dropped, 491)
   })
 
-  t.test(`${name}: a queue over maxQueuedBytes loses its oldest`, async t => {
+  t.test(`${name}: a queue over maxQueuedBytes drops its oldest packets`, async t => {
     const persistence = await start((await open(t)).kv, { maxQueuedBytes: 3000 })
     for (const text of ['a', 'b', 'c', 'd']) {
       await persistence.outgoingEnqueue({ clientId: 'c' }, publication('t', { payload: text.repeat(1000) }))
@@ -231,7 +231,7 @@ for (const { name, open } of STORES) {
     await waiting(t, persistence, ['c'.repeat(1000), 'd'.repeat(1000)])
   })
 
-  t.test(`${name}: what was dropped can still be sent and acknowledged, and does not come back`, async t => {
+  t.test(`${name}: a dropped packet in flight can still be acknowledged and is not resent`, async t => {
     const store = await open(t)
     const persistence = await start(store.kv, { maxQueuedMessages: 1 })
     const client = { id: 'c' }
@@ -245,7 +245,7 @@ for (const { name, open } of STORES) {
     t.same(await dump(store.kv), ['queue ["c",3]', 'meta ["session","c"]'])
   })
 
-  t.test(`${name}: a packet of a session that ended does not turn up in the next`, async t => {
+  t.test(`${name}: packets of an ended session are not delivered to the next one`, async t => {
     const persistence = await start((await open(t)).kv)
     const [old = {}, fresh = {}, fresher = {}] = numbered(persistence, 3)
     await persistence.outgoingEnqueue({ clientId: 'c' }, old)

@@ -3,7 +3,7 @@ import { all, payloads, retained, STORES, start, WatchedKv } from '../helpers/br
 import { ofKind } from '../helpers/kind.js'
 
 for (const { name, open } of STORES) {
-  t.test(`${name}: an exact filter reads one message and walks none`, async t => {
+  t.test(`${name}: a filter without wildcards reads one message and iterates over none`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     for (let i = 0; i < 100; i++) await persistence.storeRetained(retained(`t/${i}`))
@@ -13,18 +13,21 @@ for (const { name, open } of STORES) {
     t.equal(kv.walked, 0)
   })
 
-  t.test(`${name}: a wildcard filter walks only what begins as its levels before the wildcard`, async t => {
-    const kv = new WatchedKv((await open(t)).kv)
-    const persistence = await start(kv)
-    const topics = ['a', 'a/b', 'a/b/c', 'a/bc/d', 'b/a', 'b/b']
-    for (const topic of topics) await persistence.storeRetained(retained(topic))
-    kv.reset()
-    t.same(payloads(await all(persistence.createRetainedStream('a/b/#'))), ['a/b', 'a/b/c'])
-    t.equal(kv.walked, 2)
-    kv.reset()
-    t.same(payloads(await all(persistence.createRetainedStream('a/+/d'))), ['a/bc/d'])
-    t.equal(kv.walked, 4)
-  })
+  t.test(
+    `${name}: a wildcard filter iterates only over topics with the levels before the wildcard`,
+    async t => {
+      const kv = new WatchedKv((await open(t)).kv)
+      const persistence = await start(kv)
+      const topics = ['a', 'a/b', 'a/b/c', 'a/bc/d', 'b/a', 'b/b']
+      for (const topic of topics) await persistence.storeRetained(retained(topic))
+      kv.reset()
+      t.same(payloads(await all(persistence.createRetainedStream('a/b/#'))), ['a/b', 'a/b/c'])
+      t.equal(kv.walked, 2)
+      kv.reset()
+      t.same(payloads(await all(persistence.createRetainedStream('a/+/d'))), ['a/bc/d'])
+      t.equal(kv.walked, 4)
+    },
+  )
 
   t.test(
     `${name}: + matches an empty level, # its parent, and neither a topic that begins with $`,
@@ -44,21 +47,24 @@ for (const { name, open } of STORES) {
     },
   )
 
-  t.test(`${name}: a filter that walks many messages for few lets others run meanwhile`, async t => {
-    const persistence = await start((await open(t)).kv)
-    const topics = Array.from({ length: 2000 }, (_, i) => `t/${i}`)
-    await Promise.all(topics.map(topic => persistence.storeRetained(retained(topic))))
-    let isDone = false
-    const search = all(persistence.createRetainedStream('+/none')).then(found => {
-      isDone = true
-      return found
-    })
-    for (let turn = 0; turn < 3; turn++) {
-      await new Promise(resolve => setImmediate(resolve))
-      t.notOk(isDone, 'the event loop turns, and the search still goes on')
-    }
-    t.same(await search, [])
-  })
+  t.test(
+    `${name}: a filter that iterates over many messages and matches few yields to other work`,
+    async t => {
+      const persistence = await start((await open(t)).kv)
+      const topics = Array.from({ length: 2000 }, (_, i) => `t/${i}`)
+      await Promise.all(topics.map(topic => persistence.storeRetained(retained(topic))))
+      let isDone = false
+      const search = all(persistence.createRetainedStream('+/none')).then(found => {
+        isDone = true
+        return found
+      })
+      for (let turn = 0; turn < 3; turn++) {
+        await new Promise(resolve => setImmediate(resolve))
+        t.notOk(isDone, 'the event loop turns, and the search still goes on')
+      }
+      t.same(await search, [])
+    },
+  )
 
   t.test(`${name}: topics beyond U+00FF are found, also under #, after a restart`, async t => {
     const store = await open(t)
@@ -70,7 +76,7 @@ for (const { name, open } of STORES) {
     t.same(payloads(await all(after.createRetainedStream('#'))).sort(), [...topics].sort())
   })
 
-  t.test(`${name}: a topic that matches two filters of a SUBSCRIBE comes once`, async t => {
+  t.test(`${name}: a topic that matches two filters of a SUBSCRIBE is delivered once`, async t => {
     const persistence = await start((await open(t)).kv)
     for (const topic of ['a/b', 'a/c']) await persistence.storeRetained(retained(topic))
     const stream = persistence.createRetainedStreamCombi(['a/b', 'a/+', '#'])
@@ -86,7 +92,7 @@ for (const { name, open } of STORES) {
     t.same(await all(persistence.createRetainedStream('t')), [])
   })
 
-  t.test(`${name}: of concurrent messages to one topic the last stays, and counts once`, async t => {
+  t.test(`${name}: the last of concurrent messages to one topic is retained, and counted once`, async t => {
     const persistence = await start((await open(t)).kv, { maxRetained: 2 })
     const texts = Array.from({ length: 50 }, (_, i) => String(i))
     await Promise.all(texts.map(text => persistence.storeRetained(retained('t', text))))
@@ -95,7 +101,7 @@ for (const { name, open } of STORES) {
     await t.rejects(persistence.storeRetained(retained('third')), ofKind('STORE_FULL'))
   })
 
-  t.test(`${name}: over maxRetained a new topic is refused, replacing and removing are not`, async t => {
+  t.test(`${name}: over maxRetained a new topic is refused; replacing and removing work`, async t => {
     const store = await open(t)
     const before = await start(store.kv, { maxRetained: 2 })
     await before.storeRetained(retained('a'))
@@ -138,7 +144,7 @@ for (const { name, open } of STORES) {
     },
   )
 
-  t.test(`${name}: over maxRetainedBytes what needs more room is refused`, async t => {
+  t.test(`${name}: over maxRetainedBytes a message that needs more room is refused`, async t => {
     const persistence = await start((await open(t)).kv, { maxRetainedBytes: 2000 })
     await persistence.storeRetained(retained('a', 'x'.repeat(1000)))
     await t.rejects(persistence.storeRetained(retained('b', 'x'.repeat(1000))), ofKind('STORE_FULL'))

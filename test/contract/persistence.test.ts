@@ -29,7 +29,7 @@ for (const { name, open } of STORES) {
     t.equal(String(will?.payload), '!')
   })
 
-  t.test(`${name}: client u1 does not meet the keys of client u10`, async t => {
+  t.test(`${name}: client u1 does not read the keys of client u10`, async t => {
     const store = await open(t)
     const persistence = await start(store.kv)
     for (const id of ['u1', 'u10']) {
@@ -77,7 +77,7 @@ for (const { name, open } of STORES) {
     },
   )
 
-  t.test(`${name}: of a SUBSCRIBE with a refused filter only the granted one is stored`, async t => {
+  t.test(`${name}: only the granted filters of a SUBSCRIBE are stored`, async t => {
     const store = await open(t)
     const isAllowed = (clientId: string, filter: string) => filter.startsWith(clientId)
     const packet = [sub('c/inbox'), sub('other/inbox')]
@@ -88,7 +88,7 @@ for (const { name, open } of STORES) {
     t.match(await after.subscriptionsByClient({ id: 'c' }), [{ topic: 'c/inbox' }])
   })
 
-  t.test(`${name}: a subscription that is allowed no more is not restored, and is gone`, async t => {
+  t.test(`${name}: a subscription that is no longer permitted is not restored, but removed`, async t => {
     const store = await open(t)
     const before = await start(store.kv)
     await before.addSubscriptions({ id: 'c' }, [sub('kept'), sub('lost')])
@@ -107,7 +107,7 @@ for (const { name, open } of STORES) {
     t.equal((await persistence.countOffline()).subsCount, 100)
   })
 
-  t.test(`${name}: UNSUBSCRIBE right behind SUBSCRIBE wins, in memory and in the store`, async t => {
+  t.test(`${name}: an UNSUBSCRIBE right after its SUBSCRIBE wins, in memory and in the store`, async t => {
     const store = await open(t)
     const before = await start(store.kv)
     await Promise.all([
@@ -145,7 +145,7 @@ for (const { name, open } of STORES) {
     t.same(await all(persistence.outgoingStream({ id: 'c' })), [])
   })
 
-  t.test(`${name}: the removal of a session that was cut short goes on at the next start`, async t => {
+  t.test(`${name}: an interrupted removal of a session continues at the next start`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const before = await start(kv)
     await before.addSubscriptions({ id: 'c' }, [sub('t')])
@@ -159,7 +159,7 @@ for (const { name, open } of STORES) {
     t.same(await dump(kv), [])
   })
 
-  t.test(`${name}: whose queue is in the store has a session, though its first write failed`, async t => {
+  t.test(`${name}: a client with a stored queue has a session even if its first write failed`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const before = await start(kv)
     kv.isFailing = true
@@ -171,7 +171,7 @@ for (const { name, open } of STORES) {
     t.ok((await dump(kv)).includes('meta ["session","c"]'))
   })
 
-  t.test(`${name}: sessions not seen for long are removed, those connected are not`, async t => {
+  t.test(`${name}: sessions that expired are removed, connected ones are not`, async t => {
     const store = await open(t)
     const clients = { here: {} }
     const persistence = await start(store.kv, { sessionExpiryMs: 1000 }, { id: 'b', clients })
@@ -187,13 +187,13 @@ for (const { name, open } of STORES) {
     t.equal(await restarted.expire(Date.now() + 3000), 1)
   })
 
-  t.test(`${name}: sessions never expire where expiry is 0`, async t => {
+  t.test(`${name}: sessions never expire if expiry is 0`, async t => {
     const persistence = await start((await open(t)).kv, { sessionExpiryMs: 0 })
     await persistence.sessions.touch('c', false)
     t.equal(await persistence.expire(Number.MAX_SAFE_INTEGER), 0)
   })
 
-  t.test(`${name}: of a half-received QoS 2 packet only the identifier is kept`, async t => {
+  t.test(`${name}: only the identifier of a half-received QoS 2 packet is stored`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     const packet = publication('t', { qos: 2, messageId: 7, payload: Buffer.alloc(1_000_000) })
@@ -218,7 +218,7 @@ for (const { name, open } of STORES) {
     t.same([...persistence.incomingIds({ id: 'c' })], [])
   })
 
-  t.test(`${name}: clients without half-received packets do not cost a look into the store`, async t => {
+  t.test(`${name}: clients without half-received packets cost no store access`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)
     kv.reset()
@@ -239,22 +239,25 @@ for (const { name, open } of STORES) {
     t.same(await dump(store.kv), [])
   })
 
-  t.test(`${name}: a connection that was taken over does not take the new one's will along`, async t => {
-    const persistence = await start((await open(t)).kv)
-    const old = { id: 'c', closed: false }
-    const next = { id: 'c', closed: false }
-    await persistence.putWill(old, { topic: 'old', payload: '' })
-    await persistence.delWill(next)
-    await persistence.putWill(next, { topic: 'new', payload: '' })
-    old.closed = true
-    await persistence.delWill({ id: 'c' })
-    t.match(await persistence.getWill({ id: 'c' }), { topic: 'new' })
-    next.closed = true
-    t.match(await persistence.delWill({ id: 'c' }), { topic: 'new' })
-    t.equal(await persistence.getWill({ id: 'c' }), undefined)
-  })
+  t.test(
+    `${name}: the end of a connection that was taken over does not remove the new one's will`,
+    async t => {
+      const persistence = await start((await open(t)).kv)
+      const old = { id: 'c', closed: false }
+      const next = { id: 'c', closed: false }
+      await persistence.putWill(old, { topic: 'old', payload: '' })
+      await persistence.delWill(next)
+      await persistence.putWill(next, { topic: 'new', payload: '' })
+      old.closed = true
+      await persistence.delWill({ id: 'c' })
+      t.match(await persistence.getWill({ id: 'c' }), { topic: 'new' })
+      next.closed = true
+      t.match(await persistence.delWill({ id: 'c' }), { topic: 'new' })
+      t.equal(await persistence.getWill({ id: 'c' }), undefined)
+    },
+  )
 
-  t.test(`${name}: a failing store is reported where Aedes could not take a rejection`, async t => {
+  t.test(`${name}: a store failure is reported where Aedes does not handle a rejection`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const errors: unknown[] = []
     const persistence = await start(kv, { onError: error => errors.push(error) })

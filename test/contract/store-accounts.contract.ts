@@ -1,4 +1,4 @@
-/** Accounts: who exists, and who may. Part of store.contract.ts. */
+/** Accounts: look-ups, registration, passwords, deletion. Part of store.contract.ts. */
 import type { Test } from 'tap'
 import { pairConversation } from '../../src/core/model.js'
 import type { Store, UserQuery } from '../../src/store/store.js'
@@ -45,14 +45,14 @@ function registering(t: Test, open: OpenStore): void {
     await t.resolves(store.users.createUser(user(BOB, { username: 'an' })))
   })
 
-  t.test('takes no user name for none: several may have none', async t => {
+  t.test('lets any number of users have no user name', async t => {
     const { store } = await open(t)
     await store.users.createUser(user(ANN))
     await t.resolves(store.users.createUser(user(BOB)))
     t.equal((await store.users.findUsers({}, 10)).length, 2)
   })
 
-  t.test('lets exactly one of many racing registers of one address win', async t => {
+  t.test('accepts exactly one of many concurrent registrations of one address', async t => {
     const { store } = await open(t)
     const racing = Array.from({ length: 20 }, (_, i) =>
       user(String(200000000 + i), { emailKey: 'same@example.org' }),
@@ -68,7 +68,7 @@ function registering(t: Test, open: OpenStore): void {
     t.equal((await store.users.findUsers({}, 10)).length, 1)
   })
 
-  t.test('lists all of many users that register at once', async t => {
+  t.test('lists all users after many concurrent registrations', async t => {
     const { store } = await open(t)
     const ids = Array.from({ length: 50 }, (_, i) => String(200000000 + i))
     await Promise.all(ids.map(id => store.users.createUser(user(id))))
@@ -95,7 +95,7 @@ function querying(t: Test, open: OpenStore): void {
     await t.rejects(page(10, 'x'), noSuchUser)
   })
 
-  t.test('goes on behind a user who is gone by now', async t => {
+  t.test('continues a page after a user who has been deleted', async t => {
     const { store } = await open(t)
     for (const id of [ANN, BOB, EVE]) await store.users.createUser(user(id))
     await store.users.deleteUser(BOB)
@@ -107,7 +107,7 @@ function querying(t: Test, open: OpenStore): void {
     t.match(await store.users.findUsers({}, 10, EVE), [{ id: '222222222' }], 'who registers later is younger')
   })
 
-  t.test('finds only whom all given fields match', async t => {
+  t.test('finds only users who match all given fields', async t => {
     const { store } = await open(t)
     await store.users.createUser(user(ANN, { username: 'ann', firstName: 'Ann', lastName: 'Lee' }))
     await store.users.createUser(user(BOB, { username: 'bob', firstName: 'Bob', lastName: 'Lee' }))
@@ -183,7 +183,7 @@ function querying(t: Test, open: OpenStore): void {
     await check(await reopen())
   })
 
-  t.test('looks through thousands of users', async t => {
+  t.test('finds users among thousands', async t => {
     const { store } = await open(t)
     const ids = Array.from({ length: 2101 }, (_, i) => String(200000000 + i))
     await Promise.all(
@@ -197,7 +197,7 @@ function querying(t: Test, open: OpenStore): void {
 }
 
 function passwords(t: Test, open: OpenStore): void {
-  t.test('shows a hash only to compare, and says what compare says', async t => {
+  t.test('passes the hash only to compare, and returns its result', async t => {
     const { store } = await open(t)
     await store.users.createUser(user(ANN, { passwordHash: 'secret' }))
     t.equal(await store.users.checkPassword(ANN, async hash => hash === 'secret'), true)
@@ -212,7 +212,7 @@ function passwords(t: Test, open: OpenStore): void {
     )
   })
 
-  t.test('changes a hash, but gives none to a user who is not there', async t => {
+  t.test('changes a hash, but sets none for a user who does not exist', async t => {
     const { store } = await open(t)
     await store.users.createUser(user(ANN, { passwordHash: 'old' }))
     await store.users.setPasswordHash(ANN, 'new')
@@ -262,7 +262,7 @@ function deleting(t: Test, open: OpenStore): void {
     },
   )
 
-  t.test('deletes twice, and nobody, without complaint', async t => {
+  t.test('deleting twice, or a user who does not exist, is no error', async t => {
     const { store } = await open(t)
     await store.users.createUser(user(ANN))
     await Promise.all([store.users.deleteUser(ANN), store.users.deleteUser(ANN)])

@@ -1,9 +1,9 @@
-/** Cursors, one a device. Part of store.contract.ts. */
+/** Cursors, one per device. Part of store.contract.ts. */
 import type { Test } from 'tap'
 import { ANN, BOB, move, type OpenStore } from '../helpers/store-samples.js'
 
 export function cursorsContract(t: Test, open: OpenStore): void {
-  t.test('knows nothing of a device that was never seen', async t => {
+  t.test('has no cursor for an unknown device', async t => {
     const { store } = await open(t)
     t.equal(await store.cursors.cursor(ANN, ''), undefined)
     t.equal(await store.cursors.furthest(ANN), 0)
@@ -11,7 +11,7 @@ export function cursorsContract(t: Test, open: OpenStore): void {
     await t.resolves(store.cursors.moveCursors([]))
   })
 
-  t.test('keeps a place for each device', async t => {
+  t.test('keeps a cursor for each device', async t => {
     const { store } = await open(t)
     const devices = ['', 'a', 'ab', 'b', 'a\u0000b', '手機', '😀', 'd'.repeat(300)]
     await store.cursors.moveCursors([
@@ -32,7 +32,7 @@ export function cursorsContract(t: Test, open: OpenStore): void {
     t.equal(await store.cursors.cursor(BOB, ''), undefined)
   })
 
-  t.test('never moves confirmed back, whatever else a move says', async t => {
+  t.test('never moves `confirmed` back, whatever the rest of the move', async t => {
     const { store } = await open(t)
     await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 7, sent: 9, released: [8] })])
     await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 5, sent: 12, released: [] })])
@@ -64,7 +64,7 @@ export function cursorsContract(t: Test, open: OpenStore): void {
     t.equal(await store.cursors.slowest(BOB), 1)
   })
 
-  t.test('forgets devices that were not seen for long, but never the default one', async t => {
+  t.test('forgets devices that were not seen for long, except the default one', async t => {
     const { store } = await open(t)
     await store.cursors.moveCursors([
       move(ANN, '', { seenAt: 1, confirmed: 1 }),

@@ -72,7 +72,7 @@ async function kill(running: ChildProcess): Promise<void> {
 
 storeContract(t, open)
 
-t.test('what was acknowledged survives SIGKILL, and nothing is torn', async t => {
+t.test('acknowledged writes survive SIGKILL, and no group is stored in part', async t => {
   const dir = folder(t)
   let acknowledged = 0
   for (const batches of [1, 7, 40]) {
@@ -98,7 +98,7 @@ t.test('what was acknowledged survives SIGKILL, and nothing is torn', async t =>
   }
 })
 
-t.test('is open in one place at a time', async t => {
+t.test('only one process can open it at a time', async t => {
   const dir = folder(t)
   const inUse = (pid: number | undefined) => ({
     kind: 'STORE_UNAVAILABLE',
@@ -120,7 +120,7 @@ t.test('is open in one place at a time', async t => {
   await second.close()
 })
 
-t.test('is free again when the process that had it is killed', async t => {
+t.test('it can be opened again when the process that had it was killed', async t => {
   const dir = folder(t)
   const [running, lines] = child(t, dir, 'append')
   await lines.next()
@@ -134,47 +134,50 @@ t.test('is free again when the process that had it is killed', async t => {
 
 // A limit on the size of files is a small disk that needs no rights; only Linux lifts it for a running process.
 if (process.platform === 'linux') {
-  t.test('a full disk refuses appends, keeps what it has, and takes more when there is room', async t => {
-    const dir = folder(t)
-    const [running, lines] = child(t, dir, 'fill')
-    const exited = once(running, 'exit')
-    const limit = (bytes: string) =>
-      promisify(execFile)('prlimit', ['--pid', String(running.pid), `--fsize=${bytes}`])
-    t.same(await told(lines), { ready: true })
-    // Only now, so that nothing but the store meets it.
-    await limit('4194304:unlimited')
-    running.stdin?.write('limited')
-    const full = (await told(lines)) as { acknowledged: number; refusal: { kind: string; reason: string } }
-    const { acknowledged, refusal } = full
-    t.ok(acknowledged > 0)
-    t.match(full, { lastSeq: acknowledged, rows: acknowledged }, 'nothing of what was refused is there')
-    // A write that the limit cuts short is an EIO, and the disk under it has room.
-    t.match(
-      [refusal],
-      refusal.reason.startsWith('EFBIG')
-        ? [{ kind: 'STORE_FULL' }]
-        : [{ kind: 'STORE_UNAVAILABLE', reason: /^EIO/ }],
-    )
+  t.test(
+    'on a full disk appends are refused, rows stay, and appends work again when there is room',
+    async t => {
+      const dir = folder(t)
+      const [running, lines] = child(t, dir, 'fill')
+      const exited = once(running, 'exit')
+      const limit = (bytes: string) =>
+        promisify(execFile)('prlimit', ['--pid', String(running.pid), `--fsize=${bytes}`])
+      t.same(await told(lines), { ready: true })
+      // Only now, so that nothing but the store meets it.
+      await limit('4194304:unlimited')
+      running.stdin?.write('limited')
+      const full = (await told(lines)) as { acknowledged: number; refusal: { kind: string; reason: string } }
+      const { acknowledged, refusal } = full
+      t.ok(acknowledged > 0)
+      t.match(full, { lastSeq: acknowledged, rows: acknowledged }, 'nothing of what was refused is there')
+      // A write that the limit cuts short is an EIO, and the disk under it has room.
+      t.match(
+        [refusal],
+        refusal.reason.startsWith('EFBIG')
+          ? [{ kind: 'STORE_FULL' }]
+          : [{ kind: 'STORE_UNAVAILABLE', reason: /^EIO/ }],
+      )
 
-    await limit('unlimited')
-    running.stdin?.write('room')
-    t.same(await told(lines), { next: acknowledged + 1, lastSeq: acknowledged + 1 })
-    t.same(await exited, [0, null], 'it closes, and no rejection was left over')
+      await limit('unlimited')
+      running.stdin?.write('room')
+      t.same(await told(lines), { next: acknowledged + 1, lastSeq: acknowledged + 1 })
+      t.same(await exited, [0, null], 'it closes, and no rejection was left over')
 
-    const store = embedded(dir)
-    await store.open()
-    t.equal(await store.inbox.lastSeq(BOB), acknowledged + 1)
-    await store.close()
-  })
+      const store = embedded(dir)
+      await store.open()
+      t.equal(await store.inbox.lastSeq(BOB), acknowledged + 1)
+      await store.close()
+    },
+  )
 }
 
-t.test('refuses everything before it is open', async t => {
+t.test('refuses every call before it is open', async t => {
   for (const [name, call] of Object.entries(everyCall(embedded(folder(t))))) {
     await t.rejects(call(), { name: 'GatewayError', kind: 'STORE_UNAVAILABLE' }, name)
   }
 })
 
-t.test('says which folder it cannot use', async t => {
+t.test('the error names the folder that it cannot use', async t => {
   const dir = join(t.testdir(), 'file')
   writeFileSync(dir, 'not a folder')
   const store = embedded(dir)
@@ -182,7 +185,7 @@ t.test('says which folder it cannot use', async t => {
   await t.resolves(store.close())
 })
 
-t.test('refuses keys that lmdb could not take, and goes on', async t => {
+t.test('refuses keys that lmdb does not accept, and continues to work', async t => {
   const { store } = await open(t)
   const long = 'k'.repeat(2000)
   const tooLarge = { name: 'GatewayError', kind: 'TOO_LARGE' }
@@ -221,7 +224,7 @@ t.test('finishes a deletion that a stop interrupted', async t => {
   t.same(await again.inbox.readConversation(pairConversation(ANN, BOB), 1), [])
 })
 
-t.test('waits for the disk where that is asked for', async t => {
+t.test('waits for the disk if configured', async t => {
   const store = new EmbeddedStore({ dir: folder(t), durability: 'flush', dedupWindowMs: HOUR_MS })
   await store.open()
   t.teardown(() => store.close())
@@ -234,7 +237,7 @@ t.test('waits for the disk where that is asked for', async t => {
   await t.rejects(store.users.createUser(user('1')), ofKind('BAD_FIELD', { info: { field: 'id' } }))
 })
 
-t.test('a data file that is none is refused with a word, and is left as it is', async t => {
+t.test('a file of another format is refused with a message, and not changed', async t => {
   const dir = join(t.testdir(), 'db')
   mkdirSync(dir)
   for (const content of ['hello', Buffer.alloc(20_000, 7)]) {
@@ -253,7 +256,7 @@ async function countIn(dir: string, name: string): Promise<number> {
   return count.entryCount
 }
 
-t.test('the text of a broadcast is stored once, and goes with the last row that refers to it', async t => {
+t.test('the text of a broadcast is stored once, and removed with its last row', async t => {
   const dir = folder(t)
   const run = async (work: (store: EmbeddedStore) => Promise<unknown>) => {
     const store = embedded(dir)
@@ -270,7 +273,7 @@ t.test('the text of a broadcast is stored once, and goes with the last row that 
   t.same(await run(store => store.users.deleteUser(owners[0] ?? '')), [0, 0])
 })
 
-t.test('rows from before texts were stored apart are read, trimmed and found as they were', async t => {
+t.test('rows of versions that did not store texts separately are read, trimmed and found', async t => {
   const dir = folder(t)
   const root = openLmdb({ path: dir, noSubdir: false, maxDbs: 32 })
   const rows = tableOpener(root as never)<string>('inbox', 'string')

@@ -1,4 +1,7 @@
-/** The embedded store's file, before and while it is open: what is damaged or gone is a word, and never a signal. */
+/**
+ * The embedded store's file, before and while it is open: damage and loss are errors, and never end the process by a
+ * signal.
+ */
 
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -31,7 +34,7 @@ async function filled(t: Test): Promise<{ dir: string; path: string; good: Buffe
   return { dir, path, good: readFileSync(path) }
 }
 
-t.test('is good as it was left, and after a kill', async t => {
+t.test('is valid after a clean stop and after a kill', async t => {
   const { dir } = await filled(t)
   t.doesNotThrow(() => checkFile(dir, wholly))
   t.doesNotThrow(() => checkFile(dir, asAtStart))
@@ -47,7 +50,7 @@ t.test('is good as it was left, and after a kill', async t => {
   t.pass('also while it is written to')
 })
 
-t.test('cut short anywhere it is refused', async t => {
+t.test('truncated at any position it is refused', async t => {
   const { dir, path, good } = await filled(t)
   const lengths = [0, 1, 24, 167, 168, 2048, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE - 1, 2 * PAGE, 3 * PAGE]
   for (let i = 1; i < 40; i++) lengths.push(Math.floor((good.length * i) / 40))
@@ -59,7 +62,7 @@ t.test('cut short anywhere it is refused', async t => {
   }
 })
 
-t.test('pages of nothing or of anything are refused where they are used', async t => {
+t.test('empty and random pages are refused if they are in use', async t => {
   const { dir, path, good } = await filled(t)
   let refused = 0
   const pages = good.length / PAGE
@@ -87,7 +90,7 @@ t.test('pages of nothing or of anything are refused where they are used', async 
   await store.close()
 })
 
-t.test('what is no file of it is refused, and left as it is', async t => {
+t.test('a file of another format is refused and not changed', async t => {
   const { dir, path, good } = await filled(t)
   const foreign = ofKind('STORE_UNAVAILABLE')
   const version = Buffer.from(good)
@@ -104,7 +107,7 @@ t.test('what is no file of it is refused, and left as it is', async t => {
   await t.rejects(embedded(dir).open(), { ...foreign, message: /not a file/ })
 })
 
-t.test('a file that is gone or another one takes no more writes, until it is back', async t => {
+t.test('no writes are accepted while the file is missing or replaced', async t => {
   const { dir, path } = await filled(t)
   const store = embedded(dir)
   await store.open()

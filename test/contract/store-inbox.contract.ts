@@ -1,4 +1,4 @@
-/** Logs of messages, one a user. Part of store.contract.ts. */
+/** Inbox logs, one per user. Part of store.contract.ts. */
 import type { Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
 import { type NewMessage, pairConversation, type UserId } from '../../src/core/model.js'
@@ -27,7 +27,7 @@ const seqs = async (store: Store, userId: UserId, after: number, limit: number) 
   (await store.inbox.readInbox(userId, after, limit)).map(({ seq }) => seq)
 
 function appending(t: Test, open: OpenStore): void {
-  t.test('numbers each inbox by itself, and answers in the order of the batch', async t => {
+  t.test('numbers each inbox separately, and answers in the order of the batch', async t => {
     const { store } = await open(t)
     const batch = [message(ANN, BOB), message(BOB, ANN), message(ANN, BOB), message(EVE, EVE)]
     const results = await store.inbox.append(batch)
@@ -39,7 +39,7 @@ function appending(t: Test, open: OpenStore): void {
     t.same(await store.inbox.append([]), [])
   })
 
-  t.test('keeps 1,000 messages of many batches in order and without a hole', async t => {
+  t.test('keeps 1,000 messages of many batches in order and without a gap', async t => {
     const { store } = await open(t)
     const sent = messages(1000)
     for (let i = 0, size = 1; i < sent.length; i += size, size = (size * 3) % 64 || 1) {
@@ -52,7 +52,7 @@ function appending(t: Test, open: OpenStore): void {
     )
   })
 
-  t.test('gives no seq twice when several batches are appended at once', async t => {
+  t.test('uses no seq twice for concurrent batches', async t => {
     const { store } = await open(t)
     const results = await Promise.all(Array.from({ length: 20 }, () => store.inbox.append(messages(10))))
     t.same(
@@ -62,7 +62,7 @@ function appending(t: Test, open: OpenStore): void {
     t.equal((await store.inbox.readInbox(BOB, 0, 1000)).length, 200)
   })
 
-  t.test('gives back the fields as they are', async t => {
+  t.test('returns all fields unchanged', async t => {
     const { store } = await open(t)
     const contents = [
       '',
@@ -95,7 +95,7 @@ function appending(t: Test, open: OpenStore): void {
     t.same(await seqs(store, 'nobody', 0, 100), [])
   })
 
-  t.test('keeps neighbours apart', async t => {
+  t.test('keeps users with similar ids apart', async t => {
     const { store } = await open(t)
     const ids = ['100000001', '100000002', '100000010', '100000100', '999999999']
     await store.inbox.append(ids.flatMap(id => messages(3, ANN, id)))
@@ -117,7 +117,7 @@ function repeating(t: Test, open: OpenStore): void {
   }
   let made = 0
 
-  t.test('stores what has a known key and says something else, and that is the key from then on', async t => {
+  t.test('stores a message with a known key and another content, which then has the key', async t => {
     const { store } = await open(t)
     const other = message(ANN, BOB, { dedupKey: 'a' })
     const elsewhere = message(ANN, EVE, { dedupKey: 'a' })
@@ -151,7 +151,7 @@ function repeating(t: Test, open: OpenStore): void {
     t.equal(await store.inbox.lastSeq(BOB), 4)
   })
 
-  t.test('stores what is certainly no repeat, and knows its key from then on', async t => {
+  t.test('stores a message marked as first without a look-up, and remembers its key', async t => {
     const { store } = await open(t)
     const first = keyed('a', { isFirst: true })
     const reused = keyed('a', { isFirst: true })
@@ -163,7 +163,7 @@ function repeating(t: Test, open: OpenStore): void {
     ])
   })
 
-  t.test('tells keys apart in every character', async t => {
+  t.test('distinguishes keys that differ in any one character', async t => {
     const { store } = await open(t)
     const keys = [
       'k',
@@ -192,7 +192,7 @@ function repeating(t: Test, open: OpenStore): void {
     )
   })
 
-  t.test('stores nothing that had to be a repeat and is none', async t => {
+  t.test('does not store a message that must be a repeat and is none', async t => {
     const { store } = await open(t)
     const first = keyed('a')
     await store.inbox.append([first])
@@ -206,7 +206,7 @@ function repeating(t: Test, open: OpenStore): void {
     t.match(await store.inbox.append([keyed('b')]), [{ seq: 3, repeat: false }], 'nor is its key')
   })
 
-  t.test('knows a key after it was opened again', async t => {
+  t.test('knows a key after it was reopened', async t => {
     const opened = await open(t)
     const first = keyed('a')
     await opened.store.inbox.append([first])
@@ -232,7 +232,7 @@ function repeating(t: Test, open: OpenStore): void {
 }
 
 function trimming(t: Test, open: OpenStore): void {
-  t.test('knows first and last of an inbox that never had a message', async t => {
+  t.test('knows first and last seq of an empty inbox', async t => {
     const { store } = await open(t)
     t.equal(await store.inbox.lastSeq(BOB), 0)
     t.equal(await store.inbox.firstSeq(BOB), 1)
@@ -240,7 +240,7 @@ function trimming(t: Test, open: OpenStore): void {
     t.equal(await store.inbox.firstSeq(BOB), 1)
   })
 
-  t.test('trims from the front, at most so many at once', async t => {
+  t.test('trims from the front, at most `limit` rows at once', async t => {
     const { store } = await open(t)
     await store.inbox.append([...messages(10), ...messages(2, BOB, ANN)])
     t.equal(await store.inbox.trimInbox(BOB, 7, 3), 3)
@@ -254,7 +254,7 @@ function trimming(t: Test, open: OpenStore): void {
     t.same(await seqs(store, ANN, 0, 100), [1, 2])
   })
 
-  t.test('never gives a seq again, not even after all was trimmed and it was opened again', async t => {
+  t.test('never reuses a seq, even after all rows were trimmed and it was reopened', async t => {
     const opened = await open(t)
     await opened.store.inbox.append(messages(5))
     t.equal(await opened.store.inbox.trimInbox(BOB, Number.MAX_SAFE_INTEGER, 100), 5)
@@ -322,7 +322,7 @@ function conversing(t: Test, open: OpenStore): void {
     t.same(await ids(2, 'ffffffff-ffff-7fff-bfff-ffffffffffff'), [6, 5], 'before one that is not there')
   })
 
-  t.test('has messages to oneself', async t => {
+  t.test('keeps messages to oneself', async t => {
     const { store } = await open(t)
     await store.inbox.append([message(ANN, ANN), message(ANN, BOB), message(ANN, ANN)])
     t.match(await store.inbox.readConversation(pairConversation(ANN, ANN), 10), [
@@ -331,7 +331,7 @@ function conversing(t: Test, open: OpenStore): void {
     ])
   })
 
-  t.test('takes trimmed messages out of their conversation', async t => {
+  t.test('removes trimmed messages from their conversation', async t => {
     const { store } = await open(t)
     await store.inbox.append([...messages(4), ...messages(2, BOB, ANN)])
     await store.inbox.trimInbox(BOB, 3, 100)
@@ -370,14 +370,14 @@ function sharing(t: Test, open: OpenStore): void {
     },
   )
 
-  t.test('a page ends at its characters with broadcasts, too', async t => {
+  t.test('the limit of characters of a page counts broadcasts, too', async t => {
     const { store } = await open(t)
     for (let i = 0; i < 5; i++) await store.inbox.append(broadcastTo([BOB], 'x'.repeat(1000)))
     t.equal((await store.inbox.readInbox(BOB, 0, 10, 2500)).length, 3)
     t.equal((await store.inbox.readInbox(BOB, 0, 10, 1)).length, 1)
   })
 
-  t.test('a broadcast stays with the others when one inbox is trimmed, or one account deleted', async t => {
+  t.test('a broadcast stays in other inboxes if one is trimmed or one account deleted', async t => {
     const { store } = await open(t)
     await store.users.createUser(user(EVE))
     const old = uuidv7({ msecs: Date.now() - 86_400_000 })
@@ -393,7 +393,7 @@ function sharing(t: Test, open: OpenStore): void {
     t.same(await store.inbox.readInbox(BOB, 0, 10), [rowOf(first, 2)])
   })
 
-  t.test('a broadcast with the key of one before is a repeat of it', async t => {
+  t.test('a broadcast with the key of an earlier one is its repeat', async t => {
     const { store } = await open(t)
     const [first] = broadcastTo([BOB], 'once').map(one => ({ ...one, dedupKey: 'b' }))
     const [second] = broadcastTo([BOB], 'once').map(one => ({ ...one, dedupKey: 'b' }))
@@ -402,7 +402,7 @@ function sharing(t: Test, open: OpenStore): void {
     t.match(await store.inbox.append([second]), [{ seq: 1, id: first.id, repeat: true }])
   })
 
-  t.test('counts the bytes of an inbox: what comes, what is trimmed, what was opened again', async t => {
+  t.test('counts the bytes of an inbox after appends, trimming and reopening', async t => {
     const opened = await open(t)
     const { store } = opened
     const bytes = (all: readonly NewMessage[]) =>

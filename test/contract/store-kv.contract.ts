@@ -38,7 +38,7 @@ function writing(t: Test, open: OpenStore): void {
     await t.resolves(store.kv.kvWrite([]))
   })
 
-  t.test('gives back bytes as they are, and keeps them', async t => {
+  t.test('returns bytes unchanged, also after it was reopened', async t => {
     const { store } = await open(t)
     const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => i % 256)
     await store.kv.kvWrite([put(['large'], bytes), put(['small'], bytes.subarray(7, 300))])
@@ -60,7 +60,7 @@ function writing(t: Test, open: OpenStore): void {
     t.same(await keysOf(store, 'wills'), [['k']])
   })
 
-  t.test('makes calls of one turn visible in their order', async t => {
+  t.test('applies calls of one turn in their order', async t => {
     const { store } = await open(t)
     const writes = Array.from({ length: 100 }, (_, i) =>
       store.kv.kvWrite([put(['k'], String(i)), put(['n', i])]),
@@ -121,7 +121,7 @@ function ordering(t: Test, open: OpenStore): void {
     ),
   )
 
-  t.test('orders text by its characters, whatever they are', t =>
+  t.test('orders text by its characters', t =>
     sorts(
       t,
       [
@@ -152,7 +152,7 @@ function ordering(t: Test, open: OpenStore): void {
     ),
   )
 
-  t.test('orders long text and pairs of surrogates likewise', t => {
+  t.test('orders long text and surrogate pairs by characters, too', t => {
     const long = 'x'.repeat(100)
     return sorts(t, [
       [long],
@@ -224,7 +224,7 @@ function ranging(t: Test, open: OpenStore): void {
     t.equal(expected, 1100)
   })
 
-  t.test('ranges over what stays there while the rest is changed', async t => {
+  t.test('a range returns unchanged keys while others change', async t => {
     const { store } = await open(t)
     await store.kv.kvWrite(Array.from({ length: 1000 }, (_, i) => put(['q', i])))
     const seen: unknown[] = []
@@ -241,7 +241,7 @@ function ranging(t: Test, open: OpenStore): void {
     )
   })
 
-  t.test('may be left early', async t => {
+  t.test('a range can be ended early', async t => {
     const { store } = await open(t)
     await store.kv.kvWrite(Array.from({ length: 600 }, (_, i) => put(['q', i])))
     for (let i = 0; i < 200; i++) {

@@ -92,7 +92,7 @@ t.test(
   },
 )
 
-t.test('two gateways register the same address and user name: one of them gets it', skip, async t => {
+t.test('if two gateways register the same address and user name, one succeeds', skip, async t => {
   const database = testDatabase(t)
   const [one, two] = [await opened(t, database, 'one'), await opened(t, database, 'two')]
   for (let i = 0; i < 10; i++) {
@@ -112,7 +112,7 @@ t.test('two gateways register the same address and user name: one of them gets i
   )
 })
 
-t.test('a resend to another gateway is known as a repeat', skip, async t => {
+t.test('a resend to another gateway is recognised as a repeat', skip, async t => {
   const database = testDatabase(t)
   const [one, two] = [await opened(t, database, 'one'), await opened(t, database, 'two')]
   const first = message(ANN, BOB, { dedupKey: 'a 1' })
@@ -120,7 +120,7 @@ t.test('a resend to another gateway is known as a repeat', skip, async t => {
   t.match(await two.inbox.append([{ ...first, id: 'another' }]), [{ seq: 1, id: first.id, repeat: true }])
 })
 
-t.test('what another gateway has appended and a limit has removed is not given again', skip, async t => {
+t.test('a seq that another gateway has used and a limit has removed is not reused', skip, async t => {
   const database = testDatabase(t)
   const [one, two] = [await opened(t, database, 'one'), await opened(t, database, 'two')]
   await one.inbox.append(messages(3))
@@ -132,7 +132,7 @@ t.test('what another gateway has appended and a limit has removed is not given a
   t.match(await one.inbox.append(messages(1)), [{ seq: 9 }])
 })
 
-t.test('a name belongs to one gateway that runs, and to the next when that is closed', skip, async t => {
+t.test('a name belongs to one running gateway, and to the next one after that has closed', skip, async t => {
   const database = testDatabase(t)
   const first = await opened(t, database, 'main')
   const second = mongoStore(database)
@@ -147,7 +147,7 @@ t.test('a name belongs to one gateway that runs, and to the next when that is cl
   t.same(await keysOf(await opened(t, database, 'main'), 'meta'), [['k']])
 })
 
-t.test('what is in the journal is applied at the next start', skip, async t => {
+t.test('the journal is applied at the next start', skip, async t => {
   const database = testDatabase(t)
   const db = (await rawClient(t)).db(database)
   const store = await opened(t, database, 'main')
@@ -230,7 +230,7 @@ const INDEXED: Readonly<Record<string, readonly string[]>> = {
   gateways: ['_id'],
 }
 
-t.test('the text of a broadcast is stored once, and goes an hour after its last row', skip, async t => {
+t.test('the text of a broadcast is stored once, and removed an hour after its last row', skip, async t => {
   const database = testDatabase(t)
   const store = await opened(t, database, 'one')
   const texts = (await rawClient(t)).db(database).collection('texts')
@@ -251,7 +251,7 @@ t.test('the text of a broadcast is stored once, and goes an hour after its last 
   t.equal(await texts.countDocuments({ unheld: true }), 1)
 })
 
-t.test('no call looks through a collection', skip, async t => {
+t.test('no call scans a collection', skip, async t => {
   const { store } = await open(t)
   await store.users.createUser(user(ANN, { username: 'ann' }))
   const asked: [string, string[]][] = []
@@ -277,7 +277,7 @@ t.test('no call looks through a collection', skip, async t => {
   }
 })
 
-t.test('every index is there', skip, async t => {
+t.test('every index exists', skip, async t => {
   const database = testDatabase(t)
   await opened(t, database, 'main')
   const db = (await rawClient(t)).db(database)
@@ -288,7 +288,7 @@ t.test('every index is there', skip, async t => {
   }
 })
 
-t.test('a query for names has an index of just these names and the order of its answer', skip, async t => {
+t.test('a query for names has an index with these names and the order of the result', skip, async t => {
   const database = testDatabase(t)
   await opened(t, database, 'main')
   const users = (await rawClient(t)).db(database).collection('users')
@@ -297,7 +297,7 @@ t.test('a query for names has an index of just these names and the order of its 
     t.ok(indexes.includes(`${names},ordinal`), names)
 })
 
-t.test('an error has neither the password nor a document in it', skip, async t => {
+t.test('an error contains neither the password nor a document', skip, async t => {
   for (const url of [
     'mongodb://ann:s3cret@',
     'mongodb://ann:s3cret@127.0.0.1:1/?bad=1&x',

@@ -60,7 +60,7 @@ function counting(table: OpenTable, rows: { count: number }): OpenTable {
   return open as OpenTable
 }
 
-t.test('a query reads the accounts that it tells, and no others', async t => {
+t.test('a query reads only the accounts that it returns', async t => {
   const { rows, users } = await counted(t)
   const cases = [
     [{ firstName: 'nobody' }, undefined, 0],
@@ -87,7 +87,7 @@ t.test('a query reads the accounts that it tells, and no others', async t => {
   }
 })
 
-/** What a version without the index leaves: accounts, and nothing that names them. */
+/** Data of a version without the index: accounts, and no index entries. */
 async function withoutIndex(dir: string, indexedUpTo?: number): Promise<void> {
   const root = openLmdb({ path: dir, noSubdir: false, maxDbs: 32 })
   const names = tableOpener(root as never)<number>('names')
@@ -105,7 +105,7 @@ async function opened(t: Test, dir: string): Promise<EmbeddedStore> {
   return store
 }
 
-t.test('accounts from before there was an index are found when it is open', async t => {
+t.test('accounts of a version without the index are found after opening', async t => {
   const dir = folder(t)
   const store = await opened(t, dir)
   await Promise.all(
@@ -131,7 +131,7 @@ t.test('accounts from before there was an index are found when it is open', asyn
   )
 })
 
-t.test('who was deleted by a version without the index is not found, and hides nobody', async t => {
+t.test('an account deleted by a version without the index is not found, and others are', async t => {
   const dir = folder(t)
   const store = await opened(t, dir)
   for (const id of [ANN, BOB, EVE]) await store.users.createUser(user(id))

@@ -1,4 +1,4 @@
-/** LMDB has 126 places for readers: none is lost, whatever throws, and a read that cannot be had shows in a ping. */
+/** LMDB has 126 reader slots: no exception leaks one, and a ping fails if there is none left. */
 
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -34,7 +34,7 @@ async function opened(t: Test) {
 
 const LONG = 'k'.repeat(5000)
 
-t.test('keys that are none cost no place', async t => {
+t.test('invalid keys leak no reader slot', async t => {
   const { store, often } = await opened(t)
   const calls: Record<string, () => Promise<unknown>> = {
     ...Object.fromEntries(
@@ -57,12 +57,12 @@ t.test('keys that are none cost no place', async t => {
   t.match(await store.inbox.append([message(ANN, BOB)]), [{ seq: 1 }])
 })
 
-t.test('ranges that throw in the middle cost no place', async t => {
+t.test('ranges that throw leak no reader slot', async t => {
   const { store, root, often } = await opened(t)
   await store.users.createUser(user(ANN))
   await store.cursors.moveCursors([move(ANN, '')])
   await store.inbox.append([message(BOB, ANN)])
-  // What is no msgpack, and a row whose text is no JSON: reading them throws.
+  // Reading invalid msgpack, or a row whose text is not JSON, throws.
   const damage = async (name: string, key: (string | number)[], value = Buffer.from([0xdc, 0, 5])) => {
     const options = { name, encoding: 'binary' as const, keyEncoder: { writeKey, readKey } }
     const table = root.openDB<Buffer, (string | number)[]>(options as never)
@@ -83,7 +83,7 @@ t.test('ranges that throw in the middle cost no place', async t => {
   t.match(await store.inbox.readInbox(ANN, 0, 1), [{ seq: 1 }], 'what is whole is read')
 })
 
-t.test('a range that is left, or whose reader throws, costs no place', async t => {
+t.test('a range that is ended early, or whose reader throws, leaks no reader slot', async t => {
   const { store, root } = await opened(t)
   const value = Buffer.from('v')
   await store.kv.kvWrite(Array.from({ length: 600 }, (_, i) => ({ put: 'meta', key: ['k', i], value })))

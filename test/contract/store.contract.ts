@@ -1,4 +1,4 @@
-/** What every store must do. Run by a test file of each store, on a store of its own for each test. */
+/** The contract of every store. The test file of each store runs it, with a new store for each test. */
 
 import type { Test } from 'tap'
 import { pairConversation } from '../../src/core/model.js'
@@ -23,7 +23,7 @@ function lifeContract(t: Test, open: OpenStore): void {
     await t.resolves(store.ping())
   })
 
-  t.test('closes twice, and what is asked of it then is refused as STORE_UNAVAILABLE', async t => {
+  t.test('can be closed twice, and refuses later calls as STORE_UNAVAILABLE', async t => {
     const { store } = await open(t)
     await Promise.all([store.close(), store.close()])
     await store.close()
@@ -32,7 +32,7 @@ function lifeContract(t: Test, open: OpenStore): void {
     }
   })
 
-  t.test('keeps everything when it is opened again', async t => {
+  t.test('keeps all data when it is reopened', async t => {
     const opened = await open(t)
     await opened.store.users.createUser(user(ANN, { username: 'ann' }))
     await opened.store.inbox.append([message(BOB, ANN), message(BOB, ANN)])
@@ -64,7 +64,7 @@ function lifeContract(t: Test, open: OpenStore): void {
     t.same(answered, [...calls.keys()])
   })
 
-  t.test('keeps what was accepted when it is closed at once', async t => {
+  t.test('keeps accepted writes when it is closed immediately', async t => {
     const opened = await open(t)
     const accepted = [
       opened.store.inbox.append([message(ANN, BOB)]),

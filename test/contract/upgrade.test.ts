@@ -1,4 +1,4 @@
-/** Data that version 0.1.0 wrote, kept in test/fixtures: read at once, upgraded in the background. */
+/** Data of version 0.1.0, kept in test/fixtures: readable immediately, and upgraded in the background. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -100,7 +100,7 @@ for (const [name, prepare, make, skip] of STORES) {
     return store
   }
 
-  t.test(`${name}: all is there before, during and after the upgrade`, { skip }, async t => {
+  t.test(`${name}: all data is readable before, during and after the upgrade`, { skip }, async t => {
     const place = await prepare(t)
     for (const upgrade of [false, true, true]) {
       const store = await opened(t, place, upgrade)
@@ -116,7 +116,7 @@ for (const [name, prepare, make, skip] of STORES) {
     }
   })
 
-  t.test(`${name}: goes on as the old version would have`, { skip }, async t => {
+  t.test(`${name}: continues like the old version`, { skip }, async t => {
     const store = await opened(t, await prepare(t))
     const { text = '' } = expected.rows.bob[1]
     t.match(await store.inbox.append([message(ANN, BOB, { ...KEYED, text })]), [{ seq: 3, repeat: true }])
@@ -133,7 +133,7 @@ for (const [name, prepare, make, skip] of STORES) {
     t.same(await store.inbox.readInbox(ANN, 0, 10), [])
   })
 
-  t.test(`${name}: data of a newer version is refused, and left as it is`, { skip }, async t => {
+  t.test(`${name}: data of a newer version is refused and not changed`, { skip }, async t => {
     const place = await prepare(t)
     await (name === 'embedded' ? setFolderFormat : setDatabaseFormat)(t, place, DATA_FORMAT + 1)
     for (const upgrade of [true, false])
@@ -173,7 +173,7 @@ async function setDatabaseFormat(t: Test, database: string, number: number): Pro
   await format.updateOne({ _id: 'data' }, { $set: { number } }, { upsert: true })
 }
 
-t.test('an upgrade that was interrupted goes on where it was', async t => {
+t.test('an interrupted upgrade continues where it was', async t => {
   const dir = keptFolder(t)
   t.equal(await withFolder(dir, kindsIn), '........', 'all of format 1')
   // As a kill between two steps leaves it: Ann's three rows were looked at.

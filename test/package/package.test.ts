@@ -1,4 +1,4 @@
-/** The package as npm gives it to others: packed, installed into an empty folder, run. */
+/** The npm package: packed, installed into an empty folder, and run. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -46,7 +46,7 @@ t.before(async () => {
   await npm(dir, 'install', '--prefer-offline', '--no-audit', '--no-fund', join(dir, filename))
 })
 
-t.test('the only ws is the one that is kept up to date', async t => {
+t.test('the only version of ws in the tree is the pinned one', async t => {
   const found = versions('ws', JSON.parse(await npm(dir, 'ls', 'ws', '--all', '--json')))
   t.ok(found.length > 0)
   t.same(

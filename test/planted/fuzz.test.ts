@@ -1,4 +1,4 @@
-/** A fuzzer that finds nothing may be blind: it must see a gateway that has a fault. */
+/** Checks that the fuzzer can fail: it must report a gateway with a planted fault. */
 import t from 'tap'
 import { runScript } from '../helpers/script.js'
 
@@ -28,7 +28,7 @@ for (const [fault, finding] of [
     /^seed 3, (in a flood of HTTP requests|after HTTP requests began to flood in): (a healthy pair needs \d+ ms|.* did not come within)/m,
   ],
 ] as const) {
-  t.test(`a gateway with the fault ${fault} is found out`, async t => {
+  t.test(`a gateway with the fault ${fault} is reported`, async t => {
     const { code, stdout, stderr } = await runScript(t, 'fuzz/main.ts', [
       '--inputs',
       '300',

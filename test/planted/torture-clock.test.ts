@@ -1,10 +1,10 @@
-/** What the torture must see where the clock is set over a restart. */
+/** Checks that the torture reports a planted fault of ids when the clock is set over a restart. */
 import t from 'tap'
 import { torture } from '../helpers/script.js'
 
 t.setTimeout(300_000)
 
-t.test('a gateway whose ids follow the clock back over a restart is found out', async t => {
+t.test('a gateway whose ids follow the clock back over a restart is reported', async t => {
   // The first restart of this seed sets the clock nine hours back.
   const args = ['--seed', '30', '--minutes', '0.3', '--kills-per-minute', '10']
   const { code, stdout, last } = await torture(t, [...args, '--plant', 'forget-id-time'])

@@ -1,4 +1,4 @@
-/** What the torture must see of wills. */
+/** Checks that the torture reports planted faults of wills. */
 import t from 'tap'
 import { torture } from '../helpers/script.js'
 
@@ -9,7 +9,7 @@ for (const [fault, finding] of [
   ['forget-wills', 'missing'],
   ['keep-wills', 'unwanted'],
 ] as const) {
-  t.test(`a gateway with the fault ${fault} is found out, by a will that is ${finding}`, async t => {
+  t.test(`a gateway with the fault ${fault} is reported, by a will that is ${finding}`, async t => {
     const args = ['--seed', '2', '--minutes', '0.3', '--kills-per-minute', '5', '--plant', fault]
     const { code, stdout, last } = await torture(t, args)
     t.equal(code, 1)

@@ -1,4 +1,4 @@
-/** A torture that loses nothing may be blind: it must see a gateway that has a fault. */
+/** Checks that the torture can fail: it must report a gateway with a planted fault. */
 import t from 'tap'
 import { torture } from '../helpers/script.js'
 
@@ -9,7 +9,7 @@ for (const [fault, finding] of [
   ['overtake', 'reordered'],
   ['skip-one', 'gaps'],
 ] as const) {
-  t.test(`a gateway with the fault ${fault} is found out, by a message that is ${finding}`, async t => {
+  t.test(`a gateway with the fault ${fault} is reported, by a message that is ${finding}`, async t => {
     const { code, stdout, last } = await torture(t, ['--seed', '2', '--plant', fault])
     t.equal(code, 1)
     t.ok(JSON.parse(last)[finding] > 0, stdout)

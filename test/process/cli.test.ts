@@ -27,7 +27,7 @@ t.test('--help, --version, no command, unknown command', async t => {
   })
 })
 
-t.test('a bad config ends with 1 and names each key, without a stack', async t => {
+t.test('an invalid config ends with exit code 1 and names each key, without a stack', async t => {
   t.testdir()
   for (const command of ['serve', 'check', 'config']) {
     const { code, stdout, stderr } = await mumi(t, [command, '--http.port', 'x'], { MUMI_LOCALE: 'de' }).ended
@@ -49,14 +49,14 @@ t.test('config prints the effective config, --docs the key table, --defaults the
   t.match((await mumi(t, ['config', '--defaults']).ended).stdout, /http: \{[^}]*port: 8080,/)
 })
 
-t.test('--docs and --defaults go with nothing else', async t => {
+t.test('--docs and --defaults accept no other option', async t => {
   t.testdir()
   const { code, stderr } = await mumi(t, ['config', '--docs', '--http.port', '81']).ended
   t.equal(code, 1)
   t.equal(stderr, 'mumi: --docs: only by itself\n')
 })
 
-t.test('check makes nothing where there is no store yet, and says where one cannot be made', async t => {
+t.test('check creates no store, and reports a folder where none can be created', async t => {
   const dir = t.testdir({ file: 'not a folder', empty: {} })
   for (const data of ['empty', 'new', 'new/deep']) {
     const { code, stdout, stderr } = await mumi(t, ['check', '--data.dir', join(dir, data)]).ended
@@ -71,7 +71,7 @@ t.test('check makes nothing where there is no store yet, and says where one cann
   }
 })
 
-t.test('check opens a store that is there, and leaves one in use alone', async t => {
+t.test('check opens an existing store, and does not open one in use', async t => {
   const { child, ended, logged } = serve(t)
   await logged('gateway.ready')
   const check = () => mumi(t, ['check', '--data.dir', join(t.testdirName, 'data')]).ended
@@ -134,7 +134,7 @@ async function running(t: Test, work: (port: number) => Promise<void>): Promise<
   t.match(await ended, { code: 0 })
 }
 
-t.test('Node that is too old is one line and exit code 1', async t => {
+t.test('a Node that is too old gives one line and exit code 1', async t => {
   t.testdir()
   const old = planted(
     `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.4' } })`,
@@ -145,7 +145,7 @@ t.test('Node that is too old is one line and exit code 1', async t => {
   }
 })
 
-t.test('config comes from files, too', async t => {
+t.test('config is read from files, too', async t => {
   const dir = t.testdir()
   const file = join(dir, 'mumi.json5')
   writeFileSync(

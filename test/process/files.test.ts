@@ -1,4 +1,4 @@
-/** A process that may open few files, and clients that use them up. */
+/** A process with few file descriptors, and clients that use them up. */
 import { spawn } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
@@ -60,7 +60,7 @@ t.test(
   },
 )
 
-t.test('check says where a process may not open as many files as limits.connections', async t => {
+t.test('check warns if a process may open fewer files than limits.connections', async t => {
   const few = await limited(t, 'check', settings(t)).ended
   t.match(few, {
     code: 0,

@@ -89,7 +89,7 @@ t.test(
   },
 )
 
-t.test('a server that comes up during the wait is enough', { skip: skipWithoutStart }, async t => {
+t.test('a server that starts during the wait is sufficient', { skip: skipWithoutStart }, async t => {
   const server = await mongoServer(t)
   const starting = startGateway(t, settings(server.url))
   await server.start()
@@ -121,7 +121,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
   )
 }
 
-t.test('what was acknowledged before an outage is there after it', { skip: skipWithoutStart }, async t => {
+t.test('messages acknowledged before an outage are there after it', { skip: skipWithoutStart }, async t => {
   const { server, gateway } = await setUp(t)
   const sender = await loggedIn(t, gateway)
   const account = await register(t, gateway)

@@ -1,4 +1,4 @@
-/** The README's story, with the clients that people have: mosquitto_pub, mosquitto_sub, mosquitto_rr. */
+/** The examples of the README with mosquitto_pub, mosquitto_sub and mosquitto_rr. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -63,7 +63,7 @@ if (isInstalled) {
   const inbox = ({ id }: TestAccount) => `users/${id}/inbox`
   await run(t, 'mosquitto_pub', program, await register(t, program), ['-r', '-t', READY, '-m', READY])
 
-  t.test('a JSON client and mosquitto write to each other', async t => {
+  t.test('a JSON client and mosquitto exchange messages', async t => {
     const bob = await register(t, program)
     const ann = await loggedIn(t, program)
     const phone = await subscribe(t, program, bob, ['-i', 'phone', '-q', '1', '-t', `${inbox(bob)}/#`])
@@ -103,7 +103,7 @@ if (isInstalled) {
     }
   }
 
-  t.test('each mosquitto_pub is a message of its own, though all use the same packet id', async t => {
+  t.test('each mosquitto_pub is a new message, although all use the same packet id', async t => {
     const bob = await register(t, program)
     for (const qos of ['0', '1', '2', '1']) {
       const args = ['-i', 'same', '-q', qos, '-t', inbox(bob), '-m', 'again']
@@ -149,7 +149,7 @@ if (isInstalled) {
     t.same((await run(t, 'mosquitto_sub', program, bob, late)).lines, ['1 kept/x kept'])
   })
 
-  t.test('a wrong password and MQTT 5 are refused in words', async t => {
+  t.test('a wrong password and MQTT 5 are refused with a reason that mosquitto prints', async t => {
     const bob = await register(t, program)
     const args = ['-t', inbox(bob), '-m', 'x']
     const wrong = await run(t, 'mosquitto_pub', program, { ...bob, password: 'wrong' }, args)
@@ -160,7 +160,7 @@ if (isInstalled) {
     t.match(five.stderr, /protocol version/i)
   })
 
-  t.test('what mosquitto_pub was acknowledged survives kill -9', async t => {
+  t.test('messages acknowledged to mosquitto_pub survive kill -9', async t => {
     const bob = await register(t, program)
     const publish = (content: string) =>
       run(t, 'mosquitto_pub', program, bob, ['-q', '2', '-t', inbox(bob), '-m', content])

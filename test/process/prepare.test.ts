@@ -56,7 +56,7 @@ function project(t: Test, { node = '>=20.19', npmExit = 0, without = [] as strin
 const INSTALL = 'install --no-save --include=dev'
 const BUILD = 'run build'
 
-t.test('nothing to do: nothing done, nothing said', async t => {
+t.test('does and prints nothing if there is nothing to do', async t => {
   t.same(project(t).run(), { status: 0, stdout: '', stderr: '', asked: '' })
 })
 
@@ -65,7 +65,7 @@ t.test('a fresh clone is installed and built', async t => {
   t.match(project(t, { without }).run(), { status: 0, asked: `${INSTALL}\n${BUILD}` })
 })
 
-t.test('a change is followed up', async t => {
+t.test('a change is installed or built', async t => {
   for (const [name, asked] of [
     ['package-lock.json', INSTALL],
     ['src/store/a.ts', BUILD],
@@ -79,7 +79,7 @@ t.test('a change is followed up', async t => {
   }
 })
 
-t.test('a failed npm ends it', async t => {
+t.test('it fails if npm fails', async t => {
   const { status, stderr, asked } = project(t, {
     npmExit: 3,
     without: ['node_modules/.package-lock.json'],
@@ -89,7 +89,7 @@ t.test('a failed npm ends it', async t => {
   t.equal(stderr, `prepare: npm ${INSTALL} failed\n`)
 })
 
-t.test('an old Node is told so', async t => {
+t.test('it reports an old Node', async t => {
   const { status, stderr, asked } = project(t, { node: '>=99.1' }).run()
   t.equal(status, 1)
   t.equal(asked, '')

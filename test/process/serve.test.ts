@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { FREE_PORTS, mumi, planted, serve } from '../helpers/program.js'
 
-t.test('serve says what it is, then when it is ready, and where', async t => {
+t.test('serve logs its version, then that it is ready, with its addresses', async t => {
   const { child, ended, logged } = serve(t)
   const ready = await logged('gateway.ready')
   t.match(await logged('gateway.starting'), {
@@ -26,7 +26,7 @@ t.test('serve says what it is, then when it is ready, and where', async t => {
 })
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  t.test(`${signal} closes and ends with 0, the last line written`, async t => {
+  t.test(`${signal} closes the gateway and ends with exit code 0 after the last log line`, async t => {
     const { child, ended, logged } = serve(t)
     await logged('gateway.ready')
     child.kill(signal)
@@ -46,7 +46,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 /** `Server.close` as it is while a socket will not go: it never calls back. */
 const STUCK = `import net from 'node:net'; net.Server.prototype.close = function () { return this }`
 
-t.test('a second signal ends it at once', async t => {
+t.test('a second signal ends the process at once', async t => {
   for (const [first, second, code] of [
     ['SIGTERM', 'SIGINT', 130],
     ['SIGINT', 'SIGTERM', 143],
@@ -68,7 +68,7 @@ t.test('the echo of Ctrl-C that npm sends is not a second signal', async t => {
   t.match(await ended, { code: 0 })
 })
 
-t.test('an end that takes longer than shutdown.timeout is cut short with 1', async t => {
+t.test('a shutdown that takes longer than shutdown.timeout ends with exit code 1', async t => {
   const { child, ended, logged } = serve(t, ['--shutdown.timeout', '50ms'], planted(STUCK))
   await logged('gateway.ready')
   child.kill('SIGTERM')
@@ -115,7 +115,7 @@ t.test(
   },
 )
 
-t.test('what it makes is for its user only, and what was made otherwise is tightened and said', async t => {
+t.test('new files are private, and the permissions of older ones are tightened and logged', async t => {
   const audit = join(t.testdir(), 'audit.log')
   const data = join(t.testdirName, 'data')
   const store = join(data, 'store')
@@ -150,7 +150,7 @@ t.test('what it makes is for its user only, and what was made otherwise is tight
   t.match(await second.ended, { code: 0 })
 })
 
-t.test('a folder in which there is more than the store keeps its mode', async t => {
+t.test('a data folder with other files keeps its mode', async t => {
   const data = t.testdir({ 'index.html': '' })
   chmodSync(data, 0o755)
   const { child, ended, logged } = mumi(t, [
@@ -167,7 +167,7 @@ t.test('a folder in which there is more than the store keeps its mode', async t 
   t.match(await ended, { code: 0 })
 })
 
-t.test('a signal while it starts ends it cleanly, too', async t => {
+t.test('a signal during the start ends it cleanly, too', async t => {
   const early = `
     import net from 'node:net'
     const { listen } = net.Server.prototype
@@ -205,7 +205,7 @@ const whileLoading = (files: readonly string[], ...signals: NodeJS.Signals[]) =>
   return planted(`import { register } from 'node:module'; register(${address})`)
 }
 
-t.test('SIGTERM or SIGINT while its modules load ends it with 0', async t => {
+t.test('SIGTERM or SIGINT while modules load ends it with exit code 0', async t => {
   for (const file of LOADED)
     for (const signals of [['SIGTERM'], ['SIGINT', 'SIGINT']] as const) {
       const end = await serve(t, [], whileLoading([file], ...signals)).ended
@@ -217,7 +217,7 @@ t.test('SIGTERM or SIGINT while its modules load ends it with 0', async t => {
     }
 })
 
-t.test('SIGTERM right behind its first line, before it is ready, ends it with 0', async t => {
+t.test('SIGTERM right after its first log line ends it with exit code 0', async t => {
   const { child, ended, logged } = serve(t)
   await logged('gateway.starting')
   child.kill('SIGTERM')
@@ -237,7 +237,7 @@ t.test(
   },
 )
 
-t.test('other commands end by SIGTERM as any program does, and open no inspector either', async t => {
+t.test('other commands end by SIGTERM, and open no inspector either', async t => {
   const check = (...signals: NodeJS.Signals[]) =>
     mumi(t, ['check'], whileLoading(['cli/node-version.js', 'app/stores.js'], ...signals)).ended
   t.testdir()
@@ -245,7 +245,7 @@ t.test('other commands end by SIGTERM as any program does, and open no inspector
   t.match(await check('SIGUSR1'), { code: 0, signal: null, stdout: /^config is good/, stderr: '' })
 })
 
-t.test('a port in use is one line that names the key, and exit code 1', async t => {
+t.test('a port in use gives one line with the config key, and exit code 1', async t => {
   const other = createServer().listen(0, '127.0.0.1')
   t.teardown(() => other.close())
   await once(other, 'listening')
@@ -256,7 +256,7 @@ t.test('a port in use is one line that names the key, and exit code 1', async t 
   t.equal(stderr, `mumi: http.port: 127.0.0.1:${port} is in use already; choose another port\n`)
 })
 
-t.test('an address that is not there is one line that names the key, and exit code 1', async t => {
+t.test('an invalid address gives one line with the config key, and exit code 1', async t => {
   // TEST-NET-1 (RFC 5737), and a top-level domain that never exists (RFC 6761).
   for (const [key, host, words] of [
     ['http.host', '192.0.2.1', '192.0.2.1 is no address of this machine'],
@@ -268,7 +268,7 @@ t.test('an address that is not there is one line that names the key, and exit co
   }
 })
 
-t.test('a data folder in use is one line and exit code 1', async t => {
+t.test('a data folder in use gives one line and exit code 1', async t => {
   const first = serve(t)
   await first.logged('gateway.ready')
   const args = [...FREE_PORTS, '--data.dir', join(t.testdirName, 'data')]

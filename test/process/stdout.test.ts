@@ -30,13 +30,13 @@ t.test('flush waits until every line is written', async t => {
   }
 })
 
-t.test('a reader who takes nothing holds up neither the process nor its end', async t => {
+t.test('a reader that does not read delays neither the process nor its exit', async t => {
   const child = writer(t, 'never', 'process.exit(7)')
   child.stdout.pause()
   t.match(await once(child, 'exit'), [7])
 })
 
-t.test('a reader who has gone does not end the process', async t => {
+t.test('a closed stdout does not end the process', async t => {
   const child = writer(
     t,
     'never',

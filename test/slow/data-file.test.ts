@@ -1,4 +1,6 @@
-/** The built program on a data file that is damaged or gone: a word and exit code 1, and never a signal. */
+/**
+ * The built program with a damaged or missing data file: it prints a line and ends with exit code 1, never by a signal.
+ */
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,7 +45,7 @@ function spoiled(good: Buffer, at: number, bytes: Buffer): Buffer {
   return bad
 }
 
-t.test('check and serve refuse a damaged file with a line, and leave it as it is', async t => {
+t.test('check and serve refuse a damaged file with one line, and do not change it', async t => {
   const root = t.testdir()
   const good = await filled(join(root, 'good', 'store'))
   const behindMeta = good.length - 2 * PAGE
@@ -71,7 +73,7 @@ t.test('check and serve refuse a damaged file with a line, and leave it as it is
 
 const portOf = (ready: Record<string, unknown>) => (ready.http as { port: number }).port
 
-t.test('a data folder that is moved away and back while it runs is said, and serve goes on', async t => {
+t.test('serve logs that its data folder was moved, and continues when it is back', async t => {
   const data = join(t.testdir(), 'data')
   const { child, ended, logged } = mumi(t, 'serve', data)
   const readyz = `http://127.0.0.1:${portOf(await logged('gateway.ready'))}/readyz`

@@ -5,7 +5,7 @@ t.setTimeout(300_000)
 
 const fuzz = (t: Test, args: readonly string[]) => runScript(t, 'fuzz/main.ts', args)
 
-t.test('hostile input of every kind does the server no harm', async t => {
+t.test('the server withstands hostile input of every kind', async t => {
   const { code, stdout, stderr } = await fuzz(t, ['--inputs', '600', '--seed', '1'])
   t.equal(code, 0, stdout + stderr)
   t.match(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? ''), { seed: '1', inputs: 600, faults: 0 })
@@ -25,7 +25,7 @@ t.test('hostile input of every kind does the server no harm', async t => {
     t.match(stdout, new RegExp(`^${kind}`, 'm'), `${kind} was tried`)
 })
 
-t.test('where this machine has limits, too, hostile clients are turned away and the others stay', async t => {
+t.test('with limits for this machine, hostile clients are refused and others are served', async t => {
   const { code, stdout, stderr } = await fuzz(t, [
     ...['--inputs', '200', '--seed', '1', '--counted'],
     // So few that a slow machine reaches them, too.

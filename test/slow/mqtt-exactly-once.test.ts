@@ -11,7 +11,7 @@ const SENDERS = 4
 const EACH = 400
 const KILLS = 6
 
-t.test('QoS 2 comes exactly once to sessions that connect again all the time, over kill -9 too', async t => {
+t.test('QoS 2 is delivered exactly once to sessions that keep reconnecting, also over kill -9', async t => {
   const program = await startProgram(t, { 'mqtt.acl': 'open' })
   const account = await register(t, program)
   const readers = Array.from({ length: READERS }, (_, i) =>

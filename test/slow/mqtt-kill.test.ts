@@ -43,7 +43,7 @@ async function publishUntil(
 }
 
 for (const kind of ['an inbox', 'the queue of a session'] as const) {
-  t.test(`what was acknowledged for ${kind} survives kill -9, and a resend is stored once`, async t => {
+  t.test(`messages acknowledged for ${kind} survive kill -9, and a resend is stored once`, async t => {
     const { account, connect } = await setUp(t)
     const isInbox = kind === 'an inbox'
     const topic = isInbox ? `users/${account.id}/inbox` : `topic/${account.id}`
@@ -87,7 +87,7 @@ t.test('a retained message that was acknowledged survives kill -9', async t => {
   t.match((await two.take('publish')).payload.toString(), 'new')
 })
 
-t.test('wills of those who were connected at kill -9 are published at the next start, once', async t => {
+t.test('wills of clients connected at kill -9 are published once, at the next start', async t => {
   const { account, connect } = await setUp(t)
   const inbox = `users/${account.id}/inbox`
   const wills = `wills/${account.id}`
@@ -126,7 +126,7 @@ t.test('wills of those who were connected at kill -9 are published at the next s
   }
 })
 
-t.test('QoS 2 goes on where kill -9 broke it off, both ways', async t => {
+t.test('QoS 2 resumes after kill -9, in both directions', async t => {
   const { account, connect } = await setUp(t)
   const inbox = `users/${account.id}/inbox`
   const one = await connect('device')

@@ -68,24 +68,27 @@ t.test(
   },
 )
 
-t.test('no will of a client whose DISCONNECT came just before the stop [MQTT-3.1.2-10]', async t => {
-  const { connect, will, found } = await setUp(t)
-  const polite: RawMqtt[] = []
-  for (let i = 0; i < 20; i++) polite.push(await connect(`polite ${i}`, will(`polite ${i}`)))
-  await connect('rude', will('rude'))
-  // Half of them say something else in the same write.
-  for (const [i, client] of polite.entries()) {
-    const before = i % 2 === 0 ? [] : [{ cmd: 'pingreq' as const }]
-    client.send(...before, { cmd: 'disconnect' })
-  }
-  t.equal(await stopAndStart(), 0)
-  t.same(await found(), ['rude'])
-  await program.kill()
-  await program.start()
-  t.same(await found(), [])
-})
+t.test(
+  'no will is published for a client whose DISCONNECT arrived just before the stop [MQTT-3.1.2-10]',
+  async t => {
+    const { connect, will, found } = await setUp(t)
+    const polite: RawMqtt[] = []
+    for (let i = 0; i < 20; i++) polite.push(await connect(`polite ${i}`, will(`polite ${i}`)))
+    await connect('rude', will('rude'))
+    // Half of them say something else in the same write.
+    for (const [i, client] of polite.entries()) {
+      const before = i % 2 === 0 ? [] : [{ cmd: 'pingreq' as const }]
+      client.send(...before, { cmd: 'disconnect' })
+    }
+    t.equal(await stopAndStart(), 0)
+    t.same(await found(), ['rude'])
+    await program.kill()
+    await program.start()
+    t.same(await found(), [])
+  },
+)
 
-t.test('no will after DISCONNECT, also where kill -9 comes next', async t => {
+t.test('no will is published after DISCONNECT, even if kill -9 follows', async t => {
   const { connect, will, found } = await setUp(t)
   for (const name of ['a', 'b', 'c']) await (await connect(name, will(name))).disconnect()
   await (await connect('witness')).disconnect()
@@ -94,7 +97,7 @@ t.test('no will after DISCONNECT, also where kill -9 comes next', async t => {
   t.same(await found(), [])
 })
 
-t.test('a take-over just before a clean stop, and before kill -9: each will once', async t => {
+t.test('after a take-over just before a clean stop or kill -9, each will is published once', async t => {
   const { connect, will, found } = await setUp(t)
   const one = await connect('same', will('old'))
   const two = await connect('same', will('new'))

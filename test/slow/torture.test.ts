@@ -3,7 +3,7 @@ import { torture } from '../helpers/script.js'
 
 t.setTimeout(300_000)
 
-t.test('whatever is killed meanwhile, every acknowledged message reaches every device, in order', async t => {
+t.test('every acknowledged message reaches every device in order, whatever is killed', async t => {
   const { code, stdout, last } = await torture(t, ['--seed', '1'])
   t.equal(code, 0, stdout)
   const result = JSON.parse(last)
@@ -23,7 +23,7 @@ t.test('whatever is killed meanwhile, every acknowledged message reaches every d
   t.ok(result.killed >= 3 && result.graceful >= 1, 'there were kills and restarts')
 })
 
-t.test('a server that does not start is no verdict', async t => {
+t.test('a server that does not start is reported as an error of the torture, not as a loss', async t => {
   const { code, stdout } = await torture(t, ['--set', 'http.port=none'])
   t.equal(code, 2)
   t.equal(stdout, '')
