@@ -12,7 +12,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   limits.register(remoteAddress)
   const work = () => accounts.register(data)
   const isWanted = () => !caller.isGone
-  const user = await limits.hash(remoteAddress, '', work, isWanted).catch(error => {
+  const user = await limits.logins.hash(remoteAddress, '', work, isWanted).catch(error => {
     throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
   })
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')
@@ -42,7 +42,7 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
     }
     return logins.revoke(userId, () => true, endLive)
   }
-  await limits
+  await limits.logins
     .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password, gone))
     .catch(thrown => {
       const error = toGatewayError(thrown)

@@ -39,7 +39,7 @@ async function identify(
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
   const account = await accounts.keyOf(email)
   const check = () => authenticator.byPassword(email, password, device)
-  return limits.attempt(caller.remoteAddress, account, check, () => !caller.isGone)
+  return limits.logins.attempt(caller.remoteAddress, account, check, () => !caller.isGone)
 }
 
 /** Makes the connection the user's, and stores the login where the client asked for tokens. */

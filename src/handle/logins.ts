@@ -131,7 +131,7 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
   const endSessions = () => logins.revoke(userId, ({ kind }) => ends(kind), endLive)
   const check = () => admit(caller.permissions)
   const change = () => accounts.changePassword(userId, { password, newPassword, check, endSessions })
-  await limits.attempt(caller.remoteAddress, userId, change).catch(thrown => {
+  await limits.logins.attempt(caller.remoteAddress, userId, change).catch(thrown => {
     record(services, caller, 'password.refused', { userId, code: toGatewayError(thrown).number })
     throw thrown
   })

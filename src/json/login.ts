@@ -53,7 +53,7 @@ export class JsonLogin implements LoginTarget {
     this.permissions = authenticator.since().permissions(userId)
     this.permissions.joined()
     this.#guest.entered()
-    limits.loggedInFrom(this.connection.remoteAddress)
+    limits.logins.loggedInFrom(this.connection.remoteAddress)
     const inbox = new InboxDelivery(this.parts.out, { ...options, nth: this.#count++ }, part =>
       this.host.openReader({ userId, ...part }),
     )

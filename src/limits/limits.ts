@@ -1,30 +1,25 @@
 /** Every limit that counts clients or their requests, and the metric that counts how often each is reached. */
 
-import { type CodeName, GatewayError, toGatewayError } from '../core/errors.js'
+import { type CodeName, GatewayError } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
-import { recentMap } from '../core/recent.js'
-import { FairQueue, type IsWanted, type Place } from '../flow/fair-queue.js'
 import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
-import { AddressList, addressGroup } from './address.js'
-import { type AddressBucket, AddressBuckets, MAX_BUCKETS } from './address-buckets.js'
+import { AddressList } from './address.js'
+import { type AddressBucket, AddressBuckets } from './address-buckets.js'
 import { Admission, type AdmissionLimit, type AdmissionRules } from './admission.js'
 import { ControlFrames } from './control-frames.js'
-import { type FailedLoginRules, FailedLogins } from './failed-logins.js'
 import { type Guest, type GuestRules, Guests } from './guests.js'
+import { type LoginAttemptRules, LoginAttempts } from './login-attempts.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
-export interface LimitRules extends AccountRules {
+export interface LimitRules extends AccountRules, LoginAttemptRules {
   readonly admission: AdmissionRules
   readonly crowd: GuestRules
-  /** Passwords hashed at the same time, and passwords that wait for that. */
-  readonly passwords: { readonly concurrency: number; readonly queue: number }
   /** Requests of one address before login, and HTTP requests of one address. */
   readonly requestsBeforeLogin: Rate
   readonly httpRequests: Rate
   /** Pings and unsolicited pongs of one WebSocket. */
   readonly controlFrames: Rate
-  readonly failedLogins: FailedLoginRules
   /** Requests of one connection. */
   readonly requests: Rate
   /** Registrations of one address. */
@@ -46,16 +41,14 @@ const WARNINGS: ReadonlySet<CodeName> = new Set<CodeName>([
 export const isWarning = (code: CodeName): boolean => WARNINGS.has(code)
 
 export class Limits {
+  /** Checks of passwords, and which addresses somebody has logged in from. */
+  readonly logins: LoginAttempts
   readonly #accounts: AccountLimits
   readonly #admission: Admission
-  readonly #failedLogins: FailedLogins
   readonly #registrations: AddressBuckets
   readonly #beforeLogin: AddressBuckets
   readonly #http: AddressBuckets
-  readonly #passwords: FairQueue
   readonly #crowd: Guests
-  /** Address groups from which a client has logged in, and `<group> <account>` for each account. */
-  readonly #known = recentMap<string, true>(MAX_BUCKETS)
   readonly #exempt: AddressList
 
   constructor(
@@ -63,14 +56,12 @@ export class Limits {
     private readonly metrics: Metrics,
   ) {
     this.#exempt = new AddressList(rules.exempt)
-    this.#admission = new Admission(rules.admission, this.#exempt, address => this.#isKnown(address))
+    this.logins = new LoginAttempts(rules, this.#exempt, limit => this.count(limit))
+    this.#admission = new Admission(rules.admission, this.#exempt, address => this.logins.isKnown(address))
     this.#crowd = new Guests(rules.crowd)
     this.#registrations = new AddressBuckets(rules.registrations)
     this.#beforeLogin = new AddressBuckets(rules.requestsBeforeLogin)
     this.#http = new AddressBuckets(rules.httpRequests)
-    const { concurrency, queue } = rules.passwords
-    this.#passwords = new FairQueue({ concurrency, max: queue, onFull: () => this.count('passwords.queue') })
-    this.#failedLogins = new FailedLogins(rules.failedLogins)
     this.#accounts = new AccountLimits(rules)
   }
 
@@ -88,7 +79,7 @@ export class Limits {
 
   /** Whether there is room for one more connection; may close one without a login. */
   hasRoom(address: string | undefined): boolean {
-    const hasRoom = this.#crowd.makeRoom(this.#isKnown(address))
+    const hasRoom = this.#crowd.makeRoom(this.logins.isKnown(address))
     if (!hasRoom) this.count('limits.connections')
     return hasRoom
   }
@@ -99,11 +90,6 @@ export class Limits {
       this.count('limits.connections')
       close()
     })
-  }
-
-  /** Records that a client has logged in from this address, by any means. */
-  loggedInFrom(address: string | undefined): void {
-    this.#known.set(addressGroup(address), true)
   }
 
   /** Counts a connection of an account; see AccountLimits. @throws GatewayError TOO_MANY_CONNECTIONS */
@@ -172,63 +158,5 @@ export class Limits {
     if (this.#registrations.of(address).take()) return
     this.count('limits.registrations')
     throw new GatewayError('TOO_MANY_REGISTRATIONS')
-  }
-
-  /**
-   * Checks a password or another secret, unless too many from this address were wrong.
-   * @param account one key for all names of the account; see Accounts.keyOf
-   * @param isWanted as for `hash`; a check that is dropped counts neither as right nor as wrong
-   * @throws GatewayError TOO_MANY_ATTEMPTS before `check` is called, or what `check` throws; ERROR_AUTH counts as wrong
-   */
-  async attempt<T>(
-    address: string | undefined,
-    account: string,
-    check: () => Promise<T>,
-    isWanted?: IsWanted,
-  ): Promise<T> {
-    if (this.#exempt.has(address)) return this.hash(address, account, check, isWanted)
-    const settle = this.#failedLogins.begin(addressGroup(address), account)
-    if (typeof settle !== 'function') {
-      this.count(settle.limit)
-      const seconds = Math.ceil(settle.waitMs / 1000)
-      throw new GatewayError('TOO_MANY_ATTEMPTS', { reason: `wait ${seconds} s` })
-    }
-    try {
-      const result = await this.hash(address, account, check, isWanted)
-      settle('right')
-      return result
-    } catch (thrown) {
-      settle(toGatewayError(thrown).kind === 'ERROR_AUTH' ? 'wrong' : 'unknown')
-      throw thrown
-    }
-  }
-
-  /**
-   * Runs work that hashes a password when it is its address' turn. A client that has logged in as `account` from this
-   * address before goes first.
-   * @param isWanted asked when its turn comes; false if the connection has closed
-   * @throws GatewayError ERROR_CONNECTION_CLOSED if it is not wanted, ERROR_AUTH_FAILED (retry) if too many wait, or
-   *   what `work` throws
-   */
-  async hash<T>(
-    address: string | undefined,
-    account: string,
-    work: () => Promise<T>,
-    isWanted?: IsWanted,
-  ): Promise<T> {
-    const pair = `${addressGroup(address)} ${account}`
-    const result = await this.#passwords.run(this.#placeOf(address, pair), work, isWanted)
-    this.#known.set(pair, true)
-    return result
-  }
-
-  #placeOf(address: string | undefined, pair: string): Place {
-    const group = addressGroup(address, 48)
-    if (this.#known.get(pair) === true) return { group, standing: 'known' }
-    return { group, standing: this.#failedLogins.hasFailed(addressGroup(address)) ? 'failed' : 'clean' }
-  }
-
-  #isKnown(address: string | undefined): boolean {
-    return this.#known.has(addressGroup(address))
   }
 }

@@ -94,7 +94,7 @@ async function login(
     // Nobody guesses a token or a credential: a device that sends an old one must not delay its owner's password.
     if (!isPassword(secret)) return await check()
     const isWanted = () => !connection.isGone
-    return await limits.attempt(connection.remoteAddress, await accounts.keyOf(name), check, isWanted)
+    return await limits.logins.attempt(connection.remoteAddress, await accounts.keyOf(name), check, isWanted)
   } catch (thrown) {
     throw rejectResponse(toGatewayError(thrown).kind === 'ERROR_AUTH' ? 4 : 3)
   }
@@ -143,7 +143,7 @@ function enter(parts: ConnectParts, connection: MqttConnection, who: Identity): 
   }
   connection.identify(who)
   link.guest.entered()
-  services.limits.loggedInFrom(remoteAddress)
+  services.limits.logins.loggedInFrom(remoteAddress)
   connections.grant(connection, grantee)
 }
 

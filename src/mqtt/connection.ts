@@ -9,7 +9,7 @@ import type { InboxDelivery } from './inbox-delivery.js'
 import type { Link } from './link.js'
 import type { BrokerParts } from './parts.js'
 import { Publisher } from './publish.js'
-import { type Asker, tellReply } from './requests.js'
+import { type Asker, tellReply } from './replies.js'
 import type { Done } from './wire/socket-output.js'
 
 /** The logged-in user of a connection, and what the login allows. */

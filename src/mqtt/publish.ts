@@ -7,12 +7,12 @@ import type { Permissions, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { parseContent } from '../protocol/mqtt-payload.js'
-import { encodeReply } from '../protocol/replies.js'
 import { Acknowledgements, MessageWaiter } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
 import type { PublishPacket } from './aedes/types.js'
 import type { BrokerParts } from './parts.js'
-import { type Asker, Requests } from './requests.js'
+import { type Asker, answer } from './replies.js'
+import { Requests } from './requests.js'
 import type { Done } from './wire/socket-output.js'
 
 /** In whose name a packet is published. All undefined for an anonymous client. */
@@ -191,6 +191,6 @@ export class Publisher {
   }
 
   #tell({ kind, info }: GatewayError): void {
-    this.asker?.tell(encodeReply(kind, this.asker.locale, info))
+    if (this.asker !== undefined) answer(this.asker, kind, info)
   }
 }

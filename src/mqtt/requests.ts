@@ -4,32 +4,13 @@
  */
 import { CODES } from '../core/errors.js'
 import { Serial } from '../flow/serial.js'
-import type { Caller } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { refuse } from '../handle/refuse.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import { decodeText } from '../protocol/mqtt-payload.js'
-import { encodeReply } from '../protocol/replies.js'
 import { parseRequest, RefusedRequest } from '../protocol/requests.js'
-import { repliesTopic } from './acl/topics.js'
-import { makePacket } from './aedes/state.js'
-import type { Link } from './link.js'
 import type { BrokerParts } from './parts.js'
-
-/** A connection that makes requests and gets replies. */
-export interface Asker extends Caller {
-  readonly client: Link['client']
-  /** Sends a reply on the connection's reply topic. */
-  tell(reply: string): void
-}
-
-/**
- * A reply is for this connection alone, so it passes neither the router nor the store. It is lost where the client is not
- * subscribed to its reply topic, or is gone.
- */
-export function tellReply({ delivery }: Link, userId: NonNullable<Asker['userId']>, reply: string): void {
-  delivery.tell(makePacket(repliesTopic(userId), reply, 1))
-}
+import { type Asker, answer } from './replies.js'
 
 /** The requests of one connection: one after the other, and their replies in the same order. */
 export class Requests {
@@ -49,18 +30,18 @@ export class Requests {
     this.#acknowledgements.push(done)
     try {
       const request = parseRequest(decodeText(payload), services.rules)
-      const answer = this.#replies.reserve(request.name, request.id)
-      void this.#running.run(() => handle(services, this.asker, request, answer))
+      const place = this.#replies.reserve(request.name, request.id)
+      void this.#running.run(() => handle(services, this.asker, request, place))
     } catch (thrown) {
       const id = thrown instanceof RefusedRequest ? thrown.id : undefined
-      const answer = this.#replies.reserve('invalid', id)
-      refuse(services.log, { request: 'invalid', caller: this.asker, answer }, thrown)
+      const place = this.#replies.reserve('invalid', id)
+      refuse(services.log, { request: 'invalid', caller: this.asker, answer: place }, thrown)
     }
   }
 
   #reply({ request, id, code, data }: Outcome): void {
     this.parts.metrics.answered('mqtt', request, CODES[code].code)
-    this.asker.tell(encodeReply(code, this.asker.locale, data, id))
+    answer(this.asker, code, data, id)
     this.#acknowledgements.shift()?.()
   }
 }

@@ -98,8 +98,10 @@ function setUp({
       register: () => undefined,
       broadcast: () => undefined,
       count: () => undefined,
-      hash: async (_address: unknown, _account: unknown, work: () => Promise<unknown>) => work(),
-      attempt: (_address: unknown, _account: unknown, check: () => unknown) => check(),
+      logins: {
+        hash: async (_address: unknown, _account: unknown, work: () => Promise<unknown>) => work(),
+        attempt: (_address: unknown, _account: unknown, check: () => unknown) => check(),
+      },
     },
     log: createLogger({ level: 'debug', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) }),
     rules: {

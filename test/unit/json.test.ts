@@ -405,7 +405,7 @@ function host(services: object = {}, rules: object = {}) {
       loggedOut: () => void events.push('guest logged out'),
       left: () => void events.push('guest left'),
     }),
-    loggedInFrom: () => undefined,
+    logins: { loggedInFrom: () => undefined },
     count: (limit: string) => void events.push(limit),
   }
   const live = { join: async () => void events.push('join'), leave: () => void events.push('leave') }

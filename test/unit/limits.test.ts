@@ -4,7 +4,9 @@ import { AccountLimits } from '../../src/limits/account-limits.js'
 import { AddressList, addressGroup, plainAddress } from '../../src/limits/address.js'
 import { Admission } from '../../src/limits/admission.js'
 import { FailedLogins } from '../../src/limits/failed-logins.js'
+import { LoginAttempts } from '../../src/limits/login-attempts.js'
 import { TokenBucket } from '../../src/limits/token-bucket.js'
+import { ofKind } from '../helpers/kind.js'
 
 t.test('a bucket gives its burst at once, then its rate, and never more than its burst', async t => {
   const bucket = new TokenBucket({ perSecond: 10, burst: 3 }, 0)
@@ -286,4 +288,57 @@ t.test('a check that could not be made is neither right nor wrong', async t => {
     t.type(settle, 'function')
     if (typeof settle === 'function') settle('unknown')
   }
+})
+
+t.test(
+  'wrong passwords delay their address, a right one is remembered, and an exempt address is never delayed',
+  async t => {
+    const reached: string[] = []
+    const logins = new LoginAttempts(
+      {
+        passwords: { concurrency: 1, queue: 1 },
+        failedLogins: { perAccount: 1, perAddress: 9, delayMs: 60_000, maxDelayMs: 60_000 },
+      },
+      new AddressList(['10.0.0.1']),
+      limit => reached.push(limit),
+    )
+    const wrong = () => Promise.reject(new GatewayError('ERROR_AUTH'))
+    const attempt = (address: string, check: () => Promise<unknown>) => logins.attempt(address, 'ann', check)
+    await t.rejects(attempt('192.0.2.1', () => Promise.reject(new GatewayError('STORE_UNAVAILABLE'))))
+    await t.rejects(attempt('192.0.2.1', wrong), ofKind('ERROR_AUTH'))
+    await t.rejects(
+      attempt('192.0.2.1', () => t.fail('not checked') as never),
+      ofKind('TOO_MANY_ATTEMPTS'),
+    )
+    t.same(reached, ['limits.failedLogins'])
+    t.equal(await attempt('192.0.2.2', async () => 'in'), 'in', 'the owner elsewhere')
+    for (let i = 0; i < 3; i++) await t.rejects(attempt('10.0.0.1', wrong), ofKind('ERROR_AUTH'))
+    t.equal(logins.isKnown('192.0.2.2'), false, 'a hash is no login')
+    logins.loggedInFrom('192.0.2.2')
+    t.equal(logins.isKnown('192.0.2.2'), true)
+  },
+)
+
+t.test('when more passwords wait than the queue takes, one is refused and counted', async t => {
+  const reached: string[] = []
+  const rules = { perAccount: 9, perAddress: 9, delayMs: 1, maxDelayMs: 1 }
+  const logins = new LoginAttempts(
+    { passwords: { concurrency: 1, queue: 1 }, failedLogins: rules },
+    new AddressList([]),
+    limit => reached.push(limit),
+  )
+  let finish = () => {}
+  const long = new Promise<void>(resolve => {
+    finish = resolve
+  })
+  const running = logins.hash('192.0.2.1', 'ann', () => long)
+  const waiting = logins.hash('192.0.2.2', 'ann', async () => 'waited')
+  await t.rejects(
+    logins.hash('192.0.2.2', 'bob', async () => 'refused'),
+    ofKind('ERROR_AUTH_FAILED'),
+  )
+  t.same(reached, ['passwords.queue'])
+  finish()
+  await running
+  t.equal(await waiting, 'waited')
 })

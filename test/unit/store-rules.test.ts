@@ -2,9 +2,10 @@
 import t from 'tap'
 import { createLogger } from '../../src/core/log.js'
 import { encodeMessage } from '../../src/core/message.js'
-import { pairConversation } from '../../src/core/model.js'
+import { type NewMessage, pairConversation } from '../../src/core/model.js'
 import { Window } from '../../src/inbox/window.js'
 import { DeletedUsers, Remains } from '../../src/store/deleted.js'
+import { AppendPlanner } from '../../src/store/embedded/append-plan.js'
 import { DedupWindow } from '../../src/store/embedded/dedup.js'
 import { Ends } from '../../src/store/embedded/ends.js'
 import { boundedKey, readKey, writeKey } from '../../src/store/embedded/keys.js'
@@ -82,6 +83,62 @@ t.test('the end of an inbox is that of its last row, or what was trimmed', async
   t.equal(ends.of(7).seq, 9)
   ends.remove(7)
   t.equal(ends.of(7).seq, 0)
+})
+
+t.test('an append plans seqs, repeats and refusals, and writes nothing', async t => {
+  const { open, all } = tables()
+  const rows = new Rows(open)
+  const deleted = new DeletedUsers()
+  const planner = new AppendPlanner(rows, new Ends(open, rows), new DedupWindow(open, 1000), deleted)
+  const message = (id: string, more: Partial<NewMessage> = {}): NewMessage => ({
+    inbox: BOB,
+    id,
+    kind: 'message',
+    sender: ANN,
+    conversation: PAIR,
+    text: TEXT,
+    dedupKey: undefined,
+    isFirst: false,
+    ...more,
+  })
+  const bytes = TEXT.length
+  deleted.add(EVE)
+  const { results, added, keys } = planner.plan(
+    [
+      message('a', { dedupKey: 'k' }),
+      message('b', { dedupKey: 'k' }),
+      message('c', { dedupKey: 'k', isFirst: true }),
+      message('d', { dedupKey: 'k', text: encodeMessage(ANN, BOB, 'y', 0) }),
+      message('e', { mustRepeat: true }),
+      message('f', { inbox: EVE }),
+      message('g', { inbox: ANN }),
+    ],
+    1,
+  )
+  t.same(results, [
+    { seq: 1, id: 'a', repeat: false },
+    { seq: 1, id: 'a', repeat: true },
+    { seq: 2, id: 'c', repeat: false },
+    { seq: 3, id: 'd', repeat: false },
+    { seq: 0, id: 'e', repeat: false, isFull: true },
+    { seq: 0, id: 'f', repeat: false, isGone: true },
+    { seq: 1, id: 'g', repeat: false },
+  ])
+  t.same(
+    added.map(({ owner, seq, end }) => [owner, seq, end]),
+    [
+      [Number(BOB), 1, bytes],
+      [Number(BOB), 2, 2 * bytes],
+      [Number(BOB), 3, 3 * bytes],
+      [Number(ANN), 1, bytes],
+    ],
+  )
+  t.same([...keys], [['k', { seq: 3, id: 'd', repeat: false }]], 'the last message with a key has it')
+  t.same(
+    [...all.values()].map(table => table.size),
+    [...all.values()].map(() => 0),
+  )
+  t.throws(() => planner.plan([message('h', { inbox: 'nobody' })], 1), ofKind('ERROR_FIND_USER'))
 })
 
 t.test('a dedupKey is known for its window and not longer, over the change of generations', async t => {

@@ -1,0 +1,97 @@
+/** What an append to logs will do: which messages are new, their seqs, and the answers. Nothing is written here. */
+import { GatewayError } from '../../core/errors.js'
+import { saysTheSame } from '../../core/message.js'
+import type { NewMessage, UserId } from '../../core/model.js'
+import type { DeletedUsers } from '../deleted.js'
+import type { Appended } from '../store.js'
+import type { DedupWindow } from './dedup.js'
+import type { Ends } from './ends.js'
+import { boundedKey } from './keys.js'
+import type { Rows } from './rows.js'
+import { userNumber } from './users.js'
+
+export interface Added {
+  readonly message: NewMessage
+  readonly owner: number
+  readonly seq: number
+  /** Bytes of text that the inbox was given up to and including this message. */
+  readonly end: number
+  /** Bytes of this message's text. */
+  readonly bytes: number
+}
+
+/** What one append will do: an answer for each message, the rows to put, the dedupKeys to remember. */
+export interface Plan {
+  readonly results: Appended[]
+  readonly added: Added[]
+  readonly keys: Map<string, Appended>
+  /** The messages with these keys. */
+  readonly keyed: Map<string, NewMessage>
+}
+
+export class AppendPlanner {
+  constructor(
+    private readonly rows: Rows,
+    private readonly ends: Ends,
+    private readonly dedup: DedupWindow,
+    private readonly deleted: DeletedUsers,
+  ) {}
+
+  /** Call it within a read: all that it looks up is of one snapshot. */
+  plan(batch: readonly NewMessage[], now: number): Plan {
+    const plan: Plan = { results: [], added: [], keys: new Map(), keyed: new Map() }
+    for (const message of batch) {
+      const { dedupKey, id } = message
+      if (dedupKey !== undefined) boundedKey([dedupKey])
+      const owner = ownerNumber(message.inbox)
+      // What was planned before the account was deleted is queued before the purge, which removes it.
+      if (this.deleted.has(message.inbox)) {
+        plan.results.push({ seq: 0, id, repeat: false, isGone: true })
+        continue
+      }
+      const first = this.#firstOf(message, owner, plan, now)
+      if (first !== undefined) {
+        plan.results.push({ ...first, repeat: true })
+        continue
+      }
+      if (message.mustRepeat) {
+        plan.results.push({ seq: 0, id, repeat: false, isFull: true })
+        continue
+      }
+      plan.results.push(this.#add(message, owner, plan))
+    }
+    return plan
+  }
+
+  #add(message: NewMessage, owner: number, plan: Plan): Appended {
+    const { dedupKey, id } = message
+    const bytes = Buffer.byteLength(message.text)
+    const end = this.ends.of(owner)
+    end.seq++
+    end.bytes += bytes
+    const result = { seq: end.seq, id, repeat: false }
+    if (dedupKey !== undefined) {
+      plan.keys.set(dedupKey, result)
+      plan.keyed.set(dedupKey, message)
+    }
+    plan.added.push({ message, owner, seq: end.seq, end: end.bytes, bytes })
+    return result
+  }
+
+  /** The message that this one repeats, if any. */
+  #firstOf(message: NewMessage, owner: number, plan: Plan, now: number): Appended | undefined {
+    const { dedupKey, isFirst } = message
+    if (dedupKey === undefined || isFirst) return undefined
+    const planned = plan.keyed.get(dedupKey)
+    if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : undefined
+    const found = this.dedup.find(dedupKey, now)
+    const row = found && this.rows.get(owner, found.seq)
+    return row !== undefined && row.id === found?.id && saysTheSame(row, message) ? found : undefined
+  }
+}
+
+function ownerNumber(id: UserId): number {
+  const owner = userNumber(id)
+  if (owner === 0) throw new GatewayError('ERROR_FIND_USER', { field: 'inbox', reason: 'not a user id' })
+  return owner
+}
