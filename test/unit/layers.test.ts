@@ -136,3 +136,29 @@ t.test('every room has its rule: none but the command line may import the compos
       room,
     )
 })
+
+t.test('a file that imports more than twelve files of src/ is found, and none in src/app/', async t => {
+  const imports = (count: number, from = '.') =>
+    Array.from({ length: count }, (_, i) => `import type { A${i} } from '${from}/f${i}.js'`).join('\n')
+  const cwd = t.testdir({
+    src: {
+      'most.ts': `import 'ws'; import 'node:net'; import './f0.js'\n${imports(12)}`,
+      app: { 'root.ts': imports(30) },
+      json: {
+        'wide.ts': `${imports(12)}\nexport * from '../mqtt/x.js'`,
+        'lazy.ts': `${imports(12, '..')}\nawait import('./f0.js')`,
+      },
+    },
+  })
+  const args = ['--import', inRepository('scripts/typescript.mjs'), inRepository('scripts/fan-out.ts')]
+  const [code, told] = await new Promise<[number | undefined, string]>(resolve => {
+    const child = execFile(process.execPath, args, { cwd }, (_error, _stdout, stderr) =>
+      resolve([child.exitCode ?? undefined, stderr]),
+    )
+  })
+  t.equal(code, 1)
+  t.same(told.trim().split('\n').sort(), [
+    'fan-out: src/json/lazy.ts imports 13 files, more than 12',
+    'fan-out: src/json/wide.ts imports 13 files, more than 12',
+  ])
+})
