@@ -11,7 +11,7 @@ const listed = new Access([
   { pattern: 'reports', access: 'write' },
 ])
 
-t.test('PUBLISH to any inbox is a message to its owner, whatever the ACL', async t => {
+t.test('a PUBLISH to any inbox is a message to its owner, whatever the ACL', async t => {
   for (const access of [closed, open, listed]) {
     t.match(access.publish(ME, `users/${OTHER}/inbox`), { kind: 'message', recipient: OTHER })
     t.match(access.publish(ME, `users/${ME}/inbox`), { kind: 'message', recipient: ME })
@@ -23,7 +23,7 @@ t.test('PUBLISH to the own requests is a request, to another user’s it is refu
   t.same(open.publish(ME, `users/${OTHER}/requests`), { kind: 'refused' })
 })
 
-t.test('nobody publishes what only the gateway may, not even where everything is open', async t => {
+t.test('no client publishes to topics of the gateway, even with an open ACL', async t => {
   const topics = [
     `users/${ME}/replies`,
     `users/${ME}/presence`,
@@ -91,7 +91,7 @@ t.test('a closed ACL opens no other topic', async t => {
   }
 })
 
-t.test('a wildcard granted in an open ACL reads nothing of the gateway’s own', async t => {
+t.test('a wildcard in an open ACL reads no topics of the gateway', async t => {
   for (const filter of ['#', '+/#', `+/${OTHER}/replies`]) t.equal(open.subscribe(ME, filter), true, filter)
   for (const topic of [`users/${OTHER}/replies`, `users/${OTHER}/inbox/1`, 'users/x', '$SYS/x/heartbeat']) {
     t.equal(open.read(ME, topic), false, topic)
@@ -101,7 +101,7 @@ t.test('a wildcard granted in an open ACL reads nothing of the gateway’s own',
   t.equal(open.read(ME, 'a/b'), true)
 })
 
-t.test('a listed pattern grants what it says and to whom it says', async t => {
+t.test('a listed pattern grants its access to its roles', async t => {
   t.same(listed.publish(ME, `sensors/${ME}/t`), { kind: 'topic' })
   t.same(listed.publish(ME, `sensors/${OTHER}/t`), { kind: 'refused' })
   t.equal(listed.subscribe(ME, `sensors/${ME}/#`), true)

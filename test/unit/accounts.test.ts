@@ -8,11 +8,11 @@ import { ofKind } from '../helpers/kind.js'
 
 const WHOLE = { email: 'Abc@Example.com', password: 'p', firstName: 'Eric', lastName: 'Chen' }
 
-/** As much of a store as accounts need, in a Map. */
+/** The part of a store that accounts need, in a Map. */
 class HandStore {
   readonly users = new Map<string, NewUser>()
   readonly queries: [UserQuery, number, string | undefined][] = []
-  /** Ids that are refused as taken before one is accepted. */
+  /** How many ids are refused as taken before one is accepted. */
   takenIds = 0
   lookups = 0
   /** Called when a hash was replaced. */
@@ -68,7 +68,7 @@ function setUp() {
   return { store, accounts: new Accounts(store as unknown as Users, passwords) }
 }
 
-t.test('failed logins count for an account by one short key, however it is named', async t => {
+t.test('failed logins of an account have one short key, whatever name was used', async t => {
   const { accounts } = setUp()
   const { id } = await accounts.register(WHOLE)
   for (const name of [WHOLE.email, WHOLE.email.toUpperCase(), id])
@@ -94,7 +94,7 @@ t.test('the normalised form of an email', async t => {
     ['a@exa mple.com', ''],
     ['', ''],
   ]
-  // One address, one spelling: nothing that a URL may have behind its host.
+  // No character that a URL may have after its host is accepted, so one address has one spelling.
   for (const behind of ['?lang=en', '/x', '#x', '\\x', ':80', '%2e', '\t', '['])
     forms.push([`a@example.com${behind}`, ''])
   for (const [email, key] of forms) t.equal(normalizeEmail(email), key, email)
@@ -112,7 +112,7 @@ t.test(
   },
 )
 
-t.test('an id that is taken is drawn again, and not for ever', async t => {
+t.test('a taken id is drawn again, a limited number of times', async t => {
   const { accounts, store } = setUp()
   store.takenIds = 5
   await accounts.register(WHOLE)
@@ -123,7 +123,7 @@ t.test('an id that is taken is drawn again, and not for ever', async t => {
   )
 })
 
-t.test('a taken email costs no hash; what is no address is refused', async t => {
+t.test('a taken email costs no hash; an invalid address is refused', async t => {
   const { accounts } = setUp()
   await accounts.register(WHOLE)
   await t.rejects(accounts.register({ ...WHOLE, email: 'ABC@example.com' }), ofKind('ERROR_EXIST_USER'))
@@ -145,7 +145,7 @@ t.test('authenticate by email in any spelling or by id; everything else is ERROR
   }
 })
 
-t.test('a query asks the store by the normalised email, and not at all for what is no address', async t => {
+t.test('a query uses the normalised email, and does not ask the store for an invalid one', async t => {
   const { accounts, store } = setUp()
   await accounts.query({ email: 'ABC@Example.com', firstName: 'Eric' }, 10, '123456789')
   await accounts.query({ lastName: 'Chen' }, 20)
@@ -156,7 +156,7 @@ t.test('a query asks the store by the normalised email, and not at all for what 
   ])
 })
 
-t.test('existence is asked once, and remembered', async t => {
+t.test('the existence of an account is looked up once and cached', async t => {
   const { accounts, store } = setUp()
   const { id } = await accounts.register(WHOLE)
   t.equal(accounts.isKnown(id), false)
@@ -183,7 +183,7 @@ t.test('a failed look-up is tried again', async t => {
   t.equal(await accounts.exists(id), true)
 })
 
-t.test('a deleted account is known no longer, from the moment on in which its deletion begins', async t => {
+t.test('a deleted account is unknown from the beginning of its deletion', async t => {
   const { accounts, store } = setUp()
   const { id } = await accounts.register(WHOLE)
   await accounts.exists(id)
@@ -199,7 +199,7 @@ t.test('a deleted account is known no longer, from the moment on in which its de
   t.equal(await accounts.exists(id), false)
 })
 
-t.test('a look-up that ran beside the deletion does not bring the account back', async t => {
+t.test('a look-up during the deletion does not make the account known again', async t => {
   const { accounts, store } = setUp()
   const { id } = await accounts.register(WHOLE)
   store.held = []
@@ -212,7 +212,7 @@ t.test('a look-up that ran beside the deletion does not bring the account back',
   t.equal(accounts.isKnown(id), false)
 })
 
-t.test('a login makes the hash anew where the cost was raised, once, and the password stays', async t => {
+t.test('the first login after the cost was raised renews the hash, and the password stays', async t => {
   const { accounts, store } = setUp()
   const { id, email } = await accounts.register(WHOLE)
   const before = store.users.get(id)?.passwordHash
@@ -232,7 +232,7 @@ t.test('a login makes the hash anew where the cost was raised, once, and the pas
   t.equal(store.users.get(id)?.passwordHash, after)
 })
 
-t.test('a hash that is made anew does not undo a change of the password at the same time', async t => {
+t.test('renewing a hash does not undo a concurrent change of the password', async t => {
   const { accounts, store } = setUp()
   const { id, email } = await accounts.register(WHOLE)
   const dearer = new Passwords({ cost: 5, concurrency: 2, queue: 100 })

@@ -1,4 +1,4 @@
-/** The composition root's own rules: what the parts take of the config, and what is tended. */
+/** Rules of the composition root: the options that parts get from the config, upkeep, checks and proxies. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
@@ -42,7 +42,7 @@ t.test('options: durations are ms, sizes bytes, and each key reaches its part', 
   )
 })
 
-t.test('options: dedup is off where its window is 0', async t => {
+t.test('options: dedup is off if its window is 0', async t => {
   t.equal(handlerRules(config('--dedup.window', '0')).dedup, false)
   t.equal(handlerRules(config('--dedup.window', '1ms')).dedup, true)
 })
@@ -64,7 +64,7 @@ t.test(
   },
 )
 
-t.test('the greeting’s key is made once: 64 upper-case hex digits', async t => {
+t.test('the key of the greeting is made once: 64 upper-case hex digits', async t => {
   const kept = new Map<string, Uint8Array>()
   const kv = {
     kvGet: async (_name: string, [key]: string[]) => kept.get(String(key)),
@@ -78,7 +78,7 @@ t.test('the greeting’s key is made once: 64 upper-case hex digits', async t =>
   t.equal(kept.size, 1)
 })
 
-t.test('Upkeep: a new key is in the audit, and a failure in the log', async t => {
+t.test('Upkeep: a new key is recorded in the audit, and a failure in the log', async t => {
   const events: string[] = []
   const state = { isRotated: false, fails: false }
   const upkeep = new Upkeep(
@@ -101,7 +101,7 @@ t.test('Upkeep: a new key is in the audit, and a failure in the log', async t =>
   t.same(events, ['keys.rotated', 'store.failed'])
 })
 
-t.test('checks: fewer files than connections are a fault; TLS files that cannot be read, too', async t => {
+t.test('checks: a file limit below the connections is a fault, as are unreadable TLS files', async t => {
   t.equal(fileLimitFault(config('--limits.connections', '1')), undefined)
   t.match(
     fileLimitFault(config('--limits.connections', '100000000')) ?? '',
@@ -130,7 +130,7 @@ t.test(
   },
 )
 
-t.test('proxies: each fault is logged once; a trusted one that names its clients is none', async t => {
+t.test('proxies: each fault is logged once; a trusted proxy that names its clients has none', async t => {
   const warned: string[] = []
   const log = { warn: (({ event }: { event: string }) => void warned.push(event)) as never }
   const warnings = new ProxyWarnings({ has: address => address === '10.0.0.1' }, log)

@@ -1,4 +1,4 @@
-/** Who somebody is, and what takes that away. */
+/** Authentication, permissions and revocations. */
 import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ const ME = '271693512'
 const YOU = '289559048'
 const ID = 'a'.repeat(16)
 
-t.test('secrets: what is formatted is parsed; anything else is no secret', async t => {
+t.test('secrets: parsing reads what formatting writes, and nothing else', async t => {
   const secret = randomSecret()
   for (const kind of ['token', 'device'] as const) {
     const text = formatSecret({ kind, userId: ME, id: ID, secret })
@@ -48,7 +48,7 @@ t.test('secrets: what is formatted is parsed; anything else is no secret', async
   t.ok(isPassword('eyJh.e30'))
 })
 
-t.test('secrets: a successor is of one secret and one salt; digests are compared whole', async t => {
+t.test('secrets: a successor depends on secret and salt; digests are compared completely', async t => {
   const [secret, salt] = [randomSecret(), randomSecret()]
   t.equal(successor(secret, salt), successor(secret, salt))
   t.not(successor(secret, salt), successor(salt, secret))
@@ -57,25 +57,28 @@ t.test('secrets: a successor is of one secret and one salt; digests are compared
   t.notOk(isSame(digest(secret), undefined))
 })
 
-t.test('permissions: revocations count while the connection is not live; then revoke does', async t => {
-  const revocations = new Revocations()
-  const before = new LoginPermissions(revocations, ME, revocations.mark)
-  revocations.add(YOU)
-  t.notOk(before.areRevoked, 'of another account')
-  revocations.add(ME)
-  t.ok(before.areRevoked)
-  t.notOk(before.joined())
-  const live = new Since(revocations).permissions(ME)
-  t.ok(live.joined())
-  revocations.add(ME)
-  t.notOk(live.areRevoked, 'it was not its login that was revoked')
-  live.left()
-  t.notOk(live.areRevoked)
-  revocations.add(ME)
-  t.ok(live.areRevoked)
-})
+t.test(
+  'permissions: revocations count while the connection is not live; while it is, only revoke does',
+  async t => {
+    const revocations = new Revocations()
+    const before = new LoginPermissions(revocations, ME, revocations.mark)
+    revocations.add(YOU)
+    t.notOk(before.areRevoked, 'of another account')
+    revocations.add(ME)
+    t.ok(before.areRevoked)
+    t.notOk(before.joined())
+    const live = new Since(revocations).permissions(ME)
+    t.ok(live.joined())
+    revocations.add(ME)
+    t.notOk(live.areRevoked, 'it was not its login that was revoked')
+    live.left()
+    t.notOk(live.areRevoked)
+    revocations.add(ME)
+    t.ok(live.areRevoked)
+  },
+)
 
-t.test('permissions: revoked is revoked, before and after leaving', async t => {
+t.test('permissions: a revocation is permanent, before and after leaving', async t => {
   const permissions = new Since(new Revocations()).permissions(ME)
   permissions.joined()
   permissions.revoke()
@@ -123,7 +126,7 @@ t.test(
   },
 )
 
-t.test('Authenticator: a token is of one device', async t => {
+t.test('Authenticator: a token belongs to one device', async t => {
   const { one } = authenticator()
   t.match(await one.byToken(jwt('ours')), { login: { id: 's', device: 'phone' } })
   t.match(await one.byToken(jwt('ours'), 'phone'), { login: { device: 'phone' } })
@@ -144,7 +147,7 @@ t.test(
   },
 )
 
-t.test('Authenticator: guard refuses a login whose account had rights revoked before it ended', async t => {
+t.test('Authenticator: guard refuses a login if its account had a revocation before it ended', async t => {
   const { one, revocations } = authenticator()
   const who = { user: USER as User }
   const work = (revoked?: string) => async () => {
@@ -166,7 +169,7 @@ const EXTERNAL = {
   leeway: 0,
 } as const
 
-t.test('ExternalTokens: the claim names the user by what the config says, and signed as it says', async t => {
+t.test('ExternalTokens: claim, kind of name and signature are checked against the config', async t => {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const publicKeyFile = join(dataDir(t), 'key.pem')
   writeFileSync(publicKeyFile, publicKey.export({ type: 'spki', format: 'pem' }))
@@ -197,26 +200,27 @@ t.test('ExternalTokens: the claim names the user by what the config says, and si
   await t.rejects(one.byToken(await sign({ sub: YOU })), ofKind('ERROR_AUTH'), 'no such account')
 })
 
-t.test('LoginLog: outcomes are few; strangers’ ends are only counted; a long client id is cut', async t => {
-  t.same((['ERROR_AUTH', 'ERROR_MULTIPLE_LOGIN', 'FORBIDDEN', 'STORE_UNAVAILABLE'] as const).map(outcomeOf), [
-    'wrong-credentials',
-    'not-allowed',
-    'not-allowed',
-    'unavailable',
-  ])
-  const lines: { event: string; device?: string }[] = []
-  const log = { info: (line: { event: string }) => void lines.push(line) } as unknown as Logger
-  const one = new LoginLog(log, new Metrics())
-  one.ended({ front: 'mqtt' }, 'left', performance.now())
-  one.ended({ front: 'mqtt', userId: ME, device: 'x'.repeat(300) }, 'left', performance.now())
-  one.accepted({ front: 'json', userId: ME })
-  one.refused({ front: 'json' }, 'unavailable', 10104)
-  t.same(
-    lines.map(({ event }) => event),
-    ['connection.ended', 'account.logged-in', 'login.refused'],
-  )
-  t.equal(lines[0]?.device?.length, 128)
-})
+t.test(
+  'LoginLog: outcomes are few; connections without a login are only counted; a long client id is cut',
+  async t => {
+    t.same(
+      (['ERROR_AUTH', 'ERROR_MULTIPLE_LOGIN', 'FORBIDDEN', 'STORE_UNAVAILABLE'] as const).map(outcomeOf),
+      ['wrong-credentials', 'not-allowed', 'not-allowed', 'unavailable'],
+    )
+    const lines: { event: string; device?: string }[] = []
+    const log = { info: (line: { event: string }) => void lines.push(line) } as unknown as Logger
+    const one = new LoginLog(log, new Metrics())
+    one.ended({ front: 'mqtt' }, 'left', performance.now())
+    one.ended({ front: 'mqtt', userId: ME, device: 'x'.repeat(300) }, 'left', performance.now())
+    one.accepted({ front: 'json', userId: ME })
+    one.refused({ front: 'json' }, 'unavailable', 10104)
+    t.same(
+      lines.map(({ event }) => event),
+      ['connection.ended', 'account.logged-in', 'login.refused'],
+    )
+    t.equal(lines[0]?.device?.length, 128)
+  },
+)
 
 function rows() {
   const kept = new Map<string, Uint8Array>()
@@ -236,7 +240,7 @@ function rows() {
   return { kept, rows: new LoginRows(store as unknown as ConstructorParameters<typeof LoginRows>[0]) }
 }
 
-t.test('LoginRows: what has expired is not found, and swept', async t => {
+t.test('LoginRows: expired logins are not found, and are removed by a sweep', async t => {
   const { kept, rows: all } = rows()
   const login = (id: string, expiresAt: number): StoredLogin =>
     ({ id, kind: 'token', createdAt: 0, seenAt: 0, expiresAt, hash: 'h' }) as const

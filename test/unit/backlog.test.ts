@@ -24,7 +24,7 @@ function setUp(maxWaitingBytes = 10_000 * KB, batchBytes = 800 * KB) {
 
 const senderOf = (id: string) => id.split(' ')[0]
 
-t.test('a message goes before the broadcasts of others that wait', async t => {
+t.test('a message is stored before waiting broadcasts of other senders', async t => {
   const { push, broadcast, take, backlog } = setUp()
   broadcast('spam', 60 * KB, 1000)
   take()
@@ -33,14 +33,14 @@ t.test('a message goes before the broadcasts of others that wait', async t => {
   t.ok(backlog.length > 900, 'a batch has an eighth of its bytes for them')
 })
 
-t.test('who has much waiting waits for himself, and nobody else for him', async t => {
+t.test('a sender with many waiting messages delays only itself', async t => {
   const { push, take } = setUp()
   for (let i = 0; i < 100; i++) push('spam', 60 * KB)
   push('ann', 100)
   t.ok(take().some(id => senderOf(id) === 'ann'))
 })
 
-t.test('a sender keeps the order of messages and broadcasts, whatever they are among', async t => {
+t.test('messages and broadcasts of one sender keep their order', async t => {
   const { push, broadcast, take, backlog } = setUp()
   for (let i = 0; i < 20_000; i++) {
     const sender = `${(i * 7919) % 13}`
@@ -59,7 +59,7 @@ t.test('a sender keeps the order of messages and broadcasts, whatever they are a
   }
 })
 
-t.test('a batch has so many bytes, and one message whatever its size', async t => {
+t.test('a batch is bounded in bytes, but has at least one message', async t => {
   const { push, take } = setUp()
   for (let i = 0; i < 30; i++) push(`sender ${i}`, 60 * KB)
   t.ok(take().length <= 15)
@@ -90,7 +90,7 @@ t.test(
   },
 )
 
-t.test('when all is full nobody gets in, until something has left', async t => {
+t.test('when the backlog is full, no message is accepted until another has left', async t => {
   const { push, backlog } = setUp(1000 * KB)
   for (let i = 0; i < 100; i++) push(`${i}`, 10 * KB)
   t.ok(backlog.hasTooMuchWaiting('ann'))
@@ -98,7 +98,7 @@ t.test('when all is full nobody gets in, until something has left', async t => {
   t.notOk(backlog.hasTooMuchWaiting('ann'))
 })
 
-t.test('the copies of a broadcast count for one text of their sender', async t => {
+t.test('all copies of a broadcast count as one text of their sender', async t => {
   const { broadcast, backlog } = setUp(1000 * KB)
   broadcast('ann', 60 * KB, 1000)
   t.notOk(backlog.hasTooMuchWaiting('ann'))

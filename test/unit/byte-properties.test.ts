@@ -1,4 +1,4 @@
-/** Bytes, addresses and emails: what comes of them does not hang on how they came. */
+/** Properties of bytes, addresses and emails: the result does not depend on fragmentation or spelling. */
 
 import { isIP } from 'node:net'
 import fc from 'fast-check'
@@ -84,7 +84,7 @@ function pass(chunks: readonly Buffer[]): { passed: string; fault: string | unde
   return { passed: Buffer.concat(passed).toString('hex'), fault, packets: gate.takePackets() }
 }
 
-t.test('the packet gate passes and refuses the same however a stream is split', async t => {
+t.test('the packet gate gives the same result however a stream is split', async t => {
   let refused = 0
   check(
     t,
@@ -100,7 +100,7 @@ t.test('the packet gate passes and refuses the same however a stream is split', 
   t.ok(refused > 500 && refused < 4500, `${refused} of 5000 were refused`)
 })
 
-t.test('what the gate passes a parser takes, and no byte is added, lost or changed', async t => {
+t.test('a parser accepts what the gate passes, and no byte is added, lost or changed', async t => {
   check(
     t,
     fc.property(stream, bytes => {
@@ -123,7 +123,7 @@ const address = fc.oneof(
   fc.ipV4().map(one => `::ffff:${one}`),
 )
 
-t.test('an address has one group whatever its form, and its group is its /64', async t => {
+t.test('every form of an address has the same group, its /64', async t => {
   check(
     t,
     fc.property(
@@ -152,7 +152,7 @@ t.test('an address has one group whatever its form, and its group is its /64', a
   )
 })
 
-t.test('of any text an address is made or none, and all that are none are one', async t => {
+t.test('any text is an address or not, and all that are not share one group', async t => {
   check(
     t,
     fc.property(fc.oneof(text, address), one => {
@@ -163,34 +163,37 @@ t.test('of any text an address is made or none, and all that are none are one', 
   )
 })
 
-t.test('X-Forwarded-For: whatever a client writes, it is who the last proxy heard', async t => {
-  const proxies = new AddressList(['10.0.0.0/8'])
-  const proxy = fc.nat(0xffffff).map(n => `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`)
-  const made = fc.array(fc.oneof(text, address), { maxLength: 4 }).map(parts => parts.join(','))
-  const local = new AddressList(['127.0.0.0/8', '0.0.0.0/8', '::1', '::'])
-  const client = address.filter(one => !proxies.has(one) && !local.has(one))
-  const port = fc.constantFrom('', ':443')
-  check(
-    t,
-    fc.property(
-      made,
-      client,
-      fc.array(proxy, { maxLength: 3 }),
-      proxy,
-      port,
-      (made, client, hops, peer, port) => {
-        const heard = isIP(client) === 4 ? `${client}${port}` : `[${client}]${port}`
-        return proxies.client(peer, [made, heard, ...hops].join(', ')) === plainAddress(client)
-      },
-    ),
-  )
-  check(
-    t,
-    fc.property(made, client, (made, client) => proxies.client(client, made) === client),
-  )
-})
+t.test(
+  'X-Forwarded-For: the client is the one that the last proxy saw, whatever the client sent',
+  async t => {
+    const proxies = new AddressList(['10.0.0.0/8'])
+    const proxy = fc.nat(0xffffff).map(n => `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`)
+    const made = fc.array(fc.oneof(text, address), { maxLength: 4 }).map(parts => parts.join(','))
+    const local = new AddressList(['127.0.0.0/8', '0.0.0.0/8', '::1', '::'])
+    const client = address.filter(one => !proxies.has(one) && !local.has(one))
+    const port = fc.constantFrom('', ':443')
+    check(
+      t,
+      fc.property(
+        made,
+        client,
+        fc.array(proxy, { maxLength: 3 }),
+        proxy,
+        port,
+        (made, client, hops, peer, port) => {
+          const heard = isIP(client) === 4 ? `${client}${port}` : `[${client}]${port}`
+          return proxies.client(peer, [made, heard, ...hops].join(', ')) === plainAddress(client)
+        },
+      ),
+    )
+    check(
+      t,
+      fc.property(made, client, (made, client) => proxies.client(client, made) === client),
+    )
+  },
+)
 
-t.test('a normalised email is its own normal form, and other ways to write it have the same', async t => {
+t.test('normalising an email is idempotent, and all its spellings have the same normal form', async t => {
   const local = fc.oneof(
     text,
     fc.emailAddress().map(one => one.split('@')[0] ?? ''),

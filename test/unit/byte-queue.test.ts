@@ -3,7 +3,7 @@ import { ByteQueue } from '../../src/mqtt/wire/byte-queue.js'
 
 const bytes = (text: string): Buffer => Buffer.from(text)
 
-t.test('takes whole pieces together up to the limit, in order', async t => {
+t.test('joins whole pieces up to the limit, in order', async t => {
   const queue = new ByteQueue()
   for (const piece of ['ab', 'c', 'def', 'gh']) queue.push(bytes(piece))
   t.equal(queue.bytes, 8)
@@ -36,7 +36,7 @@ t.test('takes a single piece without a copy', async t => {
   t.equal(queue.take(10), piece)
 })
 
-t.test('takes all', async t => {
+t.test('takes everything at once', async t => {
   const queue = new ByteQueue()
   for (const piece of ['ab', 'c']) queue.push(bytes(piece))
   t.same(queue.takeAll(), bytes('abc'))

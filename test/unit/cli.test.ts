@@ -1,4 +1,4 @@
-/** The command line's files, in this process: what each command prints, and how the process ends. */
+/** The commands, run in this process: what they print and their exit codes. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -30,7 +30,7 @@ interface Said {
   readonly thrown?: unknown
 }
 
-/** What a command writes, and the exit code that it leaves. Nothing is asserted meanwhile: tap writes to stdout, too. */
+/** Output and exit code of a command. No assertion may run meanwhile, since tap writes to stdout, too. */
 async function said(run: () => unknown): Promise<Said> {
   const { stdout, stderr } = process
   const writes = { stdout: stdout.write, stderr: stderr.write }
@@ -80,11 +80,11 @@ t.test('help names every command; without one it goes to stderr and is a failure
   t.match(unknown, { stderr: "mumi: unknown command 'start'; see mumi --help\n", exitCode: EXIT_USAGE })
 })
 
-t.test('the version is that of the package', async t => {
+t.test('the version is the one in package.json', async t => {
   t.equal((await said(printVersion)).stdout, `${PACKAGE.version}\n`)
 })
 
-t.test('Node before the one of `engines` is refused', async t => {
+t.test('a Node older than `engines` is refused', async t => {
   const { codes } = held(t)
   const [major = 0, minor = 0] = PACKAGE.engines.node.match(/\d+/g).map(Number)
   const ask = async (node: string) => {
@@ -99,7 +99,7 @@ t.test('Node before the one of `engines` is refused', async t => {
   t.same(codes, [EXIT_FAILURE, EXIT_FAILURE])
 })
 
-t.test('what an operator can act on is a line; a fault of ours has its stack', async t => {
+t.test('an error that the operator can act on gives one line; a bug gives its stack', async t => {
   t.equal(explain(new ConfigError(['a: bad', 'b: worse'])), 'mumi: a: bad\nmumi: b: worse\n')
   t.equal(explain(new GatewayError('STORE_UNAVAILABLE', { reason: 'in use' })), 'mumi: in use\n')
   t.equal(explain('text'), 'mumi: text\n')
@@ -120,7 +120,7 @@ function exit(t: Test, close: () => Promise<void>, timeoutMs = 10_000) {
     error: ({ event }: { event: string }) => void events.push(event),
     flush: (done: () => void) => done(),
   }
-  // Of a process that does not end the deadline would be the end of the test.
+  // In a process that does not end, the deadline would end the test.
   t.intercept(globalThis, 'setTimeout', {
     value: (late: () => void) => timeoutMs < 10 && setImmediate(late),
   })
@@ -140,7 +140,7 @@ t.test('Exit: the first signal closes; its echo is ignored, and any other ends a
   t.same(codes, [0, 128 + 15])
 })
 
-t.test('Exit: the worst code counts, and a close that fails is one', async t => {
+t.test('Exit: the highest code counts, and a failed close has code 1', async t => {
   const worse = exit(t, async () => undefined)
   worse.one.leave(EXIT_FAILURE)
   worse.one.leave(0)
@@ -151,7 +151,7 @@ t.test('Exit: the worst code counts, and a close that fails is one', async t => 
   t.same(failed.events, ['gateway.close-failed'])
 })
 
-t.test('Exit: a close that does not end in time is a failure', async t => {
+t.test('Exit: a close that takes too long is a failure', async t => {
   const { one, first, events } = exit(t, () => new Promise(() => undefined), 1)
   one.leave(0)
   t.equal(await first, EXIT_FAILURE)
@@ -189,7 +189,7 @@ t.test(
   },
 )
 
-t.test('config: the effective one, or a document of all keys by itself', async t => {
+t.test('config: prints the effective config, or one of the documents', async t => {
   const { stdout } = await said(() => config(sources('--http.port=9000')))
   t.equal(JSON.parse(stdout).http.port, 9000)
   t.match((await said(() => config(sources('--docs')))).stdout, /`http\.port`/)
@@ -199,7 +199,7 @@ t.test('config: the effective one, or a document of all keys by itself', async t
   })
 })
 
-t.test('check: says what is there and makes nothing; a file that others may read is a warning', async t => {
+t.test('check: describes the store and creates none; it warns of a file that others may read', async t => {
   const dir = dataDir(t)
   const here = sources(`--data.dir=${dir}`)
   const none = await said(() => check(here))
@@ -218,7 +218,7 @@ async function makeStore(dir: string): Promise<void> {
   await store.close()
 }
 
-t.test('copy: from one of the stores to another, with a config that is good for the target', async t => {
+t.test('copy: needs two different stores, and a valid config of the target', async t => {
   const stores = 'must be one of embedded, mongodb'
   for (const [argv, fault] of [
     [[], `--from: ${stores}`],
@@ -230,7 +230,7 @@ t.test('copy: from one of the stores to another, with a config that is good for 
     t.match((await said(() => copy(sources(...argv)))).thrown, { faults: [fault] }, argv.join(' '))
 })
 
-t.test('keys: only `rotate`, where there is a store; old tokens are good or void', async t => {
+t.test('keys: accepts only `rotate`, and needs a store; old tokens stay valid or become void', async t => {
   const dir = dataDir(t)
   const run = (...argv: string[]) => said(() => keys(sources(...argv, `--data.dir=${dir}`)))
   t.match((await run('list')).thrown, { faults: [/must be keys rotate/] })
@@ -242,7 +242,7 @@ t.test('keys: only `rotate`, where there is a store; old tokens are good or void
 
 const TIMEOUT_MS = 77_000
 
-/** A process that does not end would wait for the deadline of its end. */
+/** In a process that does not end, the deadline of `Exit` would stay active. */
 function serving(t: Test, ...argv: string[]) {
   const { setTimeout } = globalThis
   t.intercept(globalThis, 'setTimeout', {
@@ -269,7 +269,7 @@ t.test('serve: ready until a signal, then closed with code 0', async t => {
   await t.resolves(makeStore(dir), 'the store was closed')
 })
 
-t.test('serve: what cannot start is said in a line, and ends with a failure', async t => {
+t.test('serve: a failed start gives one line and a failure code', async t => {
   const dir = join(dataDir(t), 'file')
   writeFileSync(dir, '')
   const { first } = held(t)

@@ -36,7 +36,7 @@ t.test('defaults are parsed: durations to ms, sizes to bytes', async t => {
   })
 })
 
-t.test('the order is defaults, files in turn, environment, command line', async t => {
+t.test('the order of precedence is defaults, files in turn, environment, command line', async t => {
   const dir = t.testdir({
     'one.json': '{"http": {"port": 1}, "mqtt": {"port": 1}, "ops": {"port": 1}, "query": {"limit": 1}}',
     'two.json5': '{mqtt: {port: 2}, ops: {port: 2}, query: {limit: 2}} // JSON5',
@@ -56,7 +56,7 @@ t.test('durations and sizes take a number or a unit', async t => {
   t.strictSame(['7', '7B', '2KiB', '3MiB'].map(content), [7, 7, 2048, 3_145_728])
 })
 
-t.test('a value that only begins well is refused', async t => {
+t.test('a value with a valid beginning and an invalid rest is refused', async t => {
   for (const [key, value] of [
     ['http.port', '80a'],
     ['http.port', '65536'],
@@ -140,12 +140,12 @@ t.test('all faults of all sources are reported at once, each with its key and pl
   t.equal(found.length, 13)
 })
 
-t.test('a config file that is no object, or no JSON5, is one fault', async t => {
+t.test('a config file that is not an object, or not JSON5, is one fault', async t => {
   t.match(faults(['--config', configFile(t, '[1]')]), [/must be an object of keys/])
   t.match(faults(['--config', configFile(t, '{http: ')]), [/cannot read config file .*JSON5/])
 })
 
-t.test('values that do not go together are refused', async t => {
+t.test('conflicting values are refused', async t => {
   t.match(faults(['--http.enabled', 'false', '--mqtt.enabled', 'false']), [/http.enabled, mqtt.enabled/])
   t.match(faults(['--limits.frame', '64KiB']), [/limits.frame: must be larger than limits.content/])
 })
@@ -179,7 +179,7 @@ t.test('lists are comma-separated text, or JSON; addresses and origins are check
     t.match(faults([`--http.origins=${value}`]), [/^http.origins: must be a list of origins/], value)
 })
 
-t.test('a certificate needs its key, and a longest delay is not the shortest', async t => {
+t.test('a certificate needs its key, and loginDelayMax is at least loginDelay', async t => {
   t.match(faults(['--tls.cert', 'a.pem']), [/^tls.cert, tls.key: both/])
   t.match(faults(['--limits.loginDelay', '1h']), [/^limits.loginDelayMax: /])
 })
@@ -211,13 +211,13 @@ t.test('the config cannot be changed', async t => {
   t.ok([config, config.http, config.mqtt.acl, Object(config.mqtt.acl)[0]].every(Object.isFrozen))
 })
 
-t.test('what is printed is a config file again', async t => {
+t.test('the printed config is a valid config file', async t => {
   const argv = ['--http.port', '0', '--heartbeat.interval', '5m']
   const file = configFile(t, printConfig({ argv, env: {} }))
   t.strictSame(load(['--config', file]), load(argv))
 })
 
-t.test('every key says what it does and has a variable of its own', async t => {
+t.test('every key has a description and a unique environment variable', async t => {
   for (const [name, key] of KEYS) t.ok(key.doc.length > 10 && key.doc.endsWith('.'), name)
   t.equal(new Set(Array.from(KEYS.keys(), envName)).size, KEYS.size)
   t.equal(envName('mqtt.maxPacketBytes'), 'MUMI_MQTT_MAX_PACKET_BYTES')
@@ -241,7 +241,7 @@ t.test('keys of a section within a section are set from every source', async t =
   t.match(faults(['--store.mongodb.sise=1']), [/no such option/])
 })
 
-t.test('the URL of MongoDB is printed neither as part of the config nor where it is wrong', async t => {
+t.test('the URL of MongoDB is printed neither in the config nor in a fault', async t => {
   const url = 'mongodb://ann:s3cret@db.example.org/'
   t.equal(load([], { MUMI_STORE_MONGODB_URL: url }).store.mongodb.url, url)
   t.notMatch(printConfig({ argv: [], env: { MUMI_STORE_MONGODB_URL: url } }), 's3cret')
@@ -251,7 +251,7 @@ t.test('the URL of MongoDB is printed neither as part of the config nor where it
   t.same(others, [])
 })
 
-t.test('nothing that could be part of a secret is printed', async t => {
+t.test('no possible part of a secret is printed', async t => {
   const urls = [
     'mongodb://user:p@ss:s3cr3t/word@host',
     'mongodb://user:s3cr3t@s3cr3t@host/db',
@@ -295,7 +295,7 @@ t.test('nothing that could be part of a secret is printed', async t => {
   t.notMatch(printConfig({ argv, env: {} }), /s3cr3t/)
 })
 
-t.test('connection strings that are right are taken', async t => {
+t.test('valid connection strings are accepted', async t => {
   for (const url of [
     'mongodb://127.0.0.1:27017',
     'mongodb://localhost',
@@ -311,7 +311,7 @@ t.test('connection strings that are right are taken', async t => {
   }
 })
 
-t.test('what would not fit a document is refused with MongoDB, and only there', async t => {
+t.test('sizes that do not fit a document are refused with MongoDB only', async t => {
   const large = ['--limits.content=3MiB', '--limits.frame=32MiB', '--mqtt.maxPacketBytes=4MiB']
   t.same(faults(large), [])
   t.same(

@@ -13,13 +13,13 @@ t.test('the code table in docs/protocol.md is the one in src/core/codes.ts', asy
   t.ok(document.includes('| 10010 | ERROR_FIND_USER |'), 'and it is there at all')
 })
 
-t.test('numbers are unique, and those of ours start at 10100', async t => {
+t.test('numbers of codes are unique, and our own start at 10100', async t => {
   const numbers = Object.values(CODES).map(row => row.code)
   t.equal(new Set(numbers).size, numbers.length)
   for (const code of numbers) t.ok(code < 10012 || code >= 10100)
 })
 
-t.test('docs/security.md says why each package is there, and how many there are', async t => {
+t.test('docs/security.md gives the reason for each package, and their number', async t => {
   const document = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8')
   const [, table = ''] = /<!-- dependencies -->([\s\S]*)<!-- \/dependencies -->/.exec(document) ?? []
   const rows = [...table.matchAll(/^\| `(.+?)` \| (.+) \|$/gm)]
@@ -30,7 +30,7 @@ t.test('docs/security.md says why each package is there, and how many there are'
   t.equal(withCount(document), document)
 })
 
-t.test('packages whose inner parts are used are pinned to one version', async t => {
+t.test('packages whose internals are used are pinned to one version', async t => {
   const { dependencies } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   for (const name of ['aedes', 'aedes-packet', 'lmdb', 'mqtt-packet', 'qlobber'])
     t.match(dependencies[name], /^\d+\.\d+\.\d+$/, name)
@@ -38,7 +38,7 @@ t.test('packages whose inner parts are used are pinned to one version', async t 
 
 const IMPORT = /\b(?:from |import |import\()'((?:@[\w-]+\/)?[\w-][\w.:-]*)/g
 
-t.test('what the program imports is what it depends on', async t => {
+t.test('the program imports exactly its dependencies', async t => {
   const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(file => /\.[jt]s$/.test(file))
   const imported = files.flatMap(file => {
     const text = readFileSync(new URL(file, SRC), 'utf8')
@@ -56,13 +56,13 @@ function paths(document: string, pattern: RegExp): string[] {
   return [...new Set([...text.matchAll(pattern)].map(([, path = '']) => path))]
 }
 
-t.test('every file that docs/adding.md names is there', async t => {
+t.test('every file that docs/adding.md names exists', async t => {
   const named = paths('adding.md', /`((?:src|test|docs|scripts|config)\/[^`]*)`/g)
   t.ok(named.length > 30, 'and it names some')
   for (const path of named) t.ok(existsSync(new URL(path, ROOT)), path)
 })
 
-t.test('every file of src/ that docs/design.md names is there', async t => {
+t.test('every file of src/ that docs/design.md names exists', async t => {
   const named = paths('design.md', /`([\w-]+\/[\w/-]*(?:\.ts)?)`/g).filter(path =>
     existsSync(new URL(path.split('/')[0] ?? '', SRC)),
   )

@@ -1,4 +1,4 @@
-/** Small rules at the edge of the process: HTTP, sockets, limits of all, files, faults. */
+/** Small rules at the edge of the process: HTTP, sockets, limits, files, faults. */
 import { EventEmitter } from 'node:events'
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -29,7 +29,7 @@ import { ofKind } from '../helpers/kind.js'
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
-t.test('origins: each exactly, or one label below a name; without any, all', async t => {
+t.test('origins: exact ones, or one label below a name; an empty list allows all', async t => {
   t.ok(originCheck([])('https://any.example'))
   const isAllowed = originCheck(['https://chat.example', 'https://*.web.example', 'null'])
   for (const origin of ['https://chat.example', 'https://a.web.example', 'https://a_b.web.example', 'null'])
@@ -66,7 +66,7 @@ function respond(
   return { isMine, sent }
 }
 
-t.test('answers: only reads of the path, whatever its query', async t => {
+t.test('answers: only GET and HEAD of the path, whatever its query', async t => {
   t.match(respond(testRoute, '/test?x=1'), {
     isMine: true,
     sent: { status: 200, body: '{"message":"test"}' },
@@ -134,7 +134,7 @@ function parsed() {
   return { socket, pieces }
 }
 
-t.test('HttpInput: the parser gets small pieces, and none behind the end', async t => {
+t.test('HttpInput: the parser gets small pieces, and none after the end', async t => {
   const { socket, pieces } = parsed()
   const input = new HttpInput(socket)
   socket.emit('data', Buffer.alloc(600))
@@ -148,7 +148,7 @@ t.test('HttpInput: the parser gets small pieces, and none behind the end', async
   t.ok(input.isOver)
 })
 
-t.test('HttpInput: what was not parsed goes with the socket', async t => {
+t.test('HttpInput: detach returns what was not parsed', async t => {
   const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() }) as Socket
   let rest: Buffer | undefined
   // The parser sees an upgrade in the first piece.
@@ -159,7 +159,7 @@ t.test('HttpInput: what was not parsed goes with the socket', async t => {
   t.equal(socket.listenerCount('data'), 0)
 })
 
-t.test('Pipeline: what is next waits for all answers; a connection has a last request', async t => {
+t.test('Pipeline: the next step waits for all answers; a connection has a last request', async t => {
   const { socket } = parsed()
   const pipeline = new Pipeline(socket)
   const responses = [new EventEmitter(), new EventEmitter()]
@@ -179,7 +179,7 @@ t.test('Pipeline: what is next waits for all answers; a connection has a last re
   t.notOk(pipeline.mayUpgrade)
 })
 
-t.test('askedLocale: ?lang= of the two there are', async t => {
+t.test('askedLocale: accepts the two languages', async t => {
   for (const [path, locale] of [
     ['/?lang=en', 'en'],
     ['/?x=1&lang=zh-TW', 'zh-TW'],
@@ -190,34 +190,37 @@ t.test('askedLocale: ?lang= of the two there are', async t => {
     t.equal(askedLocale(path), locale, String(path))
 })
 
-t.test('Ponger: one pong a turn, for the last ping; the next waits until the socket took it', async t => {
-  const pongs: string[] = []
-  let sent: () => void = () => undefined
-  const ws = {
-    readyState: 1,
-    OPEN: 1,
-    pong: (payload: Buffer, _mask: boolean, done: () => void) => {
-      pongs.push(payload.toString())
-      sent = done
-    },
-  }
-  const ponger = new Ponger(ws, new TurnEnd())
-  ponger.pinged(Buffer.from('1'))
-  ponger.pinged(Buffer.from('2'))
-  await turn()
-  t.same(pongs, ['2'])
-  ponger.pinged(Buffer.from('3'))
-  await turn()
-  t.same(pongs, ['2'])
-  sent()
-  await turn()
-  t.same(pongs, ['2', '3'])
-  sent()
-  ws.readyState = 3
-  ponger.pinged(Buffer.from('4'))
-  await turn()
-  t.equal(pongs.length, 2)
-})
+t.test(
+  'Ponger: one pong per turn, for the last ping; the next one waits until the socket took it',
+  async t => {
+    const pongs: string[] = []
+    let sent: () => void = () => undefined
+    const ws = {
+      readyState: 1,
+      OPEN: 1,
+      pong: (payload: Buffer, _mask: boolean, done: () => void) => {
+        pongs.push(payload.toString())
+        sent = done
+      },
+    }
+    const ponger = new Ponger(ws, new TurnEnd())
+    ponger.pinged(Buffer.from('1'))
+    ponger.pinged(Buffer.from('2'))
+    await turn()
+    t.same(pongs, ['2'])
+    ponger.pinged(Buffer.from('3'))
+    await turn()
+    t.same(pongs, ['2'])
+    sent()
+    await turn()
+    t.same(pongs, ['2', '3'])
+    sent()
+    ws.readyState = 3
+    ponger.pinged(Buffer.from('4'))
+    await turn()
+    t.equal(pongs.length, 2)
+  },
+)
 
 t.test(
   'ControlFrames: pongs to our pings are free; others cost, and are counted once for a burst',
@@ -243,7 +246,7 @@ t.test('passwords: length in code points of NFC, no control characters, none of 
   t.doesNotThrow(() => lax('password', 'password'))
 })
 
-t.test('faults: what a handler throws is counted and logged, and ends its connection', async t => {
+t.test('faults: an exception of a handler is counted and logged, and ends its connection', async t => {
   const lines: { event: string }[] = []
   const log = {
     error: (line: { event: string }) => void lines.push(line),
@@ -267,7 +270,7 @@ t.test('faults: what a handler throws is counted and logged, and ends its connec
   t.match(await metrics.registry.metrics(), /where="ws.message"\} 1/)
 })
 
-t.test('audit: one line an entry, readable for the owner alone; nothing after it is closed', async t => {
+t.test('audit: one line per entry, readable only by the owner; none after close', async t => {
   const file = join(dataDir(t), 'audit', 'lines')
   const audit = await openAudit(file, { onError: () => undefined, onDropped: () => undefined })
   audit.record({ event: 'logout', userId: '271693512' })
@@ -280,7 +283,7 @@ t.test('audit: one line an entry, readable for the owner alone; nothing after it
   t.equal(statSync(file).mode & 0o777, 0o600)
 })
 
-t.test('private files: what others may read is found, and tightened where it is ours alone', async t => {
+t.test('private files: exposed files are found, and tightened in folders of the gateway only', async t => {
   const dir = dataDir(t)
   const dataPath = join(dir, 'data')
   mkdirSync(join(dataPath, 'store'), { recursive: true, mode: 0o700 })
@@ -302,7 +305,7 @@ t.test('private files: what others may read is found, and tightened where it is 
   )
 })
 
-t.test('net: the limit of files is a number; a certificate that is none is a fault with a name', async t => {
+t.test('net: the file limit is a number; an invalid certificate is a TlsError', async t => {
   const limit = fileLimit()
   t.ok(limit === undefined || limit > 0)
   t.equal(fileLimit(), limit)

@@ -83,7 +83,7 @@ t.test('the newest meta page counts, unless it may not have reached the disk bef
   )
 })
 
-t.test('what is no meta page is named', async t => {
+t.test('a page that is not a meta page is reported with the reason', async t => {
   const wrong =
     (first: MetaFields, second: MetaFields = {}) =>
     () =>
@@ -120,7 +120,7 @@ async function written(t: Test): Promise<Buffer> {
   return readFileSync(join(dir, 'data.mdb'))
 }
 
-t.test('a sound file is walked to its end, and damage is a word that says where', async t => {
+t.test('an intact file is checked to its end, and damage is reported with its place', async t => {
   const sound = await written(t)
   const meta = withFile(t, sound, file => readMeta(file, 0n))
   t.match(meta, { pageSize: PAGE, main: { depth: 1 } })
@@ -174,7 +174,7 @@ function pagesWhere(file: Buffer, test: (page: Buffer) => boolean): number[] {
   return all.filter(i => i >= 2 && test(file.subarray(i * PAGE, (i + 1) * PAGE)))
 }
 
-t.test('pages below the root are looked at, too', async t => {
+t.test('pages below the root are checked, too', async t => {
   const sound = await written(t)
   const meta = withFile(t, sound, file => readMeta(file, 0n))
   const damaged = (page: number, change: (bytes: Buffer) => void) => () => {
@@ -217,7 +217,7 @@ t.test('pages below the root are looked at, too', async t => {
   )
 })
 
-t.test('the walk stops at its deadline', async t => {
+t.test('the check stops at its deadline', async t => {
   const dir = t.testdir()
   const root = open({ path: dir, noSubdir: false, maxDbs: 4, pageSize: PAGE })
   const table = root.openDB<string, number>({ name: 'rows', encoding: 'string' })
@@ -255,7 +255,7 @@ function user(id: string, firstName: string, lastName: string): User {
   }
 }
 
-t.test('accounts are found by one name or by both, in order, page by page', async t => {
+t.test('accounts are found by first name, last name or both, in order, page by page', async t => {
   const { env, parts: names } = await opened(t, table => new NameIndex(table))
   const ada = user(ANN, 'Ada', 'King')
   await env.write(() => {
@@ -282,7 +282,7 @@ t.test('accounts are found by one name or by both, in order, page by page', asyn
 
 const idOf = (n: number) => `0190b5a0-0000-7000-8000-${String(n).padStart(12, '0')}`
 
-t.test('a conversation is read from its newest message backwards, and no other one with it', async t => {
+t.test('a conversation is read backwards from its newest message, without other conversations', async t => {
   const { env, parts } = await opened(t, table => new Conversations(table))
   const [own, other] = [pairConversation(ANN, BOB), pairConversation(ANN, EVE)]
   const last = { owner: 2 ** 32 - 1, seq: 2 ** 48 - 1 }
@@ -349,7 +349,7 @@ t.test('a file that was replaced or removed while it is open is refused', async 
   t.ok(place.isThere, 'put back')
 })
 
-t.test('a commit is told of when it can be read, and when it failed', async t => {
+t.test('a commit is reported when it can be read, and when it failed', async t => {
   const told: unknown[] = []
   const statuses: number[] = []
   const root = {
@@ -371,7 +371,7 @@ t.test('a commit is told of when it can be read, and when it failed', async t =>
   onProgress({} as never, { visible: () => t.fail(), failed: () => t.fail() })
 })
 
-t.test('an lmdb of today tells of its commits', async t => {
+t.test('the installed lmdb reports its commits', async t => {
   let visible = 0
   const root = open({ path: t.testdir(), noSubdir: false })
   onProgress(root, { visible: () => visible++, failed: () => t.fail() })

@@ -10,7 +10,7 @@ import {
   toGatewayError,
 } from '../../src/core/errors.js'
 
-/** What clients in the field depend on: number, name, and both texts. */
+/** Number, name and both texts, on which existing clients depend. */
 const FIXED: [number, CodeName, string, string][] = [
   [200, 'SUCCESS', '操作成功', 'success'],
   [201, 'MESSAGE_SUCCESS', '訊息發送成功', 'message sent'],
@@ -36,7 +36,7 @@ t.test('the fixed codes keep their number, name and texts', async t => {
   for (const [code, name, zh, en] of FIXED) t.match(CODES[name], { code, 'zh-TW': zh, en }, name)
 })
 
-t.test('every other code is ours: from 10100 up, once, with both texts', async t => {
+t.test('every other code is from 10100 up, unique, and has both texts', async t => {
   const fixed = new Set(FIXED.map(([, name]) => name))
   const ours = Object.entries(CODES).filter(([name]) => !fixed.has(name as CodeName))
   for (const [name, row] of ours) {
@@ -46,7 +46,7 @@ t.test('every other code is ours: from 10100 up, once, with both texts', async t
   t.equal(new Set(Object.values(CODES).map(({ code }) => code)).size, Object.keys(CODES).length)
 })
 
-t.test('close codes are of the private range, and say by their half whether to come back', async t => {
+t.test('close codes are in the private range; its lower half tells clients to reconnect', async t => {
   for (const [name, { close, retry }] of Object.entries(CODES)) {
     if (close === undefined) continue
     t.ok(close >= 4000 && close < 5000, name)
@@ -54,7 +54,7 @@ t.test('close codes are of the private range, and say by their half whether to c
   }
 })
 
-t.test('a code is retired exactly where no other file of the source names it', async t => {
+t.test('a code is retired if and only if no other source file names it', async t => {
   const root = join(import.meta.dirname, '../../src')
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
   const source = files
@@ -62,7 +62,7 @@ t.test('a code is retired exactly where no other file of the source names it', a
     .map(file => readFileSync(join(root, file), 'utf8'))
     .join('\n')
   const isNamed = (name: string) => source.includes(`'${name}'`) || source.includes(`CODES.${name}.`)
-  // What nobody foresaw becomes it in errors.ts itself.
+  // errors.ts itself uses it for unforeseen errors.
   const rows = Object.entries(CODES).filter(([name]) => name !== 'ERROR')
   for (const [name, row] of rows) t.equal('retired' in row, !isNamed(name), name)
 })
@@ -92,7 +92,7 @@ t.test(
   },
 )
 
-t.test('a fault of the store gets the old protocol’s number; a refusal keeps its own', async t => {
+t.test('a store fault gets the number of the old protocol; a refusal keeps its own', async t => {
   const fault = new GatewayError('STORE_FULL')
   t.match(nameStoreFault(fault, 'ERROR_AUTH_FAILED'), { kind: 'ERROR_AUTH_FAILED', info: null, cause: fault })
   t.match(nameStoreFault(new Error('x'), 'ERROR_AUTH_FAILED'), { kind: 'ERROR_AUTH_FAILED' })

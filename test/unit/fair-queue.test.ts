@@ -1,7 +1,7 @@
 import t from 'tap'
 import { FairQueue, type Standing } from '../../src/flow/fair-queue.js'
 
-/** A queue whose work ends when told to, and the order in which it began. */
+/** A queue whose work ends on request, and the order in which the work began. */
 function setUp(max = 1000) {
   const begun: string[] = []
   const ends: (() => void)[] = []
@@ -27,7 +27,7 @@ function setUp(max = 1000) {
   return { queue, add, begun, finish, refused: () => refused }
 }
 
-t.test('groups take turns, and who was in before goes first', async t => {
+t.test('groups take turns, and known clients go first', async t => {
   const { add, begun, finish } = setUp()
   for (let i = 0; i < 5; i++) for (const group of ['a', 'b']) void add(group, 'failed', `${group}${i}`)
   void add('c', 'clean')
@@ -40,7 +40,7 @@ t.test('groups take turns, and who was in before goes first', async t => {
   )
 })
 
-t.test('250 addresses with five guesses each keep nobody out', async t => {
+t.test('250 addresses with five guesses each do not keep others out', async t => {
   const { add, begun, finish, refused } = setUp(1000)
   for (let i = 0; i < 5; i++)
     for (let address = 0; address < 250; address++)
@@ -54,7 +54,7 @@ t.test('250 addresses with five guesses each keep nobody out', async t => {
   t.ok(refused() >= 249, 'the queue is bounded')
 })
 
-t.test('when it is full the newest of who has most goes', async t => {
+t.test('when it is full, the newest work of the largest group is dropped', async t => {
   const { add, begun, finish } = setUp(3)
   void add('running', 'clean')
   for (const name of ['a1', 'a2', 'a3']) void add('a', 'clean', name)
@@ -71,7 +71,7 @@ t.test('when it is full the newest of who has most goes', async t => {
   ])
 })
 
-t.test('what nobody waits for any more takes no turn', async t => {
+t.test('work that is no longer wanted takes no turn', async t => {
   const { add, begun, finish, refused } = setUp()
   let isThere = true
   void add('running', 'clean')

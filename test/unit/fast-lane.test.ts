@@ -33,7 +33,9 @@ interface Published {
   readonly done: (error?: Error | null) => void
 }
 
-/** A lane behind its transport; what it hands on and what it leaves is logged as `lane <id>` and `aedes <id>`. */
+/**
+ * A lane behind its transport. Packets that it takes are logged as `lane <id>`, those that it leaves as `aedes <id>`.
+ */
 function setUp(changes = {}) {
   const socket = new Socket()
   const transport = new MqttTransport(socket, options(nothingSeen(), changes))
@@ -87,7 +89,7 @@ const message = (messageId: number, changes: Partial<Packet> = {}): Packet =>
     messageId,
     ...changes,
   }) as Packet
-/** What waited is looked at in the next. */
+/** Waiting input is processed in the next turn. */
 const twoTurns = async (): Promise<void> => {
   await turn()
   await turn()
@@ -121,7 +123,7 @@ const OTHERS: readonly [string, Packet][] = [
   ['PINGREQ', { cmd: 'pingreq' }],
 ]
 for (const [name, packet] of OTHERS) {
-  t.test(`leaves ${name} to Aedes, and what comes behind it in one read`, async t => {
+  t.test(`leaves ${name} to Aedes, and what follows it in the same read`, async t => {
     const { socket, transport, log, readAedes } = await open()
     socket.push(bytesOf(message(7), packet, message(8), puback(0x8000)))
     t.same(log, ['lane 7'])
@@ -137,7 +139,7 @@ for (const [name, packet] of OTHERS) {
   })
 }
 
-t.test('wherever the bytes are cut, and whenever Aedes reads, no packet overtakes another', async t => {
+t.test('no packet overtakes another, however the bytes are split and whenever Aedes reads', async t => {
   const all = [1, 2, 3, 4, 5, 6, 7, 8].map(id => message(id, id % 4 === 0 ? { qos: 2 } : {}))
   const input = bytesOf(...all)
   for (let at = 0; at <= input.length; at++) {
@@ -157,7 +159,7 @@ t.test('wherever the bytes are cut, and whenever Aedes reads, no packet overtake
   t.pass()
 })
 
-t.test('byte by byte all of it goes by the lane', async t => {
+t.test('the lane takes packets that arrive byte by byte', async t => {
   const { socket, log } = await open()
   for (const byte of bytesOf(message(1), puback(0x8001), message(2))) socket.push(Buffer.from([byte]))
   t.same(log, ['lane 1', 'lane 32769', 'lane 2'])
@@ -212,7 +214,7 @@ t.test('does not read on while the client does not take its PUBACKs', async t =>
   t.equal(socket.isPaused(), false)
 })
 
-t.test('looks at no more until Aedes has room, too', async t => {
+t.test('does not process input until Aedes has room, too', async t => {
   const { socket, published, log, readAedes } = await open()
   socket.push(bytesOf(message(1, { payload: 'x'.repeat(70_000) }), message(2, { qos: 2 }), message(3)))
   await twoTurns()
@@ -229,7 +231,7 @@ t.test('looks at no more until Aedes has room, too', async t => {
   t.equal(socket.isPaused(), false)
 })
 
-t.test('looks at a turn’s work at a time, and others have their turns in between', async t => {
+t.test('processes a bounded amount per turn, so that others get their turns', async t => {
   const { socket, log } = await open()
   socket.push(bytesOf(...Array.from({ length: 200 }, (_, i) => message(i + 1))))
   t.equal(log.length, 64)
@@ -241,7 +243,7 @@ t.test('looks at a turn’s work at a time, and others have their turns in betwe
   t.equal(socket.isPaused(), false)
 })
 
-t.test('a connection that ends while it is held lets the rest of its input go', async t => {
+t.test('a held connection that ends drops the rest of its input', async t => {
   const { socket, transport, published } = await open()
   socket.push(bytesOf(message(1, { payload: 'x'.repeat(70_000) })))
   t.equal(socket.isPaused(), true)

@@ -23,7 +23,7 @@ function inOrder(count: number) {
   return { order, left, decide }
 }
 
-t.test('InOrder: a place leaves when it and all before it are decided', async t => {
+t.test('InOrder: a place leaves when it and all earlier ones are decided', async t => {
   const { order, left, decide } = inOrder(3)
   decide(2)
   decide(1)
@@ -76,7 +76,7 @@ t.test('AnswersInOrder: answers come in the order of the calls, failures too', a
   await answers.idle()
 })
 
-/** Work that says when it begins and ends. */
+/** Work that records its begin and end. */
 function worker() {
   const events: string[] = []
   const work = (name: string) => async () => {
@@ -120,7 +120,7 @@ t.test('KeyedSerial: work of one key does not overlap, work of two does', async 
   t.equal(await serial.run('x', work('x3')), 'x3', 'and a failed one is not in the way')
 })
 
-t.test('TurnEnd: all jobs of a turn run once at its end; what one throws stops no other', async t => {
+t.test('TurnEnd: all jobs of a turn run once at its end; an exception of one stops no other', async t => {
   const turnEnd = new TurnEnd()
   const ran: string[] = []
   const uncaught = new Promise(resolve => process.once('uncaughtException', resolve))

@@ -1,4 +1,4 @@
-/** Where config values come from, and what they may be. */
+/** Sources and formats of config values. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -11,7 +11,7 @@ import { dataDir } from '../helpers/gateway.js'
 
 const load = (...argv: string[]) => loadConfig({ argv, env: {} })
 
-t.test('arguments: --key value and --key=value; what is none is a fault that does not repeat it', async t => {
+t.test('arguments: --key value and --key=value; other words are faults, which do not print them', async t => {
   const faults: string[] = []
   const { files, layer } = readArguments(
     [
@@ -46,7 +46,7 @@ t.test('arguments: --key value and --key=value; what is none is a fault that doe
   ])
 })
 
-t.test('environment: MUMI_ variables are keys; those of the tests are nobody’s', async t => {
+t.test('environment: MUMI_ variables are keys, except those of the tests', async t => {
   const faults: string[] = []
   const { values } = readEnvironment(
     { MUMI_HTTP_PORT: '9', MUMI_NONE: '1', MUMI_TEST_X: '1', PATH: 'p' },
@@ -57,7 +57,7 @@ t.test('environment: MUMI_ variables are keys; those of the tests are nobody’s
   t.match(faults[0], /^MUMI_NONE: /)
 })
 
-t.test('files: JSON5 of known keys; a section is no value, and a value no section', async t => {
+t.test('files: JSON5 of known keys; a section cannot be a value, nor a value a section', async t => {
   const file = join(dataDir(t), 'c.json5')
   const read = (text: string) => {
     writeFileSync(file, text)
@@ -75,7 +75,7 @@ t.test('files: JSON5 of known keys; a section is no value, and a value no sectio
     t.match(read(text).faults[0], fault, text)
 })
 
-t.test('formats: each at its edges', async t => {
+t.test('formats: each at its limits', async t => {
   for (const [key, good, bad] of [
     ['http.enabled', ['true', 'false'], ['yes', '1', '']],
     ['http.port', ['0', '65535'], ['-1', '65536', '1.5', '80a', '']],
@@ -105,7 +105,7 @@ t.test('formats: each at its edges', async t => {
   }
 })
 
-t.test('MongoDB URLs: a password that is not escaped is a fault that does not hold it', async t => {
+t.test('MongoDB URLs: an unescaped password is a fault, which does not print it', async t => {
   for (const url of [
     'mongodb://localhost',
     'mongodb://u:p%40ss@a:27017,b:27018/db?replicaSet=rs&tls=true',
@@ -132,7 +132,7 @@ t.test('MongoDB URLs: a password that is not escaped is a fault that does not ho
   }
 })
 
-t.test('a port that cannot be listened on is told by its key', async t => {
+t.test('the report of a port that is in use names its config key', async t => {
   const config = load('--http.port', '8080', '--mqtt.port', '1883')
   const fault = (error: object) => listenFault(Object.assign(new Error('m'), error), config)
   t.match(

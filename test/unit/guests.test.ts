@@ -3,7 +3,7 @@ import { LogRepeats } from '../../src/core/log-repeats.js'
 import { AddressBuckets, AddressCounts } from '../../src/limits/address-buckets.js'
 import { Guests } from '../../src/limits/guests.js'
 
-t.test('the stranger that has not logged in for longest goes, after its grace', async t => {
+t.test('the connection that is open longest without a login is closed, after its grace time', async t => {
   const closed: string[] = []
   const crowd = new Guests({ max: 3, reserved: 1, graceMs: 1000 })
   const join = (name: string, now: number) => crowd.join(() => closed.push(name), now)
@@ -22,14 +22,14 @@ t.test('the stranger that has not logged in for longest goes, after its grace', 
   t.same(closed, ['old', 'young'])
 })
 
-t.test('a share is kept for those who are known', async t => {
+t.test('a share is reserved for known clients', async t => {
   const crowd = new Guests({ max: 10, reserved: 2, graceMs: 1000 })
   for (let i = 0; i < 8; i++) crowd.join(() => t.fail('closed'), 0)
   t.notOk(crowd.makeRoom(false, 1))
   t.ok(crowd.makeRoom(true, 1))
 })
 
-t.test('an address, the /56 and the /48 around it', async t => {
+t.test('limits of an address, its /56 and its /48', async t => {
   const buckets = new AddressBuckets({ perSecond: 1e-9, burst: 2 })
   const taken = (addresses: string[]) => addresses.filter(one => buckets.of(one).take()).length
   const of48 = Array.from({ length: 65_536 / 16 }, (_, i) => `2001:db8:0:${(i * 16).toString(16)}::1`)
@@ -47,7 +47,7 @@ t.test('an address, the /56 and the /48 around it', async t => {
   t.ok(counts.hasRoom('2001:db8:0:4::1'))
 })
 
-t.test('refusals that repeat are one line and then a count', async t => {
+t.test('repeated refusals are one line and then a count', async t => {
   const repeats = new LogRepeats(10_000)
   const lines: object[] = []
   const say = (about: object) => {

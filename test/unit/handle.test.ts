@@ -39,7 +39,7 @@ interface Setting {
   readonly hasLeft?: boolean
 }
 
-/** Handlers over hand-made services, and everything that they did, in order. */
+/** Handlers over fake services, and everything that they did, in order. */
 function setUp({
   userId,
   rules,
@@ -147,18 +147,21 @@ function setUp({
   return { run, events, sent, logs }
 }
 
-t.test('of one who has left what only reads is dropped without a word, and what writes is done', async t => {
-  for (const name of ['query', 'history', 'sessions'] as const) {
-    const { run, logs } = setUp({ userId: ME, hasLeft: true })
-    t.same(await run(name, { with: YOU }), [[CODES.ERROR_CONNECTION_CLOSED.code, null]], name)
-    t.same(logs, [], name)
-  }
-  const { run, sent } = setUp({ userId: ME, hasLeft: true })
-  await run('message', { recipient: YOU, content: 'x' })
-  t.equal(sent.length, 1)
-})
+t.test(
+  'after a client has left, its requests that only read are dropped, and those that write are done',
+  async t => {
+    for (const name of ['query', 'history', 'sessions'] as const) {
+      const { run, logs } = setUp({ userId: ME, hasLeft: true })
+      t.same(await run(name, { with: YOU }), [[CODES.ERROR_CONNECTION_CLOSED.code, null]], name)
+      t.same(logs, [], name)
+    }
+    const { run, sent } = setUp({ userId: ME, hasLeft: true })
+    await run('message', { recipient: YOU, content: 'x' })
+    t.equal(sent.length, 1)
+  },
+)
 
-t.test('what needs a login is refused without one, and does nothing', async t => {
+t.test('a request that needs a login is refused without one, and does nothing', async t => {
   for (const name of ['message', 'broadcast', 'delete', 'ack', 'history'] as const) {
     const { run, sent } = setUp()
     t.same(
@@ -170,7 +173,7 @@ t.test('what needs a login is refused without one, and does nothing', async t =>
   }
 })
 
-t.test('login: in, answered, and only then delivery begins', async t => {
+t.test('login: the connection enters, is answered, and only then delivery begins', async t => {
   const { run } = setUp()
   t.same(await run('login', { email: 'me@example.com', password: 'p' }), [
     'enter',
@@ -186,7 +189,7 @@ t.test('a refused login starts nothing', async t => {
   t.same(await run('login', { email: 'me@example.com', password: 'p' }), [[10000, null]])
 })
 
-t.test('delete: answered first, then every connection ends', async t => {
+t.test('delete: is answered, then every connection ends', async t => {
   const { run } = setUp({ userId: ME })
   t.same(await run('delete', { password: 'p' }), [
     [200, null],
@@ -194,7 +197,7 @@ t.test('delete: answered first, then every connection ends', async t => {
   ])
 })
 
-t.test('a message to a known user needs no waiting; to a stranger it waits for the look-up', async t => {
+t.test('a message to a known user is sent at once; to an unknown one it waits for the look-up', async t => {
   const { run, sent } = setUp({ userId: ME })
   void run('message', { recipient: YOU, content: 'x' })
   t.equal(sent.length, 1)
@@ -226,15 +229,18 @@ t.test('content is measured in bytes', async t => {
   }
 })
 
-t.test('content that is empty or has NUL is refused here, too: MQTT comes past the schema', async t => {
-  for (const content of ['', 'a\0b']) {
-    const { run, sent } = setUp({ userId: ME })
-    t.match(await run('message', { recipient: YOU, content }), [[10101, { field: 'content' }]])
-    t.same(sent, [])
-  }
-})
+t.test(
+  'content that is empty or has NUL is refused here, too, since MQTT does not use the schema',
+  async t => {
+    for (const content of ['', 'a\0b']) {
+      const { run, sent } = setUp({ userId: ME })
+      t.match(await run('message', { recipient: YOU, content }), [[10101, { field: 'content' }]])
+      t.same(sent, [])
+    }
+  },
+)
 
-t.test('offline delivery switched off: only who is online gets a message', async t => {
+t.test('without offline delivery only users who are online get a message', async t => {
   const off = { rules: { offlineDelivery: false }, userId: ME }
   t.same(await setUp(off).run('message', { recipient: YOU, content: 'x' }), [[10008, null]])
   const { run, sent } = setUp({ ...off, online: [YOU] })
@@ -242,7 +248,7 @@ t.test('offline delivery switched off: only who is online gets a message', async
   t.equal(sent.length, 1)
 })
 
-t.test('a request id makes the key by which a repeat is known, apart for each sender', async t => {
+t.test('the key of repeats consists of sender and request id', async t => {
   const keyOf = async (setting: Setting, id?: string) => {
     const { run, sent } = setUp(setting)
     await run('message', { recipient: YOU, content: 'x' }, id)
@@ -277,7 +283,7 @@ t.test(
   },
 )
 
-t.test('a broadcast of which a copy failed says so, once all are decided', async t => {
+t.test('a broadcast fails if one copy failed, once all are decided', async t => {
   const { run, sent, events } = setUp({ userId: ME, online: [YOU, '300000000', '400000000'] })
   const broadcast = run('broadcast', { content: 'x' })
   while (sent.length < 3) await new Promise(resolve => setImmediate(resolve))
@@ -288,14 +294,14 @@ t.test('a broadcast of which a copy failed says so, once all are decided', async
   t.same(await broadcast, [[10105, null]])
 })
 
-t.test('a query leaves out what is empty, and asks for at most query.limit', async t => {
+t.test('a query omits empty fields, and asks for at most query.limit users', async t => {
   const { run } = setUp({ userId: ME })
   const [query, answer] = await run('query', { firstName: 'f', lastName: '', email: '', after: '' })
   t.same(query, ['query', { firstName: 'f' }, 10, undefined])
   t.match(answer, [200, [{ id: ME, password: '', isLogin: false }]])
 })
 
-t.test('what is thrown and is none of ours is 500, and logged with its cause', async t => {
+t.test('an unknown exception is answered 500, and logged with its cause', async t => {
   const { run, logs } = setUp({
     userId: ME,
     accounts: { isKnown: () => (undefined as unknown as string).length },
@@ -304,14 +310,14 @@ t.test('what is thrown and is none of ours is 500, and logged with its cause', a
   t.match(logs, [{ level: 'error', event: 'request.refused', code: 500, err: { type: 'TypeError' } }])
 })
 
-t.test('what could not be done for want of the store is logged as a warning, with its cause', async t => {
+t.test('a store failure is logged as a warning, with its cause', async t => {
   const fault = new GatewayError('STORE_UNAVAILABLE', { reason: 'the disk is gone' })
   const { run, logs } = setUp({ authenticator: { byPassword: () => Promise.reject(fault) } })
   t.same(await run('login', { email: 'e', password: 'p' }), [[10001, null]])
   t.match(logs, [{ level: 'warn', code: 10001, err: { message: 'the disk is gone' } }])
 })
 
-t.test('an ack is confirmed; where explicit acks were not asked for it is refused', async t => {
+t.test('an ack confirms; without explicit acks it is refused', async t => {
   const { run } = setUp({ userId: ME })
   await run('ack', { seq: CONFIRMABLE - 1 })
   t.same(await run('ack', { seq: CONFIRMABLE }), [
@@ -321,7 +327,7 @@ t.test('an ack is confirmed; where explicit acks were not asked for it is refuse
   ])
 })
 
-t.test('a login whose rights are revoked before it ends is undone, and nothing is delivered', async t => {
+t.test('a login that is revoked before it ends is undone, and nothing is delivered', async t => {
   const revocations = new Revocations()
   const guard = async (work: () => Promise<unknown>) => {
     const since = new Since(revocations)
@@ -333,7 +339,7 @@ t.test('a login whose rights are revoked before it ends is undone, and nothing i
   t.same(await run('login', { email: 'me@example.com', password: 'p' }), ['enter', [10001, null]])
 })
 
-t.test('who may send broadcasts is decided at the door', async t => {
+t.test('handle/ decides who may send broadcasts', async t => {
   const refused = (reason: string) => [[10110, { field: 'type', reason }]]
   for (const [broadcast, role, expected] of [
     ['off', 'admin', refused('broadcasts are switched off')],
@@ -347,7 +353,7 @@ t.test('who may send broadcasts is decided at the door', async t => {
   }
 })
 
-t.test('without a login a query is answered as the config says', async t => {
+t.test('without a login a query is answered as configured', async t => {
   const admins = { email: 'everyone', presence: 'everyone', listing: 'admins' } as const
   for (const [rules, data, isAnswered] of [
     [{ anonymousQuery: 'none' }, { email: 'a@example.com' }, false],

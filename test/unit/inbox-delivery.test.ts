@@ -10,7 +10,7 @@ import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 const ME = '123456789'
 const FIRST: Delivery = { waited: false, again: false, released: false }
 
-/** What an InboxDelivery wrote, and what it told its session. */
+/** An InboxDelivery, what it wrote, and what it told its reader. */
 function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
   const written: Packet[] = []
   const told: [string, number][] = []
@@ -71,7 +71,7 @@ t.test('a message is a PUBLISH on its own topic, with everything in its payload'
   )
 })
 
-t.test('RETAIN says that it waited, DUP that it may have come before', async t => {
+t.test('RETAIN tells that a message waited, DUP that it may have been sent before', async t => {
   const { deliver, written } = setUp(2)
   deliver(1, { waited: true })
   deliver(2, { waited: true, again: true })
@@ -91,7 +91,7 @@ t.test('at QoS 0 there is no packet id and no DUP [MQTT-3.3.1-2]', async t => {
 
 // Lengths around each step of the remaining length (MQTT 3.1.1, 2.2.3), and text that is longer in bytes.
 for (const length of [0, 1, 20, 21, 22, 16_240, 16_250, 16_260, 2_097_000, 2_097_152]) {
-  t.test(`a content of ${length} characters arrives whole`, async t => {
+  t.test(`a content of ${length} characters arrives complete`, async t => {
     for (const unit of ['x', '好', '👋']) {
       const { delivery, written } = setUp(1)
       const content = unit.repeat(Math.ceil(length / unit.length))
@@ -150,26 +150,26 @@ t.test('releases resolve in the order of their PUBRECs, however they are written
   t.same(order, [0, 1, 2])
 })
 
-t.test('a message whose PUBREC came goes on with PUBREL [MQTT-4.3.3-1]', async t => {
+t.test('a message with a PUBREC resumes with PUBREL [MQTT-4.3.3-1]', async t => {
   const { deliver, written } = setUp(2)
   deliver(5, { again: true })
   deliver(5, { again: true, released: true })
   t.match(written[1], { cmd: 'pubrel', qos: 1, messageId: written[0]?.messageId })
 })
 
-t.test('a session that begins anew knows of no PUBREC', async t => {
+t.test('a new session has no PUBRECs', async t => {
   const { deliver, written } = setUp(2, { isResumed: false })
   deliver(5, { again: true, released: true })
   t.match(written, [{ cmd: 'publish', qos: 2, dup: true }])
 })
 
-t.test('once the subscription is not QoS 2 any more it comes as a PUBLISH', async t => {
+t.test('if the subscription is no longer QoS 2, the message is sent as a PUBLISH', async t => {
   const { deliver, written } = setUp(1)
   deliver(5, { again: true, released: true })
   t.match(written, [{ cmd: 'publish', qos: 1, dup: true }])
 })
 
-t.test('QoS 0 is confirmed when it has left, once for all of a turn', async t => {
+t.test('QoS 0 messages are confirmed when they have left, all of a turn at once', async t => {
   const { deliver, flushes, told } = setUp(0)
   deliver(1)
   deliver(2)
@@ -185,7 +185,7 @@ t.test('QoS 0 is confirmed when it has left, once for all of a turn', async t =>
   t.same(told.slice(1), [['confirmUpTo', 3]])
 })
 
-t.test('QoS 0 that never left is not confirmed', async t => {
+t.test('QoS 0 messages that never left are not confirmed', async t => {
   const { deliver, flushes, told } = setUp(0)
   deliver(1)
   await turn()
@@ -193,7 +193,7 @@ t.test('QoS 0 that never left is not confirmed', async t => {
   t.same(told, [])
 })
 
-t.test('takes nothing while the client is congested or gone', async t => {
+t.test('accepts no message while the client is congested or gone', async t => {
   const { delivery, transport } = setUp(1)
   t.equal(delivery.canTake, true)
   transport.isCongested = true
@@ -203,7 +203,7 @@ t.test('takes nothing while the client is congested or gone', async t => {
   t.equal(delivery.canTake, false)
 })
 
-t.test('resumes its session at drain, until it is closed', async t => {
+t.test('resumes its reader at drain, until it is closed', async t => {
   const { delivery, transport, told } = setUp(1)
   transport.emit('drain')
   delivery.close()
@@ -214,7 +214,7 @@ t.test('resumes its session at drain, until it is closed', async t => {
   ])
 })
 
-t.test('tells which messages a limit removed', async t => {
+t.test('reports which messages a limit removed', async t => {
   const { delivery, events } = setUp(1)
   delivery.gap(3, 9)
   t.same(

@@ -1,4 +1,4 @@
-/** What trimming counts as dropped, what a JSON text would cost, and what MongoDB's ends of inboxes remember; no store. */
+/** Dropped messages of trimming, the cost of JSON texts, and MongoDB's cache of ends of inboxes; without a store. */
 import t from 'tap'
 import { CODES, isFixed } from '../../src/core/codes.js'
 import { createLogger } from '../../src/core/log.js'
@@ -72,7 +72,7 @@ t.test('rows that some device had not confirmed are counted as dropped', async t
   }
 })
 
-t.test('rows are removed in chunks of 500, and a full one asks for another', async t => {
+t.test('rows are removed in chunks of 500, until one is not full', async t => {
   const few = makeTrimmer({ first: 1, last: 2000, slowest: 2000, furthest: 2000 })
   await few.trimmer.remove(ANN, 1001, 'x')
   t.same(few.calls, [500, 500, 1])
@@ -87,7 +87,7 @@ t.test('rows are removed in chunks of 500, and a full one asks for another', asy
   t.same(closed.logs, [], 'nothing was removed')
 })
 
-t.test('a device that was not seen for the expiry does not count; without one all do', async t => {
+t.test('an expired device does not count; without an expiry all devices do', async t => {
   const { trimmer, asked } = makeTrimmer({ first: 1, last: 9, slowest: 3, furthest: 5 })
   t.equal(await trimmer.confirmedByAll(ANN), 3)
   t.same(asked, [0])
@@ -98,7 +98,7 @@ t.test('a device that was not seen for the expiry does not count; without one al
   t.ok(since >= before && since <= Date.now())
 })
 
-t.test('values of a JSON text are counted up to the limit, and what is in strings is not', async t => {
+t.test('values of a JSON text are counted up to the limit, without the contents of strings', async t => {
   const members = (count: number) => JSON.stringify(Array.from({ length: count }, () => 0))
   t.equal(isTooManyValues(members(5), 5), false)
   t.equal(isTooManyValues(members(6), 5), true)
@@ -154,7 +154,7 @@ function makeServer() {
   return { lasts: new MongoLasts(env as unknown as MongoEnv), inboxes, log, add }
 }
 
-t.test('the end of an inbox is its newest row, or what was trimmed', async t => {
+t.test('the end of an inbox is its newest row or its highest trimmed seq', async t => {
   const { lasts, inboxes, add } = makeServer()
   t.same(await lasts.read(ANN), { seq: 0, end: 0 })
   add(ANN, 9, 90)
@@ -168,7 +168,7 @@ t.test('the end of an inbox is its newest row, or what was trimmed', async t => 
   t.same(await lasts.read(ANN), { seq: 10, end: 100 })
 })
 
-t.test('an end is read once, and remembered until it is forgotten', async t => {
+t.test('an end is read once, and cached until it is forgotten', async t => {
   const { lasts, log, add } = makeServer()
   add(ANN, 1, 10)
   const first = await lasts.load([ANN, ANN, BOB])
@@ -183,7 +183,7 @@ t.test('an end is read once, and remembered until it is forgotten', async t => {
   t.equal(log.length, 3)
 })
 
-t.test('after a second a limit of another gateway is looked for', async t => {
+t.test('after a second the cache checks for trimming by another gateway', async t => {
   const { lasts, inboxes, log } = makeServer()
   const now = performance.now
   t.teardown(() => {

@@ -8,7 +8,7 @@ import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
 import type { Appended, InboxLog } from '../../src/store/store.js'
 
-/** An inbox over a store whose appends are answered by the test, and the order in which things happened. */
+/** An inbox over a store whose appends the test answers, and the order of events. */
 function setUp() {
   const batches: string[][] = []
   const answers: { ok(): void; fail(thrown: unknown): void }[] = []
@@ -70,7 +70,7 @@ function setUp() {
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
-t.test('what one turn brings is one append; what comes while it is under way is the next', async t => {
+t.test('the messages of one turn are one append; those that arrive meanwhile are the next', async t => {
   const { send, batches, answers } = setUp()
   for (const id of ['1', '2', '3']) send(id)
   t.same(batches, [])
@@ -88,27 +88,30 @@ t.test('what one turn brings is one append; what comes while it is under way is 
   ])
 })
 
-t.test('answered when stored, then offered, in the order of sending; retention is told', async t => {
-  const { inbox, send, answers, events, reader } = setUp()
-  inbox.attach(reader('ann'))
-  send('1')
-  send('2', { inbox: 'eve' })
-  send('3')
-  await turn()
-  t.same(events, [])
-  answers[0]?.ok()
-  await turn()
-  t.same(events, [
-    'stored 1 1',
-    'offered ann 1 1 text of 1',
-    'retention ann 1',
-    'stored 2 2',
-    'retention eve 2',
-    'stored 3 3',
-    'offered ann 3 3 text of 3',
-    'retention ann 3',
-  ])
-})
+t.test(
+  'messages are answered when stored, then offered, in the order of sending; retention is told',
+  async t => {
+    const { inbox, send, answers, events, reader } = setUp()
+    inbox.attach(reader('ann'))
+    send('1')
+    send('2', { inbox: 'eve' })
+    send('3')
+    await turn()
+    t.same(events, [])
+    answers[0]?.ok()
+    await turn()
+    t.same(events, [
+      'stored 1 1',
+      'offered ann 1 1 text of 1',
+      'retention ann 1',
+      'stored 2 2',
+      'retention eve 2',
+      'stored 3 3',
+      'offered ann 3 3 text of 3',
+      'retention ann 3',
+    ])
+  },
+)
 
 t.test('a repeat is answered and not offered again', async t => {
   const { inbox, send, answers, events, reader } = setUp()
@@ -160,7 +163,7 @@ t.test('drained resolves when everything accepted is answered, and at once when 
   await drained
 })
 
-t.test('several readers of one inbox get each row; one that left gets none', async t => {
+t.test('all readers of an inbox get each row; one that left gets none', async t => {
   const { inbox, send, answers, events, reader } = setUp()
   const readers = [reader('ann'), reader('ann')]
   for (const one of readers) inbox.attach(one)
@@ -177,7 +180,7 @@ t.test('several readers of one inbox get each row; one that left gets none', asy
   t.equal(events.filter(event => event.startsWith('offered')).length, 2)
 })
 
-t.test('a reader that leaves while a row is being offered disturbs nobody', async t => {
+t.test('a reader that leaves while a row is offered does not affect the others', async t => {
   const { inbox, send, answers, events, reader } = setUp()
   const leaving = {
     userId: 'ann',
@@ -196,7 +199,7 @@ t.test('a reader that leaves while a row is being offered disturbs nobody', asyn
   t.ok(events.some(event => event.startsWith('offered')))
 })
 
-t.test('a burst beyond one commit goes through several, each sender in its order', async t => {
+t.test('a burst larger than one commit is stored by several, each sender in order', async t => {
   const { send, batches, answers } = setUp()
   const ids = Array.from({ length: 10_000 }, (_, i) => `${i}`)
   for (const id of ids) send(id, { sender: `sender ${Number(id) % 7}` })

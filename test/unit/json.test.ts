@@ -1,4 +1,4 @@
-/** The parts of a JSON connection, each by itself. */
+/** The parts of a JSON connection, each in isolation. */
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import t from 'tap'
@@ -31,7 +31,7 @@ const fuse = {
   end: () => undefined,
 }
 
-t.test('Hold: ends once, at the latest of the times that it was extended to', async t => {
+t.test('Hold: ends once, at the latest time to which it was extended', async t => {
   const ends: number[] = []
   const hold = new Hold(() => ends.push(performance.now()))
   hold.extend(0)
@@ -48,7 +48,7 @@ t.test('Hold: ends once, at the latest of the times that it was extended to', as
   t.notOk(hold.isOn)
 })
 
-t.test('Closing: the reason is a reply and a close frame, once', async t => {
+t.test('Closing: sends the reason as a reply and a close frame, once', async t => {
   const events: unknown[] = []
   const closing = new Closing(
     { terminate: () => void events.push('terminate') },
@@ -63,7 +63,7 @@ t.test('Closing: the reason is a reply and a close frame, once', async t => {
   t.same(events, [CODES.SLOW_CLIENT.code, [4008, 'SLOW_CLIENT']])
 })
 
-t.test('Closing: a code without a close code of its own closes with 1011', async t => {
+t.test('Closing: a code without a close code closes with 1011', async t => {
   const closes: unknown[] = []
   const out = { write: () => undefined, close: (...how: unknown[]) => void closes.push(how) }
   const closing = new Closing({ terminate: () => undefined }, out, 'en')
@@ -72,7 +72,7 @@ t.test('Closing: a code without a close code of its own closes with 1011', async
   t.same(closes, [[1011, 'STORE_UNAVAILABLE']])
 })
 
-t.test('Closing: who goes on sending is cut off, a stranger sooner', async t => {
+t.test('Closing: a client that continues to send is cut off, sooner without a login', async t => {
   for (const [isKnown, most] of [
     [false, 100],
     [true, 1000],
@@ -137,7 +137,7 @@ t.test('BackPressure: a full socket, many bytes of requests, and too many pings 
   t.same(calls, ['pause', 'resume', 'pause', 'resume', 'pause', 'resume'])
 })
 
-t.test('BackPressure: after the end the socket is read, whatever comes', async t => {
+t.test('BackPressure: after the end the socket is always read', async t => {
   const { calls, requests, one } = pressure()
   requests.open = 10
   one.update()
@@ -173,12 +173,12 @@ t.test(
   },
 )
 
-t.test('Quota: who is refused by a limit too often is closed', async t => {
+t.test('Quota: too many refusals by a limit close the connection', async t => {
   const { quota: one } = quota({ maxRefusals: 99, loginTimeoutMs: 10 })
   t.equal(one.answered('RATE_LIMITED'), 'OVER_LIMITS')
 })
 
-t.test('Quota: a client that is not logged in and asks for nothing is closed in time', async t => {
+t.test('Quota: a client without a login and without requests is closed in time', async t => {
   const { quota: one } = quota({ maxRefusals: 3, loginTimeoutMs: 1000 })
   one.take(1)
   const now = performance.now()
@@ -224,7 +224,7 @@ t.test('Liveness: a silent client is pinged once, and is dead when it stays sile
   t.equal(one.check(start + 140, false, 0), 'dead')
 })
 
-t.test('Liveness: a client that is not read is not silent', async t => {
+t.test('Liveness: a client whose socket is paused does not count as silent', async t => {
   const { one, start } = liveness()
   t.equal(one.check(start + 1000, true, 0), 'fine')
   one.excuse(start + 5000)
@@ -240,7 +240,7 @@ t.test('Liveness: a client that takes nothing, or confirms nothing, is stalled',
   t.equal(other.one.check(other.start + 1, false, 200), 'stalled')
 })
 
-t.test('Liveness: a probe is answered by whatever comes, or by the end', async t => {
+t.test('Liveness: any input answers a probe, and so does the end', async t => {
   const { one, state } = liveness()
   const alive = one.probe()
   one.seen()
@@ -308,7 +308,7 @@ t.test('FrameWriter: the header has the length in 7, 16 or 64 bits', async t => 
   }
 })
 
-t.test('FrameWriter: it is full by bytes, those that are not written yet included', async t => {
+t.test('FrameWriter: it is full by bytes, including those that are not written yet', async t => {
   const { out, socket } = writer(100)
   out.write('é'.repeat(50))
   t.notOk(out.isFull)
@@ -382,21 +382,24 @@ t.test(
   },
 )
 
-t.test('InboxDelivery: with explicit acks there are no pings; gaps are told to whom asked', async t => {
-  const { one, reader, texts } = delivery({ ack: 'explicit', events: ['dropped'] })
-  reader.sent = 5
-  t.equal(one.pingPayload(), undefined)
-  one.gap(1, 4)
-  t.same(
-    texts.map(text => JSON.parse(text)),
-    [{ event: 'dropped', data: { from: 1, to: 4 } }],
-  )
-  const silent = delivery({})
-  silent.one.gap(1, 4)
-  t.same(silent.texts, [])
-})
+t.test(
+  'InboxDelivery: with explicit acks there are no pings; clients that asked are told of gaps',
+  async t => {
+    const { one, reader, texts } = delivery({ ack: 'explicit', events: ['dropped'] })
+    reader.sent = 5
+    t.equal(one.pingPayload(), undefined)
+    one.gap(1, 4)
+    t.same(
+      texts.map(text => JSON.parse(text)),
+      [{ event: 'dropped', data: { from: 1, to: 4 } }],
+    )
+    const silent = delivery({})
+    silent.one.gap(1, 4)
+    t.same(silent.texts, [])
+  },
+)
 
-/** A host whose services do as little as they can, and what happened. */
+/** A host with minimal services, and what happened. */
 function host(services: object = {}, rules: object = {}) {
   const events: string[] = []
   const limits = {
@@ -450,7 +453,7 @@ function jsonLogin(quotaEnter: () => void = () => undefined) {
   return { events, ends, ws, login: new JsonLogin(one, connection, parts) }
 }
 
-t.test('JsonLogin: after entering it is the user’s; after leaving nobody’s', async t => {
+t.test('JsonLogin: the connection belongs to the user from entering to leaving', async t => {
   const { events, ws, login } = jsonLogin()
   await login.enter(WHO, { ack: 'explicit' })
   t.same([login.userId, ws.isTrusted], [ME, true])
@@ -488,7 +491,7 @@ t.test(
   },
 )
 
-t.test('JsonLogin: without explicit acks nothing is confirmed by hand', async t => {
+t.test('JsonLogin: without explicit acks an ack confirms nothing', async t => {
   const { login } = jsonLogin()
   await login.enter(WHO, {})
   t.notOk(login.confirm(1))
@@ -521,7 +524,7 @@ function requests(rules: object = {}, waitMs = 0) {
   return { all, asker, events, replies, host: one, reasons }
 }
 
-t.test('Requests: what is no request is refused in its place', async t => {
+t.test('Requests: an invalid request is refused in its place', async t => {
   const { all, replies, reasons } = requests()
   all.push('{', 1)
   all.push(undefined, 0)
@@ -531,7 +534,7 @@ t.test('Requests: what is no request is refused in its place', async t => {
   t.same([all.pending, all.open, all.waitingBytes], [0, 0, 0])
 })
 
-t.test('Requests: before login a message is short; after it, as long as any', async t => {
+t.test('Requests: before login the frame limit is lower than after it', async t => {
   const { all, asker, events, replies } = requests({ maxMessageBeforeLogin: 10 })
   all.push(' '.repeat(10), 10)
   all.push(' '.repeat(11), 11)
@@ -542,7 +545,7 @@ t.test('Requests: before login a message is short; after it, as long as any', as
   t.same(await replies(), [CODES.BAD_JSON.code])
 })
 
-t.test('Requests: before login at most 100 are open, whatever the config allows', async t => {
+t.test('Requests: before login at most 100 are unanswered, whatever the config allows', async t => {
   const { all, asker } = requests({ maxPipelined: 1000 })
   t.equal(all.maxOpen, 100)
   asker.userId = ME
@@ -563,7 +566,7 @@ t.test(
   },
 )
 
-t.test('Requests: after the end nothing begins, but for a client that left by itself', async t => {
+t.test('Requests: none begins after the end, except if the client left by itself', async t => {
   const { all, asker, replies } = requests()
   all.stop()
   all.push('{', 1)

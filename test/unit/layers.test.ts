@@ -117,7 +117,7 @@ t.test(
   },
 )
 
-t.test('every room has its rule: none but the command line may import the composition root', async t => {
+t.test('every folder has its rule: only cli/ may import the composition root', async t => {
   const files = await readdir(inRepository('src'), { recursive: true })
   const rooms = [...new Set(files.filter(file => file.endsWith('.ts')).map(dirname))].filter(
     room => !['.', 'app', 'cli'].includes(room),

@@ -22,7 +22,7 @@ t.test('a bucket gives its burst at once, then its rate, and never more than its
   t.equal(taken(3_600_000), 3)
 })
 
-t.test('what is borrowed is paid before anything is taken again', async t => {
+t.test('a debt is paid off before a token can be taken again', async t => {
   const bucket = new TokenBucket({ perSecond: 10, burst: 3 }, 0)
   t.equal(bucket.borrow(3, 0), 0)
   t.equal(bucket.borrow(5, 0), 500)
@@ -30,7 +30,7 @@ t.test('what is borrowed is paid before anything is taken again', async t => {
   t.ok(bucket.take(600))
 })
 
-t.test('an IPv4 address is a client, in whatever form; of IPv6 a /64 is', async t => {
+t.test('a client is an IPv4 address in any form, or an IPv6 /64', async t => {
   for (const [address, group] of [
     ['192.0.2.1', '192.0.2.1'],
     ['::ffff:192.0.2.1', '192.0.2.1'],
@@ -51,19 +51,19 @@ t.test('an IPv4 address is a client, in whatever form; of IPv6 a /64 is', async 
   }
 })
 
-t.test('of IPv6 a wider network can be one, too', async t => {
+t.test('a group can also be a wider IPv6 network', async t => {
   t.equal(addressGroup('2001:db8:1:abcd::1', 56), '2001:db8:1:ab00::/56')
   t.equal(addressGroup('2001:db8:1:abcd::1', 48), '2001:db8:1:0::/48')
   t.equal(addressGroup('::ffff:192.0.2.1', 48), '192.0.2.1')
   t.equal(addressGroup(undefined, 48), 'unknown')
 })
 
-t.test('the old forms of IPv4 are no addresses', async t => {
+t.test('the old forms of IPv4 addresses are not accepted', async t => {
   for (const form of ['127.1', '2130706433', '0x7f.0.0.1', '0177.0.0.1', '127.0.0.1.', ' 127.0.0.1'])
     t.equal(plainAddress(form), undefined, form)
 })
 
-t.test('a list has addresses and networks, also an IPv4 one in IPv6 form', async t => {
+t.test('a list has addresses and networks, including IPv4 ones in IPv6 form', async t => {
   const list = new AddressList(['127.0.0.0/8', '::1', 'fd00::/8', '192.0.2.7'])
   for (const address of ['127.0.0.1', '127.9.9.9', '::ffff:127.0.0.1', '::1', 'fd12::1', '192.0.2.7'])
     t.ok(list.has(address), address)
@@ -93,7 +93,7 @@ t.test('X-Forwarded-For is believed as far as trusted proxies wrote it, from the
   }
 })
 
-t.test('whoever a proxy does not name is unknown, and never who the proxy is', async t => {
+t.test('a client that a proxy does not name is unknown, and never gets the proxy’s address', async t => {
   const proxies = new AddressList(['127.0.0.0/8', '::1'])
   const all = new AddressList(['0.0.0.0/0', '::/0'])
   for (const forwardedFor of [
@@ -113,7 +113,7 @@ t.test('whoever a proxy does not name is unknown, and never who the proxy is', a
     '127.0.0.1:99:99',
     '[::1',
     '[127.0.0.1]:x',
-    // Loopback is that of whoever wrote it.
+    // Loopback is relative to the machine that wrote the header.
     '127.0.0.1',
     '::1',
     '[::1]:4711',
@@ -132,7 +132,7 @@ t.test('whoever a proxy does not name is unknown, and never who the proxy is', a
 
 const OFTEN = { perSecond: 1000, burst: 1000 }
 
-t.test('an address has so many connections, all of a /64 together; the exempt have no limit', async t => {
+t.test('connections per address, a /64 counting as one; exempt addresses have no limit', async t => {
   const rules = { perAddress: 2, handshakes: OFTEN, handshakesPerAddress: OFTEN, knownShare: 0 }
   const admission = new Admission(rules, new AddressList(['127.0.0.1']))
   const leave = admission.admit('2001:db8::1')
@@ -144,7 +144,7 @@ t.test('an address has so many connections, all of a /64 together; the exempt ha
   for (let i = 0; i < 10; i++) t.type(admission.admit('127.0.0.1'), 'function')
 })
 
-t.test('an address comes so fast, all together so fast, and the first cannot use up the second', async t => {
+t.test('new connections per address and in all; one address cannot use up the rate of all', async t => {
   const never = 0.000_001
   const admission = new Admission(
     {
@@ -183,7 +183,7 @@ t.test(
   },
 )
 
-t.test('an account has so many connections; one that takes the place of another is let in', async t => {
+t.test('connections per account; one that replaces another is admitted', async t => {
   const accounts = new AccountLimits({ ...ACCOUNT, connectionsPerAccount: 2 })
   const bucket = accounts.enter('a')
   t.equal(accounts.enter('a'), bucket, 'one rate for all of them')
@@ -196,7 +196,7 @@ t.test('an account has so many connections; one that takes the place of another 
   t.not(accounts.enter('b'), bucket)
 })
 
-t.test('to come back is no way to a full request rate', async t => {
+t.test('reconnecting does not refill the request rate', async t => {
   const accounts = new AccountLimits({ ...ACCOUNT, accountRequests: ONCE })
   t.ok(accounts.enter('a').take())
   accounts.leave('a')
@@ -205,7 +205,7 @@ t.test('to come back is no way to a full request rate', async t => {
 
 const RULES = { perAccount: 2, perAddress: 100, delayMs: 1000, maxDelayMs: 4000 }
 
-/** Guesses wrong at `now`. @returns ms to wait, where it was not looked at */
+/** A wrong guess at `now`. @returns ms to wait if it was not checked */
 function guess(logins: FailedLogins, now: number, group = 'stranger', account = 'ann'): number {
   const answer = logins.begin(group, account, now)
   if (typeof answer !== 'function') return answer.waitMs
@@ -213,7 +213,7 @@ function guess(logins: FailedLogins, now: number, group = 'stranger', account = 
   return 0
 }
 
-t.test('behind so many wrong passwords each one doubles the delay, up to the longest', async t => {
+t.test('after the free wrong passwords each further one doubles the delay, up to the longest', async t => {
   const logins = new FailedLogins(RULES)
   // Beyond performance.now(), so that these times count.
   let now = 1e12
@@ -227,18 +227,21 @@ t.test('behind so many wrong passwords each one doubles the delay, up to the lon
   }
 })
 
-t.test('the owner gets in from another address, and a right password ends the delays of his own', async t => {
-  const logins = new FailedLogins(RULES)
-  const now = 1e12
-  for (let i = 0; i < 3; i++) guess(logins, now)
-  t.ok(guess(logins, now) > 0)
-  const owner = logins.begin('home', 'ann', now)
-  t.type(owner, 'function')
-  guess(logins, now, 'home')
-  if (typeof owner === 'function') owner('right')
-  t.equal(guess(logins, now, 'home'), 0, 'counted anew')
-  t.ok(guess(logins, now) > 0, 'and the stranger still waits')
-})
+t.test(
+  'the owner can log in from another address, and a right password ends the delays of its address',
+  async t => {
+    const logins = new FailedLogins(RULES)
+    const now = 1e12
+    for (let i = 0; i < 3; i++) guess(logins, now)
+    t.ok(guess(logins, now) > 0)
+    const owner = logins.begin('home', 'ann', now)
+    t.type(owner, 'function')
+    guess(logins, now, 'home')
+    if (typeof owner === 'function') owner('right')
+    t.equal(guess(logins, now, 'home'), 0, 'counted anew')
+    t.ok(guess(logins, now) > 0, 'and the stranger still waits')
+  },
+)
 
 t.test(
   'an address that tries many accounts waits for all of them; its own login does not help it',
@@ -255,7 +258,7 @@ t.test(
   },
 )
 
-t.test('failures are forgotten little by little: who mistypes now and then never waits', async t => {
+t.test('failures are forgotten gradually, so occasional mistakes cause no delay', async t => {
   const logins = new FailedLogins(RULES)
   let now = 1e12
   for (let i = 0; i < 20; i++) {
@@ -263,12 +266,12 @@ t.test('failures are forgotten little by little: who mistypes now and then never
     const settle = logins.begin('stranger', 'ann', now)
     t.type(settle, 'function', 'no delay behind it')
     if (typeof settle === 'function') settle('unknown')
-    // Two are free; so many are forgotten in an hour.
+    // Two are free, and two are forgotten in an hour.
     now += 1_800_000
   }
 })
 
-t.test('guesses that come together are not free, devices that come back together are', async t => {
+t.test('concurrent guesses are not free, concurrent logins of reconnecting devices are', async t => {
   const logins = new FailedLogins(RULES)
   const now = 1e12
   const begin = () => logins.begin('x', 'ann', now)
@@ -281,7 +284,7 @@ t.test('guesses that come together are not free, devices that come back together
   t.match(begin(), { limit: 'limits.failedLogins' }, 'the one under way may be the second failure')
 })
 
-t.test('a check that could not be made is neither right nor wrong', async t => {
+t.test('a failed check counts neither as right nor as wrong', async t => {
   const logins = new FailedLogins(RULES)
   for (let i = 0; i < 10; i++) {
     const settle = logins.begin('x', 'ann', 1e12)

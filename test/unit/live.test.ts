@@ -5,7 +5,7 @@ import { ofKind } from '../helpers/kind.js'
 
 const USER = '289559048'
 
-/** A connection that answers a probe as told, and leaves when it is ended. */
+/** A connection with a given answer to a probe, which leaves when it is ended. */
 class Hand implements LiveConnection {
   readonly ended: CodeName[] = []
   answer: (isAlive: boolean) => void = () => undefined
@@ -30,7 +30,7 @@ class Hand implements LiveConnection {
   }
 }
 
-/** The policy's registry, and every change of presence. */
+/** The live connections with this policy, and every change of presence. */
 function registry(policy: MultiplePolicy) {
   const live = new LiveConnections(policy)
   const presence: boolean[] = []
@@ -38,7 +38,7 @@ function registry(policy: MultiplePolicy) {
   return { live, presence }
 }
 
-t.test('presence changes with the first connection and after the last', async t => {
+t.test('presence changes with the first connection and with the end of the last', async t => {
   const { live, presence } = registry('allow')
   const [one, two] = [new Hand(live), new Hand(live, 'mqtt')]
   await live.join(USER, one)
@@ -63,7 +63,7 @@ t.test('reject: while the first is alive the second is refused, and the first is
   t.same(first.ended, [])
 })
 
-t.test('reject: when the first is dead the second takes its place', async t => {
+t.test('reject: if the first is dead, the second replaces it', async t => {
   const { live } = registry('reject')
   const [first, second] = [new Hand(live), new Hand(live)]
   await live.join(USER, first)
@@ -74,7 +74,7 @@ t.test('reject: when the first is dead the second takes its place', async t => {
   t.equal(live.isOnline(USER), true)
 })
 
-t.test('reject: of two that wait for the same dead one, only one gets in', async t => {
+t.test('reject: of two that wait for the same dead connection, only one is admitted', async t => {
   const { live } = registry('reject')
   const dead = new Hand(live)
   const both = [new Hand(live), new Hand(live)]
@@ -94,7 +94,7 @@ t.test('reject: of two that wait for the same dead one, only one gets in', async
   t.equal((await Promise.allSettled(joins)).filter(({ status }) => status === 'rejected').length, 1)
 })
 
-t.test('reject: joins in the same turn, with nobody there, let one in', async t => {
+t.test('reject: of joins in the same turn, one is admitted', async t => {
   const { live } = registry('reject')
   const both = [new Hand(live), new Hand(live)]
   const joins = both.map(one => live.join(USER, one))
@@ -127,7 +127,7 @@ t.test(
   },
 )
 
-t.test('an MQTT connection is no rival', async t => {
+t.test('an MQTT connection does not count as a second login', async t => {
   for (const policy of ['reject', 'replace'] as const) {
     const { live } = registry(policy)
     const device = new Hand(live, 'mqtt')

@@ -55,7 +55,7 @@ t.test('below the level nothing is written', async t => {
   t.same(silent.lines, [])
 })
 
-t.test('pretty lines are for people, and there at once', async t => {
+t.test('pretty lines are readable, and written immediately', async t => {
   const { log, lines } = captured('always')
   log.info({ event: 'gateway.ready', http: { port: 1 } }, 'ready')
   t.equal(lines.length, 1)

@@ -40,7 +40,7 @@ t.test('a refresh token gives a new pair, once', async t => {
   t.ok((await sessions.refresh(tokens?.refresh ?? '')).tokens)
 })
 
-t.test('a reply that was lost locks nobody out: the token that it answered is good once more', async t => {
+t.test('after a lost reply the previous token is valid once more', async t => {
   const { sessions } = await setUp(t)
   const first = await sessions.open(ME, newLoginId(), undefined)
   const lost = await sessions.refresh(first.refresh)
@@ -95,7 +95,7 @@ t.test(
   },
 )
 
-t.test('without a grace each use of a token gives a pair of its own', async t => {
+t.test('without a grace time each use of a token gives a new pair', async t => {
   const { store, keys } = await setUp(t)
   const sessions = new Logins(store.kv, keys, { ...RULES, refreshGraceMs: 0 })
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
@@ -103,7 +103,7 @@ t.test('without a grace each use of a token gives a pair of its own', async t =>
   t.not((await sessions.refresh(refresh)).tokens?.refresh, one.tokens?.refresh)
 })
 
-t.test('a session that was ended does not come back by the grace', async t => {
+t.test('the grace time does not revive an ended login', async t => {
   const { sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
   await sessions.refresh(refresh)
@@ -115,7 +115,7 @@ t.test('a session that was ended does not come back by the grace', async t => {
   await t.rejects(sessions.refresh(refresh), REFUSED)
 })
 
-t.test('refreshing and revoking at once: what is revoked does not come back', async t => {
+t.test('a refresh concurrent with a revocation does not revive the login', async t => {
   const { store, sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
   await Promise.all([
@@ -143,7 +143,7 @@ t.test('a refresh token expires when it was not used for its lifetime, and not b
   t.same(await keysOf(store, 'sessions'), [])
 })
 
-t.test('the sweep leaves what is good', async t => {
+t.test('the sweep keeps valid logins', async t => {
   const { store, sessions } = await setUp(t)
   await sessions.open(ME, newLoginId(), undefined)
   await sessions.mint(ME, 'lamp', GOOD)
@@ -151,7 +151,7 @@ t.test('the sweep leaves what is good', async t => {
   t.equal((await keysOf(store, 'sessions')).length, 2)
 })
 
-t.test('a credential is of one client id, and minting it again ends the one before', async t => {
+t.test('a credential belongs to one client id, and minting it again ends the previous one', async t => {
   const { sessions } = await setUp(t)
   const one = await sessions.mint(ME, 'lamp', GOOD)
   t.ok(isCredential(one.password))
@@ -167,7 +167,7 @@ t.test('a credential is of one client id, and minting it again ends the one befo
   await t.rejects(sessions.verifyCredential(other), REFUSED)
 })
 
-t.test('a credential that was asked for before rights were taken away is not given behind that', async t => {
+t.test('a credential requested before a revocation is not given after it', async t => {
   const { sessions } = await setUp(t)
   const since = new Since(sessions.revocations)
   const live: string[] = []
@@ -206,7 +206,7 @@ t.test('a refresh token is no credential, and a credential no refresh token', as
   t.ok(await sessions.verifyCredential(password), 'and trying did not end it')
 })
 
-t.test('over the limit the session that was not seen for longest goes', async t => {
+t.test('over the limit the login that was not seen for longest ends', async t => {
   const { sessions } = await setUp(t)
   const ids: string[] = []
   for (let i = 0; i < 4; i++) {
@@ -217,7 +217,7 @@ t.test('over the limit the session that was not seen for longest goes', async t 
   t.same((await sessions.list(ME)).map(({ id }) => id).sort(), ids.slice(1).sort())
 })
 
-t.test('secrets are not in the store', async t => {
+t.test('the store has no secrets', async t => {
   const { store, sessions } = await setUp(t)
   const { refresh } = await sessions.open(ME, newLoginId(), undefined)
   const { password } = await sessions.mint(ME, 'lamp', GOOD)

@@ -3,7 +3,7 @@ import { madeAt } from '../../src/core/model.js'
 import { MessageIds } from '../../src/handle/message-id.js'
 import type { KvValue, KvWrite } from '../../src/store/store.js'
 
-/** A store that outlives those who use it. */
+/** A store that outlives its users. */
 class Kept {
   value: KvValue | undefined
   async kvGet() {
@@ -16,7 +16,7 @@ class Kept {
 
 const DAY_MS = 86_400_000
 
-t.test('ids never go back: not with the clock, not over a stop, not over a kill', async t => {
+t.test('ids always increase: when the clock is set back, over a stop and over a kill', async t => {
   const store = new Kept()
   const clock = Date.now()
   const { now } = Date
@@ -45,7 +45,7 @@ t.test('ids never go back: not with the clock, not over a stop, not over a kill'
   t.equal(new Set(given).size, given.length)
 })
 
-t.test('they tell the time, but for a clock that went back', async t => {
+t.test('ids contain the time, unless the clock was set back', async t => {
   const ids = new MessageIds(new Kept())
   await ids.open()
   t.teardown(() => ids.close())

@@ -44,7 +44,7 @@ t.test('a message has exactly four members, a broadcast three', async t => {
   )
 })
 
-t.test('id and seq stand behind the four for JSON, before them for MQTT', async t => {
+t.test('id and seq follow the fixed members for JSON, and precede them for MQTT', async t => {
   const row = rowOf(encodeMessage('1', '2', 'x', AT))
   t.same(Object.keys(JSON.parse(encodeExtendedFrame(row))), [
     'sender',
@@ -65,7 +65,7 @@ t.test('id and seq stand behind the four for JSON, before them for MQTT', async 
   t.match(JSON.parse(encodeExtendedFrame(row)), { id: ID, seq: 7 })
 })
 
-t.test('content of any kind survives the way through JSON', async t => {
+t.test('any content survives JSON encoding', async t => {
   const contents = [
     '"',
     '\\',
@@ -83,18 +83,18 @@ t.test('content of any kind survives the way through JSON', async t => {
   }
 })
 
-t.test('the frame of a client that asked for nothing is the stored text', async t => {
+t.test('the frame for a client without extensions is the stored text', async t => {
   const text = encodeMessage(ANN, BOB, 'x', AT)
   t.equal(encodeFrame(rowOf(text)), text)
 })
 
-t.test('an entry of a history has the seq of an own row only', async t => {
+t.test('a history entry has a seq only for rows of the reader’s own inbox', async t => {
   const row = rowOf(encodeMessage(ANN, BOB, 'x', AT))
   t.match(historyEntry(row, true), { sender: ANN, content: 'x', id: ID, seq: 7 })
   t.notOk('seq' in historyEntry(row, false))
 })
 
-t.test('two texts say the same when only the time differs', async t => {
+t.test('two texts say the same if only their times differ', async t => {
   const text = { text: encodeMessage(ANN, BOB, 'x', AT) }
   t.ok(saysTheSame(text, { text: encodeMessage(ANN, BOB, 'x', AT + 5000) }))
   t.notOk(saysTheSame(text, { text: encodeMessage(ANN, BOB, 'y', AT) }))
@@ -102,7 +102,7 @@ t.test('two texts say the same when only the time differs', async t => {
   t.notOk(saysTheSame(text, { text: encodeMessage(ANN, undefined, 'x', AT) }))
 })
 
-t.test('the header of an old row is what its text tells', async t => {
+t.test('the header of an old row is derived from its text', async t => {
   t.same(headerOf(encodeMessage(ANN, BOB, '{"sender":"evil"}', AT)), {
     kind: 'message',
     sender: ANN,
@@ -115,16 +115,19 @@ t.test('the header of an old row is what its text tells', async t => {
   })
 })
 
-t.test('kinds have letters of their own, and what is no letter is no kind', async t => {
+t.test('each kind has its letter, and an unknown letter has no kind', async t => {
   for (const kind of ['message', 'broadcast'] as const) t.equal(kindOf(letterOf(kind)), kind)
   t.not(letterOf('message'), letterOf('broadcast'))
   for (const letter of ['', '0', '9', '{', 'N']) t.equal(kindOf(letter), undefined, 'as in data format 1')
 })
 
-t.test('a conversation of two is one, whoever writes; its key is the lower id, then the higher', async t => {
-  t.equal(pairConversation(ANN, BOB), pairConversation(BOB, ANN))
-  t.not(pairConversation(ANN, BOB), pairConversation(ANN, ANN))
-  const key = Buffer.alloc(CONVERSATION_KEY_BYTES)
-  writeConversationKey(pairConversation(BOB, ANN), key, 0)
-  t.same([key.readUInt32BE(0), key.readUInt32BE(4)], [100000001, 100000002])
-})
+t.test(
+  'a conversation of two users is the same in both directions; its key is the lower id, then the higher',
+  async t => {
+    t.equal(pairConversation(ANN, BOB), pairConversation(BOB, ANN))
+    t.not(pairConversation(ANN, BOB), pairConversation(ANN, ANN))
+    const key = Buffer.alloc(CONVERSATION_KEY_BYTES)
+    writeConversationKey(pairConversation(BOB, ANN), key, 0)
+    t.same([key.readUInt32BE(0), key.readUInt32BE(4)], [100000001, 100000002])
+  },
+)

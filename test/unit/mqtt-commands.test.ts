@@ -46,7 +46,7 @@ async function readyAs(scoped: string): Promise<MqttConnection> {
   return parts.connections.holderOf(scoped) as MqttConnection
 }
 
-/** A client that is let in, and its connection. */
+/** An accepted client, and its connection. */
 async function enter(t: Test, clientId: string, user = ann, more: Partial<IConnectPacket> = {}) {
   const { client, returnCode } = await dial(clientId, user, more)
   t.equal(returnCode, 0)
@@ -82,7 +82,7 @@ t.test('a user name may end with a language', async t => {
   t.same(readUserName(undefined), { name: undefined, locale: undefined })
 })
 
-t.test('CONNACK says what is wrong (MQTT 3.1.1, table 3.1)', async t => {
+t.test('CONNACK has the return code for each fault (MQTT 3.1.1, table 3.1)', async t => {
   const wrong: readonly [what: string, code: number, differing: Partial<IConnectPacket>][] = [
     ['wrong password', 4, { password: Buffer.from('wrong') }],
     ['empty password', 4, { password: Buffer.from('') }],
@@ -99,23 +99,26 @@ t.test('CONNACK says what is wrong (MQTT 3.1.1, table 3.1)', async t => {
   t.ok(logs.some(({ event }) => event === 'will.refused'))
 })
 
-t.test('without user name: let in only where the config says so; with a user name alone: never', async t => {
-  const client = open()
-  client.send({
-    cmd: 'connect',
-    protocolId: 'MQTT',
-    protocolVersion: 4,
-    clientId: 'a',
-    clean: true,
-    keepalive: 0,
-  })
-  t.equal((await client.take('connack')).returnCode, 0)
-  const connection = await readyAs('anonymous:a')
-  const strict = { ...parts, options: { ...parts.options, anonymous: false } }
-  await t.rejects(connect(strict, connection, undefined, undefined), NOT_AUTHORIZED)
-  await t.rejects(connect(parts, connection, ann.email, undefined), NOT_AUTHORIZED)
-  await client.drop()
-})
+t.test(
+  'a client without user name is accepted only if configured; one without password never is',
+  async t => {
+    const client = open()
+    client.send({
+      cmd: 'connect',
+      protocolId: 'MQTT',
+      protocolVersion: 4,
+      clientId: 'a',
+      clean: true,
+      keepalive: 0,
+    })
+    t.equal((await client.take('connack')).returnCode, 0)
+    const connection = await readyAs('anonymous:a')
+    const strict = { ...parts, options: { ...parts.options, anonymous: false } }
+    await t.rejects(connect(strict, connection, undefined, undefined), NOT_AUTHORIZED)
+    await t.rejects(connect(parts, connection, ann.email, undefined), NOT_AUTHORIZED)
+    await client.drop()
+  },
+)
 
 t.test('a second connection with the client id ends the first one [MQTT-3.1.4-2]', async t => {
   const { client: first } = await dial('device', ann, { clean: false })
@@ -128,7 +131,7 @@ t.test('a second connection with the client id ends the first one [MQTT-3.1.4-2]
   for (const { client } of [second, other]) await client.drop()
 })
 
-t.test('an account has so many sessions and connections', async t => {
+t.test('sessions and connections per account are bounded', async t => {
   const persistent = [await dial('p1', bob, { clean: false }), await dial('p2', bob, { clean: false })]
   t.equal((await dial('p3', bob, { clean: false })).returnCode, 3, 'mqtt.maxSessions')
   const third = await dial('c1', bob)
@@ -144,7 +147,7 @@ t.test('an account has so many sessions and connections', async t => {
   for (const id of ['p1', 'p2']) await (await dial(id, bob)).client.drop()
 })
 
-t.test('rights that were revoked during CONNECT end the connection', async t => {
+t.test('a revocation during CONNECT ends the connection', async t => {
   const { client, connection } = await enter(t, 'revoked')
   connection.permissions?.revoke()
   ready(parts, connection)
@@ -152,24 +155,27 @@ t.test('rights that were revoked during CONNECT end the connection', async t => 
   await client.closed
 })
 
-t.test('SUBACK: the QoS, or 0x80 for what is not granted or over the limit [MQTT-3.9.3-2]', async t => {
-  const { client } = await enter(t, 'suback')
-  const filters = [
-    `${inboxOf(ann)}/#`,
-    `${inboxOf(bob)}/#`,
-    '$SYS/#',
-    '$share/g/a',
-    `users/${ann.id}/replies`,
-    'a',
-  ]
-  t.same(await client.subscribe(filters), [1, 0x80, 0x80, 0x80, 1, 1])
-  t.same(await client.subscribe(['b', 'a']), [0x80, 1], 'mqtt.maxSubscriptions is 3')
-  client.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['a'] })
-  await client.take('unsuback')
-  t.same(await client.subscribe(['c', 'c'], 2), [2, 2], 'one code for each filter, also for the same twice')
-})
+t.test(
+  'SUBACK has the QoS, or 0x80 for filters that are not granted or over the limit [MQTT-3.9.3-2]',
+  async t => {
+    const { client } = await enter(t, 'suback')
+    const filters = [
+      `${inboxOf(ann)}/#`,
+      `${inboxOf(bob)}/#`,
+      '$SYS/#',
+      '$share/g/a',
+      `users/${ann.id}/replies`,
+      'a',
+    ]
+    t.same(await client.subscribe(filters), [1, 0x80, 0x80, 0x80, 1, 1])
+    t.same(await client.subscribe(['b', 'a']), [0x80, 1], 'mqtt.maxSubscriptions is 3')
+    client.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['a'] })
+    await client.take('unsuback')
+    t.same(await client.subscribe(['c', 'c'], 2), [2, 2], 'one code for each filter, also for the same twice')
+  },
+)
 
-t.test('a client that does not look at SUBACK is closed', async t => {
+t.test('a client that ignores SUBACK is closed', async t => {
   const { client, connection } = await enter(t, 'deaf')
   const decided: unknown[] = []
   for (let i = 0; i < 8 && !connection.hasLeft; i++)
@@ -180,7 +186,7 @@ t.test('a client that does not look at SUBACK is closed', async t => {
   t.same(decided, ['t0', 't1', 't2', undefined, undefined, undefined, undefined])
 })
 
-t.test('the inbox is delivered at the highest QoS of its filters, until the last one is gone', async t => {
+t.test('the inbox is delivered at the highest QoS of its filters, until the last one is removed', async t => {
   const { client, connection } = await enter(t, 'reader')
   t.same(await client.subscribe(`${inboxOf(ann)}/#`, 0), [0])
   t.equal(connection.inbox?.qos, 0)
@@ -208,23 +214,26 @@ t.test('a message is acknowledged when it is stored, and its DUP stores nothing'
   t.same((await contentsOf(bob)).slice(before), ['one', 'two'])
 })
 
-t.test('QoS 2: until PUBREL the packet id names one message [MQTT-4.3.3-2]; so many may wait', async t => {
-  const { client } = await enter(t, 'exactly')
-  const before = (await contentsOf(bob)).length
-  for (const payload of ['once', 'ignored']) {
-    client.publish(inboxOf(bob), payload, { qos: 2, messageId: 1 })
+t.test(
+  'QoS 2: until PUBREL the packet id names one message [MQTT-4.3.3-2]; their number is bounded',
+  async t => {
+    const { client } = await enter(t, 'exactly')
+    const before = (await contentsOf(bob)).length
+    for (const payload of ['once', 'ignored']) {
+      client.publish(inboxOf(bob), payload, { qos: 2, messageId: 1 })
+      await client.take('pubrec')
+    }
+    client.ack('pubrel', 1)
+    await client.take('pubcomp')
+    client.publish(inboxOf(bob), 'again', { qos: 2, messageId: 1 })
     await client.take('pubrec')
-  }
-  client.ack('pubrel', 1)
-  await client.take('pubcomp')
-  client.publish(inboxOf(bob), 'again', { qos: 2, messageId: 1 })
-  await client.take('pubrec')
-  t.same((await contentsOf(bob)).slice(before), ['once', 'again'])
-  client.publish(inboxOf(bob), 'second', { qos: 2, messageId: 2 })
-  await client.take('pubrec')
-  client.publish(inboxOf(bob), 'one too many', { qos: 2, messageId: 3 })
-  await client.closed
-})
+    t.same((await contentsOf(bob)).slice(before), ['once', 'again'])
+    client.publish(inboxOf(bob), 'second', { qos: 2, messageId: 2 })
+    await client.take('pubrec')
+    client.publish(inboxOf(bob), 'one too many', { qos: 2, messageId: 3 })
+    await client.closed
+  },
+)
 
 t.test(
   'what is refused is acknowledged and dropped, and the reply topic says why [MQTT-3.3.5-2]',
@@ -280,7 +289,7 @@ const packet = (topic: string, more: Partial<IPublishPacket> = {}) => ({
 const published = (publisher: Publisher, one: ReturnType<typeof packet>) =>
   new Promise<Error | null | undefined>(resolve => publisher.publish(one, resolve))
 
-t.test('a login that was revoked sends, stores and routes nothing', async t => {
+t.test('a revoked login sends, stores and routes nothing', async t => {
   const permissions: Permissions = { areRevoked: true }
   const publisher = new Publisher(parts, { userId: ann.id, permissions })
   const { client } = await enter(t, 'listener')
@@ -300,7 +309,7 @@ t.test('a login that was revoked sends, stores and routes nothing', async t => {
   t.equal((await client.take('publish')).topic, 'revoked/b')
 })
 
-t.test('rights that are revoked while a packet waits for its commit: nothing is routed', async t => {
+t.test('a packet is not routed if its login is revoked while it waits for its commit', async t => {
   const permissions = { areRevoked: false }
   const publisher = new Publisher(parts, { userId: ann.id, permissions })
   const done = published(publisher, packet('late/a', { retain: true }))
@@ -308,7 +317,7 @@ t.test('rights that are revoked while a packet waits for its commit: nothing is 
   t.match(await done, { kind: 'ERROR_UNAUTHORIZED' })
 })
 
-t.test('a closing gateway takes no PUBLISH', async t => {
+t.test('a closing gateway accepts no PUBLISH', async t => {
   parts.phase.isClosing = true
   t.teardown(() => {
     parts.phase.isClosing = false
@@ -316,7 +325,7 @@ t.test('a closing gateway takes no PUBLISH', async t => {
   t.match(await published(new Publisher(parts, {}), packet('a')), { kind: 'SHUTDOWN' })
 })
 
-t.test('a will needs the right to its topic', async t => {
+t.test('a will needs permission for its topic', async t => {
   const author = { userId: ann.id }
   for (const topic of [inboxOf(bob), `users/${ann.id}/requests`, 'any/topic'])
     t.equal(mayLeaveWill(parts, { topic }, author), true, topic)

@@ -1,4 +1,4 @@
-/** Delivery to one MQTT client, its input, its requests, and the list of connections; nothing of Aedes and no socket. */
+/** Delivery to one MQTT client, its input, its requests, and the list of connections, without Aedes and sockets. */
 import { EventEmitter } from 'node:events'
 import { Duplex } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
@@ -86,7 +86,7 @@ t.test('live packets wait for the stored queue; those of QoS 0 do not', async t 
   t.equal(transport.expected, 4, 'QoS 2 brings two acknowledgements')
 })
 
-t.test('what the stream brings is not sent a second time', async t => {
+t.test('packets of the stored queue are not sent twice', async t => {
   const { transport, delivery } = setUp({ isStreamed: ({ topic }) => topic === 'a' })
   delivery.deliver(publish('a'), 1)
   delivery.deliver(publish('b'), 1)
@@ -103,7 +103,7 @@ t.test('a clean session waits for nothing and stores nothing', async t => {
   t.same(seen.recorded, [])
 })
 
-t.test('packets held beyond the limit end the connection, and none of them is sent', async t => {
+t.test('too many held packets end the connection, and none of them is sent', async t => {
   const size = 200 + 'a'.length + 'x'.length
   const { transport, seen, delivery } = setUp({ maxHeldBytes: 2 * size })
   delivery.deliver(publish('a'), 1)
@@ -116,7 +116,7 @@ t.test('packets held beyond the limit end the connection, and none of them is se
   t.same(transport.sent, [])
 })
 
-t.test('a congested client loses QoS 0 only; for the rest it is disconnected', async t => {
+t.test('a congested client loses QoS 0 packets; for others it is disconnected', async t => {
   const { transport, seen, delivery } = setUp({}, { clean: true })
   transport.isCongested = true
   delivery.deliver(publish('a', 1), 0)
@@ -126,7 +126,7 @@ t.test('a congested client loses QoS 0 only; for the rest it is disconnected', a
   t.same(transport.sent, [])
 })
 
-t.test('a packet behind one that is being stored waits; where the store fails none goes out', async t => {
+t.test('a packet waits for an earlier one that is being stored; if that fails, none is sent', async t => {
   const stored: { go?: () => void; fail?: (error: Error) => void } = {}
   const recordId = () =>
     new Promise<void>((resolve, reject) => Object.assign(stored, { go: resolve, fail: reject }))
@@ -154,7 +154,7 @@ t.test('all subscribers get the same bytes of a QoS 0 packet', async t => {
   t.equal(one.transport.bytes[0], two.transport.bytes[0])
 })
 
-t.test('a packet for this client alone goes out where it is subscribed to just this topic', async t => {
+t.test('a packet for this client alone is sent only if it is subscribed to exactly this topic', async t => {
   const route = (qos: 0 | 1 | 2): Route => ({ qos })
   const subscriptions = { zero: route(0), two: route(2), 'wild/#': route(1) }
   const { transport, seen, delivery } = setUp({}, { subscriptions })
@@ -166,7 +166,7 @@ t.test('a packet for this client alone goes out where it is subscribed to just t
   t.match(seen, { skipped: 1, overrun: 1, recorded: [] })
 })
 
-t.test('a retained message comes at the highest QoS of the filters that match, and is queued', async t => {
+t.test('a retained message is sent at the highest QoS of the matching filters, and queued', async t => {
   const queued: string[] = []
   const subscriptions: Record<string, Route> = { 'a/#': { qos: 1 }, 'a/b': { qos: 0 } }
   const enqueue: DeliveryRules['enqueue'] = async (packet, qos) => {
@@ -198,7 +198,7 @@ t.test('a retained message comes at the highest QoS of the filters that match, a
   await waiting
 })
 
-t.test('what may not be read any more is not forwarded from the queue', async t => {
+t.test('queued packets that the client may no longer read are not sent', async t => {
   const { transport, delivery } = setUp()
   const packet = publish('a', 2)
   t.equal(delivery.forwardQueued(publish('secret', 2)), null)
@@ -207,7 +207,7 @@ t.test('what may not be read any more is not forwarded from the queue', async t 
   t.equal(transport.expected, 2)
 })
 
-t.test('Aedes gets the lower half of the packet identifiers, and none that is in flight', async t => {
+t.test('Aedes uses the lower half of the packet identifiers, and none in flight', async t => {
   const last = 32_767
   const inFlight = new Set([2, 3])
   const { client } = setUp({ isInFlight: id => inFlight.has(id) })
@@ -243,7 +243,7 @@ t.test('a session is held by the connection that took over, until that one close
   t.equal(connections.holderOf('ann:a'), undefined)
 })
 
-t.test('an absent client is a grantee of any role', async t => {
+t.test('an absent client is checked against the ACL with any role', async t => {
   const connections = new Connections()
   const absent = { clientId: 'a', role: 'any' }
   const [one, two] = [connection('ann:a'), connection('ann:a')]
@@ -361,7 +361,7 @@ t.test('input is not read while it is held, or while the sink is full', async t 
   t.same(log, ['1', '12', '12', '12'], 'whatever the limits')
 })
 
-t.test('what came before the end of the source is looked at before the end is told', async t => {
+t.test('input before the end of the source is processed before the end is reported', async t => {
   const { socket, log, input } = makeInput()
   socket.push(Buffer.concat([CONNECT, PING]))
   await settled()
@@ -375,7 +375,7 @@ t.test('what came before the end of the source is looked at before the end is to
   t.equal(log.length, 3, 'told once')
 })
 
-t.test('a malformed packet fails the input, and nothing behind it is delivered', async t => {
+t.test('a malformed packet fails the input, and nothing after it is delivered', async t => {
   const { socket, log, input } = makeInput()
   socket.push(CONNECT)
   await settled()

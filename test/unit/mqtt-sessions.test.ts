@@ -1,4 +1,4 @@
-/** The life of stored MQTT sessions, their subscriptions and what is queued for them, over a store in a Map. */
+/** Stored MQTT sessions, their subscriptions and queues, over a store in a Map. */
 import t from 'tap'
 import { Incoming } from '../../src/mqtt/aedes/persistence/incoming.js'
 import { FIRST_INBOX_ID, type PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
@@ -41,7 +41,7 @@ function makeParts(options: PersistenceOptions = {}) {
   return { kv, outgoing, parts, life: new SessionLife(kv, parts, options) }
 }
 
-t.test('a session is begun, gone on with, and ended by a clean one with all that it has', async t => {
+t.test('a session is begun, resumed, and ended with all its state by a clean one', async t => {
   const { kv, outgoing, parts, life } = makeParts()
   t.equal(await life.touch(DEVICE, false), false, 'begun')
   t.equal(await life.touch(DEVICE, false), true, 'session present')
@@ -60,7 +60,7 @@ t.test('a session is begun, gone on with, and ended by a clean one with all that
   t.equal(await parts.incoming.has(DEVICE, 9), false)
 })
 
-t.test('identifiers of a connection without a session are not the next one’s', async t => {
+t.test('identifiers of a connection without a session do not pass to the next one', async t => {
   const { kv, parts, life } = makeParts()
   await parts.incoming.add(DEVICE, 9, [])
   await life.touch(DEVICE, false)
@@ -70,7 +70,7 @@ t.test('identifiers of a connection without a session are not the next one’s',
   t.ok(await parts.incoming.has(DEVICE, 10), 'a session that goes on keeps its own')
 })
 
-t.test('a session that cannot be stored is not begun; a stored one goes on', async t => {
+t.test('a session that cannot be stored is not begun; a stored one is resumed', async t => {
   const errors: unknown[] = []
   const { kv, life } = makeParts({ onError: error => errors.push(error) })
   kv.isFailing = true
@@ -84,22 +84,25 @@ t.test('a session that cannot be stored is not begun; a stored one goes on', asy
   t.match(errors, [ofKind('STORE_UNAVAILABLE')])
 })
 
-t.test('sessions unseen for the whole time end; those of connected clients are seen', async t => {
-  const { kv, parts, life } = makeParts({ sessionExpiryMs: 1000 })
-  const at = (clientId: string, time: number) => kv.kvWrite([parts.sessions.touch(clientId, time)])
-  await at('x:old', 0)
-  await at('x:connected', 0)
-  await at('x:edge', 1000)
-  await at('x:young', 1001)
-  t.equal(await life.expire(2000, id => id === 'x:connected'), 2)
-  t.same(parts.sessions.of('x:').sort(), ['x:connected', 'x:young'])
-  t.equal(await life.expire(2999, () => false), 1, 'x:young; the other was seen at 2000')
-  t.same(parts.sessions.of('x:'), ['x:connected'])
-  const again = new Sessions()
-  await again.load(kv)
-  t.same([...again.unseenSince(2000)], ['x:connected'], 'that it was seen is stored')
-  t.same([...again.unseenSince(1999)], [])
-})
+t.test(
+  'sessions that were not seen for the expiry end; those of connected clients count as seen',
+  async t => {
+    const { kv, parts, life } = makeParts({ sessionExpiryMs: 1000 })
+    const at = (clientId: string, time: number) => kv.kvWrite([parts.sessions.touch(clientId, time)])
+    await at('x:old', 0)
+    await at('x:connected', 0)
+    await at('x:edge', 1000)
+    await at('x:young', 1001)
+    t.equal(await life.expire(2000, id => id === 'x:connected'), 2)
+    t.same(parts.sessions.of('x:').sort(), ['x:connected', 'x:young'])
+    t.equal(await life.expire(2999, () => false), 1, 'x:young; the other was seen at 2000')
+    t.same(parts.sessions.of('x:'), ['x:connected'])
+    const again = new Sessions()
+    await again.load(kv)
+    t.same([...again.unseenSince(2000)], ['x:connected'], 'that it was seen is stored')
+    t.same([...again.unseenSince(1999)], [])
+  },
+)
 
 t.test('without an expiry no session ends', async t => {
   for (const options of [{}, { sessionExpiryMs: 0 }]) {
@@ -110,7 +113,7 @@ t.test('without an expiry no session ends', async t => {
   }
 })
 
-t.test('a deleted account is forgotten, and no other one; the store is not written', async t => {
+t.test('only the deleted account is forgotten, without a write to the store', async t => {
   const { kv, parts, life } = makeParts({ maxRetained: 2 })
   const other = `${BOB}:phone`
   for (const id of [DEVICE, `${ANN}:pad`, other]) {
@@ -139,7 +142,7 @@ function makeSubscriptions(isAllowed: (clientId: string, filter: string) => bool
   return { kv, ...parts, filters: new SessionSubscriptions(kv, parts, isAllowed) }
 }
 
-t.test('a SUBSCRIBE is one write, however often Aedes passes it, and holds what is allowed', async t => {
+t.test('a SUBSCRIBE is one write of its permitted filters, however often Aedes passes it', async t => {
   const asked: string[] = []
   const { kv, sessions, filters } = makeSubscriptions((clientId, filter) => {
     asked.push(`${clientId} ${filter}`)
@@ -163,7 +166,7 @@ t.test('a SUBSCRIBE is one write, however often Aedes passes it, and holds what 
   t.equal(kv.writes, 1, 'nothing to store')
 })
 
-t.test('an UNSUBSCRIBE goes behind the SUBSCRIBE before it', async t => {
+t.test('an UNSUBSCRIBE is stored after an earlier SUBSCRIBE', async t => {
   const { kv, subscriptions, filters } = makeSubscriptions()
   await Promise.all([
     filters.add(client, [
@@ -179,7 +182,7 @@ t.test('an UNSUBSCRIBE goes behind the SUBSCRIBE before it', async t => {
   t.equal(kv.writes, writes)
 })
 
-t.test('what is no longer allowed is not restored, and is removed', async t => {
+t.test('subscriptions that are no longer permitted are removed and not restored', async t => {
   let isOpen = true
   const { kv, filters } = makeSubscriptions((_, filter) => isOpen || filter === 'a')
   await filters.add(client, [
@@ -252,7 +255,7 @@ t.test(
   },
 )
 
-t.test('what is the inbox’s is told to its hooks and is not queued', async t => {
+t.test('inbox packets go to the inbox hooks and are not queued', async t => {
   const told: unknown[] = []
   const { kv, outgoing } = makeParts({
     inboxHooks: {
@@ -275,7 +278,7 @@ t.test('what is the inbox’s is told to its hooks and is not queued', async t =
   t.equal(told.length, 2)
 })
 
-t.test('beyond the limit the oldest packet is dropped, and that is told', async t => {
+t.test('beyond the limit the oldest packet is dropped, and that is reported', async t => {
   const dropped: unknown[] = []
   const { outgoing } = makeParts({ maxQueuedMessages: 2, onDropped: (...args) => dropped.push(args) })
   for (const topic of ['a', 'b', 'c']) await outgoing.enqueue([{ clientId: DEVICE }], publication(topic))
@@ -283,7 +286,7 @@ t.test('beyond the limit the oldest packet is dropped, and that is told', async 
   t.same(dropped, [[DEVICE, 1]])
 })
 
-t.test('what is queued behind the beginning of a stream does not come by it', async t => {
+t.test('packets queued after a stream has begun are not part of it', async t => {
   const { outgoing } = makeParts()
   const [before, behind] = [publication('a'), publication('b')]
   await outgoing.enqueue([{ clientId: DEVICE }], before)

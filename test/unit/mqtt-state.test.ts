@@ -1,4 +1,4 @@
-/** What Aedes is told of the stored state, and what a PUBLISH to other topics leaves behind; over a real store. */
+/** The stored state as Aedes gets it, and as a PUBLISH to other topics changes it; over a real store. */
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { LiveConnections } from '../../src/live/live.js'
@@ -39,7 +39,7 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
 const packet = (topic: string, payload: string, more = {}) => ({ ...makePacket(topic, payload, 1), ...more })
 const from = (permissions?: typeof GONE) => ({ owner: ANN, permissions, receiver: undefined })
 
-t.test('a session without subscriptions is present, once it was resumed', async t => {
+t.test('a resumed session without subscriptions counts as present', async t => {
   const { state } = await setUp(t)
   const client = { id: `${ANN}:a`, clean: false, _inboundInflight: new Set() } as object as AedesClient
   t.equal(await state.resume(client), false)
@@ -49,7 +49,7 @@ t.test('a session without subscriptions is present, once it was resumed', async 
   t.same(await state.subscriptionsByClient(client), [], 'told once a CONNECT')
 })
 
-t.test('presence is retained for its readers, and nowhere else', async t => {
+t.test('presence is sent as retained, but not stored', async t => {
   const { state, live, retained } = await setUp(t)
   const presence = `users/${ANN}/presence`
   t.same(await retained(presence, 'users/+/presence'), ['offline'])
@@ -60,7 +60,7 @@ t.test('presence is retained for its readers, and nowhere else', async t => {
   t.same(await all(state.createRetainedStream('#')), [])
 })
 
-t.test('a retained message over the limits is not kept, and is routed all the same', async t => {
+t.test('a retained message over the limits is not kept, but is routed', async t => {
   const dropped: string[] = []
   const { topics, retained } = await setUp(t, { maxRetained: 1, onNotRetained: limit => dropped.push(limit) })
   for (const topic of ['a', 'b', 'a'])
@@ -71,7 +71,7 @@ t.test('a retained message over the limits is not kept, and is routed all the sa
   t.same(await retained('#'), [], 'an empty payload removes [MQTT-3.3.1-10]')
 })
 
-t.test('a login that was revoked leaves nothing behind, in whichever turn that was', async t => {
+t.test('a revoked login leaves nothing in the store, in whichever turn it was revoked', async t => {
   const { topics, retained } = await setUp(t)
   await t.rejects(topics.store(packet('a', 'x', { retain: true }), from(GONE)), {
     kind: 'ERROR_UNAUTHORIZED',

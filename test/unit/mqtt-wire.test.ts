@@ -1,4 +1,4 @@
-/** The rules of mqtt/wire/ and mqtt/acl/ that look at bytes, counts and time, each by itself. */
+/** The rules of mqtt/wire/ and mqtt/acl/ for bytes, counts and time, each in isolation. */
 import { Duplex } from 'node:stream'
 import mqttPacket, { type IConnectPacket } from 'mqtt-packet'
 import t from 'tap'
@@ -48,7 +48,7 @@ const flagsOf = (fields: Fields) => fields.bytes[flagsAt(fields)]
 const will = { topic: 'a', payload: Buffer.from('x'), qos: 1 as const, retain: false }
 const old = { protocolId: 'MQIsdp' as const, protocolVersion: 3 as const }
 
-t.test('CONNECT: what each clause of MQTT 3.1.1 refuses', async t => {
+t.test('CONNECT: refused, by clause of MQTT 3.1.1', async t => {
   const { maxClientIdBytes, maxWillBytes } = LIMITS
   const refused: readonly [clause: string, refuse: number | undefined, fields: Fields][] = [
     ['[MQTT-3.1.2-2]', 1, connect({ protocolVersion: 5 })],
@@ -76,7 +76,7 @@ t.test('CONNECT: what each clause of MQTT 3.1.1 refuses', async t => {
   }
 })
 
-t.test('CONNECT: what just passes', async t => {
+t.test('CONNECT: accepted, at the limits', async t => {
   const { maxClientIdBytes, maxWillBytes } = LIMITS
   const longest = {
     clientId: 'x'.repeat(maxClientIdBytes),
@@ -99,7 +99,7 @@ t.test('CONNECT: keep alive', async t => {
     t.equal(checkConnect(connect({ keepalive }), LIMITS).keepAliveSeconds, keepalive)
 })
 
-t.test('CONNECT of MQTT 3.1: flags that it does not use are cleared, fields may be absent', async t => {
+t.test('CONNECT of MQTT 3.1: unused flags are cleared, and fields may be absent', async t => {
   const unused = connect(old, 0x3b)
   t.equal(checkConnect(unused, LIMITS).level, 3)
   t.equal(flagsOf(unused), flagsOf(connect(old)))
@@ -131,7 +131,7 @@ t.test('texts are UTF-8 without NUL, surrogates or overlong forms', async t => {
     t.throws(() => checkText(Buffer.from(bad), 'text'), /\[MQTT-1.5.3-1\]/, bad.join())
 })
 
-t.test('packet ids, filters and their QoS', async t => {
+t.test('packet ids, filters and requested QoS are checked', async t => {
   t.throws(() => checkPublish(body(0, 1, 97, 0, 0), LIMITS), /\[MQTT-2.3.1-1\]/)
   t.throws(() => checkPublish(body(0, 1, 0x2b, 0, 1), LIMITS), /\[MQTT-4.7.1-1\]/)
   t.equal(checkPublish(body(0, 1, 97, 0, 1), LIMITS), 1)
@@ -160,7 +160,7 @@ t.test('first bytes: packet type and flags', async t => {
   t.equal(KINDS.size, 19)
 })
 
-t.test('SUBACK is ours where a filter is named twice', async t => {
+t.test('SUBACK is made here if a filter is named twice', async t => {
   const subscribe = (...topics: string[]) => ({
     cmd: 'subscribe' as const,
     messageId: 7,
@@ -235,7 +235,7 @@ t.test('PUBREL is always let through, and free behind its PUBLISH; PINGREQ count
   t.ok(pacer.settle() > 0)
 })
 
-t.test('silence: heard of in time, or not listened to, a client stays', async t => {
+t.test('keep alive: a client stays if it sends in time, or while it is not read', async t => {
   let isListening = true
   let silent = 0
   const watch = new SilenceWatch(
@@ -265,7 +265,7 @@ t.test('silence: heard of in time, or not listened to, a client stays', async t 
   t.equal(silent, 1)
 })
 
-t.test('a write group: long input has one job a turn, in the order of asking', async t => {
+t.test('a write group: long input gets one job per turn, in the order of requests', async t => {
   const group = new WriteGroup(1000)
   const ran: string[] = []
   const jobs = ['a', 'b', 'c'].map(name => () => void ran.push(name))
@@ -280,7 +280,7 @@ t.test('a write group: long input has one job a turn, in the order of asking', a
   t.same(ran, ['a', 'b', 'c', 'a'])
 })
 
-t.test('a write group sweeps four times a stall timeout, while anybody watches', async t => {
+t.test('a write group checks four times per stall time-out, while there are watchers', async t => {
   const group = new WriteGroup(40)
   let sweeps = 0
   const sweep = () => void sweeps++
@@ -294,7 +294,7 @@ t.test('a write group sweeps four times a stall timeout, while anybody watches',
 
 // ── input and output ────────────────────────────────────────────────────────────────────────────────────────
 
-t.test('pending input keeps its order, whatever is put back', async t => {
+t.test('pending input keeps its order if bytes are put back', async t => {
   const pending = new PendingInput()
   t.ok(pending.isEmpty)
   t.equal(pending.take().length, 0)
@@ -311,7 +311,7 @@ t.test('pending input keeps its order, whatever is put back', async t => {
   t.ok(pending.isEmpty)
 })
 
-/** Takes what is written only when it is told to. */
+/** Completes writes only on request. */
 class SlowSocket extends Duplex {
   readonly written: Buffer[] = []
   #taken: (() => void) | undefined
@@ -328,7 +328,7 @@ class SlowSocket extends Duplex {
   }
 }
 
-t.test('output: one write a turn; congested from the limit on until half of it has left', async t => {
+t.test('output: one write per turn; congested from the limit on until half of it has left', async t => {
   const socket = new SlowSocket()
   let drains = 0
   const group = new WriteGroup(1000)
@@ -358,7 +358,7 @@ t.test('output: one write a turn; congested from the limit on until half of it h
 
 // ── acl/ and the filter index ───────────────────────────────────────────────────────────────────────────────
 
-t.test('scoped client ids: of whom, and what the client sent', async t => {
+t.test('scoped client ids consist of the account and the client id', async t => {
   for (const clientId of ['', 'phone', 'a:b', '289559048:x']) {
     const scoped = scopedId('289559048', clientId)
     t.same([userIdOf(scoped), clientIdOf(scoped), ownerOf(scoped)], ['289559048', clientId, '289559048:'])

@@ -13,21 +13,24 @@ function send(occupancy: Occupancy, sender: string, count: number, units = 1) {
   return stored
 }
 
-/** Of these senders, so many messages each. */
+/** A tally with this many messages of each sender. */
 function tally(counts: Record<string, number>) {
   const made = new Tally(new Map())
   for (const [sender, count] of Object.entries(counts)) made.change(sender, count, count)
   return made
 }
 
-t.test('what waits counts: one sender gets half, each further one less the fuller it is', async t => {
-  const occupancy = new Occupancy(LIMITS)
-  occupancy.endAnswer(tally({}), 0)
-  t.equal(send(occupancy, 'ann', 20), 6)
-  t.equal(send(occupancy, 'bob', 20), 3)
-  t.equal(send(occupancy, 'ann', 20), 0)
-  t.equal(send(occupancy, 'eve', 20), 1)
-})
+t.test(
+  'waiting messages count: one sender gets half, each further one less the fuller the inbox is',
+  async t => {
+    const occupancy = new Occupancy(LIMITS)
+    occupancy.endAnswer(tally({}), 0)
+    t.equal(send(occupancy, 'ann', 20), 6)
+    t.equal(send(occupancy, 'bob', 20), 3)
+    t.equal(send(occupancy, 'ann', 20), 0)
+    t.equal(send(occupancy, 'eve', 20), 1)
+  },
+)
 
 t.test('characters are shared like messages', async t => {
   const occupancy = new Occupancy(LIMITS)
@@ -36,7 +39,7 @@ t.test('characters are shared like messages', async t => {
   t.equal(send(occupancy, 'bob', 20, 300), 1)
 })
 
-t.test('what was refused waits no more', async t => {
+t.test('a refused message no longer counts', async t => {
   const occupancy = new Occupancy(LIMITS)
   occupancy.endAnswer(tally({}), 0)
   t.equal(send(occupancy, 'ann', 20), 6)
@@ -45,7 +48,7 @@ t.test('what was refused waits no more', async t => {
   t.equal(send(occupancy, 'ann', 20), 6)
 })
 
-t.test('where nobody knows who sent what, it may all be the one who asks', async t => {
+t.test('if the senders are unknown, all messages may be from the sender who asks', async t => {
   const occupancy = new Occupancy(LIMITS)
   t.notOk(occupancy.isKnown)
   const little = new Tally(undefined)
@@ -57,7 +60,7 @@ t.test('where nobody knows who sent what, it may all be the one who asks', async
   t.notOk(occupancy.hasGrown)
 })
 
-t.test('what was stored while the store was asked is counted once', async t => {
+t.test('messages stored while the store was asked are counted once', async t => {
   const occupancy = new Occupancy(LIMITS)
   occupancy.beginAnswer()
   for (const seq of [1, 2, 3]) occupancy.add('ann', 1, seq)
@@ -66,7 +69,7 @@ t.test('what was stored while the store was asked is counted once', async t => {
   t.equal(send(occupancy, 'bob', 20), 3)
 })
 
-t.test('it has grown when it is large and nobody knows by whom', async t => {
+t.test('it has grown if it is large and the senders are unknown', async t => {
   const occupancy = new Occupancy(LIMITS)
   for (const seq of [1, 2, 3]) occupancy.add('ann', 1, seq)
   t.notOk(occupancy.hasGrown)
@@ -77,14 +80,14 @@ t.test('it has grown when it is large and nobody knows by whom', async t => {
   t.notOk(occupancy.hasGrown)
 })
 
-t.test('a full one has no room for anyone', async t => {
+t.test('a full inbox has no room for any sender', async t => {
   const occupancy = new Occupancy(LIMITS)
   occupancy.endAnswer(tally({ ann: 6, bob: 3, eve: 3 }), 12)
   for (const sender of ['ann', 'bob', 'zoe']) t.notOk(occupancy.admits(sender))
   t.notOk(occupancy.isUndecided('zoe'))
 })
 
-t.test('a quarter of either limit is not yet much', async t => {
+t.test('up to a quarter of either limit is not large', async t => {
   t.notOk(isMuch(3, 300, LIMITS))
   t.ok(isMuch(4, 0, LIMITS))
   t.ok(isMuch(0, 301, LIMITS))

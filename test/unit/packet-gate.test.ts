@@ -246,7 +246,7 @@ t.test('refuses a first packet that is not CONNECT from its first byte', async t
   t.equal(fault?.clause, '[MQTT-3.1.0-1]')
 })
 
-t.test('says what is wrong without the bytes of the client', async t => {
+t.test('reports a fault without the bytes of the client', async t => {
   const { fault } = run(new PacketGate(LIMITS), CONNECT, publish(0x30, field('secret/+'), 'x'))
   t.equal(fault?.message, 'wildcard in the topic name [MQTT-4.7.1-1]')
 })
@@ -333,13 +333,13 @@ t.test('refuses a keep alive over the limit, or none, and says so with no return
   t.equal(run(new PacketGate({ ...limits, keepaliveLimitSeconds: 60 }), CONNECT).fault, undefined)
 })
 
-t.test('before login a packet is no longer than a CONNECT can be', async t => {
+t.test('before login the packet limit is the longest possible CONNECT', async t => {
   const limits = { ...LIMITS, maxPacketBytes: 1_000_000 }
   const { fault } = run(new PacketGate(limits), bytes(0x10, 0xa0, 0x8d, 0x06))
   t.equal(fault?.clause, 'maxPacketBytes')
 })
 
-t.test('looks at nothing behind CONNECT, and at a turn’s work at a time', async t => {
+t.test('processes nothing after CONNECT, and a bounded amount per turn', async t => {
   const gate = new PacketGate(LIMITS)
   const pings = bytes(...Array.from({ length: 100 }, () => bytes(0xc0, 0)))
   const delivered: Buffer[] = []
@@ -349,7 +349,7 @@ t.test('looks at nothing behind CONNECT, and at a turn’s work at a time', asyn
   t.equal(Buffer.concat(delivered).length, CONNECT.length + 128)
 })
 
-t.test('hands on a chunk of whole packets without a copy', async t => {
+t.test('passes a chunk of complete packets on without a copy', async t => {
   const chunk = bytes(CONNECT, publish(0x30, field('a'), 'x'))
   const delivered: Buffer[] = []
   const gate = new PacketGate(LIMITS)
@@ -406,7 +406,7 @@ function randomPacket(random: () => number): Packet {
 const stream = (random: () => number, count: number): Buffer =>
   bytes(CONNECT, ...Array.from({ length: count }, () => mqttPacket.generate(randomPacket(random))))
 
-t.test('lets a stream through that is split at any one byte', async t => {
+t.test('passes a stream that is split at any byte', async t => {
   const input = stream(seeded(7), 40)
   for (let at = 1; at < input.length; at++) {
     const { passed, fault } = run(new PacketGate(LIMITS), input.subarray(0, at), input.subarray(at))
@@ -415,14 +415,14 @@ t.test('lets a stream through that is split at any one byte', async t => {
   t.pass()
 })
 
-t.test('lets a stream through that comes byte by byte', async t => {
+t.test('passes a stream that arrives byte by byte', async t => {
   const input = stream(seeded(8), 40)
   const { passed, fault } = run(new PacketGate(LIMITS), ...Array.from(input, byte => Buffer.from([byte])))
   t.equal(fault, undefined)
   t.same(passed, input)
 })
 
-t.test('lets a stream through in chunks of any size, in whole packets only', async t => {
+t.test('passes a stream in chunks of any size, in complete packets only', async t => {
   for (let seed = 1; seed <= 60; seed++) {
     const random = seeded(seed)
     const input = stream(random, 60)
@@ -458,7 +458,7 @@ t.test('finds the same fault wherever the stream is split', async t => {
   t.pass()
 })
 
-t.test('survives any bytes, and lets nothing through that a parser chokes on', async t => {
+t.test('survives any bytes, and passes nothing that a parser rejects', async t => {
   const random = seeded(99)
   let count = 0
   for (let round = 0; round < 5_000; round++) {

@@ -22,7 +22,7 @@ t.test('a password matches its hash, and no other one does', async t => {
   t.not(await passwords.hash('correct horse'), hash, 'salted')
 })
 
-t.test('every byte counts: behind the 72nd, and behind NUL', async t => {
+t.test('every byte counts, also after the 72nd and after NUL', async t => {
   const passwords = make(t)
   const base = 'x'.repeat(72)
   t.equal(await passwords.matches(`${base}b`, await passwords.hash(`${base}a`)), false)
@@ -40,7 +40,7 @@ t.test('a hash of another cost stays valid', async t => {
   t.equal(await make(t, { cost: 5 }).matches('p', hash), true)
 })
 
-t.test('asking about nobody does the same work as asking about somebody, and says no', async t => {
+t.test('a check for an unknown account does the same work, and fails', async t => {
   const cost = 8
   const passwords = make(t, { cost })
   const hash = await passwords.hash('p')
@@ -70,7 +70,7 @@ t.test('no more than `concurrency` are hashed at a time, and no more than `queue
   t.match(await passwords.hash('later'), /^\$2b/, 'when there is room again it goes on')
 })
 
-t.test('every space is the same, and a hash from before that rule still matches', async t => {
+t.test('all spaces are equivalent, and older hashes still match', async t => {
   const passwords = make(t)
   const hash = await passwords.hash('a\u3000b')
   t.equal(await passwords.matches('a b', hash), true)
@@ -79,7 +79,7 @@ t.test('every space is the same, and a hash from before that rule still matches'
   t.equal(await passwords.matches('a b', former), false)
 })
 
-t.test('a hash is cheap when its cost is below today’s', async t => {
+t.test('a hash is cheap if its cost is below the configured one', async t => {
   const passwords = make(t, { cost: 6 })
   for (const [cost, isCheap] of [
     [5, true],
@@ -89,7 +89,7 @@ t.test('a hash is cheap when its cost is below today’s', async t => {
     t.equal(passwords.isCheap(await bcrypt.hash('x', cost)), isCheap, String(cost))
 })
 
-t.test('threads are not ended while they load: that would end the process', async t => {
+t.test('threads are not ended while they load, since that would abort the process', async t => {
   const events: string[][] = []
   const onWorker = (worker: Worker) => {
     const seen: string[] = []

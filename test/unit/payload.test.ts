@@ -4,7 +4,7 @@ import { ofKind } from '../helpers/kind.js'
 
 const REFUSED = ofKind('BAD_FIELD', { info: { field: 'payload', reason: String } })
 
-t.test('text is the content as it is', async t => {
+t.test('with format text the payload is the content', async t => {
   for (const text of ['hello', '', ' \n ', '{"content":"x"}', '你好 👋', '\u0000', '\uFEFFbom']) {
     t.same(parseContent(Buffer.from(text), 'text'), { content: text }, JSON.stringify(text))
   }
@@ -19,7 +19,7 @@ t.test('bytes that are not UTF-8 are refused', async t => {
   }
 })
 
-t.test('JSON carries content and, where given, id', async t => {
+t.test('with format json the payload has content and optionally id', async t => {
   t.same(parseContent(Buffer.from('{"content":"a"}'), 'json'), { content: 'a' })
   t.same(parseContent(Buffer.from(' {"id":"x", "content":"\\ud83d\\ude00"}\n'), 'json'), {
     content: '😀',
@@ -54,7 +54,7 @@ for (const text of BAD_JSON) {
   })
 }
 
-t.test('a refusal never carries the payload', async t => {
+t.test('a refusal never contains the payload', async t => {
   t.plan(1)
   try {
     parseContent(Buffer.from('{"secret":"hunter2"}'), 'json')
