@@ -71,7 +71,7 @@ export const brokerOptions = ({ mqtt, delivery, locale, privacy, limits }: Confi
   connectTimeoutMs: mqtt.connectTimeout,
   windowChars: delivery.windowBytes,
   stallTimeoutMs: delivery.stallTimeout,
-  sessionExpiryMs: mqtt.sessionExpiry,
+  stateLimits: { ...mqtt, sessionExpiryMs: mqtt.sessionExpiry },
 })
 
 /** A bucket that holds ten seconds of its rate. */

@@ -55,7 +55,7 @@ export interface Answer extends StoreWaiter {
  * device's credential, which lies in a device that may be stolen: it neither rules the account nor is given anything
  * that lets somebody in. `admin`: an account that the config names. `nobody`: the config has switched it off.
  */
-export type Access = 'anyone' | 'user' | 'owner' | 'admin' | 'nobody'
+export type RequestAccess = 'anyone' | 'user' | 'owner' | 'admin' | 'nobody'
 
 /**
  * Answers one request, now or later. Where it returns a promise, the connection's next request waits for that; what it

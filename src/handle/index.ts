@@ -3,7 +3,7 @@ import { GatewayError } from '../core/errors.js'
 import { admit } from '../core/model.js'
 import type { Request, RequestName } from '../protocol/requests.js'
 import { handleDelete, handleRegister } from './account.js'
-import type { Access, Answer, Caller, Handler, LoggedIn } from './context.js'
+import type { Answer, Caller, Handler, LoggedIn, RequestAccess } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
 import { handleLogin } from './login.js'
 import {
@@ -20,7 +20,7 @@ import { type Refused, refuse } from './refuse.js'
 import type { HandlerRules, Services } from './services.js'
 
 /** The access to a request, or how the config and the request decide it. */
-type Rule<A extends Access, D> = A | ((rules: HandlerRules, data: D) => A)
+type Rule<A extends RequestAccess, D> = A | ((rules: HandlerRules, data: D) => A)
 
 interface Traits {
   /** A login by a device's credential may not make it. Of what only owners may, that need not be said. */
@@ -32,7 +32,7 @@ interface Traits {
 type Entry<D> = Traits &
   (
     | { readonly access: Rule<'anyone' | 'user', D>; readonly run: Handler<D> }
-    | { readonly access: Rule<Exclude<Access, 'anyone'>, D>; readonly run: Handler<D, LoggedIn> }
+    | { readonly access: Rule<Exclude<RequestAccess, 'anyone'>, D>; readonly run: Handler<D, LoggedIn> }
   )
 
 type Table = { readonly [N in RequestName]: Entry<Extract<Request, { name: N }>['data']> }
@@ -100,7 +100,7 @@ function letIn(rules: HandlerRules, caller: Caller, { name, data }: Request): Ha
   return run as Handler<Request['data']>
 }
 
-function checkAccess(access: Access, { userId, login }: Caller, name: RequestName): void {
+function checkAccess(access: RequestAccess, { userId, login }: Caller, name: RequestName): void {
   if (access === 'anyone') return
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   if (access === 'admin' && login?.role !== 'admin')

@@ -1,7 +1,7 @@
 /** Makes the parts of one broker. */
 import { Faults } from '../core/faults.js'
 import type { KeyValue } from '../store/store.js'
-import { Access } from './acl/access.js'
+import { TopicAccess } from './acl/access.js'
 import { userIdOf } from './acl/client-id.js'
 import { isOwnTree } from './acl/topics.js'
 import { GatewayAedes } from './aedes/client.js'
@@ -17,7 +17,7 @@ type Given = Pick<BrokerParts, 'services' | 'metrics' | 'options'>
 /** @param connections which sessions have a connection, and what it may do */
 export function makeParts(given: Given, kv: KeyValue, connections: Connections): BrokerParts {
   const { services, metrics, options } = given
-  const access = new Access(options.acl, options.presence)
+  const access = new TopicAccess(options.acl, options.presence)
   const router = new Router()
   const state = makeState(given, { kv, access, connections })
   const aedes = new GatewayAedes(router, {
@@ -44,21 +44,14 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
 
 interface StateParts {
   readonly kv: KeyValue
-  readonly access: Access
+  readonly access: TopicAccess
   readonly connections: Connections
 }
 
 function makeState(given: Given, { kv, access, connections }: StateParts): BrokerState {
   const { services, metrics, options } = given
   return new BrokerState(kv, services.live, {
-    sessionExpiryMs: options.sessionExpiryMs,
-    maxQueuedMessages: options.maxQueuedMessages,
-    maxQueuedBytes: options.maxQueuedBytes,
-    accountQueuedBytes: options.accountQueuedBytes,
-    maxRetained: options.maxRetained,
-    maxRetainedBytes: options.maxRetainedBytes,
-    accountRetained: options.accountRetained,
-    accountRetainedBytes: options.accountRetainedBytes,
+    ...options.stateLimits,
     isAllowed: (clientId, filter) =>
       access.subscribe(userIdOf(clientId), filter, connections.granteeOf(clientId)) &&
       connections.holderOf(clientId)?.filters.isRefused(filter) !== true,

@@ -1,5 +1,6 @@
 import type { Locale } from '../core/errors.js'
 import type { Acl } from './acl/access.js'
+import type { StateLimits } from './aedes/persistence/options.js'
 
 /** Options of the broker. Most are keys under `mqtt`, others under `delivery`, `privacy` and `limits`; docs/config.md has their defaults. */
 export interface BrokerOptions {
@@ -32,14 +33,8 @@ export interface BrokerOptions {
   readonly windowChars: number
   readonly maxBufferedBytes: number
   readonly stallTimeoutMs: number
-  readonly sessionExpiryMs: number
-  readonly maxQueuedMessages: number
-  readonly maxQueuedBytes: number
-  readonly accountQueuedBytes: number
-  readonly maxRetained: number
-  readonly maxRetainedBytes: number
-  readonly accountRetained: number
-  readonly accountRetainedBytes: number
+  /** Of sessions, their queues, and retained messages. */
+  readonly stateLimits: StateLimits
   /** Filters of one session. */
   readonly maxSubscriptions: number
   /** Persistent sessions of one account. */

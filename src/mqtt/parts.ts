@@ -3,7 +3,7 @@ import { toGatewayError } from '../core/errors.js'
 import type { Faults } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
-import type { Access } from './acl/access.js'
+import type { TopicAccess } from './acl/access.js'
 import type { GatewayAedes } from './aedes/client.js'
 import type { Router } from './aedes/router.js'
 import type { BrokerState } from './aedes/state.js'
@@ -17,7 +17,7 @@ export interface BrokerParts {
   readonly options: BrokerOptions
   readonly faults: Faults
   /** Who may publish and subscribe where. */
-  readonly access: Access
+  readonly access: TopicAccess
   /** The protocol: reads packets, calls the command files, and keeps subscriptions. */
   readonly aedes: GatewayAedes
   /** Which connections a packet goes to. */

@@ -1,11 +1,11 @@
 import t from 'tap'
-import { Access } from '../../src/mqtt/acl/access.js'
+import { TopicAccess } from '../../src/mqtt/acl/access.js'
 
 const ME = '123456789'
 const OTHER = '987654321'
-const closed = new Access('closed')
-const open = new Access('open')
-const listed = new Access([
+const closed = new TopicAccess('closed')
+const open = new TopicAccess('open')
+const listed = new TopicAccess([
   { pattern: 'sensors/%u/#', access: 'readwrite' },
   { pattern: 'news/+', access: 'read' },
   { pattern: 'reports', access: 'write' },

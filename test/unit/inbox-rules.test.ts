@@ -6,9 +6,9 @@ import { Metrics } from '../../src/core/metrics.js'
 import { Trimmer } from '../../src/inbox/trimmer.js'
 import { isTooManyValues } from '../../src/protocol/json-size.js'
 import type { InboxDocument, MessageDocument } from '../../src/store/mongodb/documents.js'
+import { MongoEnds } from '../../src/store/mongodb/ends.js'
 import type { MongoEnv } from '../../src/store/mongodb/env.js'
 import { rowId } from '../../src/store/mongodb/keys.js'
-import { MongoLasts } from '../../src/store/mongodb/lasts.js'
 import type { Roles } from '../../src/store/store.js'
 import { ANN, BOB } from '../helpers/store-samples.js'
 
@@ -116,7 +116,7 @@ t.test('values of a JSON text are counted up to the limit, without the contents 
   t.equal(isTooManyValues('', 0), false)
 })
 
-/** The part of a MongoDB that MongoLasts reads. */
+/** The part of a MongoDB that MongoEnds reads. */
 function makeServer() {
   const rows: MessageDocument[] = []
   const inboxes = new Map<string, InboxDocument>()
@@ -151,56 +151,56 @@ function makeServer() {
       storedAt: new Date(),
       ...(end !== undefined && { end }),
     })
-  return { lasts: new MongoLasts(env as unknown as MongoEnv), inboxes, log, add }
+  return { ends: new MongoEnds(env as unknown as MongoEnv), inboxes, log, add }
 }
 
 t.test('the end of an inbox is its newest row or its highest trimmed seq', async t => {
-  const { lasts, inboxes, add } = makeServer()
-  t.same(await lasts.read(ANN), { seq: 0, end: 0 })
+  const { ends, inboxes, add } = makeServer()
+  t.same(await ends.read(ANN), { seq: 0, end: 0 })
   add(ANN, 9, 90)
   add(ANN, 10, 100)
   add(BOB, 3)
-  t.same(await lasts.read(ANN), { seq: 10, end: 100 }, 'as numbers, not as text')
-  t.same(await lasts.read(BOB), { seq: 3, end: 0 }, 'a row from before bytes were counted')
+  t.same(await ends.read(ANN), { seq: 10, end: 100 }, 'as numbers, not as text')
+  t.same(await ends.read(BOB), { seq: 3, end: 0 }, 'a row from before bytes were counted')
   inboxes.set(ANN, { _id: ANN, trimmed: 12 })
-  t.same(await lasts.read(ANN), { seq: 12, end: 100 })
+  t.same(await ends.read(ANN), { seq: 12, end: 100 })
   inboxes.set(ANN, { _id: ANN, trimmed: 4 })
-  t.same(await lasts.read(ANN), { seq: 10, end: 100 })
+  t.same(await ends.read(ANN), { seq: 10, end: 100 })
 })
 
 t.test('an end is read once, and cached until it is forgotten', async t => {
-  const { lasts, log, add } = makeServer()
+  const { ends, log, add } = makeServer()
   add(ANN, 1, 10)
-  const first = await lasts.load([ANN, ANN, BOB])
+  const first = await ends.load([ANN, ANN, BOB])
   t.match(first.get(ANN), { seq: 1, end: 10 })
   t.match(first.get(BOB), { seq: 0, end: 0 })
-  await lasts.load([ANN, BOB])
+  await ends.load([ANN, BOB])
   t.equal(log.length, 2, 'once an inbox')
-  lasts.remember({ inbox: ANN, seq: 5, end: 50 })
-  t.match((await lasts.load([ANN])).get(ANN), { seq: 5, end: 50 })
-  lasts.forget(ANN)
-  t.match((await lasts.load([ANN])).get(ANN), { seq: 1, end: 10 })
+  ends.remember({ inbox: ANN, seq: 5, end: 50 })
+  t.match((await ends.load([ANN])).get(ANN), { seq: 5, end: 50 })
+  ends.forget(ANN)
+  t.match((await ends.load([ANN])).get(ANN), { seq: 1, end: 10 })
   t.equal(log.length, 3)
 })
 
 t.test('after a second the cache checks for trimming by another gateway', async t => {
-  const { lasts, inboxes, log } = makeServer()
+  const { ends, inboxes, log } = makeServer()
   const now = performance.now
   t.teardown(() => {
     performance.now = now
   })
   let time = 10_000
   performance.now = () => time
-  lasts.remember({ inbox: ANN, seq: 5, end: 50 })
+  ends.remember({ inbox: ANN, seq: 5, end: 50 })
   inboxes.set(ANN, { _id: ANN, trimmed: 5 })
   time += 1000
-  t.match((await lasts.load([ANN])).get(ANN), { seq: 5, end: 50 })
+  t.match((await ends.load([ANN])).get(ANN), { seq: 5, end: 50 })
   t.same(log, [], 'fresh until then')
   time += 1
-  t.match((await lasts.load([ANN])).get(ANN), { seq: 5, end: 50 })
+  t.match((await ends.load([ANN])).get(ANN), { seq: 5, end: 50 })
   t.same(log, [`trimmed ${ANN}`], 'nothing beyond it was removed')
   inboxes.set(ANN, { _id: ANN, trimmed: 8 })
-  t.match((await lasts.load([ANN])).get(ANN), { seq: 8, end: 0 })
+  t.match((await ends.load([ANN])).get(ANN), { seq: 8, end: 0 })
 })
 
 t.test('the numbers of codes are unique, and those of the old server fixed', async t => {

@@ -11,6 +11,7 @@ import { DeletedUsers, Remains } from '../../src/store/deleted.js'
 import { MongoAppend } from '../../src/store/mongodb/append.js'
 import { MongoContents } from '../../src/store/mongodb/contents.js'
 import { MongoCursors } from '../../src/store/mongodb/cursors.js'
+import { MongoEnds } from '../../src/store/mongodb/ends.js'
 import { MongoEnv, type MongoOptions } from '../../src/store/mongodb/env.js'
 import {
   insertedBefore,
@@ -24,7 +25,6 @@ import { bounded, Group } from '../../src/store/mongodb/group.js'
 import { MongoInbox } from '../../src/store/mongodb/inbox.js'
 import { makeIndexes } from '../../src/store/mongodb/indexes.js'
 import { MongoKv } from '../../src/store/mongodb/kv.js'
-import { MongoLasts } from '../../src/store/mongodb/lasts.js'
 import { MongoLease } from '../../src/store/mongodb/lease.js'
 import { MongoStore } from '../../src/store/mongodb/store.js'
 import { MongoTexts } from '../../src/store/mongodb/texts.js'
@@ -250,7 +250,7 @@ function appending(inserts: (Error | undefined)[], differing: Partial<MongoOptio
     },
     differing,
   )
-  return { append: new MongoAppend(env, new MongoLasts(env), new MongoTexts(env)), tried, rows, others, env }
+  return { append: new MongoAppend(env, new MongoEnds(env), new MongoTexts(env)), tried, rows, others, env }
 }
 
 t.test('append: where a seq is taken what is before it is stored, and the rest is tried behind', async t => {

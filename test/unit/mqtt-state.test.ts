@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { LiveConnections } from '../../src/live/live.js'
-import { Access } from '../../src/mqtt/acl/access.js'
+import { TopicAccess } from '../../src/mqtt/acl/access.js'
 import type { AedesClient } from '../../src/mqtt/aedes/client.js'
 import { GatewayAedes } from '../../src/mqtt/aedes/client.js'
 import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
@@ -23,7 +23,7 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
   const state = new BrokerState(store.kv, live, options)
   const aedes = new GatewayAedes(new Router(), { persistence: state })
   await aedes.listen()
-  const topics = new TopicStore(aedes, state, new Access('open'), {
+  const topics = new TopicStore(aedes, state, new TopicAccess('open'), {
     maxUnreleased: 1,
     onTooMany: () => undefined,
   })

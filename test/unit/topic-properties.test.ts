@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
 import { covers } from '../../src/core/topic-filter.js'
-import { Access, type TopicGrant } from '../../src/mqtt/acl/access.js'
+import { TopicAccess, type TopicGrant } from '../../src/mqtt/acl/access.js'
 import { clientIdOf, scopedId, userIdOf } from '../../src/mqtt/acl/client-id.js'
 import { isInboxTopic, isOwnTree, parseOwnTopic } from '../../src/mqtt/acl/topics.js'
 import { check } from '../helpers/property.js'
@@ -133,7 +133,7 @@ t.test('what a granted filter opens is what its client may read, and nothing of 
   check(
     t,
     fc.property(acl, userId, clientId, filter, topic, (rules, me, clientId, filter, topic) => {
-      const access = new Access(rules)
+      const access = new TopicAccess(rules)
       const grantee = { clientId, role: 'user' as const }
       if (!access.subscribe(me, filter, grantee) || !isMatch(filter, topic)) return true
       // An open `#` reaches into the gateway’s tree; what is routed there is asked for packet by packet.
@@ -151,7 +151,7 @@ t.test('a packet reaches only who may read its topic', async t => {
   check(
     t,
     fc.property(acl, userId, clientId, topic, (rules, me, clientId, topic) => {
-      const isRead = new Access(rules).read(me, topic, { clientId, role: 'user' })
+      const isRead = new TopicAccess(rules).read(me, topic, { clientId, role: 'user' })
       return !isRead || mayRead(rules, me, clientId, topic)
     }),
     { numRuns: 20_000 },
@@ -177,7 +177,7 @@ t.test('nobody subscribes to another’s inbox, replies or requests, to $SYS or 
       clientId,
       foreign,
       (rules, clientId, [start, end]) =>
-        !new Access(rules).subscribe(ME, start + end, { clientId, role: 'admin' }),
+        !new TopicAccess(rules).subscribe(ME, start + end, { clientId, role: 'admin' }),
     ),
   )
 })
@@ -186,7 +186,7 @@ t.test('nobody publishes below users/ but messages and own requests, nor to $', 
   check(
     t,
     fc.property(acl, userId, clientId, topic, (rules, me, clientId, topic) => {
-      const right = new Access(rules).publish(me, topic, { clientId, role: 'user' })
+      const right = new TopicAccess(rules).publish(me, topic, { clientId, role: 'user' })
       if (topic.startsWith('$')) return right.kind === 'refused'
       if (!isOwnTree(topic)) return right.kind === 'topic' || right.kind === 'refused'
       if (right.kind === 'message') return topic === `users/${right.recipient}/inbox` && right.sender === me

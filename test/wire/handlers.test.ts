@@ -7,7 +7,7 @@ import { InboxDelivery } from '../../src/json/inbox-delivery.js'
 import { Liveness } from '../../src/json/liveness.js'
 import { JsonServer } from '../../src/json/server.js'
 import { Limits } from '../../src/limits/limits.js'
-import { Access } from '../../src/mqtt/acl/access.js'
+import { TopicAccess } from '../../src/mqtt/acl/access.js'
 import { MqttBroker } from '../../src/mqtt/broker.js'
 import { MqttConnection } from '../../src/mqtt/connection.js'
 import { Connections } from '../../src/mqtt/connections.js'
@@ -110,7 +110,7 @@ t.test('what MQTT brings: a connection, a packet, a session, a subscription', as
   await failed(gateway, 'mqtt.packet')
   const open = await startGateway(t, { 'mqtt.anonymous': true, 'mqtt.acl': 'open' })
   const client = await mqttClient(t, open)
-  plant(t, Access.prototype, 'subscribe')
+  plant(t, TopicAccess.prototype, 'subscribe')
   const gone = closed(client.mqtt)
   client.mqtt.subscribe('a', () => undefined)
   await gone

@@ -40,7 +40,7 @@ const REFUSED: PublishRight = { kind: 'refused' }
 /** A client id that contains `/`, a wildcard or NUL is not put in for `%c`: it would not be one level of a topic. */
 const ONE_LEVEL = /^[^/+#\0]+$/
 
-export class Access {
+export class TopicAccess {
   /** @param presence who may read the presence of other users */
   constructor(
     private readonly acl: Acl,

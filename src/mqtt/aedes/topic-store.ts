@@ -4,7 +4,7 @@ import type { AedesPublishPacket, PublishPacket } from 'aedes'
 import Packet from 'aedes-packet'
 import { GatewayError } from '../../core/errors.js'
 import { admit, type Permissions, type UserId } from '../../core/model.js'
-import type { Access } from '../acl/access.js'
+import type { TopicAccess } from '../acl/access.js'
 import { clientIdOf, userIdOf } from '../acl/client-id.js'
 import type { AedesClient, GatewayAedes } from './client.js'
 import type { QueueTarget } from './persistence/queue.js'
@@ -27,7 +27,7 @@ export class TopicStore {
   constructor(
     private readonly broker: GatewayAedes,
     private readonly state: BrokerState,
-    private readonly access: Access,
+    private readonly access: TopicAccess,
     private readonly rules: {
       readonly maxUnreleased: number
       readonly onTooMany: (client: AedesClient) => void
@@ -48,10 +48,13 @@ export class TopicStore {
     // RETAIN is 0 for clients that are subscribed already [MQTT-3.3.1-9].
     numbered.retain = false
     if (!packet.retain && packet.qos === 0) return numbered
-    const targets = packet.qos > 0 ? await this.#targets(numbered.topic) : []
-    const { messageId = 0 } = packet
     const check = () => admit(permissions)
-    check()
+    let targets: QueueTarget[] = []
+    if (packet.qos > 0) {
+      targets = await this.#targets(numbered.topic)
+      check()
+    }
+    const { messageId = 0 } = packet
     // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is queued.
     await Promise.all([
       packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,

@@ -15,10 +15,10 @@ import { letterOf, saysTheSame } from '../../core/message.js'
 import { isUserId, type NewMessage, type UserId } from '../../core/model.js'
 import type { Appended } from '../store.js'
 import type { MessageDocument } from './documents.js'
+import { type MongoEnds, NOTHING } from './ends.js'
 import type { MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'
 import { rowId } from './keys.js'
-import { type MongoLasts, NOTHING } from './lasts.js'
 import type { MongoTexts } from './texts.js'
 
 /** Longest pause before the next try, ms, if the seq is taken by a row that cannot be read yet (no majority has it). */
@@ -40,13 +40,13 @@ interface Planned {
 
 export class MongoAppend {
   readonly #env: MongoEnv
-  readonly #lasts: MongoLasts
+  readonly #ends: MongoEnds
   readonly #texts: MongoTexts
   #storedAt = 0
 
-  constructor(env: MongoEnv, lasts: MongoLasts, texts: MongoTexts) {
+  constructor(env: MongoEnv, ends: MongoEnds, texts: MongoTexts) {
     this.#env = env
-    this.#lasts = lasts
+    this.#ends = ends
     this.#texts = texts
   }
 
@@ -76,14 +76,14 @@ export class MongoAppend {
       const { results, rows } = await this.#plan(messages, inboxes)
       await this.#texts.put(rows.flatMap(({ index }) => messages[index] ?? []).filter(isShared))
       const inserted = await this.#insert(rows.map(({ document }) => document))
-      for (const { document } of rows.slice(0, inserted)) this.#lasts.remember(document)
+      for (const { document } of rows.slice(0, inserted)) this.#ends.remember(document)
       const refused = rows[inserted]
       if (refused === undefined) return results
-      this.#lasts.forget(refused.document.inbox)
+      this.#ends.forget(refused.document.inbox)
       return results.slice(0, refused.index)
     } catch (thrown) {
       // It is unknown what was stored.
-      for (const inbox of inboxes) this.#lasts.forget(inbox)
+      for (const inbox of inboxes) this.#ends.forget(inbox)
       throw toStoreError(thrown)
     }
   }
@@ -101,7 +101,7 @@ export class MongoAppend {
   }
 
   async #plan(messages: readonly NewMessage[], inboxes: ReadonlySet<UserId>): Promise<Planned> {
-    const lasts = await this.#lasts.load(inboxes)
+    const ends = await this.#ends.load(inboxes)
     const holders = await this.#holders(messages)
     const storedAt = new Date(this.#now())
     const plan: Planned = { results: [], rows: [] }
@@ -118,11 +118,11 @@ export class MongoAppend {
         plan.results.push({ seq: 0, id: message.id, repeat: false, isFull: true })
         continue
       }
-      const last = lasts.get(inbox) ?? NOTHING
-      const seq = last.seq + 1
+      const old = ends.get(inbox) ?? NOTHING
+      const seq = old.seq + 1
       const bytes = Buffer.byteLength(message.text)
-      const end = last.end + bytes
-      lasts.set(inbox, { seq, end })
+      const end = old.end + bytes
+      ends.set(inbox, { seq, end })
       plan.results.push({ seq, id: message.id, repeat: false })
       if (dedupKey !== undefined) {
         holders.set(dedupKey, { seq, id: message.id, text: message.text })

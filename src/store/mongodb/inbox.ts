@@ -6,10 +6,10 @@ import type { DeletedUsers, Purgeable } from '../deleted.js'
 import type { Appended, ConversationRow, InboxLog } from '../store.js'
 import { MongoAppend } from './append.js'
 import type { MessageDocument } from './documents.js'
+import { MongoEnds } from './ends.js'
 import type { MongoEnv } from './env.js'
 import { Group } from './group.js'
 import { MAX_SEQ, rowId, rowsBehind } from './keys.js'
-import { MongoLasts } from './lasts.js'
 import type { MongoTexts, StoredRow } from './texts.js'
 
 const ROW = {
@@ -21,7 +21,7 @@ const PURGE_CHUNK = 1000
 
 export class MongoInbox implements InboxLog, Purgeable {
   readonly #env: MongoEnv
-  readonly #lasts: MongoLasts
+  readonly #ends: MongoEnds
   readonly #texts: MongoTexts
   readonly #batches: Group<readonly NewMessage[], Appended[]>
 
@@ -32,9 +32,9 @@ export class MongoInbox implements InboxLog, Purgeable {
     private readonly deleted: DeletedUsers,
   ) {
     this.#env = env
-    this.#lasts = new MongoLasts(env)
+    this.#ends = new MongoEnds(env)
     this.#texts = texts
-    const append = new MongoAppend(env, this.#lasts, this.#texts)
+    const append = new MongoAppend(env, this.#ends, this.#texts)
     this.#batches = new Group({
       write: async batches => [{ value: await this.#append(append, batches.flat()) }],
       timeoutMs: env.options.timeoutMs,
@@ -58,7 +58,7 @@ export class MongoInbox implements InboxLog, Purgeable {
   }
 
   async lastSeq(userId: UserId): Promise<number> {
-    return this.#env.run(async () => (await this.#lasts.read(userId)).seq)
+    return this.#env.run(async () => (await this.#ends.read(userId)).seq)
   }
 
   async firstSeq(userId: UserId): Promise<number> {
@@ -151,6 +151,6 @@ export class MongoInbox implements InboxLog, Purgeable {
     // Waits for batches that were accepted before the deletion.
     await this.#batches.add([])
     while ((await this.trimInbox(userId, Number.MAX_SAFE_INTEGER, PURGE_CHUNK)) === PURGE_CHUNK);
-    this.#lasts.forget(userId)
+    this.#ends.forget(userId)
   }
 }

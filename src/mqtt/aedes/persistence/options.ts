@@ -12,20 +12,25 @@ interface InboxHooks {
   released(clientId: string, messageId: number): Promise<unknown>
 }
 
-export interface PersistenceOptions {
-  /** How long a session is kept unseen, ms; 0: for ever. Limits that are absent do not apply. */
-  readonly sessionExpiryMs?: number
+/** Limits of what is stored for MQTT clients. */
+export interface StateLimits {
+  /** How long a session is kept unseen, ms; 0: for ever. */
+  readonly sessionExpiryMs: number
   /** Packets queued for one session; beyond that the oldest is dropped. */
-  readonly maxQueuedMessages?: number
-  readonly maxQueuedBytes?: number
+  readonly maxQueuedMessages: number
+  readonly maxQueuedBytes: number
   /** Bytes queued for all sessions of an account; beyond that the oldest packets of the session that gets one are dropped. */
-  readonly accountQueuedBytes?: number
+  readonly accountQueuedBytes: number
   /** Retained messages of all accounts; a new one beyond that is not retained. */
-  readonly maxRetained?: number
-  readonly maxRetainedBytes?: number
+  readonly maxRetained: number
+  readonly maxRetainedBytes: number
   /** The same for the messages of one account. */
-  readonly accountRetained?: number
-  readonly accountRetainedBytes?: number
+  readonly accountRetained: number
+  readonly accountRetainedBytes: number
+}
+
+/** Limits that are absent do not apply. */
+export interface PersistenceOptions extends Partial<StateLimits> {
   /** Whether a filter may be stored at SUBSCRIBE, and restored at CONNECT. Default: always. */
   readonly isAllowed?: (clientId: string, filter: string) => boolean
   readonly onDropped?: (clientId: string, count: number) => void

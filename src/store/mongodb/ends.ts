@@ -15,19 +15,19 @@ const MAX_KNOWN = 100_000
 const FRESH_MS = 1000
 
 /** The end of a log: its highest seq, and the bytes of all texts that were ever appended. */
-export interface Last {
+export interface End {
   readonly seq: number
   readonly end: number
 }
 
-export const NOTHING: Last = { seq: 0, end: 0 }
+export const NOTHING: End = { seq: 0, end: 0 }
 
-interface Known extends Last {
+interface Known extends End {
   /** By performance.now(). */
   readonly since: number
 }
 
-export class MongoLasts {
+export class MongoEnds {
   readonly #env: MongoEnv
   readonly #known = new Map<UserId, Known>()
 
@@ -36,7 +36,7 @@ export class MongoLasts {
   }
 
   /** Reads the highest seq ever used from the server. Rows up to `trimmed` count as removed. */
-  async read(userId: UserId): Promise<Last> {
+  async read(userId: UserId): Promise<End> {
     const newest = this.#env.messages.find({ _id: rowsBehind(userId, 0) }, { projection: { seq: 1, end: 1 } })
     const [[row], inbox] = await Promise.all([
       newest.sort({ _id: -1 }).limit(1).toArray(),
@@ -46,7 +46,7 @@ export class MongoLasts {
   }
 
   /** Loads the ends of these logs. Entries older than FRESH_MS are validated first. */
-  async load(userIds: Iterable<UserId>): Promise<Map<UserId, Last>> {
+  async load(userIds: Iterable<UserId>): Promise<Map<UserId, End>> {
     if (this.#known.size >= MAX_KNOWN) this.#known.clear()
     const wanted = new Set(userIds)
     const stale = performance.now() - FRESH_MS
