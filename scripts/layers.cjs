@@ -58,7 +58,7 @@ const HOMES = {
   mongodb: 'src/store/mongodb/',
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
   'prom-client': 'src/core/metrics\\.ts',
-  uuid: 'src/handle/',
+  uuid: 'src/inbox/',
   ws: 'src/(json|mqtt/wire)/|^src/net/websocket',
 }
 

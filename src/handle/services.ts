@@ -6,11 +6,11 @@ import type { Logins } from '../auth/logins.js'
 import type { Audit } from '../core/audit.js'
 import type { Logger } from '../core/log.js'
 import type { Inbox } from '../inbox/inbox.js'
+import type { MessageIds } from '../inbox/message-id.js'
 import type { Retention } from '../inbox/retention.js'
 import type { Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
 import type { RequestRules } from '../protocol/requests.js'
-import type { MessageIds } from './message-id.js'
 
 /** Who sees what of a user, besides the user and admins. */
 export interface Privacy {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { madeAt } from '../../src/core/model.js'
-import { MessageIds } from '../../src/handle/message-id.js'
+import { MessageIds } from '../../src/inbox/message-id.js'
 import type { KvValue, KvWrite } from '../../src/store/store.js'
 
 /** A store that outlives its users. */
