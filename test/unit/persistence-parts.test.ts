@@ -1,4 +1,7 @@
-/** The parts of the broker's persistence, each over a store in a Map: sessions, subscriptions, QoS 2 ids, wills, retained. */
+/**
+ * The parts of the broker's persistence, each over a store in a Map: sessions, subscriptions, QoS 2 ids, wills,
+ * retained.
+ */
 import t from 'tap'
 import { Incoming } from '../../src/mqtt/aedes/persistence/incoming.js'
 import { decodePacket, encodePacket, packetKey, peekPacket } from '../../src/mqtt/aedes/persistence/kv.js'
@@ -14,7 +17,7 @@ import { ofKind } from '../helpers/kind.js'
 
 const noop = () => undefined
 
-t.test('a packet is read as it was written, and its identifier without its head', async t => {
+t.test('a packet is decoded as it was encoded, and its identifier without decoding the rest', async t => {
   const packet = publication('t', {
     brokerId: 'b',
     brokerCounter: 3,
@@ -29,7 +32,7 @@ t.test('a packet is read as it was written, and its identifier without its head'
   t.not(packetKey(packet), packetKey({ ...packet, brokerCounter: 4 }))
 })
 
-t.test('sessions are counted by account, and found by when they were seen', async t => {
+t.test('sessions are counted by account, and found by the time they were last seen', async t => {
   const kv = new HeldKv()
   const sessions = new Sessions()
   await kv.kvWrite([
@@ -48,7 +51,7 @@ t.test('sessions are counted by account, and found by when they were seen', asyn
   t.equal(again.countLike('ann:b'), 1)
 })
 
-t.test('a session that is being removed is found by the next start, unless it was begun anew', async t => {
+t.test('an interrupted removal is found by the next start, unless the session was begun again', async t => {
   const kv = new HeldKv()
   const sessions = new Sessions()
   await kv.kvWrite(sessions.ensure('ann:a', 10))
@@ -60,7 +63,7 @@ t.test('a session that is being removed is found by the next start, unless it wa
   t.same(await new Sessions().load(kv), [])
 })
 
-t.test('subscriptions change in memory at once, and come back from the store', async t => {
+t.test('subscriptions change in memory at once, and are restored from the store', async t => {
   const kv = new HeldKv()
   const subscriptions = new Subscriptions()
   await kv.kvWrite(
@@ -123,7 +126,7 @@ t.test('identifiers of clients without a session do not survive a start', async 
   t.same(kv.keys('incoming'), [])
 })
 
-t.test('the will of a connection is removed with it, and not by the one that it took over from', async t => {
+t.test('a will is removed by its own connection, and not by the one that was taken over', async t => {
   const kv = new HeldKv()
   const wills = new Wills(kv)
   const [old, next] = [
@@ -143,7 +146,7 @@ t.test('the will of a connection is removed with it, and not by the one that it 
   t.same(kv.keys('wills'), [], 'its connection ended while CONNECT was under way')
 })
 
-t.test('retained messages: by filter, replaced, removed, and within their limits', async t => {
+t.test('retained messages: read by filter, replaced, removed, and limited', async t => {
   const kv = new HeldKv()
   const limits = { maxRetained: 3, maxRetainedBytes: 1e6, accountRetained: 3, accountRetainedBytes: 1e6 }
   const messages = new Retained(kv, limits, noop)
@@ -161,7 +164,7 @@ t.test('retained messages: by filter, replaced, removed, and within their limits
   t.same(await matching('b'), ['new'])
 })
 
-t.test('queues: bytes by account, one connection at a time, nothing of a session before', async t => {
+t.test('queues: bytes by account, one connection at a time, nothing of an earlier session', async t => {
   const index = new QueueIndex()
   const queue = index.open('ann:a', index.next())
   t.equal(index.holding('ann:a', 1), undefined, 'of an earlier session')
@@ -178,7 +181,7 @@ t.test('queues: bytes by account, one connection at a time, nothing of a session
   t.equal(index.holding('ann:a', 2), undefined)
 })
 
-t.test('a queue over its limits loses its oldest rows, but none that is being removed', async t => {
+t.test('a queue over its limits drops its oldest rows, except those that are being removed', async t => {
   const kv = new HeldKv()
   const dropped: number[] = []
   const limits = new QueueLimits(kv, {

@@ -30,7 +30,7 @@ class Watcher implements Subscriber {
   removed(): void {}
 }
 
-/** @param onHeard told of each packet that anybody gets */
+/** @param onHeard called for each packet that any subscriber gets */
 function setUp(t: Test, watchers: number, onHeard = () => {}) {
   const online = new Set<string>()
   const router = new Router()
@@ -87,7 +87,7 @@ t.test(
   },
 )
 
-t.test('overlapping filters: one packet a change', async t => {
+t.test('overlapping filters get one packet per change', async t => {
   const { router, all, set } = setUp(t, 1)
   const [watcher] = all
   if (watcher === undefined) return

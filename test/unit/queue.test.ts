@@ -1,4 +1,4 @@
-/** The queue over a store whose writes the test holds: what a crash would find is what has been let through. */
+/** The queue over a store whose writes the test delays. After a crash only the completed writes are there. */
 import t from 'tap'
 import { Handshakes } from '../../src/mqtt/aedes/persistence/handshakes.js'
 import type { BrokerPacket } from '../../src/mqtt/aedes/persistence/kv.js'
@@ -35,7 +35,7 @@ async function setUp() {
   return { kv, queue, handshakes, enqueue, afterCrash, connect: () => ({ id: CLIENT }) }
 }
 
-/** Whether it is over, once all that can go on has gone on. */
+/** Whether it is settled, after everything that can continue has continued. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false
   promise.then(
@@ -87,7 +87,7 @@ t.test('a PUBREL whose write is under way when the session reconnects is sent, n
   t.same(await sent, [{ cmd: 'pubrel', messageId: 7 }])
 })
 
-t.test('what is being stored when a session connects comes with what waited, and only so', async t => {
+t.test('a packet that is being stored when its session connects is sent once, with the queue', async t => {
   const { kv, queue, connect } = await setUp()
   kv.hold()
   const early = message(1)
@@ -103,7 +103,7 @@ t.test('what is being stored when a session connects comes with what waited, and
   t.notOk(queue.isStreamed(client, late))
 })
 
-t.test('what is routed to a connection whose stream has not begun comes by its stream', async t => {
+t.test('a packet routed to a connection whose stream has not begun is sent by the stream', async t => {
   const { queue, enqueue, connect } = await setUp()
   const packet = await enqueue(message(1))
   const client = connect()
@@ -112,7 +112,7 @@ t.test('what is routed to a connection whose stream has not begun comes by its s
   t.ok(queue.isStreamed(client, packet))
 })
 
-t.test('what is queued for others only is not taken for what the stream brings', async t => {
+t.test('a packet queued only for others does not count as part of the stream', async t => {
   const { queue, enqueue } = await setUp()
   const packet = await enqueue(message(1))
   const other = { id: 'bob:phone' }
@@ -121,7 +121,7 @@ t.test('what is queued for others only is not taken for what the stream brings',
   t.notOk(queue.isStreamed(other, publication('t')))
 })
 
-t.test('a connection that was taken over gives no packet id any more', async t => {
+t.test('a connection that was taken over assigns no more packet ids', async t => {
   const { queue, handshakes, enqueue, connect, afterCrash } = await setUp()
   await enqueue(message(1))
   const old = connect()
@@ -134,7 +134,7 @@ t.test('a connection that was taken over gives no packet id any more', async t =
   t.match(await all((await afterCrash()).queue.stream(connect())), [{ messageId: 8, dup: true }])
 })
 
-t.test('what an old connection had read does not come back when the next has finished with it', async t => {
+t.test('a packet that an old connection had read is not resent after the next one completed it', async t => {
   const { kv, queue, handshakes, enqueue, connect } = await setUp()
   const packet = await enqueue(message(1))
   const first = connect()
@@ -205,7 +205,7 @@ t.test('a PUBREC of a packet that was dropped meanwhile keeps its PUBREL', async
   t.match(await all(queue.stream({ id: CLIENT })), [{ brokerCounter: 2 }, { cmd: 'pubrel', messageId: 7 }])
 })
 
-t.test('bytes of a session that ends while something is queued for it count for nobody', async t => {
+t.test('bytes of a session that ends while a packet is queued for it are not counted', async t => {
   const kv = new HeldKv()
   const { queue } = await open(kv, { accountQueuedBytes: 500 })
   kv.hold()
@@ -221,7 +221,7 @@ t.test('bytes of a session that ends while something is queued for it count for 
   t.match(await all(queue.stream({ id: 'ann:tablet' })), [{ brokerCounter: 2 }])
 })
 
-t.test('PUBRELs that wait are counted, from before the start too', async t => {
+t.test('waiting PUBRELs are counted, including those from before the start', async t => {
   const { handshakes, enqueue, connect, afterCrash } = await setUp()
   const client = connect()
   for (const id of [1, 2, 3])

@@ -22,7 +22,7 @@ interface Setting extends Partial<Pick<ReaderOptions, 'windowMessages' | 'window
   readonly cursor?: Partial<Cursor>
 }
 
-/** A session over a hand-made log, and everything that it did. */
+/** An inbox reader over a fake log, and everything that it did. */
 function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6 }: Setting = {}) {
   const log = seqs(1, rows).map(row)
   const delivered: [number, Delivery][] = []
@@ -33,7 +33,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6
   const state = { canTake: true, fails: 0 }
   const inbox = {
     store: {
-      // As on a slow server: of a moment after it was asked.
+      // As on a slow server, the answer is of a moment after the question.
       lastSeq: async () => {
         await turn()
         return log.at(-1)?.seq ?? 0
@@ -71,7 +71,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6
   return { session, append, got, delivered, gaps, moves, readers, reads, state, log }
 }
 
-t.test('what waits is delivered in order from behind the cursor, then what is new', async t => {
+t.test('waiting messages after the cursor are delivered in order, then new ones', async t => {
   const { session, append, got } = setUp({ rows: 700, cursor: { confirmed: 3, sent: 3 } })
   await session.start()
   t.same(got(), seqs(4, 700))
@@ -80,7 +80,7 @@ t.test('what waits is delivered in order from behind the cursor, then what is ne
   t.same(got(), seqs(4, 702))
 })
 
-t.test('a socket that drains before the cursor is known begins nothing', async t => {
+t.test('a drain before the cursor is known does not start delivery', async t => {
   const { session, append, got, reads } = setUp({ rows: 3, cursor: { confirmed: 2, sent: 2 } })
   const starting = session.start()
   session.resume()
@@ -105,7 +105,7 @@ t.test('live rows cost no read of the store', async t => {
   t.equal(reads.length, before)
 })
 
-t.test('how a row comes: waiting since the start, sent before, or new', async t => {
+t.test('a row is marked as waiting since the start, sent before, or new', async t => {
   const { session, append, delivered } = setUp({ rows: 3, cursor: { confirmed: 1, sent: 2, released: [2] } })
   await session.start()
   append(4)
@@ -116,23 +116,26 @@ t.test('how a row comes: waiting since the start, sent before, or new', async t 
   ])
 })
 
-t.test('what is stored while the session begins did not wait, also where the store counts it', async t => {
-  const { session, append, delivered } = setUp({ rows: 1 })
-  const starting = session.start()
-  append(2)
-  append(3)
-  await starting
-  t.same(
-    delivered.map(([seq, { waited }]) => [seq, waited]),
-    [
-      [1, true],
-      [2, false],
-      [3, false],
-    ],
-  )
-})
+t.test(
+  'a message stored while the reader starts does not count as waiting, even if the store returns it',
+  async t => {
+    const { session, append, delivered } = setUp({ rows: 1 })
+    const starting = session.start()
+    append(2)
+    append(3)
+    await starting
+    t.same(
+      delivered.map(([seq, { waited }]) => [seq, waited]),
+      [
+        [1, true],
+        [2, false],
+        [3, false],
+      ],
+    )
+  },
+)
 
-t.test('a notification that never came costs a read and no message', async t => {
+t.test('a lost notification costs a read and loses no message', async t => {
   const { session, append, got } = setUp()
   await session.start()
   append(1)
@@ -154,7 +157,7 @@ t.test('a row that was delivered already, or is offered twice, is not delivered 
   t.same(got(), [1, 2, 3])
 })
 
-t.test('what is appended while the backlog is read comes behind it', async t => {
+t.test('messages appended while the backlog is read are delivered after it', async t => {
   const { session, append, got } = setUp({ rows: 600 })
   const starting = session.start()
   for (const seq of seqs(601, 650)) {
@@ -166,7 +169,7 @@ t.test('what is appended while the backlog is read comes behind it', async t => 
   t.same(got(), seqs(1, 650))
 })
 
-t.test('no more than the window is on the way; confirming opens it', async t => {
+t.test('no more messages than the window are unconfirmed; confirming opens it', async t => {
   const { session, append, got, moves } = setUp({ rows: 10, windowMessages: 3 })
   await session.start()
   t.same(got(), [1, 2, 3])
@@ -186,7 +189,7 @@ t.test('no more than the window is on the way; confirming opens it', async t => 
   t.same(got(), seqs(1, 12), 'and it is live again')
 })
 
-t.test('a window in bytes lets one message through, however long', async t => {
+t.test('a window in characters lets one message through, however long', async t => {
   const { session, got } = setUp({ rows: 3, windowChars: 1 })
   await session.start()
   t.same(got(), [1])
@@ -208,7 +211,7 @@ t.test('confirmed out of order, the cursor waits for the oldest', async t => {
   t.match(moves.at(-1), { confirmed: 4 })
 })
 
-t.test('confirming what is not on the way changes nothing', async t => {
+t.test('confirming a message that is not in flight changes nothing', async t => {
   const { session, moves, append } = setUp({ rows: 2 })
   await session.start()
   session.confirmUpTo(1)
@@ -224,7 +227,7 @@ t.test('confirming what is not on the way changes nothing', async t => {
   t.equal(session.confirmed, 2, 'a row of the future is not confirmed beforehand')
 })
 
-t.test('PUBREC is remembered before it is answered, and forgotten with PUBCOMP', async t => {
+t.test('PUBREC is stored before it is answered, and removed with PUBCOMP', async t => {
   const { session, moves } = setUp({ rows: 2 })
   await session.start()
   await session.release(2)
@@ -261,7 +264,7 @@ t.test('a trimmed log has a gap, and the device is told of it', async t => {
   t.same(gaps.length, 1)
 })
 
-t.test('a store that fails is asked again, and nothing is lost', async t => {
+t.test('a failed read is tried again, and nothing is lost', async t => {
   const { session, got, state } = setUp({ rows: 3 })
   state.fails = 1
   await session.start()
@@ -271,7 +274,7 @@ t.test('a store that fails is asked again, and nothing is lost', async t => {
   t.same(got(), [1, 2, 3])
 })
 
-t.test('a closed session delivers nothing, listens no longer, and has kept its place', async t => {
+t.test('a closed reader delivers nothing, has unsubscribed, and has stored its cursor', async t => {
   const { session, append, got, moves, readers } = setUp({ rows: 3 })
   await session.start()
   session.confirmUpTo(2)
@@ -286,7 +289,7 @@ t.test('a closed session delivers nothing, listens no longer, and has kept its p
   t.match(moves.at(-1), { confirmed: 2, sent: 3 })
 })
 
-t.test('one that is closed before it has found its cursor never starts', async t => {
+t.test('a reader that is closed before its cursor is read never starts', async t => {
   const { session, got, moves, readers } = setUp({ rows: 3 })
   const starting = session.start()
   session.close()
@@ -294,14 +297,14 @@ t.test('one that is closed before it has found its cursor never starts', async t
   t.same([got(), moves, readers.size], [[], [], 0])
 })
 
-t.test('one that is closed before it starts listens to nothing', async t => {
+t.test('a reader that is closed before it starts does not subscribe', async t => {
   const { session, readers } = setUp({ rows: 3 })
   session.close()
   await session.start()
   t.equal(readers.size, 0)
 })
 
-t.test('a device that was let in is remembered even where nothing was delivered', async t => {
+t.test('the cursor of a device is stored even if nothing was delivered', async t => {
   const { session, moves } = setUp({ rows: 3, cursor: { confirmed: 3, sent: 3 } })
   await session.start()
   t.match(moves, [{ confirmed: 3, sent: 3 }])

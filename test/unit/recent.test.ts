@@ -1,7 +1,7 @@
 import t from 'tap'
 import { recentMap } from '../../src/core/recent.js'
 
-t.test('it keeps so many, and forgets what was used longest ago', async t => {
+t.test('it keeps a number of entries, and evicts the least recently used', async t => {
   const map = recentMap<string, number>(3)
   for (const [i, key] of ['a', 'b', 'c'].entries()) map.set(key, i)
   map.get('a')
@@ -13,7 +13,7 @@ t.test('it keeps so many, and forgets what was used longest ago', async t => {
   t.equal(map.size, 3)
 })
 
-t.test('it forgets what is older than its ttl', async t => {
+t.test('entries expire after their ttl', async t => {
   const { now } = performance
   let passed = 0
   performance.now = () => now.call(performance) + passed
@@ -27,7 +27,7 @@ t.test('it forgets what is older than its ttl', async t => {
   t.equal(map.get('a'), undefined)
 })
 
-t.test('a large one that is empty takes no room', async t => {
+t.test('an empty map with a large limit takes no memory', async t => {
   const before = process.memoryUsage().heapUsed
   const maps = Array.from({ length: 20 }, () => recentMap<string, number>(100_000))
   t.ok(process.memoryUsage().heapUsed - before < 10e6, `${maps.length} maps`)

@@ -7,21 +7,24 @@ function setUp() {
   return { written, replies: new Replies(outcome => written.push(outcome)) }
 }
 
-t.test('replies leave in the order in which their places were taken, however the answers come', async t => {
-  const { replies, written } = setUp()
-  const [first, second, third] = ['1', '2', '3'].map(id => replies.reserve('query', id))
-  third?.ok('SUCCESS', 3)
-  second?.refuse(new GatewayError('ERROR_FIND_USER'))
-  t.same(written, [])
-  t.equal(replies.pending, 3)
-  first?.stored({ id: 'm', seq: 7, repeat: false })
-  t.match(written, [
-    { request: 'query', id: '1', code: 'MESSAGE_SUCCESS', data: { id: 'm' } },
-    { request: 'query', id: '2', code: 'ERROR_FIND_USER', data: null },
-    { request: 'query', id: '3', code: 'SUCCESS', data: 3 },
-  ])
-  t.equal(replies.pending, 0)
-})
+t.test(
+  'replies leave in the order in which their places were taken, whatever the order of answers',
+  async t => {
+    const { replies, written } = setUp()
+    const [first, second, third] = ['1', '2', '3'].map(id => replies.reserve('query', id))
+    third?.ok('SUCCESS', 3)
+    second?.refuse(new GatewayError('ERROR_FIND_USER'))
+    t.same(written, [])
+    t.equal(replies.pending, 3)
+    first?.stored({ id: 'm', seq: 7, repeat: false })
+    t.match(written, [
+      { request: 'query', id: '1', code: 'MESSAGE_SUCCESS', data: { id: 'm' } },
+      { request: 'query', id: '2', code: 'ERROR_FIND_USER', data: null },
+      { request: 'query', id: '3', code: 'SUCCESS', data: 3 },
+    ])
+    t.equal(replies.pending, 0)
+  },
+)
 
 t.test('a request without an id gets no data with its 201', async t => {
   const { replies, written } = setUp()
@@ -29,7 +32,7 @@ t.test('a request without an id gets no data with its 201', async t => {
   t.match(written, [{ code: 'MESSAGE_SUCCESS', data: null }])
 })
 
-t.test('a second answer to one request counts for nothing', async t => {
+t.test('a second answer to one request is ignored', async t => {
   const { replies, written } = setUp()
   const answer = replies.reserve('message', undefined)
   answer.ok('SUCCESS')
@@ -38,7 +41,7 @@ t.test('a second answer to one request counts for nothing', async t => {
   t.equal(written.length, 1)
 })
 
-t.test('what was wrong is the data of a refusal', async t => {
+t.test('the data of a refusal is the fault', async t => {
   const { replies, written } = setUp()
   replies
     .reserve('invalid', undefined)
@@ -48,7 +51,7 @@ t.test('what was wrong is the data of a refusal', async t => {
   ])
 })
 
-t.test('an old client gets null with the codes that it knows; with an id a reply says more', async t => {
+t.test('a refusal with a code of the old protocol has null data; with an id it has the fault', async t => {
   const { replies, written } = setUp()
   const taken = new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
   replies.reserve('register', undefined).refuse(taken)
@@ -59,7 +62,7 @@ t.test('an old client gets null with the codes that it knows; with an id a reply
   )
 })
 
-t.test('an answer given while replies are being written is written behind them', async t => {
+t.test('an answer given while replies are being written is written after them', async t => {
   const order: unknown[] = []
   const replies = new Replies(({ data }) => {
     order.push(data)

@@ -29,7 +29,7 @@ t.test('an event has its kind and its data', async t => {
   t.equal(encodeEvent('dropped', { from: 1, to: 3 }), '{"event":"dropped","data":{"from":1,"to":3}}')
 })
 
-t.test('a user has nine members in order, an empty password, and nothing of the store’s own', async t => {
+t.test('a user has nine members in order, an empty password, and no internal fields', async t => {
   const user = {
     id: '289559048',
     email: 'Abc@Example.com',

@@ -1,4 +1,4 @@
-/** Whatever a client sends, the parser of requests refuses it by a number or gives back what keeps the rules. */
+/** Properties of the request parser: any input is refused with a number, or is a request that satisfies the rules. */
 import fc from 'fast-check'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
@@ -24,7 +24,7 @@ const value = fc.oneof(
 const key = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(...FIELDS) }, text)
 const data = fc.oneof({ weight: 9, arbitrary: fc.dictionary(key, value, { noNullPrototype: true }) }, value)
 
-/** Near enough to a request that each rule is reached. */
+/** Similar enough to a request that every rule is reached. */
 const request = fc.record(
   {
     type: fc.oneof({ weight: 5, arbitrary: fc.constantFrom('action', 'message', 'broadcast') }, value),
@@ -95,7 +95,7 @@ const keepsRules = (name: string, data: object): boolean =>
     return rule?.(value) === true
   })
 
-t.test('a frame is a request that keeps the rules, or refused with a number and a reason', async t => {
+t.test('a frame is a request that satisfies the rules, or refused with a number and a reason', async t => {
   const seen = new Set<string>()
   check(
     t,
@@ -124,7 +124,7 @@ t.test('a frame is a request that keeps the rules, or refused with a number and 
     t.ok(seen.has(name), `${name} was seen`)
 })
 
-t.test('a request that keeps the rules is taken as it is', async t => {
+t.test('a request that satisfies the rules is accepted unchanged', async t => {
   const content = fc.string({ unit: 'binary', minLength: 1 }).filter(text => isText(text, 1000))
   const id = fc.string({ unit: 'binary', minLength: 1, maxLength: 32 }).filter(text => text.isWellFormed())
   check(
@@ -138,7 +138,7 @@ t.test('a request that keeps the rules is taken as it is', async t => {
   )
 })
 
-t.test('nothing that a frame says reaches the prototype of objects', async t => {
+t.test('no frame can change the prototype of objects', async t => {
   check(
     t,
     fc.property(
@@ -154,7 +154,7 @@ t.test('nothing that a frame says reaches the prototype of objects', async t => 
   )
 })
 
-t.test('a payload is its text, or refused: text is never changed on the way', async t => {
+t.test('a payload is decoded unchanged or refused', async t => {
   const bytes = fc.oneof(
     fc.uint8Array().map(Buffer.from),
     text.map(one => Buffer.from(one)),

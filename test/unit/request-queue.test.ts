@@ -1,7 +1,7 @@
 import t from 'tap'
 import { type Message, RequestQueue } from '../../src/json/request-queue.js'
 
-/** A queue whose requests are done when the test says so; those that begin with 'now' are done at once. */
+/** A queue whose requests the test completes; those that begin with 'now' complete at once. */
 function setUp() {
   const started: Message[] = []
   const done: (() => void)[] = []
@@ -20,14 +20,14 @@ function setUp() {
   return { queue, started, state, finish }
 }
 
-t.test('requests that need not be waited for run at once', async t => {
+t.test('synchronous requests run at once', async t => {
   const { queue, started } = setUp()
   for (const frame of ['now 1', 'now 2']) queue.push(frame, frame?.length ?? 0)
   t.same(started, ['now 1', 'now 2'])
   t.equal(queue.length, 0)
 })
 
-t.test('one that must be waited for holds up what comes behind it, binary frames too', async t => {
+t.test('an asynchronous request delays those after it, binary frames too', async t => {
   const { queue, started, finish } = setUp()
   for (const frame of ['slow 1', 'now 2', undefined, 'now 4']) queue.push(frame, frame?.length ?? 0)
   t.same(started, ['slow 1'])
@@ -42,7 +42,7 @@ t.test('one that must be waited for holds up what comes behind it, binary frames
   t.equal(queue.bytes, 0)
 })
 
-t.test('nothing starts while it may not, and resume goes on in order', async t => {
+t.test('nothing starts while paused, and resume continues in order', async t => {
   const { queue, started, state, finish } = setUp()
   state.mayRun = false
   for (const frame of ['now 1', 'slow 2', 'now 3']) queue.push(frame, frame?.length ?? 0)
@@ -61,7 +61,7 @@ t.test('nothing starts while it may not, and resume goes on in order', async t =
   t.same(started, ['now 1', 'slow 2', 'now 3', 'now 4'])
 })
 
-t.test('resume does not start a second request beside one that is waited for', async t => {
+t.test('resume does not start a second request while one is running', async t => {
   const { queue, started } = setUp()
   for (const frame of ['slow 1', 'slow 2']) queue.push(frame, frame?.length ?? 0)
   queue.resume()

@@ -72,13 +72,13 @@ t.test(
   },
 )
 
-t.test('exactly maxAge old is young enough', async t => {
+t.test('a message exactly maxAge old is kept', async t => {
   const { retention, left } = setUp({ ann: [NOW - DAY - 1, NOW - DAY] }, { maxAgeMs: DAY })
   await retention.sweep(NOW)
   t.same(left('ann'), [2])
 })
 
-t.test('more than one page of users and of messages', async t => {
+t.test('trimming covers more than one page of users and of messages', async t => {
   const old = NOW - 2 * DAY
   const ids = Array.from({ length: 1100 }, (_, i) => `u${String(i).padStart(4, '0')}`)
   const inboxes = Object.fromEntries(ids.map(id => [id, [old]]))
@@ -100,15 +100,18 @@ t.test('devices that stayed away longer than their expiry are forgotten', async 
   t.same(forgotten, [NOW - DAY])
 })
 
-t.test('an inbox beyond maxMessages loses its oldest, without a word where all is confirmed', async t => {
-  const { retention, left, logs } = setUp({ ann: Array(1700).fill(NOW) }, { maxMessages: 100 }, 1700)
-  appended(retention, 1700)
-  appended(retention, 1700)
-  while (left('ann').length > 100 && logs.length === 0) await new Promise(resolve => setImmediate(resolve))
-  await retention.close()
-  t.same([left('ann')[0], left('ann').length], [1601, 100])
-  t.same(logs, [])
-})
+t.test(
+  'an inbox beyond maxMessages loses its oldest messages, without a log line if all are confirmed',
+  async t => {
+    const { retention, left, logs } = setUp({ ann: Array(1700).fill(NOW) }, { maxMessages: 100 }, 1700)
+    appended(retention, 1700)
+    appended(retention, 1700)
+    while (left('ann').length > 100 && logs.length === 0) await new Promise(resolve => setImmediate(resolve))
+    await retention.close()
+    t.same([left('ann')[0], left('ann').length], [1601, 100])
+    t.same(logs, [])
+  },
+)
 
 t.test('an inbox at its limit loses nothing', async t => {
   const { retention, left } = setUp({ ann: Array(100).fill(NOW) }, { maxMessages: 100 })
@@ -117,7 +120,7 @@ t.test('an inbox at its limit loses nothing', async t => {
   t.equal(left('ann').length, 100)
 })
 
-t.test('a store that fails is logged and harms nobody', async t => {
+t.test('a store failure is logged and has no other effect', async t => {
   const { retention, store, logs } = setUp({ ann: [0] }, { maxAgeMs: DAY, maxMessages: 1 })
   store.trimInbox = () => Promise.reject(new Error('disk'))
   await retention.sweep(NOW)

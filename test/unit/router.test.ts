@@ -20,7 +20,7 @@ class Heard implements Subscriber {
   added(): void {}
   removed(): void {}
 
-  /** What came since it was last asked. */
+  /** Packets received since the last call. */
   take(): [string, QoS][] {
     return this.got.splice(0)
   }
@@ -73,7 +73,7 @@ const change = fc.record({
   isRemoval: fc.boolean(),
 })
 
-t.test('any subscriptions and removals, beside a model that looks at all filters', async t => {
+t.test('random subscriptions and removals match a model that checks all filters', async t => {
   const property = fc.property(fc.array(change, { maxLength: 30 }), topic, (changes, name) => {
     const router = new Router()
     const clients = [new Heard(router), new Heard(router), new Heard(router)]

@@ -26,7 +26,7 @@ t.test('a request is its name, its id and its data', async t => {
   t.match(parse({ type: 'broadcast', data: { content: 'x' } }), { name: 'broadcast' })
 })
 
-t.test('white space, member order and escapes do not matter', async t => {
+t.test('white space, member order and escapes have no effect', async t => {
   const pretty =
     '\r\n{\n    "data": {\n\t"content": "\\u0068i",\n    "recipient": "289559048" },\n  "type": "mess\\u0061ge"\n}\n'
   t.match(parse(pretty), { name: 'message', data: { content: 'hi', recipient: '289559048' } })
@@ -39,7 +39,7 @@ t.test(
   },
 )
 
-t.test('what is no JSON object is 10100', async t => {
+t.test('a frame that is not a JSON object is 10100', async t => {
   for (const text of [
     '',
     ' ',
@@ -59,7 +59,7 @@ t.test('what is no JSON object is 10100', async t => {
   }
 })
 
-t.test('the refusal names what is wrong with type and action', async t => {
+t.test('the refusal names the fault of type and action', async t => {
   t.same(refusal({}), [10101, 'type', 'is missing', undefined])
   for (const type of [null, 7, {}, ['message']])
     t.same(refusal({ type }), [10101, 'type', 'must be a string', undefined])
@@ -78,7 +78,7 @@ t.test('the refusal names what is wrong with type and action', async t => {
   t.same(refusal({ type: 'login' }), [10102, 'type', 'unknown type', undefined])
 })
 
-t.test('names that every JavaScript object has are names like any other', async t => {
+t.test('property names of every JavaScript object are treated like any other name', async t => {
   for (const name of ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty']) {
     t.same(refusal({ type: name }), [10102, 'type', 'unknown type', undefined], name)
     t.same(refusal({ type: 'action', action: name }), [10102, 'action', 'unknown action', undefined], name)
@@ -91,7 +91,7 @@ t.test('names that every JavaScript object has are names like any other', async 
   t.equal(({} as { email?: string }).email, undefined)
 })
 
-t.test('unknown fields are refused by name, or passed over where the config says so', async t => {
+t.test('unknown fields are refused by name, or ignored if configured', async t => {
   t.same(refusal({ ...message, extra: 1 }), [10101, 'extra', 'unknown field', undefined])
   t.same(refusal({ ...message, data: { ...message.data, extra: 1 } }), [
     10101,

@@ -5,7 +5,7 @@ import type { CursorStore, InboxLog, KeyValue, Users } from '../../src/store/sto
 
 const SHUT = { kind: 'STORE_UNAVAILABLE' } as never
 
-/** A store of which only the life is real. */
+/** A store with a real life cycle and no data. */
 class Fake extends BaseStore<StoreParts> {
   readonly log: string[] = []
   fault: Error | undefined
@@ -45,7 +45,7 @@ class Fake extends BaseStore<StoreParts> {
   async ping(): Promise<void> {}
 }
 
-t.test('roles can be taken while the store is open, and at no other time', async t => {
+t.test('roles are available only while the store is open', async t => {
   const store = new Fake()
   t.throws(() => store.users, SHUT)
   await store.open()
@@ -96,7 +96,7 @@ t.test('without an upgrade the format is not looked at', async t => {
   t.same(store.log, ['open', 'tidy', 'close'])
 })
 
-t.test('data of a newer format: what was opened is closed', async t => {
+t.test('with data of a newer format, everything opened is closed again', async t => {
   const store = new Fake()
   store.fault = new Error('newer')
   await t.rejects(store.open(), { message: 'newer' })

@@ -1,4 +1,4 @@
-/** Rules of src/store and src/inbox that need no store and no server. */
+/** Rules of src/store and src/inbox, without a store and a server. */
 import t from 'tap'
 import { createLogger } from '../../src/core/log.js'
 import { encodeMessage } from '../../src/core/message.js'
@@ -41,7 +41,7 @@ function tables() {
   return { open: open as unknown as OpenTable, all }
 }
 
-t.test('a row: the conversation is stored only where it is not that of owner and sender', async t => {
+t.test('a row stores its conversation only if it is not that of owner and sender', async t => {
   const header = { kind: 'message', sender: ANN, conversation: PAIR } as const
   const usual = headOf({ inbox: BOB, id: ID, ...header }, 77)
   const copy = headOf({ inbox: EVE, id: ID, ...header }, 77)
@@ -71,7 +71,7 @@ t.test('a row of data format 1 is read, and upgraded once', async t => {
   t.equal(rows.upgraded(BOB, `${ID.replace('0', '1')}12`), undefined, 'its text is gone')
 })
 
-t.test('the end of an inbox is that of its last row, or what was trimmed', async t => {
+t.test('the end of an inbox is that of its last row, or its highest trimmed seq', async t => {
   const { open } = tables()
   const ends = new Ends(open, new Rows(open))
   t.same(ends.read(7), { seq: 0, bytes: 0 })
@@ -141,7 +141,7 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
   t.throws(() => planner.plan([message('h', { inbox: 'nobody' })], 1), ofKind('ERROR_FIND_USER'))
 })
 
-t.test('a dedupKey is known for its window and not longer, over the change of generations', async t => {
+t.test('a dedupKey is known for exactly its window, over the change of generations', async t => {
   const dedup = new DedupWindow(tables().open, 1000)
   const put = (key: string, seq: number, now: number) => {
     dedup.put(new Map([[key, { seq, id: `id ${seq}`, repeat: false }]]), now)
@@ -157,7 +157,7 @@ t.test('a dedupKey is known for its window and not longer, over the change of ge
   t.equal(dedup.find('a', 5500), undefined, 'emptied')
 })
 
-t.test('keys of LMDB: what is written is read, in the order of the tuples', async t => {
+t.test('keys of LMDB: decoding reverses encoding, and their order is that of the tuples', async t => {
   const keys: KvKey[] = [[-1], [0], [1], [2 ** 40], [''], ['', 1], ['a'], ['a', 'b'], ['a\0'], ['中'], ['👋']]
   const bytes = keys.map(key => {
     const buffer = Buffer.alloc(100)
@@ -170,7 +170,7 @@ t.test('keys of LMDB: what is written is read, in the order of the tuples', asyn
   t.throws(() => boundedKey([]), ofKind('BAD_FIELD'))
 })
 
-t.test('keys of MongoDB: what is written is read, in the order of the tuples', async t => {
+t.test('keys of MongoDB: decoding reverses encoding, and their order is that of the tuples', async t => {
   const keys: KvKey[] = [
     [-1],
     [0],
@@ -193,13 +193,13 @@ t.test('keys of MongoDB: what is written is read, in the order of the tuples', a
   t.ok(rowId(BOB, 1) > rowsBehind(ANN, 0).$lt, 'another inbox')
 })
 
-t.test('a header of MongoDB: its own, or what the text tells', async t => {
+t.test('a header of MongoDB is stored, or derived from the text', async t => {
   const old = { inbox: BOB, seq: 1, id: ID }
   t.same(storedHeader(old, TEXT), { kind: 'message', sender: ANN, conversation: PAIR })
   t.match(storedHeader({ ...old, kind: 'b', sender: EVE }, TO_ALL), { kind: 'broadcast', sender: EVE })
 })
 
-t.test('nothing is kept of a deleted account', async t => {
+t.test('writes for a deleted account are dropped', async t => {
   const deleted = new DeletedUsers()
   const value = Buffer.from('v')
   const writes: KvWrite[] = [
@@ -219,7 +219,7 @@ t.test('nothing is kept of a deleted account', async t => {
   t.same(deleted.without(retained), [])
 })
 
-t.test('what is left of an account is removed in every role', async t => {
+t.test('remaining data of an account is removed in every role', async t => {
   const removed: string[] = []
   const kv = {
     async *kvRange(collection: string, prefix: KvKey) {
@@ -248,7 +248,7 @@ t.test('an upgrade goes on until nothing is left, and stops when it is told to',
   await new Upgrade({ upgradeSome: () => Promise.reject(new Error('disk')) }).done()
 })
 
-t.test('a store that fails and recovers is said once each; those who ask at once share one ping', async t => {
+t.test('failure and recovery of a store are logged once each; concurrent callers share one ping', async t => {
   const logs: { event?: string }[] = []
   const log = createLogger({ level: 'info', pretty: 'never' }, { write: line => logs.push(JSON.parse(line)) })
   let isGood = true

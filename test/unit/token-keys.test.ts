@@ -24,14 +24,14 @@ async function keysOn(t: Test) {
 
 const REFUSED = ofKind('ERROR_AUTH', { info: { field: 'token', reason: 'is not valid' } })
 
-t.test('what a key signed it verifies, also after a restart', async t => {
+t.test('a key verifies what it signed, also after a restart', async t => {
   const { open } = await keysOn(t)
   const { token, expiresAt } = await (await open()).sign(CLAIMS)
   t.match(await (await open()).verify(token), { ...CLAIMS, iss: 'mumi' })
   t.ok(Math.abs(expiresAt - Date.now() - 15 * MINUTE) < 2000)
 })
 
-t.test('a token is good until it expires and not a minute longer', async t => {
+t.test('a token is valid until it expires and not a minute longer', async t => {
   const keys = await (await keysOn(t)).open()
   const { token, expiresAt } = await keys.sign(CLAIMS)
   t.match(await keys.verify(token, expiresAt - 1000), CLAIMS)
@@ -65,7 +65,7 @@ t.test('with keyLifetime 0 a key signs for ever', async t => {
   t.equal(await keys.rotateIfDue(Date.now() + 1e12), false)
 })
 
-t.test('nothing but our own signature is taken', async t => {
+t.test('only our own signatures are accepted', async t => {
   const { open } = await keysOn(t)
   const keys = await open()
   const { token } = await keys.sign(CLAIMS)

@@ -4,7 +4,7 @@ import { inboxTopic, isInboxFilter, isOwnTree, parseOwnTopic } from '../../src/m
 
 const ME = '123456789'
 
-t.test('parseOwnTopic knows the four kinds of topic and nothing near them', async t => {
+t.test('parseOwnTopic accepts the four kinds of topic and no similar ones', async t => {
   for (const kind of ['inbox', 'requests', 'replies', 'presence']) {
     t.same(parseOwnTopic(`users/${ME}/${kind}`), { kind, userId: ME })
   }
@@ -37,7 +37,7 @@ t.test('isOwnTree holds everything under users/, whatever follows', async t => {
     t.notOk(isOwnTree(topic), topic)
 })
 
-t.test('isInboxFilter takes the two filters of the own inbox only', async t => {
+t.test('isInboxFilter accepts only the two filters of the client’s own inbox', async t => {
   t.ok(isInboxFilter(`users/${ME}/inbox/#`, ME))
   t.ok(isInboxFilter(`users/${ME}/inbox/+`, ME))
   const others = ['users/223456789/inbox/#', 'users/+/inbox/#', `users/${ME}/#`, `users/${ME}/+/#`]

@@ -5,7 +5,7 @@ import { MqttTransport } from '../../src/mqtt/wire/transport.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 import { CONNECT, closeOf, MB, nothingSeen, options, turn } from '../helpers/transport.js'
 
-/** A socket that takes a write when it is told to. */
+/** A socket that completes writes on request. */
 class ManualSocket extends Duplex {
   readonly writes: Buffer[] = []
   readonly #taken: (() => void)[] = []
@@ -62,7 +62,7 @@ t.test('writes once a turn, in the order of write and send', async t => {
   )
 })
 
-t.test('is congested from its limit until half of it is taken, then says drain', async t => {
+t.test('is congested from its limit until half of it is taken, then emits drain', async t => {
   const socket = new ManualSocket(true)
   const transport = new MqttTransport(socket, options(nothingSeen(), { maxBufferedBytes: 200_000 }))
   t.equal(transport.write(Buffer.alloc(100_000)), true)
@@ -162,7 +162,7 @@ t.test('destroy closes the socket, and the socket closing destroys', async t => 
   )
 })
 
-t.test('an error of the socket is emitted once, and without a listener harms nobody', async t => {
+t.test('an error of the socket is emitted once, and is no exception without a listener', async t => {
   const socket = new ManualSocket()
   const transport = new MqttTransport(socket, options(nothingSeen()))
   const silent = new MqttTransport(new ManualSocket(), options(nothingSeen()))
@@ -186,7 +186,7 @@ t.test('a socket that is closed already closes the transport', async t => {
   t.ok(transport.destroyed)
 })
 
-t.test('a socket that closes lets go all who wait for it, and keeps what is unread', async t => {
+t.test('when a socket closes, its waiting callbacks are called and unread input is kept', async t => {
   const socket = new ManualSocket(true)
   const transport = new MqttTransport(socket, options(nothingSeen(), { maxBufferedBytes: 10 }))
   const errors: Error[] = []

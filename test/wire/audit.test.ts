@@ -18,12 +18,12 @@ const lines = () =>
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
-/** Lines are written behind what they tell of: comes back when there are `count`. */
+/** Resolves when there are `count` lines, since lines are written after the replies. */
 async function written(count: number, find: () => readonly unknown[]): Promise<void> {
   while (find().length < count) await new Promise(setImmediate)
 }
 
-/** What was recorded of an account, without when and from where. */
+/** The entries of an account, without times and addresses. */
 const about = (userId: string | undefined) =>
   lines()
     .filter(line => line.userId === userId)
@@ -62,7 +62,7 @@ t.test('logins, tokens, revocations and the end of an account, each before its a
   ])
 })
 
-t.test('failures on either front end, without what was typed', async t => {
+t.test('failures on either front end, without the credentials', async t => {
   const before = about(undefined).length
   const client = await jsonClient(t, gateway)
   await client.action('login', { email: 'secret typed here', password: 'x' })
@@ -79,7 +79,7 @@ t.test('failures on either front end, without what was typed', async t => {
   t.notOk(readFileSync(file, 'utf8').includes('typed'))
 })
 
-t.test('an MQTT client that proved who it is and may not come in has not logged in', async t => {
+t.test('an authenticated MQTT client that is not admitted counts as not logged in', async t => {
   const account = await register(t, gateway)
   const before = about(undefined).length
   t.equal((await rawConnect(t, gateway, { username: account.id })).connack.returnCode, 5)
@@ -150,7 +150,7 @@ t.test('a copied refresh token, a logout, a device', async t => {
   ])
 })
 
-t.test('what an admin does to another’s account names the admin', async t => {
+t.test('actions of an admin on another account name the admin', async t => {
   const account = await register(t, gateway)
   const client = await loggedIn(t, gateway, account)
   const root = await loggedIn(t, gateway, admin)

@@ -1,4 +1,4 @@
-/** The clock is set back over a restart: history stays in the order in which it was written. */
+/** If the clock is set back over a restart, history keeps the order of sending. */
 import t from 'tap'
 import { loggedIn, register, startGateway } from '../helpers/gateway.js'
 

@@ -1,4 +1,4 @@
-/** Guesses of connections that are closed: they are counted by the hashes made for them, not by time. */
+/** Password guesses on connections that close at once, measured by the number of hashes. */
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { jsonClient, type RunningGateway, register, startGateway } from '../helpers/gateway.js'
@@ -18,7 +18,7 @@ const start = (t: Test) =>
 
 const from = (i: number) => ({ headers: { 'X-Forwarded-For': `198.51.${i}.1` } })
 
-/** Logins that got as far as a hash and were wrong; those that were dropped. */
+/** Numbers of logins that were hashed and wrong, and of those that were dropped. */
 async function outcomes({ http }: RunningGateway, front: string) {
   const text = await (await fetch(`${http}/metrics`)).text()
   const count = (outcome: string) =>

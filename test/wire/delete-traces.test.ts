@@ -1,4 +1,4 @@
-/** What a deleted account leaves behind in the store, while others write to it and it writes itself. */
+/** A deleted account leaves no data in the store, even if messages from and to it are in progress. */
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { KV_COLLECTIONS, type KvWrite } from '../../src/store/store.js'
@@ -12,7 +12,9 @@ const will = (topic: string) => ({ topic, payload: Buffer.from('a will'), qos: 1
 
 const SETTINGS = { 'sessions.multiple': 'allow', 'mqtt.acl': 'open' }
 
-/** Keys of the broker's and the sessions' rows that name the account; topics may name anybody. */
+/**
+ * Keys of rows of the broker and of logins that name the account. Topics are ignored, since they may name any account.
+ */
 async function keysOf({ store }: ControlledGateway, id: string): Promise<string[]> {
   const found: string[] = []
   for (const collection of KV_COLLECTIONS.filter(name => name !== 'retained'))
@@ -93,7 +95,7 @@ t.test(
   },
 )
 
-t.test('a message that was on its way when its recipient was deleted is refused, and not stored', async t => {
+t.test('a message in progress when its recipient is deleted is refused and not stored', async t => {
   const { gateway, account, owner } = await setUp(t)
   const sender = await loggedIn(t, gateway)
   const message = (recipient: string) => ({ type: 'message', data: { recipient, content: 'on its way' } })
@@ -112,7 +114,7 @@ t.test('a message that was on its way when its recipient was deleted is refused,
   t.same(await gateway.store.inbox.readInbox(account.id, 0, 10), [])
 })
 
-t.test('what a stop in the middle of a deletion left is gone after the next start', async t => {
+t.test('the next start completes a deletion that a stop interrupted', async t => {
   const { gateway, account, owner, topic } = await setUp(t)
   gateway.fail('kvWrite', 'STORE_UNAVAILABLE')
   await deleted(owner, account.password)

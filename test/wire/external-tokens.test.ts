@@ -40,7 +40,7 @@ t.test('a token of the issuer logs in, by a key in a file: JSON and MQTT', async
   t.equal((await rawConnect(t, gateway, login)).connack.returnCode, 0)
 })
 
-t.test('what the issuer did not sign for us, or for nobody we know, is refused', async t => {
+t.test('tokens for another audience or for an unknown user are refused', async t => {
   const gateway = await startGateway(t, { ...ISSUER, 'jwt.publicKeyFile': await keyFile(t) })
   const { id: sub, email } = await register(t, gateway)
   const secret = Buffer.from(await exportSPKI(publicKey))
@@ -131,7 +131,7 @@ t.test('keys come from a JWKS URL; while it does not answer, the login may be tr
   t.match(await client.action('login', { token }), { code: 202 })
 })
 
-t.test('without an issuer, and with one that is half configured, nobody comes in by it', async t => {
+t.test('without a completely configured issuer its tokens are refused', async t => {
   const gateway = await startGateway(t)
   const account = await register(t, gateway)
   const client = await jsonClient(t, gateway)

@@ -1,4 +1,4 @@
-/** Floods before login, of one address: an innocent pair goes on, and what the flood costs is counted, not timed. */
+/** Floods of one address before login: an innocent pair is still served. The cost of a flood is counted, not timed. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -37,7 +37,7 @@ async function pair(t: Test, gateway: RunningGateway) {
 
 const raw = (client: JsonClient) => Reflect.get(client.ws, '_socket')
 
-t.test('requests before login are counted for the address: what is ahead waits', async t => {
+t.test('requests before login are counted for the address; excess ones wait', async t => {
   const gateway = await start(t, { 'limits.requestsBeforeLogin': 1, 'log.repeatWindow': '10s' })
   const innocent = await pair(t, gateway)
   const crowd = await Promise.all(
@@ -57,7 +57,7 @@ t.test('requests before login are counted for the address: what is ahead waits',
   t.ok(lines <= 20, `${lines} lines`)
 })
 
-t.test('a large frame before login is not parsed; behind a login it is', async t => {
+t.test('a large frame is not parsed before login, but after it', async t => {
   const gateway = await start(t)
   const account = await register(t, gateway)
   const client = await jsonClient(t, gateway)
@@ -78,7 +78,7 @@ for (const [name, opcode] of [
   ['pings', 9],
   ['pongs', 10],
 ] as const)
-  t.test(`a flood of ${name} is read later or cut off; the pair goes on`, async t => {
+  t.test(`a flood of ${name} is read later or cut off; the pair is served`, async t => {
     const gateway = await start(t, { 'limits.controlFrames': 100_000 })
     const innocent = await pair(t, gateway)
     const paced = await startGateway(t, { 'limits.controlFrames': 1 })
@@ -148,7 +148,7 @@ t.test('empty fragments end the connection (1008), empty frames are refusals', a
   await innocent.talk()
 })
 
-t.test('frames behind a close are not looked at', async t => {
+t.test('frames after a close are not processed', async t => {
   const gateway = await start(t)
   const innocent = await pair(t, gateway)
   const client = await jsonClient(t, gateway)

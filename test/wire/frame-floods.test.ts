@@ -1,4 +1,7 @@
-/** What one read of a WebSocket holds is not worked off for a stranger whose connection waits, or is over. */
+/**
+ * Of one read of a WebSocket, few frames are processed if the client has no login and its connection waits or has
+ * ended.
+ */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -11,7 +14,7 @@ const frame = (opcode: number, payload: readonly number[] | string): Buffer =>
 
 const filled = (one: Buffer) => Buffer.concat(Array(Math.ceil(65_536 / one.length)).fill(one))
 
-/** How many frames the gateway's sockets have found, whatever became of them. */
+/** How many frames the gateway's sockets have parsed. */
 function framesFound(t: Test): () => number {
   const { emit } = PausableWebSocket.prototype
   let count = 0
@@ -42,7 +45,7 @@ const FLOODS = {
 }
 
 for (const [name, { path, sent, most }] of Object.entries(FLOODS))
-  t.test(`64 KiB of ${name} to ${path}: a few are worked off`, async t => {
+  t.test(`64 KiB of ${name} to ${path}: only a few are processed`, async t => {
     const gateway = await startGateway(t, { 'limits.exempt': '203.0.113.1', 'limits.controlFrames': 10 })
     const found = framesFound(t)
     const socket = connect(gateway.httpPort, '127.0.0.1').on('error', () => undefined)
@@ -58,7 +61,7 @@ for (const [name, { path, sent, most }] of Object.entries(FLOODS))
     t.ok(found() > 0 && found() <= most, `${found()} were found`)
   })
 
-t.test('what waits is worked off when it may be, all of it and in order', async t => {
+t.test('waiting frames are processed later, completely and in order', async t => {
   const gateway = await startGateway(t)
   const client = await jsonClient(t, gateway)
   const ids = Array.from({ length: 500 }, (_, i) => String(i))

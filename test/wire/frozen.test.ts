@@ -15,7 +15,7 @@ async function flood(sender: JsonClient, recipient: string): Promise<void> {
 const numberOf = (content: string) => Number(content.split(' ', 1)[0])
 const inOrder = Array.from({ length: MESSAGES }, (_, n) => n)
 
-t.test('a frozen JSON client costs others nothing, and gets everything when it reads again', async t => {
+t.test('a frozen JSON client does not affect others, and gets everything when it reads again', async t => {
   const gateway = await startGateway(t)
   const frozen = await loggedIn(t, gateway)
   const [sender, other] = [await loggedIn(t, gateway), await loggedIn(t, gateway)]

@@ -1,4 +1,4 @@
-/** Each handler of a connection made to throw: that connection ends, with a log line, and another is served. */
+/** If a handler of a connection throws, that connection ends with a log line, and others are served. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -16,7 +16,7 @@ import { jsonClient, loggedIn, mqttClient, type RunningGateway, startGateway } f
 
 const gateway = await startGateway(t, { 'limits.handshakeTimeout': '500ms', 'heartbeat.timeout': '400ms' })
 
-/** The next call of a method throws; the others are as ever. */
+/** Makes the next call of a method throw; later calls work. */
 function plant<T extends object>(t: Test, prototype: T, method: keyof T & string): void {
   const real = prototype[method] as (...args: unknown[]) => unknown
   const restore = () => Object.assign(prototype, { [method]: real })

@@ -35,7 +35,7 @@ interface Got {
   readonly content: string
 }
 
-/** The story: 1,000 wait, the device returns while 500 a second more arrive. */
+/** 1,000 messages wait; the device returns while 500 a second more arrive. */
 async function returnsWhileMoreArrive(
   t: Test,
   receive: (gateway: RunningGateway, account: TestAccount) => Promise<() => Promise<Got>>,

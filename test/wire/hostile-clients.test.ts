@@ -1,4 +1,4 @@
-/** Clients that cost a server something without saying anything, by the hundred. After each kind a healthy pair talks. */
+/** Hundreds of clients that hold resources and send nothing useful. After each kind a healthy pair must be served. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -80,7 +80,7 @@ async function isHealthy(t: Test, pair: Pair, at = gateway): Promise<void> {
   t.match(await (await jsonClient(t, at)).action('login'), { code: 10000 }, 'a new client gets in')
 }
 
-t.test('connections that say nothing, to either port, are closed in time', async t => {
+t.test('connections that send nothing, to either port, are closed in time', async t => {
   const pair = await openPair(t)
   const before = await limited(gateway, 'limits.handshakeTimeout')
   const http = await sockets(t, gateway.httpPort, () => undefined)
@@ -92,7 +92,7 @@ t.test('connections that say nothing, to either port, are closed in time', async
   t.ok((await limited(gateway, 'mqtt.connectTimeout')) >= MANY)
 })
 
-t.test('handshakes that come byte by byte are closed in time, too', async t => {
+t.test('handshakes that arrive byte by byte are closed in time, too', async t => {
   const pair = await openPair(t)
   const http = await sockets(t, gateway.httpPort, socket => socket.write('GET / HT'))
   const mqtt = await sockets(t, gateway.mqttPort, socket => socket.write(Buffer.of(0x10)))
@@ -110,7 +110,7 @@ t.test('handshakes that come byte by byte are closed in time, too', async t => {
   await isHealthy(t, pair)
 })
 
-t.test('requests byte by byte are answered, and hold up nobody', async t => {
+t.test('requests that arrive byte by byte are answered, and delay no other client', async t => {
   // With the times of every day: on a busy machine all these bytes can take longer than the short ones above.
   const own = await startGateway(t, { 'sessions.multiple': 'allow' })
   const pair = await openPair(t, own)
@@ -137,7 +137,7 @@ t.test('requests byte by byte are answered, and hold up nobody', async t => {
   await isHealthy(t, pair, own)
 })
 
-t.test('half-open sockets: a client that ended its side is let go', async t => {
+t.test('half-open sockets: a client that ended its side is closed', async t => {
   const pair = await openPair(t)
   const plain = await sockets(t, gateway.httpPort, socket => socket.end())
   const upgraded = await sockets(t, gateway.httpPort, socket => socket.end(UPGRADE))
@@ -146,7 +146,7 @@ t.test('half-open sockets: a client that ended its side is let go', async t => {
   await isHealthy(t, pair)
 })
 
-t.test('a client that never closes its side does not hold up the end of the gateway', async t => {
+t.test('a client that never closes its side does not delay the shutdown', async t => {
   const own = await startGateway(t, { 'delivery.stallTimeout': '1h' })
   const port = own.mqttPort
   const account = await register(t, own)
@@ -164,7 +164,7 @@ t.test('a client that never closes its side does not hold up the end of the gate
   t.pass('it has ended')
 })
 
-t.test('clients that go away without a word leave nothing behind', async t => {
+t.test('clients that disappear without a close leave no resources in use', async t => {
   const pair = await openPair(t)
   const all = await sockets(t, gateway.httpPort, socket => socket.write(UPGRADE))
   await Promise.all(all.map(socket => once(socket, 'data')))

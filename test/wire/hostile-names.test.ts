@@ -1,4 +1,6 @@
-/** Names that have broken servers elsewhere, end to end: each is kept and comes back exactly, or is refused by a number. */
+/**
+ * Names that have broken other servers, end to end: each is stored and returned unchanged, or refused with a number.
+ */
 import t, { type Test } from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
 import {
@@ -120,7 +122,7 @@ t.test(
   },
 )
 
-t.test('as a recipient or a conversation it is nobody', async t => {
+t.test('as a recipient or a conversation it names no user', async t => {
   const client = await loggedIn(t, gateway)
   for (const name of [
     ...HOSTILE_NAMES,
@@ -138,7 +140,7 @@ t.test('as a recipient or a conversation it is nobody', async t => {
 })
 
 /** MQTT text has no NUL [MQTT-1.5.3-2]. */
-t.test('as a client id: a device of its own, whose session and place nobody else has', async t => {
+t.test('as a client id: a separate device with its own session and cursor', async t => {
   const account = await register(t, gateway)
   const sender = await loggedIn(t, gateway)
   const filter = `users/${account.id}/inbox/#`
@@ -193,7 +195,7 @@ t.test('as a level of a topic: routed and kept as it is', async t => {
   }
 })
 
-t.test('below users/ a hostile level opens nothing and reaches nobody', async t => {
+t.test('below users/ a hostile level opens no topic and reaches no client', async t => {
   const victim = await register(t, gateway)
   const reader = await loggedIn(t, gateway, victim)
   const attacker = await register(t, gateway)

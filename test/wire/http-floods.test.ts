@@ -1,11 +1,11 @@
-/** What one read of an HTTP connection holds is not worked off behind the request that ends the connection. */
+/** Of one read of an HTTP connection, nothing is parsed after the request that ends the connection. */
 import { once } from 'node:events'
 import { ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { jsonClient, type RunningGateway, startGateway } from '../helpers/gateway.js'
 
-/** Where nobody is exempt; the one at a proxy's end is a stranger, too. */
+/** No address is exempt; a client behind a proxy is unknown, too. */
 const start = (t: Test, settings: Record<string, unknown> = {}) =>
   startGateway(t, { 'limits.exempt': '203.0.113.1', ...settings })
 
@@ -13,7 +13,7 @@ const READ_BYTES = 65_536
 
 const filled = (request: string) => request.repeat(Math.ceil(READ_BYTES / request.length))
 
-/** How many answers Node begins while `during` runs: each is a request that its parser found, whoever answers it. */
+/** How many answers Node begins while `during` runs, one for each request that its parser found. */
 async function answersBegun(t: Test, during: () => Promise<void>): Promise<number> {
   const writeHead = ServerResponse.prototype.writeHead
   let count = 0
@@ -29,7 +29,7 @@ async function answersBegun(t: Test, during: () => Promise<void>): Promise<numbe
   return count
 }
 
-/** The statuses of all that comes back until the gateway closes. */
+/** The statuses of all answers until the gateway closes. */
 async function statuses({ httpPort }: RunningGateway, sent: string): Promise<number[]> {
   const socket = connect(httpPort, '127.0.0.1').on('error', () => undefined)
   let answer = ''
@@ -54,7 +54,7 @@ const FLOODS = {
 }
 
 for (const [name, request] of Object.entries(FLOODS))
-  t.test(`64 KiB of requests ${name}: a few are worked off`, async t => {
+  t.test(`64 KiB of requests ${name}: only a few are parsed`, async t => {
     const gateway = await start(t)
     const count = await answersBegun(t, async () => {
       const answers = await statuses(gateway, filled(request))
@@ -77,7 +77,7 @@ t.test('an address that has used up its rate costs one answer a connection: 429,
   t.equal(count, 30)
 })
 
-t.test('behind what the client itself calls its last request nothing is worked off', async t => {
+t.test('nothing is parsed after a request with `Connection: close`', async t => {
   const gateway = await startGateway(t)
   const count = await answersBegun(t, async () => {
     t.same(
@@ -101,7 +101,7 @@ t.test('a body in chunks is not read: its request is answered, and the connectio
   t.equal(count, 2)
 })
 
-t.test('of the known, too, the last request of a connection is the last', async t => {
+t.test('the limit of requests per connection also applies to known clients', async t => {
   const gateway = await startGateway(t)
   const socket = connect(gateway.httpPort, '127.0.0.1').on('error', () => undefined)
   const count = await answersBegun(t, async () => {
@@ -116,7 +116,7 @@ t.test('of the known, too, the last request of a connection is the last', async 
   t.equal(count, 1000)
 })
 
-t.test('what a stranger may send ahead is answered in order', async t => {
+t.test('pipelined requests of an unknown client within the limit are answered in order', async t => {
   const gateway = await start(t)
   const few = 'GET /test HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(15)
   t.same(

@@ -1,4 +1,4 @@
-/** Several requests in one segment, of which a later one asks for another protocol or is none (RFC 9112 9.3.2). */
+/** Several requests in one segment, of which a later one is an upgrade or not HTTP (RFC 9112, 9.3.2). */
 import { Server } from 'node:http'
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -78,7 +78,7 @@ t.test(
   },
 )
 
-t.test('a WebSocket handshake behind other requests waits for their answers', async t => {
+t.test('a WebSocket handshake after other requests waits for their answers', async t => {
   const gateway = await startGateway(t, { 'limits.handshakeTimeout': '2s' })
   const door = { port: gateway.httpPort }
   const greeted = await raw(t, door, get('/readyz') + get('/test') + get('/', WEBSOCKET), /"key":"/)
@@ -88,7 +88,7 @@ t.test('a WebSocket handshake behind other requests waits for their answers', as
   t.same(statuses(await raw(t, door, get('/test', 'Connection: close\r\n') + get('/', WEBSOCKET))), [200])
 })
 
-t.test('what is no HTTP, behind requests, gets its 400 behind their answers', async t => {
+t.test('bytes that are not HTTP get their 400 after the answers to earlier requests', async t => {
   const gateway = await startGateway(t)
   for (const first of ['/', '/readyz'])
     t.same(statuses(await raw(t, { port: gateway.httpPort }, `${get(first)}nonsense\r\n\r\n`)), [200, 400])
@@ -98,7 +98,7 @@ t.test('what is no HTTP, behind requests, gets its 400 behind their answers', as
   )
 })
 
-t.test('behind more requests than may wait for an answer no upgrade is let in', async t => {
+t.test('an upgrade after too many unanswered requests is refused', async t => {
   const gateway = await startGateway(t)
   for (const count of [999, 1_000, 1_001, 3_000]) {
     const requests = get('/nothing').repeat(count) + get('/', WEBSOCKET)
@@ -121,7 +121,7 @@ function parsed(t: Test): () => number {
   return () => count
 }
 
-t.test('what is pipelined behind a refusal is not even parsed', async t => {
+t.test('requests pipelined after a refusal are not parsed', async t => {
   const limits = { 'limits.exempt': '', 'limits.httpRequests': 1, 'limits.handshakesPerAddress': 1000 }
   const count = parsed(t)
   const secure = { 'tls.cert': pem('old.cert'), 'tls.key': pem('old.key') }

@@ -15,7 +15,7 @@ async function raw(port: number, text: string): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-t.test('GET /test answers as the old server did, byte for byte', async t => {
+t.test('GET /test is answered like the old server, byte for byte', async t => {
   for (const path of ['/test', '/test?x=1']) {
     const response = await fetch(gateway.http + path)
     t.equal(response.status, 200)
@@ -27,7 +27,7 @@ t.test('GET /test answers as the old server did, byte for byte', async t => {
   t.equal(head.headers.get('content-length'), '18')
 })
 
-t.test('a person who opens / reads what this is', async t => {
+t.test('GET / answers with a page that describes the server', async t => {
   const response = await fetch(gateway.http)
   t.equal(response.status, 200)
   t.match(response.headers.get('content-type'), /^text\/html/)
@@ -61,7 +61,7 @@ t.test('requests on one connection are answered one after the other', async t =>
   t.same(answers.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200'])
 })
 
-t.test('what is no HTTP gets 400 and is closed', async t => {
+t.test('bytes that are not HTTP get 400, and the connection is closed', async t => {
   for (const text of [
     'nonsense\r\n\r\n',
     '\x10\x20\x00\x04MQTT\x04\r\n\r\n',
@@ -132,7 +132,7 @@ t.test('an upgrade is for HTTP/1.1: of another version the header is passed over
     t.match(await ask(version), /^HTTP\/1\.1 200 .*Connection: close/s, version)
 })
 
-t.test('one connection more than limits.connections is turned away with 503, until one leaves', async t => {
+t.test('a connection over limits.connections is refused with 503, until another one closes', async t => {
   const small = await startGateway(t, { 'limits.connections': 2 })
   const [first] = [await jsonClient(t, small), await jsonClient(t, small)]
   const third = new WebSocket(`ws://127.0.0.1:${small.httpPort}/`)
@@ -152,7 +152,7 @@ t.test('one connection more than limits.connections is turned away with 503, unt
   }
 })
 
-t.test('/healthz and /readyz say alive and ready', async t => {
+t.test('/healthz answers alive, /readyz ready', async t => {
   for (const [path, status] of [
     ['/healthz', 'alive'],
     ['/readyz', 'ready'],
@@ -175,7 +175,7 @@ async function metrics(http: string): Promise<Map<string, number>> {
   )
 }
 
-t.test('/metrics counts connections, requests by code, and what became of messages', async t => {
+t.test('/metrics counts connections, requests by code, and messages by outcome', async t => {
   const own = await startGateway(t)
   const sender = await loggedIn(t, own)
   const recipient = await loggedIn(t, own)
@@ -213,7 +213,7 @@ t.test('/metrics counts connections, requests by code, and what became of messag
   await device.mqtt.endAsync()
 })
 
-t.test('a repeated message is no second accepted one', async t => {
+t.test('a repeated message is not counted as accepted again', async t => {
   const own = await startGateway(t)
   const client = await loggedIn(t, own)
   for (let i = 0; i < 3; i++) {
@@ -223,7 +223,7 @@ t.test('a repeated message is no second accepted one', async t => {
   t.equal((await metrics(own.http)).get('mumi_messages_accepted_total'), 1)
 })
 
-t.test('as shipped, metrics are for the ops address, and gathered once a second', async t => {
+t.test('by default, metrics are served on the ops address, and gathered once a second', async t => {
   const shipped = await startGateway(t, { 'metrics.public': false, 'metrics.cache': '1s' })
   const ops = `http://127.0.0.1:${shipped.opsPort}`
   for (const path of ['/healthz', '/readyz']) {
@@ -243,7 +243,7 @@ t.test('as shipped, metrics are for the ops address, and gathered once a second'
   t.ok(waited > 500 && waited < 5000, `and another after it: ${waited} ms`)
 })
 
-t.test('where the port of the ops address is taken the gateway serves, and says so', async t => {
+t.test('if the ops port is in use, the gateway runs without it and logs that', async t => {
   const other = await startGateway(t, { 'ops.port': gateway.opsPort })
   t.equal(other.opsPort, 0)
   t.equal((await fetch(`${other.http}/readyz`)).status, 200)
@@ -260,14 +260,14 @@ t.test('health and metrics can be switched off', async t => {
   t.equal((await fetch(`${quiet.http}/test`)).status, 200)
 })
 
-t.test('a client that sends half a request holds nobody up', async t => {
+t.test('a client that sends half a request delays no other client', async t => {
   const socket = connect(gateway.httpPort, '127.0.0.1')
   t.teardown(() => socket.destroy())
   socket.write('GET /test HT')
   t.equal((await fetch(`${gateway.http}/test`)).status, 200)
 })
 
-t.test('a client that breaks off in the handshake does no harm', async t => {
+t.test('a client that disconnects during the handshake has no effect', async t => {
   for (let i = 0; i < 20; i++) {
     const socket = connect(gateway.httpPort, '127.0.0.1')
     socket.write(

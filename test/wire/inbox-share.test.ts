@@ -1,4 +1,4 @@
-/** How much of an inbox one sender may have, whatever the gateway has forgotten and however fast it comes. */
+/** The share of an inbox that one sender may use, over restarts and at any rate. */
 import t, { type Test } from 'tap'
 import {
   dataDir,
@@ -42,7 +42,7 @@ for (const before of [0, 20, 50, 60, 99, 100]) {
   })
 }
 
-t.test('a restart forgets nothing of it', async t => {
+t.test('the shares are the same after a restart', async t => {
   const settings = { 'inbox.maxMessages': 200, 'data.dir': dataDir(t) }
   const first = await startGateway(t, settings)
   const { spammer, friend, owner } = await accounts(t, first)
@@ -54,7 +54,7 @@ t.test('a restart forgets nothing of it', async t => {
   t.same(await burst(other, owner.id, 300), { stored: 39, full: 261 }, 'less the fuller it is')
 })
 
-t.test('a burst of large texts finds the limit of bytes', async t => {
+t.test('a burst of large texts is bounded in bytes', async t => {
   const gateway = await startGateway(t, { 'inbox.maxBytes': '1MiB' })
   const { spammer, friend, owner } = await accounts(t, gateway)
   const { stored, full } = await burst(await loggedIn(t, gateway, spammer), owner.id, 100, 'x'.repeat(30_000))
@@ -66,7 +66,7 @@ t.test('a burst of large texts finds the limit of bytes', async t => {
   })
 })
 
-t.test('a long inbox is no exception', async t => {
+t.test('the share also applies to a long inbox', async t => {
   const gateway = await startGateway(t, { 'inbox.maxMessages': 10_001 })
   const { spammer, friend, owner } = await accounts(t, gateway)
   t.same(await burst(await loggedIn(t, gateway, spammer), owner.id, 6_000), { stored: 5_001, full: 999 })
@@ -83,14 +83,14 @@ t.test('many senders at once do not fill it', async t => {
   t.match(await (await loggedIn(t, gateway, friend)).ask(message(owner.id, 'hello')), { code: 201 })
 })
 
-t.test('twelve throw-away accounts, one behind the other, leave room for a friend', async t => {
+t.test('twelve senders, one after the other, leave room for another one', async t => {
   const gateway = await startGateway(t, { 'inbox.maxMessages': 100 })
   const { friend, owner } = await accounts(t, gateway)
   for (let i = 0; i < 12; i++) await burst(await loggedIn(t, gateway), owner.id, 60)
   t.match(await (await loggedIn(t, gateway, friend)).ask(message(owner.id, 'hello')), { code: 201 })
 })
 
-t.test('a repeat is answered like the first one, also where there is no room any more', async t => {
+t.test('a repeat is answered like the first one, even if there is no more room', async t => {
   const gateway = await startGateway(t, { 'inbox.maxMessages': 40 })
   const { spammer, owner } = await accounts(t, gateway)
   const sender = await loggedIn(t, gateway, spammer)
@@ -105,7 +105,7 @@ t.test('a repeat is answered like the first one, also where there is no room any
   for (let seq = 2; seq <= 20; seq++) t.match(await reader.next(), { content: 'spam', seq })
 })
 
-t.test('copies that are under way at once are repeats of the one that is stored', async t => {
+t.test('concurrent copies are repeats of the one that is stored', async t => {
   const gateway = await startGateway(t, { 'inbox.maxMessages': 40 })
   const { spammer, owner } = await accounts(t, gateway)
   const sender = await loggedIn(t, gateway, spammer)
@@ -119,7 +119,7 @@ t.test('copies that are under way at once are repeats of the one that is stored'
   t.match([await reader.next(), await reader.next()], [{ content: 'once' }, { content: 'last', seq: 2 }])
 })
 
-t.test('what the reader has confirmed is room at once', async t => {
+t.test('confirming makes room at once', async t => {
   const gateway = await startGateway(t, { 'inbox.maxMessages': 10 })
   const { spammer, owner } = await accounts(t, gateway)
   const sender = await loggedIn(t, gateway, spammer)

@@ -1,4 +1,4 @@
-/** What a client sent before it left, and waits its turn behind that: what writes is done, what only reads is dropped. */
+/** Requests that wait when their client leaves: those that write are done, those that only read are dropped. */
 import t, { type Test } from 'tap'
 import { loggedIn, register } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
@@ -7,7 +7,7 @@ import { sessionsOf } from '../helpers/tokens.js'
 
 const gateway = await startControlled(t, { 'sessions.multiple': 'allow' })
 
-/** Somebody whom the gateway must ask the store about. */
+/** A user that the gateway must look up in the store. */
 const STRANGER = '999999999'
 
 const message = (recipient: string, content: string) =>
@@ -84,7 +84,7 @@ t.test('of an MQTT client', async t => {
   t.same(reads, [])
 })
 
-t.test('of a client that stays all is answered', async t => {
+t.test('all requests of a client that stays are answered', async t => {
   const { account, requests, reads } = await setUp(t)
   const client = await loggedIn(t, gateway, account)
   for (const request of requests) client.send(request)

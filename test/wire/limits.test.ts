@@ -1,4 +1,7 @@
-/** Limits as clients meet them. Tests come from loopback, which has none of most of them unless `limits.exempt` is empty. */
+/**
+ * Limits as clients see them. The tests connect from loopback, which is exempt from most limits unless `limits.exempt`
+ * is empty.
+ */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -43,7 +46,7 @@ const from = (address: string, headers = {}): ClientOptions => ({
   headers: { 'X-Forwarded-For': address, ...headers },
 })
 
-t.test('an address has so many connections: one more gets 429, or CONNACK 3', async t => {
+t.test('connections per address: a further one gets 429, or CONNACK 3', async t => {
   const gateway = await start(t, { 'limits.connectionsPerAddress': 2 })
   const [first] = [await jsonClient(t, gateway), await rawSocket(t, gateway)]
   t.equal(await handshake(t, gateway), 429)
@@ -57,14 +60,14 @@ t.test('an address has so many connections: one more gets 429, or CONNACK 3', as
   for (let status = 429; status !== 101; status = await handshake(t, gateway)) t.equal(status, 429)
 })
 
-t.test('an address comes so fast: what is beyond its burst gets 429', async t => {
+t.test('new connections per address: those over the burst get 429', async t => {
   const gateway = await start(t, { 'limits.handshakesPerAddress': 1 })
   const all = await Promise.all(Array.from({ length: 20 }, () => handshake(t, gateway)))
   const refused = all.filter(status => status === 429).length
   t.ok(refused > 0 && refused <= 10, `${refused} of 20`)
 })
 
-t.test('limits count for whom a trusted proxy brings, and the proxy is not limited', async t => {
+t.test('limits apply to the clients of a trusted proxy, and not to the proxy', async t => {
   const gateway = await start(t, {
     'http.trustProxy': '127.0.0.1',
     'limits.connectionsPerAddress': 1,
@@ -81,7 +84,7 @@ t.test('limits count for whom a trusted proxy brings, and the proxy is not limit
   t.match(refused, { remoteAddress: '198.51.100.3' })
 })
 
-t.test('whom a trusted proxy does not name is unknown: all of them are one, and not exempt', async t => {
+t.test('clients that a trusted proxy does not name count as one address, which is not exempt', async t => {
   const gateway = await start(t, {
     'http.trustProxy': '127.0.0.1',
     'limits.exempt': '127.0.0.0/8,::1',
@@ -102,7 +105,7 @@ t.test('whom a trusted proxy does not name is unknown: all of them are one, and 
   t.equal(warned.length, 1, 'said once')
 })
 
-t.test('who is not trusted is not believed, and its proxy is warned of once', async t => {
+t.test('X-Forwarded-For of an untrusted address is ignored, with one warning', async t => {
   const gateway = await start(t, { 'limits.connectionsPerAddress': 2 })
   t.equal(await handshake(t, gateway, from('198.51.100.1')), 101)
   t.equal(await handshake(t, gateway, from('198.51.100.2')), 101)
@@ -110,7 +113,7 @@ t.test('who is not trusted is not believed, and its proxy is warned of once', as
   t.equal(gateway.logs.filter(({ event }) => event === 'proxy.not-trusted').length, 1)
 })
 
-t.test('a page that is not listed may not connect; who sends no Origin may', async t => {
+t.test('a page that is not listed may not connect; a client without Origin may', async t => {
   const gateway = await startGateway(t, { 'http.origins': 'https://chat.example, null' })
   const page = (origin: string) => handshake(t, gateway, { origin })
   t.equal(await page('https://chat.example'), 101)
@@ -174,7 +177,7 @@ t.test(
   },
 )
 
-t.test('a connection that goes on over its limit is told 10125 and closed with 4009', async t => {
+t.test('a connection that stays over its limit gets 10125 and is closed with 4009', async t => {
   const gateway = await start(t, { 'limits.requests': 1, 'limits.warnings': 5 })
   const client = await jsonClient(t, gateway)
   for (let i = 0; i < 30; i++) client.send(query)
@@ -184,7 +187,7 @@ t.test('a connection that goes on over its limit is told 10125 and closed with 4
   t.equal(codes.at(-1), 10125)
 })
 
-t.test('all connections of an account have their requests together', async t => {
+t.test('the requests of all connections of an account are counted together', async t => {
   const gateway = await start(t, { 'limits.accountRequests': 1, 'sessions.multiple': 'allow' })
   const account = await register(t, gateway)
   const [one, two] = [await loggedIn(t, gateway, account), await loggedIn(t, gateway, account)]
@@ -233,7 +236,7 @@ t.test(
 
 const account_ = ({ email, password }: { email: string; password: string }) => ({ email, password })
 
-t.test('a connection that never logs in is told 10124 and closed; requests put it off', async t => {
+t.test('a connection without a login gets 10124 and is closed; requests delay that', async t => {
   const gateway = await start(t, {
     'limits.loginTimeout': '200ms',
     'heartbeat.timeout': '40ms',
@@ -252,7 +255,7 @@ t.test('a connection that never logs in is told 10124 and closed; requests put i
   t.match(await inside.ask(query), { code: 200 })
 })
 
-t.test('an address registers so often an hour', async t => {
+t.test('registrations per address and hour are bounded', async t => {
   const gateway = await start(t, { 'limits.registrations': 2 })
   await register(t, gateway)
   const client = await jsonClient(t, gateway)
@@ -263,7 +266,7 @@ t.test('an address registers so often an hour', async t => {
   t.match(await client.action('login', { email: 'one@example.com', password: 'x' }), { code: 202 })
 })
 
-t.test('wrong passwords of a stranger delay the stranger, and never the owner', async t => {
+t.test('wrong passwords delay their own address, and never the owner', async t => {
   const gateway = await start(t, {
     'http.trustProxy': '127.0.0.1',
     'limits.failedLogins': 2,
@@ -355,7 +358,7 @@ t.test('every limit that is reached counts in mumi_limited_total', async t => {
   t.equal(await limited(gateway, 'limits.frame'), 1)
 })
 
-t.test('from an exempt address nothing of this is limited', async t => {
+t.test('an exempt address has none of these limits', async t => {
   const gateway = await startGateway(t, {
     'limits.requests': 1,
     'limits.accountRequests': 1,
@@ -373,7 +376,7 @@ t.test('from an exempt address nothing of this is limited', async t => {
     t.match(await guesser.action('login', { email: 'a@b.example', password: 'x' }), { code: 10000 })
 })
 
-t.test('MQTT: what comes too fast is read later, and acknowledged then', async t => {
+t.test('MQTT: excess packets are read and acknowledged later', async t => {
   const gateway = await start(t, { 'limits.requests': 100 })
   const account = await register(t, gateway)
   for (const url of [undefined, `ws://127.0.0.1:${gateway.httpPort}/mqtt`]) {
@@ -422,7 +425,7 @@ t.test(
   },
 )
 
-t.test('MQTT: a session has so many filters; one more is 0x80, also after it came back', async t => {
+t.test('MQTT: filters per session; a further one gets 0x80, also after the session was resumed', async t => {
   const gateway = await start(t, { 'mqtt.maxSubscriptions': 2, 'mqtt.acl': 'open' })
   const account = await register(t, gateway)
   const session = { account, clean: false, clientId: 'device' }
@@ -441,7 +444,7 @@ t.test('MQTT: a session has so many filters; one more is 0x80, also after it cam
   t.same(await back.subscribe('e'), [0x80])
 })
 
-t.test('MQTT: who goes on subscribing beyond the limit is closed', async t => {
+t.test('MQTT: a client that keeps subscribing over the limit is closed', async t => {
   const gateway = await start(t, { 'mqtt.maxSubscriptions': 2, 'mqtt.acl': 'open' })
   const device = await rawConnect(t, gateway, { account: await register(t, gateway) })
   const subscriptions = Array.from({ length: 10 }, (_, i) => ({ topic: `${i}`, qos: 0 as const }))
@@ -450,7 +453,7 @@ t.test('MQTT: who goes on subscribing beyond the limit is closed', async t => {
   t.pass('closed')
 })
 
-t.test('MQTT: an account has so many persistent sessions', async t => {
+t.test('MQTT: persistent sessions per account are bounded', async t => {
   const gateway = await start(t, { 'mqtt.maxSessions': 2 })
   const account = await register(t, gateway)
   const connectAs = async (clientId: string, clean = false) =>

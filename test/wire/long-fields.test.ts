@@ -1,4 +1,4 @@
-/** Fields of a login at and over their lengths, at every door: what is longer is refused before anything is done with it. */
+/** Fields of a login at and over their limits, on both front ends: longer ones are refused before any other work. */
 import { syncBuiltinESMExports } from 'node:module'
 import url from 'node:url'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { minted } from '../helpers/tokens.js'
 /** Combining marks in an order that NFC has to sort. */
 const marks = (length: number): string => 'a\u0315\u0300'.repeat(length).slice(0, length)
 
-/** What takes more than linear time, and the longest text that each was given since. */
+/** Functions that take more than linear time, and the longest text that each got. */
 function watched(t: Test): { longest: number } {
   const seen = { longest: 0 }
   const { normalize } = String.prototype
@@ -85,7 +85,7 @@ t.test('JSON: every field of a login, a registration and a query is measured fir
   t.equal(seen.longest, 0)
 })
 
-t.test('at their lengths they are taken', async t => {
+t.test('fields at their limits are accepted', async t => {
   const gateway = await startGateway(t)
   const email = `${'a'.repeat(64)}@${'b'.repeat(60)}.${'c'.repeat(60)}.example`
   const account = { ...(await register(t, gateway, email)), password: 'p'.repeat(1024) }

@@ -1,4 +1,4 @@
-/** What Aedes 1.2 does by itself and does not do here, each by the name of what it did; the rest stands by its topic. */
+/** Faults of Aedes 1.2 that are corrected here. Each test is named after the fault. */
 import t from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
 import { loggedIn, type MqttTestClient, mqttClient, register, startGateway } from '../helpers/gateway.js'

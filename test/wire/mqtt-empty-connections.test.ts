@@ -1,4 +1,4 @@
-/** Connections that end before they are anybody's, as a balancer's health check makes them: they cost the store nothing. */
+/** Connections that end without a login, such as health checks of a load balancer: they cost the store nothing. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import mqttPacket from 'mqtt-packet'
@@ -51,7 +51,7 @@ for (const [name, bytes] of [
   })
 }
 
-t.test('a CONNECT that is refused takes nothing from the device that it says to be', async t => {
+t.test('a refused CONNECT does not affect the device with its client id', async t => {
   const [ann, bob] = [await register(t, gateway), await register(t, gateway)]
   const device = await rawConnect(t, gateway, { account: ann, clientId: 'pump', clean: false })
   const send = async () => {
@@ -70,7 +70,7 @@ t.test('a CONNECT that is refused takes nothing from the device that it says to 
   t.equal(await gateway.store.inbox.lastSeq(bob.id), 1)
 })
 
-t.test('ready is who can read, and not only write', async t => {
+t.test('readiness includes reading from the store, not only writing', async t => {
   const restore = gateway.fail('findUsers', 'STORE_UNAVAILABLE')
   t.equal((await fetch(`${gateway.http}/readyz`)).status, 503)
   t.match(gateway.logs.at(-1), { event: 'store.failed', operation: 'ping' })

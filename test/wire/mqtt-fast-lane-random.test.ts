@@ -1,4 +1,4 @@
-/** The same bytes, by the fast lane and through Aedes. */
+/** The fast lane and Aedes give the same results for the same random bytes. */
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t, { type Test } from 'tap'
 import { contents, inboxOf, message, watchLane } from '../helpers/fast-lane.js'

@@ -1,4 +1,4 @@
-/** Whether a packet goes by the fast lane or through Aedes makes no difference to anyone. */
+/** The fast lane and Aedes have the same observable behaviour. */
 import type { Packet } from 'mqtt-packet'
 import t from 'tap'
 import { contents, inboxOf, message, watchLane } from '../helpers/fast-lane.js'
@@ -55,7 +55,7 @@ const MALFORMED: readonly [string, string, (topic: string) => Buffer][] = [
 for (const isOpen of [true, false]) {
   const way = isOpen ? 'by the lane' : 'through Aedes'
 
-  t.test(`${way}: a malformed packet ends the connection, and what came before it is stored`, async t => {
+  t.test(`${way}: a malformed packet ends the connection, and messages before it are stored`, async t => {
     const lane = watchLane(t, isOpen)
     for (const [name, clause, malformed] of MALFORMED) {
       const account = await register(t, gateway)

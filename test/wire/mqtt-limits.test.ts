@@ -1,4 +1,4 @@
-/** Full stores, limits and refusals that once closed a connection, or kept one from coming back. */
+/** Full stores, limits and refusals that once closed a connection or prevented a reconnect. */
 import t from 'tap'
 import { loggedIn, register, startGateway } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'

@@ -1,4 +1,4 @@
-/** What packets of every kind cost a client, and that nobody who waits for us is taken for dead. */
+/** The cost of packets of every kind. A client whose packets are read later must not time out. */
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -56,7 +56,7 @@ const KINDS: readonly (readonly [name: string, packets: readonly Packet[]])[] = 
   ],
 ]
 
-t.test('what comes too fast is read later, whatever it is', async t => {
+t.test('excess packets of any kind are read later', async t => {
   const gateway = await paced(t, 50)
   const measure = async ([name, packets]: (typeof KINDS)[number]): Promise<void> => {
     const client = await rawConnect(t, gateway, { account: await register(t, gateway), clientId: name })
@@ -90,7 +90,7 @@ t.test('acknowledgements of what a device is sent are not paced', async t => {
   t.equal(await refused(gateway, 'unsolicited'), 0)
 })
 
-t.test('acknowledgements that nobody waits for are dropped, and counted', async t => {
+t.test('unexpected acknowledgements are dropped, and counted', async t => {
   const gateway = await startGateway(t, { 'mqtt.acl': 'open' })
   const client = await rawConnect(t, gateway, { account: await register(t, gateway), clean: false })
   for (const cmd of ['puback', 'pubrec', 'pubcomp'] as const) client.ack(cmd, 7)
@@ -101,7 +101,7 @@ t.test('acknowledgements that nobody waits for are dropped, and counted', async 
   t.match(await client.take('pubcomp'), { messageId: 7 }, 'which must be answered')
 })
 
-t.test('ten that flood, of an address without limits, hold nobody up', async t => {
+t.test('ten flooding clients of an exempt address delay no other client', async t => {
   const gateway = await startGateway(t)
   const account = await register(t, gateway)
   const bystander = await rawConnect(t, gateway, { account, clientId: 'bystander' })
@@ -116,7 +116,7 @@ t.test('ten that flood, of an address without limits, hold nobody up', async t =
   for (const { socket } of flooders) socket.destroy()
 })
 
-t.test('who is read later is not taken for dead, nor is a quiet device of the same account', async t => {
+t.test('a client that is read later does not time out, nor does a quiet device of the account', async t => {
   const gateway = await startGateway(t, {
     'limits.exempt': '',
     'limits.requests': 2,
@@ -144,7 +144,7 @@ t.test('who is read later is not taken for dead, nor is a quiet device of the sa
   t.pass('and then silence counts')
 })
 
-t.test('of a refused QoS 2 PUBLISH the identifier is kept, and not what it carried', async t => {
+t.test('only the identifier of a refused QoS 2 PUBLISH is kept', async t => {
   const gateway = await startControlled(t)
   const client = await rawConnect(t, gateway, { account: await register(t, gateway), clean: false })
   for (let messageId = 1; messageId <= 5; messageId++) {

@@ -101,7 +101,7 @@ t.test('the wildcard tells who is online, then every change', async t => {
   t.match(await watcher.next(), { topic: `users/${eve.id}/presence`, payload: 'offline' })
 })
 
-t.test('after a restart nobody is online who was before', async t => {
+t.test('after a restart all accounts are offline', async t => {
   const before = await startGateway(t)
   const [ann, bob] = [await register(t, before), await register(t, before)]
   await loggedIn(t, before, bob)
@@ -112,7 +112,7 @@ t.test('after a restart nobody is online who was before', async t => {
   t.match(await watcher.next(), { payload: 'offline', retain: true })
 })
 
-t.test('who comes and goes in quick succession is told of once, as it is in the end', async t => {
+t.test('quick changes of presence are reported once, with the last state', async t => {
   const own = await startGateway(t, { 'mqtt.presenceWindow': '2s' })
   const [ann, bob] = [await register(t, own), await register(t, own)]
   const watcher = await mqttClient(t, own, { username: ann.email, password: ann.password, clientId: 'w' })

@@ -1,4 +1,4 @@
-/** `users/<me>/replies`: to the connection that asked and to no other, kept nowhere, and nothing secret to a device. */
+/** `users/<me>/replies`: only the requesting connection gets a reply, it is not stored, and devices get no secrets. */
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import t, { type Test } from 'tap'
 import { CODES } from '../../src/core/errors.js'
@@ -77,7 +77,7 @@ t.test(
   },
 )
 
-t.test('nothing that lets anybody in is given to who came in by a device credential', async t => {
+t.test('a login with a device credential gets no tokens and no credentials', async t => {
   const account = await register(t, gateway)
   const { device } = await stolen(t, account, 'lamp')
   const { email, password } = account
@@ -94,7 +94,7 @@ t.test('nothing that lets anybody in is given to who came in by a device credent
   }
 })
 
-t.test('a take-over of the client id between request and reply gets nothing of it', async t => {
+t.test('a connection that takes over between request and reply does not get the reply', async t => {
   const own = await startControlled(t)
   const account = await register(t, own)
   const { password } = await minted(await loggedIn(t, own, account), 'd')
@@ -134,7 +134,7 @@ t.test('a reply comes at the QoS of the subscription, 1 at most, and is not sent
   }
 })
 
-t.test('who has not subscribed is acknowledged and told nothing', async t => {
+t.test('a client without the subscription gets an acknowledgement and no reply', async t => {
   const account = await register(t, gateway)
   const client = await rawConnect(t, gateway, { account })
   client.publish(`users/${account.id}/requests`, action('sessions'), { qos: 1, messageId: 1 })

@@ -129,7 +129,7 @@ t.test('an MQTT client is logged in already, and confirms by PUBACK', async t =>
   t.match(await ask({ type: 'action', action: 'ack', data: { seq: 1 } }), { code: 10110 })
 })
 
-t.test('register over MQTT makes another account', async t => {
+t.test('register over MQTT creates another account', async t => {
   const account = await register(t, gateway)
   const { ask } = asker(await device(t, account), account)
   const data = { email: 'made@example.com', password: 'correct horse', firstName: 'A', lastName: 'B' }
@@ -181,7 +181,7 @@ t.test('a message by request is acknowledged when it is stored, or refused by it
   t.match(JSON.parse((await client.take('publish')).payload.toString()), { code: 10104, id: 'y' })
 })
 
-t.test('a request that is no request is refused, and logged as over JSON', async t => {
+t.test('an invalid request is refused, and logged as over JSON', async t => {
   const account = await register(t, gateway)
   const { ask } = asker(await device(t, account), account)
   t.match(await ask('no JSON'), { code: 10100 })

@@ -4,16 +4,19 @@ import { rawConnect } from '../helpers/raw-mqtt.js'
 
 const users = (reply: Reply) => reply.data as { id: string; email: string; isLogin: boolean }[]
 
-t.test('as shipped, who knows an address learns of its account, and who is logged in of all', async t => {
-  const gateway = await startGateway(t)
-  const ann = await loggedIn(t, gateway, await register(t, gateway, 'Ann@example.com'))
-  const anonymous = await jsonClient(t, gateway)
-  const found = users(await anonymous.action('query', { email: 'ann@example.com' }))
-  t.match(found, [{ id: ann.userId, email: 'Ann@example.com', isLogin: true }])
-  t.match(await anonymous.action('query', {}), { code: 10007 })
-  const bob = await loggedIn(t, gateway)
-  t.equal(users(await bob.action('query', {})).length, 2)
-})
+t.test(
+  'by default, anyone can look up an account by its address, and a logged-in user lists all',
+  async t => {
+    const gateway = await startGateway(t)
+    const ann = await loggedIn(t, gateway, await register(t, gateway, 'Ann@example.com'))
+    const anonymous = await jsonClient(t, gateway)
+    const found = users(await anonymous.action('query', { email: 'ann@example.com' }))
+    t.match(found, [{ id: ann.userId, email: 'Ann@example.com', isLogin: true }])
+    t.match(await anonymous.action('query', {}), { code: 10007 })
+    const bob = await loggedIn(t, gateway)
+    t.equal(users(await bob.action('query', {})).length, 2)
+  },
+)
 
 t.test(
   'privacy.email and privacy.presence: `users` hides from anybody else, `self` from all but oneself',
@@ -82,7 +85,7 @@ t.test('privacy.listing admins: others find themselves when they list, and whom 
   t.equal(users(await admin.action('query', {})).length, 2)
 })
 
-t.test('a wrong password and an unknown address have one answer', async t => {
+t.test('a wrong password and an unknown address get the same answer', async t => {
   const gateway = await startGateway(t)
   const { email } = await register(t, gateway)
   const client = await jsonClient(t, gateway)

@@ -1,4 +1,4 @@
-/** What was sent before rights were taken away, and waits its turn behind that. */
+/** Requests and messages that were sent before a revocation and still wait when it happens. */
 
 import type { IPublishPacket } from 'mqtt-packet'
 import t from 'tap'
@@ -16,7 +16,7 @@ const gateway = await startControlled(t, {
 const message = (recipient: string, content: string) =>
   JSON.stringify({ type: 'message', data: { recipient, content } })
 
-/** What `reader` was sent, once nothing of what was held up can come any more. */
+/** The messages sent to `reader`, after everything that was held has settled. */
 async function inboxOf(reader: Awaited<ReturnType<typeof loggedIn>>): Promise<unknown[]> {
   const marker = await loggedIn(t, gateway)
   await marker.ask({ type: 'message', data: { recipient: reader.userId, content: 'last' } })
@@ -25,7 +25,7 @@ async function inboxOf(reader: Awaited<ReturnType<typeof loggedIn>>): Promise<un
   return got
 }
 
-/** Somebody whom the gateway must ask the store about. */
+/** A user that the gateway must look up in the store. */
 const STRANGER = '999999999'
 
 async function setUp() {
@@ -52,7 +52,7 @@ async function sendAndGo(
   return held.release
 }
 
-t.test('an MQTT client’s requests that wait are not made behind its revocation', async t => {
+t.test('waiting requests of an MQTT client are not done after its revocation', async t => {
   const { account, owner, reader } = await setUp()
   const thief = await rawConnect(t, gateway, { account, clientId: 'thief' })
   const request = (payload: string) => {
@@ -123,7 +123,7 @@ for (const qos of [0, 1, 2] as const) {
   })
 }
 
-t.test('a message that waits for the commit before it is not stored behind a revocation', async t => {
+t.test('a message that waits for an earlier commit is not stored after a revocation', async t => {
   const { account, owner, reader } = await setUp()
   const json = await loggedIn(t, gateway, account)
   const mqtt = await rawConnect(t, gateway, { account, clientId: 'thief' })
@@ -145,7 +145,7 @@ t.test('a message that waits for the commit before it is not stored behind a rev
   t.same(await inboxOf(reader), ['first', 'under way', 'last'])
 })
 
-t.test('a will is not published where the rights of its client are what ended', async t => {
+t.test('a will is not published if its client’s login was revoked', async t => {
   const { account, owner, reader } = await setUp()
   const will = (topic: string) => ({ topic, payload: Buffer.from('stolen'), qos: 1 as const, retain: false })
   const seen = await rawConnect(t, gateway, { account: await register(t, gateway), clientId: 'seen' })

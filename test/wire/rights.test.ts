@@ -1,4 +1,4 @@
-/** Each cell of the table of rights in docs/security.md, against a running gateway. */
+/** Every cell of the table of permissions in docs/security.md, against a running gateway. */
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import {
@@ -131,7 +131,7 @@ async function overMqtt(t: Test, body: object): Promise<number> {
   return JSON.parse((await client.take('publish')).payload.toString()).code
 }
 
-t.test('the table is there, and every row is one that can be tried', async t => {
+t.test('the table exists, and every row can be tested', async t => {
   t.ok(rows.length > 50)
   for (const { way, what, rights } of rows) {
     t.ok(WAYS.has(way), `${way} ${what}`)

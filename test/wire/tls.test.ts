@@ -118,7 +118,7 @@ t.test('a new certificate is for new connections, and no connection is dropped f
   await device.mqtt.subscribeAsync('users/+/presence')
 })
 
-t.test('files that changed are found, and a bad one leaves the old certificate', async t => {
+t.test('changed files are loaded, and an invalid one leaves the old certificate', async t => {
   const gateway = await startSecure(t, { 'tls.watch': '20ms' })
   gateway.use('new')
   while ((await certificateOf(t, gateway.httpPort)) !== 'localhost-new') t.pass('not yet')
@@ -128,7 +128,7 @@ t.test('files that changed are found, and a bad one leaves the old certificate',
   t.equal(await certificateOf(t, gateway.mqttsPort), 'localhost-new')
 })
 
-t.test('certificate and key that cannot be used stop the start, and the keys are named', async t => {
+t.test('an unusable certificate or key stops the start, with the config keys in the message', async t => {
   for (const [cert, key, fault] of [
     ['/does/not/exist', pem('old.key'), /^tls\.cert: cannot be read/],
     [pem('old.cert'), '/does/not/exist', /^tls\.key: cannot be read/],
@@ -166,7 +166,7 @@ t.test('over TLS, too, an address has so many connections, and the next comes wh
   t.equal(name, 'localhost-old')
 })
 
-t.test('a server that leaves says so over TLS, too', async t => {
+t.test('a server that shuts down tells its clients over TLS, too', async t => {
   const gateway = await startSecure(t)
   const client = await secureClient(t, gateway)
   await gateway.close()
