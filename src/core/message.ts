@@ -5,13 +5,7 @@
  * `{"sender":"…","recipient":"…","content":"…","created_at":"…"}`. This text is stored. It is also the frame for a
  * client that asked for no extension; every other form is made by inserting `id` and `seq`.
  */
-import {
-  type InboxRow,
-  type MessageHeader,
-  type MessageKind,
-  pairConversation,
-  type UserId,
-} from './model.js'
+import { type InboxRow, type MessageHeader, pairConversation, type UserId } from './model.js'
 import { formatTime } from './time.js'
 
 /**
@@ -54,16 +48,6 @@ const CREATED_AT_LENGTH = 37
 /** Whether two texts are equal apart from `created_at`. */
 export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>
   a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH)
-
-/** Stored forms of kinds. A letter is never used again for another kind. */
-const LETTERS: Readonly<Record<MessageKind, string>> = { message: 'm', broadcast: 'b' }
-const KINDS: Readonly<Record<string, MessageKind>> = { m: 'message', b: 'broadcast' }
-
-/** The stored form of a kind: one letter. */
-export const letterOf = (kind: MessageKind): string => LETTERS[kind]
-
-/** The kind of a stored letter; undefined if the letter is unknown. */
-export const kindOf = (letter: string): MessageKind | undefined => KINDS[letter]
 
 /** The header of a row of data format 1, which stored no header: it is derived from the text. */
 export function headerOf(text: string): MessageHeader {

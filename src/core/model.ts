@@ -2,6 +2,7 @@
  * Types that every layer shares, the text forms of ids, and the check of permissions for everything that clients send.
  */
 import { GatewayError } from './errors.js'
+import type { MessageKind } from './message-kinds.js'
 
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
 export type UserId = string
@@ -65,9 +66,6 @@ export interface Permissions {
 export function admit(permissions: Permissions | undefined): void {
   if (permissions?.areRevoked) throw new GatewayError('ERROR_UNAUTHORIZED')
 }
-
-/** `message`: from one user into a conversation; `broadcast`: from one user to every user who is online. */
-export type MessageKind = 'message' | 'broadcast'
 
 declare const conversationBrand: unique symbol
 

@@ -3,6 +3,7 @@
  * much waiting; a batch takes from the first queue first. So a sender in bulk delays only himself. Each sender's
  * messages keep their order: while one is in the second queue, the sender's next ones go there, too.
  */
+import { MESSAGE_KINDS } from '../core/message-kinds.js'
 import type { NewMessage, UserId } from '../core/model.js'
 
 export interface BacklogLimits {
@@ -60,11 +61,11 @@ export class Backlog<W extends { readonly message: NewMessage }> {
     const { message } = waiting
     const bytes = heldBytes(message)
     this.#bytes += bytes
-    const isBroadcast = message.kind === 'broadcast'
-    const isCounted = isBroadcast || this.#shares.size > 0 || this.#bytes >= LITTLE_BYTES
+    const { isBulk } = MESSAGE_KINDS[message.kind]
+    const isCounted = isBulk || this.#shares.size > 0 || this.#bytes >= LITTLE_BYTES
     const share = isCounted ? this.#shareOf(message.sender) : undefined
     if (share !== undefined) share.bytes += bytes
-    if (share === undefined || (!isBroadcast && share.bulk === 0 && share.bytes < LITTLE_BYTES)) {
+    if (share === undefined || (!isBulk && share.bulk === 0 && share.bytes < LITTLE_BYTES)) {
       this.#first.push(waiting)
       this.#pushed++
       return
@@ -133,7 +134,7 @@ export class Backlog<W extends { readonly message: NewMessage }> {
 
 /** The copies of a broadcast have one text together. */
 const heldBytes = ({ kind, text }: NewMessage): number =>
-  kind === 'broadcast' ? MESSAGE_BYTES : MESSAGE_BYTES + text.length
+  MESSAGE_KINDS[kind].isShared ? MESSAGE_BYTES : MESSAGE_BYTES + text.length
 
 /** An array whose front is passed over, and cut off now and then: `shift` of a long one moves all of it. */
 class Fifo<T> {

@@ -6,10 +6,9 @@ import {
   encodeMqttMessage,
   headerOf,
   historyEntry,
-  kindOf,
-  letterOf,
   saysTheSame,
 } from '../../src/core/message.js'
+import { kindOf, MESSAGE_KINDS, type MessageKind } from '../../src/core/message-kinds.js'
 import {
   CONVERSATION_KEY_BYTES,
   type InboxRow,
@@ -116,8 +115,12 @@ t.test('the header of an old row is derived from its text', async t => {
 })
 
 t.test('each kind has its letter, and an unknown letter has no kind', async t => {
-  for (const kind of ['message', 'broadcast'] as const) t.equal(kindOf(letterOf(kind)), kind)
-  t.not(letterOf('message'), letterOf('broadcast'))
+  for (const kind of Object.keys(MESSAGE_KINDS) as MessageKind[]) {
+    const { letter } = MESSAGE_KINDS[kind]
+    t.match(letter, /^[a-z]$/)
+    t.equal(kindOf(letter), kind)
+  }
+  t.match(MESSAGE_KINDS, { message: { letter: 'm' }, broadcast: { letter: 'b' } }, 'as stored')
   for (const letter of ['', '0', '9', '{', 'N']) t.equal(kindOf(letter), undefined, 'as in data format 1')
 })
 

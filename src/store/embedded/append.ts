@@ -1,4 +1,5 @@
 /** Appending to logs in the embedded store: a batch is planned on one snapshot, then written by one commit. */
+import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import type { NewMessage } from '../../core/model.js'
 import { Serial } from '../../flow/serial.js'
 import type { DeletedUsers } from '../deleted.js'
@@ -60,14 +61,17 @@ export class EmbeddedAppend {
     const shared = new Map<string, string>()
     let size = 0
     for (const { message, bytes } of added)
-      size += MAX_HEAD_BYTES + (message.kind === 'broadcast' ? 0 : bytes + Conversations.PLACE_BYTES)
+      size +=
+        MAX_HEAD_BYTES +
+        (MESSAGE_KINDS[message.kind].isShared ? 0 : bytes) +
+        (message.conversation === undefined ? 0 : Conversations.PLACE_BYTES)
     const buffer = Buffer.allocUnsafeSlow(size)
     let at = 0
     for (const { message, owner, seq, end } of added) {
       const { id, kind, text, conversation } = message
       const start = at
       at += buffer.write(headOf(message, end), at, 'latin1')
-      if (kind === 'broadcast') {
+      if (MESSAGE_KINDS[kind].isShared) {
         shared.set(id, text)
         this.rows.putHolder({ id, owner, seq })
       } else at += buffer.write(text, at)

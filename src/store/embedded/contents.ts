@@ -1,5 +1,6 @@
 /** The embedded store's contents for `mumi copy`. */
 import { GatewayError } from '../../core/errors.js'
+import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import type { Cursor, User } from '../../core/model.js'
 import { type Contents, type Entries, PAGE, PAGE_CHARS, type Page, type Section } from '../contents.js'
 import { Conversations } from './conversations.js'
@@ -99,7 +100,7 @@ function rowsPart(table: OpenTable): Part<Entries['rows']> {
     write(row) {
       const { inbox, seq, id, kind, conversation, text, end } = row
       const owner = userNumber(inbox)
-      const isShared = kind === 'broadcast'
+      const { isShared } = MESSAGE_KINDS[kind]
       rows.table.put([owner, seq], headOf(row, end) + (isShared ? '' : text))
       if (isShared) {
         rows.putText(id, text)

@@ -8,7 +8,8 @@
  * its text is stored once, for as long as a row refers to it. Data format 1 had `<message id><end>[<JSON text>]`; rows
  * of both formats are read, and only those of format 2 are written (format.ts).
  */
-import { headerOf, kindOf, letterOf } from '../../core/message.js'
+import { headerOf } from '../../core/message.js'
+import { kindOf, MESSAGE_KINDS } from '../../core/message-kinds.js'
 import {
   type ConversationId,
   type InboxRow,
@@ -120,7 +121,7 @@ export function headOf(
   { inbox, id, kind, sender, conversation }: MessageHeader & { readonly inbox: UserId; readonly id: string },
   end: number,
 ): string {
-  const head = `${id}${letterOf(kind)}${sender}${end}`
+  const head = `${id}${MESSAGE_KINDS[kind].letter}${sender}${end}`
   const isUsual = conversation === undefined || conversation === pairConversation(inbox, sender)
   return isUsual ? head : `${head} ${conversation}`
 }
@@ -140,7 +141,7 @@ export function partsOf(inbox: UserId, value: string): Parts {
   }
   const sender = value.slice(SENDER_AT, END_AT)
   const [end, conversation] = splitHead(value.slice(END_AT, headEnd))
-  const usual = kind === 'broadcast' ? undefined : pairConversation(inbox, sender)
+  const usual = MESSAGE_KINDS[kind].conversation === 'pair' ? pairConversation(inbox, sender) : undefined
   return { id, end, header: { kind, sender, conversation: conversation ?? usual }, text }
 }
 

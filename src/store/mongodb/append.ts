@@ -11,7 +11,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
-import { letterOf, saysTheSame } from '../../core/message.js'
+import { saysTheSame } from '../../core/message.js'
+import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import { isUserId, type NewMessage, type UserId } from '../../core/model.js'
 import type { Appended } from '../store.js'
 import type { MessageDocument } from './documents.js'
@@ -176,7 +177,7 @@ export class MongoAppend {
 }
 
 /** Whether the text is stored once for all rows: true for a broadcast. */
-const isShared = ({ kind }: NewMessage): boolean => kind === 'broadcast'
+const isShared = ({ kind }: NewMessage): boolean => MESSAGE_KINDS[kind].isShared
 
 /** In JSON, since ill-formed texts would become equal in UTF-8 (U+FFFD), and not every server accepts NUL. */
 const dedupText = (key: string): string => JSON.stringify(key)
@@ -188,7 +189,7 @@ function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDo
     inbox,
     seq,
     id,
-    kind: letterOf(kind),
+    kind: MESSAGE_KINDS[kind].letter,
     sender,
     ...(isShared(message) ? { shared: id } : { text }),
     storedAt,

@@ -1,6 +1,6 @@
 /** Reads and writes the whole contents of the MongoDB store, for `mumi copy`. */
 import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from 'mongodb'
-import { letterOf } from '../../core/message.js'
+import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import { madeAt } from '../../core/model.js'
 import { type Contents, type Entries, PAGE, PAGE_CHARS, type Page, type Section } from '../contents.js'
 import type { DeviceDocument, InboxDocument, MessageDocument, UserDocument } from './documents.js'
@@ -59,7 +59,9 @@ export class MongoContents implements Contents {
     if (entries.length === 0) return
     const { collection, write } = this.#part(section)
     const rows = entries.filter((entry): entry is Entries[S] & Entries['rows'] => 'text' in entry)
-    await this.#env.run(() => new MongoTexts(this.#env).put(rows.filter(({ kind }) => kind === 'broadcast')))
+    await this.#env.run(() =>
+      new MongoTexts(this.#env).put(rows.filter(({ kind }) => MESSAGE_KINDS[kind].isShared)),
+    )
     await this.#env.run(() => collection.bulkWrite(entries.map(write), { ordered: false }))
   }
 
@@ -106,9 +108,9 @@ function readRow(document: MessageDocument): Entries['rows'] {
  */
 function writeRow(row: Entries['rows']): AnyBulkWriteOperation<Keyed> {
   const { inbox, seq, id, kind, sender, conversation, text, end } = row
-  const head = { _id: rowId(inbox, seq), inbox, seq, id, kind: letterOf(kind), sender }
+  const head = { _id: rowId(inbox, seq), inbox, seq, id, kind: MESSAGE_KINDS[kind].letter, sender }
   const storedAt = new Date(madeAt(id))
-  const body = kind === 'broadcast' ? { shared: id } : { text }
+  const body = MESSAGE_KINDS[kind].isShared ? { shared: id } : { text }
   const counts = end > 0 && { bytes: Buffer.byteLength(text), end }
   return replace({ ...head, storedAt, ...body, ...(conversation && { conversation }), ...counts })
 }

@@ -1,6 +1,7 @@
 /** The data format of the MongoDB store: its number, and the rewrite of messages of format 1. */
 import type { AnyBulkWriteOperation } from 'mongodb'
-import { headerOf, letterOf } from '../../core/message.js'
+import { headerOf } from '../../core/message.js'
+import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import { DATA_FORMAT, type OldData, refuseNewer, UPGRADE_ROWS } from '../upgrade.js'
 import type { MessageDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
@@ -58,7 +59,12 @@ export class MongoFormat implements OldData {
         if (text === undefined) return []
         const { kind, sender } = headerOf(text)
         return [
-          { updateOne: { filter: { _id, ...OLD }, update: { $set: { kind: letterOf(kind), sender } } } },
+          {
+            updateOne: {
+              filter: { _id, ...OLD },
+              update: { $set: { kind: MESSAGE_KINDS[kind].letter, sender } },
+            },
+          },
         ]
       },
     )

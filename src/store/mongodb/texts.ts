@@ -5,7 +5,8 @@
  * row of it is inserted. So a text is only marked when one of its rows is removed, and marked texts are checked when
  * they are older than any broadcast in progress.
  */
-import { headerOf, kindOf } from '../../core/message.js'
+import { headerOf } from '../../core/message.js'
+import { kindOf } from '../../core/message-kinds.js'
 import type { InboxRow, MessageHeader, NewMessage, UserId } from '../../core/model.js'
 import type { MessageDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
