@@ -111,16 +111,13 @@ for (const { name, open } of STORES) {
     },
   )
 
-  t.test(
-    `${name}: a packet that goes out twice without an identifier takes nothing from the queue`,
-    async t => {
-      const persistence = await start((await open(t)).kv)
-      const packets = numbered(persistence, 2)
-      for (const packet of packets) await persistence.outgoingEnqueue({ clientId: 'c' }, packet)
-      t.equal(await persistence.outgoingClearMessageId({ id: 'c' }, publication('t')), undefined)
-      await waiting(t, persistence, ['1', '2'])
-    },
-  )
+  t.test(`${name}: sending a packet twice without an identifier removes nothing from the queue`, async t => {
+    const persistence = await start((await open(t)).kv)
+    const packets = numbered(persistence, 2)
+    for (const packet of packets) await persistence.outgoingEnqueue({ clientId: 'c' }, packet)
+    t.equal(await persistence.outgoingClearMessageId({ id: 'c' }, publication('t')), undefined)
+    await waiting(t, persistence, ['1', '2'])
+  })
 
   t.test(`${name}: the same PUBACK twice at once removes one packet`, async t => {
     const persistence = await start((await open(t)).kv, { maxQueuedMessages: 2 })
@@ -168,7 +165,7 @@ for (const { name, open } of STORES) {
   })
 
   t.test(
-    `${name}: a PUBREC of what was never queued, a retained message for one, keeps its PUBREL`,
+    `${name}: a PUBREC of a packet that was not queued, such as a retained message, stores its PUBREL`,
     async t => {
       const persistence = await start((await open(t)).kv)
       await persistence.outgoingUpdate({ id: 'c' }, { cmd: 'pubrel', messageId: 3 })

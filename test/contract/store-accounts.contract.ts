@@ -225,7 +225,7 @@ function passwords(t: Test, open: OpenStore): void {
 
 function deleting(t: Test, open: OpenStore): void {
   t.test(
-    'deletes an account with its inbox, cursors and conversations, and gives its id to nobody',
+    'deletes an account with its inbox, cursors and conversations, and does not reuse its id',
     async t => {
       const opened = await open(t)
       const { store } = opened

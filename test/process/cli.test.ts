@@ -84,7 +84,7 @@ t.test('check opens an existing store, and does not open one in use', async t =>
 })
 
 t.test(
-  'keys rotate: a new key signs; what the old one signed is good until it expires, with --now void',
+  'keys rotate: a new key signs; older tokens stay valid until they expire, or are void with --now',
   async t => {
     const dir = join(t.testdir(), 'data')
     const audit = join(t.testdirName, 'audit.log')

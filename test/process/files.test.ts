@@ -23,42 +23,39 @@ const settings = (t: Test) => ({
   'data.dir': dataDir(t),
 })
 
-t.test(
-  'without a descriptor left it serves on, logins too, says so, and lets in when there is one',
-  async t => {
-    const { child, ended, logged } = limited(t, 'serve', settings(t))
-    t.match(await logged('files.too-few'), { level: 'warn' })
-    const { http, mqtt, ops } = (await logged('gateway.ready')) as Record<string, { port: number }>
-    const gateway = { httpPort: http?.port ?? 0 }
-    const account = await register(t, gateway)
-    const early = await jsonClient(t, gateway)
-    const sockets: Socket[] = []
-    const closed: Promise<unknown>[] = []
-    for (let i = 0; i < 2 * FILES; i++) {
-      const socket = connect(mqtt?.port ?? 0, '127.0.0.1')
-      t.teardown(() => socket.destroy())
-      socket.on('error', () => undefined)
-      sockets.push(socket)
-      closed.push(new Promise(resolve => socket.on('close', resolve)))
-    }
-    await Promise.any(closed)
-    t.match(await logged('files.out'), { level: 'error', code: 'EMFILE' })
-    const { email, password } = account
-    t.match(await early.action('login', { email, password }), { code: 202 }, 'a password is checked')
-    t.match(await early.ask({ type: 'message', id: 'm', data: { recipient: account.id, content: 'x' } }), {
-      code: 201,
-    })
-    for (const socket of sockets) socket.destroy()
-    await Promise.all(closed)
-    let late: JsonClient | undefined
-    while (late === undefined) late = await jsonClient(t, gateway).catch(() => undefined)
-    t.match(await late.action('login', { email, password: 'wrong' }), { code: 10000 })
-    const metrics = await (await fetch(`http://127.0.0.1:${ops?.port}/metrics`)).text()
-    t.match(metrics, /mumi_out_of_files_total [1-9]/)
-    child.kill('SIGTERM')
-    t.match(await ended, { code: 0, stderr: /^$/ })
-  },
-)
+t.test('without a free descriptor it serves open connections, logs that, and recovers', async t => {
+  const { child, ended, logged } = limited(t, 'serve', settings(t))
+  t.match(await logged('files.too-few'), { level: 'warn' })
+  const { http, mqtt, ops } = (await logged('gateway.ready')) as Record<string, { port: number }>
+  const gateway = { httpPort: http?.port ?? 0 }
+  const account = await register(t, gateway)
+  const early = await jsonClient(t, gateway)
+  const sockets: Socket[] = []
+  const closed: Promise<unknown>[] = []
+  for (let i = 0; i < 2 * FILES; i++) {
+    const socket = connect(mqtt?.port ?? 0, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => undefined)
+    sockets.push(socket)
+    closed.push(new Promise(resolve => socket.on('close', resolve)))
+  }
+  await Promise.any(closed)
+  t.match(await logged('files.out'), { level: 'error', code: 'EMFILE' })
+  const { email, password } = account
+  t.match(await early.action('login', { email, password }), { code: 202 }, 'a password is checked')
+  t.match(await early.ask({ type: 'message', id: 'm', data: { recipient: account.id, content: 'x' } }), {
+    code: 201,
+  })
+  for (const socket of sockets) socket.destroy()
+  await Promise.all(closed)
+  let late: JsonClient | undefined
+  while (late === undefined) late = await jsonClient(t, gateway).catch(() => undefined)
+  t.match(await late.action('login', { email, password: 'wrong' }), { code: 10000 })
+  const metrics = await (await fetch(`http://127.0.0.1:${ops?.port}/metrics`)).text()
+  t.match(metrics, /mumi_out_of_files_total [1-9]/)
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, stderr: /^$/ })
+})
 
 t.test('check warns if a process may open fewer files than limits.connections', async t => {
   const few = await limited(t, 'check', settings(t)).ended

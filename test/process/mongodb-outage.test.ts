@@ -99,7 +99,7 @@ t.test('a server that starts during the wait is sufficient', { skip: skipWithout
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
   t.test(
-    `a server that ends by ${signal} and comes back: refusals in time, sessions stay, nothing stored comes twice`,
+    `a server that ends by ${signal} and restarts: refusals in time, sessions stay, no message is stored twice`,
     { skip: skipWithoutStart },
     async t => {
       const { server, gateway } = await setUp(t)
@@ -137,7 +137,7 @@ t.test('messages acknowledged before an outage are there after it', { skip: skip
 })
 
 t.test(
-  'a server that stalls: refusals in time; what it stores late is not stored again by the resend',
+  'a server that stalls: refusals in time; a resend of a message that was stored late is a repeat',
   { skip: skipWithoutStart },
   async t => {
     const { server, gateway } = await setUp(t)

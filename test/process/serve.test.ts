@@ -96,7 +96,7 @@ t.test(
 )
 
 t.test(
-  'an exception that no handler caught is logged with its stack and counted, and it serves on',
+  'an exception that no handler caught is logged with its stack and counted, and serve continues',
   async t => {
     for (const fault of [`throw new Error('planted')`, `Promise.reject(new Error('planted'))`]) {
       const { child, ended, logged } = serve(t, [], planted(`process.on('SIGUSR2', () => { ${fault} })`))
@@ -225,7 +225,7 @@ t.test('SIGTERM right after its first log line ends it with exit code 0', async 
 })
 
 t.test(
-  'SIGHUP and SIGUSR1 while its modules load change nothing: it gets ready, without inspector',
+  'SIGHUP and SIGUSR1 while modules load have no effect: serve becomes ready, without inspector',
   async t => {
     const { child, ended, logged } = serve(t, [], whileLoading(LOADED, 'SIGHUP', 'SIGUSR1'))
     await logged('gateway.starting')

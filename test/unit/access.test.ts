@@ -56,32 +56,29 @@ t.test('SUBSCRIBE is granted for the own inbox and replies and for presence', as
   }
 })
 
-t.test(
-  'SUBSCRIBE is refused for everything else under users/ and $, even where everything is open',
-  async t => {
-    const refused = [`users/${OTHER}/inbox/#`, `users/${OTHER}/inbox/+`, `users/${OTHER}/replies`]
-    refused.push(
-      `users/${ME}/#`,
-      `users/${ME}/+`,
-      `users/${ME}/inbox`,
-      `users/${ME}/inbox/1`,
-      `users/${ME}/requests`,
-    )
-    refused.push(
-      'users/#',
-      'users/+/#',
-      'users/+/inbox/#',
-      'users/+/+',
-      'users/+/replies',
-      'users/+/presence/#',
-    )
-    refused.push('$SYS/#', '$share/group/x', `$share/group/users/${ME}/inbox/#`, '$session')
-    for (const filter of refused) {
-      t.equal(closed.subscribe(ME, filter), false, filter)
-      t.equal(open.subscribe(ME, filter), false, filter)
-    }
-  },
-)
+t.test('SUBSCRIBE is refused for all other topics under users/ and $, even with an open ACL', async t => {
+  const refused = [`users/${OTHER}/inbox/#`, `users/${OTHER}/inbox/+`, `users/${OTHER}/replies`]
+  refused.push(
+    `users/${ME}/#`,
+    `users/${ME}/+`,
+    `users/${ME}/inbox`,
+    `users/${ME}/inbox/1`,
+    `users/${ME}/requests`,
+  )
+  refused.push(
+    'users/#',
+    'users/+/#',
+    'users/+/inbox/#',
+    'users/+/+',
+    'users/+/replies',
+    'users/+/presence/#',
+  )
+  refused.push('$SYS/#', '$share/group/x', `$share/group/users/${ME}/inbox/#`, '$session')
+  for (const filter of refused) {
+    t.equal(closed.subscribe(ME, filter), false, filter)
+    t.equal(open.subscribe(ME, filter), false, filter)
+  }
+})
 
 t.test('a closed ACL opens no other topic', async t => {
   for (const topic of ['a', 'a/b', '#', '+', '+/+', '/']) {

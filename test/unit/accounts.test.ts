@@ -100,17 +100,14 @@ t.test('the normalised form of an email', async t => {
   for (const [email, key] of forms) t.equal(normalizeEmail(email), key, email)
 })
 
-t.test(
-  'a new account keeps the address as it was given, has a nine-digit id and no password in sight',
-  async t => {
-    const { accounts, store } = setUp()
-    const user = await accounts.register(WHOLE)
-    t.match(user, { id: /^[1-9]\d{8}$/, email: 'Abc@Example.com', emailKey: 'abc@example.com', username: '' })
-    t.notOk('passwordHash' in user)
-    t.notOk('password' in user)
-    t.match(store.users.get(user.id)?.passwordHash, /^\$2b\$/)
-  },
-)
+t.test('a new account keeps the address as given, has a nine-digit id, and shows no password', async t => {
+  const { accounts, store } = setUp()
+  const user = await accounts.register(WHOLE)
+  t.match(user, { id: /^[1-9]\d{8}$/, email: 'Abc@Example.com', emailKey: 'abc@example.com', username: '' })
+  t.notOk('passwordHash' in user)
+  t.notOk('password' in user)
+  t.match(store.users.get(user.id)?.passwordHash, /^\$2b\$/)
+})
 
 t.test('a taken id is drawn again, a limited number of times', async t => {
   const { accounts, store } = setUp()

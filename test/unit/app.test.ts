@@ -48,7 +48,7 @@ t.test('options: dedup is off if its window is 0', async t => {
 })
 
 t.test(
-  'options: rates have ten seconds of burst; a share of the connections is kept for the known',
+  'options: rates have ten seconds of burst; a share of the connections is reserved for known clients',
   async t => {
     const rules = limitRules(
       config(
@@ -114,7 +114,7 @@ t.test('checks: a file limit below the connections is a fault, as are unreadable
 })
 
 t.test(
-  'stores: none is made by a look; its files are found; keys are rotated in a store that is there',
+  'stores: a check creates none; exposed files are found; keys are rotated only in an existing store',
   async t => {
     const dir = dataDir(t)
     const here = config('--data.dir', dir)

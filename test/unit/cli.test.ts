@@ -171,23 +171,20 @@ function signals(t: Test, isService: boolean): Map<string, (signal: string) => v
   return listeners
 }
 
-t.test(
-  'signals: a command ends by them; a service answers them, and nothing opens the inspector',
-  async t => {
-    t.same([...signals(t, false).keys()], ['SIGUSR1'])
-    const service = signals(t, true)
-    t.same([...service.keys()].sort(), ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR1'])
-    const { codes } = held(t)
-    service.get('SIGHUP')?.('SIGHUP')
-    t.same(codes, [], 'no certificate is read yet')
-    service.get('SIGTERM')?.('SIGTERM')
-    t.same(codes, [undefined])
-    const seen: string[] = []
-    answerSignals({ end: signal => void seen.push(signal), reload: () => void seen.push('reload') })
-    for (const name of ['SIGINT', 'SIGHUP', 'SIGTERM']) service.get(name)?.(name)
-    t.same(seen, ['SIGINT', 'reload', 'SIGTERM'])
-  },
-)
+t.test('signals: they end a command; a service handles them, and none opens the inspector', async t => {
+  t.same([...signals(t, false).keys()], ['SIGUSR1'])
+  const service = signals(t, true)
+  t.same([...service.keys()].sort(), ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR1'])
+  const { codes } = held(t)
+  service.get('SIGHUP')?.('SIGHUP')
+  t.same(codes, [], 'no certificate is read yet')
+  service.get('SIGTERM')?.('SIGTERM')
+  t.same(codes, [undefined])
+  const seen: string[] = []
+  answerSignals({ end: signal => void seen.push(signal), reload: () => void seen.push('reload') })
+  for (const name of ['SIGINT', 'SIGHUP', 'SIGTERM']) service.get(name)?.(name)
+  t.same(seen, ['SIGINT', 'reload', 'SIGTERM'])
+})
 
 t.test('config: prints the effective config, or one of the documents', async t => {
   const { stdout } = await said(() => config(sources('--http.port=9000')))

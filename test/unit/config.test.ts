@@ -321,7 +321,7 @@ t.test('sizes that do not fit a document are refused with MongoDB only', async t
 })
 
 t.test(
-  'the image listens where its ports are published from, and keeps its data in a volume of its user',
+  'the image listens on the container’s addresses, and keeps its data in a volume of its user',
   async t => {
     const file = readFileSync(new URL('../../config/Dockerfile', import.meta.url), 'utf8')
     const [, text = ''] = /^ENV (.*)$/m.exec(file) ?? []

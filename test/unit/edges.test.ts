@@ -82,49 +82,46 @@ t.test('answers: only GET and HEAD of the path, whatever its query', async t => 
   t.notOk(isRead({ method: 'DELETE' } as IncomingMessage))
 })
 
-t.test(
-  'ops: ready or why not; metrics are gathered once within the cache, and what failed is not kept',
-  async t => {
-    let reason: string | undefined
-    let gathered = 0
-    const faults: string[] = []
-    const route = opsRoute({
-      notReady: async () => reason,
-      metrics: {
-        contentType: 'text/plain',
-        metrics: async () => {
-          if (++gathered === 1) throw new Error('first')
-          return `m ${gathered}`
-        },
+t.test('ops: readiness with the reason; metrics are cached, and failures are not', async t => {
+  let reason: string | undefined
+  let gathered = 0
+  const faults: string[] = []
+  const route = opsRoute({
+    notReady: async () => reason,
+    metrics: {
+      contentType: 'text/plain',
+      metrics: async () => {
+        if (++gathered === 1) throw new Error('first')
+        return `m ${gathered}`
       },
-      cacheMs: 60_000,
-      health: true,
-      onFault: where => void faults.push(where),
-    })
-    const ask = async (url: string) => {
-      const { sent } = respond(route, url)
-      await turn()
-      return sent
-    }
-    t.match(await ask('/healthz'), { status: 200 })
-    t.match(await ask('/readyz'), { status: 200, body: '{"status":"ready"}' })
-    reason = 'closing'
-    t.match(await ask('/readyz'), { status: 503, body: /closing/ })
-    t.match(await ask('/metrics'), { status: 500 })
-    t.same(faults, ['http.request'])
-    t.match(await ask('/metrics'), { status: 200, body: 'm 2' })
-    t.match(await ask('/metrics'), { body: 'm 2' })
-    t.notOk(respond(route, '/none').isMine)
-    const none = opsRoute({
-      notReady: async () => undefined,
-      metrics: undefined,
-      cacheMs: 0,
-      health: false,
-      onFault: () => undefined,
-    })
-    for (const url of ['/healthz', '/readyz', '/metrics']) t.notOk(respond(none, url).isMine)
-  },
-)
+    },
+    cacheMs: 60_000,
+    health: true,
+    onFault: where => void faults.push(where),
+  })
+  const ask = async (url: string) => {
+    const { sent } = respond(route, url)
+    await turn()
+    return sent
+  }
+  t.match(await ask('/healthz'), { status: 200 })
+  t.match(await ask('/readyz'), { status: 200, body: '{"status":"ready"}' })
+  reason = 'closing'
+  t.match(await ask('/readyz'), { status: 503, body: /closing/ })
+  t.match(await ask('/metrics'), { status: 500 })
+  t.same(faults, ['http.request'])
+  t.match(await ask('/metrics'), { status: 200, body: 'm 2' })
+  t.match(await ask('/metrics'), { body: 'm 2' })
+  t.notOk(respond(route, '/none').isMine)
+  const none = opsRoute({
+    notReady: async () => undefined,
+    metrics: undefined,
+    cacheMs: 0,
+    health: false,
+    onFault: () => undefined,
+  })
+  for (const url of ['/healthz', '/readyz', '/metrics']) t.notOk(respond(none, url).isMine)
+})
 
 /** A socket that reads nothing by itself, with a parser as Node's. */
 function parsed() {
@@ -223,7 +220,7 @@ t.test(
 )
 
 t.test(
-  'ControlFrames: pongs to our pings are free; others cost, and are counted once for a burst',
+  'ControlFrames: pongs to our pings are free; other frames count, and a burst is reported once',
   async t => {
     let over = 0
     const frames = new ControlFrames(new TokenBucket({ perSecond: 0.001, burst: 1 }), () => over++)

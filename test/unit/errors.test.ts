@@ -80,7 +80,7 @@ t.test('the table cannot be changed', async t => {
 })
 
 t.test(
-  'an error of ours stays as it is; anything else becomes 500, or what was asked for, with its cause',
+  'a GatewayError is returned unchanged; other errors become 500 or the given kind, with their cause',
   async t => {
     const ours = new GatewayError('BAD_FIELD', { field: 'email', reason: 'is missing' })
     t.equal(toGatewayError(ours, 'STORE_UNAVAILABLE'), ours)

@@ -264,7 +264,7 @@ t.test('the key of repeats consists of sender and request id', async t => {
 })
 
 t.test(
-  'a broadcast is one row for each other user online, one id, one answer when all are stored',
+  'a broadcast is one row for each other online user, with one id, and one answer when all are stored',
   async t => {
     const { run, sent, events } = setUp({ userId: ME, online: [ME, YOU, '300000000'] })
     const broadcast = run('broadcast', { content: 'x' }, 'b')

@@ -124,7 +124,7 @@ t.test('a repeat is answered and not offered again', async t => {
 })
 
 t.test(
-  'a failed append fails each of its messages, offers none, is logged, and the next goes on',
+  'a failed append fails each of its messages, offers none, is logged, and the next one works',
   async t => {
     const { inbox, send, answers, events, logs, reader } = setUp()
     inbox.attach(reader('ann'))

@@ -161,17 +161,14 @@ function quota(rules: { maxRefusals: number; loginTimeoutMs: number }, bucket?: 
   return { counted, quota: new Quota(limits as unknown as Limits, rules, undefined) }
 }
 
-t.test(
-  'Quota: so many refusals in a row end the connection; those that may be tried again do not count',
-  async t => {
-    const { counted, quota: one } = quota({ maxRefusals: 3, loginTimeoutMs: 10 })
-    const codes = ['BAD_JSON', 'BAD_JSON', 'SUCCESS', 'BAD_JSON', 'BAD_JSON', 'STORE_UNAVAILABLE'] as const
-    for (const code of codes) t.equal(one.answered(code), undefined)
-    for (const code of ['BAD_JSON', 'BAD_JSON'] as const) t.equal(one.answered(code), undefined)
-    t.equal(one.answered('BAD_JSON'), 'TOO_MANY_ERRORS')
-    t.same(counted, ['limits.refusals'])
-  },
-)
+t.test('Quota: refusals in a row end the connection; retryable ones do not count', async t => {
+  const { counted, quota: one } = quota({ maxRefusals: 3, loginTimeoutMs: 10 })
+  const codes = ['BAD_JSON', 'BAD_JSON', 'SUCCESS', 'BAD_JSON', 'BAD_JSON', 'STORE_UNAVAILABLE'] as const
+  for (const code of codes) t.equal(one.answered(code), undefined)
+  for (const code of ['BAD_JSON', 'BAD_JSON'] as const) t.equal(one.answered(code), undefined)
+  t.equal(one.answered('BAD_JSON'), 'TOO_MANY_ERRORS')
+  t.same(counted, ['limits.refusals'])
+})
 
 t.test('Quota: too many refusals by a limit close the connection', async t => {
   const { quota: one } = quota({ maxRefusals: 99, loginTimeoutMs: 10 })
@@ -188,7 +185,7 @@ t.test('Quota: a client without a login and without requests is closed in time',
 })
 
 t.test(
-  'Quota: limits of the account begin at login, and do not refuse what only its owner may ask',
+  'Quota: limits of the account apply from login on, but not to requests that protect the account',
   async t => {
     const { counted, quota: one } = quota({ maxRefusals: 3, loginTimeoutMs: 10 }, { take: () => true })
     t.equal(one.take(1), undefined)
@@ -281,7 +278,7 @@ function writer(maxBufferedBytes = 100) {
 }
 
 t.test(
-  'FrameWriter: what one turn writes is one buffer of frames (RFC 6455 5.2), a ping behind them',
+  'FrameWriter: all frames of one turn are one buffer (RFC 6455, 5.2), with the ping at its end',
   async t => {
     const { out, written, state } = writer()
     out.write('a')
@@ -352,18 +349,15 @@ function delivery(options: Partial<ConstructorParameters<typeof InboxDelivery>[1
 
 const ROW = { seq: 5, id: 'm', text: '{"sender":"1","content":"x"}' } as InboxRow
 
-t.test(
-  'InboxDelivery: an old client gets the stored text; one that asked for anything, id and seq, too',
-  async t => {
-    const old = delivery({})
-    old.one.deliver(ROW)
-    t.same(old.texts, [ROW.text])
-    const one = delivery({ device: 'phone' })
-    one.one.deliver(ROW)
-    t.match(JSON.parse(one.texts[0] ?? ''), { id: 'm', seq: 5, content: 'x' })
-    t.equal(one.device, 'json phone')
-  },
-)
+t.test('InboxDelivery: an old client gets the stored text; with any extension also id and seq', async t => {
+  const old = delivery({})
+  old.one.deliver(ROW)
+  t.same(old.texts, [ROW.text])
+  const one = delivery({ device: 'phone' })
+  one.one.deliver(ROW)
+  t.match(JSON.parse(one.texts[0] ?? ''), { id: 'm', seq: 5, content: 'x' })
+  t.equal(one.device, 'json phone')
+})
 
 t.test(
   'InboxDelivery: one ping at a time; its pong confirms, and that of an earlier login does not',
@@ -477,7 +471,7 @@ t.test('JsonLogin: the connection belongs to the user from entering to leaving',
 })
 
 t.test(
-  'JsonLogin: over a limit, or on a connection that has closed, it does not enter and leaves no trace',
+  'JsonLogin: over a limit, or after the close of the connection, it does not enter and changes nothing',
   async t => {
     const over = jsonLogin(() => {
       throw Object.assign(new Error(), { kind: 'TOO_MANY_CONNECTIONS' })
@@ -553,7 +547,7 @@ t.test('Requests: before login at most 100 are unanswered, whatever the config a
 })
 
 t.test(
-  'Requests: an address ahead of its rate waits; when its client leaves, what waits is dropped',
+  'Requests: an address over its rate waits; when its client leaves, waiting requests are dropped',
   async t => {
     const { all, replies } = requests({}, 60_000)
     all.push('{', 1)

@@ -173,7 +173,7 @@ const ACCOUNT = {
 }
 
 t.test(
-  'what an account sent counts whatever it has open; one that is too large is let through, and owed',
+  'bytes of an account are counted over all connections; an excess is admitted once, as a debt',
   async t => {
     const accounts = new AccountLimits(ACCOUNT)
     t.ok(accounts.traffic('a').sent.spend(1_000_000))
@@ -244,7 +244,7 @@ t.test(
 )
 
 t.test(
-  'an address that tries many accounts waits for all of them; its own login does not help it',
+  'an address that tries many accounts is delayed for all of them, even after a login of its own',
   async t => {
     const logins = new FailedLogins({ ...RULES, perAddress: 3 })
     const now = 1e12
@@ -294,7 +294,7 @@ t.test('a failed check counts neither as right nor as wrong', async t => {
 })
 
 t.test(
-  'wrong passwords delay their address, a right one is remembered, and an exempt address is never delayed',
+  'wrong passwords delay their address; a right one makes it known; an exempt address has no delay',
   async t => {
     const reached: string[] = []
     const logins = new LoginAttempts(

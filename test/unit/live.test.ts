@@ -116,7 +116,7 @@ t.test('replace: the first is ended, and the account is never offline in between
 })
 
 t.test(
-  'replace: one that does not know yet whose it is, and so cannot leave by itself, is taken out',
+  'replace: a connection that does not know its account yet is removed, since it cannot leave itself',
   async t => {
     const { live } = registry('replace')
     const [first, second] = [new Hand(live, 'json', false), new Hand(live)]

@@ -51,21 +51,18 @@ t.test('after a lost reply the previous token is valid once more', async t => {
   t.ok((await sessions.refresh(tokens?.refresh ?? '')).tokens)
 })
 
-t.test(
-  'a refresh token that was spent and comes again ends the session: there are two who have it',
-  async t => {
-    const { sessions } = await setUp(t)
-    const first = await sessions.open(ME, newLoginId(), undefined)
-    const second = (await sessions.refresh(first.refresh)).tokens
-    const third = (await sessions.refresh(second?.refresh ?? '')).tokens
-    t.match(await sessions.refresh(first.refresh), { tokens: undefined })
-    await t.rejects(sessions.refresh(third?.refresh ?? ''), REFUSED)
-    await t.rejects(sessions.verify(third?.token ?? ''), REFUSED)
-  },
-)
+t.test('a refresh token that is used again later ends the login, since two clients have it', async t => {
+  const { sessions } = await setUp(t)
+  const first = await sessions.open(ME, newLoginId(), undefined)
+  const second = (await sessions.refresh(first.refresh)).tokens
+  const third = (await sessions.refresh(second?.refresh ?? '')).tokens
+  t.match(await sessions.refresh(first.refresh), { tokens: undefined })
+  await t.rejects(sessions.refresh(third?.refresh ?? ''), REFUSED)
+  await t.rejects(sessions.verify(third?.token ?? ''), REFUSED)
+})
 
 t.test(
-  'two who refresh with one token at once get the same pair, which is good; a third who comes within the grace, too',
+  'concurrent refreshes with one token get the same valid pair, and so does one within the grace time',
   async t => {
     const { sessions } = await setUp(t)
     const { refresh } = await sessions.open(ME, newLoginId(), undefined)
@@ -81,7 +78,7 @@ t.test(
 )
 
 t.test(
-  'within the grace the pair is the same after a restart, and nothing of it is stored in clear',
+  'within the grace time the pair is the same after a restart, and is not stored in plain text',
   async t => {
     const { store, sessions, keys } = await setUp(t)
     const first = await sessions.open(ME, newLoginId(), undefined)
@@ -184,17 +181,14 @@ t.test('a credential requested before a revocation is not given after it', async
   t.same([live, await sessions.list(ME)], [['ended'], []])
 })
 
-t.test(
-  'a session whose login came to nothing is taken back, and takes nobody else’s login with it',
-  async t => {
-    const { sessions } = await setUp(t)
-    const { mark } = sessions.revocations
-    const id = newLoginId()
-    await sessions.open(ME, id, undefined)
-    await sessions.discard(ME, id)
-    t.same([await sessions.list(ME), sessions.revocations.hasSince(ME, mark)], [[], false])
-  },
-)
+t.test('a login that failed after its tokens were made is discarded, and other logins go on', async t => {
+  const { sessions } = await setUp(t)
+  const { mark } = sessions.revocations
+  const id = newLoginId()
+  await sessions.open(ME, id, undefined)
+  await sessions.discard(ME, id)
+  t.same([await sessions.list(ME), sessions.revocations.hasSince(ME, mark)], [[], false])
+})
 
 t.test('a refresh token is no credential, and a credential no refresh token', async t => {
   const { sessions } = await setUp(t)

@@ -212,48 +212,42 @@ t.test('a SUBSCRIBE that cannot be stored fails for each filter', async t => {
   t.same(kv.keys('subscriptions'), [[DEVICE, 'a']], 'the same SUBSCRIBE again')
 })
 
-t.test(
-  'a packet is queued with the sessions it makes and the identifier that brought it, in one write',
-  async t => {
-    const { kv, parts, outgoing } = makeParts()
-    const sender = { id: `${BOB}:pad`, clean: false }
-    await outgoing.enqueue([{ clientId: DEVICE, qos: 1 }], publication('a', { qos: 2 }), {
-      client: sender,
-      messageId: 5,
-    })
-    t.equal(kv.writes, 1)
-    t.same(kv.keys('incoming'), [[sender.id, 5]])
-    t.ok(parts.sessions.has(DEVICE))
-    t.ok(parts.sessions.has(sender.id))
-    t.match(await all(outgoing.stream(client)), [{ topic: 'a', qos: 1, dup: false }])
-    await outgoing.enqueue([], publication('b'))
-    t.equal(kv.writes, 1, 'for nobody')
-    t.same(await all(outgoing.stream({ id: DEVICE, clean: true })), [], 'a clean session has no queue')
-  },
-)
+t.test('a packet, its new sessions and its received identifier are stored in one write', async t => {
+  const { kv, parts, outgoing } = makeParts()
+  const sender = { id: `${BOB}:pad`, clean: false }
+  await outgoing.enqueue([{ clientId: DEVICE, qos: 1 }], publication('a', { qos: 2 }), {
+    client: sender,
+    messageId: 5,
+  })
+  t.equal(kv.writes, 1)
+  t.same(kv.keys('incoming'), [[sender.id, 5]])
+  t.ok(parts.sessions.has(DEVICE))
+  t.ok(parts.sessions.has(sender.id))
+  t.match(await all(outgoing.stream(client)), [{ topic: 'a', qos: 1, dup: false }])
+  await outgoing.enqueue([], publication('b'))
+  t.equal(kv.writes, 1, 'for nobody')
+  t.same(await all(outgoing.stream({ id: DEVICE, clean: true })), [], 'a clean session has no queue')
+})
 
-t.test(
-  'what is sent at QoS 2 is in flight until PUBCOMP, and comes again as PUBREL after PUBREC',
-  async t => {
-    const { outgoing } = makeParts()
-    const packet = publication('a', { qos: 2 })
-    await outgoing.enqueue([{ clientId: DEVICE, qos: 2 }], packet)
-    await outgoing.update(client, { ...packet, messageId: 3 })
-    t.equal(outgoing.isInFlight(DEVICE, 3), true)
-    t.equal(outgoing.isInFlight(DEVICE, 4), false)
-    t.equal(outgoing.isInFlight(`${BOB}:pad`, 3), false)
-    t.equal(outgoing.countReleased(DEVICE), 0)
-    t.equal(await outgoing.acknowledged(DEVICE, undefined), undefined)
-    t.equal(outgoing.isInFlight(DEVICE, 3), true, 'no identifier, no acknowledgement')
-    await outgoing.update(client, { cmd: 'pubrel', messageId: 3 })
-    t.equal(outgoing.countReleased(DEVICE), 1)
-    t.match(await all(outgoing.stream({ ...client })), [{ cmd: 'pubrel', messageId: 3 }])
-    t.match(await outgoing.acknowledged(DEVICE, 3), { messageId: 3 })
-    t.equal(outgoing.isInFlight(DEVICE, 3), false)
-    t.equal(await outgoing.acknowledged(DEVICE, 3), undefined, 'a second time')
-    t.same(await all(outgoing.stream({ ...client })), [])
-  },
-)
+t.test('a QoS 2 packet is in flight until PUBCOMP, and is resent as PUBREL after PUBREC', async t => {
+  const { outgoing } = makeParts()
+  const packet = publication('a', { qos: 2 })
+  await outgoing.enqueue([{ clientId: DEVICE, qos: 2 }], packet)
+  await outgoing.update(client, { ...packet, messageId: 3 })
+  t.equal(outgoing.isInFlight(DEVICE, 3), true)
+  t.equal(outgoing.isInFlight(DEVICE, 4), false)
+  t.equal(outgoing.isInFlight(`${BOB}:pad`, 3), false)
+  t.equal(outgoing.countReleased(DEVICE), 0)
+  t.equal(await outgoing.acknowledged(DEVICE, undefined), undefined)
+  t.equal(outgoing.isInFlight(DEVICE, 3), true, 'no identifier, no acknowledgement')
+  await outgoing.update(client, { cmd: 'pubrel', messageId: 3 })
+  t.equal(outgoing.countReleased(DEVICE), 1)
+  t.match(await all(outgoing.stream({ ...client })), [{ cmd: 'pubrel', messageId: 3 }])
+  t.match(await outgoing.acknowledged(DEVICE, 3), { messageId: 3 })
+  t.equal(outgoing.isInFlight(DEVICE, 3), false)
+  t.equal(await outgoing.acknowledged(DEVICE, 3), undefined, 'a second time')
+  t.same(await all(outgoing.stream({ ...client })), [])
+})
 
 t.test('inbox packets go to the inbox hooks and are not queued', async t => {
   const told: unknown[] = []

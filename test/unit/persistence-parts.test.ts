@@ -93,7 +93,7 @@ t.test('subscriptions change in memory at once, and are restored from the store'
 })
 
 t.test(
-  'a received identifier is known while it is stored, until PUBREL, and not where that failed',
+  'a received identifier is known while it is being stored and until PUBREL, unless that failed',
   async t => {
     const kv = new HeldKv()
     const incoming = new Incoming(kv)

@@ -57,7 +57,7 @@ const appended = (retention: Retention, seq: number) =>
   retention.appended({ inbox: 'ann', sender: 'bob', text: '' } as NewMessage, seq)
 
 t.test(
-  'a sweep removes what is older than maxAge, in every inbox, and says what nobody had confirmed',
+  'a sweep removes messages older than maxAge from every inbox, and reports unconfirmed ones',
   async t => {
     const { retention, left, logs } = setUp(
       { ann: [NOW - 3 * DAY, NOW - 2 * DAY, NOW - 1], bob: [NOW], eve: [NOW - 9 * DAY] },

@@ -29,7 +29,7 @@ class Heard implements Subscriber {
 const packet = (topic: string) => ({ topic }) as AedesPublishPacket
 
 t.test(
-  'once to each, at the highest QoS of overlapping filters, also after some of them are gone',
+  'each subscriber gets a packet once, at the highest QoS of its filters, also after some are removed',
   async t => {
     const router = new Router()
     const [one, two] = [new Heard(router), new Heard(router)]

@@ -33,7 +33,7 @@ t.test('white space, member order and escapes have no effect', async t => {
 })
 
 t.test(
-  'of a member that is there twice the last counts (RFC 8259 leaves it open, ECMAScript does not)',
+  'the last of two members with one name counts (undefined in RFC 8259, defined in ECMAScript)',
   async t => {
     t.match(parse('{"type":"nonsense","type":"action","action":"query"}'), { name: 'query' })
   },

@@ -42,7 +42,7 @@ t.test('a token is valid until it expires and not a minute longer', async t => {
 })
 
 t.test(
-  'after a rotation the new key signs, and the one before verifies until its last token has expired',
+  'after a rotation the new key signs, and the old one verifies until its last token has expired',
   async t => {
     const keys = await (await keysOn(t)).open()
     const begun = Date.now()

@@ -62,29 +62,26 @@ t.test('tokens for another audience or for an unknown user are refused', async t
     t.match(await client.action('login', { token: await token }), REFUSED, name)
 })
 
-t.test(
-  'the claim may be an address, where the issuer says that it has checked it: true and nothing else',
-  async t => {
-    const settings = { 'jwt.publicKeyFile': await keyFile(t), 'jwt.claim': 'email', 'jwt.user': 'email' }
-    const gateway = await startGateway(t, { ...ISSUER, ...settings })
-    const { email, id } = await register(t, gateway)
-    const client = await jsonClient(t, gateway)
-    for (const email_verified of [undefined, null, false, 'false', 0, '', 'true', 1, [], [true], {}]) {
-      const token = await sign({ email, email_verified })
-      t.match(await client.action('login', { token }), REFUSED, String(email_verified))
-      const mqtt = { username: email, password: Buffer.from(token) }
-      t.not((await rawConnect(t, gateway, mqtt)).connack.returnCode, 0)
-    }
-    const named = await sign({ email: id, email_verified: true })
-    t.match(await client.action('login', { token: named }), REFUSED, 'an id for an address')
-    t.match(
-      await client.action('login', {
-        token: await sign({ email: email.toUpperCase(), email_verified: true }),
-      }),
-      { code: 202 },
-    )
-  },
-)
+t.test('the claim may be an email only if `email_verified` is exactly true', async t => {
+  const settings = { 'jwt.publicKeyFile': await keyFile(t), 'jwt.claim': 'email', 'jwt.user': 'email' }
+  const gateway = await startGateway(t, { ...ISSUER, ...settings })
+  const { email, id } = await register(t, gateway)
+  const client = await jsonClient(t, gateway)
+  for (const email_verified of [undefined, null, false, 'false', 0, '', 'true', 1, [], [true], {}]) {
+    const token = await sign({ email, email_verified })
+    t.match(await client.action('login', { token }), REFUSED, String(email_verified))
+    const mqtt = { username: email, password: Buffer.from(token) }
+    t.not((await rawConnect(t, gateway, mqtt)).connack.returnCode, 0)
+  }
+  const named = await sign({ email: id, email_verified: true })
+  t.match(await client.action('login', { token: named }), REFUSED, 'an id for an address')
+  t.match(
+    await client.action('login', {
+      token: await sign({ email: email.toUpperCase(), email_verified: true }),
+    }),
+    { code: 202 },
+  )
+})
 
 t.test('nbf and exp have a leeway, and no more', async t => {
   const file = { ...ISSUER, 'jwt.publicKeyFile': await keyFile(t) }

@@ -35,7 +35,7 @@ for (const [clean, qos] of [
   [false, 2],
 ] as const) {
   t.test(
-    `a frozen MQTT client (QoS ${qos}) costs others nothing, and gets everything when it reads again`,
+    `a frozen MQTT client (QoS ${qos}) does not affect others, and gets everything when it reads again`,
     async t => {
       const gateway = await startGateway(t, { 'mqtt.maxInflight': 1000 })
       const { id, email, password } = await register(t, gateway)
@@ -55,7 +55,7 @@ for (const [clean, qos] of [
 }
 
 t.test(
-  'a client that takes nothing for delivery.stallTimeout is closed with 4008, and finds everything later',
+  'a client that reads nothing for delivery.stallTimeout is closed with 4008, and gets all messages later',
   async t => {
     const gateway = await startGateway(t, {
       'delivery.stallTimeout': '300ms',

@@ -45,38 +45,35 @@ async function raw(t: Test, { port, isTls }: Door, sent: string, enough?: RegExp
 const statuses = (answer: string) =>
   [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
 
-t.test(
-  'what is pipelined before an offer of h2c is answered, then that, as if nothing was offered',
-  async t => {
-    const secure = await startGateway(t, { 'tls.cert': pem('old.cert'), 'tls.key': pem('old.key') })
-    const plain = await startGateway(t)
-    const doors: Record<string, Door> = {
-      http: { port: plain.httpPort },
-      https: { port: secure.httpPort, isTls: true },
-      ops: { port: plain.opsPort },
-    }
-    for (const [name, door] of Object.entries(doors)) {
-      for (const first of ['/', '/test', '/nothing', '/readyz']) {
-        for (const second of ['/', '/test', '/readyz']) {
-          const answer = await raw(t, door, get(first) + get(second, H2C))
-          t.equal(statuses(answer).length, 2, `${name} ${first} ${second}: ${answer}`)
-          t.equal(statuses(answer)[1], statuses(await raw(t, door, get(second, H2C)))[0], 'as it is alone')
-        }
+t.test('requests before an offer of h2c are answered, and then that request, without an upgrade', async t => {
+  const secure = await startGateway(t, { 'tls.cert': pem('old.cert'), 'tls.key': pem('old.key') })
+  const plain = await startGateway(t)
+  const doors: Record<string, Door> = {
+    http: { port: plain.httpPort },
+    https: { port: secure.httpPort, isTls: true },
+    ops: { port: plain.opsPort },
+  }
+  for (const [name, door] of Object.entries(doors)) {
+    for (const first of ['/', '/test', '/nothing', '/readyz']) {
+      for (const second of ['/', '/test', '/readyz']) {
+        const answer = await raw(t, door, get(first) + get(second, H2C))
+        t.equal(statuses(answer).length, 2, `${name} ${first} ${second}: ${answer}`)
+        t.equal(statuses(answer)[1], statuses(await raw(t, door, get(second, H2C)))[0], 'as it is alone')
       }
-      t.same(
-        statuses(await raw(t, door, get('/healthz').repeat(50) + get('/healthz', H2C))),
-        Array(51).fill(200),
-      )
-      const refused = name === 'ops' ? 404 : 426
-      t.same(statuses(await raw(t, door, post('/') + post('/', H2C))), [refused, refused])
-      t.same(
-        statuses(await raw(t, door, get('/test') + get('/', 'Upgrade: x\r\nConnection: Upgrade\r\n'))),
-        name === 'ops' ? [404, 404] : [200, 200],
-      )
     }
-    await jsonClient(t, plain)
-  },
-)
+    t.same(
+      statuses(await raw(t, door, get('/healthz').repeat(50) + get('/healthz', H2C))),
+      Array(51).fill(200),
+    )
+    const refused = name === 'ops' ? 404 : 426
+    t.same(statuses(await raw(t, door, post('/') + post('/', H2C))), [refused, refused])
+    t.same(
+      statuses(await raw(t, door, get('/test') + get('/', 'Upgrade: x\r\nConnection: Upgrade\r\n'))),
+      name === 'ops' ? [404, 404] : [200, 200],
+    )
+  }
+  await jsonClient(t, plain)
+})
 
 t.test('a WebSocket handshake after other requests waits for their answers', async t => {
   const gateway = await startGateway(t, { 'limits.handshakeTimeout': '2s' })

@@ -91,7 +91,7 @@ t.test('content that JSON escapes six-fold is measured by its text', async t => 
 })
 
 t.test(
-  'content that old clients crash on never leaves: missing, empty, no string, NUL, half a surrogate pair',
+  'content that crashes old clients is refused: missing, empty, not a string, NUL, half a surrogate pair',
   async t => {
     const sender = await loggedIn(t, gateway)
     const recipient = await loggedIn(t, gateway)

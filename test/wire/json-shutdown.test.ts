@@ -47,7 +47,7 @@ t.test('what was sent before is answered, and what was answered 201 is there aft
 })
 
 t.test(
-  'a client that does not answer the closing handshake delays the end by no more than its grace',
+  'a client that does not answer the closing handshake delays the shutdown only by its grace time',
   async t => {
     const gateway = await startGateway(t)
     const frozen = await loggedIn(t, gateway)

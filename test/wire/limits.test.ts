@@ -217,7 +217,7 @@ t.test(
 )
 
 t.test(
-  'an account has so many connections, JSON and MQTT; a device that comes back takes its place',
+  'connections per account, JSON and MQTT; a device that reconnects replaces its old connection',
   async t => {
     const gateway = await start(t, { 'limits.connectionsPerAccount': 2, 'sessions.multiple': 'allow' })
     const account = await register(t, gateway)
@@ -288,7 +288,7 @@ t.test('wrong passwords delay their own address, and never the owner', async t =
 })
 
 t.test(
-  'as shipped the 6th wrong password waits, on every way a password is asked for; the owner does not',
+  'by default the 6th wrong password is delayed, wherever a password is asked for; the owner is not',
   async t => {
     const gateway = await start(t, { 'http.trustProxy': '127.0.0.1', 'sessions.multiple': 'allow' })
     const at = (address: string) => jsonClient(t, gateway, '/', from(address))
@@ -393,7 +393,7 @@ t.test('MQTT: excess packets are read and acknowledged later', async t => {
 })
 
 t.test(
-  'an account sends so many bytes a second: MQTT is read later, JSON answered 10120, also from here',
+  'bytes per second of an account: over them MQTT is read later, JSON answered 10120, also from loopback',
   async t => {
     const gateway = await startGateway(t, { 'limits.accountBytes': '50KiB', 'mqtt.acl': 'open' })
     const account = await register(t, gateway)

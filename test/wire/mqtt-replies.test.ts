@@ -53,7 +53,7 @@ async function stolen(t: Test, account: TestAccount, clientId: string, isGreedy 
 }
 
 t.test(
-  'what an owner is told over MQTT reaches no device of the account, whatever it subscribes to',
+  'replies to the owner over MQTT reach no device of the account, whatever it subscribes to',
   async t => {
     const account = await register(t, gateway)
     const { device } = await stolen(t, account, 'lamp', true)

@@ -67,46 +67,43 @@ t.test('a SUBACK grants the QoS that was asked for', async t => {
   for (const qos of [0, 1, 2] as const) t.same(await client.subscribe(`users/${ann.id}/inbox/#`, qos), [qos])
 })
 
-t.test(
-  'nothing leaks of a filter that was refused beside a granted one, live or after a reconnect',
-  async t => {
-    const home = await startGateway(t)
-    const [spy, victim] = [await register(t, home), await register(t, home)]
-    const json = await loggedIn(t, home)
-    const options = { account: spy, clientId: 'spy', clean: false }
-    const filters = [`users/${victim.id}/inbox/#`, `users/${spy.id}/inbox/#`, `users/${victim.id}/replies`]
-    const device = await mqttClient(t, home, { username: victim.email, password: victim.password })
-    /** Something for the victim, in its inbox and on its reply topic, then something for the spy. */
-    const stir = async () => {
-      await json.ask({ type: 'message', data: { recipient: victim.id, content: 'secret' } })
-      await device.mqtt.publishAsync(`users/${victim.id}/requests`, '{"type":"none"}', { qos: 1 })
-      await json.ask({ type: 'message', data: { recipient: spy.id, content: 'yours' } })
-    }
-    const one = await rawConnect(t, home, options)
-    t.same(await one.subscribe(filters, 1), [REFUSED, 1, REFUSED])
-    const onlyOwn = async (client: RawMqtt) => {
-      const { topic, messageId } = await client.take('publish')
-      client.ack('puback', messageId)
-      t.match(topic, new RegExp(`^users/${spy.id}/inbox/`))
-    }
-    await stir()
-    await onlyOwn(one)
-    await one.disconnect()
-    await stir()
-    const two = await rawConnect(t, home, options)
-    await onlyOwn(two)
-    await stir()
-    await onlyOwn(two)
-    await two.disconnect()
-    await home.close()
-    const after = await startGateway(t, { 'data.dir': home.dir })
-    const three = await rawConnect(t, after, options)
-    t.ok(three.connack.sessionPresent)
-    three.send({ cmd: 'pingreq' })
-    await three.take('pingresp')
-    t.same(three.unread, [])
-  },
-)
+t.test('a filter refused beside a granted one leaks no messages, live or after a reconnect', async t => {
+  const home = await startGateway(t)
+  const [spy, victim] = [await register(t, home), await register(t, home)]
+  const json = await loggedIn(t, home)
+  const options = { account: spy, clientId: 'spy', clean: false }
+  const filters = [`users/${victim.id}/inbox/#`, `users/${spy.id}/inbox/#`, `users/${victim.id}/replies`]
+  const device = await mqttClient(t, home, { username: victim.email, password: victim.password })
+  /** Something for the victim, in its inbox and on its reply topic, then something for the spy. */
+  const stir = async () => {
+    await json.ask({ type: 'message', data: { recipient: victim.id, content: 'secret' } })
+    await device.mqtt.publishAsync(`users/${victim.id}/requests`, '{"type":"none"}', { qos: 1 })
+    await json.ask({ type: 'message', data: { recipient: spy.id, content: 'yours' } })
+  }
+  const one = await rawConnect(t, home, options)
+  t.same(await one.subscribe(filters, 1), [REFUSED, 1, REFUSED])
+  const onlyOwn = async (client: RawMqtt) => {
+    const { topic, messageId } = await client.take('publish')
+    client.ack('puback', messageId)
+    t.match(topic, new RegExp(`^users/${spy.id}/inbox/`))
+  }
+  await stir()
+  await onlyOwn(one)
+  await one.disconnect()
+  await stir()
+  const two = await rawConnect(t, home, options)
+  await onlyOwn(two)
+  await stir()
+  await onlyOwn(two)
+  await two.disconnect()
+  await home.close()
+  const after = await startGateway(t, { 'data.dir': home.dir })
+  const three = await rawConnect(t, after, options)
+  t.ok(three.connack.sessionPresent)
+  three.send({ cmd: 'pingreq' })
+  await three.take('pingresp')
+  t.same(three.unread, [])
+})
 
 t.test('what the ACL no longer opens is gone from a restored session, its queue included', async t => {
   const open = await startGateway(t, { 'mqtt.acl': 'open' })
@@ -163,7 +160,7 @@ t.test('with mqtt.closeOnRefused the connection closes instead [MQTT-3.3.5-2]', 
 })
 
 t.test(
-  'what can never be sent is acknowledged, dropped and explained, and the next message goes through',
+  'a message that can never be sent is acknowledged, dropped and explained, and the next one is sent',
   async t => {
     const client = await listening(t, gateway, ann)
     const unknown = 'users/999999999/inbox'
@@ -188,7 +185,7 @@ t.test(
 )
 
 t.test(
-  'with delivery.offline off, a message to someone away is refused by its number, and the sender stays',
+  'without offline delivery a message to an offline user is refused, and the sender stays connected',
   async t => {
     const home = await startGateway(t, { 'delivery.offline': false })
     const [sender, away] = [await register(t, home), await register(t, home)]

@@ -19,7 +19,7 @@ t.test(
 )
 
 t.test(
-  'privacy.email and privacy.presence: `users` hides from anybody else, `self` from all but oneself',
+  'privacy.email and privacy.presence: `users` hides from clients without a login, `self` from all others',
   async t => {
     for (const to of ['users', 'self'] as const) {
       const gateway = await startGateway(t, { 'privacy.email': to, 'privacy.presence': to })

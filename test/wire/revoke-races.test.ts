@@ -193,7 +193,7 @@ t.test('what a client sent before it went is done where nothing was revoked', as
 })
 
 t.test(
-  'who goes while their login is judged leaves no session, no connection and no listener behind',
+  'a client that leaves during its login leaves no login, no connection and no listener behind',
   async t => {
     const account = await register(t, gateway)
     const socket = await rawSocket(t, gateway)

@@ -152,7 +152,7 @@ for (const { way, what, rights } of rows) {
 }
 
 t.test(
-  'a right that came with a role is gone from a restored session of another role, its queue included',
+  'permissions of a role do not apply to a restored session of another role, nor to its queue',
   async t => {
     const options = { clientId: 'device', clean: false }
     const device = await connect(t, 'device', options)
