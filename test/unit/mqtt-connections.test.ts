@@ -1,0 +1,263 @@
+/** What stands around the MQTT command files: hooks, sockets, the connection, acknowledgements, the broker's state. */
+import { EventEmitter } from 'node:events'
+import { Duplex } from 'node:stream'
+import mqttPacket, { type IConnectPacket } from 'mqtt-packet'
+import t from 'tap'
+import { CODES, GatewayError } from '../../src/core/errors.js'
+import { Acknowledgements, MessageWaiter } from '../../src/mqtt/acknowledgements.js'
+import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
+import type { ConnectParts } from '../../src/mqtt/connect.js'
+import { MqttConnection } from '../../src/mqtt/connection.js'
+import { hook } from '../../src/mqtt/hooks.js'
+import { logStoreFault } from '../../src/mqtt/parts.js'
+import { openConnection } from '../../src/mqtt/socket.js'
+import { all, publication } from '../helpers/broker-persistence.js'
+import { HeldKv } from '../helpers/held-kv.js'
+import { ofKind } from '../helpers/kind.js'
+import { PASSWORD, startParts } from '../helpers/mqtt-parts.js'
+
+const { parts, logs, register, open } = await startParts(t)
+const turn = () => new Promise(setImmediate)
+
+// ── acknowledgements, parts ───────────────────────────────────────────────────────────────────────────────
+
+t.test('acknowledgements leave in the order of their packets [MQTT-4.6.0-2]', async t => {
+  const left: unknown[] = []
+  const acknowledgements = new Acknowledgements()
+  const [first, second, third] = [1, 2, 3].map(n =>
+    acknowledgements.reserve(error => left.push([n, error ?? null])),
+  )
+  const failure = new Error('store')
+  third?.()
+  second?.(failure)
+  t.same(left, [])
+  first?.()
+  t.same(left, [
+    [1, null],
+    [2, failure],
+    [3, null],
+  ])
+})
+
+t.test('a message is acknowledged when it is stored; of a recipient who is gone, too', async t => {
+  const answered: unknown[] = []
+  const metrics = { answered: (...about: unknown[]) => void answered.push(about) }
+  const outcomeOf = (decide: (waiter: MessageWaiter) => void) => {
+    let outcome: unknown = 'none'
+    decide(new MessageWaiter({ metrics: metrics as never }, error => (outcome = error ?? null)))
+    return outcome
+  }
+  const full = new GatewayError('INBOX_FULL')
+  t.equal(
+    outcomeOf(waiter => waiter.stored()),
+    null,
+  )
+  t.equal(
+    outcomeOf(waiter => waiter.failed(full)),
+    full,
+  )
+  t.equal(
+    outcomeOf(waiter => waiter.failed(new GatewayError('ERROR_FIND_USER'))),
+    null,
+  )
+  t.same(
+    answered,
+    [CODES.MESSAGE_SUCCESS, CODES.INBOX_FULL, CODES.ERROR_FIND_USER].map(({ code }) => [
+      'mqtt',
+      'message',
+      code,
+    ]),
+  )
+})
+
+t.test('a store that fails where no client waits is in the log, with its cause', async t => {
+  logStoreFault(parts, 'expire', new TypeError('x'))
+  t.match(logs.at(-1), { level: 'error', event: 'store.failed', operation: 'expire', err: { message: 'x' } })
+})
+
+// ── hooks ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Hooks over an Aedes that does nothing by itself, and what they call. */
+function hooked() {
+  const calls: unknown[] = []
+  const aedes = Object.assign(new EventEmitter(), { consume: () => calls.push('consume') })
+  const connection = {
+    publish: () => calls.push('publish'),
+    endsFor: (reason: string) => calls.push(reason),
+    link: { delivery: { forwardQueued: () => undefined } },
+  }
+  const state = { connection: connection as object }
+  hook({
+    aedes,
+    connections: { of: () => state.connection },
+    wills: { publishAbsent: () => calls.push('absent'), connectionEnded: () => calls.push('will') },
+    faults: { report: (where: string) => calls.push(where) },
+    services: {
+      log: { info: ({ event }: { event: string }) => calls.push(event), error: () => calls.push('error') },
+      limits: { count: (limit: string) => calls.push(limit) },
+    },
+  } as unknown as ConnectParts)
+  const client = { closed: false, will: undefined as unknown, conn: { destroy: () => calls.push('destroy') } }
+  return { aedes: aedes as unknown as ConnectParts['aedes'], calls, client, state }
+}
+
+t.test('hooks: a PUBLISH is the client’s, its will, or the will of one that is not there', async t => {
+  const { aedes, calls, client } = hooked()
+  const packet = publication('t')
+  const publish = (from: object | null) =>
+    aedes.authorizePublish(from as never, packet as never, () => undefined)
+  publish(client)
+  client.will = packet
+  publish(client)
+  publish(null)
+  t.same(calls, ['consume', 'publish', 'consume', 'will', 'consume', 'absent'])
+  t.equal(aedes.authorizeForward(client as never, packet as never), null)
+})
+
+t.test('hooks: a handler that throws is reported by its name, and ends its connection alone', async t => {
+  const { aedes, calls, client, state } = hooked()
+  state.connection = {}
+  aedes.authorizePublish(client as never, publication('t') as never, () => undefined)
+  aedes.emit('unsubscribe', ['f'], client as never)
+  t.same(calls, ['consume', 'mqtt.publish', 'destroy', 'mqtt.unsubscribe', 'destroy'])
+})
+
+t.test('hooks: the first error of a client is logged; a CONNECT that is late is counted', async t => {
+  const { aedes, calls, client } = hooked()
+  aedes.emit('clientError', client as never, new Error('first'))
+  client.closed = true
+  aedes.emit('clientError', client as never, new Error('second'))
+  aedes.emit('connectionError', client as never, new Error('connect did not arrive in time'))
+  aedes.emit('connectionError', client as never, new Error('other'))
+  aedes.emit('keepaliveTimeout', client as never)
+  // Without a listener it would be thrown.
+  aedes.emit('error' as 'closed')
+  t.same(calls, [
+    'client.failed',
+    'mqtt.connectTimeout',
+    'socket.failed',
+    'socket.failed',
+    'keep-alive',
+    'error',
+  ])
+})
+
+// ── socket, connection ────────────────────────────────────────────────────────────────────────────────────
+
+const gauge = async () => (await parts.metrics.connections.get()).values[0]?.value ?? 0
+const counted = async (limit: string) =>
+  (await parts.metrics.limited.get()).values.find(({ labels }) => labels.limit === limit)?.value ?? 0
+
+t.test(
+  'a socket is counted until it closes; what is malformed ends it, and a limit is counted by its key',
+  async t => {
+    const before = await gauge()
+    const will = { topic: 't', payload: Buffer.alloc(2000), qos: 0, retain: false } as const
+    const connect = { cmd: 'connect', clientId: 'x', clean: true, keepalive: 0, will } as const
+    for (const [bytes, event] of [
+      [Buffer.of(0, 0), 'packet.refused'],
+      [mqttPacket.generate(connect), 'packet.refused'],
+    ] as const) {
+      const stream = new Duplex({
+        read: () => undefined,
+        write: (_bytes, _encoding, done) => done(),
+        // The client closes its side, too.
+        final: done => {
+          stream.push(null)
+          done()
+        },
+      })
+      const closed = new Promise(resolve => stream.once('close', resolve))
+      openConnection(parts, parts.connections, stream, { remoteAddress: '192.0.2.1' })
+      t.equal(await gauge(), before + 1)
+      stream.push(bytes)
+      await closed
+      await turn()
+      t.equal(await gauge(), before)
+      t.ok(logs.some(line => line.event === event))
+    }
+    t.equal(await counted('mqtt.maxWillBytes'), 1)
+  },
+)
+
+t.test('a connection is its user’s from CONNECT on, and ends once', async t => {
+  const user = await register('eva')
+  const client = open()
+  const login: Partial<IConnectPacket> = { username: user.email, password: Buffer.from(PASSWORD) }
+  client.send({ cmd: 'connect', clientId: 'phone', clean: true, keepalive: 0, ...login })
+  t.match(await client.take('connack'), { returnCode: 0 })
+  while (parts.connections.holderOf(`${user.id}:phone`) === undefined) await turn()
+  const connection = parts.connections.holderOf(`${user.id}:phone`) as MqttConnection
+  t.ok(connection instanceof MqttConnection)
+  t.match(connection, { userId: user.id, device: 'mqtt phone', hasLeft: false, isGone: false })
+  t.ok(parts.services.live.isOnline(user.id))
+  t.equal(await connection.probe(), true)
+  connection.leave()
+  connection.end('SLOW_CLIENT')
+  await client.closed
+  t.ok(connection.permissions?.areRevoked, 'what it had sent is not done any more')
+  t.match(connection, { hasLeft: true, isGone: true })
+  t.equal(await connection.probe(), false)
+  t.notOk(parts.services.live.isOnline(user.id))
+  t.match(
+    logs.filter(line => line.event === 'connection.ended' && line.userId === user.id),
+    [{ reason: 'ERROR_CONNECTION_CLOSED', device: 'phone' }],
+  )
+})
+
+// ── aedes/persistence ─────────────────────────────────────────────────────────────────────────────────────
+
+async function persistence(clients: Record<string, unknown> = {}) {
+  const kv = new HeldKv()
+  const faults: unknown[] = []
+  const one = new BrokerPersistence(kv, { onError: error => faults.push(error) })
+  await one.setup({ id: 'broker', clients })
+  return { one, kv, faults }
+}
+
+t.test(
+  'persistence: an identifier that waits for PUBREL is found; Aedes learns of a new one by a rejection',
+  async t => {
+    const { one } = await persistence()
+    const client = { id: 'ann:a', clean: false }
+    const packet = publication('t', { messageId: 7 })
+    await t.rejects(one.incomingGetPacket(client, packet))
+    await one.incomingStorePacket(client, packet)
+    t.same(await one.incomingGetPacket(client, packet), { messageId: 7 })
+    t.same([...one.incomingIds(client)], [7])
+    await one.incomingDelPacket(client, packet)
+    t.notOk(await one.hasIncoming(client, packet))
+  },
+)
+
+t.test('persistence: only the connection that has the id ends its QoS 2 packets', async t => {
+  const holder = { id: 'ann:a', clean: true }
+  const { one } = await persistence({ 'ann:a': holder })
+  const packet = publication('t', { messageId: 7 })
+  await one.incomingStorePacket(holder, packet)
+  for (const other of [
+    { id: null },
+    { id: 'ann:a', clean: true },
+    { id: 'ann:a', clean: true, _authorized: false },
+  ] as const)
+    await one.cleanIncoming(other as typeof holder)
+  t.ok(await one.hasIncoming(holder, packet))
+  await one.cleanIncoming(holder)
+  t.notOk(await one.hasIncoming(holder, packet))
+})
+
+t.test(
+  'persistence: a will has its broker and client; its removal is reported, and never rejects',
+  async t => {
+    const { one, kv, faults } = await persistence()
+    const client = { id: 'ann:a', clean: true, closed: false }
+    const packet = publication('gone')
+    await one.putWill(client, packet)
+    t.match(packet, { brokerId: 'broker', clientId: 'ann:a' }, 'Aedes publishes that object')
+    t.match(await all(one.streamWill()), [{ topic: 'gone' }])
+    client.closed = true
+    kv.isFailing = true
+    t.equal(await one.delWill(client), undefined)
+    t.match(faults, [ofKind('STORE_UNAVAILABLE')])
+  },
+)
