@@ -4,7 +4,13 @@ import JSON5 from 'json5'
 import t, { type Test } from 'tap'
 import { ConfigError, loadConfig, printConfig } from '../../src/config/config.js'
 import { configTable, defaultFile } from '../../src/config/docs.js'
-import { envName, KEYS } from '../../src/config/schema.js'
+import { ACCOUNTS } from '../../src/config/keys/accounts.js'
+import { DATA } from '../../src/config/keys/data.js'
+import { DELIVERY } from '../../src/config/keys/delivery.js'
+import { FRONT_ENDS } from '../../src/config/keys/front-ends.js'
+import { LIMITS } from '../../src/config/keys/limits.js'
+import { OPERATION } from '../../src/config/keys/operation.js'
+import { envName, KEYS, SCHEMA } from '../../src/config/schema.js'
 
 const load = (argv: string[] = [], env: Record<string, string> = {}) => loadConfig({ argv, env })
 
@@ -333,3 +339,11 @@ t.test(
     for (const port of [http.port, mqtt.port]) t.match(file, new RegExp(`^EXPOSE .*\\b${port}\\b`, 'm'))
   },
 )
+
+t.test('the groups of keys have no section in common: the later one would hide the earlier', async t => {
+  const groups = [FRONT_ENDS, DATA, DELIVERY, LIMITS, ACCOUNTS, OPERATION]
+  t.same(
+    groups.flatMap(group => Object.keys(group)),
+    Object.keys(SCHEMA),
+  )
+})

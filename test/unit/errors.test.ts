@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { OLD_CODES } from '../../src/core/codes/old.js'
+import { OWN_CODES } from '../../src/core/codes/own.js'
+import { table } from '../../src/core/codes/row.js'
 import {
   CODES,
   type CodeName,
@@ -98,4 +101,14 @@ t.test('a store fault gets the number of the old protocol; a refusal keeps its o
   t.match(nameStoreFault(new Error('x'), 'ERROR_AUTH_FAILED'), { kind: 'ERROR_AUTH_FAILED' })
   const refusal = new GatewayError('ERROR_AUTH')
   t.equal(nameStoreFault(refusal, 'ERROR_AUTH_FAILED'), refusal)
+})
+
+t.test('the old server’s codes and ours are two tables that share no name and no number', async t => {
+  t.same(new Set(Object.keys(OLD_CODES)), new Set(FIXED.map(([, name]) => name)))
+  t.same(Object.keys(CODES).length, Object.keys(OLD_CODES).length + Object.keys(OWN_CODES).length)
+  t.same(
+    Object.values(OWN_CODES).filter(({ code }) => code < 10_100),
+    [],
+  )
+  t.ok(Object.isFrozen(table({ ONE: CODES.SUCCESS })))
 })

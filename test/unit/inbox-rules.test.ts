@@ -3,14 +3,15 @@ import t from 'tap'
 import { CODES, isFixed } from '../../src/core/codes.js'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
+import { Cursors } from '../../src/inbox/cursors.js'
 import { Trimmer } from '../../src/inbox/trimmer.js'
 import { isTooManyValues } from '../../src/protocol/json-size.js'
 import type { InboxDocument, MessageDocument } from '../../src/store/mongodb/documents.js'
 import { MongoEnds } from '../../src/store/mongodb/ends.js'
 import type { MongoEnv } from '../../src/store/mongodb/env.js'
 import { rowId } from '../../src/store/mongodb/keys.js'
-import type { Roles } from '../../src/store/store.js'
-import { ANN, BOB } from '../helpers/store-samples.js'
+import type { CursorMove, CursorStore, Roles } from '../../src/store/store.js'
+import { ANN, BOB, move } from '../helpers/store-samples.js'
 
 interface Log {
   first: number
@@ -212,3 +213,69 @@ t.test('the numbers of codes are unique, and those of the old server fixed', asy
   t.ok(numbers.filter(code => !fixed.includes(code)).every(code => code >= 10_100))
   t.ok(Object.isFrozen(CODES))
 })
+
+/** Cursors over a store that a test can hold or make fail. */
+function makeCursors(furthest = 0) {
+  const written: CursorMove[][] = []
+  const state = { isFailing: false, reads: 0 }
+  const store = {
+    cursor: async () => {
+      state.reads++
+      return undefined
+    },
+    furthest: async () => furthest,
+    moveCursors: async (moves: CursorMove[]) => {
+      if (state.isFailing) throw new Error('store')
+      written.push(moves)
+    },
+  }
+  const logs: string[] = []
+  const log = createLogger(
+    { level: 'error', pretty: 'never' },
+    { write: line => logs.push(JSON.parse(line).event) },
+  )
+  return { cursors: new Cursors(store as unknown as CursorStore, log), written, state, logs }
+}
+
+t.test('a new device begins at the furthest confirmed message, durably; the default one at 0', async t => {
+  const { cursors, written } = makeCursors(7)
+  t.same(await cursors.load(ANN, ''), { confirmed: 0, sent: 0, released: [] })
+  t.same(written, [])
+  t.match(await cursors.load(ANN, 'phone'), { confirmed: 7, sent: 7 })
+  t.match(written, [[{ device: 'phone', confirmed: 7 }]])
+  t.match(await cursors.load(ANN, 'tablet', 'start'), { confirmed: 0, sent: 0 })
+  await cursors.close()
+})
+
+t.test('moves are seen at once, never go back, and are written together at the latest at close', async t => {
+  const { cursors, written } = makeCursors(7)
+  cursors.move(move(ANN, 'a', { confirmed: 9, sent: 9 }))
+  cursors.move(move(ANN, 'a', { confirmed: 8, sent: 8, seenAt: 2000 }))
+  cursors.move(move(BOB, 'a', { confirmed: 1 }))
+  t.match(await cursors.load(ANN, 'a'), { confirmed: 9, sent: 9, seenAt: 2000 })
+  t.equal(await cursors.furthest(ANN), 9, 'of what is written and what is not')
+  t.equal(await cursors.furthest(BOB), 7)
+  await cursors.writeNow(ANN)
+  t.match(written, [[{ userId: ANN, confirmed: 9 }]])
+  await cursors.close()
+  t.equal(written.at(-1)?.length, 2)
+})
+
+t.test(
+  'of a deleted account no move is written, and what could not be written is kept for close',
+  async t => {
+    const { cursors, written, state, logs } = makeCursors()
+    state.isFailing = true
+    cursors.move(move(ANN, 'a', { confirmed: 1 }))
+    cursors.move(move(BOB, 'a', { confirmed: 1 }))
+    await t.rejects(cursors.moveNow(move(BOB, 'a', { confirmed: 2 })))
+    cursors.forget(ANN)
+    cursors.move(move(ANN, 'a', { confirmed: 3 }))
+    await t.rejects(cursors.close())
+    t.same(logs, ['store.failed'])
+    state.isFailing = false
+    await cursors.close()
+    t.match(written, [[{ userId: BOB, confirmed: 2 }]])
+    t.equal(written[0]?.length, 1)
+  },
+)

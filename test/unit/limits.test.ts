@@ -1,9 +1,12 @@
 import t from 'tap'
+import { CODES, type CodeName } from '../../src/core/codes.js'
 import { GatewayError } from '../../src/core/errors.js'
+import { Metrics } from '../../src/core/metrics.js'
 import { AccountLimits } from '../../src/limits/account-limits.js'
 import { AddressList, addressGroup, plainAddress } from '../../src/limits/address.js'
 import { Admission } from '../../src/limits/admission.js'
 import { FailedLogins } from '../../src/limits/failed-logins.js'
+import { isWarning, Limits } from '../../src/limits/limits.js'
 import { LoginAttempts } from '../../src/limits/login-attempts.js'
 import { TokenBucket } from '../../src/limits/token-bucket.js'
 import { ofKind } from '../helpers/kind.js'
@@ -344,4 +347,74 @@ t.test('when more passwords wait than the queue takes, one is refused and counte
   finish()
   await running
   t.equal(await waiting, 'waited')
+})
+
+const A_DAY = { perSecond: 1 / 86_400, burst: 1 }
+
+/** Limits of which each is reached by the second try, and how often each was. */
+function allLimits() {
+  const metrics = new Metrics()
+  const limits = new Limits(
+    {
+      crowd: { max: 1, reserved: 0, graceMs: 60_000 },
+      passwords: { concurrency: 1, queue: 1 },
+      requestsBeforeLogin: A_DAY,
+      httpRequests: A_DAY,
+      controlFrames: A_DAY,
+      admission: { perAddress: 1, handshakes: A_DAY, handshakesPerAddress: A_DAY, knownShare: 0 },
+      failedLogins: { perAccount: 1, perAddress: 1, delayMs: 5000, maxDelayMs: 5000 },
+      connectionsPerAccount: 1,
+      requests: A_DAY,
+      accountRequests: A_DAY,
+      accountBytes: A_DAY,
+      broadcastBytes: A_DAY,
+      registrations: A_DAY,
+      warnings: A_DAY,
+      exempt: ['192.0.2.9'],
+    },
+    metrics,
+  )
+  const counted = async () =>
+    Object.fromEntries((await metrics.limited.get()).values.map(({ labels, value }) => [labels.limit, value]))
+  return { limits, counted }
+}
+
+t.test('Limits: each is counted by its key where it is reached', async t => {
+  const { limits, counted } = allLimits()
+  const address = '192.0.2.1'
+  for (let i = 0; i < 2; i++) {
+    limits.admit(address)
+    limits.askHttp(address)
+    if (limits.hasRoom(address)) limits.join(() => t.fail())
+    const work = [() => limits.register(address), () => limits.enter('1'), () => limits.broadcast('1', 2)]
+    for (const one of work) i === 0 ? t.doesNotThrow(one) : t.throws(one, GatewayError)
+  }
+  t.same(Object.keys(await counted()).sort(), [
+    'limits.broadcastBytes',
+    'limits.connections',
+    'limits.connectionsPerAccount',
+    'limits.connectionsPerAddress',
+    'limits.httpRequests',
+    'limits.registrations',
+  ])
+})
+
+t.test('Limits: an exempt address has no rates; it has its account’s limits', async t => {
+  const { limits, counted } = allLimits()
+  const address = '192.0.2.9'
+  for (let i = 0; i < 3; i++) {
+    t.type(limits.admit(address), 'function')
+    t.ok(limits.askHttp(address))
+    t.doesNotThrow(() => limits.register(address))
+  }
+  t.same([limits.requestBucket(address), limits.beforeLogin(address)], [undefined, undefined])
+  t.same(await counted(), {})
+  limits.enter('1')
+  t.throws(() => limits.enter('1'), GatewayError)
+})
+
+t.test('Limits: refusals by a limit are warnings, and all may be tried again', async t => {
+  const warnings = (Object.keys(CODES) as CodeName[]).filter(isWarning)
+  t.equal(warnings.length, 4)
+  for (const one of warnings) t.ok(CODES[one].retry, one)
 })
