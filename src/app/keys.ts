@@ -8,7 +8,7 @@ import { hasStore, makeStore } from './stores.js'
 /**
  * Replaces the key of tokens in the store of a gateway that does not run.
  * @param old whether tokens that the keys before it signed are still good
- * @throws ConfigError where there is no store, GatewayError where a gateway has it open
+ * @throws ConfigError if there is no store, GatewayError if a gateway has it open
  */
 export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Promise<void> {
   if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])

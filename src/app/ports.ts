@@ -182,7 +182,7 @@ export class Front {
     return server
   }
 
-  /** @returns the HTTP status that a WebSocket is refused with; undefined where it is let in */
+  /** @returns the HTTP status that a WebSocket is refused with; undefined if it is let in */
   #refusal(request: IncomingMessage, socket: Duplex, address: string | undefined): string | undefined {
     const { origin } = request.headers
     if (origin !== undefined && !this.#isOrigin(origin)) {

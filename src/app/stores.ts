@@ -86,7 +86,7 @@ export async function checkStore(config: Config): Promise<string> {
   }
 }
 
-/** @throws the system's error where a folder `dir` could not be used or made */
+/** @throws the system's error if a folder `dir` could not be used or made */
 function checkCanMake(dir: string): void {
   // With the slash at its end, a path to a file is an error, too.
   if (existsSync(dir) || dirname(dir) === dir) accessSync(`${dir}/`, constants.W_OK | constants.X_OK)

@@ -1,7 +1,7 @@
 /**
- * Whose work is next where all wait for the same few threads: passwords. In a single queue, who fills it keeps all others
- * out: 250 addresses with five guesses each kept an owner from logging in. So addresses take turns, and an address that
- * got into the account before comes before others.
+ * Whose work is next where all wait for the same few threads: passwords. In a single queue, who fills it keeps all
+ * others out: 250 addresses with five guesses each kept an owner from logging in. So addresses take turns, and an
+ * address that got into the account before comes before others.
  */
 import { GatewayError } from '../core/errors.js'
 
@@ -18,13 +18,13 @@ export interface Place {
 export interface FairQueueRules {
   /** Work that runs at one time. */
   readonly concurrency: number
-  /** Work that waits. Where more comes, one piece is refused, of the group that has most waiting. */
+  /** Most waiting work. Beyond it, one piece of the group with the most waiting work is refused. */
   readonly max: number
   /** Called when one is refused. */
   readonly onFull: () => void
 }
 
-/** Whether somebody still waits for the result. */
+/** Whether the result is still wanted. */
 export type IsWanted = () => boolean
 
 interface Waiting {
@@ -92,8 +92,8 @@ export class FairQueue {
   constructor(private readonly rules: FairQueueRules) {}
 
   /**
-   * @param isWanted asked when the turn has come: work that nobody waits for is not run
-   * @throws GatewayError ERROR_CONNECTION_CLOSED when nobody waits for it, ERROR_AUTH_FAILED (retry) when too many wait, or
+   * @param isWanted asked when the turn has come: work that is no longer wanted is not run
+   * @throws GatewayError ERROR_CONNECTION_CLOSED if it is not wanted, ERROR_AUTH_FAILED (retry) if too many wait, or
    *   what `work` throws
    */
   async run<T>(place: Place, work: () => Promise<T>, isWanted: IsWanted = always): Promise<T> {
@@ -126,7 +126,10 @@ export class FairQueue {
     else one.start()
   }
 
-  /** Takes out the next, and refuses on the way those that nobody waits for: a guess costs nothing once its connection has closed. */
+  /**
+   * Removes the next work, and refuses work that is no longer wanted: a guess costs nothing after its connection has
+   * closed.
+   */
   #shift(first: Standing): Waiting | undefined {
     for (const standing of [first, ...STANDINGS]) {
       const lane = this.#lanes[standing]
@@ -141,7 +144,7 @@ export class FairQueue {
 
   /**
    * Refuses the newest of the largest group of the lowest standing that has work waiting.
-   * @returns false where that would be the one that comes now
+   * @returns false if that would be the one that comes now
    */
   #makeRoom(group: string, standing: Standing): boolean {
     const last = STANDINGS.findLast(one => !this.#lanes[one].isEmpty)

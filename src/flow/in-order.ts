@@ -1,4 +1,4 @@
-/** What is decided in any order leaves in the order in which it began. */
+/** Work that is decided in any order leaves in the order in which it began. */
 
 /** The place of one piece of work in the order. */
 export interface Place {
@@ -6,10 +6,10 @@ export interface Place {
   readonly isDecided: boolean
 }
 
-/** A copy of the places that are left is made for at least so many that have gone. */
+/** The array is copied only when at least this many of its places have left. */
 const COMPACT_AT = 1024
 
-/** For work that reports by a call: no promise a piece. */
+/** For work that reports by a call, without a promise per piece. */
 export class InOrder<P extends Place> {
   #places: P[] = []
   #head = 0

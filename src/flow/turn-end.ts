@@ -1,4 +1,4 @@
-/** What is done once at the end of an event-loop turn. */
+/** A job that runs once at the end of an event-loop turn. */
 type Job = () => void
 
 /**
@@ -8,7 +8,7 @@ type Job = () => void
 export class TurnEnd {
   #due: Job[] = []
 
-  /** Runs `job` when this turn's input is worked off. What it throws is uncaught, and stops no other job. */
+  /** Runs `job` after this turn's input. An exception of it is uncaught and does not stop other jobs. */
   add(job: Job): void {
     if (this.#due.push(job) === 1) setImmediate(this.#runDue)
   }

@@ -32,19 +32,21 @@ export interface LoginTarget {
   enter(who: Principal, options: RequestData<'login'>): Promise<void>
   /** Begins delivery; called after the login reply is on its way, so that no message overtakes it. */
   startDelivery(): void
-  /** Everything up to `seq` arrived. @returns false where explicit acks were not asked for at login */
+  /** Everything up to `seq` arrived. @returns false if explicit acks were not asked for at login */
   confirm(seq: number): boolean
 }
 
 export interface Caller extends Requester {
-  /** undefined where the protocol has its own login and acknowledgements (MQTT). */
+  /** undefined if the protocol has its own login and acknowledgements (MQTT). */
   readonly target?: LoginTarget
 }
 
 /** A caller who has logged in. */
 export type LoggedIn = Caller & { readonly userId: UserId; readonly login: Login }
 
-/** The place of one request's reply. Exactly one of the methods is called, once. Replies leave in the order of requests. */
+/**
+ * The place of one request's reply. Exactly one of the methods is called, once. Replies leave in the order of requests.
+ */
 export interface Answer extends StoreWaiter {
   ok(code: CodeName, data?: unknown): void
   refuse(error: GatewayError): void

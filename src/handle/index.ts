@@ -63,7 +63,7 @@ export function isForDevices(name: RequestName): boolean {
 /**
  * The one door for requests of every front end: checks the access, then runs the handler. Never throws: what goes wrong
  * is the answer.
- * @returns a promise where the connection's next request must wait for this one; it does not reject
+ * @returns a promise if the connection's next request must wait for this one; it does not reject
  */
 export function handle(
   services: Services,

@@ -114,7 +114,7 @@ export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
   answer.ok('SUCCESS', { session: id, device: data.device, password })
 }
 
-/** Ends every other login of the account: whoever knew the old password may have one. */
+/** Ends every other login of the account, since someone who knows the old password may have one. */
 export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async (
   services,
   caller,
@@ -142,7 +142,11 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
 const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>
   connection.login !== undefined && ids.has(connection.login.id)
 
-/** The caller's own account; for an admin, any. @returns `admin` where it is another's @throws GatewayError FORBIDDEN */
+/**
+ * The caller's own account; for an admin, any.
+ * @returns `admin` where it is another's
+ * @throws GatewayError FORBIDDEN
+ */
 function accountOf(caller: LoggedIn, user: UserId | undefined): { userId: UserId; admin?: UserId } {
   const { userId, login } = caller
   if (user === undefined || user === userId) return { userId }

@@ -57,7 +57,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
   const { sender, permissions, recipient, content, dedupKey, isFirst } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !retention.admits(recipient, sender)
-  // A repeat takes no room: it is answered like the first one also where there is none.
+  // A repeat takes no room, so it is answered like the first one even if the inbox is full.
   const mayRepeat = dedupKey !== undefined && !isFirst
   if (isFull && !mayRepeat) {
     limits.count('inbox.maxMessages')
@@ -177,7 +177,10 @@ async function askAboutInboxes({ retention, live }: Services, sender: UserId): P
   }
 }
 
-/** For a sender who is too far ahead of the store; an MQTT device is read later instead. @throws GatewayError OVERLOADED */
+/**
+ * For a sender who is too far ahead of the store; an MQTT device is read later instead.
+ * @throws GatewayError OVERLOADED
+ */
 function refuseIfFarAhead({ inbox, limits }: Services, sender: UserId): void {
   if (!inbox.hasTooMuchWaiting(sender)) return
   limits.count('inbox.maxWaitingBytes')

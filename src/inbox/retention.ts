@@ -1,7 +1,7 @@
 /**
- * The bounds of an inbox. By length and bytes the oldest go that every device has confirmed; what some device has not is
- * never displaced by what is newer, which is refused instead (occupancy.ts). By age the oldest go, confirmed or not: a reader
- * that had not confirmed them finds a gap in `seq` and is told (Sink.gap); the metric counts.
+ * The bounds of an inbox. By length and bytes the oldest go that every device has confirmed; what some device has not
+ * is never displaced by what is newer, which is refused instead (occupancy.ts). By age the oldest go, confirmed or not:
+ * a reader that had not confirmed them finds a gap in `seq` and is told (Sink.gap); the metric counts.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, toGatewayError } from '../core/errors.js'
@@ -200,7 +200,7 @@ export class Retention {
     const begun = performance.now()
     const isDue = !occupancy.isKnown || occupancy.hasGrown || bySender || begun >= occupancy.freshUntil
     if (isDue) occupancy.beginAnswer()
-    // What was confirmed a moment ago is room, where somebody was refused; nobody else waits for that to be written.
+    // Recent confirmations make room, so they are written first if the inbox is large.
     if (occupancy.isLarge) await this.cursors.writeNow(inbox)
     const last = await this.store.inbox.lastSeq(inbox)
     const confirmed = await this.#trimmer.confirmedByAll(inbox)

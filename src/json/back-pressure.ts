@@ -34,7 +34,7 @@ export class BackPressure {
     return this.#isOn
   }
 
-  /** A ping or pong came: it may be one too many. */
+  /** Call it for each ping or pong. Too many of them pause the connection. */
   took(kind: 'ping' | 'pong'): void {
     this.#hold.extend(this.options.control.take(kind))
     if (this.#hold.isOn) this.update()

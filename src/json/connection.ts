@@ -119,7 +119,7 @@ export class JsonConnection implements Asker, LiveConnection {
     this.#pressure.update()
   }
 
-  /** @returns false where the connection has ended */
+  /** @returns false if the connection has ended */
   #sawControlFrame(kind: 'ping' | 'pong'): boolean {
     if (this.#ended) {
       this.#closing.passOver(this.userId !== undefined)
@@ -215,7 +215,7 @@ export class JsonConnection implements Asker, LiveConnection {
     this.ws.terminate()
   }
 
-  /** Ends a dead client's connection: nobody is there who could be told. */
+  /** Ends the connection of a client that is dead, so without a reason to it. */
   #drop(): void {
     if (this.#ended) return
     this.#finish('dead')

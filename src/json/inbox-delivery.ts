@@ -29,7 +29,9 @@ export class InboxDelivery implements Sink {
   readonly reader: InboxReader
   readonly isExplicit: boolean
   readonly #events: ReadonlySet<string>
-  /** Behind the seq in a ping's payload: tells this login's pongs from late ones of an earlier login on the connection. */
+  /**
+   * Behind the seq in a ping's payload: tells this login's pongs from late ones of an earlier login on the connection.
+   */
   readonly #suffix: string
   readonly #encode: (row: InboxRow) => string
   /** The seq in the ping that is not answered yet; 0: none. */
@@ -64,9 +66,10 @@ export class InboxDelivery implements Sink {
   }
 
   /**
-   * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2), and frames are ordered. So the
-   * pong to a ping that names a seq proves that everything up to that seq arrived. One ping at a time confirms many messages.
-   * @returns undefined where no ping is needed
+   * Old clients know no acks, but every WebSocket endpoint answers pings (RFC 6455 5.5.2), and frames are ordered. So
+   * the pong to a ping that names a seq proves that everything up to that seq arrived. One ping at a time confirms many
+   * messages.
+   * @returns undefined if no ping is needed
    */
   pingPayload(): string | undefined {
     const { sent, confirmed } = this.reader

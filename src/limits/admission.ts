@@ -9,7 +9,7 @@ export interface AdmissionRules {
   /** New connections of all addresses, and of each. */
   readonly handshakes: Rate
   readonly handshakesPerAddress: Rate
-  /** Share of `handshakes` that is kept for addresses from which somebody has logged in, 0 to 1. */
+  /** Share of `handshakes` that is reserved for addresses from which a client has logged in, 0 to 1. */
   readonly knownShare: number
 }
 

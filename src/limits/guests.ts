@@ -6,7 +6,7 @@
 export interface GuestRules {
   /** Connections in all. */
   readonly max: number
-  /** Of these, reserved for clients that are logged in, or whose address somebody has logged in from. */
+  /** Of these, reserved for clients that are logged in, or from whose address a client has logged in. */
   readonly reserved: number
   /** A connection without a login is not closed for another one before this time, ms. */
   readonly graceMs: number

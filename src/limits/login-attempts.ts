@@ -34,7 +34,7 @@ export class LoginAttempts {
     this.#known.set(addressGroup(address), true)
   }
 
-  /** Whether somebody has logged in from this address, by any means. */
+  /** Whether a client has logged in from this address, by any means. */
   isKnown(address: string | undefined): boolean {
     return this.#known.has(addressGroup(address))
   }

@@ -18,7 +18,7 @@ export class Connections {
     this.#byClient.set(connection.client, connection)
   }
 
-  /** @throws where the client was not made by this broker */
+  /** @throws if the client was not made by this broker */
   of(client: Client): MqttConnection {
     const connection = this.#byClient.get(client)
     if (connection === undefined) throw new Error('Aedes names a client that has no connection')
@@ -38,7 +38,9 @@ export class Connections {
     })
   }
 
-  /** Without a connection: a grantee of any role, since what an absent client is owed is judged again when it is back. */
+  /**
+   * Without a connection: a grantee of any role, since what an absent client is owed is judged again when it is back.
+   */
   granteeOf(scoped: string): Grantee {
     return this.#grantees.get(scoped) ?? { clientId: clientIdOf(scoped), role: 'any' }
   }

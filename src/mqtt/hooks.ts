@@ -15,7 +15,9 @@ export function hook(parts: ConnectParts): void {
   hookErrors(parts)
 }
 
-/** Runs a handler; where it throws, the fault is reported and its connection ends. Aedes calls from store callbacks, too. */
+/**
+ * Runs a handler; if it throws, the fault is reported and its connection ends. Aedes calls from store callbacks, too.
+ */
 function guard({ faults }: ConnectParts, where: string, client: Client | null, handler: () => void): void {
   guarded(where, { onFault: faults.report, end: () => client?.conn.destroy() }, handler)()
 }

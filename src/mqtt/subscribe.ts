@@ -18,7 +18,7 @@ type Decided = (error: Error | null, granted: Subscription | null) => void
 /**
  * Decides on one filter, of a SUBSCRIBE or of a restored session: its rights by the ACL (acl/access.ts), then the limit
  * on filters. Decides in the same turn where it can: the next packet may be the UNSUBSCRIBE.
- * @param done called with null where the filter is refused (0x80 in SUBACK), with an error where the store failed
+ * @param done called with null if the filter is refused (0x80 in SUBACK), with an error if the store failed
  */
 export function authorizeSubscribe(
   parts: BrokerParts,
@@ -100,7 +100,7 @@ export function openInbox(parts: BrokerParts, connection: MqttConnection): void 
   })
 }
 
-/** @returns undefined where the session is not subscribed to its inbox */
+/** @returns undefined if the session is not subscribed to its inbox */
 function inboxQoS({ client }: MqttConnection, userId: UserId): QoS | undefined {
   const granted = inboxFilters(userId).map(filter => client.subscriptions[filter]?.qos ?? -1)
   const highest = Math.max(...granted)

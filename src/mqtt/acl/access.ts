@@ -70,9 +70,9 @@ export class TopicAccess {
   }
 
   /**
-   * Whether a routed packet on this topic may reach the client. Asked for every packet, since a filter such as `#` may be
-   * granted and yet match topics under `users/`. Of those only presence is ever routed: inbox messages and replies go to
-   * their reader directly.
+   * Whether a routed packet on this topic may reach the client. Asked for every packet, since a filter such as `#` may
+   * be granted and yet match topics under `users/`. Of those only presence is ever routed: inbox messages and replies
+   * go to their reader directly.
    */
   read(userId: UserId | undefined, topic: string, grantee?: Grantee): boolean {
     if (topic.startsWith('$')) return false
@@ -106,7 +106,7 @@ export class TopicAccess {
 const hasRole = (roles: readonly Role[], grantee: Grantee | undefined): boolean =>
   grantee !== undefined && (grantee.role === 'any' || roles.includes(grantee.role))
 
-/** Puts user id and client id into a pattern. @returns undefined where it cannot: it grants this client nothing then */
+/** Puts user id and client id into a pattern. @returns undefined if it cannot: it grants this client nothing then */
 function fill(pattern: string, userId: UserId | undefined, grantee: Grantee | undefined): string | undefined {
   const isOpen = !pattern.includes('%u') && !pattern.includes('%c')
   if (isOpen) return pattern

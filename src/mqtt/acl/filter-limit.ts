@@ -5,7 +5,7 @@ export class FilterLimit {
 
   constructor(private readonly max: number) {}
 
-  /** @param filter of a SUBSCRIBE, or of a restored session @returns false where the limit is reached */
+  /** @param filter of a SUBSCRIBE, or of a restored session @returns false if the limit is reached */
   admit(filter: string): boolean {
     if (this.#granted.has(filter) || this.#granted.size < this.max) {
       this.#granted.add(filter)

@@ -46,12 +46,15 @@ const encoded = new WeakMap<AedesPublishPacket, Buffer>()
 /**
  * Replaces Aedes' delivery of routed packets to one client. Aedes drops what overtakes (its dedupe keeps the highest
  * counter seen), sends QoS 2 to a wildcard subscription of QoS 1, takes the first of overlapping filters, waits for
- * subscribers that are slow, and mixes live packets with those queued while a persistent session was away. Here a packet
- * is sent once to each client, at the highest QoS of all filters that match [MQTT-3.3.5-1] and never above its own, and
- * live packets follow the stored queue.
+ * subscribers that are slow, and mixes live packets with those queued while a persistent session was away. Here a
+ * packet is sent once to each client, at the highest QoS of all filters that match [MQTT-3.3.5-1] and never above its
+ * own, and live packets follow the stored queue.
  */
 export class ClientDelivery implements Subscriber {
-  /** The last packet that waits until its packet id is stored; packets behind it wait, too, so that all keep their order. */
+  /**
+   * The last packet that waits until its packet id is stored; packets behind it wait, too, so that all keep their
+   * order.
+   */
   #tail: Promise<unknown> | undefined
   /** Live QoS 1 and 2 packets that wait until the stored queue is sent; undefined from then on. */
   #held: Due[] | undefined = []
@@ -70,7 +73,10 @@ export class ClientDelivery implements Subscriber {
     client.deliverQoS = client.deliver0
   }
 
-  /** Aedes' authorizeForward, which it asks about packets of the stored queue. @returns null where the client may not read it */
+  /**
+   * Aedes' authorizeForward, which it asks about packets of the stored queue.
+   * @returns null if the client may not read it
+   */
   forwardQueued(packet: AedesPublishPacket): AedesPublishPacket | null {
     if (!this.rules.mayRead(packet.topic)) return null
     this.transport.expect(packet.qos)

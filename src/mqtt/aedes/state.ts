@@ -1,4 +1,6 @@
-/** The stored state of the broker, as Aedes sees it: with presence, which is not stored, and sessions without filters. */
+/**
+ * The stored state of the broker, as Aedes sees it: with presence, which is not stored, and sessions without filters.
+ */
 import { Readable } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
 import type { LiveConnections } from '../../live/live.js'
@@ -28,7 +30,11 @@ export class BrokerState extends BrokerPersistence {
     super(kv, settings)
   }
 
-  /** Finds or begins the session of a client whose login is checked. @returns true where it was found @throws GatewayError */
+  /**
+   * Finds or begins the session of a client whose login is checked.
+   * @returns true if it was found
+   * @throws GatewayError
+   */
   async resume(client: AedesClient): Promise<boolean> {
     const { id, clean } = client
     const isResumed = await this.sessions.touch(id, clean)

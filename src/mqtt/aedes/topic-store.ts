@@ -37,7 +37,7 @@ export class TopicStore {
   /**
    * Makes a packet durable: as retained message, in the queues of absent sessions, and its QoS 2 id.
    * @returns the packet to route
-   * @throws GatewayError ERROR_UNAUTHORIZED where the sender's rights were revoked: nothing is stored
+   * @throws GatewayError ERROR_UNAUTHORIZED if the sender's rights were revoked: nothing is stored
    */
   async store(
     packet: PublishPacket,
@@ -55,7 +55,8 @@ export class TopicStore {
       check()
     }
     const { messageId = 0 } = packet
-    // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is queued.
+    // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is
+    // queued.
     await Promise.all([
       packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,
       targets.length > 0
@@ -65,7 +66,7 @@ export class TopicStore {
     return numbered
   }
 
-  /** Sends a stored packet to its subscribers. @throws GatewayError ERROR_UNAUTHORIZED where the rights were revoked */
+  /** Sends a stored packet to its subscribers. @throws GatewayError ERROR_UNAUTHORIZED if the rights were revoked */
   route(packet: PublishPacket, permissions: Permissions | undefined): void {
     admit(permissions)
     this.broker.route(packet)

@@ -13,7 +13,7 @@ export class ByteQueue {
   }
 
   /**
-   * Takes at most `maxBytes` from the front; empty where there are none. Small pieces are copied into one buffer, which
+   * Takes at most `maxBytes` from the front; empty if there are none. Small pieces are copied into one buffer, which
    * costs less than a vectored write; a piece larger than `maxBytes` is cut without a copy.
    */
   take(maxBytes: number): Uint8Array {

@@ -18,7 +18,7 @@ export interface PacketLane {
    * @param at where the packet begins
    * @param bodyAt where its body begins, behind the fixed header
    * @param end where it ends, exclusive
-   * @returns true where the lane has handled the packet: Aedes does not get it then
+   * @returns true if the lane has handled the packet: Aedes does not get it then
    */
   take(bytes: Buffer, at: number, bodyAt: number, end: number): boolean
   /** All packets of one chunk have been offered. */
@@ -31,7 +31,7 @@ export interface PacketMeter {
    * @param first the packet's first byte: type and flags
    * @param filters number of filters in SUBSCRIBE and UNSUBSCRIBE, otherwise 1
    * @param bytes length of the whole packet
-   * @returns false where the packet is dropped
+   * @returns false if the packet is dropped
    */
   admit(first: number, filters: number, bytes: number): boolean
 }
@@ -153,8 +153,8 @@ export class PacketGate {
   }
 
   /**
-   * Copies, since a slice would keep its whole chunk alive. The buffer doubles as bytes come, so that a fixed header alone
-   * does not make us allocate the length that it names.
+   * Copies, since a slice would keep its whole chunk alive. The buffer doubles as bytes come, so that a fixed header
+   * alone does not make us allocate the length that it names.
    */
   #hold(bytes: Buffer): void {
     const needed = this.#heldBytes + bytes.length
@@ -169,7 +169,7 @@ export class PacketGate {
     this.#heldBytes = needed
   }
 
-  /** @returns false where the header is not complete; `#packetBytes` is 0 then */
+  /** @returns false if the header is not complete; `#packetBytes` is 0 then */
   #readFixedHeader(bytes: Buffer, at: number): boolean {
     this.#packetBytes = 0
     const kind = this.#kindOf(bytes.readUInt8(at))
@@ -208,7 +208,7 @@ export class PacketGate {
     this.#packetBytes = headerBytes + length
   }
 
-  /** @returns false where the packet is dropped */
+  /** @returns false if the packet is dropped */
   #check(bytes: Buffer, at: number): boolean {
     const first = bytes.readUInt8(at)
     const fields = new Fields(bytes, at + this.#bodyAt, at + this.#packetBytes)

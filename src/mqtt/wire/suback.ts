@@ -35,7 +35,7 @@ export function noticeSubscribe(packet: Packet): void {
 
 /**
  * @param granted the subscriptions that Aedes decided on, with REFUSED_FILTER as the QoS of one that is refused
- * @returns the SUBACK to send, or undefined where Aedes sends it; each filter is answered as if it came in a SUBSCRIBE of
+ * @returns the SUBACK to send, or undefined if Aedes sends it; each filter is answered as if it came in a SUBSCRIBE of
  *   its own [MQTT-3.8.4-4]
  */
 export function subackOf(granted: readonly Granted[]): Buffer | undefined {

@@ -11,7 +11,9 @@ import { SWEEPS_TO_STALL } from './write-group.js'
 export interface TransportOptions extends InputOptions, OutputOptions {
   /** Called once. The connection then ends when Aedes has read the packets before. */
   readonly onMalformed: (error: MalformedPacket) => void
-  /** Called once, when the client took nothing for the stall timeout while packets waited. The socket is destroyed then. */
+  /**
+   * Called once, when the client took nothing for the stall timeout while packets waited. The socket is destroyed then.
+   */
   readonly onStalled: () => void
   /** A handler threw. The connection is destroyed then. */
   readonly onFault?: OnFault
@@ -20,13 +22,13 @@ export interface TransportOptions extends InputOptions, OutputOptions {
 }
 
 /**
- * Stands between a client's socket and Aedes. Input: only well-formed packets pass. Output: all packets of one event-loop
- * turn go out in one socket write, in order, whether they were written to the stream or by `send`.
+ * Stands between a client's socket and Aedes. Input: only well-formed packets pass. Output: all packets of one
+ * event-loop turn go out in one socket write, in order, whether they were written to the stream or by `send`.
  *
- * `destroy` closes this stream at once. The socket closes later: when it has sent what was written before and the client
- * has closed its side, or after the stall timeout. When the socket closes first, this stream closes as soon as Aedes has
- * read all input. Emits 'drain' when the client is no longer congested, or is gone; Aedes emits it too, once, when it
- * closes the connection.
+ * `destroy` closes this stream at once. The socket closes later: when it has sent what was written before and the
+ * client has closed its side, or after the stall timeout. When the socket closes first, this stream closes as soon as
+ * Aedes has read all input. Emits 'drain' when the client is no longer congested, or is gone; Aedes emits it too, once,
+ * when it closes the connection.
  */
 export class MqttTransport extends Duplex {
   /** Kept, since a closed socket does not tell it any more. */
@@ -101,7 +103,7 @@ export class MqttTransport extends Duplex {
 
   /**
    * Writes encoded packets behind all that was written before.
-   * @returns false where the client is congested (wait for 'drain'), or this stream is closed
+   * @returns false if the client is congested (wait for 'drain'), or this stream is closed
    */
   send(packets: Uint8Array | readonly Uint8Array[]): boolean {
     if (this.destroyed || this.writableEnded) return false
@@ -208,7 +210,9 @@ export class MqttTransport extends Duplex {
     this.#socket.destroy()
   }
 
-  /** Aedes still reads what the client sent before: DISCONNECT, for example, which discards the will [MQTT-3.1.2-10]. */
+  /**
+   * Aedes still reads what the client sent before: DISCONNECT, for example, which discards the will [MQTT-3.1.2-10].
+   */
   readonly #onClose = (): void => {
     this.#isSocketClosed = true
     if (this.destroyed) this.#options.group.unwatch(this.#sweep)

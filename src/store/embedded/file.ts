@@ -77,7 +77,7 @@ function stateOf(file: number): string {
   return `${size} ${mtimeNs}`
 }
 
-/** @returns undefined where there is none. @throws GatewayError for what is no file, or empty */
+/** @returns undefined if there is none. @throws GatewayError for what is no file, or empty */
 function fileAt(path: string): Stats | undefined {
   let found: Stats | undefined
   try {

@@ -53,7 +53,7 @@ export function readKey(source: Buffer, start: number, end: number): (string | n
 
 /**
  * Checks what lmdb cannot; the types of parts, too, since some come from where no compiler looks.
- * @throws GatewayError TOO_LARGE, BAD_FIELD where it is empty or a part is no part of a key
+ * @throws GatewayError TOO_LARGE, BAD_FIELD if it is empty or a part is no part of a key
  */
 export function boundedKey<K extends Key | Uint8Array>(key: K): K {
   let most = 0

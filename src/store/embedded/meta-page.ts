@@ -1,6 +1,7 @@
 /**
- * The meta pages of LMDB's file, read without mapping it: what is not as LMDB wrote it ends a process that has it mapped
- * by a signal, which no caller can catch. Source: mdb.c of the LMDB that lmdb 3.5 brings (MDB_meta, mdb_pick_meta).
+ * The meta pages of LMDB's file, read without mapping it: what is not as LMDB wrote it ends a process that has it
+ * mapped by a signal, which no caller can catch. Source: mdb.c of the LMDB that lmdb 3.5 brings (MDB_meta,
+ * mdb_pick_meta).
  */
 import { readSync } from 'node:fs'
 
@@ -48,7 +49,7 @@ export const readTree = (bytes: Buffer, at: number): Tree => ({
  * The meta page that LMDB goes on from: the newest, or, where the system was started anew since, the newest of which it
  * is certain that it had reached the disk.
  * @param bootId of this start of the system; 0: not known
- * @throws Damage where one of the two is none
+* @throws Damage if one of the two pages is not a meta page
  */
 export function readMeta(file: number, bootId: bigint): Meta {
   const first = checkedMeta(file, 0, 'the first page')

@@ -1,4 +1,7 @@
-/** Which accounts have a first name, a last name, or both, so that a query for names reads no account that it does not tell. */
+/**
+ * Which accounts have a first name, a last name, or both, so that a query for names reads no account that it does not
+ * tell.
+ */
 import { createHash } from 'node:crypto'
 import type { User } from '../../core/model.js'
 import type { UserQuery } from '../store.js'
@@ -51,7 +54,10 @@ function digestsOf({ firstName, lastName }: User): string[] {
   return [{ firstName }, { lastName }, { firstName, lastName }].map(digestOf)
 }
 
-/** Of one length, since a key has a limit; of SHA-256 as much as nobody finds two names for, and the account is compared, too. */
+/**
+ * Of fixed length, since the length of a key is limited: enough of SHA-256 to avoid collisions. The account is
+ * compared, too.
+ */
 function digestOf({
   firstName = null,
   lastName = null,

@@ -1,7 +1,7 @@
 /**
- * All pages that LMDB's file uses, read without mapping it, so that damage is a word and not a signal. What is checked is
- * what LMDB itself takes for granted: that each page is there and of its kind, and that all it names lies within it, or
- * within the file. Values have no check sums: whether they are what was written, nobody can tell.
+ * All pages that LMDB's file uses, read without mapping it, so that damage is a word and not a signal. What is checked
+ * is what LMDB itself takes for granted: that each page is there and of its kind, and that all it names lies within it,
+ * or within the file. Values have no check sums, so damage within a value is not detected.
  */
 import { fstatSync, readSync } from 'node:fs'
 import { Damage, type Meta, NO_ROOT, PAGE_HEADER, readTree, TREE_BYTES, type Tree } from './meta-page.js'
@@ -34,7 +34,7 @@ interface Node {
   readonly data: Buffer
 }
 
-/** @returns false where `deadline` (performance.now()) came first @throws Damage */
+/** @returns false if `deadline` (performance.now()) came first @throws Damage */
 export function checkPages(file: number, meta: Meta, deadline: number): boolean {
   return new PageWalk(file, meta, deadline).run()
 }

@@ -42,7 +42,7 @@ interface Parts {
   readonly end: number
   /** undefined in a row of data format 1 whose text is stored apart. */
   readonly header: MessageHeader | undefined
-  /** undefined where the text is stored apart. */
+  /** undefined if the text is stored apart. */
   readonly text: string | undefined
 }
 
@@ -82,7 +82,9 @@ export class Rows {
     return headOf({ inbox, id: parts.id, ...headerOf(text) }, parts.end) + (parts.text ?? '')
   }
 
-  /** Call it within a write, and in each write that has rows of this text: an earlier row may have been removed since. */
+  /**
+   * Call it within a write, and in each write that has rows of this text: an earlier row may have been removed since.
+   */
   putText(id: string, text: string): void {
     this.#texts.put([id], text)
   }

@@ -29,9 +29,9 @@ export class Handshakes {
   ) {}
 
   /**
-   * Stores the packet identifier under which a packet is sent. QoS 2 waits for the commit. QoS 1 does not: an identifier
-   * lost with the process costs a repeat under another one, and waiting would make every packet of a queue that is
-   * drained wait for a commit of its own.
+   * Stores the packet identifier under which a packet is sent. QoS 2 waits for the commit. QoS 1 does not: an
+   * identifier lost with the process costs a repeat under another one, and waiting would make every packet of a queue
+   * that is drained wait for a commit of its own.
    * @param packet with the QoS that it is sent with
    */
   async send(client: ClientRef, packet: BrokerPacket): Promise<void> {
@@ -116,7 +116,7 @@ export class Handshakes {
     return count
   }
 
-  /** @returns undefined where the packet says nothing of its rows and did not come by a stream of this connection */
+  /** @returns undefined if the packet says nothing of its rows and did not come by a stream of this connection */
   #rowOf(client: ClientRef, packet: BrokerPacket): QueueRow | undefined {
     const { queued } = packet
     if (queued === undefined) return this.index.openConnection(client).takeStreamed(packet)

@@ -1,4 +1,7 @@
-/** Packets that persistent sessions get at QoS 1 and 2. Those of the inbox are the hooks' to keep, by topic and identifier. */
+/**
+ * Packets that persistent sessions get at QoS 1 and 2. Those of the inbox are the hooks' to keep, by topic and
+ * identifier.
+ */
 import { Readable } from 'node:stream'
 import { Handshakes } from './handshakes.js'
 import type { Incoming } from './incoming.js'
@@ -38,8 +41,8 @@ export class Outgoing {
 
   /**
    * Durable when it resolves; one write for all targets.
-   * @param received the QoS 2 packet that brought it: its identifier is stored by the same write, so that a resend after
-   * a crash is known [MQTT-4.3.3-2]
+   * @param received the QoS 2 packet that brought it: its identifier is stored by the same write, so that a resend
+   *   after a crash is known [MQTT-4.3.3-2]
    */
   async enqueue(
     targets: readonly QueueTarget[],
@@ -67,7 +70,7 @@ export class Outgoing {
     else if (!isInbox) await this.#handshakes.send(client, packet)
   }
 
-  /** @returns the packet that was confirmed; undefined where there is none, and for the inbox */
+  /** @returns the packet that was confirmed; undefined if there is none, and for the inbox */
   async acknowledged(clientId: string, messageId: number | undefined): Promise<BrokerPacket | undefined> {
     // Aedes asks without an identifier for a packet that it does not forward. That packet stays.
     if (messageId === undefined) return undefined

@@ -1,4 +1,7 @@
-/** Retained messages, keyed by the levels of their topic. A filter reads the keys that begin with its levels before the first wildcard. */
+/**
+ * Retained messages, keyed by the levels of their topic. A filter reads the keys that begin with its levels before the
+ * first wildcard.
+ */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { GatewayError } from '../../../core/errors.js'
@@ -73,9 +76,9 @@ export class Retained {
   }
 
   /**
-   * Stores a retained message; an empty payload removes it [MQTT-3.3.1-10]. Writes to one topic reach the store in the order
-   * of the calls.
-   * @param check called in the turn of the write; where it throws, nothing is changed
+   * Stores a retained message; an empty payload removes it [MQTT-3.3.1-10]. Writes to one topic reach the store in the
+   * order of the calls.
+   * @param check called in the turn of the write; if it throws, nothing is changed
    * @throws OverRetainedLimit, nothing changed; GatewayError
    */
   async put(topic: string, packet: BrokerPacket, check?: () => void): Promise<void> {

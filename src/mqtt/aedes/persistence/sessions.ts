@@ -1,6 +1,6 @@
 /**
- * The record that a persistent MQTT session exists: meta ['session', clientId]. Sessions without subscriptions have one,
- * too. All other stored state of a client belongs to its record, so that it can expire.
+ * The record that a persistent MQTT session exists: meta ['session', clientId]. Sessions without subscriptions have
+ * one, too. All other stored state of a client belongs to its record, so that it can expire.
  */
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf } from '../../acl/client-id.js'
@@ -41,7 +41,7 @@ export class Sessions {
     return this.#counts.get(ownerOf(clientId)) ?? 0
   }
 
-  /** The writes that make the session exist; none where it does. */
+  /** The writes that make the session exist; none if it does. */
   ensure(clientId: string, now: number): KvWrite[] {
     return this.#records.has(clientId) ? [] : [this.touch(clientId, now)]
   }
@@ -73,7 +73,7 @@ export class Sessions {
     return ended
   }
 
-  /** The last write of a removal; none where a new session with this client id began meanwhile. */
+  /** The last write of a removal; none if a new session with this client id began meanwhile. */
   forget(clientId: string): KvWrite[] {
     return this.#records.has(clientId) ? [] : [{ remove: 'meta', key: ['session', clientId] }]
   }
