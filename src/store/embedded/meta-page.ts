@@ -49,7 +49,7 @@ export const readTree = (bytes: Buffer, at: number): Tree => ({
  * The meta page that LMDB goes on from: the newest, or, where the system was started anew since, the newest of which it
  * is certain that it had reached the disk.
  * @param bootId of this start of the system; 0: not known
-* @throws Damage if one of the two pages is not a meta page
+ * @throws Damage if one of the two pages is not a meta page
  */
 export function readMeta(file: number, bootId: bigint): Meta {
   const first = checkedMeta(file, 0, 'the first page')
