@@ -12,6 +12,7 @@ import type { JsonServer } from '../json/server.js'
 import { AddressList } from '../limits/address.js'
 import type { Limits } from '../limits/limits.js'
 import type { MqttBroker } from '../mqtt/broker.js'
+import { encodeRefusal } from '../mqtt/wire/encode.js'
 import { MqttWebSocketServer } from '../mqtt/wire/websocket.js'
 import { Listener, type ListenerOptions } from '../net/listener.js'
 import { TlsFiles } from '../net/tls.js'
@@ -45,7 +46,7 @@ interface Place {
 const PLAIN_SOCKETS = 100
 
 /** CONNACK, server unavailable (MQTT 3.1.1, table 3.1). Sent before CONNECT is read; clients take it as the answer. */
-const MQTT_TURNED_AWAY = Buffer.of(0x20, 2, 0, 3)
+const MQTT_TURNED_AWAY = encodeRefusal(3)
 
 const NOTHING = () => undefined
 

@@ -11,13 +11,13 @@ import { INBOX_TOPIC_BYTES, isInboxTopic } from './acl/topics.js'
 import type { AedesClient } from './aedes/client.js'
 import type { PublishPacket } from './aedes/types.js'
 import { isInboxPacketId } from './inbox-delivery.js'
+import { encodePuback } from './wire/encode.js'
 import type { PacketLane } from './wire/packet-gate.js'
+import { DUP, PUBACK, publishByte } from './wire/packet-types.js'
 import type { Done } from './wire/socket-output.js'
 import type { MqttTransport } from './wire/transport.js'
 
-const PUBACK = 0x40
-const PUBLISH_QOS1 = 0x32
-const DUP = 0x08
+const PUBLISH_QOS1 = publishByte(1, false, false)
 
 /** With so many bytes waiting for the store a client is not read; one read may bring more than that. */
 const MAX_UNFINISHED_BYTES = 65_536
@@ -85,7 +85,7 @@ export class FastLane implements PacketLane {
     this.#unfinishedBytes -= size
     // As Aedes does after an error: the connection closes.
     if (error) this.client.emit('error', error)
-    else if (!this.transport.send(puback(messageId))) this.#awaitDrain()
+    else if (!this.transport.send(encodePuback(messageId))) this.#awaitDrain()
     if (this.#isHolding) this.#holdOrRelease()
   }
 
@@ -108,13 +108,4 @@ export class FastLane implements PacketLane {
     if (mustHold) this.transport.holdInput()
     else this.transport.releaseInput()
   }
-}
-
-const puback = (packetId: number): Buffer => {
-  const packet = Buffer.allocUnsafe(4)
-  packet[0] = PUBACK
-  packet[1] = 2
-  packet[2] = packetId >> 8
-  packet[3] = packetId
-  return packet
 }

@@ -14,7 +14,8 @@ import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
 import { FIRST_INBOX_ID } from './aedes/persistence/options.js'
-import type { QoS } from './wire/packet-kinds.js'
+import { encodePublish, encodePubrel } from './wire/encode.js'
+import { publishByte, type QoS } from './wire/packet-types.js'
 import type { MqttTransport } from './wire/transport.js'
 
 const FIRST_ID = FIRST_INBOX_ID
@@ -64,13 +65,12 @@ export class InboxDelivery implements Sink {
     const packetId = packetIdOf(row.seq)
     if (how.released && isResumed && qos === 2) {
       this.transport.expect(1)
-      this.transport.send(pubrel(packetId))
+      this.transport.send(encodePubrel(packetId))
       return
     }
     this.transport.expect(qos)
-    this.transport.send(
-      encodePublish(inboxTopic(userId, row.seq), encodeMqttMessage(row), qos, packetId, how),
-    )
+    const first = publishByte(qos, how.again, how.waited)
+    this.transport.send(encodePublish(first, inboxTopic(userId, row.seq), packetId, encodeMqttMessage(row)))
     if (qos === 0) this.#confirmWhenWritten()
   }
 
@@ -109,26 +109,4 @@ export class InboxDelivery implements Sink {
       })
     })
   }
-}
-
-const pubrel = (packetId: number): Buffer => Buffer.from([0x62, 0x02, packetId >> 8, packetId & 0xff])
-
-/** PUBLISH (MQTT 3.1.1, 3.3) in one buffer; mqtt-packet's writer would make six writes of it. */
-function encodePublish(topic: string, payload: string, qos: QoS, packetId: number, how: Delivery): Buffer {
-  const payloadBytes = Buffer.byteLength(payload)
-  const remaining = 2 + topic.length + (qos > 0 ? 2 : 0) + payloadBytes
-  const lengthBytes = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4
-  const packet = Buffer.allocUnsafe(1 + lengthBytes + remaining)
-  const dup = qos > 0 && how.again
-  packet[0] = 0x30 | (dup ? 0x08 : 0) | (qos << 1) | (how.waited ? 0x01 : 0)
-  let at = 1
-  for (let rest = remaining, i = 0; i < lengthBytes; i++, rest >>>= 7) {
-    packet[at++] = (rest & 0x7f) | (i < lengthBytes - 1 ? 0x80 : 0)
-  }
-  at = packet.writeUInt16BE(topic.length, at)
-  at += packet.write(topic, at, 'latin1')
-  if (qos > 0) at = packet.writeUInt16BE(packetId, at)
-  // With as many bytes as UTF-16 units the text is ASCII, for which latin1 gives the same bytes faster.
-  packet.write(payload, at, payloadBytes === payload.length ? 'latin1' : 'utf8')
-  return packet
 }

@@ -10,7 +10,7 @@ import type { Subscription } from './aedes/types.js'
 import type { MqttConnection } from './connection.js'
 import { InboxDelivery } from './inbox-delivery.js'
 import type { BrokerParts } from './parts.js'
-import type { QoS } from './wire/packet-kinds.js'
+import type { QoS } from './wire/packet-types.js'
 import { REFUSED_FILTER, subackOf } from './wire/suback.js'
 
 type Decided = (error: Error | null, granted: Subscription | null) => void

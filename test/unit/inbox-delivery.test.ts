@@ -4,7 +4,7 @@ import t from 'tap'
 import { type InboxRow, pairConversation } from '../../src/core/model.js'
 import type { Delivery, InboxReader } from '../../src/inbox/reader.js'
 import { InboxDelivery, isInboxPacketId } from '../../src/mqtt/inbox-delivery.js'
-import type { QoS } from '../../src/mqtt/wire/packet-kinds.js'
+import type { QoS } from '../../src/mqtt/wire/packet-types.js'
 import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 
 const ME = '123456789'

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { covers } from '../../src/core/topic-filter.js'
 import { type Route, Router, type Subscriber } from '../../src/mqtt/aedes/router.js'
-import type { QoS } from '../../src/mqtt/wire/packet-kinds.js'
+import type { QoS } from '../../src/mqtt/wire/packet-types.js'
 
 class Heard implements Subscriber {
   readonly got: [string, QoS][] = []

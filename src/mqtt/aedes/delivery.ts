@@ -1,7 +1,7 @@
 /** Delivery of packets to one client: live, retained, and those of its stored queue. */
 import type { AedesPublishPacket } from 'aedes'
-import mqttPacket from 'mqtt-packet'
-import type { QoS } from '../wire/packet-kinds.js'
+import { encodePublish } from '../wire/encode.js'
+import { publishByte, type QoS } from '../wire/packet-types.js'
 import type { Done } from '../wire/socket-output.js'
 import type { MqttTransport } from '../wire/transport.js'
 import type { AedesClient } from './client.js'
@@ -196,9 +196,8 @@ function bytesOf(packet: AedesPublishPacket): Buffer {
   return bytes
 }
 
-function encode({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messageId?: number): Buffer {
-  const publish = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
-  return mqttPacket.generate(messageId === undefined ? publish : { ...publish, messageId })
+function encode({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messageId = 0): Buffer {
+  return encodePublish(publishByte(qos, false, retain), topic, messageId, payload)
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Which connections a packet goes to, and at which QoS. Follows the subscriptions that Aedes keeps for each client. */
 import type { AedesPublishPacket } from 'aedes'
-import type { QoS } from '../wire/packet-kinds.js'
+import type { QoS } from '../wire/packet-types.js'
 import { FilterIndex } from './filter-index.js'
 
 export interface Subscriber {

@@ -1,15 +1,8 @@
 /** Lets only whole and well-formed packets of MQTT 3.1 and 3.1.1 through to Aedes, as unchanged bytes. */
 import { checkConnect, maxConnectBytes } from './connect-rules.js'
-import {
-  bare,
-  CONNECT,
-  DISCONNECT,
-  firstByteFault,
-  KINDS,
-  type PacketKind,
-  withoutOldDup,
-} from './packet-kinds.js'
+import { bare, firstByteFault, KINDS, type PacketKind, withoutOldDup } from './packet-kinds.js'
 import { Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
+import { CONNECT, DISCONNECT } from './packet-types.js'
 
 /** Handles packets instead of Aedes. */
 export interface PacketLane {

@@ -10,9 +10,18 @@ import {
   MalformedPacket,
   type PacketLimits,
 } from './packet-rules.js'
-
-/** Quality of service (MQTT 3.1.1, 4.3). */
-export type QoS = 0 | 1 | 2
+import {
+  CONNECT,
+  DISCONNECT,
+  DUP,
+  PINGREQ,
+  PUBACK,
+  PUBCOMP,
+  PUBREC,
+  PUBREL,
+  SUBSCRIBE,
+  UNSUBSCRIBE,
+} from './packet-types.js'
 
 export interface PacketKind {
   /** @returns the number of topic filters in SUBSCRIBE and UNSUBSCRIBE; otherwise 1 @throws MalformedPacket */
@@ -25,9 +34,6 @@ export interface PacketKind {
 const MAX_REMAINING_LENGTH = 0x0fffffff
 /** Protocol name to keep alive, then client id, will topic, will message, user name, password of 65,537 bytes each. */
 const MAX_CONNECT_LENGTH = 12 + 5 * 65_537
-
-export const CONNECT = 0x10
-export const DISCONNECT = 0xe0
 
 const publishQos0: PacketKind = { check: checkPublishQos0, maxLength: MAX_REMAINING_LENGTH }
 const publish: PacketKind = { check: checkPublish, maxLength: MAX_REMAINING_LENGTH }
@@ -48,13 +54,13 @@ export const KINDS: ReadonlyMap<number, PacketKind> = new Map([
   [0x3b, publish],
   [0x3c, publish],
   [0x3d, publish],
-  [0x40, acknowledgement],
-  [0x50, acknowledgement],
-  [0x62, acknowledgement],
-  [0x70, acknowledgement],
-  [0x82, { check: checkSubscribe, maxLength: MAX_REMAINING_LENGTH }],
-  [0xa2, { check: checkUnsubscribe, maxLength: MAX_REMAINING_LENGTH }],
-  [0xc0, bare],
+  [PUBACK, acknowledgement],
+  [PUBREC, acknowledgement],
+  [PUBREL, acknowledgement],
+  [PUBCOMP, acknowledgement],
+  [SUBSCRIBE, { check: checkSubscribe, maxLength: MAX_REMAINING_LENGTH }],
+  [UNSUBSCRIBE, { check: checkUnsubscribe, maxLength: MAX_REMAINING_LENGTH }],
+  [PINGREQ, bare],
   [DISCONNECT, bare],
 ])
 
@@ -71,10 +77,8 @@ export function firstByteFault(first: number): MalformedPacket {
     : new MalformedPacket(`packet type ${type} from a client`, '[MQTT-4.8.0-1]')
 }
 
-/** MQTT 3.1 sets DUP also in a SUBSCRIBE, UNSUBSCRIBE or PUBREL that is sent again (its section 2.1). */
-const DUP = 0x08
 /** First bytes of PUBREL, SUBSCRIBE and UNSUBSCRIBE, whose flags are 0010. */
-const ACKNOWLEDGED: ReadonlySet<number> = new Set([0x62, 0x82, 0xa2])
+const ACKNOWLEDGED: ReadonlySet<number> = new Set([PUBREL, SUBSCRIBE, UNSUBSCRIBE])
 
 /** @returns the first byte without the DUP flag that only MQTT 3.1 allows */
 export const withoutOldDup = (first: number, level: number): number =>

@@ -3,7 +3,7 @@
  * makes one, so we send the SUBACK of a SUBSCRIBE that has a filter twice.
  */
 import type { Packet } from 'mqtt-packet'
-import mqttPacket from 'mqtt-packet'
+import { encodeSuback } from './encode.js'
 
 /** Return code of a filter that is refused (MQTT 3.1.1, 3.9.3). */
 export const REFUSED_FILTER = 0x80
@@ -43,9 +43,8 @@ export function subackOf(granted: readonly Granted[]): Buffer | undefined {
   const subscribe = first && asked.get(first)
   if (subscribe === undefined) return undefined
   const refused = new Set(granted.filter(({ qos }) => qos === REFUSED_FILTER).map(({ topic }) => topic))
-  return mqttPacket.generate({
-    cmd: 'suback',
-    messageId: subscribe.messageId,
-    granted: subscribe.filters.map(({ topic, qos }) => (refused.has(topic) ? REFUSED_FILTER : qos)),
-  })
+  return encodeSuback(
+    subscribe.messageId,
+    subscribe.filters.map(({ topic, qos }) => (refused.has(topic) ? REFUSED_FILTER : qos)),
+  )
 }

@@ -2,6 +2,7 @@
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import type { OnFault } from '../../core/faults.js'
+import { encodeRefusal } from './encode.js'
 import type { PacketLane } from './packet-gate.js'
 import { MalformedPacket } from './packet-rules.js'
 import { type InputOptions, SocketInput } from './socket-input.js'
@@ -189,7 +190,7 @@ export class MqttTransport extends Duplex {
   }
 
   #refuse(error: MalformedPacket): void {
-    if (error.refuse !== undefined) this.send(Buffer.from([0x20, 2, 0, error.refuse])) // CONNACK
+    if (error.refuse !== undefined) this.send(encodeRefusal(error.refuse))
     this.#options.onMalformed(error)
   }
 
