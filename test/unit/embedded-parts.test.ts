@@ -25,7 +25,7 @@ import { Rows } from '../../src/store/embedded/rows.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { type OpenTable, tableOpener } from '../../src/store/embedded/table.js'
 import { EmbeddedUsers, userNumber } from '../../src/store/embedded/users.js'
-import type { KvKey } from '../../src/store/store.js'
+import { KV_COLLECTIONS, type KvKey } from '../../src/store/store.js'
 import { dataDir } from '../helpers/gateway.js'
 import { ofKind } from '../helpers/kind.js'
 import { ANN, BOB, broadcast, EVE, message, messages, move, user } from '../helpers/store-samples.js'
@@ -409,4 +409,11 @@ t.test('copy: into an empty store alone; what differs in the end is said; anothe
   await t.rejects(copyStore(source, target, say), { message: /the copy differs in devices/ })
   t.equal(said[0], `going on with ${SECTIONS[1]}`)
   t.notOk(said.includes('accounts copied'))
+})
+
+t.test('kv: the same key in two collections is two entries', async t => {
+  const { part: kv } = await opened(t, (table, env, deleted) => new EmbeddedKv(env, table, deleted))
+  await kv.kvWrite(KV_COLLECTIONS.map(put => ({ put, key: ['k'], value: Buffer.from(put) })))
+  for (const collection of KV_COLLECTIONS)
+    t.equal(Buffer.from((await kv.kvGet(collection, ['k'])) ?? []).toString(), collection)
 })

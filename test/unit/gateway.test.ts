@@ -22,7 +22,10 @@ const FREE = ['http', 'mqtt', 'mqtts', 'ops'].map(part => `--${part}.port=0`)
 
 /** A config for a folder of its own. */
 const configOf = (t: Test, ...argv: string[]) =>
-  loadConfig({ argv: [...FREE, '--passwords.cost=4', `--data.dir=${dataDir(t)}`, ...argv], env: {} })
+  loadConfig({
+    argv: [...FREE, '--passwords.cost=4', '--passwords.common=allow', `--data.dir=${dataDir(t)}`, ...argv],
+    env: {},
+  })
 
 function logging() {
   const logs: Record<string, unknown>[] = []
