@@ -79,7 +79,7 @@ async function composed(config: Config, store: CopyableStore) {
 }
 
 t.test(
-  'compose: two starts on one store have one greeting key and rising ids; a key that is due is audited',
+  'compose: ids of a second start on one store are higher; a token key that is due is replaced and audited',
   async t => {
     const config = configOf(t, '--tokens.keyLifetime=1m', '--http.host=127.0.0.1')
     const store = await openStore(t, config)
@@ -117,24 +117,27 @@ async function front(t: Test, ...argv: string[]) {
   return { one, logs, events, config, parts }
 }
 
-t.test('ports: those that are switched on; only one that others reach without TLS is a warning', async t => {
-  const { one, events } = await front(t, '--http.enabled=false')
-  const { http, mqtt, mqtts, metrics } = await one.listen()
-  t.match(
-    { http, mqtts, mqtt, metrics },
-    { http: undefined, mqtts: undefined, mqtt: { port: Number }, metrics: {} },
-  )
-  t.notOk(events().includes('tls.off'))
-  const open = await front(t, '--mqtt.enabled=false', '--http.host=0.0.0.0')
-  const ports = await open.one.listen()
-  t.match(ports, { mqtt: undefined })
-  t.match(
-    open.logs.filter(({ event }) => event === 'tls.off'),
-    [{ port: ports.http?.port }],
-  )
-})
+t.test(
+  'ports: only those that are switched on listen; one that other machines reach without TLS is a warning',
+  async t => {
+    const { one, events } = await front(t, '--http.enabled=false')
+    const { http, mqtt, mqtts, metrics } = await one.listen()
+    t.match(
+      { http, mqtts, mqtt, metrics },
+      { http: undefined, mqtts: undefined, mqtt: { port: Number }, metrics: {} },
+    )
+    t.notOk(events().includes('tls.off'))
+    const open = await front(t, '--mqtt.enabled=false', '--http.host=0.0.0.0')
+    const ports = await open.one.listen()
+    t.match(ports, { mqtt: undefined })
+    t.match(
+      open.logs.filter(({ event }) => event === 'tls.off'),
+      [{ port: ports.http?.port }],
+    )
+  },
+)
 
-t.test('ports: one that is in use is an error; the ops port is done without', async t => {
+t.test('ports: a port in use fails the start; without the ops port the gateway serves', async t => {
   const port = await takenPort(t)
   const { one, events } = await front(t, `--ops.port=${port}`)
   t.match(await one.listen(), { metrics: undefined, http: { port: Number } })
@@ -155,7 +158,7 @@ async function statusOf(t: Test, port: number | undefined, headers: Record<strin
 }
 
 t.test(
-  'ports: behind a trusted proxy each client is counted by itself; pages of other origins are refused',
+  'ports: clients behind a trusted proxy are counted one by one; pages of other origins are refused',
   async t => {
     const { one, events } = await front(
       t,
@@ -223,7 +226,7 @@ t.test(
   },
 )
 
-t.test('Gateway: what fails at the start leaves nothing open', async t => {
+t.test('Gateway: a start that fails leaves nothing open', async t => {
   const port = await takenPort(t)
   const config = configOf(t, `--http.port=${port}`, '--http.host=127.0.0.1')
   const { log } = logging()

@@ -165,7 +165,7 @@ t.test('group: a rejection is the outcome of all of it, and of no other', async 
 })
 
 t.test(
-  'group: what is late before its turn is never written, and nothing overtakes what is late in it',
+  'group: a late item that was not begun is never written; others wait while a late one is being written',
   async t => {
     let answer = (_: { value: string }[]) => {}
     const { one, groups } = group(() => new Promise(resolve => (answer = resolve)), { timeoutMs: 5 })
@@ -441,7 +441,7 @@ t.test('kv: a group that could not be applied is applied before the next one', a
   t.same(await write('d'), ['put', 'clear', 'put'])
 })
 
-t.test('kv: nothing is written for a name that another gateway has, nor what no document holds', async t => {
+t.test('kv: a lost lease and a group over the size of a document write nothing', async t => {
   const { kv, write, state, calls } = kvWith(t)
   const value = Buffer.alloc(8 << 20)
   const large = ['a', 'b'].map(key => ({ put: 'meta', key: [key], value: Buffer.from(value) }) as const)
@@ -472,7 +472,7 @@ function leaseWith(found: object | null, inserts: Error[] = [], matchedCount = 1
 }
 
 t.test(
-  'lease: who is second to insert looks again; a holder whose process has ended is not waited for',
+  'lease: a duplicate key at the insert is tried again; a holder whose process has ended is not watched',
   async t => {
     const { lease, calls } = leaseWith(null, [duplicate()])
     await lease.take()
@@ -489,7 +489,7 @@ t.test(
   },
 )
 
-t.test('lease: one that is lost stays lost; one that was just seen is not asked for', async t => {
+t.test('lease: a lost lease stays lost; a fresh one is not asked for', async t => {
   const { lease, calls, state } = leaseWith(null)
   await t.resolves(lease.take())
   calls.length = 0

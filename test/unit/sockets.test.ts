@@ -70,7 +70,7 @@ async function listen(t: Test, differing: Partial<ListenerOptions>) {
   return { listener, port, taken }
 }
 
-t.test('Listener: who is not admitted is told so, and is nobody else’s', async t => {
+t.test('Listener: a client that is not admitted gets the farewell and is not handed on', async t => {
   const { port, taken } = await listen(t, { admit: () => false })
   const socket = client(t, port)
   socket.write('what it sends is read, so that it can read why')
@@ -105,7 +105,7 @@ t.test('Listener: close waits for the sockets that were handed on; cut ends them
   await t.resolves(closed)
 })
 
-t.test('Listener: no more sockets than the most, and a port has one owner', async t => {
+t.test('Listener: sockets over the limit are closed and counted; a port in use is an error', async t => {
   let full = () => {}
   const isFull = new Promise<void>(resolve => (full = resolve))
   const { port, taken } = await listen(t, { maxSockets: 1, onFull: full })
@@ -116,7 +116,7 @@ t.test('Listener: no more sockets than the most, and a port has one owner', asyn
   await t.rejects(listen(t, { port }), { code: 'EADDRINUSE' })
 })
 
-t.test('Listener: a handler that throws costs its own socket', async t => {
+t.test('Listener: a handler that throws is reported, and its socket is closed', async t => {
   const faults: string[] = []
   const { port } = await listen(t, {
     take: () => {
@@ -185,7 +185,7 @@ const UPGRADE = 'Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
 const statuses = (text: string) =>
   [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status))
 
-t.test('HTTP: a page for people at the place of WebSockets; nothing else is there', async t => {
+t.test('HTTP: / answers with a page, or 426 for other methods; other paths are 404', async t => {
   const { send } = await http(t)
   t.match(await send(`GET / HTTP/1.1\r\n${LAST}\r\n`), /^HTTP\/1\.1 200 OK[\s\S]*connect with <code>ws:/)
   t.match(await send(`POST / HTTP/1.1\r\n${LAST}\r\n`), /^HTTP\/1\.1 426 [\s\S]*Upgrade: websocket/)
@@ -275,7 +275,7 @@ t.test('HTTP: a connection without a request ends in time; `close` ends plain on
   t.notOk(upgraded[0]?.destroyed)
 })
 
-t.test('HTTP: a route that throws is reported, and costs its connection', async t => {
+t.test('HTTP: a route that throws is reported, and its connection is closed', async t => {
   const faults: string[] = []
   const routes: HttpServerOptions['routes'] = [
     () => {
