@@ -80,6 +80,11 @@ export class InboxReader implements LiveReader {
     return this.#confirmed
   }
 
+  /** Whether the device should confirm soon: half of what may be in flight is. */
+  get isHalfFull(): boolean {
+    return this.#window.isHalfFull
+  }
+
   /**
    * Makes a device that was never seen durably known: before it is told that it is in, so that a crash right after
    * that costs it no message. @throws GatewayError when the store does not answer

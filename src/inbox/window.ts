@@ -43,6 +43,12 @@ export class Window {
     return span < MAX_SPAN && this.#inFlight.size < windowMessages && this.#chars < windowChars
   }
 
+  /** Whether half of the messages, or of the text, that may be in flight is. */
+  get isHalfFull(): boolean {
+    const { windowMessages, windowChars } = this.limits
+    return 2 * this.#inFlight.size >= windowMessages || 2 * this.#chars >= windowChars
+  }
+
   add(seq: number, chars: number): void {
     this.#inFlight.set(seq, chars)
     this.#chars += chars

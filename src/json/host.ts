@@ -2,6 +2,7 @@
 import type { CodeName } from '../core/errors.js'
 import type { OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
+import type { Later } from '../flow/later.js'
 import type { TurnEnd } from '../flow/turn-end.js'
 import type { Caller } from '../handle/context.js'
 import type { Services } from '../handle/services.js'
@@ -30,6 +31,8 @@ export interface ConnectionHost {
   readonly rules: ConnectionRules
   readonly metrics: Metrics
   readonly turnEnd: TurnEnd
+  /** For pings that may wait. */
+  readonly later: Later
   readonly onFault: OnFault
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean

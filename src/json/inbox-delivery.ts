@@ -2,6 +2,7 @@
 
 import { encodeExtendedFrame, encodeFrame } from '../core/message.js'
 import type { InboxRow } from '../core/model.js'
+import type { Later } from '../flow/later.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
 import type { InboxReader, ReaderOptions, Sink } from '../inbox/reader.js'
 import { encodeEvent } from '../protocol/replies.js'
@@ -15,6 +16,12 @@ export interface Writer {
   /** Sees to it that `pingPayload` is asked at this turn's end. */
   wake(): void
 }
+
+/**
+ * Shortest time between two pings, ms, while less than half of the window is in flight. To ping, to read the pong and to
+ * move the cursor costs more than a message does, and a later confirmation only means that more comes twice after a crash.
+ */
+const PING_PAUSE_MS = 200
 
 /** The prefix keeps JSON devices apart from MQTT devices, whose client id may be the same text. */
 const deviceName = (name: string | undefined): string =>
@@ -36,11 +43,14 @@ export class InboxDelivery implements Sink {
   readonly #encode: (row: InboxRow) => string
   /** The seq in the ping that is not answered yet; 0: none. */
   #pinged = 0
-  /** performance.now() when that ping went out. */
-  #pingedAt = 0
+  /** performance.now() when the last ping went out. */
+  #pingedAt = Number.NEGATIVE_INFINITY
+  /** Waits for the end of the pause. */
+  #isWaiting = false
 
   constructor(
     private readonly writer: Writer,
+    private readonly later: Later,
     options: InboxDeliveryOptions,
     open: (options: Pick<ReaderOptions, 'device' | 'sink' | 'from'>) => InboxReader,
   ) {
@@ -74,9 +84,25 @@ export class InboxDelivery implements Sink {
   pingPayload(): string | undefined {
     const { sent, confirmed } = this.reader
     if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return undefined
+    const now = performance.now()
+    if (now - this.#pingedAt < PING_PAUSE_MS && !this.reader.isHalfFull) {
+      this.#pingLater()
+      return undefined
+    }
     this.#pinged = sent
-    this.#pingedAt = performance.now()
+    this.#pingedAt = now
     return `${sent}${this.#suffix}`
+  }
+
+  #pingLater(): void {
+    if (this.#isWaiting) return
+    this.#isWaiting = true
+    this.later.add(this.#pauseOver)
+  }
+
+  readonly #pauseOver = (): void => {
+    this.#isWaiting = false
+    this.writer.wake()
   }
 
   /** How long the client has owed a confirmation, ms. @param now performance.now() */

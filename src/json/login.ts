@@ -54,8 +54,11 @@ export class JsonLogin implements LoginTarget {
     this.permissions.joined()
     this.#guest.entered()
     limits.logins.loggedInFrom(this.connection.remoteAddress)
-    const inbox = new InboxDelivery(this.parts.out, { ...options, nth: this.#count++ }, part =>
-      this.host.openReader({ userId, ...part }),
+    const inbox = new InboxDelivery(
+      this.parts.out,
+      this.host.later,
+      { ...options, nth: this.#count++ },
+      part => this.host.openReader({ userId, ...part }),
     )
     try {
       await inbox.reader.enrol()

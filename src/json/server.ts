@@ -5,6 +5,7 @@ import { type Server, WebSocketServer } from 'ws'
 import type { Locale } from '../core/errors.js'
 import { Faults, guarded } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
+import { Later } from '../flow/later.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/services.js'
 import { InboxReader } from '../inbox/reader.js'
@@ -26,6 +27,8 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
   readonly windowChars: number
 }
 
+/** How long a ping that may wait for more messages waits at most, behind the pause between two pings. */
+const LATER_MS = 100
 /** How often each connection is checked within the ping time-out. */
 const CHECKS_A_TIMEOUT = 4
 
@@ -110,6 +113,7 @@ export class JsonServer {
       metrics,
       rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
       turnEnd: new TurnEnd(),
+      later: new Later(LATER_MS),
       onFault: new Faults(services.log, metrics).report,
       get isOpen() {
         return server.#isOpen

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { AnswersInOrder, InOrder, type Place } from '../../src/flow/in-order.js'
+import { Later } from '../../src/flow/later.js'
 import { KeyedSerial, Serial } from '../../src/flow/serial.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
 
@@ -22,6 +23,25 @@ function inOrder(count: number) {
   }
   return { order, left, decide }
 }
+
+t.test('Later: one timer runs all jobs that wait', async t => {
+  const timers = t.capture(globalThis, 'setTimeout', setTimeout)
+  const later = new Later(1)
+  const ran: number[] = []
+  await new Promise<void>(resolve => {
+    later.add(() => ran.push(1))
+    later.add(() => {
+      ran.push(2)
+      later.add(() => {
+        ran.push(3)
+        resolve()
+      })
+    })
+    setTimeout(() => undefined, 20)
+  })
+  t.same(ran, [1, 2, 3])
+  t.equal(timers().filter(({ args }) => args[1] === 1).length, 2, 'the job of a job has the next timer')
+})
 
 t.test('InOrder: a place leaves when it and all earlier ones are decided', async t => {
   const { order, left, decide } = inOrder(3)

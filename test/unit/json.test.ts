@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import t from 'tap'
 import { CODES } from '../../src/core/errors.js'
 import type { InboxRow } from '../../src/core/model.js'
+import type { Later } from '../../src/flow/later.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
 import type { Services } from '../../src/handle/services.js'
 import type { InboxReader } from '../../src/inbox/reader.js'
@@ -12,7 +13,7 @@ import { Closing } from '../../src/json/closing.js'
 import { FrameWriter } from '../../src/json/frame-writer.js'
 import { Hold } from '../../src/json/hold.js'
 import type { Asker, ConnectionHost } from '../../src/json/host.js'
-import { InboxDelivery } from '../../src/json/inbox-delivery.js'
+import { InboxDelivery, type InboxDeliveryOptions } from '../../src/json/inbox-delivery.js'
 import { Liveness } from '../../src/json/liveness.js'
 import { JsonLogin } from '../../src/json/login.js'
 import { Quota } from '../../src/json/quota.js'
@@ -330,21 +331,29 @@ t.test('FrameWriter: close sends what was written first; a closed one writes not
   t.notOk(out.canTake)
 })
 
-function delivery(options: Partial<ConstructorParameters<typeof InboxDelivery>[1]>) {
+function delivery(options: Partial<InboxDeliveryOptions>) {
   const texts: string[] = []
   const confirmed: number[] = []
-  const out = { canTake: true, write: (text: string) => void texts.push(text), wake: () => undefined }
-  const reader = { sent: 0, confirmed: 0, confirmUpTo: (seq: number) => void confirmed.push(seq) }
+  const later: (() => void)[] = []
+  let woken = 0
+  const out = { canTake: true, write: (text: string) => void texts.push(text), wake: () => void woken++ }
+  const reader = {
+    sent: 0,
+    confirmed: 0,
+    isHalfFull: false,
+    confirmUpTo: (seq: number) => void confirmed.push(seq),
+  }
   let device = ''
   const one = new InboxDelivery(
     out,
-    { nth: 0, ...options } as ConstructorParameters<typeof InboxDelivery>[1],
+    { add: job => void later.push(job) } as Later,
+    { nth: 0, ...options } as InboxDeliveryOptions,
     part => {
       device = part.device
       return reader as unknown as InboxReader
     },
   )
-  return { one, texts, confirmed, reader, device }
+  return { one, texts, confirmed, reader, device, later, woken: () => woken }
 }
 
 const ROW = { seq: 5, id: 'm', text: '{"sender":"1","content":"x"}' } as InboxRow
@@ -373,6 +382,39 @@ t.test(
     one.pong(Buffer.from('5 1'))
     t.same(confirmed, [5])
     t.equal(one.owedFor(performance.now()), 0)
+  },
+)
+
+t.test(
+  'InboxDelivery: the first ping leaves at once, the next after a pause, or when half the window is full',
+  async t => {
+    const { one, reader, later, woken } = delivery({})
+    const clock = t.intercept(performance, 'now', { value: () => now })
+    t.teardown(() => clock.restore())
+    let now = 1000
+    reader.sent = 1
+    t.equal(one.pingPayload(), '1')
+    one.pong(Buffer.from('1'))
+    reader.confirmed = 1
+    reader.sent = 2
+    now += 199
+    t.equal(one.pingPayload(), undefined)
+    t.equal(one.pingPayload(), undefined)
+    t.equal(later.length, 1, 'it waits once')
+    reader.isHalfFull = true
+    t.equal(one.pingPayload(), '2')
+    one.pong(Buffer.from('2'))
+    reader.confirmed = 2
+    reader.sent = 3
+    reader.isHalfFull = false
+    t.equal(one.pingPayload(), undefined)
+    const before = woken()
+    later.shift()?.()
+    t.equal(woken(), before + 1, 'asked again')
+    t.equal(one.pingPayload(), undefined, 'too early: it waits once more')
+    t.equal(later.length, 1)
+    now += 200
+    t.equal(one.pingPayload(), '3')
   },
 )
 

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
 import { CODES } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
+import { Later } from '../../src/flow/later.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
 import { HttpServer, type HttpServerOptions, TURNED_AWAY } from '../../src/http/server.js'
 import { InboxReader } from '../../src/inbox/reader.js'
@@ -543,6 +544,7 @@ async function jsonConnection(t: Test, rules: Partial<ConnectionHost['rules']> =
     metrics,
     rules: { ...RULES, checkEveryMs: 1000, ...rules },
     turnEnd: new TurnEnd(),
+    later: new Later(1),
     onFault: (_where, thrown) => {
       throw thrown
     },
