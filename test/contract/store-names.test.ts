@@ -31,7 +31,7 @@ function usersOf(env: EmbeddedEnv, table: OpenTable): EmbeddedUsers {
 async function counted(t: Test) {
   const rows = { count: 0 }
   const env = new EmbeddedEnv({ dir: folder(t), durability: 'commit', check })
-  const users = env.open(table => usersOf(env, counting(table, rows)))
+  const users = await env.open(table => usersOf(env, counting(table, rows)))
   t.teardown(() => env.close())
   await Promise.all(Array.from({ length: COUNT }, (_, n) => users.createUser(user(idOf(n), namesOf(n)))))
   return { rows, users }

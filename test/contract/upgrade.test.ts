@@ -195,7 +195,7 @@ const kindsIn = (table: OpenTable) =>
 
 async function withFolder<T>(dir: string, work: (table: OpenTable, env: EmbeddedEnv) => T): Promise<T> {
   const env = new EmbeddedEnv({ dir, durability: 'commit', check: { pages: 'unclean', timeoutMs: 1000 } })
-  const table = env.open(table => table)
+  const table = await env.open(table => table)
   try {
     return await work(table, env)
   } finally {

@@ -1,4 +1,5 @@
 /** The parts of the embedded store, each by itself over a real LMDB in a temporary folder. */
+import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
@@ -10,11 +11,12 @@ import { SECTIONS } from '../../src/store/contents.js'
 import { copyStore } from '../../src/store/copy.js'
 import { DeletedUsers, Remains } from '../../src/store/deleted.js'
 import { EmbeddedAppend } from '../../src/store/embedded/append.js'
-import { Commits } from '../../src/store/embedded/commits.js'
+import { type CommitOptions, Commits } from '../../src/store/embedded/commits.js'
 import { EmbeddedContents } from '../../src/store/embedded/contents.js'
 import { Conversations } from '../../src/store/embedded/conversations.js'
 import { EmbeddedCursors } from '../../src/store/embedded/cursors.js'
 import { DedupWindow } from '../../src/store/embedded/dedup.js'
+import type { DiskSync } from '../../src/store/embedded/disk-sync.js'
 import { Ends } from '../../src/store/embedded/ends.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
 import { CodedError, isCommitFailure, reasonText, toStoreError } from '../../src/store/embedded/errors.js'
@@ -36,7 +38,7 @@ const CHECK = { pages: 'always', timeoutMs: 1000 } as const
 async function opened<T>(t: Test, build: (table: OpenTable, env: EmbeddedEnv, deleted: DeletedUsers) => T) {
   const env = new EmbeddedEnv({ dir: join(dataDir(t), 'store'), durability: 'commit', check: CHECK })
   const deleted = new DeletedUsers()
-  const part = env.open(table => build(table, env, deleted))
+  const part = await env.open(table => build(table, env, deleted))
   t.teardown(() => env.close())
   return { env, deleted, part }
 }
@@ -68,7 +70,7 @@ t.test('file: what LMDB could not map is refused; a file that was closed is not 
   const good = join(dataDir(t), 'store')
   t.doesNotThrow(() => checkFile(good, CHECK), 'none is there yet')
   const env = new EmbeddedEnv({ dir: good, durability: 'commit', check: CHECK })
-  const table = env.open(open => open<string>('x', 'string'))
+  const table = await env.open(open => open<string>('x', 'string'))
   await env.write(() => {
     for (let i = 0; i < 500; i++) table.put([i], 'x'.repeat(100))
   })
@@ -115,60 +117,100 @@ t.test(
   },
 )
 
-function commits(t: Test) {
-  const dir = dataDir(t)
-  const root = open({ path: dir, noSubdir: false, maxDbs: 4, eventTurnBatching: false })
-  const marks = tableOpener(root)<string>('marks', 'string')
-  const one = new Commits({ root, marks, dir, durability: 'commit' })
-  t.teardown(async () => {
-    await one.idle()
-    await root.transaction(() => undefined)
-    await root.close()
-  })
-  return { root, one }
+interface CommitsOptions extends Partial<Pick<CommitOptions, 'durability' | 'disk'>> {
+  /** Instead of lmdb's own. */
+  readonly transaction?: (work: () => void) => Promise<void>
 }
 
+const NO_DISK = { committed: () => undefined, synced: async () => undefined } as unknown as DiskSync
+/** More puts than are made on this thread. */
+const MANY = 1000
+
+function commits(t: Test, { durability = 'commit', disk = NO_DISK, transaction }: CommitsOptions = {}) {
+  const dir = dataDir(t)
+  const real = open({ path: dir, noSubdir: false, maxDbs: 4, eventTurnBatching: false, noSync: true })
+  const root = Object.create(real, transaction ? { transaction: { value: transaction } } : {})
+  const marks = tableOpener(real)<string>('marks', 'string')
+  const one = new Commits({ root, marks, dir, durability, disk })
+  t.teardown(async () => {
+    await one.idle()
+    await real.transaction(() => undefined)
+    await real.close()
+  })
+  const put = (key: number, puts = MANY) =>
+    one.run({ run: () => void marks.put([100 + key], 'x'), reads: true, puts })
+  return { real, one, put, has: (key: number) => marks.get([100 + key]) === 'x' }
+}
+
+t.test('commits: a small one is made at once, unless a large one is under way', async t => {
+  const { one, put, has } = commits(t)
+  const small = put(1, 1)
+  t.ok(has(1), 'before anything is awaited')
+  await small
+  const large = put(2)
+  const behind = put(3, 1)
+  const after = one.run({ run: () => has(2) && has(3), reads: true, puts: 1 })
+  t.notOk(has(3))
+  t.equal(await after, true, 'it sees what was written before it')
+  await Promise.all([large, behind])
+  const thrown = one.run({ run: () => assert.fail('thrown'), reads: true, puts: 1 })
+  await t.rejects(thrown, ofKind('STORE_UNAVAILABLE', { message: /thrown/ }))
+  await put(4, 1)
+  t.ok(has(4), 'and the lock is free again')
+})
+
 t.test('commits: acknowledged in the order of the calls, whenever each is done', async t => {
-  const { root, one } = commits(t)
   const order: number[] = []
   let release = () => {}
   const held = new Promise<void>(resolve => (release = resolve))
-  const first = one.run(async mark => {
-    await held
-    await root.transaction(mark)
-  })
-  const second = one.run(mark => root.transaction(mark))
-  const all = [first, second].map((commit, i) => commit.then(() => order.push(i)))
-  await root.transaction(() => undefined)
+  let calls = 0
+  const transaction = async (work: () => void) => {
+    if (++calls === 1) await held
+    await real.transaction(work)
+  }
+  const { real, one, put } = commits(t, { transaction })
+  const all = [put(0), put(1), put(2, 1)].map((commit, i) => commit.then(() => order.push(i)))
+  await real.transaction(() => undefined)
   t.same(order, [])
   release()
   await Promise.all(all)
-  t.same(order, [0, 1])
+  t.same(order, [0, 1, 2])
   await t.resolves(one.idle())
 })
 
 t.test('commits: what lmdb rejects and can be read is there; what cannot be read has failed', async t => {
-  const { root, one } = commits(t)
   const failure = () =>
     Object.assign(new Error('Commit failed'), { commitError: Promise.reject(new Error('x')) })
-  const there = one.run(async mark => {
-    await root.transaction(mark)
-    throw failure()
-  })
-  await t.resolves(there)
-  const lost = one.run(() => Promise.reject(failure()))
-  await t.rejects(lost, ofKind('STORE_UNAVAILABLE'))
   const own = new GatewayError('ERROR_EXIST_USER')
-  await t.rejects(
-    one.run(() => Promise.reject(own)),
-    ofKind('ERROR_EXIST_USER'),
-    'a refusal of ours is itself',
-  )
+  const fates: ((work: () => void) => Promise<void>)[] = [
+    async work => {
+      await real.transaction(work)
+      throw failure()
+    },
+    () => Promise.reject(failure()),
+    () => Promise.reject(own),
+    work => real.transaction(work),
+  ]
+  const transaction = (work: () => void) => fates.shift()?.(work) ?? assert.fail()
+  const { real, one, put } = commits(t, { transaction })
+  await t.resolves(put(1))
+  await t.rejects(put(2), ofKind('STORE_UNAVAILABLE'))
+  await t.rejects(put(3), ofKind('ERROR_EXIST_USER'), 'a refusal of ours is itself')
   t.notOk(one.broken)
-  await t.resolves(
-    one.run(mark => root.transaction(mark)),
-    'the next one is not touched',
-  )
+  await t.resolves(put(4), 'the next one is not touched')
+})
+
+t.test('commits: with flush the answer waits for the disk, and fails with it', async t => {
+  const order: string[] = []
+  const synced = async () => void order.push('synced')
+  const disk = { committed: () => order.push('committed'), synced } as unknown as DiskSync
+  const { put } = commits(t, { durability: 'flush', disk })
+  await put(1, 1)
+  await put(2)
+  t.same(order, ['committed', 'synced', 'committed', 'synced'])
+  const gone = { ...disk, synced: () => Promise.reject(new Error('EIO')) } as unknown as DiskSync
+  const { put: lost } = commits(t, { durability: 'flush', disk: gone })
+  await t.rejects(lost(1, 1), ofKind('STORE_UNAVAILABLE', { message: /EIO/ }))
 })
 
 // ── append, inbox ─────────────────────────────────────────────────────────────────────────────────────────

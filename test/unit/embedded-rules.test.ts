@@ -1,17 +1,37 @@
 /** Rules of the embedded store's parts: its file's pages, and its tables over a real LMDB in a temporary folder. */
-import { closeSync, existsSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { open } from 'lmdb'
 import t, { type Test } from 'tap'
 import { pairConversation, type User } from '../../src/core/model.js'
+import { bootId } from '../../src/store/embedded/boot-id.js'
 import { Conversations } from '../../src/store/embedded/conversations.js'
+import { DiskSync } from '../../src/store/embedded/disk-sync.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
 import { DataFormat } from '../../src/store/embedded/format.js'
-import { Damage, type Meta, NO_ROOT, PAGE_HEADER, readMeta } from '../../src/store/embedded/meta-page.js'
+import {
+  Damage,
+  type Meta,
+  NO_ROOT,
+  PAGE_HEADER,
+  readMeta,
+  readNewest,
+  restoreSynced,
+  txnIdOf,
+} from '../../src/store/embedded/meta-page.js'
 import { NameIndex } from '../../src/store/embedded/names.js'
 import { checkPages } from '../../src/store/embedded/pages.js'
 import { Place } from '../../src/store/embedded/place.js'
-import { onProgress, survivesUnsynced } from '../../src/store/embedded/progress.js'
+import { onCommitFailure } from '../../src/store/embedded/progress.js'
 import { Rows } from '../../src/store/embedded/rows.js'
 import type { OpenTable } from '../../src/store/embedded/table.js'
 import { DATA_FORMAT, UPGRADE_ROWS } from '../../src/store/upgrade.js'
@@ -235,7 +255,7 @@ t.test('the check stops at its deadline', async t => {
 async function opened<T>(t: Test, build: (table: OpenTable, env: EmbeddedEnv, dir: string) => T) {
   const dir = t.testdir()
   const env = new EmbeddedEnv({ dir, durability: 'commit', check: { pages: 'always', timeoutMs: 1000 } })
-  const parts = env.open(table => build(table, env, dir))
+  const parts = await env.open(table => build(table, env, dir))
   t.teardown(() => env.close())
   return { env, parts, dir }
 }
@@ -360,24 +380,73 @@ t.test('a commit is reported when it can be read, and when it failed', async t =
       },
     },
   }
-  onProgress(root as never, { visible: () => told.push('visible'), failed: code => told.push(code) })
+  onCommitFailure(root as never, code => told.push(code))
   const results = root.env.startWriting(5, status => {
     statuses.push(status)
     return status * 2
   })
   t.same(statuses, [0, 1, 2, -30792, 28], 'lmdb is told first, of all')
   t.same(results, [0, 2, 4, -61584, 56])
-  t.same(told, ['visible', -30792, 28])
-  onProgress({} as never, { visible: () => t.fail(), failed: () => t.fail() })
+  t.same(told, [-30792, 28])
+  onCommitFailure({} as never, () => t.fail())
 })
 
-t.test('the installed lmdb reports its commits', async t => {
-  let visible = 0
-  const root = open({ path: t.testdir(), noSubdir: false })
-  onProgress(root, { visible: () => visible++, failed: () => t.fail() })
+t.test('the start of the system has the number that LMDB writes', async t => {
+  const isKnown = process.platform === 'linux' && existsSync('/proc/sys/kernel/random/boot_id')
+  t.equal(bootId() !== 0n, isKnown)
+  const dir = t.testdir()
+  const root = open({ path: dir, noSubdir: false })
   await root.put('a', 1)
   await root.close()
-  t.ok(visible > 0)
-  const isKnown = process.platform === 'linux' && existsSync('/proc/sys/kernel/random/boot_id')
-  t.equal(survivesUnsynced(), isKnown)
+  const file = openSync(join(dir, 'data.mdb'), 'r')
+  t.teardown(() => closeSync(file))
+  t.equal(readMeta(file, bootId()).bootId, bootId())
+})
+
+/** Before the system was started anew: no meta page bears the number of this start. */
+function asOfAnotherStart(path: string): number {
+  const bytes = readFileSync(path)
+  for (const at of [0, PAGE / 2, PAGE]) bytes.writeBigInt64LE(bootId() + 1n, at + PAGE_HEADER + 136)
+  writeFileSync(path, bytes)
+  return openSync(path, 'r+')
+}
+
+t.test('the snapshot that was synced is the one that counts when the system was started anew', async t => {
+  if (bootId() === 0n) return t.pass('the system does not tell when it was started')
+  const dir = join(t.testdir(), 'db')
+  mkdirSync(dir)
+  const root = open<string, number>({ path: dir, noSubdir: false, noSync: true, pageSize: PAGE })
+  await root.put(1, 'first')
+  const disk = new DiskSync(root, dir, cause => t.fail(String(cause)))
+  root.transactionSync(() => void root.put(2, 'synced'))
+  disk.committed()
+  await disk.synced()
+  const path = join(dir, 'data.mdb')
+  const file = openSync(path, 'r+')
+  const noted = readNewest(file, PAGE)
+  for (let n = 3; n < 300; n++) root.transactionSync(() => void root.put(n % 7, 'later'))
+  t.equal(readMeta(file, bootId()).txnId, txnIdOf(readNewest(file, PAGE)), 'this start: the newest')
+  t.notOk(restoreSynced(file, bootId()), 'this start: nothing is set back')
+  const cut = join(t.testdir(), 'cut')
+  mkdirSync(cut, { recursive: true })
+  copyFileSync(path, join(cut, 'data.mdb'))
+  const after = asOfAnotherStart(join(cut, 'data.mdb'))
+  t.equal(readMeta(after, bootId()).txnId, txnIdOf(noted))
+  t.ok(restoreSynced(after, bootId()))
+  t.notOk(restoreSynced(after, bootId()), 'once')
+  t.equal(txnIdOf(readNewest(after, PAGE)), txnIdOf(noted))
+  t.ok(checkPages(after, readMeta(after, bootId()), NEVER), 'none of its pages was used again')
+  const restored = open<string, number>({ path: cut, noSubdir: false, noSync: true })
+  t.same([restored.get(1), restored.get(2), restored.get(3)], ['first', 'synced', undefined])
+  await restored.close()
+  disk.committed()
+  await disk.synced()
+  t.equal(
+    readMeta(file, bootId() + 1n).txnId,
+    txnIdOf(readNewest(file, PAGE)),
+    'the next sync notes the next one',
+  )
+  for (const one of [file, after]) closeSync(one)
+  await disk.close()
+  await root.close()
 })

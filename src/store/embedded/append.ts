@@ -12,6 +12,9 @@ import type { EmbeddedEnv } from './env.js'
 import { headOf, MAX_HEAD_BYTES, type Rows } from './rows.js'
 import { encoded } from './table.js'
 
+/** Its row, its place in the conversation, its dedup key. */
+const PUTS_PER_MESSAGE = 3
+
 export class EmbeddedAppend {
   readonly #appending = new Serial()
   readonly #planner: AppendPlanner
@@ -46,7 +49,7 @@ export class EmbeddedAppend {
         await this.env.write(() => {
           this.#put(added)
           this.dedup.put(keys, now)
-        })
+        }, PUTS_PER_MESSAGE * added.length)
         this.dedup.committed(now)
       }
       return results

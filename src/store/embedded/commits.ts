@@ -1,16 +1,22 @@
-/** Commits of the embedded store under way: when each may be acknowledged, and what a failed one means. */
+/** Commits of the embedded store: on which thread each is made, when it may be acknowledged, and what a failed one means. */
 import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RootDatabase } from 'lmdb'
 import { GatewayError } from '../../core/errors.js'
+import type { DiskSync } from './disk-sync.js'
 import { CodedError, isCommitFailure, reasonText, toStoreError } from './errors.js'
-import { onProgress, survivesUnsynced } from './progress.js'
+import { onCommitFailure } from './progress.js'
 import type { Table } from './table.js'
 
 export type Durability = 'commit' | 'flush'
 
 /** Commits that can be told apart while they are under way; more of them just wait for lmdb's promise. */
 const MARKS = 32
+/**
+ * A commit of so many puts is made on this thread where none is under way: to wake lmdb's thread and to wait for it costs
+ * more than the commit itself. Measured: docs/performance.md.
+ */
+const FEW_PUTS = 200
 
 export interface CommitOptions {
   readonly root: RootDatabase
@@ -18,98 +24,131 @@ export interface CommitOptions {
   readonly marks: Table<string>
   readonly dir: string
   readonly durability: Durability
+  /** undefined: lmdb syncs by itself, and its promises wait for that. */
+  readonly disk: DiskSync | undefined
 }
 
-/** Begins a commit, and puts the mark in it. */
-type Start = (mark: () => void) => Promise<unknown>
-
-interface Pending {
-  /** Acknowledges it if it can be read. */
-  check(): void
-  fail(error: GatewayError): void
+export interface Work<T> {
+  /** Does not wait, and throws before its first put or never. */
+  readonly run: () => T
+  /** Whether it reads; it sees all that was written before. */
+  readonly reads: boolean
+  /** Puts and removes, roughly. */
+  readonly puts: number
 }
 
 export class Commits {
   readonly #options: CommitOptions
-  /** Whether what can be read is as durable as was asked for. */
-  readonly #early: boolean
-  readonly #pending = new Map<Promise<void>, Pending>()
+  /** Commits of lmdb's thread. */
+  readonly #underWay = new Set<Promise<unknown>>()
+  /** Of those, and not acknowledged. */
+  #unacknowledged = 0
   readonly #run = randomUUID()
   #count = 0
   #last: Promise<unknown> = Promise.resolve()
   #lastFailure = 0
   #broken: GatewayError | undefined
+  #fail: ((error: GatewayError) => void)[] = []
 
   constructor(options: CommitOptions) {
     this.#options = options
-    this.#early = options.durability === 'commit' && survivesUnsynced()
-    onProgress(options.root, {
-      visible: () => this.#early && this.#acknowledge(),
-      failed: code => {
-        this.#lastFailure = code
-      },
+    onCommitFailure(options.root, code => {
+      this.#lastFailure = code
     })
   }
 
-  /** Set when LMDB's meta page could not be written: lmdb never gives its lock back to the next commit after that. */
+  /** Set when nobody can say any more what of the file is on the disk, or lmdb never gives its lock back. */
   get broken(): boolean {
     return this.#broken !== undefined
   }
 
-  /**
-   * Resolves when the commit is as durable as was asked for, in the order of the calls.
-   */
-  async run(start: Start): Promise<void> {
+  /** Resolves when the commit is as durable as was asked for, in the order of the calls. @throws GatewayError */
+  async run<T>(work: Work<T>): Promise<T> {
     if (this.#broken !== undefined) throw this.#broken
+    const { disk, durability } = this.#options
+    const isHere = disk !== undefined && this.#unacknowledged === 0 && work.puts <= FEW_PUTS
+    const result = isHere ? this.#runHere(work.run) : await this.#runBehind(work)
+    disk?.committed()
+    if (disk !== undefined && durability === 'flush') await this.#synced(disk)
+    return result
+  }
+
+  /** On this thread. */
+  #runHere<T>(work: () => T): T {
+    const { root, dir } = this.#options
+    const results: T[] = []
+    try {
+      // It must return nothing: lmdb would wait for what put and remove return, with its lock held.
+      root.transactionSync(() => {
+        results.push(work())
+      })
+    } catch (thrown) {
+      const isCoded = thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number'
+      throw toStoreError(isCoded ? new CodedError(thrown.code as number) : thrown, dir)
+    }
+    return results[0] as T
+  }
+
+  /** On lmdb's thread. */
+  async #runBehind<T>(work: Work<T>): Promise<T> {
     const { marks } = this.#options
     const n = ++this.#count
     const key: [number] = [n % MARKS]
     const mark = `${this.#run} ${n}`
-    const isReadable = () => marks.get(key) === mark
-    const writing = this.#settle(this.#begin(start, key, mark), isReadable)
-    const forget = () => this.#pending.delete(writing)
-    writing.then(forget, forget)
-    const durable = new Promise<void>((resolve, reject) => {
-      this.#pending.set(writing, { check: () => isReadable() && resolve(), fail: reject })
-      writing.then(resolve, reject)
+    const results: T[] = []
+    const commit = this.#begin(work.reads, () => {
+      results.push(work.run())
+      marks.put(key, mark)
     })
+    const writing = this.#settle(commit, () => marks.get(key) === mark)
+    this.#underWay.add(writing)
+    this.#unacknowledged++
+    const forget = () => this.#underWay.delete(writing)
+    writing.then(forget, forget)
+    const done = this.#unlessBroken(writing)
     // Acknowledgements keep the order of the calls: lmdb's promises do not, and callers' protocols rely on it.
-    this.#last = Promise.allSettled([this.#last, durable]).then(this.#renewReads)
+    this.#last = Promise.allSettled([this.#last, done]).then(this.#renewReads)
     await this.#last
-    await durable
+    this.#unacknowledged--
+    await done
+    return results[0] as T
   }
 
-  /** Never throws: what `start` itself throws is a rejection like any other. */
-  async #begin(start: Start, key: [number], mark: string): Promise<void> {
-    await start(() => void this.#options.marks.put(key, mark))
+  /** Never throws: what the work itself throws is a rejection like any other. */
+  async #begin(reads: boolean, work: () => void): Promise<void> {
+    const { root } = this.#options
+    await (reads ? root.transaction(work) : root.batch(work))
   }
 
   /** A read of this turn may have begun before the commit, and what is acknowledged can be read. */
   readonly #renewReads = (): void => this.#options.root.resetReadTxn()
 
+  async #synced(disk: DiskSync): Promise<void> {
+    try {
+      await disk.synced()
+    } catch (thrown) {
+      throw this.#broken ?? toStoreError(thrown, this.#options.dir)
+    }
+  }
+
   /** Resolves when nothing is under way any more. */
   async idle(): Promise<void> {
     if (this.broken) return
-    await Promise.allSettled(this.#pending.keys())
+    await Promise.allSettled(this.#underWay)
     await this.#last
   }
 
-  #acknowledge(): void {
-    this.#options.root.resetReadTxn()
-    for (const { check } of this.#pending.values()) check()
-  }
-
   async #settle(commit: Promise<unknown>, isReadable: () => boolean): Promise<void> {
-    const { root, durability, dir } = this.#options
+    const { root, durability, dir, disk } = this.#options
     try {
       await commit
-      if (durability === 'flush') await sync(root)
+      if (disk === undefined && durability === 'flush') await sync(root)
     } catch (thrown) {
       if (thrown instanceof GatewayError) throw thrown
       if (isCommitFailure(thrown)) thrown.commitError.catch(() => undefined)
       await nextTurn() // the code may come behind the rejection
       // With three commits under way lmdb loses sight of the middle one, and rejects it if the last one fails.
-      if (this.#isThere(isReadable) && this.#early) return
+      if (this.#isThere(isReadable) && disk !== undefined) return
       throw (
         this.#broken ??
         toStoreError(isCommitFailure(thrown) ? new CodedError(this.#lastFailure) : thrown, dir)
@@ -122,15 +161,24 @@ export class Commits {
       this.#options.root.resetReadTxn()
       return isReadable()
     } catch (cause) {
-      this.#break(cause)
+      this.break(cause)
       return false
     }
   }
 
-  #break(cause: unknown): void {
+  #unlessBroken(writing: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#fail.push(reject)
+      const forget = () => this.#fail.splice(this.#fail.indexOf(reject), 1)
+      void writing.then(resolve, reject).then(forget)
+    })
+  }
+
+  /** Nothing is accepted any more. */
+  break(cause: unknown): void {
     const reason = `${reasonText(cause)}; start the gateway anew once the disk is well`
     this.#broken ??= new GatewayError('STORE_UNAVAILABLE', { reason }, cause)
-    for (const { fail } of this.#pending.values()) fail(this.#broken)
+    for (const fail of this.#fail) fail(this.#broken)
   }
 }
 

@@ -54,7 +54,7 @@ export class EmbeddedContents implements Contents {
     const part: Part<Entries[S]> = this.#parts[section]
     await this.#env.write(() => {
       for (const entry of entries) part.write(entry)
-    })
+    }, 3 * entries.length)
   }
 }
 

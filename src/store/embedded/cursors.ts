@@ -61,7 +61,7 @@ export class EmbeddedCursors implements CursorStore, Purgeable {
     }))
     await this.#env.transaction(() => {
       for (const move of keyed) this.#move(move.key, move)
-    })
+    }, 2 * keyed.length)
   }
 
   #move(key: readonly [number, string], move: CursorMove): void {
@@ -80,11 +80,13 @@ export class EmbeddedCursors implements CursorStore, Purgeable {
         Array.from(this.#devices.getRange({ start, end: [LAST], limit: CHUNK })),
       )
       const old = page.filter(({ key, value }) => key[1] !== '' && value.seenAt < before)
-      removed += await this.#env.transaction(() =>
-        this.#forget(
-          old.map(({ key }) => key),
-          before,
-        ),
+      removed += await this.#env.transaction(
+        () =>
+          this.#forget(
+            old.map(({ key }) => key),
+            before,
+          ),
+        old.length,
       )
       const last = page.at(-1)
       if (page.length < CHUNK || last === undefined) return removed
@@ -102,7 +104,7 @@ export class EmbeddedCursors implements CursorStore, Purgeable {
   async purge(userId: UserId): Promise<void> {
     const owner = userNumber(userId)
     const purgeSome = () => this.#purgeSome(owner)
-    while ((await this.#env.transaction(purgeSome)) === CHUNK);
+    while ((await this.#env.transaction(purgeSome, CHUNK)) === CHUNK);
   }
 
   /** @returns how many devices it removed */

@@ -4,22 +4,39 @@
  */
 import { open, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../core/errors.js'
-import { Commits, type Durability } from './commits.js'
+import { bootId } from './boot-id.js'
+import { Commits, type Durability, type Work } from './commits.js'
+import { DiskSync } from './disk-sync.js'
 import { reasonText, toStoreError } from './errors.js'
-import { checkFile, type FileCheck, noteClosed } from './file.js'
+import { checkFile, type FileCheck, noteClosed, prepareFile } from './file.js'
 import { Place } from './place.js'
-import { type OpenTable, tableOpener } from './table.js'
+import { type OpenTable, type Table, tableOpener } from './table.js'
 
 interface Opened {
   readonly root: RootDatabase
   readonly commits: Commits
   readonly place: Place
+  readonly disk: DiskSync | undefined
+  readonly marks: Table<string>
 }
 
 export interface EnvOptions {
   readonly dir: string
   readonly durability: Durability
   readonly check: FileCheck
+}
+
+// eventTurnBatching: it adds a promise to each commit that nobody gets: a failed commit ends the process.
+// safeRestore: it drops what was committed and not yet synced when a process died.
+// maxFreeSpaceTo…: of its list of free pages LMDB reads and writes up to 50,000 entries in a commit; with a long list
+// that is most of the cost of a small one.
+const SETTINGS = {
+  noSubdir: false,
+  maxDbs: 32,
+  eventTurnBatching: false,
+  safeRestore: false,
+  maxFreeSpaceToLoad: 300,
+  maxFreeSpaceToRetain: 600,
 }
 
 export class EmbeddedEnv {
@@ -43,32 +60,49 @@ export class EmbeddedEnv {
    * read on it has a row in that table. If another process has a row in the reader table, the folder is in use. This
    * needs no lock file that could be left behind and no pid that could be reused, and it works between containers.
    */
-  open<T>(build: (table: OpenTable) => T): T {
+  async open<T>(build: (table: OpenTable) => T): Promise<T> {
     if (this.#opened !== undefined) throw unavailable('the store is open already')
     let root: RootDatabase | undefined
+    let disk: DiskSync | undefined
     try {
       checkFile(this.#dir, this.#options.check)
-      // eventTurnBatching: it adds a promise to each commit that nobody gets: a failed commit ends the process.
-      // safeRestore: it drops what was committed and not yet synced when a process died.
-      const settings = { maxDbs: 32, eventTurnBatching: false, safeRestore: false }
-      root = open({ path: this.#dir, noSubdir: false, ...settings })
+      // Where it cannot be told whether the system was started anew, lmdb syncs each commit by itself.
+      const syncsBehind = bootId() !== 0n
+      if (prepareFile(this.#dir) === 'synced by lmdb' && syncsBehind) await this.#settleOldFile()
+      root = open({ path: this.#dir, ...SETTINGS, ...(syncsBehind && { noSync: true }) })
       this.#refuseOthers(root, 0)
+      if (syncsBehind) disk = new DiskSync(root, this.#dir, cause => this.#opened?.commits.break(cause))
       const table = tableOpener(root)
       const marks = table<string>('marks', 'string')
       const built = build(table)
       marks.get([0])
-      this.#refuseOthers(root, 1)
-      this.#opened = {
-        root,
-        commits: new Commits({ root, marks, dir: this.#dir, durability: this.#options.durability }),
-        place: new Place(this.#dir),
-      }
+      this.#refuseOthers(root, syncsBehind ? 2 : 1)
+      const { durability } = this.#options
+      const commits = new Commits({ root, marks, dir: this.#dir, durability, disk })
+      this.#opened = { root, commits, place: new Place(this.#dir), disk, marks }
       return built
     } catch (cause) {
-      void root?.close()
+      await disk?.close()
+      await root?.close()
       throw cause instanceof GatewayError
         ? cause
         : unavailable(`cannot open ${this.#dir}: ${reasonText(cause)}`, cause)
+    }
+  }
+
+  /** An older version had the file open and did not close it: LMDB gets it whole in the way in which it was written. */
+  async #settleOldFile(): Promise<void> {
+    const root = open({ path: this.#dir, ...SETTINGS })
+    try {
+      this.#refuseOthers(root, 0)
+      const marks = tableOpener(root)<string>('marks', 'string')
+      // Synced before they count, one for each of the two meta pages.
+      for (const n of [1, 2])
+        root.transactionSync(() => {
+          marks.put([0], String(n))
+        })
+    } finally {
+      await root.close()
     }
   }
 
@@ -77,9 +111,9 @@ export class EmbeddedEnv {
       .readerList()
       .split('\n')
       .filter(row => /^\s*\d/.test(row))
-    const pid = rows[0]?.trim().split(/\s/, 1)[0]
+    const pid = rows.map(row => row.trim().split(/\s/, 1)[0]).find(pid => pid !== String(process.pid))
     if (rows.length > own)
-      throw unavailable(`${this.#dir} is in use by process ${pid}: one gateway a data folder`)
+      throw unavailable(`${this.#dir} is in use by process ${pid ?? process.pid}: one gateway a data folder`)
   }
 
   get #open(): Opened {
@@ -97,33 +131,33 @@ export class EmbeddedEnv {
     }
   }
 
-  /** One commit for all puts and removes of `work`, which does not read, and throws before its first put or never. */
-  async write(work: () => void): Promise<void> {
-    const { root, commits, place } = this.#open
-    place.check()
-    await commits.run(mark =>
-      root.batch(() => {
-        work()
-        mark()
-      }),
-    )
+  /**
+   * One commit for all puts and removes of `work`, which does not read, and throws before its first put or never.
+   * @param puts how many there are, roughly
+   */
+  write(work: () => void, puts = 1): Promise<void> {
+    return this.#run({ run: work, reads: false, puts })
   }
 
   /**
    * One commit for all that `work` does, with everything written before it visible to its reads. `work` does not
    * wait, and throws before its first put or never.
+   * @param puts how many puts and removes there are, roughly
    */
-  async transaction<T>(work: () => T): Promise<T> {
-    const { root, commits, place } = this.#open
+  transaction<T>(work: () => T, puts = 1): Promise<T> {
+    return this.#run({ run: work, reads: true, puts })
+  }
+
+  /** Makes a commit. @throws GatewayError */
+  async ping(): Promise<void> {
+    const { marks } = this.#open
+    await this.write(() => void marks.put([-1], ''))
+  }
+
+  async #run<T>(work: Work<T>): Promise<T> {
+    const { commits, place } = this.#open
     place.check()
-    const results: T[] = []
-    await commits.run(mark =>
-      root.transaction(() => {
-        results.push(work())
-        mark()
-      }),
-    )
-    return results[0] as T
+    return await commits.run(work)
   }
 
   /** Waits for the writes that were accepted, then closes. */
@@ -131,12 +165,13 @@ export class EmbeddedEnv {
     const opened = this.#opened
     if (opened === undefined) return
     this.#opened = undefined
-    const { root, commits, place } = opened
+    const { root, commits, place, disk } = opened
     await commits.idle()
     // lmdb would wait for ever for what it could not write. The lock ends with the process.
     if (commits.broken) return
     // And for the sync of a commit that failed, unless another one has succeeded since.
     await root.transaction(() => undefined)
+    await disk?.close()
     await root.close()
     if (place.isThere) noteClosed(this.#dir)
   }

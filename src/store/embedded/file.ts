@@ -2,8 +2,9 @@
 import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
+import { bootId } from './boot-id.js'
 import { reasonText } from './errors.js'
-import { Damage, type Meta, readMeta } from './meta-page.js'
+import { Damage, isSyncedByLmdb, type Meta, readMeta, restoreSynced } from './meta-page.js'
 import { checkPages } from './pages.js'
 
 /** Notes how the data file was when it was last closed: where it still is so, its pages need not be read. */
@@ -33,6 +34,23 @@ export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
     throw refusal(
       `${path} is damaged, or no file of this store: ${thrown.message}; put a backup in its place`,
     )
+  } finally {
+    closeSync(file)
+  }
+}
+
+/**
+ * To be called before LMDB opens the file. Where the system was started anew since it was written, it is set back to the
+ * snapshot that is known to be on the disk; see disk-sync.ts.
+ * @returns who synced the newest commit: lmdb (an older version of this store), this store, or nobody: there is no file
+ */
+export function prepareFile(dir: string): 'synced by lmdb' | 'synced here' | 'none' {
+  const path = join(dir, 'data.mdb')
+  if (fileAt(path) === undefined) return 'none'
+  const file = openSync(path, 'r+')
+  try {
+    restoreSynced(file, bootId())
+    return isSyncedByLmdb(file) ? 'synced by lmdb' : 'synced here'
   } finally {
     closeSync(file)
   }
@@ -91,17 +109,6 @@ function fileAt(path: string): Stats | undefined {
   if (found.size === 0)
     throw refusal(`${path} is damaged: it is empty; put a backup in its place, or remove it to begin anew`)
   return found
-}
-
-/** As LMDB reads it (mdb.c): the first 8 digits. */
-function bootId(): bigint {
-  if (process.platform !== 'linux') return 0n
-  try {
-    const digits = /^[0-9a-f]+/.exec(readFileSync('/proc/sys/kernel/random/boot_id', 'ascii'))?.[0]
-    return digits === undefined ? 0n : BigInt(`0x${digits}`)
-  } catch {
-    return 0n
-  }
 }
 
 const refusal = (reason: string) => new GatewayError('STORE_UNAVAILABLE', { reason })

@@ -52,7 +52,7 @@ export class DataFormat implements OldData {
       const isUpgraded = count === 0
       this.#table.put(KEY, { number: DATA_FORMAT, isUpgraded, ...(upTo && { upTo }) })
       return !isUpgraded
-    })
+    }, UPGRADE_ROWS)
   }
 
   /** A row may have been removed since the last step, but within this transaction nothing changes. */

@@ -84,7 +84,7 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
   }
 
   async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
-    return this.#env.transaction(() => this.#trim(userId, upTo, limit))
+    return this.#env.transaction(() => this.#trim(userId, upTo, limit), 2 * limit)
   }
 
   #trim(userId: UserId, upTo: number, limit: number): number {
@@ -136,7 +136,7 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
 
   async purge(userId: UserId): Promise<void> {
     const trim = () => this.#trim(userId, Number.MAX_SAFE_INTEGER, PURGE_CHUNK)
-    while ((await this.#env.transaction(trim)) === PURGE_CHUNK);
+    while ((await this.#env.transaction(trim, 2 * PURGE_CHUNK)) === PURGE_CHUNK);
     await this.#env.transaction(() => this.#ends.remove(userNumber(userId)))
   }
 }

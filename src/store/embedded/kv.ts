@@ -39,7 +39,7 @@ export class EmbeddedKv implements KeyValue {
         if ('put' in write) this.#tables[write.put].put(write.key, write.value)
         else this.#tables[write.remove].remove(write.key)
       }
-    })
+    }, kept.length)
   }
 
   async kvGet(collection: KvCollection, key: KvKey): Promise<KvValue | undefined> {

@@ -3,7 +3,7 @@
  * mapped by a signal, which no caller can catch. Source: mdb.c of the LMDB that lmdb 3.5 brings (MDB_meta,
  * mdb_pick_meta).
  */
-import { readSync } from 'node:fs'
+import { fdatasyncSync, readSync, writeSync } from 'node:fs'
 
 /** What is wrong with the file, in words. */
 export class Damage extends Error {}
@@ -33,8 +33,16 @@ export const TREE_BYTES = 48
 export const NO_ROOT = 2n ** 64n - 1n
 
 const META_BYTES = 144
+const FLAGS = 28
+const TXN_ID = 128
+const BOOT_ID = 136
 const META_FLAG = 8
 const MAGIC = 0xbeefc0de
+/**
+ * In the middle of the first page LMDB's fork keeps the last synced meta page, without magic; so do we, with a magic of
+ * our own ("MUMI") that says: nothing newer counts once the system was started anew.
+ */
+const SYNCED_MAGIC = 0x494d_554d
 const VERSION = 2
 /** MDB_OVERLAPPINGSYNC of lmdb's fork: a commit may be in its meta page before it is on the disk. */
 const OVERLAPPING_SYNC = 0x1000
@@ -46,19 +54,73 @@ export const readTree = (bytes: Buffer, at: number): Tree => ({
 })
 
 /**
- * The meta page that LMDB goes on from: the newest, or, where the system was started anew since, the newest of which it
+ * The snapshot that this file is opened at: the newest; where the system was started anew since, the newest of which it
  * is certain that it had reached the disk.
- * @param bootId of this start of the system; 0: not known
+ * @param bootId of this start of the system; 0n: not known
  * @throws Damage if one of the two pages is not a meta page
  */
 export function readMeta(file: number, bootId: bigint): Meta {
   const first = checkedMeta(file, 0, 'the first page')
   const second = checkedMeta(file, first.pageSize, 'the second page')
   if (second.pageSize !== first.pageSize) throw new Damage('the first two pages name different page sizes')
-  const latest = pick(first, second, bootId)
-  // What was synced last is in the middle of the first page, without magic and version; nothing before the first sync.
-  const synced = toMeta(read(file, first.pageSize / 2), first.pageSize)
-  return pick(latest, synced, bootId)
+  const page = read(file, first.pageSize / 2)
+  const synced = toMeta(page, first.pageSize)
+  const newest = first.txnId >= second.txnId ? first : second
+  if (page.readUInt32LE(PAGE_HEADER) === SYNCED_MAGIC && newest.bootId !== bootId) return synced
+  // As LMDB does where it syncs by itself.
+  return pick(pick(first, second, bootId), synced, bootId)
+}
+
+/**
+ * The meta page of the newest snapshot in the page cache, as bytes.
+ * A commit of another thread may be under way: read it twice, and trust it where it is the same.
+ */
+export function readNewest(file: number, pageSize: number): Buffer {
+  const metas = [0, pageSize].map(at => {
+    const bytes = Buffer.alloc(META_BYTES)
+    readSync(file, bytes, 0, META_BYTES, at + PAGE_HEADER)
+    return bytes
+  })
+  return metas.reduce((a, b) => (txnIdOf(a) >= txnIdOf(b) ? a : b))
+}
+
+/** The transaction of a meta page given as bytes. */
+export const txnIdOf = (meta: Buffer): bigint => meta.readBigUInt64LE(TXN_ID)
+
+/** Notes the snapshot of `meta` as the one that is on the disk. Safe only while all its pages are there and are not reused. */
+export function writeSynced(file: number, pageSize: number, meta: Buffer): void {
+  const bytes = Buffer.from(meta)
+  bytes.writeUInt32LE(SYNCED_MAGIC, 0)
+  writeWhole(file, bytes, pageSize / 2 + PAGE_HEADER)
+}
+
+/**
+ * Makes the snapshot that `writeSynced` noted the newest, if the system was started anew since it was written: what was
+ * committed after it is on the disk in part. To be called before LMDB opens the file. Two processes that do it at once
+ * write the same.
+ */
+export function restoreSynced(file: number, bootId: bigint): boolean {
+  const meta = readMeta(file, bootId)
+  const newest = readNewest(file, meta.pageSize)
+  if (txnIdOf(newest) === meta.txnId || newest.readBigInt64LE(BOOT_ID) === bootId) return false
+  const bytes = Buffer.alloc(META_BYTES)
+  readSync(file, bytes, 0, META_BYTES, meta.pageSize / 2 + PAGE_HEADER)
+  if (bytes.readUInt32LE(0) !== SYNCED_MAGIC || txnIdOf(bytes) !== meta.txnId) return false
+  bytes.writeUInt32LE(MAGIC, 0)
+  for (const at of [0, meta.pageSize]) writeWhole(file, bytes, at + PAGE_HEADER)
+  fdatasyncSync(file)
+  return true
+}
+
+/** Whether the newest commit was made by an LMDB that syncs by itself, and may not have done so. */
+export function isSyncedByLmdb(file: number): boolean {
+  const { pageSize } = checkedMeta(file, 0, 'the first page')
+  return (readNewest(file, pageSize).readUInt16LE(FLAGS) & OVERLAPPING_SYNC) !== 0
+}
+
+function writeWhole(file: number, bytes: Buffer, at: number): void {
+  if (writeSync(file, bytes, 0, bytes.length, at) !== bytes.length)
+    throw new Error('a meta page was cut short')
 }
 
 function checkedMeta(file: number, at: number, what: string): Meta {

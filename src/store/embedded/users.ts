@@ -72,7 +72,7 @@ export class EmbeddedUsers implements Users {
       await this.#env.write(() => {
         for (const { ordinal, user } of page) if (user !== undefined) this.#names.put(user, ordinal)
         this.#names.markIndexed(last.ordinal)
-      })
+      }, 3 * page.length)
     }
   }
 

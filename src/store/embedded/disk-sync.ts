@@ -1,0 +1,140 @@
+/**
+ * Syncs LMDB's file behind its commits, so that a commit costs no wait for the disk and a power cut no more than the last
+ * moments.
+ *
+ * LMDB (opened with `noSync`) writes pages and meta pages in no order that the disk would keep. So one snapshot is always
+ * whole on the disk: it is pinned by a read transaction, so that none of its pages is used again, its pages are synced,
+ * and then its meta page is noted in the file (meta-page.ts `writeSynced`). When the note itself is on the disk, the
+ * snapshot before it is let go. After a power cut the noted snapshot is the one that is opened; after the death of the
+ * process alone the newest one, since the system still has all that was written.
+ */
+import { closeSync, fdatasync, fdatasyncSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { RootDatabase } from 'lmdb'
+import { bootId } from './boot-id.js'
+import { readMeta, readNewest, writeSynced } from './meta-page.js'
+
+/** Longest time from a commit to the beginning of its sync, ms. */
+const SYNC_DELAY_MS = 100
+
+const sync = promisify(fdatasync)
+
+interface Snapshot {
+  readonly meta: Buffer
+  readonly pin: { done(): void }
+}
+
+interface Waiter {
+  resolve(): void
+  reject(error: unknown): void
+}
+
+export class DiskSync {
+  readonly #file: number
+  readonly #pageSize: number
+  /** The last is the one noted last; the first may be the one whose note is on the disk. */
+  #noted: Snapshot[] = []
+  #isDirty = false
+  #isRunning = false
+  #timer: NodeJS.Timeout | undefined
+  #waiters: Waiter[] = []
+  #failure: unknown
+
+  /**
+   * Pins and notes the snapshot that is there. To be called before the first commit, which may use its pages again.
+   * @param failed called when the disk refused a sync: nobody can say what of the file is on it
+   */
+  constructor(
+    private readonly root: RootDatabase,
+    dir: string,
+    private readonly failed: (cause: unknown) => void,
+  ) {
+    this.#file = openSync(join(dir, 'data.mdb'), 'r+')
+    try {
+      this.#pageSize = readMeta(this.#file, bootId()).pageSize
+      const snapshot = this.#take()
+      fdatasyncSync(this.#file)
+      this.#note(snapshot)
+      fdatasyncSync(this.#file)
+    } catch (thrown) {
+      this.#letGo(0)
+      closeSync(this.#file)
+      throw thrown
+    }
+  }
+
+  /** There is a new commit: it is synced within SYNC_DELAY_MS and the time that the disk takes. */
+  committed(): void {
+    this.#isDirty = true
+    if (!this.#isRunning) this.#timer ??= setTimeout(() => void this.#run(), SYNC_DELAY_MS)
+  }
+
+  /** Resolves when all that is committed by now survives a power cut. Rejects when the disk refuses. */
+  synced(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject })
+      if (!this.#isRunning) void this.#run()
+    })
+  }
+
+  /** To be called when nothing is committed any more, and before LMDB closes the file. */
+  async close(): Promise<void> {
+    if (this.#failure === undefined) await this.synced().catch(() => undefined)
+    this.#letGo(0)
+    closeSync(this.#file)
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const waiters = this.#waiters.splice(0)
+    try {
+      await this.#syncOnce(() => waiters.length > 0)
+      for (const { resolve } of waiters) resolve()
+    } catch (thrown) {
+      this.#failure ??= thrown
+      this.failed(thrown)
+      for (const { reject } of [...waiters, ...this.#waiters.splice(0)]) reject(thrown)
+      return
+    }
+    this.#isRunning = false
+    if (this.#waiters.length > 0) void this.#run()
+    else if (this.#isDirty) this.committed()
+  }
+
+  /** @param isAwaited whether somebody waits until the note is on the disk, too; else the next sync takes care of it */
+  async #syncOnce(isAwaited: () => boolean): Promise<void> {
+    this.#isDirty = false
+    const snapshot = this.#take()
+    await sync(this.#file)
+    this.#letGo(1)
+    this.#note(snapshot)
+    if (this.#isDirty && !isAwaited()) return
+    await sync(this.#file)
+    this.#letGo(1)
+  }
+
+  /** Pins the newest snapshot. It may pin an older one than the meta page says, which protects more. */
+  #take(): Snapshot {
+    for (;;) {
+      const before = readNewest(this.#file, this.#pageSize)
+      ;(this.root as unknown as { resetReadTxn(): void }).resetReadTxn()
+      const pin = this.root.useReadTransaction()
+      const meta = readNewest(this.#file, this.#pageSize)
+      if (before.equals(meta)) return { meta, pin }
+      pin.done()
+    }
+  }
+
+  #note(snapshot: Snapshot): void {
+    this.#noted.push(snapshot)
+    writeSynced(this.#file, this.#pageSize, snapshot.meta)
+  }
+
+  /** Lets go of all noted snapshots but the last `kept`. */
+  #letGo(kept: number): void {
+    for (const { pin } of this.#noted.splice(0, this.#noted.length - kept)) pin.done()
+  }
+}
