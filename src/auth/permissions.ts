@@ -13,13 +13,13 @@ export class LoginPermissions implements Permissions {
    */
   #unwatchedSince: number | undefined
 
-  /** @param mark Revocations.mark, read before the login was checked */
+  /** @param count Revocations.count, read before the login was checked */
   constructor(
     private readonly revocations: Revocations,
     private readonly userId: UserId,
-    mark: number,
+    count: number,
   ) {
-    this.#unwatchedSince = mark
+    this.#unwatchedSince = count
   }
 
   get areRevoked(): boolean {
@@ -42,7 +42,7 @@ export class LoginPermissions implements Permissions {
    * meanwhile.
    */
   left(): void {
-    this.#unwatchedSince ??= this.revocations.mark
+    this.#unwatchedSince ??= this.revocations.count
   }
 
   revoke(): void {

@@ -13,7 +13,7 @@ export class Revocations {
   /**
    * The number of revocations so far. A count, not a time, so that two revocations in one millisecond have an order.
    */
-  get mark(): number {
+  get count(): number {
     return this.#count
   }
 
@@ -21,8 +21,8 @@ export class Revocations {
     this.#last.set(userId, ++this.#count)
   }
 
-  /** Whether the account had a revocation after `mark` was read. */
-  hasSince(userId: UserId, mark: number): boolean {
-    return (this.#last.get(userId) ?? 0) > mark
+  /** Whether the account had a revocation after `count` was read. */
+  hasSince(userId: UserId, count: number): boolean {
+    return (this.#last.get(userId) ?? 0) > count
   }
 }

@@ -6,19 +6,19 @@ import type { Revocations } from './revocations.js'
 
 /** The moment at which a login, or other work that depends on an account's permissions, began. */
 export class Since {
-  readonly #mark: number
+  readonly #count: number
 
   constructor(private readonly revocations: Revocations) {
-    this.#mark = revocations.mark
+    this.#count = revocations.count
   }
 
   /** @throws GatewayError ERROR_AUTH_FAILED (retry) if permissions of the account were revoked since then */
   check(userId: UserId): void {
-    if (this.revocations.hasSince(userId, this.#mark)) throw new GatewayError('ERROR_AUTH_FAILED')
+    if (this.revocations.hasSince(userId, this.#count)) throw new GatewayError('ERROR_AUTH_FAILED')
   }
 
   /** The permissions of a login that began then. */
   permissions(userId: UserId): LoginPermissions {
-    return new LoginPermissions(this.revocations, userId, this.#mark)
+    return new LoginPermissions(this.revocations, userId, this.#count)
   }
 }

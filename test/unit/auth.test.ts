@@ -61,7 +61,7 @@ t.test(
   'permissions: revocations count while the connection is not live; while it is, only revoke does',
   async t => {
     const revocations = new Revocations()
-    const before = new LoginPermissions(revocations, ME, revocations.mark)
+    const before = new LoginPermissions(revocations, ME, revocations.count)
     revocations.add(YOU)
     t.notOk(before.areRevoked, 'of another account')
     revocations.add(ME)

@@ -293,7 +293,7 @@ t.test('accounts are found by first name, last name or both, in order, page by p
   t.equal(names.indexedUpTo, 0)
   await env.write(() => {
     names.remove(ada, 1)
-    names.markIndexed(3)
+    names.putIndexedUpTo(3)
   })
   t.same(names.find({ firstName: 'Ada' }, 0, 10), [2])
   t.same(names.find({ firstName: 'Ada', lastName: 'King' }, 0, 10), [])

@@ -112,5 +112,5 @@ function fill(pattern: string, userId: UserId | undefined, grantee: Grantee | un
   if (isOpen) return pattern
   const clientId = grantee?.clientId ?? ''
   if (userId === undefined || (pattern.includes('%c') && !ONE_LEVEL.test(clientId))) return undefined
-  return pattern.replace(/%[uc]/g, mark => (mark === '%u' ? userId : clientId))
+  return pattern.replace(/%[uc]/g, placeholder => (placeholder === '%u' ? userId : clientId))
 }

@@ -16,7 +16,7 @@ import { OverRetainedLimit } from './persistence/retained.js'
  * Aedes says session present [MQTT-3.2.2-2] only where it finds subscriptions. A session without any gets this one for
  * that; `$session` is never granted, so it has no other effect.
  */
-const SESSION_MARK = { topic: '$session', qos: 0 as const }
+const SESSION_PLACEHOLDER = { topic: '$session', qos: 0 as const }
 
 export class BrokerState extends BrokerPersistence {
   /** Client ids whose CONNECT found a session, until Aedes asks for its subscriptions. */
@@ -47,7 +47,7 @@ export class BrokerState extends BrokerPersistence {
 
   override async subscriptionsByClient(client: { id: string }) {
     const subscriptions = await super.subscriptionsByClient(client)
-    return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_MARK] : subscriptions
+    return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_PLACEHOLDER] : subscriptions
   }
 
   /** PUBREL. Aedes sends PUBCOMP when this settles, so that the packet id is removed before. */

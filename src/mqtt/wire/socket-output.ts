@@ -29,7 +29,7 @@ export class SocketOutput {
   #isCongested = false
   #isClosed = false
   #progress = 0
-  readonly #waiting: { readonly mark: number; readonly done: Done }[] = []
+  readonly #waiting: { readonly upTo: number; readonly done: Done }[] = []
 
   constructor(socket: Duplex, options: OutputOptions, onDrain: () => void) {
     this.#socket = socket
@@ -66,7 +66,7 @@ export class SocketOutput {
   flushed(done: Done): void {
     if (this.#isClosed) process.nextTick(done, new Error('connection closed'))
     else if (this.bufferedBytes === 0) process.nextTick(done)
-    else this.#waiting.push({ mark: this.#takenBytes + this.bufferedBytes, done })
+    else this.#waiting.push({ upTo: this.#takenBytes + this.bufferedBytes, done })
   }
 
   /** Gives the socket all that is left and ends it. `flushed` callbacks get an error at once. */
@@ -120,7 +120,7 @@ export class SocketOutput {
   }
 
   #settleFlushed(): void {
-    const count = this.#waiting.findIndex(({ mark }) => mark > this.#takenBytes)
+    const count = this.#waiting.findIndex(({ upTo }) => upTo > this.#takenBytes)
     for (const { done } of this.#waiting.splice(0, count < 0 ? this.#waiting.length : count)) done()
   }
 

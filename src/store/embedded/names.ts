@@ -44,7 +44,7 @@ export class NameIndex {
   }
 
   /** To be called within the write that puts them. */
-  markIndexed(ordinal: number): void {
+  putIndexedUpTo(ordinal: number): void {
     this.#entries.put(INDEXED, ordinal)
   }
 }

@@ -71,7 +71,7 @@ export class EmbeddedUsers implements Users {
       if (last === undefined) return
       await this.#env.write(() => {
         for (const { ordinal, user } of page) if (user !== undefined) this.#names.put(user, ordinal)
-        this.#names.markIndexed(last.ordinal)
+        this.#names.putIndexedUpTo(last.ordinal)
       }, 3 * page.length)
     }
   }
@@ -91,7 +91,7 @@ export class EmbeddedUsers implements Users {
       this.#emails.put(emailKey, ordinal)
       if (user.username !== '') this.#usernames.put(username, ordinal)
       this.#names.put(user, ordinal)
-      this.#names.markIndexed(ordinal)
+      this.#names.putIndexedUpTo(ordinal)
       this.#hashes.put([number], passwordHash)
     })
   }

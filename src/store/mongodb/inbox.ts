@@ -106,8 +106,8 @@ export class MongoInbox implements InboxLog, Purgeable {
     const rows = await this.#env.run(find)
     const last = rows.at(-1)
     if (last === undefined) return 0
-    const mark = { $max: { trimmed: last.seq } }
-    await this.#env.run(() => this.#env.inboxes.updateOne({ _id: userId }, mark, { upsert: true }))
+    const trimmed = { $max: { trimmed: last.seq } }
+    await this.#env.run(() => this.#env.inboxes.updateOne({ _id: userId }, trimmed, { upsert: true }))
     const gone = { _id: { $gt: rowId(userId, 0), $lte: last._id } }
     const shared = rows.flatMap(row => row.shared ?? [])
     await this.#env.run(() => this.#texts.mark(shared))
