@@ -47,7 +47,9 @@ export class BrokerState extends BrokerPersistence {
 
   override async subscriptionsByClient(client: { id: string }) {
     const subscriptions = await super.subscriptionsByClient(client)
-    return this.#resumed.delete(client.id) && subscriptions.length === 0 ? [SESSION_PLACEHOLDER] : subscriptions
+    return this.#resumed.delete(client.id) && subscriptions.length === 0
+      ? [SESSION_PLACEHOLDER]
+      : subscriptions
   }
 
   /** PUBREL. Aedes sends PUBCOMP when this settles, so that the packet id is removed before. */
