@@ -1,4 +1,4 @@
-/** Acknowledgements of PUBLISH: in order, and not before what they promise is stored. */
+/** Acknowledgements of PUBLISH: in order, and only after what they promise is stored. */
 import { CODES, type GatewayError } from '../core/errors.js'
 import { InOrder, type Place } from '../flow/in-order.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
@@ -12,11 +12,11 @@ class Acknowledgement implements Place {
   constructor(readonly done: Done) {}
 }
 
-/** PUBACKs and PUBRECs leave in the order of their PUBLISHes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
+/** Sends PUBACKs and PUBRECs in the order of their PUBLISHes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
 export class Acknowledgements {
   readonly #places = new InOrder<Acknowledgement>(({ done, error }) => done(error))
 
-  /** @returns what to call instead of `done`, once */
+  /** @returns the callback to call once in place of `done` */
   reserve(done: Done): Done {
     const place = new Acknowledgement(done)
     this.#places.push(place)
@@ -28,7 +28,7 @@ export class Acknowledgements {
   }
 }
 
-/** Acknowledges a message when it is stored. Refers to nothing of the packet, since thousands wait for their commit. */
+/** Acknowledges a message when it is stored. Holds no reference to the packet: thousands may wait for their commit. */
 export class MessageWaiter implements StoreWaiter {
   constructor(
     private readonly parts: Pick<BrokerParts, 'metrics'>,
@@ -42,7 +42,7 @@ export class MessageWaiter implements StoreWaiter {
 
   failed(error: GatewayError): void {
     this.parts.metrics.answered('mqtt', 'message', error.number)
-    // The recipient was deleted meanwhile: to send the message again would not help.
+    // The recipient was deleted meanwhile. A resend would fail, too, so the message is acknowledged.
     this.done(error.kind === 'ERROR_FIND_USER' ? null : error)
   }
 }

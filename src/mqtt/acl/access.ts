@@ -1,4 +1,7 @@
-/** Who may publish and subscribe where (docs/protocol.md, "Topics and rights"). What is not granted here is refused. */
+/**
+ * The rights of clients to publish and to subscribe (docs/protocol.md, "Topics and rights"). A topic without a grant is
+ * refused.
+ */
 import type { Role, UserId } from '../../core/model.js'
 import { covers } from '../../core/topic-filter.js'
 import { ANY_PRESENCE, isInboxFilter, isOwnTree, parseOwnTopic, repliesTopic } from './topics.js'
@@ -8,19 +11,19 @@ export interface TopicGrant {
   /** A topic filter in which `%u` stands for the user id and `%c` for the client id. */
   readonly pattern: string
   readonly access: 'read' | 'write' | 'readwrite'
-  /** Roles that the login must have one of; absent: any role. */
+  /** The login must have one of these roles; absent: any role. */
   readonly roles?: readonly Role[]
 }
 
-/** What a grant may depend on besides the account. */
+/** The properties of a client that a grant may depend on, besides the account. */
 export interface Grantee {
   /** As the client sent it. */
   readonly clientId: string
-  /** `any`: the client is not connected; its rights are checked again when it is. */
+  /** `any`: the client is not connected. Its rights are checked again when it connects. */
   readonly role: Role | 'any'
 }
 
-/** `closed`: no topics outside `users/`; `open`: all of them; otherwise those that a rule grants. */
+/** `closed`: no topics outside `users/`; `open`: all of them; otherwise only those that a rule grants. */
 export type Acl = 'closed' | 'open' | readonly TopicGrant[]
 
 export interface MessageRight {
@@ -37,7 +40,7 @@ type PublishRight =
 
 const REFUSED: PublishRight = { kind: 'refused' }
 
-/** A client id that contains `/`, a wildcard or NUL is not put in for `%c`: it would not be one level of a topic. */
+/** A client id that may replace `%c`: one level of a topic, without `/`, wildcards and NUL. */
 const ONE_LEVEL = /^[^/+#\0]+$/
 
 export class TopicAccess {
@@ -48,7 +51,7 @@ export class TopicAccess {
   ) {}
 
   /**
-   * What a PUBLISH to this topic is.
+   * The right that a PUBLISH to this topic needs, or its refusal.
    * @param userId undefined for an anonymous client, which may send no messages and no requests
    */
   publish(userId: UserId | undefined, topic: string, grantee?: Grantee): PublishRight {
@@ -70,9 +73,9 @@ export class TopicAccess {
   }
 
   /**
-   * Whether a routed packet on this topic may reach the client. Asked for every packet, since a filter such as `#` may
-   * be granted and yet match topics under `users/`. Of those only presence is ever routed: inbox messages and replies
-   * go to their reader directly.
+   * Whether a routed packet on this topic may reach the client. Must be checked for every packet: a filter such as `#`
+   * may be granted and also match topics under `users/`. Of those topics only presence is routed; inbox messages and
+   * replies are sent to their reader directly.
    */
   read(userId: UserId | undefined, topic: string, grantee?: Grantee): boolean {
     if (topic.startsWith('$')) return false
@@ -106,7 +109,7 @@ export class TopicAccess {
 const hasRole = (roles: readonly Role[], grantee: Grantee | undefined): boolean =>
   grantee !== undefined && (grantee.role === 'any' || roles.includes(grantee.role))
 
-/** Puts user id and client id into a pattern. @returns undefined if it cannot: it grants this client nothing then */
+/** Replaces `%u` and `%c` in a pattern. @returns undefined if it cannot; the pattern then grants this client nothing */
 function fill(pattern: string, userId: UserId | undefined, grantee: Grantee | undefined): string | undefined {
   const isOpen = !pattern.includes('%u') && !pattern.includes('%c')
   if (isOpen) return pattern

@@ -4,7 +4,7 @@ const OWNER = new RegExp(`^(${USER_ID}):`)
 
 /**
  * The client id inside the broker and in its stored state: `289559048:phone`, `anonymous:phone`. It begins with the
- * account, so that two accounts may use the same id and nobody takes over the session of another account's device.
+ * account, so two accounts may use the same client id, and no client can take over the session of another account.
  */
 export const scopedId = (userId: UserId | undefined, clientId: string): string =>
   `${userId ?? 'anonymous'}:${clientId}`
@@ -15,5 +15,5 @@ export const clientIdOf = (scoped: string): string => scoped.slice(scoped.indexO
 /** Account of a scoped client id; undefined for an anonymous client. */
 export const userIdOf = (scoped: string): UserId | undefined => OWNER.exec(scoped)?.[1]
 
-/** What all scoped client ids of one account begin with, and no other's: `289559048:`. */
+/** The beginning that all scoped client ids of one account share, and those of no other account: `289559048:`. */
 export const ownerOf = (scoped: string): string => scoped.slice(0, scoped.indexOf(':') + 1)

@@ -16,12 +16,12 @@ export class FilterLimit {
     return false
   }
 
-  /** Asked before a filter is stored, since Aedes hands on all filters of a SUBSCRIBE, refused ones included. */
+  /** Must be checked before a filter is stored: Aedes passes on all filters of a SUBSCRIBE, refused ones included. */
   isRefused(filter: string): boolean {
     return this.#refused.has(filter)
   }
 
-  /** More filters were refused than may be granted: the client does not look at SUBACK. */
+  /** More filters were refused than may be granted: the client ignores SUBACK. */
   get isIgnored(): boolean {
     return this.#refused.size > this.max
   }

@@ -8,7 +8,7 @@ type OwnTopic =
 const KINDS = new Set(['inbox', 'requests', 'replies', 'presence'])
 const OWN = new RegExp(`^users/(${USER_ID})/([a-z]+)$`)
 
-/** Topics and filters under `users/` belong to the gateway, whatever the ACL grants. */
+/** Whether the topic or filter lies under `users/`. Those belong to the gateway, and no ACL rule grants them. */
 export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
 
 export function parseOwnTopic(topic: string): OwnTopic {
@@ -25,8 +25,8 @@ const NINE = 0x39
 export const INBOX_TOPIC_BYTES = INBOX_START.length + USER_ID_BYTES + INBOX_END.length
 
 /**
- * Whether a packet's topic is `users/<id>/inbox`. Reads the bytes without making a string of them.
- * @param at where the topic begins: its length in two bytes
+ * Whether a packet's topic is `users/<id>/inbox`. Compares bytes and makes no string.
+ * @param at offset of the topic's two-byte length
  */
 export function isInboxTopic(bytes: Buffer, at: number): boolean {
   if (bytes.readUInt16BE(at) !== INBOX_TOPIC_BYTES) return false
@@ -56,7 +56,7 @@ export const repliesTopic = (userId: UserId): string => `users/${userId}/replies
 export const presenceTopic = (userId: UserId): string => `users/${userId}/presence`
 export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`
 
-/** The two filters that subscribe to one's inbox. */
+/** The two filters that subscribe a user to the own inbox. */
 export const inboxFilters = (userId: UserId): readonly string[] => [
   `users/${userId}/inbox/#`,
   `users/${userId}/inbox/+`,

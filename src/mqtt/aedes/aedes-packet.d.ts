@@ -1,7 +1,7 @@
-/** The package's own types call a constructor a function. */
+/** Replaces the package's own types, which declare the constructor as a function. */
 declare module 'aedes-packet' {
   import type { AedesPublishPacket, PublishPacket } from 'aedes'
-  /** Copies a packet and numbers it (`brokerId`, `brokerCounter`) where it is not yet. */
+  /** Copies a packet, and sets `brokerId` and `brokerCounter` if they are missing. */
   export default class Packet {
     constructor(original: PublishPacket | AedesPublishPacket, broker?: object)
   }

@@ -1,7 +1,8 @@
 /**
- * The inner parts of Aedes 1.2 that the gateway relies on or changes, each with its reason. Aedes is pinned; an upgrade
- * begins by running their tests, in test/wire: mqtt-cures, and by topic mqtt-rights (refused filters, $share, granted
- * QoS), mqtt-topics (overlapping filters), mqtt-takeover (client ids, session present) and mqtt-connect (versions).
+ * The inner parts of Aedes 1.2 that the gateway uses or changes, each with its reason. The version of Aedes is pinned.
+ * Before an upgrade, run the tests of these parts, in test/wire: mqtt-cures, and by topic mqtt-rights (refused filters,
+ * $share, granted QoS), mqtt-topics (overlapping filters), mqtt-takeover (client ids, session present) and mqtt-connect
+ * (versions).
  */
 import type { EventEmitter } from 'node:events'
 import {
@@ -18,7 +19,7 @@ import type { Route, Router } from './router.js'
 
 type PublishDone = (error?: Error) => void
 
-/** What Aedes' Client has beyond its published type. */
+/** The members of Aedes' Client that its published type lacks. */
 export interface AedesClient extends Client {
   id: string
   subscriptions: Record<string, Route>
@@ -34,13 +35,16 @@ export interface AedesClient extends Client {
 
 const noop = () => undefined
 
-/** Aedes' keep-alive timer also runs while we do not read the client: SocketInput.watchSilence takes its place. */
+/**
+ * Switches off Aedes' keep-alive timer, which also runs while the client is not read. SocketInput.watchSilence replaces
+ * it.
+ */
 const withoutKeepAlive: PreConnectHandler = (_client, packet, done) => {
   packet.keepalive = 0
   done(null, true)
 }
 
-/** Options that are set here and nowhere else. */
+/** Options that only this class sets. */
 type Ours =
   | 'concurrency'
   | 'drainTimeout'
@@ -60,9 +64,9 @@ export class GatewayAedes extends Aedes {
     private readonly router: Router,
     options: Omit<AedesOptions, Ours>,
   ) {
-    // drainTimeout: the transport finds stalled clients. queueLimit: what one read may bring behind a CONNECT is
-    // bounded by the transport; the default of 42 cuts off clients that rightly do not wait for CONNACK [3.1.4].
-    // maxInflightInbound: see TopicStore. maxClientsIdLength: the packet gate's, for 3.1 as for 3.1.1.
+    // drainTimeout: the transport finds stalled clients. queueLimit: the transport bounds what may follow a CONNECT;
+    // the default of 42 would close clients that send without waiting for CONNACK, which [3.1.4] allows.
+    // maxInflightInbound: see TopicStore. maxClientsIdLength: the packet gate checks it, the same for 3.1 and 3.1.1.
     super({
       ...options,
       concurrency: 1000,
@@ -75,8 +79,9 @@ export class GatewayAedes extends Aedes {
   }
 
   /**
-   * What `authorizePublish` has dealt with is not published again: Aedes acknowledges QoS 1 before it stores and
-   * records QoS 2 ids before it publishes, so storing and routing both happen there, before any acknowledgement.
+   * Excludes a packet that `authorizePublish` has handled from Aedes' own publish. Aedes acknowledges QoS 1 before it
+   * stores, and records QoS 2 ids before it publishes. So `authorizePublish` stores and routes, before any
+   * acknowledgement.
    */
   consume(packet: object): void {
     this.#consumed.add(packet)
@@ -85,20 +90,20 @@ export class GatewayAedes extends Aedes {
   override publish(packet: PublishPacket, client?: Client | PublishDone, done?: PublishDone): void {
     const finish = (typeof client === 'function' ? client : done) ?? noop
     if (!this.#consumed.has(packet)) this.route(packet)
-    // Always later, as Aedes' own: callers rely on it.
+    // Asynchronous, as in Aedes: callers rely on it.
     setImmediate(finish)
   }
 
-  /** Hands the packet to all live subscribers in this turn, and waits for none of them. */
+  /** Passes the packet to all live subscribers in this event-loop turn, and waits for none of them. */
   route(packet: PublishPacket): void {
     const { brokerId } = packet as Partial<AedesPublishPacket>
     const numbered = brokerId === undefined ? new Packet(packet, this) : packet
-    // Aedes' messages to itself; no client may subscribe to them.
+    // Events of Aedes itself; no client may subscribe to them.
     if (packet.topic.startsWith('$SYS/')) this.mq.emit(numbered as never, noop)
     else this.router.route(numbered as AedesPublishPacket)
   }
 
-  /** The router follows `client.subscriptions` instead, which does not call a subscriber once a filter. */
+  /** Does nothing: the router follows `client.subscriptions` instead, so a subscriber is not called once per filter. */
   override subscribe(_topic: string, _deliver: unknown, done: () => void): void {
     done()
   }
@@ -107,7 +112,7 @@ export class GatewayAedes extends Aedes {
     done?.()
   }
 
-  /** A client that closed while its CONNECT was under way is not registered: nobody would remove it. */
+  /** Registers a client, unless it closed during its CONNECT: such an entry would never be removed. */
   _finishRegisterClient(client: AedesClient): void {
     if (client.closed) return
     this.connectedClients++
@@ -115,7 +120,7 @@ export class GatewayAedes extends Aedes {
     this.emit('client', client)
   }
 
-  /** After a take-over the entry is the new client's, and stays when the old one ends. */
+  /** Removes the client's entry. After a take-over the entry is the new client's and stays. */
   unregisterClient(client: AedesClient): void {
     if (this.clients[client.id] === client) delete this.clients[client.id]
     this.connectedClients--
