@@ -7,8 +7,8 @@ import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
 
 const USERS = 20
-/** 400 messages a second from all users together. */
-const INTERVAL_MS = 50
+/** Messages a second from all users together. */
+const RATE = 400
 const READERS = 200
 const BROADCASTS = 249
 const CONTENT = 'x'.repeat(60_000)
@@ -29,10 +29,10 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
       const chat = await Chat.open({ peer, server, wire, users: USERS })
       await enterAll(readers, USERS)
       await enterAll([sender], USERS + READERS)
-      const before = await chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
+      const before = await chat.pace(RATE, () => delay(options.seconds * 1000))
       const told = { sent: 0, refused: 0, seconds: 0, peak: 0 }
-      const during = await chat.pace(INTERVAL_MS, () => broadcastAll(server, sender, told))
-      const after = await chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
+      const during = await chat.pace(RATE, () => broadcastAll(server, sender, told))
+      const after = await chat.pace(RATE, () => delay(options.seconds * 1000))
       await chat.close()
       steps.push({
         step,

@@ -1,11 +1,12 @@
 /** Pairs of clients that send messages to each other; measures delivery and checks the content. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Chatter } from './chatter.js'
+import { type Chatter, MAX_WINDOW } from './chatter.js'
 import { Flow, Meter } from './flow.js'
 import { cpuSeconds, mainThreadSeconds, memoryKiB, ownCpuSeconds } from './machine.js'
 import type { Peer, Wire } from './peers.js'
 import { userId } from './program.js'
 import type { Server } from './server.js'
+import { type Generator, Schedule, takeTurns } from './turns.js'
 
 /** Results of a scenario; peers are compared by the first value. */
 export type Values = Readonly<Record<string, number>>
@@ -20,7 +21,6 @@ export const compared = (before: Values, during: Values): Values => ({
   lost: during.lost ?? 0,
   duplicated: during.duplicated ?? 0,
   reordered: during.reordered ?? 0,
-  skipped: during.skipped ?? 0,
 })
 
 /** If nothing arrives for this time, missing messages count as lost. */
@@ -34,6 +34,19 @@ export interface ChatOptions {
   readonly users: number
   /** Index of the first user. */
   readonly first?: number
+  /** Whether both users of a pair send; default: except from JSON to MQTT. */
+  readonly bothWays?: boolean
+}
+
+/** Closed loop: each sender keeps this many messages unacknowledged. Open loop: messages a second of all senders together. */
+export type Load = { readonly window: number } | { readonly rate: number }
+
+export interface Run {
+  readonly load: Load
+  /** Default `single`. */
+  readonly generator?: Generator
+  /** Load before the measurement; default 0. */
+  readonly warmUpSeconds?: number
 }
 
 export class Chat {
@@ -46,15 +59,16 @@ export class Chat {
     this.#server = server
   }
 
-  /** Users 2n and 2n + 1 are a pair. Both send, except from JSON to MQTT, where only the first sends. */
-  static async open({ peer, server, wire, users, first = 0 }: ChatOptions): Promise<Chat> {
+  /** Users 2n and 2n + 1 are a pair. The first sends to the second. */
+  static async open(options: ChatOptions): Promise<Chat> {
+    const { peer, server, wire, users, first = 0, bothWays = wire !== 'json-mqtt' } = options
     const chat = new Chat(server)
     for (let n = first; n < first + users; n += 2) {
       const a = peer.connect(server, 'sender', wire)
       const b = peer.connect(server, 'recipient', wire)
       chat.#chatters.push(a, b)
       chat.#join(a, b, userId(n + 1))
-      if (wire !== 'json-mqtt') chat.#join(b, a, userId(n))
+      if (bothWays) chat.#join(b, a, userId(n))
     }
     await enterAll(chat.#chatters, first)
     return chat
@@ -67,39 +81,57 @@ export class Chat {
     to.incoming = flow
   }
 
-  /** Sends as fast as messages are acknowledged, for `seconds` after a warm-up. */
-  async flood(warmUpSeconds: number, seconds: number): Promise<Values> {
-    const senders = this.#chatters.filter(chatter => chatter.outgoing !== undefined)
-    for (const chatter of senders) chatter.flood()
+  /** Measures the load for a time. */
+  async measureFor(seconds: number, run: Run): Promise<Values> {
+    return this.during(run, () => this.#unbroken(seconds * 1000))
+  }
+
+  /** Each sender sends in its turn, `rate` messages a second of all together, until `work` resolves. */
+  pace(rate: number, work: () => Promise<unknown>): Promise<Values> {
+    return this.during({ load: { rate } }, work)
+  }
+
+  /** Measures while `work` is done under the load; then waits for what is still on its way. */
+  async during(
+    { load, generator = 'single', warmUpSeconds = 0 }: Run,
+    work: () => Promise<unknown>,
+  ): Promise<Values> {
+    const stop = 'rate' in load ? this.#open(load.rate, generator) : this.#closed(load.window, generator)
     await this.#unbroken(warmUpSeconds * 1000)
-    const values = await this.measure(() => this.#unbroken(seconds * 1000))
-    for (const chatter of senders) chatter.isFlooding = false
+    const values = await this.#measure(work)
+    stop()
     await this.settle()
     return { ...values, ...this.faults() }
   }
 
-  /** Each sender sends one message every `intervalMs`, evenly spread, until `work` resolves. */
-  async pace(intervalMs: number, work: () => Promise<unknown>): Promise<Values> {
-    const senders = this.#chatters.filter(chatter => chatter.outgoing !== undefined)
-    let turn = 0
-    let skipped = 0
-    const begun = performance.now()
-    const timer = setInterval(() => {
-      const due = ((performance.now() - begun) / intervalMs) * senders.length
-      for (; turn < due; turn++) if (senders[turn % senders.length]?.sendOne() === false) skipped++
-    }, 1)
-    const values = await this.measure(work)
-    clearInterval(timer)
-    await this.settle()
-    // If the window is full, the message is not sent, and its delay would not be measured.
-    return { ...values, ...this.faults(), skipped }
+  get #senders(): Chatter[] {
+    return this.#chatters.filter(chatter => chatter.outgoing !== undefined)
   }
 
-  async measure(work: () => Promise<unknown>): Promise<Values> {
+  /** Open loop. @returns a function that ends it */
+  #open(rate: number, generator: Generator): () => void {
+    const senders = this.#senders
+    for (const chatter of senders) chatter.window = MAX_WINDOW
+    const schedule = new Schedule(performance.now(), rate, senders.length)
+    return takeTurns(generator, () =>
+      schedule.due(performance.now(), (sender, dueMs) => senders[sender]?.sendDue((dueMs * 1000) >>> 0)),
+    )
+  }
+
+  /** Closed loop. @returns a function that ends it */
+  #closed(window: number, generator: Generator): () => void {
+    const senders = this.#senders
+    for (const chatter of senders) chatter.flood(window)
+    const stop = generator === 'batching' ? takeTurns(generator, () => undefined) : () => undefined
+    return () => {
+      stop()
+      for (const chatter of senders) chatter.isFlooding = false
+    }
+  }
+
+  async #measure(work: () => Promise<unknown>): Promise<Values> {
     const meter = this.#meter
-    meter.latency.reset()
-    meter.delivered = 0
-    meter.isOn = true
+    meter.start()
     const { pid } = this.#server
     const before = [performance.now(), ownCpuSeconds(), cpuSeconds(pid), mainThreadSeconds(pid)] as const
     await work()
@@ -107,10 +139,14 @@ export class Chat {
     meter.isOn = false
     const serverCpu = cpuSeconds(pid) - before[2]
     return {
+      'CPU µs a message': (serverCpu / meter.delivered) * 1e6,
       'messages/s': meter.delivered / seconds,
       'messages/server CPU s': meter.delivered / serverCpu,
       'p50 ms': meter.latency.percentile(50) / 1000,
       'p99 ms': meter.latency.percentile(99) / 1000,
+      'max ms': meter.latency.max / 1000,
+      'ack p50 ms': meter.acknowledgement.percentile(50) / 1000,
+      'ack p99 ms': meter.acknowledgement.percentile(99) / 1000,
       'server CPU %': (serverCpu / seconds) * 100,
       'main thread %': ((mainThreadSeconds(pid) - before[3]) / seconds) * 100,
       'generator CPU %': ((ownCpuSeconds() - before[1]) / seconds) * 100,

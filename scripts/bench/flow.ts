@@ -8,12 +8,23 @@ export const BLANK = 'x'.repeat(CONTENT)
 const FILLING = 0x78
 const STAMPS = 16
 
-/** Records delivery times while it is switched on. */
+const histogram = () => createHistogram({ lowest: 1, highest: 100_000_000, figures: 3 })
+
+/** Records times while it is switched on, µs from when a message was sent or, in an open loop, was due. */
 export class Meter {
   isOn = false
   delivered = 0
-  /** µs from the sender's write to the recipient's read. */
-  readonly latency: RecordableHistogram = createHistogram({ lowest: 1, highest: 100_000_000, figures: 3 })
+  /** Until the recipient read the message. */
+  readonly latency: RecordableHistogram = histogram()
+  /** Until the sender read the acknowledgement. */
+  readonly acknowledgement: RecordableHistogram = histogram()
+
+  start(): void {
+    this.latency.reset()
+    this.acknowledgement.reset()
+    this.delivered = 0
+    this.isOn = true
+  }
 }
 
 export class Flow {
@@ -40,6 +51,12 @@ export class Flow {
     return this.acked === this.sent && this.lost === 0
   }
 
+  /** Counts an acknowledgement. @param since when its message was sent or due, µs */
+  acknowledge(since: number, now: number): void {
+    this.acked++
+    if (this.meter.isOn) this.meter.acknowledgement.record(elapsed(since, now))
+  }
+
   /** @param end index in `bytes` after the content */
   take(bytes: Buffer, end: number, now: number): void {
     const at = end - CONTENT
@@ -51,7 +68,7 @@ export class Flow {
     const { meter } = this
     if (!meter.isOn) return
     meter.delivered++
-    meter.latency.record(Math.max(1, (now - readStamp(bytes, at + 8)) >>> 0))
+    meter.latency.record(elapsed(readStamp(bytes, at + 8), now))
   }
 
   #number(seq: number): void {
@@ -64,6 +81,9 @@ export class Flow {
     else this.duplicated++
   }
 }
+
+/** µs between two times of `micros`, at least 1. */
+const elapsed = (since: number, now: number): number => Math.max(1, (now - since) >>> 0)
 
 /** Writes 32 bits as eight letters `@` to `O`, four bits each: text without division and without JSON escapes. */
 export function writeStamp(bytes: Buffer, at: number, value: number, mask: number): void {

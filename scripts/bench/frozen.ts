@@ -5,12 +5,15 @@ import { Flow, Meter } from './flow.js'
 import { userId } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
+import { micros } from './socket.js'
 
 const USERS = 100
-/** 1,000 messages a second from all users together. */
-const INTERVAL_MS = 100
+/** Messages a second from all users together. */
+const RATE = 1000
 /** Messages to the frozen client before the chats are measured: more than sockets and buffers hold. */
 const HELD = 50_000
+/** Unacknowledged messages of the one who sends them. */
+const WINDOW = 16
 /** Interval of messages to the frozen client while the chats are measured. */
 const HELD_INTERVAL_MS = 10
 
@@ -20,7 +23,7 @@ async function run(context: Context): Promise<Step[]> {
   const server = await peer.start(dir)
   try {
     const chat = await Chat.open({ peer, server, wire, users: USERS })
-    const measure = () => chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
+    const measure = () => chat.pace(RATE, () => delay(options.seconds * 1000))
     await measure() // warm-up
     const before = await measure()
     const thaw = await freeze(context, server)
@@ -45,9 +48,9 @@ async function freeze({ peer, wire }: Context, server: Server): Promise<() => Pr
   const flow = new Flow(new Meter())
   flow.limit = HELD
   sender.aim(userId(USERS + 1), flow)
-  sender.flood()
+  sender.flood(WINDOW)
   while (flow.acked < HELD) await delay(1)
-  const timer = setInterval(() => sender.sendOne(), HELD_INTERVAL_MS)
+  const timer = setInterval(() => sender.sendDue(micros()), HELD_INTERVAL_MS)
   return () => {
     clearInterval(timer)
     return Promise.all([sender.close(), frozen.close()])

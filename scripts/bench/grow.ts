@@ -17,7 +17,7 @@ const MAX_USERS = 1_000_000
 const REQUESTS = 500
 const LOGINS = 100
 const PAGE = 10
-const WARM_UP_SECONDS = 3
+const LOAD = { load: { window: 16 }, warmUpSeconds: 3 }
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
   const steps: Step[] = []
@@ -33,7 +33,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
     const server = await program.start(dir)
     try {
       const chat = await Chat.open({ peer, server, wire, users: CHATTERS })
-      const send = await chat.flood(WARM_UP_SECONDS, options.seconds)
+      const send = await chat.measureFor(options.seconds, LOAD)
       await chat.close()
       const values = {
         'sent/s': send['messages/s'] ?? 0,

@@ -5,7 +5,7 @@ import type { Context, Scenario, Step } from './scenario.js'
 
 const USERS = 20
 const IDLE = [0, 1000, 5000, 10_000]
-const WARM_UP_SECONDS = 3
+const LOAD = { load: { window: 16 }, warmUpSeconds: 3 }
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
   if (peer.program !== undefined) await program.addUsers(dir, 0, USERS + Math.max(...IDLE))
@@ -18,7 +18,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
       const more = Array.from({ length: count - idle.length }, () => peer.connect(server, 'recipient', wire))
       await enterAll(more, USERS + idle.length)
       idle.push(...more)
-      const values = await chat.flood(WARM_UP_SECONDS, options.seconds)
+      const values = await chat.measureFor(options.seconds, LOAD)
       steps.push({
         step: `${count} idle`,
         values: { ...values, ...compare(values, steps[0]?.values, count) },

@@ -46,7 +46,7 @@ export class JsonClient extends WebSocketClient {
     }
     if (this.outgoing === undefined || bytes.compare(DIGITS_201, 0, 3, start + 8, start + 11) !== 0)
       return false
-    this.acked(1)
+    this.acked()
     return true
   }
 }

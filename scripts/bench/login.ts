@@ -7,19 +7,19 @@ import type { Context, Scenario, Step } from './scenario.js'
 const USERS = 20
 /** The default of passwords.cost. */
 const COST = 10
-/** 400 messages a second from all users together: a low load, so that delays come from the logins. */
-const INTERVAL_MS = 50
+/** Messages a second from all users together: a low load, so that delays come from the logins. */
+const RATE = 400
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
   await program.addUsers(dir, 0, USERS + options.logins, COST)
   const server = await program.start(dir, { 'passwords.cost': COST })
   try {
     const chat = await Chat.open({ peer, server, wire, users: USERS })
-    const before = await chat.pace(INTERVAL_MS, () => delay(options.seconds * 1000))
+    const before = await chat.pace(RATE, () => delay(options.seconds * 1000))
     const clients = Array.from({ length: options.logins }, () => peer.connect(server, 'recipient', wire))
     for (const client of clients) await client.open()
     const begun = performance.now()
-    const during = await chat.pace(INTERVAL_MS, () =>
+    const during = await chat.pace(RATE, () =>
       Promise.all(clients.map((client, i) => client.enter(userId(USERS + i), 'clean'))),
     )
     const seconds = (performance.now() - begun) / 1000

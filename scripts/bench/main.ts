@@ -6,21 +6,28 @@ import { broadcast } from './broadcast.js'
 import { frozen } from './frozen.js'
 import { grow } from './grow.js'
 import { idle } from './idle.js'
+import { aboveLimit, belowFloor, parseFloor, parseLimit } from './judge.js'
+import { load } from './load.js'
 import { login } from './login.js'
 import { describeMachine, pinGenerator, useServerCores } from './machine.js'
 import { offline } from './offline.js'
 import { offload } from './offload.js'
+import { buildOf } from './other-build.js'
 import { pairs } from './pairs.js'
 import { gateway, PEERS, type Peer } from './peers.js'
 import { presence } from './presence.js'
-import { Program, withFolder } from './program.js'
-import { below, markdown, type Result } from './report.js'
+import { Program } from './program.js'
+import { comparison, markdown } from './report.js'
+import type { Result } from './results.js'
+import { runAll } from './run.js'
 import type { Options, Scenario } from './scenario.js'
 import { start } from './start.js'
 import { tokens } from './tokens.js'
+import { GENERATORS } from './turns.js'
 
 const SCENARIOS: readonly Scenario[] = [
   pairs,
+  load,
   idle,
   offline,
   login,
@@ -32,6 +39,8 @@ const SCENARIOS: readonly Scenario[] = [
   start,
   offload,
 ]
+/** All others are compared with it. */
+const REFERENCE = 'mumi'
 const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 const HELP = `npm run bench -- [options]
@@ -39,6 +48,12 @@ const HELP = `npm run bench -- [options]
   --scenario ${SCENARIOS.map(({ name }) => name).join('|')}   which, comma-separated; default pairs
   --wire json,mqtt,json-mqtt   only these
   --peers mumi,${PEERS.map(({ name }) => name).join(',')}   only these
+  --rate 10000,2000,500    load: open loops, messages a second in all; a delay counts from when a message was due; 0 for none
+  --window 16,1,64         load: closed loops, unacknowledged messages a sender; 0 for none
+  --generator single,batching   load: sends and reads at once, or naps 0.2 ms and takes what has gathered
+  --both-ways              load: both users of a pair send
+  --against REF      also another commit, built in a temporary folder
+  --limit 'PEER STEP=N'   fail when the CPU time a message of program ÷ peer is higher at this step (median); repeatable
   --store mongodb    the program a second time, on the MongoDB server that MUMI_TEST_MONGODB_URL names
   --rounds 3         of all peers in turn
   --seconds 10       of each measurement
@@ -65,6 +80,12 @@ const { values: args } = parseArgs({
     program: { type: 'string', default: BUILT },
     exempt: { type: 'boolean', default: false },
     cores: { type: 'string', default: '0' },
+    rate: { type: 'string', default: '10000,2000,500' },
+    window: { type: 'string', default: '16,1,64' },
+    generator: { type: 'string', default: GENERATORS.join() },
+    'both-ways': { type: 'boolean', default: false },
+    against: { type: 'string' },
+    limit: { type: 'string', multiple: true, default: [] },
     floor: { type: 'string', default: '' },
     messages: { type: 'string', default: '20000' },
     logins: { type: 'string', default: '1000' },
@@ -74,7 +95,12 @@ const { values: args } = parseArgs({
   },
 })
 
+const numbers = (list: string) => list.split(',').map(Number).filter(Boolean)
+
 const options: Options = {
+  loads: [...numbers(args.rate).map(rate => ({ rate })), ...numbers(args.window).map(window => ({ window }))],
+  generators: GENERATORS.filter(name => args.generator.split(',').includes(name)),
+  bothWays: args['both-ways'],
   seconds: Number(args.seconds),
   big: args.big,
   messages: Number(args.messages),
@@ -87,59 +113,59 @@ const rounds = Number(args.rounds)
 
 const say = (line: string) => process.stderr.write(`${line}\n`)
 
-function chosenPeers(): Peer[] {
+function chosenPeers(other: Peer | undefined): Peer[] {
   const names = args.peers.split(',')
   const mongo = args.store === 'mongodb' ? [gateway(onMongo, 'mumi-mongodb')] : []
-  const chosen = [...[gateway(program), ...PEERS].filter(({ name }) => names.includes(name)), ...mongo]
+  const named = [gateway(program), ...PEERS].filter(({ name }) => names.includes(name))
+  const chosen = [...named, ...mongo, ...(other === undefined ? [] : [other])]
   for (const { name, missing } of chosen) if (missing !== undefined) say(`SKIPPED ${name}: ${missing}`)
   return chosen.filter(({ missing }) => missing === undefined)
 }
 
-async function runAll(scenario: Scenario, record: (result: Result) => void): Promise<void> {
-  for (const wire of scenario.wires.filter(one => args.wire.split(',').includes(one))) {
-    const peers = chosenPeers().filter(
-      ({ name, wires, program }) =>
-        wires.includes(wire) && (program !== undefined || scenario.against.includes(name)),
-    )
-    for (let round = 1; round <= rounds; round++) {
-      for (const peer of peers) {
-        const measured = peer.program ?? program
-        const steps = await withFolder(dir =>
-          scenario.run({ peer, wire, program: measured, dir, options }).finally(() => measured.forget(dir)),
-        )
-        for (const { step, values } of steps) {
-          record({ scenario: scenario.name, wire, step, peer: peer.name, round, values })
-        }
-      }
-    }
+/** @returns the results, which are also written as they come */
+async function measure(scenarios: readonly Scenario[], machine: string, other: Peer | undefined) {
+  const { json } = args
+  if (json !== undefined)
+    writeFileSync(json, `${JSON.stringify({ machine, date: new Date(), rounds, ...options })}\n`)
+  const results: Result[] = []
+  const plan = { peers: chosenPeers(other), wires: args.wire.split(','), rounds, options, program }
+  for (const scenario of scenarios) {
+    await runAll(scenario, plan, result => {
+      results.push(result)
+      say(JSON.stringify(result))
+      if (json !== undefined) appendFileSync(json, `${JSON.stringify(result)}\n`)
+    })
   }
+  return results
+}
+
+/** @returns error texts */
+function judge(results: readonly Result[]): string[] {
+  const floors = args.floor.split(',').filter(Boolean)
+  return [
+    ...floors.map(floor => belowFloor(results, parseFloor(floor, REFERENCE))),
+    ...args.limit.map(limit => aboveLimit(results, parseLimit(limit, REFERENCE))),
+  ].filter(fault => fault !== undefined)
 }
 
 async function main(): Promise<void> {
   if (args.help) return void process.stdout.write(HELP)
   const scenarios = SCENARIOS.filter(({ name }) => args.scenario.split(',').includes(name))
   if (scenarios.length === 0) throw new Error(`no such scenario: ${args.scenario}\n${HELP}`)
-  useServerCores(args.cores)
-  pinGenerator()
-  const machine = describeMachine()
-  const { json } = args
-  if (json !== undefined)
-    writeFileSync(json, `${JSON.stringify({ machine, date: new Date(), rounds, ...options })}\n`)
-  const results: Result[] = []
-  for (const scenario of scenarios) {
-    await runAll(scenario, result => {
-      results.push(result)
-      say(JSON.stringify(result))
-      if (json !== undefined) appendFileSync(json, `${JSON.stringify(result)}\n`)
-    })
-  }
-  process.stdout.write(`${machine}; ${rounds} rounds, median (min–max)\n\n${markdown(results, 'mumi')}`)
-  for (const floor of args.floor.split(',').filter(Boolean)) {
-    const [peer = '', least] = floor.split('=')
-    const fault = below(results, { reference: 'mumi', peer, least: Number(least) })
-    if (fault === undefined) continue
-    say(fault)
-    process.exitCode = 1
+  const build = args.against === undefined ? undefined : buildOf(args.against)
+  const other = build && gateway(new Program(build.main, 'embedded', !args.exempt), `mumi@${args.against}`)
+  try {
+    useServerCores(args.cores)
+    pinGenerator()
+    const machine = describeMachine()
+    const results = await measure(scenarios, machine, other)
+    process.stdout.write(`${machine}; ${rounds} rounds, median (min–max)\n\n${markdown(results, REFERENCE)}`)
+    if (other !== undefined) process.stdout.write(`\n${comparison(results, REFERENCE, other.name)}`)
+    const faults = judge(results)
+    for (const fault of faults) say(fault)
+    if (faults.length > 0) process.exitCode = 1
+  } finally {
+    build?.remove()
   }
 }
 

@@ -82,7 +82,7 @@ export class MqttClient extends Chatter {
       const idAt = start + 2 + bytes.readUInt16BE(start)
       this.#acks.push(0x40, 2, bytes[idAt] ?? 0, bytes[idAt + 1] ?? 0)
       this.delivered(bytes, end - this.#tail)
-    } else if (type === PUBACK && this.outgoing !== undefined) this.acked(1)
+    } else if (type === PUBACK && this.outgoing !== undefined) this.acked()
     else {
       this.#answers.get(type)?.(Buffer.from(bytes.subarray(start, end)))
       this.#answers.delete(type)

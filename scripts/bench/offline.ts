@@ -10,6 +10,8 @@ import type { Server } from './server.js'
 import { storeMessages } from './stored.js'
 
 const USERS = 100
+/** Unacknowledged messages of a sender. */
+const WINDOW = 16
 const MILLION = 1_000_000
 /** Warm-up runs of the whole cycle before the measured one. */
 const WARM_UPS = 4
@@ -123,7 +125,7 @@ async function enqueue({ peer, server, wire, options }: Cycle, flows: readonly F
     sender.aim(userId(USERS + i), flow)
   }
   const begun = performance.now()
-  for (const sender of senders) sender.flood()
+  for (const sender of senders) sender.flood(WINDOW)
   while (!flows.every(flow => flow.acked === flow.limit)) await delay(1)
   const seconds = (performance.now() - begun) / 1000
   await closeAll(senders)

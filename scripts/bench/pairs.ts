@@ -3,14 +3,14 @@ import { Chat } from './chat.js'
 import type { Context, Scenario, Step } from './scenario.js'
 
 const USERS = 100
-const WARM_UP_SECONDS = 3
+const LOAD = { load: { window: 16 }, warmUpSeconds: 3 }
 
 async function run({ peer, wire, dir, options, program }: Context): Promise<Step[]> {
   if (peer.program !== undefined) await program.addUsers(dir, 0, USERS)
   const server = await peer.start(dir)
   try {
     const chat = await Chat.open({ peer, server, wire, users: USERS })
-    const values = await chat.flood(WARM_UP_SECONDS, options.seconds)
+    const values = await chat.measureFor(options.seconds, LOAD)
     await chat.close()
     return [{ step: '', values }]
   } finally {

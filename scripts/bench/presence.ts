@@ -8,8 +8,8 @@ import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
 
 const USERS = 20
-/** 400 messages a second from all users together. */
-const INTERVAL_MS = 50
+/** Messages a second from all users together. */
+const RATE = 400
 const WATCHERS = 500
 const LOGINS = 200
 
@@ -27,9 +27,9 @@ async function run({ peer, wire, dir, program }: Context): Promise<Step[]> {
       for (let n = 0; n < LOGINS; n++) await visit(server, watched)
       cost[kind] = ((cpuSeconds(server.pid) - begun) * 1000) / LOGINS
     }
-    const before = await chat.pace(INTERVAL_MS, () => comeAndGo('alone'))
+    const before = await chat.pace(RATE, () => comeAndGo('alone'))
     for (const watcher of watchers) await watcher.subscribe(`users/${userId(watched)}/presence`)
-    const during = await chat.pace(INTERVAL_MS, () => comeAndGo('watched'))
+    const during = await chat.pace(RATE, () => comeAndGo('watched'))
     await chat.close()
     const values = {
       'CPU ms a login, watched ÷ not': cost.watched / cost.alone,

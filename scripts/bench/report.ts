@@ -1,23 +1,12 @@
 /** Turns the results of all rounds into one table per comparison, ratios first. */
-import type { Values } from './chat.js'
+import { median, type Result, ratios, titleOf } from './results.js'
 
-export interface Result {
-  readonly scenario: string
-  readonly wire: string
-  readonly step: string
-  readonly peer: string
-  readonly round: number
-  readonly values: Values
-}
-
-/** Compared values: rates and slow deliveries. For times, a ratio below 1 is better. */
-const COMPARED = /\/|p99/
+/** Compared values: costs, rates and slow deliveries. For costs and times, a ratio below 1 is better. */
+const COMPARED = /CPU µs|\/|p99/
 
 /** @returns Markdown, one table for each scenario, wire and step */
 export function markdown(results: readonly Result[], reference: string): string {
-  const tables = groupBy(results, ({ scenario, wire, step }) =>
-    [scenario, wire, step].filter(Boolean).join(', '),
-  )
+  const tables = groupBy(results, titleOf)
   return Array.from(tables, ([title, rows]) => `### ${title}\n\n${table(rows, reference)}`).join('\n')
 }
 
@@ -40,40 +29,20 @@ function table(results: readonly Result[], reference: string): string {
   return lines.map(cells => `| ${cells.join(' | ')} |\n`).join('')
 }
 
-/**
- * Takes the better of the ratio by CPU time and the ratio by clock. On a busy machine a peer gets its messages in larger
- * groups, which cost it less CPU time, and the clock depends on which process gets a core.
- */
-const RATES = ['messages/s', 'messages/server CPU s']
-
-export interface Floor {
-  readonly reference: string
-  readonly peer: string
-  /** reference ÷ peer. */
-  readonly least: number
-}
-
-/** @returns an error text if the floor was not reached or not measured, or if messages are missing */
-export function below(results: readonly Result[], { reference, peer, least }: Floor): string | undefined {
-  const of = (name: string) => results.filter(result => result.peer === name)
-  const medians = RATES.flatMap(rate => {
-    const all = ratios(of(reference), of(peer), rate).sort((a, b) => a - b)
-    return all[all.length >> 1] ?? []
-  })
-  if (medians.length === 0 || Number.isNaN(least)) return `floor of ${peer}: nothing was measured`
-  const best = Math.max(...medians)
-  const faults = of(reference).some(({ values }) => values.lost || values.duplicated || values.reordered)
-  if (faults) return `${reference} lost, duplicated or reordered messages`
-  return best >= least ? undefined : `${reference} ÷ ${peer} is ${best.toFixed(2)}, below ${least}`
-}
-
-/** Ratios are taken round by round, because runs close in time had the same machine load. */
-function ratios(base: readonly Result[], rounds: readonly Result[], name: string): number[] {
-  return rounds.flatMap(({ round, values }) => {
-    const own = base.find(result => result.round === round)?.values[name]
-    const other = values[name]
-    return own === undefined || other === undefined ? [] : [own / other]
-  })
+/** Of two builds: what a message costs and how many there are a second, with the round that was best for `reference`. */
+export function comparison(results: readonly Result[], reference: string, peer: string): string {
+  const lines = [
+    `| ${reference} ÷ ${peer} | CPU a message: median, best | messages a second: median, best |\n| --- | ---: | ---: |\n`,
+  ]
+  for (const [title, all] of groupBy(results, titleOf)) {
+    const of = (name: string) => all.filter(result => result.peer === name)
+    const cell = (name: string, best: (...values: number[]) => number) => {
+      const some = ratios(of(reference), of(peer), name)
+      return some.length === 0 ? '–' : `${format(median(some), 2)}, ${format(best(...some), 2)}`
+    }
+    lines.push(`| ${title} | ${cell('CPU µs a message', Math.min)} | ${cell('messages/s', Math.max)} |\n`)
+  }
+  return lines.join('')
 }
 
 /** @returns the median, and minimum–maximum if they differ */
@@ -81,10 +50,8 @@ function spread(values: readonly number[], digits?: number): string {
   const sorted = values.filter(value => !Number.isNaN(value)).sort((a, b) => a - b)
   const [min, max] = [sorted[0], sorted.at(-1)]
   if (min === undefined || max === undefined) return '–'
-  const middle = [sorted[(sorted.length - 1) >> 1] ?? min, sorted[sorted.length >> 1] ?? max]
-  const median = ((middle[0] ?? min) + (middle[1] ?? max)) / 2
   const show = (value: number) => format(value, digits)
-  return show(min) === show(max) ? show(median) : `${show(median)} (${show(min)}–${show(max)})`
+  return show(min) === show(max) ? show(min) : `${show(median(sorted))} (${show(min)}–${show(max)})`
 }
 
 function format(

@@ -1,11 +1,17 @@
 /** The interface of a scenario, and its options. */
-import type { Values } from './chat.js'
+import type { Load, Values } from './chat.js'
 import type { Peer, Wire } from './peers.js'
 import type { Program } from './program.js'
+import type { Generator } from './turns.js'
 
 export interface Options {
   /** Duration of each measurement. */
   readonly seconds: number
+  /** `load`: what to measure, in this order. */
+  readonly loads: readonly Load[]
+  readonly generators: readonly Generator[]
+  /** `load`: both users of a pair send. */
+  readonly bothWays: boolean
   /** Include steps that take many minutes. */
   readonly big: boolean
   /** `offline`: number of messages that wait, for 100 users together. */
@@ -36,5 +42,9 @@ export interface Scenario {
   readonly wires: readonly Wire[]
   /** Peers to measure besides the gateway, if they speak the wire. */
   readonly against: readonly string[]
-  run(context: Context): Promise<Step[]>
+  /**
+   * Returns the steps, or yields them: then all peers run at once and take turns, step by step, so that a step of all peers
+   * meets the same machine.
+   */
+  run(context: Context): Promise<Step[]> | AsyncGenerator<Step>
 }

@@ -9,7 +9,7 @@ const DIGIT_0 = 0x30
 const DIGIT_2 = 0x32
 const DIGIT_3 = 0x33
 const DIGIT_4 = 0x34
-/** Acknowledgement ids have two digits, one id for each slot of the window; the login's id has one digit. */
+/** Acknowledgement ids have two digits, one id for each slot; the login's id has one digit. */
 const FIRST_ID = 10
 const LOGIN_ID = 0
 
@@ -37,7 +37,7 @@ export class SocketIoClient extends WebSocketClient {
     if (bytes[start] === DIGIT_2) this.text('3')
     else if (bytes[start] !== DIGIT_4) return false
     else if (type === DIGIT_2) this.delivered(bytes, end - TAIL - 1)
-    else if (type === DIGIT_3 && bytes[start + 2] !== DIGIT_0) this.acked(1)
+    else if (type === DIGIT_3 && bytes[start + 2] !== DIGIT_0) this.acked()
     else return false
     return true
   }
