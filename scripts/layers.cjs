@@ -36,8 +36,8 @@ const MAY_IMPORT = {
   ],
   'src/mqtt/wire/': ['src/(flow|limits|net)/'],
   'src/mqtt/acl/': [],
-  'src/mqtt/aedes/': [STORE, 'src/live/', 'src/mqtt/(acl|wire)/'],
-  'src/mqtt/aedes/persistence/': [STORE, 'src/mqtt/acl/client-id\\.ts'],
+  'src/mqtt/aedes/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
+  'src/mqtt/aedes/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
   // The composition root.
   'src/app/': ['src/(accounts|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/'],
   'src/cli/': ['src/(app|config)/'],

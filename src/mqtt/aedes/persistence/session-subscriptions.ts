@@ -1,4 +1,6 @@
 /** SUBSCRIBE and UNSUBSCRIBE of persistent sessions: what is allowed is stored, and restored at CONNECT. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { KeyedSerial } from '../../../flow/serial.js'
 import type { ClientRef, KvStore } from './kv.js'
 import type { Sessions } from './sessions.js'
 import type { Subscription, Subscriptions } from './subscriptions.js'
@@ -10,6 +12,8 @@ interface Storing {
 }
 
 export class SessionSubscriptions {
+  /** By client id. */
+  readonly #order = new KeyedSerial()
   readonly #storing = new WeakMap<readonly Subscription[], Storing>()
 
   constructor(
@@ -22,7 +26,7 @@ export class SessionSubscriptions {
   async add({ id }: ClientRef, subscriptions: readonly Subscription[]): Promise<void> {
     const storing = this.#storing.get(subscriptions)
     if (storing?.clientId === id) return storing.done
-    const done = this.#store(id, subscriptions)
+    const done = this.#inOrder(id, () => this.#store(id, subscriptions))
     this.#storing.set(subscriptions, { clientId: id, done })
     try {
       await done
@@ -40,11 +44,24 @@ export class SessionSubscriptions {
     if (writes.length > 0) await this.kv.kvWrite([...session, ...writes])
   }
 
-  async remove({ id }: ClientRef, filters: readonly string[]): Promise<void> {
-    // Behind a SUBSCRIBE that came before, which waits in the same way.
-    await undefined
-    const writes = this.parts.subscriptions.remove(id, filters)
-    if (writes.length > 0) await this.kv.kvWrite(writes)
+  remove({ id }: ClientRef, filters: readonly string[]): Promise<void> {
+    return this.#inOrder(id, async () => {
+      const writes = this.parts.subscriptions.remove(id, filters)
+      if (writes.length > 0) await this.kv.kvWrite(writes)
+    })
+  }
+
+  /**
+   * One client's SUBSCRIBEs and UNSUBSCRIBEs one behind the other: Aedes begins with the next one of a read while this one
+   * is stored. The next one waits a turn longer, in which Aedes acts upon this one and acknowledges it.
+   */
+  #inOrder(clientId: string, work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      void this.#order.run(clientId, async () => {
+        await work().then(resolve, reject)
+        await nextTurn()
+      })
+    })
   }
 
   /** @returns those of the session that are allowed still; the others are removed */
