@@ -251,6 +251,8 @@ function serving(t: Test, ...argv: string[]) {
     for (const listener of process.listeners('uncaughtException'))
       if (!before.includes(listener)) process.off('uncaughtException', listener)
   })
+  // Each log of this process listens to both; the warning that there are many is none of `serve`.
+  for (const stream of [process.stdout, process.stderr]) stream.setMaxListeners(0)
   const free = ['http', 'mqtt', 'ops'].map(part => `--${part}.port=0`)
   return said(() => serve(sources('--log.level=fatal', `--shutdown.timeout=${TIMEOUT_MS}`, ...free, ...argv)))
 }

@@ -3,7 +3,6 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -413,8 +412,8 @@ function asOfAnotherStart(path: string): number {
 
 t.test('the snapshot that was synced is the one that counts when the system was started anew', async t => {
   if (bootId() === 0n) return t.pass('the system does not tell when it was started')
-  const dir = join(t.testdir(), 'db')
-  mkdirSync(dir)
+  const folder = t.testdir({ db: {}, cut: {} })
+  const dir = join(folder, 'db')
   const root = open<string, number>({ path: dir, noSubdir: false, noSync: true, pageSize: PAGE })
   await root.put(1, 'first')
   const disk = new DiskSync(root, dir, cause => t.fail(String(cause)))
@@ -427,8 +426,7 @@ t.test('the snapshot that was synced is the one that counts when the system was 
   for (let n = 3; n < 300; n++) root.transactionSync(() => void root.put(n % 7, 'later'))
   t.equal(readMeta(file, bootId()).txnId, txnIdOf(readNewest(file, PAGE)), 'this start: the newest')
   t.notOk(restoreSynced(file, bootId()), 'this start: nothing is set back')
-  const cut = join(t.testdir(), 'cut')
-  mkdirSync(cut, { recursive: true })
+  const cut = join(folder, 'cut')
   copyFileSync(path, join(cut, 'data.mdb'))
   const after = asOfAnotherStart(join(cut, 'data.mdb'))
   t.equal(readMeta(after, bootId()).txnId, txnIdOf(noted))
