@@ -8,8 +8,8 @@
  * snapshot before it is let go. After a power cut the noted snapshot is the one that is opened; after the death of the
  * process alone the newest one, since the system still has all that was written.
  */
-import { closeSync, fdatasync, fdatasyncSync, openSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, fdatasync, fdatasyncSync, fsyncSync, openSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { RootDatabase } from 'lmdb'
 import { bootId } from './boot-id.js'
@@ -42,7 +42,8 @@ export class DiskSync {
   #failure: unknown
 
   /**
-   * Pins and notes the snapshot that is there. To be called before the first commit, which may use its pages again.
+   * Pins and notes the snapshot that is there. To be called before the first commit, which may use its pages again, and
+   * when it is certain that no other process commits.
    * @param failed called when the disk refused a sync: nobody can say what of the file is on it
    */
   constructor(
@@ -57,6 +58,8 @@ export class DiskSync {
       fdatasyncSync(this.#file)
       this.#note(snapshot)
       fdatasyncSync(this.#file)
+      // Both may have been made just now.
+      for (const folder of [dir, dirname(dir)]) syncFolder(folder)
     } catch (thrown) {
       this.#letGo(0)
       closeSync(this.#file)
@@ -73,16 +76,23 @@ export class DiskSync {
   /** Resolves when all that is committed by now survives a power cut. Rejects when the disk refuses. */
   synced(): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure)
       this.#waiters.push({ resolve, reject })
       if (!this.#isRunning) void this.#run()
     })
   }
 
-  /** To be called when nothing is committed any more, and before LMDB closes the file. */
+  /**
+   * Syncs. To be called when nothing is committed any more, and before LMDB closes the file.
+   * @throws what the disk refused a sync with, then or before
+   */
   async close(): Promise<void> {
-    if (this.#failure === undefined) await this.synced().catch(() => undefined)
-    this.#letGo(0)
-    closeSync(this.#file)
+    try {
+      await this.synced()
+    } finally {
+      this.#letGo(0)
+      closeSync(this.#file)
+    }
   }
 
   async #run(): Promise<void> {
@@ -136,5 +146,19 @@ export class DiskSync {
   /** Lets go of all noted snapshots but the last `kept`. */
   #letGo(kept: number): void {
     for (const { pin } of this.#noted.splice(0, this.#noted.length - kept)) pin.done()
+  }
+}
+
+/** So that the names of its files survive a power cut. A file system that cannot do it says so, and has its own way. */
+function syncFolder(path: string): void {
+  try {
+    const folder = openSync(path, 'r')
+    try {
+      fsyncSync(folder)
+    } finally {
+      closeSync(folder)
+    }
+  } catch {
+    // see above
   }
 }

@@ -8,7 +8,7 @@ import { bootId } from './boot-id.js'
 import { Commits, type Durability, type Work } from './commits.js'
 import { DiskSync } from './disk-sync.js'
 import { reasonText, toStoreError } from './errors.js'
-import { checkFile, type FileCheck, noteClosed, prepareFile } from './file.js'
+import { checkFile, type FileCheck, fileState, noteClosed, restoreFile } from './file.js'
 import { Place } from './place.js'
 import { type OpenTable, type Table, tableOpener } from './table.js'
 
@@ -68,21 +68,21 @@ export class EmbeddedEnv {
       checkFile(this.#dir, this.#options.check)
       // Where it cannot be told whether the system was started anew, lmdb syncs each commit by itself.
       const syncsBehind = bootId() !== 0n
-      if (prepareFile(this.#dir) === 'synced by lmdb' && syncsBehind) await this.#settleOldFile()
+      await this.#prepare(syncsBehind)
       root = open({ path: this.#dir, ...SETTINGS, ...(syncsBehind && { noSync: true }) })
-      this.#refuseOthers(root, 0)
+      const row = this.#takeRow(root)
       if (syncsBehind) disk = new DiskSync(root, this.#dir, cause => this.#opened?.commits.break(cause))
       const table = tableOpener(root)
       const marks = table<string>('marks', 'string')
       const built = build(table)
-      marks.get([0])
-      this.#refuseOthers(root, syncsBehind ? 2 : 1)
+      marks.get([0]) // another row
+      row.done()
       const { durability } = this.#options
       const commits = new Commits({ root, marks, dir: this.#dir, durability, disk })
       this.#opened = { root, commits, place: new Place(this.#dir), disk, marks }
       return built
     } catch (cause) {
-      await disk?.close()
+      await disk?.close().catch(() => undefined)
       await root?.close()
       throw cause instanceof GatewayError
         ? cause
@@ -90,20 +90,43 @@ export class EmbeddedEnv {
     }
   }
 
-  /** An older version had the file open and did not close it: LMDB gets it whole in the way in which it was written. */
-  async #settleOldFile(): Promise<void> {
-    const root = open({ path: this.#dir, ...SETTINGS })
+  /** What is not as this store leaves it is set right, while no other process has the folder open. */
+  async #prepare(syncsBehind: boolean): Promise<void> {
+    const state = fileState(this.#dir)
+    // LMDB reads no more than the meta pages of the file as it is now.
+    if (state === 'ahead') await this.#alone({ noSync: true }, () => restoreFile(this.#dir))
+    if (state === 'synced by lmdb' && syncsBehind) await this.#alone({}, root => this.#settle(root))
+  }
+
+  async #alone(settings: { noSync?: true }, work: (root: RootDatabase) => void): Promise<void> {
+    const root = open({ path: this.#dir, ...SETTINGS, ...settings })
     try {
-      this.#refuseOthers(root, 0)
-      const marks = tableOpener(root)<string>('marks', 'string')
-      // Synced before they count, one for each of the two meta pages.
-      for (const n of [1, 2])
-        root.transactionSync(() => {
-          marks.put([0], String(n))
-        })
+      this.#takeRow(root)
+      work(root)
     } finally {
       await root.close()
     }
+  }
+
+  /** An older version had the file open and did not close it: LMDB gets it whole in the way in which it was written. */
+  #settle(root: RootDatabase): void {
+    const marks = tableOpener(root)<string>('marks', 'string')
+    // Synced before they count, one for each of the two meta pages.
+    for (const n of [1, 2])
+      root.transactionSync(() => {
+        marks.put([0], String(n))
+      })
+  }
+
+  /**
+   * Takes a row in the table of readers. Of two processes that do so at once, at least one sees the other, since each takes
+   * its row before it looks. @throws GatewayError if there is another row
+   */
+  #takeRow(root: RootDatabase): { done(): void } {
+    this.#refuseOthers(root, 0)
+    const row = root.useReadTransaction()
+    this.#refuseOthers(root, 1)
+    return row
   }
 
   #refuseOthers(root: RootDatabase, own: number): void {
@@ -160,7 +183,7 @@ export class EmbeddedEnv {
     return await commits.run(work)
   }
 
-  /** Waits for the writes that were accepted, then closes. */
+  /** Waits for the writes that were accepted, then closes. @throws GatewayError if the disk refused the last sync */
   async close(): Promise<void> {
     const opened = this.#opened
     if (opened === undefined) return
@@ -171,8 +194,13 @@ export class EmbeddedEnv {
     if (commits.broken) return
     // And for the sync of a commit that failed, unless another one has succeeded since.
     await root.transaction(() => undefined)
-    await disk?.close()
-    await root.close()
+    try {
+      await disk?.close()
+    } catch (cause) {
+      throw toStoreError(cause, this.#dir)
+    } finally {
+      await root.close()
+    }
     if (place.isThere) noteClosed(this.#dir)
   }
 }

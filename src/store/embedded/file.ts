@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { bootId } from './boot-id.js'
 import { reasonText } from './errors.js'
-import { Damage, isSyncedByLmdb, type Meta, readMeta, restoreSynced } from './meta-page.js'
+import { Damage, isAhead, isSyncedByLmdb, type Meta, readMeta, restoreSynced } from './meta-page.js'
 import { checkPages } from './pages.js'
 
 /** Notes how the data file was when it was last closed: where it still is so, its pages need not be read. */
@@ -24,33 +24,45 @@ export interface FileCheck {
 export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
   const path = join(dir, 'data.mdb')
   if (fileAt(path) === undefined) return
-  const file = openSync(path, 'r')
   try {
-    const meta = readMeta(file, bootId())
-    if (pages === 'always' || readNote(dir) !== stateOf(file))
-      checkQuiet(file, meta, performance.now() + timeoutMs)
+    withFile(path, 'r', file => {
+      const meta = readMeta(file, bootId())
+      if (pages === 'always' || readNote(dir) !== stateOf(file, meta))
+        checkQuiet(file, meta, performance.now() + timeoutMs)
+    })
   } catch (thrown) {
     if (!(thrown instanceof Damage)) throw thrown
     throw refusal(
       `${path} is damaged, or no file of this store: ${thrown.message}; put a backup in its place`,
     )
-  } finally {
-    closeSync(file)
   }
 }
 
 /**
- * To be called before LMDB opens the file. Where the system was started anew since it was written, it is set back to the
- * snapshot that is known to be on the disk; see disk-sync.ts.
- * @returns who synced the newest commit: lmdb (an older version of this store), this store, or nobody: there is no file
+ * What is to be done with the file before the store opens it.
+ * `ahead`: the system was started anew, and the newest snapshot may be on the disk in part: see `restoreFile`.
+ * `synced by lmdb`: an older version of this store wrote it, and may not have synced its newest snapshot.
  */
-export function prepareFile(dir: string): 'synced by lmdb' | 'synced here' | 'none' {
+export type FileState = 'none' | 'ahead' | 'synced by lmdb' | 'whole'
+
+export function fileState(dir: string): FileState {
   const path = join(dir, 'data.mdb')
   if (fileAt(path) === undefined) return 'none'
-  const file = openSync(path, 'r+')
+  return withFile(path, 'r', file => {
+    if (isAhead(file, bootId())) return 'ahead'
+    return isSyncedByLmdb(file) ? 'synced by lmdb' : 'whole'
+  })
+}
+
+/** Sets the file back to the snapshot that is known to be on the disk: see disk-sync.ts. No other process may have it open. */
+export function restoreFile(dir: string): void {
+  withFile(join(dir, 'data.mdb'), 'r+', file => restoreSynced(file, bootId()))
+}
+
+function withFile<T>(path: string, flags: 'r' | 'r+', work: (file: number) => T): T {
+  const file = openSync(path, flags)
   try {
-    restoreSynced(file, bootId())
-    return isSyncedByLmdb(file) ? 'synced by lmdb' : 'synced here'
+    return work(file)
   } finally {
     closeSync(file)
   }
@@ -71,12 +83,9 @@ function checkQuiet(file: number, meta: Meta, deadline: number): void {
 /** To be called when nothing is written any more. A note that cannot be written costs time at the next start. */
 export function noteClosed(dir: string): void {
   try {
-    const file = openSync(join(dir, 'data.mdb'), 'r')
-    try {
-      writeFileSync(join(dir, NOTE), stateOf(file), { mode: 0o600 })
-    } finally {
-      closeSync(file)
-    }
+    withFile(join(dir, 'data.mdb'), 'r', file => {
+      writeFileSync(join(dir, NOTE), stateOf(file, readMeta(file, bootId())), { mode: 0o600 })
+    })
   } catch {
     // see above
   }
@@ -90,9 +99,10 @@ function readNote(dir: string): string | undefined {
   }
 }
 
-function stateOf(file: number): string {
+/** The time alone does not tell: a sync of the data writes it only where the size has changed, and a power cut drops it. */
+function stateOf(file: number, { txnId }: Meta): string {
   const { size, mtimeNs } = fstatSync(file, { bigint: true })
-  return `${size} ${mtimeNs}`
+  return `${size} ${mtimeNs} ${txnId}`
 }
 
 /** @returns undefined if there is none. @throws GatewayError for what is no file, or empty */

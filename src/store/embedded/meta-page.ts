@@ -95,21 +95,33 @@ export function writeSynced(file: number, pageSize: number, meta: Buffer): void 
 }
 
 /**
- * Makes the snapshot that `writeSynced` noted the newest, if the system was started anew since it was written: what was
- * committed after it is on the disk in part. To be called before LMDB opens the file. Two processes that do it at once
- * write the same.
+ * Whether the system was started anew since the newest snapshot was written, and an older one is noted by `writeSynced`:
+ * what was committed after that is on the disk in part.
+ */
+export const isAhead = (file: number, bootId: bigint): boolean => snapshotBefore(file, bootId) !== undefined
+
+/**
+ * Makes the noted snapshot the newest where the file `isAhead`. To be called while no process writes to the file. If it is
+ * interrupted between its two writes, the file is ahead still.
  */
 export function restoreSynced(file: number, bootId: bigint): boolean {
-  const meta = readMeta(file, bootId)
-  const newest = readNewest(file, meta.pageSize)
-  if (txnIdOf(newest) === meta.txnId || newest.readBigInt64LE(BOOT_ID) === bootId) return false
-  const bytes = Buffer.alloc(META_BYTES)
-  readSync(file, bytes, 0, META_BYTES, meta.pageSize / 2 + PAGE_HEADER)
-  if (bytes.readUInt32LE(0) !== SYNCED_MAGIC || txnIdOf(bytes) !== meta.txnId) return false
+  const found = snapshotBefore(file, bootId)
+  if (found === undefined) return false
+  const { bytes, pageSize } = found
   bytes.writeUInt32LE(MAGIC, 0)
-  for (const at of [0, meta.pageSize]) writeWhole(file, bytes, at + PAGE_HEADER)
+  for (const at of [0, pageSize]) writeWhole(file, bytes, at + PAGE_HEADER)
   fdatasyncSync(file)
   return true
+}
+
+/** @returns the noted meta page, if the newest one does not count */
+function snapshotBefore(file: number, bootId: bigint): { bytes: Buffer; pageSize: number } | undefined {
+  const { txnId, pageSize } = readMeta(file, bootId)
+  const newest = readNewest(file, pageSize)
+  if (txnIdOf(newest) === txnId || newest.readBigInt64LE(BOOT_ID) === bootId) return undefined
+  const bytes = Buffer.alloc(META_BYTES)
+  readSync(file, bytes, 0, META_BYTES, pageSize / 2 + PAGE_HEADER)
+  return bytes.readUInt32LE(0) === SYNCED_MAGIC && txnIdOf(bytes) === txnId ? { bytes, pageSize } : undefined
 }
 
 /** Whether the newest commit was made by an LMDB that syncs by itself, and may not have done so. */
