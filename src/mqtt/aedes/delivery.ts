@@ -1,4 +1,4 @@
-/** Delivery of packets to one client: live, retained, and those of its stored queue. */
+/** Delivery of packets to one client: live packets, retained messages, and packets of its stored queue. */
 import type { AedesPublishPacket } from 'aedes'
 import { encodePublish } from '../wire/encode.js'
 import { publishByte, type QoS } from '../wire/packet-types.js'
@@ -9,22 +9,24 @@ import { FilterIndex } from './filter-index.js'
 import { FIRST_INBOX_ID } from './persistence/options.js'
 import type { Route, Subscriber } from './router.js'
 
-/** Highest packet identifier that Aedes gives out; those above belong to the inbox (inbox-delivery.ts). */
+/** Highest packet identifier that Aedes assigns; higher ones belong to the inbox (inbox-delivery.ts). */
 const LAST_AEDES_ID = FIRST_INBOX_ID - 1
 
-/** About how many bytes a held packet takes in memory besides topic and payload. */
+/** Estimated memory of a held packet besides topic and payload, bytes. */
 const PACKET_BYTES = 200
 
 export interface DeliveryRules {
   /** Whether this packet may reach this client. */
   readonly mayRead: (topic: string) => boolean
-  /** Whether the packet comes by the stream of the stored queue. */
+  /** Whether the stream of the stored queue delivers the packet. */
   readonly isStreamed: (packet: AedesPublishPacket) => boolean
-  /** Stores the packet id and QoS that a queued packet is sent with; rejects when the store fails. */
+  /** Stores the packet id and QoS with which a queued packet is sent; rejects if the store fails. */
   readonly recordId: (packet: AedesPublishPacket) => Promise<void>
-  /** Queues a retained message for this session, at this QoS; rejects when the store fails. @returns it as queued */
+  /**
+   * Queues a retained message for this session, at this QoS; rejects if the store fails. @returns the packet as queued
+   */
   readonly enqueue: (packet: AedesPublishPacket, qos: QoS) => Promise<AedesPublishPacket>
-  /** Whether an acknowledgement with this packet id is still owed, perhaps since an earlier connection. */
+  /** Whether the client still owes an acknowledgement with this packet id, possibly since an earlier connection. */
   readonly isInFlight: (messageId: number) => boolean
   /** Called when a QoS 0 packet is not sent because the client's output buffer is full. */
   readonly onSkipped: () => void
@@ -44,19 +46,21 @@ interface Due {
 const encoded = new WeakMap<AedesPublishPacket, Buffer>()
 
 /**
- * Replaces Aedes' delivery of routed packets to one client. Aedes drops what overtakes (its dedupe keeps the highest
- * counter seen), sends QoS 2 to a wildcard subscription of QoS 1, takes the first of overlapping filters, waits for
- * subscribers that are slow, and mixes live packets with those queued while a persistent session was away. Here a
- * packet is sent once to each client, at the highest QoS of all filters that match [MQTT-3.3.5-1] and never above its
- * own, and live packets follow the stored queue.
+ * Replaces Aedes' delivery of routed packets to one client. Aedes drops a packet that arrives out of order (it keeps
+ * the highest counter seen), sends QoS 2 to a wildcard subscription of QoS 1, uses the first of overlapping filters,
+ * waits for slow subscribers, and mixes live packets with those that were queued while a persistent session was
+ * disconnected.
+ *
+ * Here each client gets a packet once, at the highest QoS of all matching filters [MQTT-3.3.5-1] but not above the
+ * packet's own. Live packets follow the stored queue.
  */
 export class ClientDelivery implements Subscriber {
   /**
-   * The last packet that waits until its packet id is stored; packets behind it wait, too, so that all keep their
-   * order.
+   * Settles when the last waiting packet is sent. A packet waits until its packet id is stored, and later packets wait
+   * behind it, so the order is kept.
    */
   #tail: Promise<unknown> | undefined
-  /** Live QoS 1 and 2 packets that wait until the stored queue is sent; undefined from then on. */
+  /** Live QoS 1 and 2 packets that wait until the stored queue is sent; undefined after that. */
   #held: Due[] | undefined = []
   #heldBytes = 0
   /** Index of the client's own filters; made for its first retained message. */
@@ -68,14 +72,14 @@ export class ClientDelivery implements Subscriber {
     private readonly rules: DeliveryRules,
   ) {
     reservePacketIds(client, rules.isInFlight)
-    // The router calls `deliver`. Aedes calls these two for retained messages at SUBSCRIBE only.
+    // The router calls `deliver`. Aedes calls these two only for retained messages at SUBSCRIBE.
     client.deliver0 = (packet, done) => this.#deliverRetained(packet, done)
     client.deliverQoS = client.deliver0
   }
 
   /**
-   * Aedes' authorizeForward, which it asks about packets of the stored queue.
-   * @returns null if the client may not read it
+   * Implements Aedes' authorizeForward, which Aedes calls for packets of the stored queue.
+   * @returns null if the client may not read the packet
    */
   forwardQueued(packet: AedesPublishPacket): AedesPublishPacket | null {
     if (!this.rules.mayRead(packet.topic)) return null
@@ -100,8 +104,8 @@ export class ClientDelivery implements Subscriber {
   }
 
   /**
-   * Sends a packet to this client only, where it has subscribed to exactly this topic, at QoS 1 at most. The packet is
-   * not stored, so it is not sent again on the next connection.
+   * Sends a packet to this client only, if it has subscribed to exactly this topic, at QoS 1 at most. The packet is not
+   * stored, so a later connection does not get it again.
    */
   tell(packet: AedesPublishPacket): void {
     const granted = this.client.subscriptions[packet.topic]?.qos
@@ -119,7 +123,9 @@ export class ClientDelivery implements Subscriber {
     this.#filters?.remove(filter, route)
   }
 
-  /** Held packets are in the stored queue, too: a client that is disconnected here gets them on its next connection. */
+  /**
+   * Holds a packet. It is in the stored queue, too: a client that is disconnected here gets it on its next connection.
+   */
   #hold(due: Due, held: Due[]): void {
     this.#heldBytes += PACKET_BYTES + due.packet.topic.length + due.packet.payload.length
     if (this.#heldBytes <= this.rules.maxHeldBytes) {
@@ -130,13 +136,14 @@ export class ClientDelivery implements Subscriber {
     this.rules.onOverrun()
   }
 
-  /** Aedes reads retained messages from a stream, which waits until `done`. */
+  /** Sends a retained message. Aedes reads retained messages from a stream, and reads the next one after `done`. */
   #deliverRetained(packet: AedesPublishPacket, done: Done): void {
     if (this.transport.isCongested) this.transport.once('drain', () => done())
     else setImmediate(done)
     if (!this.rules.mayRead(packet.topic)) return
     const qos = packet.qos === 0 ? 0 : (Math.min(packet.qos, this.#grantedQoS(packet.topic)) as QoS)
-    // Queued for a persistent session: without an acknowledgement it is sent again [MQTT-4.4.0-1].
+    // For a persistent session the message is queued, so that it is sent again if it is not acknowledged
+    // [MQTT-4.4.0-1].
     if (qos === 0 || this.client.clean) this.#write(packet, qos)
     else this.#writeRecorded(packet, qos, this.rules.enqueue(packet, qos))
   }
@@ -170,7 +177,7 @@ export class ClientDelivery implements Subscriber {
   }
 
   #put(packet: AedesPublishPacket, qos: QoS, messageId: number | undefined): void {
-    // QoS 1 brings one acknowledgement, QoS 2 two.
+    // The client answers QoS 1 with one acknowledgement, QoS 2 with two.
     this.transport.expect(qos)
     this.transport.send(messageId === undefined ? bytesOf(packet) : encode(packet, qos, messageId))
   }
@@ -201,14 +208,14 @@ function encode({ topic, payload, retain }: AedesPublishPacket, qos: QoS, messag
 }
 
 /**
- * Aedes counts `_nextId` up to 65,535 from a random number; it gets the lower half, and none that is in flight
- * [MQTT-2.3.1-2].
+ * Restricts the packet ids that Aedes assigns. Aedes counts `_nextId` from a random number to 65,535; here it gets only
+ * the lower half, and no id that is in flight [MQTT-2.3.1-2].
  */
 function reservePacketIds(client: AedesClient, isInFlight: DeliveryRules['isInFlight']): void {
   let next = 1 + (client._nextId % LAST_AEDES_ID)
   Object.defineProperty(client, '_nextId', {
     get: () => {
-      // Not for ever: a session may have more in flight than there are ids.
+      // Bounded: a session may have more packets in flight than there are ids.
       for (let tries = 0; tries < LAST_AEDES_ID && isInFlight(next); tries++)
         next = 1 + (next % LAST_AEDES_ID)
       return next

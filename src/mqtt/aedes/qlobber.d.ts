@@ -29,7 +29,7 @@ declare module 'qlobber' {
   export class Qlobber<T> {
     constructor(options: import('qlobber/aedes/qlobber-sub.js').TrieOptions)
     add(filter: string, value: T): void
-    /** The value that was added, by identity; nothing where it is not there. */
+    /** Removes the value, compared by identity; does nothing if it is not there. */
     remove(filter: string, value: T): void
     match(topic: string): T[]
   }

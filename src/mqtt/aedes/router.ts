@@ -1,20 +1,22 @@
-/** Which connections a packet goes to, and at which QoS. Follows the subscriptions that Aedes keeps for each client. */
+/**
+ * Finds the connections that get a packet, and their QoS. Follows the subscriptions that Aedes keeps for each client.
+ */
 import type { AedesPublishPacket } from 'aedes'
 import type { QoS } from '../wire/packet-types.js'
 import { FilterIndex } from './filter-index.js'
 
 export interface Subscriber {
-  /** @param granted the highest QoS of the subscriber's filters that match [MQTT-3.3.5-1] */
+  /** @param granted the highest QoS of the subscriber's matching filters [MQTT-3.3.5-1] */
   deliver(packet: AedesPublishPacket, granted: QoS): void
-  /** A filter was subscribed to. */
+  /** Called when a filter is subscribed to. */
   added(filter: string, route: Route): void
   removed(filter: string, route: Route): void
 }
 
-/** Aedes' record of a subscription, with two members of ours. */
+/** Aedes' record of a subscription, with two added members. */
 export interface Route {
   readonly qos: QoS
-  /** undefined when the subscription has ended. */
+  /** undefined after the subscription has ended. */
   subscriber?: Subscriber | undefined
   /** Router.tick at the time of the SUBSCRIBE. */
   since?: number
@@ -26,15 +28,15 @@ export class Router {
   readonly #routes = new FilterIndex<Route>()
   #ticks = 0
 
-  /** A number that rises with each call, to tell whether something happened before a subscription or after it. */
+  /** A number that rises with each call; it orders events against subscriptions. */
   tick(): number {
     return ++this.#ticks
   }
 
   /**
    * @param subscriptions the object in which Aedes keeps a client's subscriptions
-   * @returns what Aedes is to use in its place. Aedes adds, replaces and deletes entries of it, also when a session is
-   *   restored and when a connection ends, for which it has no events
+   * @returns an object for Aedes to use in its place. Aedes also changes its entries when it restores a session and
+   *   when a connection ends, for which it has no events
    */
   follow(subscriptions: Subscriptions, subscriber: Subscriber): Subscriptions {
     const drop = (filter: string) => {
@@ -62,10 +64,10 @@ export class Router {
     })
   }
 
-  /** Delivers a packet once to each connection that is subscribed. */
+  /** Delivers a packet once to each subscribed connection. */
   route(packet: AedesPublishPacket): void {
     const { byTopic, byWildcard } = this.routesOf(packet.topic)
-    // Without wildcard filters no connection is there twice: it has the filter that is the topic itself only once.
+    // Without wildcard matches each connection occurs once: it has the filter equal to the topic only once.
     if (byWildcard.length === 0) for (const { subscriber, qos } of byTopic) subscriber?.deliver(packet, qos)
     else for (const [subscriber, qos] of highest(byTopic, byWildcard)) subscriber.deliver(packet, qos)
   }

@@ -1,6 +1,4 @@
-/**
- * The stored state of the broker, as Aedes sees it: with presence, which is not stored, and sessions without filters.
- */
+/** The stored state as Aedes sees it. Adds presence, which is not stored, and sessions without filters. */
 import { Readable } from 'node:stream'
 import type { AedesPublishPacket } from 'aedes'
 import type { LiveConnections } from '../../live/live.js'
@@ -13,13 +11,13 @@ import { BrokerPersistence } from './persistence/persistence.js'
 import { OverRetainedLimit } from './persistence/retained.js'
 
 /**
- * Aedes says session present [MQTT-3.2.2-2] only where it finds subscriptions. A session without any gets this one for
- * that; `$session` is never granted, so it has no other effect.
+ * A subscription for sessions that have none. Aedes sets session present [MQTT-3.2.2-2] only if it finds subscriptions.
+ * `$session` is never granted, so this one has no other effect.
  */
 const SESSION_PLACEHOLDER = { topic: '$session', qos: 0 as const }
 
 export class BrokerState extends BrokerPersistence {
-  /** Client ids whose CONNECT found a session, until Aedes asks for its subscriptions. */
+  /** Client ids whose CONNECT resumed a session, until Aedes reads its subscriptions. */
   readonly #resumed = new Set<string>()
 
   constructor(
@@ -31,8 +29,8 @@ export class BrokerState extends BrokerPersistence {
   }
 
   /**
-   * Finds or begins the session of a client whose login is checked.
-   * @returns true if it was found
+   * Resumes or begins the session of a client whose login succeeded.
+   * @returns true if it was resumed
    * @throws GatewayError
    */
   async resume(client: AedesClient): Promise<boolean> {

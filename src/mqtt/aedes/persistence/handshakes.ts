@@ -1,4 +1,4 @@
-/** Packets of persistent sessions in flight: which packet identifier each has, PUBREC, and the last acknowledgement. */
+/** In-flight packets of persistent sessions: packet identifiers, PUBREC, and the last acknowledgement. */
 import type { KvWrite } from '../../../store/store.js'
 import {
   type BrokerPacket,
@@ -21,7 +21,7 @@ import {
 const NO_ROW: QueueRow = { n: 0, size: 0 }
 
 export class Handshakes {
-  /** @param onError called when a write failed that nobody waits for */
+  /** @param onError called if a write fails for which no caller waits */
   constructor(
     private readonly kv: KvStore,
     private readonly index: QueueIndex,
@@ -29,10 +29,10 @@ export class Handshakes {
   ) {}
 
   /**
-   * Stores the packet identifier under which a packet is sent. QoS 2 waits for the commit. QoS 1 does not: an
-   * identifier lost with the process costs a repeat under another one, and waiting would make every packet of a queue
-   * that is drained wait for a commit of its own.
-   * @param packet with the QoS that it is sent with
+   * Stores the packet identifier under which a packet is sent. QoS 2 waits for the commit. QoS 1 does not: if the
+   * process dies before the commit, the packet is sent again under another identifier. If QoS 1 waited, each packet of
+   * a queue would need a commit of its own.
+   * @param packet with the QoS at which it is sent
    */
   async send(client: ClientRef, packet: BrokerPacket): Promise<void> {
     const { messageId, qos } = packet
@@ -57,9 +57,10 @@ export class Handshakes {
   }
 
   /**
-   * Stores a PUBREL in place of the packet that PUBREC confirms. Each PUBREC of that packet resolves when the PUBREL is
-   * durable. An identifier may be unknown: its packet was dropped, or sent to a subscription that began meanwhile.
-   * @param alongside for the same commit
+   * Replaces the packet that PUBREC confirms with a PUBREL. Resolves when the PUBREL is durable, for a repeated PUBREC,
+   * too. The identifier may be unknown: its packet was dropped, or was not queued because the subscription began
+   * meanwhile.
+   * @param alongside writes for the same commit
    */
   async release(client: ClientRef, messageId: number, alongside: readonly KvWrite[]): Promise<void> {
     const { index } = this
@@ -84,7 +85,7 @@ export class Handshakes {
     }
   }
 
-  /** Removes what PUBACK or PUBCOMP confirms. @returns the packet, undefined when there is none of that identifier */
+  /** Removes the packet that PUBACK or PUBCOMP confirms. @returns the packet; undefined if none has this identifier */
   async take(clientId: string, messageId: number): Promise<BrokerPacket | undefined> {
     const queue = this.index.get(clientId)
     const sent = queue && inFlight(queue, messageId)
@@ -109,14 +110,14 @@ export class Handshakes {
     return this.index.get(clientId)?.inFlight.has(messageId) ?? false
   }
 
-  /** Packets whose PUBREC came and whose PUBCOMP did not. */
+  /** Number of packets that got PUBREC and not yet PUBCOMP. */
   countReleased(clientId: string): number {
     let count = 0
     for (const { released } of this.index.get(clientId)?.inFlight.values() ?? []) if (released) count++
     return count
   }
 
-  /** @returns undefined if the packet says nothing of its rows and did not come by a stream of this connection */
+  /** @returns undefined if the packet does not name its rows and the stream of this connection has not read it */
   #rowOf(client: ClientRef, packet: BrokerPacket): QueueRow | undefined {
     const { queued } = packet
     if (queued === undefined) return this.index.openConnection(client).takeStreamed(packet)
@@ -124,7 +125,7 @@ export class Handshakes {
     return size === undefined ? NO_ROW : { n: queued.n, size }
   }
 
-  /** By the broker that published the packet, and its number there. */
+  /** Searches the queue for a packet by its broker id and counter. */
   async #find(clientId: string, packet: BrokerPacket): Promise<QueueRow> {
     for await (const { key, value } of this.kv.kvRange('queue', [clientId])) {
       if (packetKey(decodePacket(value)) === packetKey(packet))
@@ -145,7 +146,7 @@ export class Handshakes {
   }
 }
 
-/** Undefined also for what has been dropped, and for what is being removed. */
+/** @returns undefined also for a packet that was dropped or is being removed */
 function inFlight(queue: ClientQueue, messageId: number): InFlight | undefined {
   const sent = queue.inFlight.get(messageId)
   return sent !== undefined && sent.n > queue.floor && !queue.leaving.has(sent.n) ? sent : undefined

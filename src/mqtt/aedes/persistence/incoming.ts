@@ -1,15 +1,16 @@
 /**
- * Identifiers of QoS 2 packets that were received and whose PUBREL has not come: incoming [clientId, messageId]. Only the
- * identifier is kept (MQTT 3.1.1, 4.3.3, method B): the message was handled before, stored or refused. All are in memory,
- * too, so that a PUBREL, which must be answered whatever it names, does not ask the store.
+ * Identifiers of QoS 2 packets that were received and whose PUBREL has not come: incoming [clientId, messageId]. Only
+ * the identifier is kept (MQTT 3.1.1, 4.3.3, method B), since the message itself was stored or refused before. All
+ * identifiers are also in memory. So a PUBREL with an unknown identifier, which must be answered, too, needs no read of
+ * the store.
  */
 import type { KvWrite } from '../../../store/store.js'
 import { type KvStore, removeUnder } from './kv.js'
 
-/** A row needs a value, and the key says all. */
+/** The value of a row; all information is in its key. */
 const PRESENT = Buffer.of(1)
 
-/** 'stored', or a promise that settles when the write does: until then the identifier counts as received. */
+/** 'stored', or a promise that settles with the write. Until it settles, the identifier counts as received. */
 type Entry = 'stored' | Promise<void>
 
 export class Incoming {
@@ -20,7 +21,7 @@ export class Incoming {
     this.#kv = kv
   }
 
-  /** @param isKept whether a client has a session; the identifiers of others are removed */
+  /** @param isKept whether a client has a session; identifiers of other clients are removed */
   async load(isKept: (clientId: string) => boolean): Promise<void> {
     await removeUnder(this.#kv, 'incoming', [], ([clientId]) => !isKept(clientId as string))
     for await (const { key } of this.#kv.kvRange('incoming', [])) {
@@ -29,7 +30,7 @@ export class Incoming {
     }
   }
 
-  /** Records an identifier. Resolves when it is durable. @param alongside writes for the same commit */
+  /** Stores an identifier; resolves when it is durable. @param alongside writes for the same commit */
   async add(clientId: string, messageId: number, alongside: readonly KvWrite[]): Promise<void> {
     const ids = this.#of(clientId)
     const before = ids.get(messageId)
@@ -65,7 +66,7 @@ export class Incoming {
     this.#drop(clientId, messageId)
   }
 
-  /** Removes all identifiers of a client. Where it has none the store is not asked. */
+  /** Removes all identifiers of a client. Does not access the store if there are none. */
   async clear(clientId: string): Promise<void> {
     const ids = this.#clients.get(clientId)
     if (ids === undefined) return
@@ -76,7 +77,7 @@ export class Incoming {
     for (const messageId of gone) this.#drop(clientId, messageId)
   }
 
-  /** The store has removed the client's rows. */
+  /** Forgets the client's identifiers. Call it after the store has removed its rows. */
   forget(clientId: string): void {
     this.#clients.delete(clientId)
   }

@@ -1,19 +1,25 @@
-/** What the broker's persistence needs of a store, and the values it keeps there: packets and small JSON records. */
+/**
+ * The part of a store that the broker's persistence uses, and the encoding of its values: packets and small JSON
+ * records.
+ */
 import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../../../store/store.js'
 
 export type KvStore = KeyValue
 
-/** The fields used of what Aedes hands over: packets of mqtt-packet, of aedes-packet, and plain objects. */
+/** The fields that we use of the packets from Aedes: packets of mqtt-packet, of aedes-packet, and plain objects. */
 export interface BrokerPacket {
   cmd?: string
-  /** The broker that published the packet, and its number there: they name a packet that Aedes has copied. */
+  /**
+   * The broker that published the packet. With `brokerCounter` it identifies a packet, and the copies that Aedes makes
+   * of it.
+   */
   brokerId?: string | undefined
   brokerCounter?: number | undefined
-  /** Client that published it, or that left it as its will. */
+  /** The client that published the packet, or whose will it is. */
   clientId?: string
-  /** Of a retained message: the account that published it. */
+  /** For a retained message: the account that published it. */
   owner?: string
-  /** Of a will: the stored session whose login let its client in. */
+  /** For a will: the id of the stored login with which its client connected. */
   session?: string
   topic?: string
   payload?: Buffer | string
@@ -21,31 +27,31 @@ export interface BrokerPacket {
   retain?: boolean
   dup?: boolean
   messageId?: number | undefined
-  /** Set where the packet is queued; see OutgoingQueue. */
+  /** Set when the packet is queued; see OutgoingQueue. */
   queued?: Queued
 }
 
-/** The rows that hold one packet, one for each session. */
+/** The rows of one queued packet, one for each session. */
 export interface Queued {
-  /** The same number in each session's queue. */
+  /** The row number, the same in the queue of each session. */
   readonly n: number
-  /** Bytes of the row, by client id. */
+  /** Bytes of the row by client id. */
   readonly sizes: ReadonlyMap<string, number>
 }
 
-/** The fields used of an Aedes `Client`. Some calls carry only `{ id }`. */
+/** The fields that we use of an Aedes `Client`. Some callers pass only `{ id }`. */
 export interface ClientRef {
   readonly id: string
   readonly clean?: boolean
   readonly closed?: boolean
-  /** Whether CONNECT was let in. */
+  /** Whether CONNECT was accepted. */
   readonly _authorized?: boolean
 }
 
-/** The same for all copies of a packet, and for no other packet. */
+/** Identifies a packet: equal for all its copies, and different for every other packet. */
 export const packetKey = ({ brokerId, brokerCounter }: BrokerPacket): string => `${brokerCounter} ${brokerId}`
 
-/** Removals a commit, where a whole session goes at once. */
+/** Removals per commit when a whole session is removed. */
 const REMOVALS_PER_WRITE = 1000
 
 const HEADER_BYTES = 7
@@ -54,8 +60,8 @@ const PAYLOAD_TEXT = 2
 const HAS_MESSAGE_ID = 4
 
 /**
- * Flags (1 byte), messageId (2), length of the head (4), all big endian; the head: every field but those two as
- * JSON; the payload as it is. A packet without payload is no PUBLISH but what remains of one: a PUBREL.
+ * Layout: flags (1 byte), messageId (2 bytes), length of the head (4 bytes), all big endian; then the head: JSON of all
+ * fields except messageId and payload; then the payload. A packet without a payload is a PUBREL.
  */
 export function encodePacket(packet: BrokerPacket): KvValue {
   const { payload, messageId, ...fields } = packet
@@ -84,7 +90,7 @@ export function decodePacket(value: KvValue): BrokerPacket {
   return packet
 }
 
-/** What the queue's index needs of an encoded packet, without reading its head. */
+/** Reads the messageId and the kind of an encoded packet without decoding its head. */
 export function peekPacket(value: KvValue): { messageId: number | undefined; isReleased: boolean } {
   const [flags = 0, high = 0, low = 0] = value
   return {
@@ -93,7 +99,7 @@ export function peekPacket(value: KvValue): { messageId: number | undefined; isR
   }
 }
 
-/** A PUBLISH with exactly the fields that Aedes' own Packet has, in a new object. */
+/** A new PUBLISH object with exactly the fields of Aedes' Packet. */
 export function publishFields(packet: BrokerPacket): BrokerPacket {
   return {
     ...(packet.clientId === undefined ? {} : { clientId: packet.clientId }),
@@ -117,7 +123,7 @@ export function decodeRecord<T>(value: KvValue): T {
   return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()) as T
 }
 
-/** Removes every entry under `prefix` that `isChosen`, some at a time. */
+/** Removes every entry under `prefix` for which `isChosen` is true, REMOVALS_PER_WRITE per commit. */
 export async function removeUnder(
   kv: KvStore,
   collection: KvCollection,

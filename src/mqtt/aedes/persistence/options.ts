@@ -2,26 +2,29 @@
 
 import type { OverRetainedLimit } from './retained.js'
 
-/** Delivers inbox messages in place of the queue of this persistence. */
+/** Delivers inbox messages, which the queue of this persistence does not hold. */
 interface InboxHooks {
-  /** Whether packets on this topic are not to be queued. */
+  /** Whether packets on this topic must not be queued. */
   owns(topic: string): boolean
-  /** PUBACK or PUBCOMP of a packet identifier from FIRST_INBOX_ID on. */
+  /** Called for PUBACK or PUBCOMP with a packet identifier from FIRST_INBOX_ID on. */
   acknowledged(clientId: string, messageId: number): Promise<unknown>
-  /** PUBREC of such an identifier. PUBREL goes out when the promise resolves. */
+  /** Called for PUBREC with such an identifier. PUBREL is sent when the promise resolves. */
   released(clientId: string, messageId: number): Promise<unknown>
 }
 
 /** Limits of what is stored for MQTT clients. */
 export interface StateLimits {
-  /** How long a session is kept unseen, ms; 0: for ever. */
+  /** How long a session is kept after its client was last connected, ms; 0: without limit. */
   readonly sessionExpiryMs: number
-  /** Packets queued for one session; beyond that the oldest is dropped. */
+  /** Packets queued for one session; beyond this limit the oldest packet is dropped. */
   readonly maxQueuedMessages: number
   readonly maxQueuedBytes: number
-  /** Bytes queued for all sessions of an account; beyond that the oldest packets of the session that gets one are dropped. */
+  /**
+   * Bytes queued for all sessions of an account. Beyond this limit the session that gets a packet drops its oldest
+   * ones.
+   */
   readonly accountQueuedBytes: number
-  /** Retained messages of all accounts; a new one beyond that is not retained. */
+  /** Retained messages of all accounts; a new one beyond this limit is not retained. */
   readonly maxRetained: number
   readonly maxRetainedBytes: number
   /** The same for the messages of one account. */
@@ -29,14 +32,14 @@ export interface StateLimits {
   readonly accountRetainedBytes: number
 }
 
-/** Limits that are absent do not apply. */
+/** A limit that is absent does not apply. */
 export interface PersistenceOptions extends Partial<StateLimits> {
-  /** Whether a filter may be stored at SUBSCRIBE, and restored at CONNECT. Default: always. */
+  /** Whether a filter may be stored at SUBSCRIBE and restored at CONNECT. Default: always true. */
   readonly isAllowed?: (clientId: string, filter: string) => boolean
   readonly onDropped?: (clientId: string, count: number) => void
-  /** A message was not retained. @param limit the config key of the limit */
+  /** Called when a message is not retained. @param limit the config key of the limit */
   readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
-  /** Told of store failures that Aedes cannot be told of without ending the process, or whose result nobody waits for. */
+  /** Called for a store failure if no caller waits for the result, or if a rejection to Aedes would end the process. */
   readonly onError?: (error: unknown) => void
   readonly inboxHooks?: InboxHooks
 }

@@ -1,6 +1,6 @@
 /**
- * Packets that persistent sessions get at QoS 1 and 2. Those of the inbox are the hooks' to keep, by topic and
- * identifier.
+ * Packets that persistent sessions get at QoS 1 and 2. The inbox hooks handle inbox packets, which are recognised by
+ * topic and packet identifier.
  */
 import { Readable } from 'node:stream'
 import { Handshakes } from './handshakes.js'
@@ -40,9 +40,9 @@ export class Outgoing {
   }
 
   /**
-   * Durable when it resolves; one write for all targets.
-   * @param received the QoS 2 packet that brought it: its identifier is stored by the same write, so that a resend
-   *   after a crash is known [MQTT-4.3.3-2]
+   * Queues a packet for all targets in one write; resolves when it is durable.
+   * @param received the QoS 2 packet that the sender sent. The same write stores its identifier, so a resend after a
+   *   crash is recognised [MQTT-4.3.3-2]
    */
   async enqueue(
     targets: readonly QueueTarget[],
@@ -70,9 +70,9 @@ export class Outgoing {
     else if (!isInbox) await this.#handshakes.send(client, packet)
   }
 
-  /** @returns the packet that was confirmed; undefined if there is none, and for the inbox */
+  /** @returns the confirmed packet; undefined if there is none, and for inbox packets */
   async acknowledged(clientId: string, messageId: number | undefined): Promise<BrokerPacket | undefined> {
-    // Aedes asks without an identifier for a packet that it does not forward. That packet stays.
+    // Aedes calls this without an identifier for a queued packet that it does not forward. That packet stays queued.
     if (messageId === undefined) return undefined
     const { inboxHooks } = this.options
     if (inboxHooks === undefined || messageId < FIRST_INBOX_ID)
@@ -85,17 +85,17 @@ export class Outgoing {
     return client.clean ? Readable.from([]) : this.queue.stream(client)
   }
 
-  /** Whether the stream of this connection brings the packet, or will when it begins. */
+  /** Whether the stream of this connection delivers the packet, now or once it begins. */
   isStreamed(client: ClientRef, packet: BrokerPacket): boolean {
     return this.queue.isStreamed(client, packet)
   }
 
-  /** Whether the client owes the acknowledgement of a packet that was sent with this identifier. */
+  /** Whether a packet with this identifier was sent and the client has not acknowledged it. */
   isInFlight(clientId: string, messageId: number): boolean {
     return this.#handshakes.isInFlight(clientId, messageId)
   }
 
-  /** How many packets are sent again as PUBREL only. */
+  /** Number of packets of which only PUBREL is sent again. */
   countReleased(clientId: string): number {
     return this.#handshakes.countReleased(clientId)
   }

@@ -1,7 +1,7 @@
 /**
- * The broker's state over any Store: MQTT sessions with their subscriptions, queued packets and half-received QoS 2
- * packets, retained messages, wills. The contract is that of aedes-persistence 11 in its async form; what Aedes 1.2
- * does with a rejection decides where one is allowed: see `delWill`.
+ * The broker's stored state, over any Store: MQTT sessions with their subscriptions, queued packets and unreleased QoS
+ * 2 identifiers, retained messages, and wills. Implements the async interface of aedes-persistence 11. A method must
+ * not reject where Aedes 1.2 does not handle the rejection; see `subscriptionsByTopic` and `delWill`.
  *
  * Store keys: subscriptions [clientId, filter], queue [clientId, n], incoming [clientId, messageId],
  * wills [clientId], retained [level, level, …], meta ['session', clientId], meta ['retained', account, hash of topic].
@@ -22,7 +22,7 @@ import { Wills } from './wills.js'
 
 interface BrokerRef {
   readonly id: string
-  /** Connected ones, by id. */
+  /** Connected clients by id. */
   readonly clients?: Readonly<Record<string, unknown>>
 }
 
@@ -64,7 +64,7 @@ export class BrokerPersistence {
     return this.#broker
   }
 
-  /** Reads what must be in memory. Aedes wants an `async` method by its very constructor. */
+  /** Loads the part of the state that is kept in memory. Aedes requires that this is an `async function`. */
   async setup(broker: BrokerRef): Promise<void> {
     this.#broker = broker
     const [ended] = await Promise.all([
@@ -77,16 +77,16 @@ export class BrokerPersistence {
     const holders = [...this.#subscriptions.clientIds, ...this.outgoing.queue.clientIds]
     const found = holders.flatMap(clientId => this.#records.ensure(clientId, Date.now()))
     if (found.length > 0) await this.#kv.kvWrite(found)
-    // QoS 2 packets of clean sessions end with their connection, at the latest with the process.
+    // QoS 2 identifiers of clean sessions must not outlive the connection, nor the process.
     await this.#incoming.load(clientId => this.#records.has(clientId))
   }
 
-  /** Resolves when what nobody waited for is written. The store belongs to who opened it. */
+  /** Resolves when all pending removals of wills are done. Does not close the store, which the caller opened. */
   async destroy(): Promise<void> {
     await this.#wills.settled()
   }
 
-  /** Removes sessions that were not seen for long. @returns how many */
+  /** Removes expired sessions. @returns how many */
   async expire(now: number): Promise<number> {
     return this.sessions.expire(now, clientId => this.#broker.clients?.[clientId] !== undefined)
   }
@@ -101,17 +101,17 @@ export class BrokerPersistence {
     await this.#sessionSubscriptions.remove(client, filters)
   }
 
-  /** Asked at CONNECT. What is allowed no more is removed. */
+  /** Called at CONNECT. Subscriptions that are no longer allowed are removed. */
   async subscriptionsByClient(client: ClientRef): Promise<Subscription[]> {
     return this.#sessionSubscriptions.restore(client)
   }
 
-  /** From memory; must never reject: Aedes would not call back, and emit 'error'. */
+  /** Answers from memory. Must never reject: Aedes would then emit 'error' and not continue. */
   async subscriptionsByTopic(topic: string): Promise<TrieEntry[]> {
     return this.#subscriptions.matching(topic)
   }
 
-  /** Aedes' name for the end of a session [MQTT-3.1.2-6]. */
+  /** Removes the whole session [MQTT-3.1.2-6]; Aedes calls this when a session ends. */
   async cleanSubscriptions(client: ClientRef): Promise<void> {
     await this.sessions.clear(client.id)
   }
@@ -151,18 +151,18 @@ export class BrokerPersistence {
 
   // ── incoming QoS 2 ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** Records its identifier, not the packet. */
+  /** Stores the identifier of the packet, not the packet. */
   async incomingStorePacket(client: ClientRef, { messageId = 0 }: BrokerPacket): Promise<void> {
     await this.#incoming.add(client.id, messageId, this.#records.ensureFor(client))
   }
 
-  /** Rejects when there is none: so Aedes knows that the packet is new. It looks at nothing of what it gets. */
+  /** Rejects for an unknown packet, which tells Aedes that it is new. Aedes does not use the result. */
   async incomingGetPacket(client: ClientRef, packet: BrokerPacket): Promise<BrokerPacket> {
     if (!(await this.hasIncoming(client, packet))) throw new Error('no such packet')
     return { messageId: packet.messageId }
   }
 
-  /** Whether it waits for PUBREL. */
+  /** Whether a packet with this identifier was received and waits for PUBREL. */
   async hasIncoming(client: ClientRef, { messageId = 0 }: BrokerPacket): Promise<boolean> {
     return this.#incoming.has(client.id, messageId)
   }
@@ -177,8 +177,9 @@ export class BrokerPersistence {
   }
 
   /**
-   * Aedes calls it for every connection without a session that ends: also for one that never said CONNECT (its id is
-   * null), one that was refused and says to be another's device, and one whose id a later connection has by now.
+   * Aedes calls this when a connection without a stored session ends. Three cases must not remove identifiers: the
+   * client sent no CONNECT (its id is null), its CONNECT was refused and named the id of another client, or a later
+   * connection holds its id by now.
    */
   async cleanIncoming(client: ClientRef | { readonly id: null }): Promise<void> {
     if (client.id === null || client._authorized === false) return
@@ -189,8 +190,8 @@ export class BrokerPersistence {
   // ── retained messages ───────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Durable when it resolves.
-   * @param check throws where it may not be stored after all; called in the turn of the write
+   * Stores or removes a retained message; resolves when it is durable.
+   * @param check called in the event-loop turn of the write; throws if the message may no longer be stored
    * @throws GatewayError STORE_FULL over the limits, STORE_UNAVAILABLE
    */
   async storeRetained(packet: BrokerPacket, check?: () => void): Promise<void> {
@@ -207,7 +208,7 @@ export class BrokerPersistence {
 
   // ── wills ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Writes into the packet whose it is: Aedes publishes that same object. */
+  /** Stores a will. Sets `brokerId` and `clientId` in `packet` itself, since Aedes publishes that object later. */
   async putWill(client: ClientRef, packet: BrokerPacket): Promise<void> {
     packet.brokerId = this.#broker.id
     packet.clientId = client.id
@@ -218,7 +219,7 @@ export class BrokerPersistence {
     return this.#wills.get(client.id)
   }
 
-  /** Never rejects: at CONNECT Aedes calls it with nothing but `finally`, and the process would die. */
+  /** Never rejects: at CONNECT Aedes attaches no rejection handler, so a rejection would end the process. */
   async delWill(client: ClientRef): Promise<BrokerPacket | undefined> {
     try {
       return await this.#wills.remove(client.id)
@@ -228,7 +229,7 @@ export class BrokerPersistence {
     }
   }
 
-  /** Those of brokers that are not named, by id. */
+  /** Stored wills. @param brokers ids of brokers whose wills are left out */
   streamWill(brokers: Readonly<Record<string, unknown>> = {}): Readable {
     return Readable.from(this.#wills.ofOtherBrokers(brokers))
   }

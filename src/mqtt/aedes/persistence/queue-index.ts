@@ -1,23 +1,25 @@
-/** What is in memory of the outgoing queues: a few numbers a client, and a small entry for each packet in flight. */
+/** The in-memory index of the outgoing queues: a few numbers per client, and a small entry per packet in flight. */
 import { ownerOf } from '../../acl/client-id.js'
 import { type BrokerPacket, type ClientRef, packetKey } from './kv.js'
 
 export interface ClientQueue {
-  /** Bytes that all sessions of its account have queued together. */
+  /** Bytes queued for all sessions of the account. */
   readonly account: { bytes: number }
   count: number
   bytes: number
-  /** Rows up to this n are dropped, or were another session's; a read that began earlier may still show them. */
+  /**
+   * Rows up to this n were dropped or belonged to an earlier session; a read that began before may still return them.
+   */
   floor: number
   /** By packet identifier. */
   readonly inFlight: Map<number, InFlight>
-  /** Rows that are being removed because PUBACK or PUBCOMP came, by n. */
+  /** n of the rows that are being removed after PUBACK or PUBCOMP. */
   readonly leaving: Set<number>
-  /** The latest write of a row of this queue. Writes settle in order: when it has settled, all before it have. */
+  /** The latest write to this queue. Writes settle in order, so all earlier writes have settled when it has. */
   written: Promise<void>
-  /** A write failed, and nobody knows whether the store has done it: `inFlight` may differ from the store. */
+  /** A write failed with unknown outcome: `inFlight` may differ from the store. */
   isUnsure: boolean
-  /** The newest connection that has used the queue. */
+  /** Number of the newest connection that has used the queue. */
   connection: number
   trimming: Promise<void> | undefined
 }
@@ -25,7 +27,7 @@ export interface ClientQueue {
 export interface InFlight {
   readonly n: number
   readonly size: number
-  /** On which connection it was last sent; 0 = before this start. */
+  /** Number of the connection on which it was last sent; 0: before this start of the broker. */
   connection: number
   /** Set when PUBREC came; resolves when the PUBREL is stored. */
   readonly released: Promise<void> | undefined
@@ -38,12 +40,12 @@ export interface QueueRow {
 
 /** One connection of a session. */
 export class QueueConnection {
-  /** The stream of this connection brings the rows up to this n; rows above it are delivered when they are routed. */
+  /** The stream of this connection delivers the rows up to this n. Later rows are delivered when they are routed. */
   upTo = 0
-  /** Rows that the stream has read and that were not sent yet: a few, since the stream waits for its reader. */
+  /** Rows that the stream has read and that are not yet sent. They are few, since the stream waits for its reader. */
   readonly #streamed = new Map<string, QueueRow>()
 
-  /** @param number from 1, rising with time */
+  /** @param number counts connections from 1 */
   constructor(readonly number: number) {}
 
   addStreamed(packet: BrokerPacket, row: QueueRow): void {
@@ -59,7 +61,7 @@ export class QueueConnection {
 }
 
 export class QueueIndex {
-  /** The highest n so far. */
+  /** The highest n assigned so far. */
   last = 0
   readonly #queues = new Map<string, ClientQueue>()
   readonly #accounts = new Map<string, { bytes: number }>()
@@ -80,7 +82,7 @@ export class QueueIndex {
     return this.#queues.get(clientId)
   }
 
-  /** @param floor of a queue that is made here: the highest n that an earlier session of the client may have used */
+  /** @param floor for a new queue: the highest n that an earlier session of the client may have used */
   open(clientId: string, floor: number): ClientQueue {
     let queue = this.#queues.get(clientId)
     if (queue === undefined) {
@@ -109,7 +111,7 @@ export class QueueIndex {
     this.#queues.delete(clientId)
   }
 
-  /** The queue, where the row of this n is still in it. */
+  /** @returns the client's queue if it may still hold the row n */
   holding(clientId: string, n: number): ClientQueue | undefined {
     const queue = this.#queues.get(clientId)
     return queue !== undefined && n > queue.floor ? queue : undefined
@@ -129,7 +131,7 @@ export class QueueIndex {
     return connection
   }
 
-  /** One for each account that had a queue since the start. */
+  /** The shared byte count of one account. Kept for each account that had a queue since the start. */
   #accountOf(clientId: string): { bytes: number } {
     const owner = ownerOf(clientId)
     const known = this.#accounts.get(owner) ?? { bytes: 0 }
@@ -138,7 +140,9 @@ export class QueueIndex {
   }
 }
 
-/** @returns false for a connection that another one of the session has followed: it may not give packet identifiers */
+/**
+ * @returns false if a newer connection of the session has used the queue: this one must assign no packet identifiers
+ */
 export function claim(queue: ClientQueue, { number }: QueueConnection): boolean {
   if (number < queue.connection) return false
   queue.connection = number

@@ -1,16 +1,16 @@
-/** Limits of outgoing queues: a queue that is over them loses its oldest rows. */
+/** Limits of outgoing queues. A queue that exceeds them loses its oldest rows. */
 import type { KvWrite } from '../../../store/store.js'
 import { type KvStore, peekPacket } from './kv.js'
 import { account, type ClientQueue } from './queue-index.js'
 
 export interface QueueLimitOptions {
-  /** Of one session. */
+  /** Limit of one session. */
   readonly maxQueuedMessages: number
-  /** Of one session; bytes as stored: payload, topic and about 150 bytes each. */
+  /** Limit of one session; bytes as stored: payload, topic and about 150 bytes per packet. */
   readonly maxQueuedBytes: number
-  /** Of all sessions of an account together. */
+  /** Limit of all sessions of an account together. */
   readonly accountQueuedBytes: number
-  /** So many of the oldest were dropped. */
+  /** Called when the `count` oldest packets of a client were dropped. */
   readonly onDropped: (clientId: string, count: number) => void
 }
 

@@ -1,10 +1,10 @@
 /**
- * What waits for persistent sessions: queue [clientId, n]. n rises over all packets and starts of the broker, so that a
- * client's range is its queue in order; a packet has one n in the queues of all sessions that it waits for.
+ * The stored queues of persistent sessions: queue [clientId, n]. n rises with each packet, also across restarts, so the
+ * range of a client is its queue in order. A packet has the same n in the queues of all sessions.
  *
- * Each row is sent by one of two: what was queued before a connection's stream began comes by that stream, what was
- * queued later is delivered when it is routed. So a row is sent once on a connection, under one packet identifier
- * [MQTT-4.3.3-1], and the next connection goes on with that identifier [MQTT-4.4.0-1].
+ * Each row is delivered by one of two ways: by the connection's stream if it was queued before the stream began,
+ * otherwise when it is routed. So a connection sends a row once, under one packet identifier [MQTT-4.3.3-1], and the
+ * next connection uses that identifier again [MQTT-4.4.0-1].
  */
 import { Readable } from 'node:stream'
 import type { KvValue, KvWrite } from '../../../store/store.js'
@@ -28,14 +28,14 @@ import {
 } from './queue-index.js'
 import type { QueueLimits } from './queue-limits.js'
 
-/** Whom a packet is queued for; one client may be named several times, by overlapping subscriptions. */
+/** A session that a packet is queued for. A client may occur several times, once per overlapping subscription. */
 export interface QueueTarget {
   readonly clientId: string
   readonly qos?: number
   readonly rap?: boolean | undefined
 }
 
-/** For a PUBREL that is stored already. */
+/** `InFlight.released` of a PUBREL that is already stored. */
 const STORED = Promise.resolve()
 
 export class OutgoingQueue {
@@ -56,9 +56,9 @@ export class OutgoingQueue {
   }
 
   /**
-   * One commit for all sessions; resolves when it is durable and the limits hold again. Notes in the packet which rows
-   * hold it.
-   * @param commit writes all it is given at once, with what else belongs to the packet
+   * Queues a packet for all sessions in one commit. Resolves when it is durable and the limits are enforced again. Sets
+   * `packet.queued`.
+   * @param commit writes the given rows, and what else belongs to the packet, at once
    */
   async enqueue(
     targets: readonly QueueTarget[],
@@ -92,7 +92,7 @@ export class OutgoingQueue {
     return this.limits.trim(clientId, queue)
   }
 
-  /** Whether the stream of this connection brings the packet, or will when it begins. */
+  /** Whether the stream of this connection delivers the packet, now or once it begins. */
   isStreamed(client: ClientRef, { queued }: BrokerPacket): boolean {
     if (queued?.sizes.has(client.id) !== true) return false
     const connection = this.index.connectionOf(client)
@@ -100,8 +100,8 @@ export class OutgoingQueue {
   }
 
   /**
-   * What is queued by now, oldest first, for one connection. [MQTT-3.3.1-1]: DUP on what an earlier connection was sent
-   * already.
+   * The queued packets for one connection, oldest first. DUP is set on those that an earlier connection was sent
+   * [MQTT-3.3.1-1].
    */
   stream(client: ClientRef): Readable {
     const connection = this.index.openConnection(client)
@@ -116,7 +116,7 @@ export class OutgoingQueue {
     queue: ClientQueue,
     connection: QueueConnection,
   ): AsyncGenerator<BrokerPacket> {
-    // What is queued or sent by now, and not stored yet.
+    // Waits for writes that are not stored yet.
     await Promise.allSettled([queue.written])
     if (queue.isUnsure) await this.#reload(clientId, queue)
     for await (const { key, value } of this.kv.kvRange('queue', [clientId])) {
@@ -132,7 +132,7 @@ export class OutgoingQueue {
     return this.index.clientIds
   }
 
-  /** Forgets the client's queue in memory. @returns the highest n that may be in the store for it */
+  /** Forgets the client's queue in memory. @returns the highest n that its rows in the store may have */
   forget(clientId: string): number {
     this.index.forget(clientId)
     return this.index.last
@@ -142,7 +142,7 @@ export class OutgoingQueue {
     await removeUnder(this.kv, 'queue', [clientId], ([, n]) => (n as number) <= upTo)
   }
 
-  /** Reads again from the store what is in flight. */
+  /** Replaces `inFlight` with what the store holds. */
   async #reload(clientId: string, queue: ClientQueue): Promise<void> {
     queue.isUnsure = false
     const stored = new Map<number, InFlight>()
@@ -153,7 +153,7 @@ export class OutgoingQueue {
   }
 }
 
-/** @returns what is to be sent for a row; undefined when the client has finished with it since the row was read */
+/** @returns the packet to send for a row; undefined if the client has acknowledged it since the row was read */
 async function packetDue(
   queue: ClientQueue,
   connection: QueueConnection,
@@ -185,9 +185,9 @@ function noteSent(inFlight: Map<number, InFlight>, n: number, value: KvValue): v
 }
 
 /**
- * One entry a client: with overlapping subscriptions a message comes once, at the highest of their QoS
- * [MQTT-3.3.5-1], and never above the one it was published with. RETAIN is 0 on what an existing subscription
- * gets [MQTT-3.3.1-9], unless it is a bridge's (`rap`).
+ * One entry per client. With overlapping subscriptions a client gets the message once, at the highest QoS of the
+ * matching ones [MQTT-3.3.5-1] but not above the QoS of the publish. RETAIN is 0 for an existing subscription
+ * [MQTT-3.3.1-9], unless `rap` (retain as published) is set.
  */
 function highestGrants(
   targets: readonly QueueTarget[],

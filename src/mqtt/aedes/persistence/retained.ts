@@ -1,6 +1,6 @@
 /**
- * Retained messages, keyed by the levels of their topic. A filter reads the keys that begin with its levels before the
- * first wildcard.
+ * Retained messages, keyed by the levels of their topic. A look-up by filter reads the keys that begin with the levels
+ * before the filter's first wildcard.
  */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
@@ -11,11 +11,11 @@ import type { KvWrite } from '../../../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
 
 interface RetainedLimits {
-  /** Of all accounts together. An existing one may always be replaced. */
+  /** Limit of all accounts together. A retained message may always be replaced. */
   readonly maxRetained: number
-  /** Bytes as stored: payload, topic and about 150 more of each. */
+  /** Bytes as stored: payload, topic and about 150 bytes per message. */
   readonly maxRetainedBytes: number
-  /** The same for the messages of one account: the one that published a topic last. */
+  /** Limit of the messages of one account. A message counts for the account that published it last. */
   readonly accountRetained: number
   readonly accountRetainedBytes: number
 }
@@ -29,27 +29,27 @@ export class OverRetainedLimit extends GatewayError {
   }
 }
 
-/** Rows read in one event-loop turn, about a millisecond: a filter such as `+/x` reads all rows. */
+/** Rows read per event-loop turn, about a millisecond: a filter such as `+/x` reads all rows. */
 const WALKED_PER_TURN = 500
 
-/** The state of a topic while writes to it are under way. */
+/** State of a topic during writes to it. */
 interface Slot {
   ready: Promise<void>
   kept: Kept
   writers: number
 }
 
-/** What is retained under one topic. */
+/** The retained message of one topic. */
 interface Kept {
-  /** Bytes as stored; 0: nothing is retained. */
+  /** Bytes as stored; 0: no message is retained. */
   readonly size: number
-  /** The account that published it, 'anonymous', or '' where it is not known (rows of 0.1.0). */
+  /** The account that published it, 'anonymous', or '' if it is not known (rows of 0.1.0). */
   readonly owner: string
 }
 
 const NOTHING: Kept = { size: 0, owner: '' }
 
-/** Totals of one account, or of all. */
+/** Totals of one account, or of all accounts. */
 interface Total {
   count: number
   bytes: number
@@ -78,8 +78,8 @@ export class Retained {
   /**
    * Stores a retained message; an empty payload removes it [MQTT-3.3.1-10]. Writes to one topic reach the store in the
    * order of the calls.
-   * @param check called in the turn of the write; if it throws, nothing is changed
-   * @throws OverRetainedLimit, nothing changed; GatewayError
+   * @param check called in the event-loop turn of the write; if it throws, nothing is changed
+   * @throws OverRetainedLimit (nothing was changed), GatewayError
    */
   async put(topic: string, packet: BrokerPacket, check?: () => void): Promise<void> {
     const slot = this.#slot(topic)
@@ -95,8 +95,8 @@ export class Retained {
   }
 
   /**
-   * The messages that match, each once. Where the store fails it reports that and ends early: Aedes has no 'error'
-   * listener on the stream made of this, so that an error would end the process.
+   * The matching messages, each once. If the store fails, it reports that and ends early: Aedes has no 'error' listener
+   * on the stream made of this, so an error would end the process.
    */
   async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
     const split = filters.map(filter => filter.split('/'))
@@ -145,7 +145,7 @@ export class Retained {
     }
   }
 
-  /** The store has removed all messages of a deleted account. */
+  /** Call it after the store has removed all messages of a deleted account. */
   forget(owner: UserId): void {
     for (const slot of this.#slots.values()) if (slot.kept.owner === owner) slot.kept = NOTHING
     const own = this.#owners.get(owner)
@@ -179,7 +179,7 @@ export class Retained {
     if (growth > 0 && this.#all.bytes + growth > maxRetainedBytes)
       throw over('mqtt.maxRetainedBytes', maxRetainedBytes)
     if (after.size === 0 || after.owner === '') return
-    // A topic that another account published before counts for this account from now on.
+    // If another account published the message before, it counts for this account from now on.
     const isOwn = before.owner === after.owner && before.size > 0
     const { count, bytes } = this.#owners.get(after.owner) ?? { count: 0, bytes: 0 }
     if (!isOwn && count >= accountRetained) throw over('mqtt.accountRetained', accountRetained)
@@ -206,8 +206,9 @@ const over = (limit: OverRetainedLimit['limit'], most: number) =>
   new OverRetainedLimit(limit, `no more than ${most}`)
 
 /**
- * The writes that keep the index meta ['retained', owner, hash of the topic] → topic up to date. By it the store finds
- * the messages of a deleted account (store/deleted.ts). A hash, since a topic can be as long as a key may be.
+ * The writes that keep the index meta ['retained', owner, hash of the topic] → topic up to date. The store uses it to
+ * find the messages of a deleted account (store/deleted.ts). The topic is hashed because it may already be as long as a
+ * whole key may be.
  */
 function ownerWrites(topic: string, before: Kept, after: Kept): KvWrite[] {
   const [old, owner] = [before, after].map(kept => (kept.size > 0 && isUserId(kept.owner) ? kept.owner : ''))

@@ -1,4 +1,7 @@
-/** The life of persistent sessions: begun or gone on with at CONNECT, ended by a clean one, by expiry, or with the account. */
+/**
+ * The life of persistent sessions: begun or resumed at CONNECT; ended by a clean CONNECT, by expiry, or with the
+ * account.
+ */
 import type { UserId } from '../../../core/model.js'
 import { ownerOf, scopedId } from '../../acl/client-id.js'
 import type { Incoming } from './incoming.js'
@@ -26,27 +29,29 @@ export class SessionLife {
     private readonly options: Pick<PersistenceOptions, 'sessionExpiryMs' | 'onError'>,
   ) {}
 
-  /** Whether there is a stored session, with subscriptions or without. */
+  /** Whether a session is stored, with or without subscriptions. */
   has(clientId: string): boolean {
     return this.parts.sessions.has(clientId)
   }
 
-  /** How many stored sessions there are of the account that this session is of. */
+  /** Number of stored sessions of the account that this client belongs to. */
   countLike(clientId: string): number {
     return this.parts.sessions.countLike(clientId)
   }
 
-  /** Called at CONNECT, before Aedes goes on. @returns whether a stored session goes on: session-present */
+  /** Called at CONNECT, before Aedes continues. @returns whether a stored session is resumed (session present) */
   async touch(clientId: string, clean: boolean): Promise<boolean> {
     const isResumed = !clean && this.has(clientId)
     if (clean) await this.clear(clientId)
     else await this.#writeTime(clientId, isResumed)
-    // A connection without a session that this one takes over from may have left identifiers.
+    // A connection without a stored session, which this one takes over from, may have left identifiers.
     if (!isResumed) await this.parts.incoming.clear(clientId)
     return isResumed
   }
 
-  /** For a session that is stored only the time is written: where that fails the session goes on all the same. */
+  /**
+   * Stores the time of the connection. If that fails, a stored session is resumed anyway, and a new one is not begun.
+   */
   async #writeTime(clientId: string, isStored: boolean): Promise<void> {
     const { sessions } = this.parts
     try {
@@ -60,19 +65,19 @@ export class SessionLife {
     }
   }
 
-  /** Removes all of a session but its will, which belongs to the last connection. */
+  /** Removes a session, except its will, which belongs to the last connection. */
   async clear(clientId: string): Promise<void> {
     const { sessions, subscriptions, queue, incoming } = this.parts
     if (!sessions.has(clientId)) return
     const upTo = queue.forget(clientId)
-    // When this write is durable, so is all that the session wrote before: the removals below see all of it.
+    // When this write is durable, so are all earlier writes of the session, and the removals below find them.
     await this.kv.kvWrite([sessions.end(clientId), ...subscriptions.removeAll(clientId)])
     await queue.removeUpTo(clientId, upTo)
     await incoming.clear(clientId)
     await this.kv.kvWrite(sessions.forget(clientId))
   }
 
-  /** Forgets in memory what the store has removed with a deleted account. */
+  /** Forgets the sessions of a deleted account. Call it after the store has removed its data. */
   forgetAccount(userId: UserId): void {
     const { sessions, subscriptions, queue, incoming, wills, retained } = this.parts
     for (const clientId of sessions.of(ownerOf(scopedId(userId, '')))) {
@@ -86,15 +91,16 @@ export class SessionLife {
   }
 
   /**
-   * Removes sessions unseen for `sessionExpiryMs`.
-   * @param isConnected whether a client is connected now: its session is seen
+   * Removes sessions whose client was last connected at least `sessionExpiryMs` ago.
+   * @param isConnected whether a client is connected now; its session does not expire
    * @returns how many were removed
    */
   async expire(now: number, isConnected: (clientId: string) => boolean): Promise<number> {
     const { sessionExpiryMs = 0 } = this.options
     if (sessionExpiryMs === 0) return 0
     const { sessions } = this.parts
-    // A tenth of the time is early enough: after a crash the store must say that a client was connected for weeks.
+    // Updates the stored time of long connections, so that a crash does not let their sessions expire. A tenth of the
+    // expiry time is precise enough.
     const connected = [...sessions.unseenSince(now - sessionExpiryMs / 10)].filter(isConnected)
     if (connected.length > 0) await this.kv.kvWrite(connected.map(id => sessions.touch(id, now)))
     let expired = 0

@@ -1,6 +1,6 @@
 /**
- * The record that a persistent MQTT session exists: meta ['session', clientId]. Sessions without subscriptions have
- * one, too. All other stored state of a client belongs to its record, so that it can expire.
+ * The records of persistent MQTT sessions: meta ['session', clientId]. A session without subscriptions has a record,
+ * too. Every client with other stored state has a record, so that the state can expire.
  */
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf } from '../../acl/client-id.js'
@@ -41,44 +41,53 @@ export class Sessions {
     return this.#counts.get(ownerOf(clientId)) ?? 0
   }
 
-  /** The writes that make the session exist; none if it does. */
+  /** @returns the writes that create the session; none if it exists */
   ensure(clientId: string, now: number): KvWrite[] {
     return this.#records.has(clientId) ? [] : [this.touch(clientId, now)]
   }
 
-  /** None for a clean session either. */
+  /** The same for a client; none for a clean session. */
   ensureFor({ id, clean }: ClientRef): KvWrite[] {
     return clean ? [] : this.ensure(id, Date.now())
   }
 
-  /** The session was seen now. @returns the write; without `drop` the session counts as stored */
+  /**
+   * Sets the time of the session, and creates it if needed. @returns the write; if it fails for a new session, call
+   * `drop`
+   */
   touch(clientId: string, now: number): KvWrite {
     return this.#put(clientId, { createdAt: this.#records.get(clientId)?.createdAt ?? now, seenAt: now })
   }
 
-  /** The write failed: the session does not exist. */
+  /** Removes the session from memory only. */
   drop(clientId: string): void {
     if (this.#records.delete(clientId)) this.#count(clientId, -1)
   }
 
-  /** @param owner of `ownerOf` @returns the account's client ids */
+  /** @param owner as returned by `ownerOf` @returns the account's client ids */
   of(owner: string): string[] {
     return this.#counts.has(owner) ? [...this.#records.keys()].filter(id => ownerOf(id) === owner) : []
   }
 
-  /** The session does not exist any more; its rows may be removed. */
+  /**
+   * Removes the session from memory. @returns the write that notes the removal; after it the session's rows may be
+   * removed
+   */
   end(clientId: string): KvWrite {
     const ended = this.#put(clientId, { createdAt: ENDED, seenAt: ENDED })
     this.drop(clientId)
     return ended
   }
 
-  /** The last write of a removal; none if a new session with this client id began meanwhile. */
+  /** @returns the last write of a removal; none if a new session with this client id began meanwhile */
   forget(clientId: string): KvWrite[] {
     return this.#records.has(clientId) ? [] : [{ remove: 'meta', key: ['session', clientId] }]
   }
 
-  /** Checks each session when the generator reaches it, so that one seen again meanwhile is left out. */
+  /**
+   * Sessions last seen at or before `before`. Each is checked when the generator reaches it, so one seen again
+   * meanwhile is omitted.
+   */
   *unseenSince(before: number): Generator<string> {
     for (const [clientId, { seenAt }] of this.#records) if (seenAt <= before) yield clientId
   }

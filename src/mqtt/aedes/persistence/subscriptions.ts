@@ -1,7 +1,7 @@
 /**
- * The subscriptions of persistent sessions. All are in memory, since every PUBLISH of QoS 1 or 2 asks for those that match;
- * the store has a copy under [clientId, filter]. A change is made in memory at once and returned as writes, so that a
- * SUBSCRIBE and an UNSUBSCRIBE of one read reach the store in their order.
+ * The subscriptions of persistent sessions. All are in memory, since every QoS 1 or 2 PUBLISH needs the matching ones;
+ * the store has a copy under [clientId, filter]. A change is made in memory at once and returned as writes, so a
+ * SUBSCRIBE and an UNSUBSCRIBE from the same socket read reach the store in their order.
  */
 import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import { beginsWithWildcard } from '../../../core/topic-filter.js'
@@ -71,10 +71,10 @@ export class Subscriptions {
     return Array.from(own, ([topic, options]) => ({ topic, ...options }))
   }
 
-  /** Subscriptions of QoS 1 and 2 that match; one entry for each client and filter. Nothing is queued for QoS 0. */
+  /** Matching subscriptions of QoS 1 and 2, one entry per client and filter. For QoS 0 no packet is queued. */
   matching(topic: string): TrieEntry[] {
     const matches = this.#trie.match(topic)
-    // [MQTT-4.7.2-1]. Aedes checks that for `$SYS/` only.
+    // [MQTT-4.7.2-1]. Aedes checks this only for `$SYS/`.
     return topic.startsWith('$')
       ? matches.filter(({ topic: filter }) => !beginsWithWildcard(filter))
       : matches

@@ -2,7 +2,7 @@
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
 import { decodePacket, encodePacket } from './kv.js'
 
-/** A will that is stored or being stored, and its connection. */
+/** A will that is stored or being stored, with its connection. */
 interface Held {
   readonly client: ClientRef
   readonly will: BrokerPacket
@@ -18,7 +18,7 @@ export class Wills {
   }
 
   async put(client: ClientRef, will: BrokerPacket): Promise<void> {
-    // The connection ended during CONNECT: nothing would remove the will later.
+    // If the connection ended during CONNECT, no later step would remove the will.
     if (client.closed) return
     this.#held.set(client.id, { client, will })
     await this.#kv.kvWrite([{ put: 'wills', key: [client.id], value: encodePacket(will) }])
@@ -30,8 +30,9 @@ export class Wills {
   }
 
   /**
-   * Removes a client's will. Aedes names the client id only, and calls also when a connection that was taken over has
-   * published its will. The stored will is then the new connection's, which is open, and stays.
+   * Removes a client's will, unless its connection is open. Aedes passes only the client id, and also calls this after
+   * a connection that was taken over has published its will. The stored will then belongs to the new connection and
+   * stays.
    */
   async remove(clientId: string): Promise<BrokerPacket | undefined> {
     const removal = this.#remove(clientId)
@@ -43,7 +44,7 @@ export class Wills {
     }
   }
 
-  /** The store has removed the row. */
+  /** Forgets the client's will. Call it after the store has removed its row. */
   forget(clientId: string): void {
     this.#held.delete(clientId)
   }
@@ -57,7 +58,8 @@ export class Wills {
     const held = this.#held.get(clientId)
     if (held?.client.closed === false) return undefined
     this.#held.delete(clientId)
-    // For a will in `#held` the removal is queued in this turn: behind its write, before the write of a next connection.
+    // If the will is in `#held`, its removal is queued in this turn: after its own write, before that of a next
+    // connection.
     const will = held?.will ?? (await this.get(clientId))
     if (will === undefined || this.#held.has(clientId)) return undefined
     await this.#kv.kvWrite([{ remove: 'wills', key: [clientId] }])
