@@ -66,6 +66,8 @@ export class HttpServer {
   /** Connections that were not upgraded, with their timers. */
   readonly #sockets = new Map<Duplex, NodeJS.Timeout>()
   readonly #pipelines = new WeakMap<Duplex, Pipeline>()
+  /** Listener of 'close' that all sockets share. */
+  readonly #closed: (this: Duplex) => void
 
   constructor(private readonly options: HttpServerOptions) {
     // Node's time-outs are off: it checks them every half minute, and only for a server that listens itself. Node's own
@@ -74,6 +76,10 @@ export class HttpServer {
     const request: RequestListener = (request, response) =>
       this.#guard('http.request', request.socket, () => this.#answer(request, response))
     this.#server = createServer({ headersTimeout: 0, requestTimeout: 0, requireHostHeader: false }, request)
+    const server = this
+    this.#closed = function () {
+      server.#forget(this)
+    }
     this.#server.on('checkExpectation', request)
     this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
     this.#server.on('upgrade', (request, socket, parsed) => this.#offered(request, socket, parsed))
@@ -87,7 +93,7 @@ export class HttpServer {
   /** Takes an open connection after its TLS handshake. */
   take(socket: Socket): void {
     this.#await(socket, this.options.onTimeout)
-    socket.once('close', () => this.#forget(socket))
+    socket.on('close', this.#closed)
     this.#server.emit('connection', socket)
     this.#pipelines.set(socket, new Pipeline(socket))
   }
@@ -106,7 +112,10 @@ export class HttpServer {
     this.#sockets.set(socket, setTimeout(late, this.options.handshakeTimeoutMs).unref())
   }
 
+  /** The socket has closed, or a front end takes it over. */
   #forget(socket: Duplex): void {
+    socket.off('close', this.#closed)
+    this.#pipelines.delete(socket)
     clearTimeout(this.#sockets.get(socket))
     this.#sockets.delete(socket)
   }
@@ -172,7 +181,7 @@ export class HttpServer {
 
   /** The client offered an Upgrade. Node has given up the socket. */
   #offered(request: IncomingMessage, socket: Duplex, parsed: Buffer): void {
-    socket.on('error', () => socket.destroy())
+    socket.on('error', destroySocket)
     const pipeline = this.#pipelines.get(socket)
     if (pipeline === undefined) return
     const head = Buffer.concat([parsed, pipeline.input.detach()])
@@ -197,6 +206,8 @@ export class HttpServer {
       return
     }
     this.#forget(socket)
+    // The front end has its own; an open socket keeps nothing of its upgrade.
+    socket.off('error', destroySocket)
     take(request, socket, head, address)
   }
 
@@ -209,4 +220,9 @@ export class HttpServer {
     const pipeline = this.#pipelines.get(socket)
     if (pipeline !== undefined) this.#enter(pipeline, request, response)
   }
+}
+
+/** Listener of 'error' that all sockets share until a front end has its own. */
+function destroySocket(this: Duplex): void {
+  this.destroy()
 }

@@ -38,9 +38,11 @@ export interface ReaderOptions extends WindowLimits {
   readonly device: string
   readonly sink: Sink
   /** A device that was never seen asks for everything. */
-  readonly from?: 'start'
+  readonly from?: 'start' | undefined
 }
 
+/** What readers have without a PUBREC. Nothing is ever added to it. */
+const NONE: ReadonlySet<number> = new Set()
 const PAGE = 256
 const RETRY_MS = 1000
 
@@ -48,7 +50,7 @@ export class InboxReader implements LiveReader {
   readonly userId: UserId
   readonly #o: ReaderOptions
   readonly #window: Window
-  readonly #released = new Set<number>()
+  #released = NONE as Set<number>
   #confirmed = 0
   #sent = 0
   #sentBefore = 0
@@ -109,7 +111,7 @@ export class InboxReader implements LiveReader {
     if (this.#closed) return
     this.#confirmed = this.#sent = cursor.confirmed
     this.#sentBefore = cursor.sent
-    for (const seq of cursor.released) this.#released.add(seq)
+    if (cursor.released.length > 0) this.#released = new Set(cursor.released)
     this.#waitedUpTo = Math.min(this.#waitedUpTo, lastSeq)
     this.#isStarted = true
     // Written even when nothing moved: a device that was seen keeps its place from now on.
@@ -147,6 +149,7 @@ export class InboxReader implements LiveReader {
   /** PUBREC came for `seq`. Resolves when that is durable, so that PUBREL may go [MQTT-4.3.3-1]. @throws GatewayError */
   async release(seq: number): Promise<void> {
     if (!this.#window.has(seq)) return
+    if (this.#released === NONE) this.#released = new Set()
     this.#released.add(seq)
     await this.inbox.cursors.moveNow(this.#place())
   }

@@ -10,9 +10,12 @@ export interface WindowLimits {
   readonly windowChars: number
 }
 
+/** Most connections are idle: all that have sent nothing share one map. Nothing is ever added to it. */
+const NOTHING: ReadonlyMap<number, number> = new Map()
+
 export class Window {
   /** seq → UTF-16 units of its text, rising. */
-  readonly #inFlight = new Map<number, number>()
+  #inFlight = NOTHING as Map<number, number>
   #chars = 0
 
   constructor(private readonly limits: WindowLimits) {}
@@ -50,6 +53,7 @@ export class Window {
   }
 
   add(seq: number, chars: number): void {
+    if (this.#inFlight === NOTHING) this.#inFlight = new Map()
     this.#inFlight.set(seq, chars)
     this.#chars += chars
   }

@@ -60,7 +60,7 @@ export class InboxDelivery implements Sink {
     this.#suffix = options.nth === 0 ? '' : ` ${options.nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
     this.#encode = isExtended ? encodeExtendedFrame : encodeFrame
-    this.reader = open({ device: deviceName(device), sink: this, ...(from && { from }) })
+    this.reader = open({ device: deviceName(device), sink: this, from })
   }
 
   get canTake(): boolean {

@@ -58,7 +58,7 @@ export class JsonLogin implements LoginTarget {
       this.parts.out,
       this.host.later,
       { ...options, nth: this.#count++ },
-      part => this.host.openReader({ userId, ...part }),
+      ({ device, sink, from }) => this.host.openReader({ userId, device, sink, from }),
     )
     try {
       await inbox.reader.enrol()

@@ -45,7 +45,7 @@ export class PausableWebSocket extends WebSocket {
     if (!this.#hasRest) super.resume()
     else if (!this.#isDue) {
       this.#isDue = true
-      setImmediate(this.#goOn)
+      setImmediate(() => this.#goOn())
     }
   }
 
@@ -58,7 +58,7 @@ export class PausableWebSocket extends WebSocket {
     receiver._write = (_bytes, _encoding, done) => done()
   }
 
-  readonly #goOn = (): void => {
+  #goOn(): void {
     // `pause` was called in the meantime.
     if (!this.#isDue) return
     this.#isDue = false
