@@ -8,6 +8,8 @@ import { promisify } from 'node:util'
 import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
 import { pairConversation } from '../../src/core/model.js'
+import { bootId } from '../../src/store/embedded/boot-id.js'
+import { fileState } from '../../src/store/embedded/file.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { tableOpener } from '../../src/store/embedded/table.js'
 import { ofKind } from '../helpers/kind.js'
@@ -70,6 +72,11 @@ async function kill(running: ChildProcess): Promise<void> {
   await exited
 }
 
+/** Resolves when the system has stopped the process: state `T` (proc(5)). */
+async function stopped({ pid }: ChildProcess): Promise<void> {
+  while (!/^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) await nextTurn()
+}
+
 storeContract(t, open)
 
 t.test('acknowledged writes survive SIGKILL, and no group is stored in part', async t => {
@@ -118,6 +125,28 @@ t.test('only one process can open it at a time', async t => {
   await second.open()
   t.equal(await second.inbox.lastSeq(BOB), 2, 'and makes room for the next when it closes')
   await second.close()
+})
+
+t.test('a file that is to be set back is left as it is while another process has it open', async t => {
+  if (bootId() === 0n) return t.pass('the system does not tell when it was started')
+  const dir = folder(t)
+  const [running, lines] = child(t, dir, 'fill')
+  t.same(await told(lines), { ready: true })
+  // So that nothing but the second store writes.
+  running.kill('SIGSTOP')
+  await stopped(running)
+  const path = join(dir, 'data.mdb')
+  const bytes = readFileSync(path)
+  // As after a power cut: both meta pages of another start, and the noted one, in the middle of the first page, behind them.
+  const [first = 0n, second = 0n] = [0, 4096].map(at => bytes.readBigUInt64LE(at + 24 + 128))
+  for (const at of [0, 4096]) bytes.writeBigInt64LE(bootId() + 1n, at + 24 + 136)
+  const [older = 0n] = [first, second].sort((a, b) => Number(a - b))
+  bytes.writeBigUInt64LE(older, 2048 + 24 + 128)
+  writeFileSync(path, bytes, { flag: 'r+' })
+  t.equal(fileState(dir), 'ahead')
+  const reason = new RegExp(`process ${running.pid}`)
+  await t.rejects(embedded(dir).open(), ofKind('STORE_UNAVAILABLE', { info: { reason } }))
+  t.ok(readFileSync(path).equals(bytes))
 })
 
 t.test('it can be opened again when the process that had it was killed', async t => {

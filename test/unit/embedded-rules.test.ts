@@ -4,7 +4,10 @@ import {
   copyFileSync,
   existsSync,
   openSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   renameSync,
   writeFileSync,
 } from 'node:fs'
@@ -13,6 +16,7 @@ import { open } from 'lmdb'
 import t, { type Test } from 'tap'
 import { pairConversation, type User } from '../../src/core/model.js'
 import { bootId } from '../../src/store/embedded/boot-id.js'
+import { onCommitFailure } from '../../src/store/embedded/commit-failures.js'
 import { Conversations } from '../../src/store/embedded/conversations.js'
 import { DiskSync } from '../../src/store/embedded/disk-sync.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
@@ -30,7 +34,6 @@ import {
 import { NameIndex } from '../../src/store/embedded/names.js'
 import { checkPages } from '../../src/store/embedded/pages.js'
 import { Place } from '../../src/store/embedded/place.js'
-import { onCommitFailure } from '../../src/store/embedded/progress.js'
 import { Rows } from '../../src/store/embedded/rows.js'
 import type { OpenTable } from '../../src/store/embedded/table.js'
 import { DATA_FORMAT, UPGRADE_ROWS } from '../../src/store/upgrade.js'
@@ -446,5 +449,33 @@ t.test('the snapshot that was synced is the one that counts when the system was 
   )
   for (const one of [file, after]) closeSync(one)
   await disk.close()
+  await root.close()
+})
+
+t.test("a boot id that is not the kernel's own counts as unknown, as for LMDB", async t => {
+  const path = join(t.testdir({ boot_id: '12345678-0000-0000-0000-000000000000\n' }), 'boot_id')
+  t.equal(bootId(path), 0n)
+  t.equal(bootId(join(path, 'none')), 0n)
+})
+
+t.test('a sync that the disk refuses is told to all who wait, then and later', async t => {
+  if (bootId() === 0n) return t.pass('the system does not tell when it was started')
+  const dir = t.testdir()
+  const root = open<string, number>({ path: dir, noSubdir: false, noSync: true })
+  await root.put(1, 'x')
+  const before = new Set(readdirSync('/proc/self/fd'))
+  const failures: unknown[] = []
+  const disk = new DiskSync(root, dir, cause => failures.push(cause))
+  const path = realpathSync(join(dir, 'data.mdb'))
+  const [file] = readdirSync('/proc/self/fd').filter(fd => {
+    const link = `/proc/self/fd/${fd}`
+    // The folder that was read has had one, too.
+    return !before.has(fd) && existsSync(link) && readlinkSync(link) === path
+  })
+  closeSync(Number(file))
+  await t.rejects(disk.synced(), { code: 'EBADF' })
+  t.match(failures, [{ code: 'EBADF' }])
+  await t.rejects(disk.synced(), { code: 'EBADF' }, 'nobody waits for ever')
+  await t.rejects(disk.close(), { code: 'EBADF' })
   await root.close()
 })

@@ -101,7 +101,7 @@ export class DiskSync {
     this.#timer = undefined
     const waiters = this.#waiters.splice(0)
     try {
-      await this.#syncOnce(() => waiters.length > 0)
+      await this.#syncOnce(waiters.length > 0)
       for (const { resolve } of waiters) resolve()
     } catch (thrown) {
       this.#failure ??= thrown
@@ -115,13 +115,13 @@ export class DiskSync {
   }
 
   /** @param isAwaited whether somebody waits until the note is on the disk, too; else the next sync takes care of it */
-  async #syncOnce(isAwaited: () => boolean): Promise<void> {
+  async #syncOnce(isAwaited: boolean): Promise<void> {
     this.#isDirty = false
     const snapshot = this.#take()
     await sync(this.#file)
     this.#letGo(1)
     this.#note(snapshot)
-    if (this.#isDirty && !isAwaited()) return
+    if (this.#isDirty && !isAwaited) return
     await sync(this.#file)
     this.#letGo(1)
   }
@@ -130,7 +130,7 @@ export class DiskSync {
   #take(): Snapshot {
     for (;;) {
       const before = readNewest(this.#file, this.#pageSize)
-      ;(this.root as unknown as { resetReadTxn(): void }).resetReadTxn()
+      this.root.resetReadTxn()
       const pin = this.root.useReadTransaction()
       const meta = readNewest(this.#file, this.#pageSize)
       if (before.equals(meta)) return { meta, pin }

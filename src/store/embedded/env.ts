@@ -1,6 +1,6 @@
 /**
  * The LMDB environment of the embedded store: opening, the lock, one way to read, two ways to write.
- * lmdb is imported here, and its types in commits.ts and progress.ts.
+ * lmdb is imported here, and its types in commits.ts, commit-failures.ts and disk-sync.ts.
  */
 import { open, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../core/errors.js'

@@ -76,12 +76,8 @@ export function readMeta(file: number, bootId: bigint): Meta {
  * A commit of another thread may be under way: read it twice, and trust it where it is the same.
  */
 export function readNewest(file: number, pageSize: number): Buffer {
-  const metas = [0, pageSize].map(at => {
-    const bytes = Buffer.alloc(META_BYTES)
-    readSync(file, bytes, 0, META_BYTES, at + PAGE_HEADER)
-    return bytes
-  })
-  return metas.reduce((a, b) => (txnIdOf(a) >= txnIdOf(b) ? a : b))
+  const [first, second] = [metaAt(file, 0), metaAt(file, pageSize)]
+  return txnIdOf(first) >= txnIdOf(second) ? first : second
 }
 
 /** The transaction of a meta page given as bytes. */
@@ -119,8 +115,7 @@ function snapshotBefore(file: number, bootId: bigint): { bytes: Buffer; pageSize
   const { txnId, pageSize } = readMeta(file, bootId)
   const newest = readNewest(file, pageSize)
   if (txnIdOf(newest) === txnId || newest.readBigInt64LE(BOOT_ID) === bootId) return undefined
-  const bytes = Buffer.alloc(META_BYTES)
-  readSync(file, bytes, 0, META_BYTES, pageSize / 2 + PAGE_HEADER)
+  const bytes = metaAt(file, pageSize / 2)
   return bytes.readUInt32LE(0) === SYNCED_MAGIC && txnIdOf(bytes) === txnId ? { bytes, pageSize } : undefined
 }
 
@@ -128,6 +123,13 @@ function snapshotBefore(file: number, bootId: bigint): { bytes: Buffer; pageSize
 export function isSyncedByLmdb(file: number): boolean {
   const { pageSize } = checkedMeta(file, 0, 'the first page')
   return (readNewest(file, pageSize).readUInt16LE(FLAGS) & OVERLAPPING_SYNC) !== 0
+}
+
+/** A meta page as bytes, without the page's header. */
+function metaAt(file: number, at: number): Buffer {
+  const bytes = Buffer.alloc(META_BYTES)
+  readSync(file, bytes, 0, META_BYTES, at + PAGE_HEADER)
+  return bytes
 }
 
 function writeWhole(file: number, bytes: Buffer, at: number): void {
@@ -157,12 +159,12 @@ function toMeta(page: Buffer, pageSize: number): Meta {
   const meta = page.subarray(PAGE_HEADER)
   return {
     pageSize,
-    flags: meta.readUInt16LE(28),
+    flags: meta.readUInt16LE(FLAGS),
     free: readTree(meta, 24),
     main: readTree(meta, 24 + TREE_BYTES),
     lastPage: Number(meta.readBigUInt64LE(120)),
-    txnId: meta.readBigUInt64LE(128),
-    bootId: meta.readBigInt64LE(136),
+    txnId: txnIdOf(meta),
+    bootId: meta.readBigInt64LE(BOOT_ID),
   }
 }
 
