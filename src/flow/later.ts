@@ -1,21 +1,9 @@
-/** Jobs that may wait a little: one timer runs those of all. */
+import { Due } from './due.js'
 
-type Job = () => void
-
-export class Later {
-  #due: Job[] = []
-
+/** Jobs that may wait a little: one timer runs those of all. It keeps no process alive. */
+export class Later extends Due {
   /** @param delayMs longest time that a job waits, ms */
-  constructor(private readonly delayMs: number) {}
-
-  /** Runs `job` within the delay, with all others that wait then. It must not throw. Keeps no process alive. */
-  add(job: Job): void {
-    if (this.#due.push(job) === 1) setTimeout(this.#runDue, this.delayMs).unref()
-  }
-
-  readonly #runDue = (): void => {
-    const due = this.#due
-    this.#due = []
-    for (const job of due) job()
+  constructor(delayMs: number) {
+    super(run => setTimeout(run, delayMs).unref())
   }
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Due } from '../../src/flow/due.js'
 import { AnswersInOrder, InOrder, type Place } from '../../src/flow/in-order.js'
 import { Later } from '../../src/flow/later.js'
 import { KeyedSerial, Serial } from '../../src/flow/serial.js'
@@ -158,4 +159,19 @@ t.test('TurnEnd: all jobs of a turn run once at its end; an exception of one sto
   t.match(await uncaught, { message: 'job' })
   await turn()
   t.same(ran, ['second', 'next turn'])
+})
+
+t.test('Due: scheduled for the first job that waits, and again for the first behind a run', async t => {
+  const runs: (() => void)[] = []
+  const due = new Due(run => void runs.push(run))
+  const ran: number[] = []
+  due.add(() => ran.push(1))
+  due.add(() => ran.push(2))
+  t.equal(runs.length, 1)
+  runs.shift()?.()
+  t.same(ran, [1, 2])
+  due.add(() => ran.push(3))
+  t.equal(runs.length, 1)
+  runs.shift()?.()
+  t.same(ran, [1, 2, 3])
 })
