@@ -82,6 +82,25 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   return { watch: new StoreWatch(store, log), upkeep, ids, cursors, inbox, retention, limits, json, broker }
 }
 
+/**
+ * Answers what was accepted, sends the clients away, and writes what waits; the store stays open.
+ * @param graceMs how long JSON clients have for the closing handshake, ms
+ */
+export async function closeParts(parts: Parts, graceMs: number): Promise<void> {
+  const { watch, upkeep, cursors, inbox, ids, retention, json, broker } = parts
+  watch.stop()
+  json.stopTaking()
+  broker.stopTaking()
+  await inbox.drained()
+  await json.close(graceMs)
+  await broker.close()
+  await inbox.drained()
+  await retention.close()
+  await cursors.close()
+  await ids.close()
+  upkeep.stop()
+}
+
 /** Who is who, and what tends their logins. */
 async function composeIdentity(
   { config, log, passwords, audit }: Given,

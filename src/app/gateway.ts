@@ -11,7 +11,7 @@ import { Limits } from '../limits/limits.js'
 import { watchFiles } from '../net/file-limit.js'
 import type { Store } from '../store/store.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
-import { compose, type Parts } from './compose.js'
+import { closeParts, compose, type Parts } from './compose.js'
 import { limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
 import { makeStore } from './stores.js'
@@ -107,19 +107,7 @@ export class Gateway {
   async #closeParts(): Promise<void> {
     const parts = this.#parts
     const listeners = this.#front?.close()
-    if (parts !== undefined) {
-      parts.watch.stop()
-      parts.json.stopTaking()
-      parts.broker.stopTaking()
-      await parts.inbox.drained()
-      await parts.json.close(CLOSE_GRACE_MS)
-      await parts.broker.close()
-      await parts.inbox.drained()
-      await parts.retention.close()
-      await parts.cursors.close()
-      await parts.ids.close()
-      parts.upkeep.stop()
-    }
+    if (parts !== undefined) await closeParts(parts, CLOSE_GRACE_MS)
     const late = setTimeout(() => this.#front?.cut(), CLOSE_GRACE_MS)
     await listeners
     clearTimeout(late)

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { Passwords } from '../../src/accounts/passwords.js'
-import { compose } from '../../src/app/compose.js'
+import { closeParts, compose } from '../../src/app/compose.js'
 import { Gateway } from '../../src/app/gateway.js'
 import { limitRules } from '../../src/app/options.js'
 import { Front } from '../../src/app/ports.js'
@@ -65,14 +65,7 @@ async function composed(config: Config, store: CopyableStore) {
   const parts = await compose({ config, log, metrics, limits, passwords, audit }, store)
   await parts.broker.start()
   const close = async () => {
-    parts.watch.stop()
-    await parts.json.close(0)
-    await parts.broker.close()
-    await parts.inbox.drained()
-    await parts.retention.close()
-    await parts.cursors.close()
-    await parts.ids.close()
-    parts.upkeep.stop()
+    await closeParts(parts, 0)
     await passwords.close()
   }
   return { parts, audited, logs, events, log, metrics, close }
