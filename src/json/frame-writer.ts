@@ -7,6 +7,7 @@
  */
 import type { Socket } from 'node:net'
 import { guarded } from '../core/faults.js'
+import { writeText } from '../core/write-text.js'
 import type { TurnEnd } from '../flow/turn-end.js'
 import { Ponger } from '../net/pong.js'
 import type { PausableWebSocket } from '../net/websocket.js'
@@ -173,6 +174,5 @@ function writeFrame(buffer: Buffer, start: number, opcode: number, text: string,
     at = buffer.writeUInt32BE(0, at)
     at = buffer.writeUInt32BE(length, at)
   }
-  // A text with as many bytes as UTF-16 units is ASCII, for which latin1 gives the same and costs less.
-  return at + buffer.write(text, at, length === text.length ? 'latin1' : 'utf8')
+  return at + writeText(buffer, text, length, at)
 }

@@ -16,6 +16,7 @@ import {
   writeConversationKey,
 } from '../../src/core/model.js'
 import { formatTime } from '../../src/core/time.js'
+import { writeText } from '../../src/core/write-text.js'
 
 const AT = Date.UTC(2019, 6, 15, 9, 28, 10, 999)
 const ID = '0190b5a0-0000-7000-8000-000000000000'
@@ -134,3 +135,12 @@ t.test(
     t.same([key.readUInt32BE(0), key.readUInt32BE(4)], [100000001, 100000002])
   },
 )
+
+t.test('writeText writes UTF-8, also of a text that is ASCII', async t => {
+  for (const text of ['', 'ascii', 'café', '聊天', '😀 \ud800']) {
+    const bytes = Buffer.byteLength(text)
+    const buffer = Buffer.alloc(bytes + 2)
+    t.equal(writeText(buffer, text, bytes, 1), bytes)
+    t.same(buffer.subarray(1, -1), Buffer.from(text))
+  }
+})

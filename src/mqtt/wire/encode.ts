@@ -5,6 +5,7 @@
  * MQTT 5 differs in two places: properties follow the variable header (2.2.2) and acknowledgements end with a reason code
  * (2.4). An encoder for it adds their length to `remaining`, and writes them where that text says.
  */
+import { writeText } from '../../core/write-text.js'
 import { CONNACK, PUBACK, PUBREL, qosOf, SUBACK } from './packet-types.js'
 
 /**
@@ -67,7 +68,3 @@ function begin(first: number, remaining: number): Buffer {
   }
   return packet
 }
-
-/** A text with as many bytes as UTF-16 units is ASCII, for which latin1 gives the same bytes faster. */
-const writeText = (packet: Buffer, text: string, bytes: number, at: number): number =>
-  packet.write(text, at, bytes === text.length ? 'latin1' : 'utf8')
