@@ -57,14 +57,14 @@ async function runRound(
       if (Symbol.asyncIterator in steps) open.push({ peer, steps })
       else for (const step of await steps) record(peer, step)
     }
-    await takeTurns(open, record)
+    await runStepsInTurn(open, record)
   } finally {
     await Promise.all(open.map(({ steps }) => steps.return(undefined)))
     await Promise.all(contexts.map(({ program, dir }) => program.forget(dir)))
   }
 }
 
-async function takeTurns(
+async function runStepsInTurn(
   open: readonly { peer: Peer; steps: AsyncGenerator<Step> }[],
   record: (peer: Peer, step: Step) => void,
 ): Promise<void> {
