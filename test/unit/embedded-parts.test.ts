@@ -163,6 +163,26 @@ t.test('commits: a small one is made at once, unless a large one is under way', 
   t.ok(has(4), 'and the lock is free again')
 })
 
+t.test(
+  'commits: of one turn of the event loop one is made on this thread, so that a row of them stops nobody',
+  async t => {
+    const { put, has } = commits(t)
+    const [first, second] = [put(1, 1), put(2, 1)]
+    t.ok(has(1))
+    t.notOk(has(2))
+    await Promise.all([first, second])
+    let turns = 0
+    const count = () => {
+      turns++
+      next = setImmediate(count)
+    }
+    let next = setImmediate(count)
+    for (let i = 0; i < 20; i++) await put(i, 1)
+    clearImmediate(next)
+    t.ok(turns >= 10, `${turns} turns`)
+  },
+)
+
 t.test('commits: acknowledged in the order of the calls, whenever each is done', async t => {
   const order: number[] = []
   let release = () => {}

@@ -463,15 +463,17 @@ t.test('a sync that the disk refuses is told to all who wait, then and later', a
   const dir = t.testdir()
   const root = open<string, number>({ path: dir, noSubdir: false, noSync: true })
   await root.put(1, 'x')
-  const before = new Set(readdirSync('/proc/self/fd'))
+  const path = realpathSync(join(dir, 'data.mdb'))
+  const opened = () =>
+    readdirSync('/proc/self/fd').filter(fd => {
+      const link = `/proc/self/fd/${fd}`
+      // The folder that is read has one, too, and is closed by now.
+      return existsSync(link) && readlinkSync(link) === path
+    })
+  const before = opened()
   const failures: unknown[] = []
   const disk = new DiskSync(root, dir, cause => failures.push(cause))
-  const path = realpathSync(join(dir, 'data.mdb'))
-  const [file] = readdirSync('/proc/self/fd').filter(fd => {
-    const link = `/proc/self/fd/${fd}`
-    // The folder that was read has had one, too.
-    return !before.has(fd) && existsSync(link) && readlinkSync(link) === path
-  })
+  const [file] = opened().filter(fd => !before.includes(fd))
   closeSync(Number(file))
   await t.rejects(disk.synced(), { code: 'EBADF' })
   t.match(failures, [{ code: 'EBADF' }])

@@ -13,7 +13,7 @@ export type Durability = 'commit' | 'flush'
 /** Commits that can be told apart while they are under way; more of them just wait for lmdb's promise. */
 const MARKS = 32
 /**
- * A commit of so many puts is made on this thread if none is under way: to wake lmdb's thread and to wait for it costs
+ * A commit of so many puts is made on this thread if none is under way, once a turn: to wake lmdb's thread and to wait for it costs
  * more than the commit itself. A commit of 64 messages, which are three puts each, stops this thread for about 2 ms.
  */
 const FEW_PUTS = 200
@@ -43,6 +43,8 @@ export class Commits {
   readonly #underWay = new Set<Promise<unknown>>()
   /** Of those, and not acknowledged. */
   #unacknowledged = 0
+  /** A commit was made on this thread in this turn of the event loop. */
+  #isTurnUsed = false
   readonly #run = randomUUID()
   #count = 0
   #last: Promise<unknown> = Promise.resolve()
@@ -66,15 +68,21 @@ export class Commits {
   async run<T>(work: Work<T>): Promise<T> {
     if (this.#broken !== undefined) throw this.#broken
     const { disk, durability } = this.#options
-    const isHere = disk !== undefined && this.#unacknowledged === 0 && work.puts <= FEW_PUTS
+    const isHere =
+      disk !== undefined && !this.#isTurnUsed && this.#unacknowledged === 0 && work.puts <= FEW_PUTS
     const result = isHere ? this.#runHere(work.run) : await this.#runBehind(work)
     disk?.committed()
     if (disk !== undefined && durability === 'flush') await this.#synced(disk)
     return result
   }
 
-  /** On this thread. */
+  /**
+   * On this thread, once a turn of the event loop. Nothing is waited for here, so a row of commits, such as the batches of a
+   * long backlog, would otherwise run to its end before any socket is read.
+   */
   #runHere<T>(work: () => T): T {
+    this.#isTurnUsed = true
+    setImmediate(this.#newTurn)
     const { root, dir } = this.#options
     const results: T[] = []
     try {
@@ -87,6 +95,10 @@ export class Commits {
       throw toStoreError(isCoded ? new CodedError(thrown.code as number) : thrown, dir)
     }
     return results[0] as T
+  }
+
+  readonly #newTurn = (): void => {
+    this.#isTurnUsed = false
   }
 
   /** On lmdb's thread. */
