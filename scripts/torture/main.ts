@@ -24,6 +24,7 @@ const HELP = `Usage: npm run torture -- [options]
   --minutes N            how long there are messages and mishaps (2)
   --seed S               makes the same decisions again (a random one, printed)
   --kills-per-minute K   kill -9 so often; SIGTERM a third as often (8)
+  --clock H,H,...        the clock is so many hours off at each start, in turn (random hours at half of the starts)
   --users N              accounts (12)
   --rate N               messages a second, all senders together (1500)
   --store TYPE           embedded (default), or mongodb on the server that MUMI_TEST_MONGODB_URL names
@@ -37,6 +38,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
     'kills-per-minute': { type: 'string', default: '8' },
+    clock: { type: 'string' },
     users: { type: 'string', default: '12' },
     rate: { type: 'string', default: '1500' },
     store: { type: 'string', default: 'embedded' },
@@ -59,6 +61,12 @@ function amount(name: 'minutes' | 'kills-per-minute' | 'users' | 'rate'): number
   const value = Number(values[name])
   if (Number.isFinite(value) && value >= 0) return value
   throw new Error(`--${name} must be a number`)
+}
+
+function clockHours(): number[] {
+  const hours = values.clock === undefined ? [] : values.clock.split(',').map(Number)
+  if (hours.every(Number.isFinite)) return hours
+  throw new Error('--clock must be numbers with commas between them')
 }
 
 /** Descriptors of the server: enough for itself and all devices, but a crowd soon uses them up. */
@@ -133,6 +141,7 @@ async function build(dir: string): Promise<Run> {
   const killsPerMinute = amount('kills-per-minute')
   const restarts = new Restarts(server, {
     killsPerMinute,
+    clockHours: clockHours(),
     random: random.fork('restarts'),
     watcher: wills,
     say,

@@ -30,6 +30,8 @@ export interface EndWatcher {
 
 export interface RestartOptions {
   readonly killsPerMinute: number
+  /** Hours by which the clock is off at each start, in turn and again. Empty: random ones, at half of the starts. */
+  readonly clockHours: readonly number[]
   readonly random: Random
   readonly watcher: EndWatcher
   readonly say: (text: string) => void
@@ -68,11 +70,12 @@ export class Restarts {
 
   async restart(isKill: boolean): Promise<void> {
     const { server } = this
-    const { random, watcher, say } = this.options
+    const { clockHours, random, watcher, say } = this.options
     say(isKill ? 'kill -9' : 'SIGTERM')
     await this.#end(isKill)
     if (random.chance(DOWN)) await delay(random.between(...DOWN_MS))
-    if (random.chance(CLOCK_SET)) this.#setClock()
+    if (clockHours.length > 0) this.#setClock(clockHours[this.clockJumps % clockHours.length] ?? 0)
+    else if (random.chance(CLOCK_SET)) this.#setClock(Math.round(random.between(...CLOCK_HOURS)))
     if (random.chance(KILLED_AGAIN)) {
       server.spawn()
       await delay(random.between(...KILLED_AGAIN_MS))
@@ -93,9 +96,8 @@ export class Restarts {
     watcher.afterEnd(isKill)
   }
 
-  #setClock(): void {
-    const { random, say } = this.options
-    const hours = Math.round(random.between(...CLOCK_HOURS))
+  #setClock(hours: number): void {
+    const { say } = this.options
     this.server.clockOffsetMs = hours * HOUR_MS
     this.clockJumps++
     say(`the clock is ${Math.abs(hours)} h ${hours < 0 ? 'behind' : 'ahead'}`)
