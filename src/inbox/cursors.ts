@@ -1,5 +1,6 @@
 /**
- * Devices' cursors, written behind: a confirm costs a map entry, and one commit every WRITE_DELAY_MS carries all.
+ * Devices' cursors, written behind: a reader that moves is noted, and asked for its place when all are written, in one
+ * commit every WRITE_DELAY_MS.
  * A cursor that is lost with the process makes messages come twice and never makes one go missing, so it may wait;
  * nobody reads a cursor past this class, so nobody sees an old one.
  */
@@ -15,9 +16,17 @@ const RETRY_DELAY_MS = 1000
 /** The JSON device of a client that names none. It exists from registration, at 0. */
 export const DEFAULT_DEVICE = ''
 
+/** Has the place of one device. */
+export interface Mover {
+  /** Where the device stands now. */
+  readonly place: CursorMove
+}
+
 const keyOf = (userId: UserId, device: string) => `${userId} ${device}`
 
 export class Cursors {
+  /** They moved since they were last asked. */
+  readonly #movers = new Set<Mover>()
   #dirty = new Map<string, CursorMove>()
   #writing = new Map<string, CursorMove>()
   #writer: Promise<void> | undefined
@@ -53,28 +62,26 @@ export class Cursors {
 
   /** The account is deleted: what its sessions still say on their way out is not written. */
   forget(userId: UserId): void {
+    this.#askMovers()
     this.#forgotten.add(userId)
     for (const [key, move] of this.#dirty) if (move.userId === userId) this.#dirty.delete(key)
   }
 
-  /** Remembers a move; durable within WRITE_DELAY_MS and one commit, or at close. */
-  move(move: CursorMove): void {
-    if (this.#forgotten.has(move.userId)) return
-    // Two connections of one device may stand at different places: it never moves back.
-    const before = this.#pending(move.userId, move.device)
-    const isBehind = before !== undefined && before.confirmed > move.confirmed
-    this.#dirty.set(keyOf(move.userId, move.device), isBehind ? { ...before, seenAt: move.seenAt } : move)
+  /** `mover` has moved. Its place is durable within WRITE_DELAY_MS and one commit, or at close. */
+  moved(mover: Mover): void {
+    this.#movers.add(mover)
     this.#writer ??= this.#write()
   }
 
   /** Remembers a move and resolves when it is durable. @throws GatewayError */
   async moveNow(move: CursorMove): Promise<void> {
-    this.move(move)
+    this.#move(move)
     await this.store.moveCursors([move])
   }
 
   async furthest(userId: UserId): Promise<number> {
     let furthest = await this.store.furthest(userId)
+    this.#askMovers()
     for (const moves of [this.#writing, this.#dirty]) {
       for (const move of moves.values()) {
         if (move.userId === userId) furthest = Math.max(furthest, move.confirmed)
@@ -85,6 +92,7 @@ export class Cursors {
 
   /** Makes an account's moves durable now. @throws GatewayError */
   async writeNow(userId: UserId): Promise<void> {
+    this.#askMovers()
     const moves = [this.#writing, this.#dirty].flatMap(all =>
       [...all.values()].filter(move => move.userId === userId),
     )
@@ -95,19 +103,37 @@ export class Cursors {
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#writer
+    this.#askMovers()
     if (this.#dirty.size > 0) await this.store.moveCursors([...this.#dirty.values()])
     this.#dirty.clear()
   }
 
+  #askMovers(): void {
+    for (const { place } of this.#movers) this.#move(place)
+    this.#movers.clear()
+  }
+
+  #move(move: CursorMove): void {
+    if (this.#forgotten.has(move.userId)) return
+    // Two connections of one device may stand at different places: it never moves back.
+    const key = keyOf(move.userId, move.device)
+    const before = this.#dirty.get(key) ?? this.#writing.get(key)
+    const isBehind = before !== undefined && before.confirmed > move.confirmed
+    this.#dirty.set(key, isBehind ? { ...before, seenAt: move.seenAt } : move)
+    this.#writer ??= this.#write()
+  }
+
   #pending(userId: UserId, device: string): CursorMove | undefined {
+    this.#askMovers()
     const key = keyOf(userId, device)
     return this.#dirty.get(key) ?? this.#writing.get(key)
   }
 
   async #write(): Promise<void> {
     let pause = WRITE_DELAY_MS
-    while (this.#dirty.size > 0 && !this.#closing.signal.aborted) {
+    while (this.#dirty.size + this.#movers.size > 0 && !this.#closing.signal.aborted) {
       await delay(pause, undefined, { ref: false, signal: this.#closing.signal }).catch(() => undefined)
+      this.#askMovers()
       this.#writing = this.#dirty
       this.#dirty = new Map()
       pause = (await this.#writeOnce()) ? WRITE_DELAY_MS : RETRY_DELAY_MS

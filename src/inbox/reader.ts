@@ -10,6 +10,7 @@ import { toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { InboxRow, UserId } from '../core/model.js'
+import type { CursorMove } from '../store/store.js'
 import type { Inbox, LiveReader } from './inbox.js'
 import { Window, type WindowLimits } from './window.js'
 
@@ -151,7 +152,7 @@ export class InboxReader implements LiveReader {
     if (!this.#window.has(seq)) return
     if (this.#released === NONE) this.#released = new Set()
     this.#released.add(seq)
-    await this.inbox.cursors.moveNow(this.#place())
+    await this.inbox.cursors.moveNow(this.place)
   }
 
   /** The socket takes bytes again. */
@@ -202,7 +203,8 @@ export class InboxReader implements LiveReader {
     this.resume()
   }
 
-  #place() {
+  /** What its device has confirmed, and what it was sent. */
+  get place(): CursorMove {
     return {
       userId: this.userId,
       device: this.#o.device,
@@ -214,7 +216,7 @@ export class InboxReader implements LiveReader {
   }
 
   #remember(): void {
-    this.inbox.cursors.move(this.#place())
+    this.inbox.cursors.moved(this)
   }
 
   async #catchUp(): Promise<void> {

@@ -45,7 +45,7 @@ t.test('two simultaneous connections of a new device get the same cursor', async
 t.test('cursor moves of one account are durable at once on request', async t => {
   const { store, cursors } = await setUp(t)
   const some = cursors()
-  some.move(move(ANN, 'phone', { confirmed: 4, sent: 4 }))
+  some.moved({ place: move(ANN, 'phone', { confirmed: 4, sent: 4 }) })
   await some.writeNow(ANN)
   t.match(await store.cursors.cursor(ANN, 'phone'), { confirmed: 4 })
 })

@@ -249,9 +249,9 @@ t.test('a new device begins at the furthest confirmed message, durably; the defa
 
 t.test('moves are seen at once, never go back, and are written together at the latest at close', async t => {
   const { cursors, written } = makeCursors(7)
-  cursors.move(move(ANN, 'a', { confirmed: 9, sent: 9 }))
-  cursors.move(move(ANN, 'a', { confirmed: 8, sent: 8, seenAt: 2000 }))
-  cursors.move(move(BOB, 'a', { confirmed: 1 }))
+  cursors.moved({ place: move(ANN, 'a', { confirmed: 9, sent: 9 }) })
+  cursors.moved({ place: move(ANN, 'a', { confirmed: 8, sent: 8, seenAt: 2000 }) })
+  cursors.moved({ place: move(BOB, 'a', { confirmed: 1 }) })
   t.match(await cursors.load(ANN, 'a'), { confirmed: 9, sent: 9, seenAt: 2000 })
   t.equal(await cursors.furthest(ANN), 9, 'of what is written and what is not')
   t.equal(await cursors.furthest(BOB), 7)
@@ -261,16 +261,33 @@ t.test('moves are seen at once, never go back, and are written together at the l
   t.equal(written.at(-1)?.length, 2)
 })
 
+t.test('a device that moves again and again is asked for its place once', async t => {
+  const { cursors, written } = makeCursors()
+  let asked = 0
+  const mover = {
+    get place() {
+      asked++
+      return move(ANN, 'a', { confirmed: 5, sent: 5 })
+    },
+  }
+  for (let i = 0; i < 5; i++) cursors.moved(mover)
+  t.equal(asked, 0)
+  t.match(await cursors.load(ANN, 'a'), { confirmed: 5 }, 'whoever asks has it')
+  await cursors.close()
+  t.equal(asked, 1)
+  t.match(written, [[{ confirmed: 5 }]])
+})
+
 t.test(
   'of a deleted account no move is written, and what could not be written is kept for close',
   async t => {
     const { cursors, written, state, logs } = makeCursors()
     state.isFailing = true
-    cursors.move(move(ANN, 'a', { confirmed: 1 }))
-    cursors.move(move(BOB, 'a', { confirmed: 1 }))
+    cursors.moved({ place: move(ANN, 'a', { confirmed: 1 }) })
+    cursors.moved({ place: move(BOB, 'a', { confirmed: 1 }) })
     await t.rejects(cursors.moveNow(move(BOB, 'a', { confirmed: 2 })))
     cursors.forget(ANN)
-    cursors.move(move(ANN, 'a', { confirmed: 3 }))
+    cursors.moved({ place: move(ANN, 'a', { confirmed: 3 }) })
     await t.rejects(cursors.close())
     t.same(logs, ['store.failed'])
     state.isFailing = false

@@ -2,6 +2,7 @@ import t from 'tap'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import { type Cursor, type InboxRow, pairConversation } from '../../src/core/model.js'
+import type { Mover } from '../../src/inbox/cursors.js'
 import type { Inbox } from '../../src/inbox/inbox.js'
 import { type Delivery, InboxReader, type ReaderOptions } from '../../src/inbox/reader.js'
 
@@ -46,7 +47,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6
     },
     cursors: {
       load: async () => ({ confirmed: 0, sent: 0, released: [], ...cursor }),
-      move: (move: Cursor) => void moves.push(move),
+      moved: ({ place }: Mover) => void moves.push(place),
       moveNow: async (move: Cursor) => void moves.push(move),
     },
     attach: (one: InboxReader) => void readers.add(one),
