@@ -8,6 +8,7 @@ export const OLD_CODES = table({
     en: 'success',
     retry: false,
     level: 'debug',
+    mqtt5: 0x00,
     when: 'An action succeeded.',
   },
   MESSAGE_SUCCESS: {
@@ -16,6 +17,7 @@ export const OLD_CODES = table({
     en: 'message sent',
     retry: false,
     level: 'debug',
+    mqtt5: 0x00,
     when: 'The message is stored.',
   },
   LOGIN_SUCCESS: {
@@ -24,6 +26,7 @@ export const OLD_CODES = table({
     en: 'login success',
     retry: false,
     level: 'debug',
+    mqtt5: 0x00,
     when: 'The login succeeded; waiting messages follow.',
   },
   REGISTER_SUCCESS: {
@@ -32,6 +35,7 @@ export const OLD_CODES = table({
     en: 'register success',
     retry: false,
     level: 'debug',
+    mqtt5: 0x00,
     when: 'The account was created.',
   },
   BROADCAST_SUCCESS: {
@@ -40,6 +44,7 @@ export const OLD_CODES = table({
     en: 'broadcast success',
     retry: false,
     level: 'debug',
+    mqtt5: 0x00,
     when: 'The broadcast is stored for every other user who is online and whose inbox has room.',
   },
   ERROR: {
@@ -48,6 +53,7 @@ export const OLD_CODES = table({
     en: 'failed',
     retry: false,
     level: 'error',
+    mqtt5: 0x80,
     when: 'An unforeseen error in the server.',
   },
   ERROR_AUTH: {
@@ -56,6 +62,7 @@ export const OLD_CODES = table({
     en: 'wrong email or password',
     retry: false,
     level: 'info',
+    mqtt5: 0x86,
     when: 'The email or the password is wrong, missing or empty; the code does not tell which.',
   },
   ERROR_AUTH_FAILED: {
@@ -64,6 +71,7 @@ export const OLD_CODES = table({
     en: 'authorize failed',
     retry: true,
     level: 'warn',
+    mqtt5: 0x88,
     when: 'The login could not be checked.',
   },
   ERROR_ADD_USER_FAILED: {
@@ -72,6 +80,7 @@ export const OLD_CODES = table({
     en: 'register failed',
     retry: true,
     level: 'warn',
+    mqtt5: 0x88,
     when: 'The account could not be stored.',
   },
   ERROR_EXIST_USER: {
@@ -80,6 +89,7 @@ export const OLD_CODES = table({
     en: 'user exists',
     retry: false,
     level: 'info',
+    mqtt5: 0x83,
     when: 'The email or the user name is taken.',
   },
   ERROR_EXIST_USER_FAILED: {
@@ -88,6 +98,7 @@ export const OLD_CODES = table({
     en: 'query failed',
     retry: true,
     level: 'warn',
+    mqtt5: 0x88,
     when: 'The query failed.',
   },
   ERROR_MULTIPLE_LOGIN: {
@@ -96,6 +107,7 @@ export const OLD_CODES = table({
     en: 'multiple login',
     retry: false,
     level: 'info',
+    mqtt5: 0x87,
     when: 'The account, or this connection, is already logged in.',
   },
   ERROR_MULTIPLE_LOGIN_FAILED: {
@@ -105,6 +117,7 @@ export const OLD_CODES = table({
     retry: true,
     level: 'warn',
     retired: true,
+    mqtt5: 0x88,
     when: 'The old server sent it when it could not look up who is logged in. This server always knows.',
   },
   ERROR_UNAUTHORIZED: {
@@ -113,6 +126,7 @@ export const OLD_CODES = table({
     en: 'please login first',
     retry: false,
     level: 'info',
+    mqtt5: 0x87,
     when: 'The request needs a login.',
   },
   ERROR_USER_NOT_ONLINE: {
@@ -121,6 +135,7 @@ export const OLD_CODES = table({
     en: 'user is not online',
     retry: true,
     level: 'info',
+    mqtt5: 0x83,
     when: 'The recipient is offline, and offline delivery is switched off (`delivery.offline`).',
   },
   ERROR_CONNECTION_CLOSED: {
@@ -130,6 +145,7 @@ export const OLD_CODES = table({
     retry: false,
     close: 4501,
     level: 'info',
+    mqtt5: 0x98,
     when: 'The server closes this connection because another login replaced it, or because its login or account has ended.',
   },
   ERROR_FIND_USER: {
@@ -138,6 +154,7 @@ export const OLD_CODES = table({
     en: 'user not found',
     retry: false,
     level: 'info',
+    mqtt5: 0x90,
     when: 'There is no such user.',
   },
   ERROR_FIND_USER_FAILED: {
@@ -146,6 +163,7 @@ export const OLD_CODES = table({
     en: 'query failed',
     retry: true,
     level: 'warn',
+    mqtt5: 0x88,
     when: 'The recipient could not be looked up.',
   },
 })

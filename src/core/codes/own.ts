@@ -8,6 +8,7 @@ export const OWN_CODES = table({
     en: 'request is not a JSON object',
     retry: false,
     level: 'info',
+    mqtt5: 0x99,
     when: 'The request is not JSON, not one object, nested too deep, or a binary frame.',
   },
   BAD_FIELD: {
@@ -16,6 +17,7 @@ export const OWN_CODES = table({
     en: 'bad field',
     retry: false,
     level: 'info',
+    mqtt5: 0x99,
     when: 'A field is invalid: `data.field` names it, and `data.reason` tells why.',
   },
   UNKNOWN_REQUEST: {
@@ -24,6 +26,7 @@ export const OWN_CODES = table({
     en: 'unknown request',
     retry: false,
     level: 'info',
+    mqtt5: 0x83,
     when: '`type` or `action` is unknown.',
   },
   TOO_LARGE: {
@@ -32,6 +35,7 @@ export const OWN_CODES = table({
     en: 'too large',
     retry: false,
     level: 'info',
+    mqtt5: 0x95,
     when: 'A field is longer than its limit.',
   },
   STORE_UNAVAILABLE: {
@@ -40,6 +44,7 @@ export const OWN_CODES = table({
     en: 'store unavailable, try again',
     retry: true,
     level: 'error',
+    mqtt5: 0x88,
     when: 'The store is closed, failing or too slow. Nothing was stored, except if MongoDB did not answer in time: then the message may be stored, so send it again with its `id`.',
   },
   STORE_FULL: {
@@ -48,6 +53,7 @@ export const OWN_CODES = table({
     en: 'store full, try again later',
     retry: true,
     level: 'error',
+    mqtt5: 0x97,
     when: 'The disk is full. Nothing was stored.',
   },
   SLOW_CLIENT: {
@@ -57,6 +63,7 @@ export const OWN_CODES = table({
     retry: true,
     close: 4008,
     level: 'warn',
+    mqtt5: 0x97,
     when: 'The client does not read. Unconfirmed messages are sent again after it reconnects.',
   },
   SHUTDOWN: {
@@ -65,6 +72,7 @@ export const OWN_CODES = table({
     en: 'server is closing',
     retry: true,
     level: 'info',
+    mqtt5: 0x8b,
     when: 'The server is shutting down. Nothing was stored.',
   },
   TOO_MANY_ERRORS: {
@@ -74,6 +82,7 @@ export const OWN_CODES = table({
     retry: false,
     close: 4500,
     level: 'warn',
+    mqtt5: 0x97,
     when: 'One connection had `limits.refusals` refused requests in a row.',
   },
   MESSAGES_DROPPED: {
@@ -83,6 +92,7 @@ export const OWN_CODES = table({
     retry: false,
     level: 'warn',
     retired: true,
+    mqtt5: 0x83,
     when: 'Never sent: the event `dropped` tells it (section 5).',
   },
   FORBIDDEN: {
@@ -91,6 +101,7 @@ export const OWN_CODES = table({
     en: 'not allowed',
     retry: false,
     level: 'info',
+    mqtt5: 0x87,
     when: 'The user is not permitted to make this request.',
   },
   RATE_LIMITED: {
@@ -99,6 +110,7 @@ export const OWN_CODES = table({
     en: 'too many requests, try again later',
     retry: true,
     level: 'debug',
+    mqtt5: 0x96,
     when: 'The connection exceeded `limits.requests`, or the account exceeded `limits.accountRequests`, `limits.accountBytes` or `limits.broadcastBytes`. Nothing was done.',
   },
   TOO_MANY_REGISTRATIONS: {
@@ -107,6 +119,7 @@ export const OWN_CODES = table({
     en: 'too many registrations, try again later',
     retry: true,
     level: 'info',
+    mqtt5: 0x97,
     when: 'This address exceeded `limits.registrations`.',
   },
   TOO_MANY_ATTEMPTS: {
@@ -115,6 +128,7 @@ export const OWN_CODES = table({
     en: 'too many failed logins, try again later',
     retry: true,
     level: 'info',
+    mqtt5: 0x9f,
     when: 'Too many passwords from this address were wrong. `data.reason` tells how long to wait. The password was not checked.',
   },
   TOO_MANY_CONNECTIONS: {
@@ -123,6 +137,7 @@ export const OWN_CODES = table({
     en: 'too many connections',
     retry: true,
     level: 'info',
+    mqtt5: 0x97,
     when: 'The account has `limits.connectionsPerAccount` connections.',
   },
   LOGIN_TIMEOUT: {
@@ -132,6 +147,7 @@ export const OWN_CODES = table({
     retry: true,
     close: 4010,
     level: 'info',
+    mqtt5: 0x87,
     when: 'The connection had no login and sent no request for `limits.loginTimeout`.',
   },
   OVER_LIMITS: {
@@ -141,6 +157,7 @@ export const OWN_CODES = table({
     retry: true,
     close: 4009,
     level: 'warn',
+    mqtt5: 0x97,
     when: 'More than `limits.warnings` requests within a minute were refused by a limit. Reconnect later, and send more slowly.',
   },
   INBOX_FULL: {
@@ -149,6 +166,7 @@ export const OWN_CODES = table({
     en: 'inbox full, try again later',
     retry: true,
     level: 'info',
+    mqtt5: 0x97,
     when: 'The recipient’s inbox is full of unconfirmed messages, or the sender has used up its share of it (`inbox.maxMessages`). Nothing was stored.',
   },
   OVERLOADED: {
@@ -157,6 +175,7 @@ export const OWN_CODES = table({
     en: 'busy, try again',
     retry: true,
     level: 'info',
+    mqtt5: 0x97,
     when: 'Too many messages wait to be stored, and the sender has used up its share of that queue (`inbox.maxWaitingBytes`). Nothing was stored.',
   },
 })

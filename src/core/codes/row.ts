@@ -10,6 +10,8 @@ export interface CodeRow {
   readonly close?: number
   /** The level at which a refusal with this code is logged. */
   readonly level: 'debug' | 'info' | 'warn' | 'error'
+  /** The reason code of MQTT 5 (2.4) that says it best; a packet that may not carry that one has the next best. */
+  readonly mqtt5: number
   /** When the code is sent, for docs/protocol.md. */
   readonly when: string
   /** The server does not send the code (any more). */

@@ -1,10 +1,6 @@
 /** The rules of MQTT 3.1.1 and 3.1 for CONNECT, and our limits on its fields. */
 import { checkText, checkTopicName, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
-
-/** CONNACK return codes for a fault in CONNECT itself (MQTT 3.1.1, 3.2.2.3). */
-const UNACCEPTABLE_PROTOCOL_LEVEL = 0x01
-const IDENTIFIER_REJECTED = 0x02
-const BAD_USER_NAME_OR_PASSWORD = 0x04
+import { REASON } from './reason-codes.js'
 
 /** Protocol level of MQTT 3.1. */
 export const MQTT_3_1 = 3
@@ -52,7 +48,7 @@ export function checkConnect(fields: Fields, limits: PacketLimits): Connect {
   if (flags & WILL) {
     checkTopicName(fields.data(), limits)
     if (fields.data().length > limits.maxWillBytes)
-      throw new MalformedPacket('will message too long', 'maxWillBytes')
+      throw new MalformedPacket('will message too long', 'maxWillBytes', REASON.PACKET_TOO_LARGE)
   }
   // MQTT 3.1, 3.1: "The Remaining Length field … takes precedence over the User Name flag", and over the Password flag.
   if (level === MQTT_3_1 && fields.done) clear(USER_NAME | PASSWORD)
@@ -71,7 +67,11 @@ function checkProtocol(fields: Fields): number {
   }
   const level = fields.byte()
   if (level !== (protocol === 'MQTT' ? 4 : MQTT_3_1)) {
-    throw new MalformedPacket('unacceptable protocol level', '[MQTT-3.1.2-2]', UNACCEPTABLE_PROTOCOL_LEVEL)
+    throw new MalformedPacket(
+      'unacceptable protocol level',
+      '[MQTT-3.1.2-2]',
+      REASON.UNSUPPORTED_PROTOCOL_VERSION,
+    )
   }
   return level
 }
@@ -102,7 +102,7 @@ function checkUserName(userName: Buffer): void {
 
 function checkLength({ length }: Buffer, max: number, what: string): void {
   if (length > max)
-    throw new MalformedPacket(`${what} too long`, '(MQTT 3.1.1, 3.1.4)', BAD_USER_NAME_OR_PASSWORD)
+    throw new MalformedPacket(`${what} too long`, '(MQTT 3.1.1, 3.1.4)', REASON.BAD_USER_NAME_OR_PASSWORD)
 }
 
 interface ConnectKind {
@@ -114,10 +114,14 @@ interface ConnectKind {
 function checkClientId(clientId: Buffer, { level, isClean }: ConnectKind, limits: PacketLimits): void {
   checkText(clientId, 'client identifier')
   if (clientId.length > limits.maxClientIdBytes) {
-    throw new MalformedPacket('client identifier too long', '[MQTT-3.1.3-9]', IDENTIFIER_REJECTED)
+    throw new MalformedPacket(
+      'client identifier too long',
+      '[MQTT-3.1.3-9]',
+      REASON.CLIENT_IDENTIFIER_NOT_VALID,
+    )
   }
   // MQTT 3.1 does not allow an empty identifier (its section 3.1, "Client Identifier").
   if (clientId.length === 0 && (!isClean || level === MQTT_3_1)) {
-    throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', IDENTIFIER_REJECTED)
+    throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', REASON.CLIENT_IDENTIFIER_NOT_VALID)
   }
 }

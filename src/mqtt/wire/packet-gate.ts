@@ -3,6 +3,7 @@ import { checkConnect, maxConnectBytes } from './connect-rules.js'
 import { bare, firstByteFault, KINDS, type PacketKind, withoutOldDup } from './packet-kinds.js'
 import { Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 import { CONNECT, DISCONNECT } from './packet-types.js'
+import { REASON } from './reason-codes.js'
 
 /** Handles packets instead of Aedes. */
 export interface PacketLane {
@@ -183,9 +184,15 @@ export class PacketGate {
     const kind = KINDS.get(withoutOldDup(first, this.#level))
     if (kind === undefined) throw firstByteFault(first)
     if (this.#phase === (first === CONNECT ? 'new' : 'open')) return kind
-    if (this.#phase === 'new') throw new MalformedPacket('first packet is not CONNECT', '[MQTT-3.1.0-1]')
-    if (this.#phase === 'open') throw new MalformedPacket('second CONNECT', '[MQTT-3.1.0-2]')
-    throw new MalformedPacket('packet behind DISCONNECT', '[MQTT-3.14.4-2]')
+    throw this.#orderFault()
+  }
+
+  /** Of a packet that may not come in this phase. */
+  #orderFault(): MalformedPacket {
+    const of = (reason: string, clause: string) => new MalformedPacket(reason, clause, REASON.PROTOCOL_ERROR)
+    if (this.#phase === 'new') return of('first packet is not CONNECT', '[MQTT-3.1.0-1]')
+    if (this.#phase === 'open') return of('second CONNECT', '[MQTT-3.1.0-2]')
+    return of('packet behind DISCONNECT', '[MQTT-3.14.4-2]')
   }
 
   /** Checks the length before any of the body is kept. */
@@ -194,7 +201,7 @@ export class PacketGate {
       throw new MalformedPacket('bytes behind the end of the packet', '[MQTT-4.8.0-1]')
     const max = this.#phase === 'new' ? this.#maxConnectBytes : this.#limits.maxPacketBytes
     if (headerBytes + length > Math.min(max, this.#limits.maxPacketBytes)) {
-      throw new MalformedPacket('packet too large', 'maxPacketBytes')
+      throw new MalformedPacket('packet too large', 'maxPacketBytes', REASON.PACKET_TOO_LARGE)
     }
     this.#kind = kind
     this.#bodyAt = headerBytes

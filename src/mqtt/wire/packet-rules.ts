@@ -4,6 +4,8 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { filterFault } from '../../core/topic-filter.js'
+import { DISCONNECT } from './packet-types.js'
+import { mayCarry, REASON, returnCodeOf } from './reason-codes.js'
 
 export interface PacketLimits {
   /** Bytes of a whole packet with its fixed header. Checked before the body is read. */
@@ -26,14 +28,19 @@ export class MalformedPacket extends Error {
   /**
    * @param reason what is wrong; never with bytes of the client
    * @param clause the rule that is broken: `[MQTT-…]` as in the specification, or the limit's config key under `mqtt`
-   * @param refuse CONNACK return code, where one must be sent before the connection closes
+   * @param code what CONNACK or DISCONNECT of MQTT 5 says of it
    */
   constructor(
     readonly reason: string,
     readonly clause: string,
-    readonly refuse?: number,
+    readonly code: number = REASON.MALFORMED_PACKET,
   ) {
     super(`${reason} ${clause}`)
+  }
+
+  /** CONNACK return code that a client of 3.1 or 3.1.1 gets before the connection closes: only for faults of CONNECT. */
+  get refuse(): number | undefined {
+    return mayCarry(DISCONNECT, this.code) ? undefined : returnCodeOf(this.code)
   }
 }
 
@@ -52,18 +59,21 @@ export function checkText(text: Buffer, what: string): void {
     throw new MalformedPacket(`ill-formed UTF-8 in the ${what}`, '[MQTT-1.5.3-1]')
 }
 
-function checkTopicText(topic: Buffer, what: string, limits: PacketLimits): void {
-  if (topic.length === 0) throw new MalformedPacket(`empty ${what}`, '[MQTT-4.7.3-1]')
-  if (topic.length > limits.maxTopicBytes) throw new MalformedPacket(`${what} too long`, 'maxTopicBytes')
+/** @param code for a text that is well-formed and not accepted */
+function checkTopicText(topic: Buffer, what: string, code: number, limits: PacketLimits): void {
+  if (topic.length === 0) throw new MalformedPacket(`empty ${what}`, '[MQTT-4.7.3-1]', REASON.PROTOCOL_ERROR)
+  if (topic.length > limits.maxTopicBytes)
+    throw new MalformedPacket(`${what} too long`, 'maxTopicBytes', code)
   checkText(topic, what)
 }
 
-function checkLevels(levels: number, limits: PacketLimits): void {
-  if (levels > limits.maxTopicLevels) throw new MalformedPacket('too many topic levels', 'maxTopicLevels')
+function checkLevels(levels: number, code: number, limits: PacketLimits): void {
+  if (levels > limits.maxTopicLevels)
+    throw new MalformedPacket('too many topic levels', 'maxTopicLevels', code)
 }
 
 export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
-  checkTopicText(topic, 'topic name', limits)
+  checkTopicText(topic, 'topic name', REASON.TOPIC_NAME_INVALID, limits)
   let levels = 1
   for (let i = 0; i < topic.length; i++) {
     const byte = topic[i]
@@ -72,16 +82,16 @@ export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
       throw new MalformedPacket('wildcard in the topic name', '[MQTT-4.7.1-1]')
     }
   }
-  checkLevels(levels, limits)
+  checkLevels(levels, REASON.TOPIC_NAME_INVALID, limits)
 }
 
 /** `$share/…` passes: it is well-formed, and the access rules refuse it. */
 function checkTopicFilter(bytes: Buffer, limits: PacketLimits): void {
-  checkTopicText(bytes, 'topic filter', limits)
+  checkTopicText(bytes, 'topic filter', REASON.TOPIC_FILTER_INVALID, limits)
   const filter = bytes.toString()
   const fault = filterFault(filter)
   if (fault !== undefined) throw new MalformedPacket(fault.reason, fault.clause)
-  checkLevels(filter.split('/').length, limits)
+  checkLevels(filter.split('/').length, REASON.TOPIC_FILTER_INVALID, limits)
 }
 
 /** Reads the fields behind a packet's fixed header, in order. The packet ends at `end`; the buffer may go on. */
@@ -148,7 +158,8 @@ export function checkPacketId(fields: Fields): number {
 /** @returns the number of filters */
 export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
   checkPacketId(fields)
-  if (fields.done) throw new MalformedPacket('SUBSCRIBE without a topic filter', '[MQTT-3.8.3-3]')
+  if (fields.done)
+    throw new MalformedPacket('SUBSCRIBE without a topic filter', '[MQTT-3.8.3-3]', REASON.PROTOCOL_ERROR)
   let filters = 0
   while (!fields.done) {
     checkCount(++filters, limits)
@@ -162,7 +173,8 @@ export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
 /** @returns the number of filters */
 export function checkUnsubscribe(fields: Fields, limits: PacketLimits): number {
   checkPacketId(fields)
-  if (fields.done) throw new MalformedPacket('UNSUBSCRIBE without a topic filter', '[MQTT-3.10.3-2]')
+  if (fields.done)
+    throw new MalformedPacket('UNSUBSCRIBE without a topic filter', '[MQTT-3.10.3-2]', REASON.PROTOCOL_ERROR)
   let filters = 0
   while (!fields.done) {
     checkCount(++filters, limits)
@@ -173,5 +185,6 @@ export function checkUnsubscribe(fields: Fields, limits: PacketLimits): number {
 
 /** A packet of 1 MiB could name 262,144. Twice the limit of a session, so that a client sees in SUBACK which are refused. */
 function checkCount(filters: number, { maxSubscriptions }: PacketLimits): void {
-  if (filters > 2 * maxSubscriptions) throw new MalformedPacket('too many topic filters', 'maxSubscriptions')
+  if (filters > 2 * maxSubscriptions)
+    throw new MalformedPacket('too many topic filters', 'maxSubscriptions', REASON.QUOTA_EXCEEDED)
 }

@@ -11,8 +11,11 @@ export const PUBCOMP = 0x70
 export const SUBSCRIBE = 0x82
 export const SUBACK = 0x90
 export const UNSUBSCRIBE = 0xa2
+export const UNSUBACK = 0xb0
 export const PINGREQ = 0xc0
 export const DISCONNECT = 0xe0
+/** MQTT 5 only. */
+export const AUTH = 0xf0
 
 /** Flag of a PUBLISH; in MQTT 3.1 of SUBSCRIBE, UNSUBSCRIBE and PUBREL, too. */
 export const DUP = 0x08
