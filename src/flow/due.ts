@@ -1,5 +1,7 @@
 /** Jobs that run together, once, when they are due. */
-type Job = () => void
+
+/** A function, or an object that has one: what lives long and waits often needs no function of its own. */
+export type Job = (() => void) | { run(): void }
 
 export class Due {
   #jobs: Job[] = []
@@ -17,7 +19,8 @@ export class Due {
     this.#jobs = []
     for (const job of jobs) {
       try {
-        job()
+        if (typeof job === 'function') job()
+        else job.run()
       } catch (thrown) {
         setImmediate(() => {
           throw thrown

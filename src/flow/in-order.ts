@@ -6,12 +6,15 @@ export interface Place {
   readonly isDecided: boolean
 }
 
+/** Of all that have no place taken. Nothing is ever added to it. */
+const NONE: never[] = []
+
 /** The array is copied only when at least this many of its places have left. */
 const COMPACT_AT = 1024
 
 /** For work that reports by a call, without a promise per piece. */
 export class InOrder<P extends Place> {
-  #places: P[] = []
+  #places: P[] = NONE
   #head = 0
 
   /** @param leave called once for each place */
@@ -24,7 +27,8 @@ export class InOrder<P extends Place> {
 
   /** Takes the next place. */
   push(place: P): void {
-    this.#places.push(place)
+    if (this.#places.length === 0) this.#places = [place]
+    else this.#places.push(place)
   }
 
   /** To be called when a place is decided: lets go every decided place that has no undecided one before it. */
@@ -33,7 +37,7 @@ export class InOrder<P extends Place> {
       this.#head++
       this.leave(place)
     }
-    if (this.#head === this.#places.length) this.#places = []
+    if (this.#head === this.#places.length) this.#places = NONE
     else if (this.#head >= COMPACT_AT) this.#places = this.#places.slice(this.#head)
     else return
     this.#head = 0

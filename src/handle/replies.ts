@@ -17,7 +17,7 @@ class Reply implements Answer, Outcome, Place {
   data: unknown = null
   isDecided = false
   constructor(
-    private readonly replies: InOrder<Reply>,
+    readonly replies: Replies<unknown>,
     readonly request: RequestName | 'invalid',
     readonly id: string | undefined,
   ) {}
@@ -49,13 +49,20 @@ class Reply implements Answer, Outcome, Place {
   }
 }
 
-export class Replies {
-  readonly #replies: InOrder<Reply>
+/** One function for the replies of all connections. */
+const leave = (reply: Reply): void => reply.replies.write(reply)
 
-  /** @param write called once for each reply */
-  constructor(write: (outcome: Outcome) => void) {
-    this.#replies = new InOrder<Reply>(write)
-  }
+export class Replies<T = undefined> {
+  readonly #replies = new InOrder<Reply>(leave)
+
+  /**
+   * @param to passed to `send`, so that all connections may share one function
+   * @param send called once for each reply
+   */
+  constructor(
+    private readonly send: (outcome: Outcome, to: T) => void,
+    private readonly to?: T,
+  ) {}
 
   /** Requests whose reply has not left. */
   get pending(): number {
@@ -64,8 +71,18 @@ export class Replies {
 
   /** Takes the place of the next request's reply. */
   reserve(request: RequestName | 'invalid', id: string | undefined): Answer {
-    const reply = new Reply(this.#replies, request, id)
+    const reply = new Reply(this as Replies<unknown>, request, id)
     this.#replies.push(reply)
     return reply
+  }
+
+  /** A reply is decided. */
+  flush(): void {
+    this.#replies.flush()
+  }
+
+  /** The turn of a reply has come. */
+  write(outcome: Outcome): void {
+    this.send(outcome, this.to as T)
   }
 }

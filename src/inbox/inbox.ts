@@ -16,6 +16,7 @@ import {
   type Permissions,
   type UserId,
 } from '../core/model.js'
+import { Several } from '../core/several.js'
 import type { Appended, ConversationRow, InboxLog } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
@@ -46,7 +47,7 @@ interface Waiting {
 }
 
 export class Inbox {
-  readonly #readers = new Map<UserId, Set<LiveReader>>()
+  readonly #readers = new Several<UserId, LiveReader>()
   readonly #waiting: Backlog<Waiting>
   #writing = false
   #idle: (() => void)[] = []
@@ -87,19 +88,16 @@ export class Inbox {
   }
 
   attach(reader: LiveReader): void {
-    const readers = this.#readers.get(reader.userId)
-    if (readers === undefined) this.#readers.set(reader.userId, new Set([reader]))
-    else readers.add(reader)
+    this.#readers.add(reader.userId, reader)
   }
 
   detach(reader: LiveReader): void {
-    const readers = this.#readers.get(reader.userId)
-    if (readers?.delete(reader) && readers.size === 0) this.#readers.delete(reader.userId)
+    this.#readers.delete(reader.userId, reader)
   }
 
   /** Keeps the places of all devices that are connected. */
   touchAll(): void {
-    for (const readers of this.#readers.values()) for (const reader of readers) reader.touch()
+    for (const userId of this.#readers.keys()) for (const reader of this.#readers.of(userId)) reader.touch()
   }
 
   /** Messages of a conversation, newest first, older than the message with id `before` if given. @throws GatewayError */
@@ -184,6 +182,7 @@ export class Inbox {
     if (readers === undefined) return false
     const { kind, sender, conversation, text } = message
     const row: InboxRow = { seq, id, kind, sender, conversation, text }
+    if (!(readers instanceof Set)) return readers.offer(row)
     let isWritten = false
     for (const reader of readers) isWritten = reader.offer(row) || isWritten
     return isWritten

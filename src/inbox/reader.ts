@@ -9,7 +9,7 @@
 import { toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import type { InboxRow, UserId } from '../core/model.js'
+import type { Cursor, InboxRow, UserId } from '../core/model.js'
 import type { CursorMove } from '../store/store.js'
 import type { Inbox, LiveReader } from './inbox.js'
 import { Window, type WindowLimits } from './window.js'
@@ -49,7 +49,9 @@ const RETRY_MS = 1000
 
 export class InboxReader implements LiveReader {
   readonly userId: UserId
-  readonly #o: ReaderOptions
+  readonly #device: string
+  readonly #sink: Sink
+  readonly #from: 'start' | undefined
   readonly #window: Window
   #released = NONE as Set<number>
   #confirmed = 0
@@ -67,11 +69,13 @@ export class InboxReader implements LiveReader {
     private readonly inbox: Inbox,
     private readonly metrics: Metrics,
     private readonly log: Logger,
-    options: ReaderOptions,
+    { userId, device, sink, from, windowMessages, windowChars }: ReaderOptions,
   ) {
-    this.#o = options
-    this.#window = new Window(options)
-    this.userId = options.userId
+    this.#device = device
+    this.#sink = sink
+    this.#from = from
+    this.#window = new Window(windowMessages, windowChars)
+    this.userId = userId
   }
 
   /** Highest seq written to the client. */
@@ -93,22 +97,21 @@ export class InboxReader implements LiveReader {
    * that costs it no message. @throws GatewayError when the store does not answer
    */
   async enrol(): Promise<void> {
-    const { userId, device, from } = this.#o
-    await this.inbox.cursors.load(userId, device, from)
+    await this.#cursor()
+  }
+
+  #cursor(): Promise<Cursor> {
+    return this.inbox.cursors.load(this.userId, this.#device, this.#from)
   }
 
   /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
   async start(): Promise<void> {
     // The client may be gone before it is told that it is in.
     if (this.#closed) return
-    const { userId, device, from } = this.#o
     // First of all: what is stored from now on is offered, and what was stored before is there to be read.
     this.inbox.attach(this)
     // Both as of now: what comes while a new device's first cursor is written did not wait; see also `offer`.
-    const [cursor, lastSeq] = await Promise.all([
-      this.inbox.cursors.load(userId, device, from),
-      this.inbox.store.lastSeq(userId),
-    ])
+    const [cursor, lastSeq] = await Promise.all([this.#cursor(), this.inbox.store.lastSeq(this.userId)])
     if (this.#closed) return
     this.#confirmed = this.#sent = cursor.confirmed
     this.#sentBefore = cursor.sent
@@ -175,17 +178,17 @@ export class InboxReader implements LiveReader {
   }
 
   #hasRoom(): boolean {
-    return this.#o.sink.canTake && this.#window.hasRoom(this.#sent - this.#confirmed)
+    return this.#sink.canTake && this.#window.hasRoom(this.#sent - this.#confirmed)
   }
 
   #write(row: InboxRow): void {
     const { seq, text } = row
     // A log has no holes of its own: what is not there any more was trimmed.
-    if (seq > this.#sent + 1) this.#o.sink.gap(this.#sent + 1, seq - 1)
+    if (seq > this.#sent + 1) this.#sink.gap(this.#sent + 1, seq - 1)
     this.#sent = seq
     this.#window.add(seq, text.length)
     this.metrics.delivered.inc()
-    this.#o.sink.deliver(row, {
+    this.#sink.deliver(row, {
       waited: seq <= this.#waitedUpTo,
       again: seq <= this.#sentBefore,
       released: this.#released.size > 0 && this.#released.has(seq),
@@ -207,7 +210,7 @@ export class InboxReader implements LiveReader {
   get place(): CursorMove {
     return {
       userId: this.userId,
-      device: this.#o.device,
+      device: this.#device,
       confirmed: this.#confirmed,
       sent: Math.max(this.#sent, this.#sentBefore),
       released: [...this.#released],

@@ -18,15 +18,19 @@ export class Window {
   #inFlight = NOTHING as Map<number, number>
   #chars = 0
 
-  constructor(private readonly limits: WindowLimits) {}
+  /** See WindowLimits. */
+  constructor(
+    private readonly windowMessages: number,
+    private readonly windowChars: number,
+  ) {}
 
   /** Messages that may still be written; at least one, since an empty window takes a message of any size. */
   get messagesLeft(): number {
-    return Math.max(1, this.limits.windowMessages - this.#inFlight.size)
+    return Math.max(1, this.windowMessages - this.#inFlight.size)
   }
 
   get charsLeft(): number {
-    return this.limits.windowChars - this.#chars
+    return this.windowChars - this.#chars
   }
 
   /** Lowest seq in flight; undefined if there is none. */
@@ -42,13 +46,13 @@ export class Window {
   /** Whether one more message may be written. @param span from the cursor to the newest seq that was sent */
   hasRoom(span: number): boolean {
     if (this.#inFlight.size === 0) return true
-    const { windowMessages, windowChars } = this.limits
+    const { windowMessages, windowChars } = this
     return span < MAX_SPAN && this.#inFlight.size < windowMessages && this.#chars < windowChars
   }
 
   /** Whether half of the messages, or of the text, that may be in flight is. */
   get isHalfFull(): boolean {
-    const { windowMessages, windowChars } = this.limits
+    const { windowMessages, windowChars } = this
     return 2 * this.#inFlight.size >= windowMessages || 2 * this.#chars >= windowChars
   }
 

@@ -1,71 +1,66 @@
 /** One JSON client: its socket's events, and how its connection lives and ends. */
 import type { Socket } from 'node:net'
-import type { RawData } from 'ws'
 import type { CodeName, Locale } from '../core/errors.js'
-import { guarded } from '../core/faults.js'
+import type { ControlFrames } from '../limits/control-frames.js'
 import type { LiveConnection } from '../live/live.js'
-import type { PausableWebSocket } from '../net/websocket.js'
 import { BackPressure } from './back-pressure.js'
 import { Closing } from './closing.js'
-import { FrameWriter } from './frame-writer.js'
-import type { Asker, ConnectionHost, Fuse } from './host.js'
+import { FrameWriter, type WriterOwner } from './frame-writer.js'
+import type { Asker, ConnectionHost } from './host.js'
 import { Liveness } from './liveness.js'
 import { JsonLogin } from './login.js'
 import { Quota } from './quota.js'
 import { Requests } from './requests.js'
+import { type ClientSocket, listen, type SocketOwner } from './socket.js'
 
 /** The code that ws reports where the client sent no close frame (RFC 6455 7.1.5). */
 const NO_CLOSE_FRAME = 1006
 
-export class JsonConnection implements Asker, LiveConnection {
+export class JsonConnection implements Asker, LiveConnection, SocketOwner, WriterOwner {
   readonly front = 'json'
-  readonly locale: Locale
-  /** Stays readable when the socket is gone. */
-  readonly remoteAddress: string | undefined
-  /** Resolves when the socket is closed. */
-  readonly gone: Promise<void>
   /** The client closed the connection: requests of it that were read and that change something are still run. */
   hasLeft = false
   readonly target: JsonLogin
   readonly #out: FrameWriter
   readonly #requests: Requests
   readonly #pressure: BackPressure
-  readonly #closing: Closing
+  /** Made at the end. */
+  #closing: Closing | undefined
   readonly #liveness: Liveness
   readonly #quota: Quota
+  readonly #control: ControlFrames
   readonly #openedAt = performance.now()
   #ended = false
 
-  /** @param closed called once, when the connection has ended */
+  /**
+   * @param remoteAddress stays readable when the socket is gone
+   * @param closed called once, when the connection has ended
+   */
   constructor(
     private readonly host: ConnectionHost,
-    private readonly ws: PausableWebSocket,
-    socket: Socket,
-    client: { readonly locale: Locale; readonly address: string | undefined },
+    private readonly ws: ClientSocket,
+    private readonly socket: Socket,
+    readonly locale: Locale,
+    readonly remoteAddress: string | undefined,
     private readonly closed: (connection: JsonConnection) => void,
   ) {
-    this.locale = client.locale
-    this.remoteAddress = client.address
-    this.gone = new Promise(resolve => socket.once('close', () => resolve()))
+    const { rules } = host
     const { limits } = host.services
-    const { maxBufferedBytes } = host.rules
-    const fuse: Fuse = { onFault: host.onFault, end: () => ws.terminate() }
-    const control = limits.controlFrames()
-    const pinged = () => control.pinged()
-    this.#quota = new Quota(limits, host.rules, client.address)
-    this.#liveness = new Liveness(ws, socket, host.rules, pinged)
-    this.#out = new FrameWriter(ws, socket, host.turnEnd, {
-      maxBufferedBytes,
-      pingPayload: () => this.target.pingPayload(),
-      pinged,
-      written: () => this.#goOn(),
-      fuse,
-    })
-    this.target = new JsonLogin(host, this, { ws, out: this.#out, quota: this.#quota })
-    this.#requests = new Requests(host, this, this.#out, this.#quota, fuse)
-    this.#pressure = new BackPressure(ws, this.#requests, this.#out, { control, maxBufferedBytes, fuse })
-    this.#closing = new Closing(ws, this.#out, client.locale)
-    this.#listen(socket, fuse)
+    this.#control = limits.controlFrames()
+    this.#quota = new Quota(limits, rules, remoteAddress)
+    this.#liveness = new Liveness(ws, socket, rules, this.#control)
+    this.#out = new FrameWriter(ws, socket, host.turnEnd, rules, this)
+    this.target = new JsonLogin(host, this, ws, this.#out, this.#quota)
+    this.#requests = new Requests(host, this, this.#out, this.#quota)
+    this.#pressure = new BackPressure(ws, this.#requests, this.#out, this.#control, rules, this)
+    listen(ws, socket, this)
+  }
+
+  /** Resolves when the socket is closed. */
+  get gone(): Promise<void> {
+    const { socket } = this
+    if (socket.closed) return Promise.resolve()
+    return new Promise(resolve => socket.once('close', () => resolve()))
   }
 
   get userId() {
@@ -82,35 +77,9 @@ export class JsonConnection implements Asker, LiveConnection {
 
   // ── the socket ──────────────────────────────────────────────────────────────────────────────────────────
 
-  #listen(socket: Socket, fuse: Fuse): void {
-    const { ws } = this
-    const received = (data: RawData, isBinary: boolean) => this.#received(data as Buffer, isBinary)
-    const pinged = (payload: Buffer) => {
-      if (this.#sawControlFrame('ping')) this.#out.pong(payload)
-    }
-    const ponged = (payload: Buffer) => {
-      if (this.#sawControlFrame('pong')) this.target.pong(payload)
-    }
-    ws.on('message', guarded('ws.message', fuse, received))
-    ws.on('ping', guarded('ws.ping', fuse, pinged)).on('pong', guarded('ws.pong', fuse, ponged))
-    const clientLeft = (code: number) => this.#clientLeft(code)
-    ws.on('close', guarded('ws.close', fuse, clientLeft))
-    // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
-    ws.on('error', ({ code }: NodeJS.ErrnoException) => {
-      const { limits, log } = this.host.services
-      if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') limits.count('limits.frame')
-      log.info({ event: 'socket.failed', front: 'json', code }, 'socket failed')
-    })
-    const drained = () => {
-      this.#liveness.seen()
-      this.#goOn()
-    }
-    socket.on('drain', guarded('ws.drain', fuse, drained))
-  }
-
-  #received(data: Buffer, isBinary: boolean): void {
+  received(data: Buffer, isBinary: boolean): void {
     if (this.#ended) {
-      this.#closing.passOver(this.userId !== undefined)
+      this.#passOver()
       return
     }
     this.#liveness.seen()
@@ -119,10 +88,41 @@ export class JsonConnection implements Asker, LiveConnection {
     this.#pressure.update()
   }
 
+  pinged(payload: Buffer): void {
+    if (this.#sawControlFrame('ping')) this.#out.pong(payload)
+  }
+
+  ponged(payload: Buffer): void {
+    if (this.#sawControlFrame('pong')) this.target.pong(payload)
+  }
+
+  drained(): void {
+    this.#liveness.seen()
+    this.goOn()
+  }
+
+  failed(code: string | undefined): void {
+    const { limits, log } = this.host.services
+    if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') limits.count('limits.frame')
+    log.info({ event: 'socket.failed', front: 'json', code }, 'socket failed')
+  }
+
+  clientLeft(code: number): void {
+    this.hasLeft = !this.#ended
+    this.#requests.clientLeft()
+    this.#close(code === NO_CLOSE_FRAME ? 'dropped' : 'left')
+    this.#requests.resume()
+  }
+
+  fault(where: string, thrown: unknown): void {
+    this.host.onFault(where, thrown)
+    this.ws.terminate()
+  }
+
   /** @returns false if the connection has ended */
   #sawControlFrame(kind: 'ping' | 'pong'): boolean {
     if (this.#ended) {
-      this.#closing.passOver(this.userId !== undefined)
+      this.#passOver()
       return false
     }
     this.#liveness.seen()
@@ -130,8 +130,20 @@ export class JsonConnection implements Asker, LiveConnection {
     return true
   }
 
+  /** Something came after the end. */
+  #passOver(): void {
+    this.#closing ??= new Closing(this.ws, this.#out, this.locale)
+    this.#closing.passOver(this.userId !== undefined)
+  }
+
+  pingPayload(): string | undefined {
+    const payload = this.target.pingPayload()
+    if (payload !== undefined) this.#control.pinged()
+    return payload
+  }
+
   /** The client took what was written, or a wait is over: what had to wait for that goes on. */
-  #goOn(): void {
+  goOn(): void {
     if (this.#out.isFull) return
     this.target.resumeDelivery()
     this.#requests.resume()
@@ -152,10 +164,6 @@ export class JsonConnection implements Asker, LiveConnection {
     if (this.#pressure.isOn) this.#pressure.update()
     if (reason !== undefined) this.end(reason)
     this.#sayFarewell()
-  }
-
-  delayed(): void {
-    this.#goOn()
   }
 
   /** Text of one message; leaves with the others of this turn. */
@@ -197,12 +205,13 @@ export class JsonConnection implements Asker, LiveConnection {
   end(code: CodeName): void {
     if (this.#ended) return
     this.#finish(code)
+    this.#closing = new Closing(this.ws, this.#out, this.locale)
     this.#closing.because(code)
     this.#sayFarewell()
   }
 
   #sayFarewell(): void {
-    if (this.#requests.pending === 0) this.#closing.sayWhy()
+    if (this.#requests.pending === 0) this.#closing?.sayWhy()
   }
 
   /** The server is leaving. */
@@ -225,13 +234,6 @@ export class JsonConnection implements Asker, LiveConnection {
   #finish(reason: string): void {
     if (!this.#ended) this.host.metrics.closed.inc({ front: 'json', reason })
     this.#close(reason)
-  }
-
-  #clientLeft(code: number): void {
-    this.hasLeft = !this.#ended
-    this.#requests.clientLeft()
-    this.#close(code === NO_CLOSE_FRAME ? 'dropped' : 'left')
-    this.#requests.resume()
   }
 
   #close(reason: string): void {

@@ -6,7 +6,6 @@
  * that a frame is its header and its text (RFC 6455 5.2). ws itself writes only close frames and pongs, between the buffers.
  */
 import type { Socket } from 'node:net'
-import { guarded } from '../core/faults.js'
 import { writeText } from '../core/write-text.js'
 import type { TurnEnd } from '../flow/turn-end.js'
 import { Ponger } from '../net/pong.js'
@@ -17,16 +16,17 @@ import type { Writer } from './inbox-delivery.js'
 const TEXT = 0x81
 const PING = 0x89
 
-export interface WriterOptions {
+export interface WriterRules {
   /** Beyond so many bytes that the client has not taken the writer is full. */
   readonly maxBufferedBytes: number
+}
+
+/** The connection that it writes for. */
+export interface WriterOwner extends Fuse {
   /** Asked at a turn's end, behind its frames: what to ping with, if anything. ASCII, at most 125 bytes. */
-  readonly pingPayload: () => string | undefined
-  /** A ping has left. */
-  readonly pinged: () => void
-  /** The turn's frames have left for the socket. What it took at once brings no 'drain'. */
-  readonly written: () => void
-  readonly fuse: Fuse
+  pingPayload(): string | undefined
+  /** The turn's frames have left for the socket: what it took at once brings no 'drain'. */
+  goOn(): void
 }
 
 /** Frames of texts that many clients get, the reply `201` above all. */
@@ -42,25 +42,26 @@ function readyFrame(text: string): Buffer {
   return frame
 }
 
+/** Of all that have nothing to write. Nothing is ever added to it. */
+const NONE: never[] = []
+
 export class FrameWriter implements Writer {
   /** Texts, and whole frames. */
-  #frames: (string | Buffer)[] = []
+  #frames = NONE as (string | Buffer)[]
   /** Bytes of each: of a text without its header. */
-  #lengths: number[] = []
+  #lengths: number[] = NONE
   #unwrittenBytes = 0
   #isDue = false
-  readonly #ponger: Ponger
-  readonly #atTurnEnd: () => void
+  /** Made at the first ping. */
+  #ponger: Ponger | undefined
 
   constructor(
     private readonly ws: PausableWebSocket,
     private readonly socket: Socket,
     private readonly turnEnd: TurnEnd,
-    private readonly options: WriterOptions,
-  ) {
-    this.#ponger = new Ponger(ws, turnEnd)
-    this.#atTurnEnd = guarded('ws.turn-end', options.fuse, () => this.#endTurn())
-  }
+    private readonly rules: WriterRules,
+    private readonly owner: WriterOwner,
+  ) {}
 
   get isOpen(): boolean {
     return this.ws.readyState === this.ws.OPEN
@@ -69,7 +70,7 @@ export class FrameWriter implements Writer {
   /** Never below the socket's own high-water mark, beyond which the socket says when it is empty again ('drain'). */
   get isFull(): boolean {
     const waiting = this.socket.writableLength + this.#unwrittenBytes
-    return waiting > this.options.maxBufferedBytes && waiting > this.socket.writableHighWaterMark
+    return waiting > this.rules.maxBufferedBytes && waiting > this.socket.writableHighWaterMark
   }
 
   get canTake(): boolean {
@@ -89,8 +90,13 @@ export class FrameWriter implements Writer {
   }
 
   #push(frame: string | Buffer, bytes: number): void {
-    this.#frames.push(frame)
-    this.#lengths.push(bytes)
+    if (this.#frames === NONE) {
+      this.#frames = [frame]
+      this.#lengths = [bytes]
+    } else {
+      this.#frames.push(frame)
+      this.#lengths.push(bytes)
+    }
     this.#unwrittenBytes += bytes
     this.wake()
   }
@@ -99,11 +105,12 @@ export class FrameWriter implements Writer {
   wake(): void {
     if (this.#isDue) return
     this.#isDue = true
-    this.turnEnd.add(this.#atTurnEnd)
+    this.turnEnd.add(this)
   }
 
   /** Answers a ping. */
   pong(payload: Buffer): void {
+    this.#ponger ??= new Ponger(this.ws, this.turnEnd)
     this.#ponger.pinged(payload)
   }
 
@@ -113,21 +120,24 @@ export class FrameWriter implements Writer {
     this.ws.close(code, reason)
   }
 
-  #endTurn(): void {
+  /** For the end of the turn. */
+  run(): void {
     this.#isDue = false
     if (!this.isOpen) return
-    const ping = this.options.pingPayload()
-    if (ping !== undefined) this.options.pinged()
-    this.#flush(ping)
-    this.options.written()
+    try {
+      this.#flush(this.owner.pingPayload())
+      this.owner.goOn()
+    } catch (thrown) {
+      this.owner.fault('ws.turn-end', thrown)
+    }
   }
 
   #flush(ping: string | undefined): void {
     const frames = this.#frames
     const lengths = this.#lengths
     if (frames.length === 0 && ping === undefined) return
-    this.#frames = []
-    this.#lengths = []
+    this.#frames = NONE as (string | Buffer)[]
+    this.#lengths = NONE
     this.#unwrittenBytes = 0
     if (this.isOpen) this.socket.write(encodeFrames(frames, lengths, ping))
   }

@@ -1,11 +1,16 @@
 /** A wait that may be made longer while it is on. */
+import type { Fuse } from './host.js'
+
 export class Hold {
   #timer: NodeJS.Timeout | undefined
   /** End of the wait, performance.now(). */
   #until = 0
 
   /** @param ended called when the wait is over */
-  constructor(private readonly ended: () => void) {}
+  constructor(
+    private readonly ended: () => void,
+    private readonly fuse: Fuse,
+  ) {}
 
   get isOn(): boolean {
     return this.#timer !== undefined
@@ -30,6 +35,10 @@ export class Hold {
       return
     }
     this.#timer = undefined
-    this.ended()
+    try {
+      this.ended()
+    } catch (thrown) {
+      this.fuse.fault('ws.hold', thrown)
+    }
   }
 }

@@ -19,11 +19,10 @@ export interface ConnectionRules extends LivenessRules, QuotaRules {
   readonly maxMessageBeforeLogin: number
 }
 
-/** Calls of one connection that must not throw; see `guarded` (core/faults.ts). */
+/** What must not throw: an exception is reported, and the connection is cut off. */
 export interface Fuse {
-  readonly onFault: OnFault
-  /** Cuts the connection off. */
-  readonly end: () => void
+  /** @param where name of the handler, see OnFault */
+  fault(where: string, thrown: unknown): void
 }
 
 export interface ConnectionHost {
@@ -40,9 +39,9 @@ export interface ConnectionHost {
 }
 
 /** The connection that asks. */
-export interface Asker extends Caller {
+export interface Asker extends Caller, Fuse {
   /** A reply was written. @param reason why the connection must end, if it must */
   replied(reason: CodeName | undefined): void
   /** Its requests, which were delayed, may go on. */
-  delayed(): void
+  goOn(): void
 }

@@ -1,12 +1,12 @@
 /** An inbox over JSON: messages out, confirmed by the pong to a ping that names a seq, or by the ack action. */
 
 import { encodeExtendedFrame, encodeFrame } from '../core/message.js'
-import type { InboxRow } from '../core/model.js'
-import type { Later } from '../flow/later.js'
+import type { InboxRow, UserId } from '../core/model.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
-import type { InboxReader, ReaderOptions, Sink } from '../inbox/reader.js'
+import type { InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent } from '../protocol/replies.js'
 import type { RequestData } from '../protocol/requests.js'
+import type { ConnectionHost } from './host.js'
 
 /** What writes to the client. */
 export interface Writer {
@@ -27,15 +27,14 @@ const PING_PAUSE_MS = 200
 const deviceName = (name: string | undefined): string =>
   name === undefined ? DEFAULT_DEVICE : `json ${name}`
 
-export interface InboxDeliveryOptions extends RequestData<'login'> {
-  /** Logins on this connection before this one. */
-  readonly nth: number
-}
+/** What it takes of the server. */
+export type DeliveryHost = Pick<ConnectionHost, 'later' | 'openReader'>
 
 export class InboxDelivery implements Sink {
   readonly reader: InboxReader
   readonly isExplicit: boolean
-  readonly #events: ReadonlySet<string>
+  /** What it is told of besides messages; undefined: nothing. */
+  readonly #events: readonly string[] | undefined
   /**
    * Behind the seq in a ping's payload: tells this login's pongs from late ones of an earlier login on the connection.
    */
@@ -48,19 +47,20 @@ export class InboxDelivery implements Sink {
   /** Waits for the end of the pause. */
   #isWaiting = false
 
+  /** @param nth logins on this connection before this one */
   constructor(
+    private readonly host: DeliveryHost,
     private readonly writer: Writer,
-    private readonly later: Later,
-    options: InboxDeliveryOptions,
-    open: (options: Pick<ReaderOptions, 'device' | 'sink' | 'from'>) => InboxReader,
+    userId: UserId,
+    { ack, device, events, from }: RequestData<'login'>,
+    nth: number,
   ) {
-    const { ack, device, events, from } = options
     this.isExplicit = ack === 'explicit'
-    this.#events = new Set(events)
-    this.#suffix = options.nth === 0 ? '' : ` ${options.nth}`
+    this.#events = events
+    this.#suffix = nth === 0 ? '' : ` ${nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
     this.#encode = isExtended ? encodeExtendedFrame : encodeFrame
-    this.reader = open({ device: deviceName(device), sink: this, from })
+    this.reader = host.openReader({ userId, device: deviceName(device), sink: this, from })
   }
 
   get canTake(): boolean {
@@ -72,7 +72,7 @@ export class InboxDelivery implements Sink {
   }
 
   gap(from: number, to: number): void {
-    if (this.#events.has('dropped')) this.writer.write(encodeEvent('dropped', { from, to }))
+    if (this.#events?.includes('dropped')) this.writer.write(encodeEvent('dropped', { from, to }))
   }
 
   /**
@@ -97,10 +97,11 @@ export class InboxDelivery implements Sink {
   #pingLater(): void {
     if (this.#isWaiting) return
     this.#isWaiting = true
-    this.later.add(this.#pauseOver)
+    this.host.later.add(this)
   }
 
-  readonly #pauseOver = (): void => {
+  /** The pause is over. */
+  run(): void {
     this.#isWaiting = false
     this.writer.wake()
   }

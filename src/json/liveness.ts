@@ -1,6 +1,7 @@
 /** Finds clients that are dead, or that take nothing of what they are sent. */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import type { ControlFrames } from '../limits/control-frames.js'
 
 export interface LivenessRules {
   /** A client that was silent for this long is pinged, ms. */
@@ -23,20 +24,20 @@ export class Liveness {
   /** Bytes that the client has taken, and performance.now() when that last changed or none waited. */
   #taken = 0
   #lastTaken = performance.now()
-  #probes: ((isAlive: boolean) => void)[] = []
+  /** Those that wait for an answer to `probe`. */
+  #probes: ((isAlive: boolean) => void)[] | undefined
 
   constructor(
     private readonly ws: WebSocket,
     private readonly socket: Socket,
     private readonly rules: LivenessRules,
-    /** Called when a ping has left. */
-    private readonly pinged: () => void = () => undefined,
+    private readonly control: Pick<ControlFrames, 'pinged'>,
   ) {}
 
   /** Something came from the client. */
   seen(): void {
     this.#lastSeen = performance.now()
-    if (this.#probes.length > 0) this.#settleProbes(true)
+    if (this.#probes !== undefined) this.#settleProbes(true)
   }
 
   /**
@@ -73,6 +74,7 @@ export class Liveness {
     if (!this.#ping()) return false
     return new Promise(resolve => {
       const timer = setTimeout(resolve, this.rules.pingTimeoutMs, false)
+      this.#probes ??= []
       this.#probes.push(isAlive => {
         clearTimeout(timer)
         resolve(isAlive)
@@ -88,12 +90,14 @@ export class Liveness {
   #ping(): boolean {
     if (this.ws.readyState !== this.ws.OPEN) return false
     this.ws.ping()
-    this.pinged()
+    this.control.pinged()
     return true
   }
 
   #settleProbes(isAlive: boolean): void {
-    for (const settle of this.#probes.splice(0)) settle(isAlive)
+    const probes = this.#probes ?? []
+    this.#probes = undefined
+    for (const settle of probes) settle(isAlive)
   }
 
   /** Bytes that the client took are a sign of life: its pong may wait behind a megabyte that it still has to read. */

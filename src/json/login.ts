@@ -12,11 +12,8 @@ import type { ConnectionHost } from './host.js'
 import { InboxDelivery } from './inbox-delivery.js'
 import type { Quota } from './quota.js'
 
-export interface JsonLoginParts {
-  readonly ws: { isTrusted: boolean }
-  readonly out: FrameWriter
-  readonly quota: Quota
-}
+/** Ends a connection without a login, for another one. */
+const makeWay = (connection: LiveConnection): void => connection.end('LOGIN_TIMEOUT')
 
 export class JsonLogin implements LoginTarget {
   userId: UserId | undefined
@@ -31,9 +28,11 @@ export class JsonLogin implements LoginTarget {
   constructor(
     private readonly host: ConnectionHost,
     private readonly connection: LiveConnection,
-    private readonly parts: JsonLoginParts,
+    private readonly ws: { isTrusted: boolean },
+    private readonly out: FrameWriter,
+    private readonly quota: Quota,
   ) {
-    this.#guest = host.services.limits.join(() => connection.end('LOGIN_TIMEOUT'))
+    this.#guest = host.services.limits.join(makeWay, connection)
   }
 
   async enter({ user, login }: Principal, options: RequestData<'login'>): Promise<void> {
@@ -42,24 +41,19 @@ export class JsonLogin implements LoginTarget {
     await live.join(userId, this.connection)
     try {
       if (this.#isOver) throw new GatewayError('ERROR_CONNECTION_CLOSED')
-      this.parts.quota.enter(userId)
+      this.quota.enter(userId)
     } catch (thrown) {
       this.#release(userId)
       throw thrown
     }
     this.userId = userId
-    this.parts.ws.isTrusted = true
+    this.ws.isTrusted = true
     this.login = login
     this.permissions = authenticator.since().permissions(userId)
     this.permissions.joined()
     this.#guest.entered()
     limits.logins.loggedInFrom(this.connection.remoteAddress)
-    const inbox = new InboxDelivery(
-      this.parts.out,
-      this.host.later,
-      { ...options, nth: this.#count++ },
-      ({ device, sink, from }) => this.host.openReader({ userId, device, sink, from }),
-    )
+    const inbox = new InboxDelivery(this.host, this.out, userId, options, this.#count++)
     try {
       await inbox.reader.enrol()
       if (this.#isOver) throw new GatewayError('ERROR_CONNECTION_CLOSED')
@@ -78,7 +72,7 @@ export class JsonLogin implements LoginTarget {
     this.permissions?.left()
     this.#guest.loggedOut()
     this.userId = undefined
-    this.parts.ws.isTrusted = false
+    this.ws.isTrusted = false
     this.login = undefined
     this.permissions = undefined
   }
@@ -130,6 +124,6 @@ export class JsonLogin implements LoginTarget {
   /** Safe to call twice. */
   #release(userId: UserId): void {
     this.host.services.live.leave(userId, this.connection)
-    this.parts.quota.leave(userId)
+    this.quota.leave(userId)
   }
 }

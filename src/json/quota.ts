@@ -18,11 +18,13 @@ export interface QuotaRules {
 
 export class Quota {
   readonly #rate: TokenBucket | undefined
-  /** Requests of the account, from login on. */
+  /** Whose connection it counts as, from login on. */
+  #userId: UserId | undefined
+  /** Requests of the account, and bytes that it sends, from its first request on. */
   #accountRate: TokenBucket | undefined
-  /** Bytes that the account sends, from login on. */
   #sent: TokenBucket | undefined
-  readonly #beforeLogin: AddressBucket | undefined
+  /** From the first request until login. */
+  #beforeLogin: AddressBucket | undefined
   /** Refusals by a limit; made at the first one. */
   #warnings: TokenBucket | undefined
   #refusals = 0
@@ -32,24 +34,30 @@ export class Quota {
   constructor(
     private readonly limits: Limits,
     private readonly rules: QuotaRules,
-    address: string | undefined,
+    private readonly address: string | undefined,
   ) {
     this.#rate = limits.requestBucket(address)
-    this.#beforeLogin = limits.beforeLogin(address)
   }
 
   /** Takes one request. @param bytes of its text @returns the limit that it is over, if any */
   take(bytes: number): RateLimit | undefined {
     const now = performance.now()
     this.#askedAt = now
-    if (this.#sent?.spend(bytes, now) === false) return 'limits.accountBytes'
+    if (this.#userId !== undefined && !this.#mayBegin(this.#userId, bytes, now)) return 'limits.accountBytes'
     if (this.#rate === undefined) return undefined
     if (!this.#rate.take(now)) return 'limits.requests'
     return this.#accountRate?.take(now) === false ? 'limits.accountRequests' : undefined
   }
 
+  #mayBegin(userId: UserId, bytes: number, now: number): boolean {
+    this.#accountRate ??= this.limits.accountRate(userId)
+    this.#sent ??= this.limits.traffic(userId).sent
+    return this.#sent.spend(bytes, now)
+  }
+
   /** Takes one request of a client that is not logged in. @returns how long the next one has to wait, ms */
   beforeLogin(): number {
+    this.#beforeLogin ??= this.limits.beforeLogin(this.address)
     const waitMs = this.#beforeLogin?.borrow(1) ?? 0
     if (waitMs > 0) this.limits.count('limits.requestsBeforeLogin')
     return waitMs
@@ -85,13 +93,15 @@ export class Quota {
 
   /** @throws GatewayError TOO_MANY_CONNECTIONS */
   enter(userId: UserId): void {
-    this.#accountRate = this.limits.enter(userId)
-    this.#sent = this.limits.traffic(userId).sent
+    this.limits.enterAccount(userId)
+    this.#userId = userId
+    this.#beforeLogin = undefined
   }
 
   /** Safe to call twice, and without `enter`. */
   leave(userId: UserId): void {
-    if (this.#accountRate !== undefined) this.limits.leave(userId)
+    if (this.#userId !== undefined) this.limits.leave(userId)
+    this.#userId = undefined
     this.#accountRate = undefined
     this.#sent = undefined
   }

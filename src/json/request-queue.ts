@@ -3,21 +3,25 @@
 /** The text of a message; undefined for a binary one, whose refusal keeps its place in the order. */
 export type Message = string | undefined
 
+/** What runs the requests. */
+export interface Runner {
+  /** False while no request may begin; call `RequestQueue.resume` when that ends. */
+  readonly mayBegin: boolean
+  /** Begins one request; returns a promise, which must not reject, where the next one must wait for it. */
+  begin(message: Message, bytes: number): Promise<void> | undefined
+}
+
+/** Of all in which nothing waits. Nothing is ever added to it. */
+const NONE: never[] = []
+
 export class RequestQueue {
-  readonly #messages: Message[] = []
+  #messages: Message[] = NONE
   /** Of each message. */
-  readonly #lengths: number[] = []
+  #lengths: number[] = NONE
   #bytes = 0
   #isBusy = false
 
-  /**
-   * @param run begins one request; returns a promise, which must not reject, where the next one must wait for it
-   * @param mayRun false while no request may begin; call `resume` when that ends
-   */
-  constructor(
-    private readonly run: (message: Message, bytes: number) => Promise<void> | undefined,
-    private readonly mayRun: () => boolean,
-  ) {}
+  constructor(private readonly runner: Runner) {}
 
   /** Requests that have not begun. */
   get length(): number {
@@ -31,9 +35,13 @@ export class RequestQueue {
 
   /** @param bytes length of the message as UTF-8 */
   push(message: Message, bytes: number): void {
-    if (!this.#isBusy && this.#messages.length === 0 && this.mayRun()) {
+    if (!this.#isBusy && this.#messages.length === 0 && this.runner.mayBegin) {
       this.#begin(message, bytes)
       return
+    }
+    if (this.#messages === NONE) {
+      this.#messages = []
+      this.#lengths = []
     }
     this.#messages.push(message)
     this.#lengths.push(bytes)
@@ -41,23 +49,28 @@ export class RequestQueue {
   }
 
   resume(): void {
-    while (this.#messages.length > 0 && !this.#isBusy && this.mayRun()) {
+    while (this.#messages.length > 0 && !this.#isBusy && this.runner.mayBegin) {
       const message = this.#messages.shift()
       const bytes = this.#lengths.shift() ?? 0
       this.#bytes -= bytes
       this.#begin(message, bytes)
     }
+    if (this.#messages.length === 0) this.#empty()
   }
 
   /** Drops the requests that have not begun. */
   clear(): void {
-    this.#messages.length = 0
-    this.#lengths.length = 0
+    this.#empty()
     this.#bytes = 0
   }
 
+  #empty(): void {
+    this.#messages = NONE
+    this.#lengths = NONE
+  }
+
   #begin(message: Message, bytes: number): void {
-    const later = this.run(message, bytes)
+    const later = this.runner.begin(message, bytes)
     if (later === undefined) return
     this.#isBusy = true
     void later.then(() => {

@@ -1,6 +1,5 @@
 /** The requests of one JSON client: from the text of a message to the reply, in the order in which they came. */
 import { CODES, GatewayError } from '../core/errors.js'
-import { guarded } from '../core/faults.js'
 import { handle } from '../handle/index.js'
 import { refuse } from '../handle/refuse.js'
 import { type Outcome, Replies } from '../handle/replies.js'
@@ -8,21 +7,21 @@ import { encodeReply } from '../protocol/replies.js'
 import { parseRequest, RefusedRequest, type Request } from '../protocol/requests.js'
 import type { FrameWriter } from './frame-writer.js'
 import { Hold } from './hold.js'
-import type { Asker, ConnectionHost, Fuse } from './host.js'
+import type { Asker, ConnectionHost } from './host.js'
 import type { Quota } from './quota.js'
-import { RequestQueue } from './request-queue.js'
+import { RequestQueue, type Runner } from './request-queue.js'
 
 /** Open requests of a client that is not logged in, where `maxPipelined` allows more. */
 const MAX_OPEN_BEFORE_LOGIN = 100
 
-export class Requests {
-  readonly #replies: Replies
-  readonly #queue = new RequestQueue(
-    (text, bytes) => this.#begin(text, bytes),
-    () => this.asker.hasLeft || (!this.out.isFull && !this.#isStopped && !this.#delay.isOn),
-  )
-  /** While the client's address is ahead of the requests that it may make before login. */
-  readonly #delay: Hold
+/** One function for the replies of all connections. */
+const reply = (outcome: Outcome, to: Requests): void => to.reply(outcome)
+
+export class Requests implements Runner {
+  readonly #replies = new Replies<Requests>(reply, this)
+  readonly #queue = new RequestQueue(this)
+  /** While the client's address is ahead of the requests that it may make before login; made when it first is. */
+  #delay: Hold | undefined
   #isStopped = false
 
   constructor(
@@ -30,11 +29,7 @@ export class Requests {
     private readonly asker: Asker,
     private readonly out: FrameWriter,
     private readonly quota: Quota,
-    fuse: Fuse,
-  ) {
-    this.#replies = new Replies(guarded('ws.reply', fuse, outcome => this.#reply(outcome)))
-    this.#delay = new Hold(guarded('ws.hold', fuse, () => asker.delayed()))
-  }
+  ) {}
 
   /** Requests that have begun and whose reply has not left. */
   get pending(): number {
@@ -68,17 +63,27 @@ export class Requests {
 
   /** What was delayed before login is not done for a client that has gone. */
   clientLeft(): void {
-    if (this.#delay.isOn && this.asker.userId === undefined) this.#queue.clear()
+    if (this.#isDelayed && this.asker.userId === undefined) this.#queue.clear()
   }
 
   /** Nothing more is begun, unless the client left by itself: then what it sent before is. */
   stop(): void {
     this.#isStopped = true
-    this.#delay.clear()
+    this.#delay?.clear()
     if (!this.asker.hasLeft) this.#queue.clear()
   }
 
-  #begin(text: string | undefined, bytes: number): Promise<void> | undefined {
+  get #isDelayed(): boolean {
+    return this.#delay?.isOn === true
+  }
+
+  /** For the queue. */
+  get mayBegin(): boolean {
+    return this.asker.hasLeft || (!this.out.isFull && !this.#isStopped && !this.#isDelayed)
+  }
+
+  /** For the queue. */
+  begin(text: string | undefined, bytes: number): Promise<void> | undefined {
     const limit = this.quota.take(bytes)
     if (this.asker.userId === undefined) this.#payBeforeLogin()
     let request: Request
@@ -97,7 +102,10 @@ export class Requests {
     const waitMs = this.quota.beforeLogin()
     // Requests that a client left behind ahead of its rate are dropped: they are not worth a timer.
     if (waitMs > 0 && this.asker.hasLeft) this.#queue.clear()
-    else this.#delay.extend(waitMs)
+    else if (waitMs > 0) {
+      this.#delay ??= new Hold(() => this.asker.goOn(), this.asker)
+      this.#delay.extend(waitMs)
+    }
   }
 
   /** @throws GatewayError, RefusedRequest */
@@ -119,7 +127,16 @@ export class Requests {
     refuse(this.host.services.log, { request: 'invalid', caller: this.asker, answer }, thrown)
   }
 
-  #reply({ request, id, code, data }: Outcome): void {
+  /** The turn of a reply has come. */
+  reply(outcome: Outcome): void {
+    try {
+      this.#write(outcome)
+    } catch (thrown) {
+      this.asker.fault('ws.reply', thrown)
+    }
+  }
+
+  #write({ request, id, code, data }: Outcome): void {
     this.host.metrics.answered('json', request, CODES[code].code)
     const text = encodeReply(code, this.asker.locale, data, id)
     if (data === null && id === undefined) this.out.writeFixed(text)

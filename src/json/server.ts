@@ -3,17 +3,17 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type Server, WebSocketServer } from 'ws'
 import type { Locale } from '../core/errors.js'
-import { Faults, guarded } from '../core/faults.js'
+import { Faults } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import { Later } from '../flow/later.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/services.js'
 import { InboxReader } from '../inbox/reader.js'
 import { askedLocale } from '../net/asked-locale.js'
-import { type PausableWebSocket, serverOptions } from '../net/websocket.js'
 import { encodeGreeting } from '../protocol/replies.js'
 import { JsonConnection } from './connection.js'
 import type { ConnectionHost, ConnectionRules } from './host.js'
+import { type ClientSocket, socketOptions } from './socket.js'
 
 export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
   /** X25519 public key that the greeting carries, 64 upper-case hex digits. */
@@ -33,7 +33,7 @@ const LATER_MS = 100
 const CHECKS_A_TIMEOUT = 4
 
 export class JsonServer {
-  readonly #wss: Server<typeof PausableWebSocket>
+  readonly #wss: Server<typeof ClientSocket>
   readonly #connections = new Set<JsonConnection>()
   readonly #greeting: string
   readonly #host: ConnectionHost
@@ -46,11 +46,7 @@ export class JsonServer {
     private readonly metrics: Metrics,
     private readonly options: JsonServerOptions,
   ) {
-    this.#wss = new WebSocketServer({
-      ...serverOptions(options.maxMessageBytes),
-      // No subprotocol is spoken here; ws would agree to the first that is offered.
-      handleProtocols: () => false,
-    })
+    this.#wss = new WebSocketServer(socketOptions(options.maxMessageBytes))
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)
     this.#checker = setInterval(() => this.#check(), this.#host.rules.checkEveryMs).unref()
@@ -64,8 +60,7 @@ export class JsonServer {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
     this.#wss.handleUpgrade(request, socket, head, ws => {
       const locale = askedLocale(request.url) ?? this.options.locale
-      const client = { locale, address }
-      const connection = new JsonConnection(this.#host, ws, request.socket, client, this.#closed)
+      const connection = new JsonConnection(this.#host, ws, request.socket, locale, address, this.#closed)
       this.#connections.add(connection)
       this.metrics.connections.inc({ front: 'json' })
       connection.write(this.#greeting)
@@ -99,9 +94,12 @@ export class JsonServer {
     const isLate = now - this.#lastCheck > 2 * this.#host.rules.checkEveryMs
     this.#lastCheck = now
     for (const connection of this.#connections) {
-      const end = () => connection.destroy()
-      const look = () => (isLate ? connection.excuse(now) : connection.check(now))
-      guarded('ws.check', { onFault: this.#host.onFault, end }, look)()
+      try {
+        if (isLate) connection.excuse(now)
+        else connection.check(now)
+      } catch (thrown) {
+        connection.fault('ws.check', thrown)
+      }
     }
   }
 

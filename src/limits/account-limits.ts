@@ -40,16 +40,19 @@ export class AccountLimits {
   }
 
   /**
-   * Counts a connection of the account.
+   * Counts a connection of the account; call `leave` when it is over.
    * @param replaces whether it takes the place of an open one: a device that reconnects before its end was noticed
-   * @returns the account's request rate; call `leave` when the connection is over
    * @throws GatewayError TOO_MANY_CONNECTIONS
    */
-  enter(userId: UserId, replaces = false): TokenBucket {
+  enter(userId: UserId, replaces = false): void {
     const count = this.#open.get(userId) ?? 0
     if (count >= this.rules.connectionsPerAccount + (replaces ? 1 : 0))
       throw new GatewayError('TOO_MANY_CONNECTIONS')
     this.#open.set(userId, count + 1)
+  }
+
+  /** The account's rate of requests. */
+  rate(userId: UserId): TokenBucket {
     const bucket = this.#buckets.get(userId) ?? new TokenBucket(this.rules.accountRequests)
     this.#buckets.set(userId, bucket)
     return bucket

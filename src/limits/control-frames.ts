@@ -2,7 +2,7 @@
  * The rate of pings and pongs of one WebSocket (RFC 6455 5.5). No limit on requests counts them, and 22 MB of them a second
  * blocked the process. A client that sends too many is read later.
  */
-import type { TokenBucket } from './token-bucket.js'
+import { type Rate, TokenBucket } from './token-bucket.js'
 
 /** The longest time for which a connection is not read, ms. */
 const MAX_HOLD_MS = 60_000
@@ -13,9 +13,11 @@ export class ControlFrames {
   /** Pongs that answer a ping of ours. They do not count. */
   #owed = 0
   #isOver = false
+  /** Made with the first frame that counts: most clients send none. */
+  #bucket: TokenBucket | undefined
 
   constructor(
-    private readonly bucket: TokenBucket,
+    private readonly rate: Rate,
     private readonly onLimit: () => void,
   ) {}
 
@@ -30,7 +32,8 @@ export class ControlFrames {
       this.#owed--
       return 0
     }
-    const waitMs = this.bucket.borrow(1)
+    this.#bucket ??= new TokenBucket(this.rate)
+    const waitMs = this.#bucket.borrow(1)
     // Once for all that one read brought.
     if (waitMs > 0 && !this.#isOver) this.onLimit()
     this.#isOver = waitMs > 0

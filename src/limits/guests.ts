@@ -15,9 +15,14 @@ export interface GuestRules {
 export class Guest {
   constructor(
     private readonly crowd: Guests,
-    /** Ends the connection. */
-    readonly close: () => void,
+    private readonly end: (who: unknown) => void,
+    private readonly who: unknown,
   ) {}
+
+  /** Ends the connection. */
+  close(): void {
+    this.end(this.who)
+  }
 
   /** A client has logged in on this connection. */
   entered(): void {
@@ -40,10 +45,15 @@ export class Guests {
   /** Connections without a login, and since when (performance.now()); the oldest first. */
   readonly #strangers = new Map<Guest, number>()
 
-  constructor(private readonly rules: GuestRules) {}
+  /** @param onReplaced called when a connection is closed for another one */
+  constructor(
+    private readonly rules: GuestRules,
+    private readonly onReplaced: () => void = () => undefined,
+  ) {}
 
-  join(close: () => void, now = performance.now()): Guest {
-    const guest = new Guest(this, close)
+  /** @param end ends the connection: it is given `who`, so that all connections may share one function */
+  join<T = undefined>(end: (who: T) => void, who?: T, now = performance.now()): Guest {
+    const guest = new Guest(this, end as (who: unknown) => void, who)
     this.#guests.add(guest)
     this.#strangers.set(guest, now)
     return guest
@@ -62,6 +72,7 @@ export class Guests {
     const [stranger, since] = longest
     if (now - since < graceMs) return false
     this.leave(stranger)
+    this.onReplaced()
     stranger.close()
     return true
   }

@@ -50,6 +50,7 @@ export class Limits {
   readonly #http: AddressBuckets
   readonly #crowd: Guests
   readonly #exempt: AddressList
+  readonly #onControlFrames = () => this.count('limits.controlFrames')
 
   constructor(
     private readonly rules: LimitRules,
@@ -58,7 +59,7 @@ export class Limits {
     this.#exempt = new AddressList(rules.exempt)
     this.logins = new LoginAttempts(rules, this.#exempt, limit => this.count(limit))
     this.#admission = new Admission(rules.admission, this.#exempt, address => this.logins.isKnown(address))
-    this.#crowd = new Guests(rules.crowd)
+    this.#crowd = new Guests(rules.crowd, () => this.count('limits.connections'))
     this.#registrations = new AddressBuckets(rules.registrations)
     this.#beforeLogin = new AddressBuckets(rules.requestsBeforeLogin)
     this.#http = new AddressBuckets(rules.httpRequests)
@@ -84,22 +85,30 @@ export class Limits {
     return hasRoom
   }
 
-  /** Registers an open connection without a login. @param close ends it */
-  join(close: () => void): Guest {
-    return this.#crowd.join(() => {
-      this.count('limits.connections')
-      close()
-    })
+  /** Registers an open connection without a login. @param end ends it; given `who` */
+  join<T = undefined>(end: (who: T) => void, who?: T): Guest {
+    return this.#crowd.join(end, who)
   }
 
   /** Counts a connection of an account; see AccountLimits. @throws GatewayError TOO_MANY_CONNECTIONS */
   enter(userId: UserId, replaces = false): TokenBucket {
+    this.enterAccount(userId, replaces)
+    return this.accountRate(userId)
+  }
+
+  /** The same where the rate is asked for later. @throws GatewayError TOO_MANY_CONNECTIONS */
+  enterAccount(userId: UserId, replaces = false): void {
     try {
-      return this.#accounts.enter(userId, replaces)
+      this.#accounts.enter(userId, replaces)
     } catch (thrown) {
       this.count('limits.connectionsPerAccount')
       throw thrown
     }
+  }
+
+  /** The rate of requests of an account, over all its connections. */
+  accountRate(userId: UserId): TokenBucket {
+    return this.#accounts.rate(userId)
   }
 
   /** The buckets of the bytes that an account sends, from any address. */
@@ -142,9 +151,7 @@ export class Limits {
 
   /** The rate of pings and pongs of one WebSocket. */
   controlFrames(): ControlFrames {
-    return new ControlFrames(new TokenBucket(this.rules.controlFrames), () =>
-      this.count('limits.controlFrames'),
-    )
+    return new ControlFrames(this.rules.controlFrames, this.#onControlFrames)
   }
 
   /** The bucket of one connection that refusals by a limit use up. */

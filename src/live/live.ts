@@ -4,6 +4,7 @@ import type { LoginPermissions } from '../auth/permissions.js'
 import { type CodeName, GatewayError } from '../core/errors.js'
 import type { FrontEnd } from '../core/metrics.js'
 import type { Login, UserId } from '../core/model.js'
+import { Several } from '../core/several.js'
 
 export type MultiplePolicy = 'reject' | 'replace' | 'allow'
 
@@ -21,7 +22,7 @@ export interface LiveConnection {
 }
 
 export class LiveConnections {
-  readonly #byUser = new Map<UserId, Set<LiveConnection>>()
+  readonly #byUser = new Several<UserId, LiveConnection>()
   #onPresence: (userId: UserId, online: boolean) => void = () => undefined
 
   constructor(private readonly policy: MultiplePolicy) {}
@@ -60,25 +61,16 @@ export class LiveConnections {
 
   /** Adds a connection without a check: MQTT has its own rule, one connection per client id [MQTT-3.1.4-2]. */
   add(userId: UserId, connection: LiveConnection): void {
-    const all = this.#byUser.get(userId)
-    if (all !== undefined) {
-      all.add(connection)
-      return
-    }
-    this.#byUser.set(userId, new Set([connection]))
-    this.#onPresence(userId, true)
+    if (this.#byUser.add(userId, connection)) this.#onPresence(userId, true)
   }
 
   leave(userId: UserId, connection: LiveConnection): void {
-    const all = this.#byUser.get(userId)
-    if (!all?.delete(connection) || all.size > 0) return
-    this.#byUser.delete(userId)
-    this.#onPresence(userId, false)
+    if (this.#byUser.delete(userId, connection)) this.#onPresence(userId, false)
   }
 
   /** A copy of the account's connections, so that the caller may end them while it loops. */
   of(userId: UserId): readonly LiveConnection[] {
-    return [...(this.#byUser.get(userId) ?? [])]
+    return this.#byUser.of(userId)
   }
 
   /**

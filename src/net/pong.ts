@@ -25,20 +25,20 @@ export class Ponger {
     const isDue = this.#payload !== undefined || this.#isSending
     // Copied, since the payload is a view of the read buffer.
     this.#payload = Buffer.from(payload)
-    if (!isDue) this.turnEnd.add(this.#send)
+    if (!isDue) this.turnEnd.add(this)
   }
 
   /** Sends the pong. A further one is sent only after the socket has taken this one, so at most one is buffered. */
-  readonly #send = (): void => {
+  run(): void {
     const payload = this.#payload
     this.#payload = undefined
     if (payload === undefined || this.ws.readyState !== this.ws.OPEN) return
     this.#isSending = true
-    this.ws.pong(payload, false, this.#sent)
+    this.ws.pong(payload, false, () => this.#sent())
   }
 
-  readonly #sent = (): void => {
+  #sent(): void {
     this.#isSending = false
-    if (this.#payload !== undefined) this.turnEnd.add(this.#send)
+    if (this.#payload !== undefined) this.turnEnd.add(this)
   }
 }

@@ -19,7 +19,6 @@ import { opsRoute } from '../../src/http/ops.js'
 import { originCheck } from '../../src/http/origins.js'
 import { MAX_REQUESTS_PER_SOCKET, Pipeline } from '../../src/http/pipeline.js'
 import { ControlFrames } from '../../src/limits/control-frames.js'
-import { TokenBucket } from '../../src/limits/token-bucket.js'
 import { askedLocale } from '../../src/net/asked-locale.js'
 import { fileLimit } from '../../src/net/file-limit.js'
 import { Ponger } from '../../src/net/pong.js'
@@ -223,7 +222,7 @@ t.test(
   'ControlFrames: pongs to our pings are free; other frames count, and a burst is reported once',
   async t => {
     let over = 0
-    const frames = new ControlFrames(new TokenBucket({ perSecond: 0.001, burst: 1 }), () => over++)
+    const frames = new ControlFrames({ perSecond: 0.001, burst: 1 }, () => over++)
     frames.pinged()
     t.equal(frames.take('pong'), 0)
     t.equal(frames.take('pong'), 0, 'one is in the bucket')

@@ -175,3 +175,13 @@ t.test('Due: scheduled for the first job that waits, and again for the first beh
   runs.shift()?.()
   t.same(ran, [1, 2, 3])
 })
+
+t.test('Due: a job may be an object', async t => {
+  const runs: (() => void)[] = []
+  const due = new Due(run => void runs.push(run))
+  const order: string[] = []
+  due.add({ run: () => void order.push('object') })
+  due.add(() => order.push('function'))
+  runs[0]?.()
+  t.same(order, ['object', 'function'])
+})

@@ -6,7 +6,7 @@ import { Guests } from '../../src/limits/guests.js'
 t.test('the connection that is open longest without a login is closed, after its grace time', async t => {
   const closed: string[] = []
   const crowd = new Guests({ max: 3, reserved: 1, graceMs: 1000 })
-  const join = (name: string, now: number) => crowd.join(() => closed.push(name), now)
+  const join = (name: string, now: number) => crowd.join(who => closed.push(who), name, now)
   const inside = join('inside', 0)
   inside.entered()
   t.ok(crowd.makeRoom(false, 0))
@@ -24,7 +24,7 @@ t.test('the connection that is open longest without a login is closed, after its
 
 t.test('a share is reserved for known clients', async t => {
   const crowd = new Guests({ max: 10, reserved: 2, graceMs: 1000 })
-  for (let i = 0; i < 8; i++) crowd.join(() => t.fail('closed'), 0)
+  for (let i = 0; i < 8; i++) crowd.join(() => t.fail('closed'), undefined, 0)
   t.notOk(crowd.makeRoom(false, 1))
   t.ok(crowd.makeRoom(true, 1))
 })

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import t from 'tap'
 import { CODES } from '../../src/core/errors.js'
 import type { InboxRow } from '../../src/core/model.js'
+import type { Job } from '../../src/flow/due.js'
 import type { Later } from '../../src/flow/later.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
 import type { Services } from '../../src/handle/services.js'
@@ -13,7 +14,7 @@ import { Closing } from '../../src/json/closing.js'
 import { FrameWriter } from '../../src/json/frame-writer.js'
 import { Hold } from '../../src/json/hold.js'
 import type { Asker, ConnectionHost } from '../../src/json/host.js'
-import { InboxDelivery, type InboxDeliveryOptions } from '../../src/json/inbox-delivery.js'
+import { type DeliveryHost, InboxDelivery } from '../../src/json/inbox-delivery.js'
 import { Liveness } from '../../src/json/liveness.js'
 import { JsonLogin } from '../../src/json/login.js'
 import { Quota } from '../../src/json/quota.js'
@@ -21,20 +22,20 @@ import { Requests } from '../../src/json/requests.js'
 import type { Limits } from '../../src/limits/limits.js'
 import type { LiveConnection } from '../../src/live/live.js'
 import type { PausableWebSocket } from '../../src/net/websocket.js'
+import type { RequestData } from '../../src/protocol/requests.js'
 import { ofKind } from '../helpers/kind.js'
 
 const ME = '271693512'
 const turn = () => new Promise(resolve => setImmediate(resolve))
 const fuse = {
-  onFault: (_where: string, thrown: unknown) => {
+  fault: (_where: string, thrown: unknown) => {
     throw thrown
   },
-  end: () => undefined,
 }
 
 t.test('Hold: ends once, at the latest time to which it was extended', async t => {
   const ends: number[] = []
-  const hold = new Hold(() => ends.push(performance.now()))
+  const hold = new Hold(() => ends.push(performance.now()), fuse)
   hold.extend(0)
   t.notOk(hold.isOn, '0 ms is no wait')
   const start = performance.now()
@@ -100,7 +101,9 @@ function pressure() {
     { pause: () => void calls.push('pause'), resume: () => void calls.push('resume') },
     requests,
     out,
-    { control: { take: () => waitMs }, maxBufferedBytes: 1000, fuse },
+    { take: () => waitMs },
+    { maxBufferedBytes: 1000 },
+    fuse,
   )
   return { calls, requests, out, one, hold: (ms: number) => (waitMs = ms) }
 }
@@ -154,7 +157,8 @@ function quota(rules: { maxRefusals: number; loginTimeoutMs: number }, bucket?: 
     requestBucket: () => bucket,
     beforeLogin: () => ({ borrow: () => 7 }),
     warningBucket: () => warnings,
-    enter: () => ({ take: () => false }),
+    enterAccount: () => undefined,
+    accountRate: () => ({ take: () => false }),
     traffic: () => ({ sent: { spend: () => true } }),
     leave: () => void counted.push('leave'),
     count: (limit: string) => void counted.push(limit),
@@ -208,7 +212,8 @@ function liveness() {
   const state = { pings: 0 }
   const ws = { readyState: 1, OPEN: 1, ping: () => void state.pings++ }
   const socket = { writableLength: 0, bytesWritten: 0 }
-  const one = new Liveness(ws as unknown as PausableWebSocket, socket as Socket, LIVENESS)
+  const control = { pinged: () => undefined }
+  const one = new Liveness(ws as unknown as PausableWebSocket, socket as Socket, LIVENESS, control)
   return { one, state, socket, start: performance.now() }
 }
 
@@ -267,13 +272,8 @@ function writer(maxBufferedBytes = 100) {
     ws as unknown as PausableWebSocket,
     socket as unknown as Socket,
     new TurnEnd(),
-    {
-      maxBufferedBytes,
-      pingPayload: () => state.ping,
-      pinged: () => undefined,
-      written: () => undefined,
-      fuse,
-    },
+    { maxBufferedBytes },
+    { pingPayload: () => state.ping, goOn: () => undefined, ...fuse },
   )
   return { out, written, closes, ws, socket, state }
 }
@@ -331,10 +331,10 @@ t.test('FrameWriter: close sends what was written first; a closed one writes not
   t.notOk(out.canTake)
 })
 
-function delivery(options: Partial<InboxDeliveryOptions>) {
+function delivery(options: RequestData<'login'>, nth = 0) {
   const texts: string[] = []
   const confirmed: number[] = []
-  const later: (() => void)[] = []
+  const later: Job[] = []
   let woken = 0
   const out = { canTake: true, write: (text: string) => void texts.push(text), wake: () => void woken++ }
   const reader = {
@@ -344,15 +344,14 @@ function delivery(options: Partial<InboxDeliveryOptions>) {
     confirmUpTo: (seq: number) => void confirmed.push(seq),
   }
   let device = ''
-  const one = new InboxDelivery(
-    out,
-    { add: job => void later.push(job) } as Later,
-    { nth: 0, ...options } as InboxDeliveryOptions,
-    part => {
+  const host: DeliveryHost = {
+    later: { add: job => void later.push(job) } as Later,
+    openReader: part => {
       device = part.device
       return reader as unknown as InboxReader
     },
-  )
+  }
+  const one = new InboxDelivery(host, out, ME, options, nth)
   return { one, texts, confirmed, reader, device, later, woken: () => woken }
 }
 
@@ -371,7 +370,7 @@ t.test('InboxDelivery: an old client gets the stored text; with any extension al
 t.test(
   'InboxDelivery: one ping at a time; its pong confirms, and that of an earlier login does not',
   async t => {
-    const { one, reader, confirmed } = delivery({ nth: 1 })
+    const { one, reader, confirmed } = delivery({}, 1)
     t.equal(one.pingPayload(), undefined, 'nothing sent')
     reader.sent = 5
     t.equal(one.pingPayload(), '5 1')
@@ -409,7 +408,8 @@ t.test(
     reader.isHalfFull = false
     t.equal(one.pingPayload(), undefined)
     const before = woken()
-    later.shift()?.()
+    t.equal(later.shift(), one)
+    one.run()
     t.equal(woken(), before + 1, 'asked again')
     t.equal(one.pingPayload(), undefined, 'too early: it waits once more')
     t.equal(later.length, 1)
@@ -481,12 +481,8 @@ function jsonLogin(quotaEnter: () => void = () => undefined) {
   const ends: string[] = []
   const connection = { end: (code: string) => void ends.push(code) } as unknown as LiveConnection
   const ws = { isTrusted: false }
-  const parts = {
-    ws,
-    out: writer().out,
-    quota: { enter: quotaEnter, leave: () => undefined } as unknown as Quota,
-  }
-  return { events, ends, ws, login: new JsonLogin(one, connection, parts) }
+  const quota = { enter: quotaEnter, leave: () => undefined } as unknown as Quota
+  return { events, ends, ws, login: new JsonLogin(one, connection, ws, writer().out, quota) }
 }
 
 t.test('JsonLogin: the connection belongs to the user from entering to leaving', async t => {
@@ -543,7 +539,8 @@ function requests(rules: object = {}, waitMs = 0) {
     locale: 'en',
     front: 'json',
     replied: (reason: unknown) => void reasons.push(reason),
-    delayed: () => undefined,
+    goOn: () => undefined,
+    ...fuse,
   }
   const quota = {
     take: () => undefined,
@@ -551,7 +548,7 @@ function requests(rules: object = {}, waitMs = 0) {
     refusal: () => undefined,
     answered: () => undefined,
   } as unknown as Quota
-  const all = new Requests(one, asker as unknown as Asker, out, quota, fuse)
+  const all = new Requests(one, asker as unknown as Asker, out, quota)
   const replies = async () => {
     await turn()
     const text = Buffer.concat(written.splice(0)).toString('latin1')

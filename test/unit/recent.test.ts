@@ -1,5 +1,6 @@
 import t from 'tap'
 import { recentMap } from '../../src/core/recent.js'
+import { Several } from '../../src/core/several.js'
 
 t.test('it keeps a number of entries, and evicts the least recently used', async t => {
   const map = recentMap<string, number>(3)
@@ -31,4 +32,23 @@ t.test('an empty map with a large limit takes no memory', async t => {
   const before = process.memoryUsage().heapUsed
   const maps = Array.from({ length: 20 }, () => recentMap<string, number>(100_000))
   t.ok(process.memoryUsage().heapUsed - before < 10e6, `${maps.length} maps`)
+})
+
+t.test('Several: one value is kept as it is, more as a set, and none leaves no key', async t => {
+  const all = new Several<string, object>()
+  const [one, two] = [{}, {}]
+  t.ok(all.add('a', one), 'the first')
+  t.notOk(all.add('a', one), 'the same again')
+  t.equal(all.get('a'), one)
+  t.notOk(all.add('a', two))
+  t.same(all.get('a'), new Set([one, two]))
+  t.same(all.of('a'), [one, two])
+  t.notOk(all.delete('a', one))
+  t.notOk(all.delete('a', one), 'gone already')
+  t.ok(all.delete('a', two), 'the last')
+  t.notOk(all.has('a'))
+  t.same([all.of('a'), all.get('a'), all.delete('a', two)], [[], undefined, false])
+  all.add('b', two)
+  t.notOk(all.delete('b', one), 'of another')
+  t.same([...all.keys()], ['b'])
 })

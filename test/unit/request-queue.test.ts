@@ -6,13 +6,15 @@ function setUp() {
   const started: Message[] = []
   const done: (() => void)[] = []
   const state = { mayRun: true }
-  const queue = new RequestQueue(
-    frame => {
+  const queue = new RequestQueue({
+    get mayBegin() {
+      return state.mayRun
+    },
+    begin: frame => {
       started.push(frame)
       return frame?.startsWith('now') ? undefined : new Promise<void>(resolve => done.push(resolve))
     },
-    () => state.mayRun,
-  )
+  })
   const finish = async () => {
     done.shift()?.()
     await new Promise(resolve => setImmediate(resolve))

@@ -16,8 +16,8 @@ import { InboxReader } from '../../src/inbox/reader.js'
 import { JsonConnection } from '../../src/json/connection.js'
 import type { ConnectionHost } from '../../src/json/host.js'
 import { JsonServer } from '../../src/json/server.js'
+import { listen } from '../../src/json/socket.js'
 import { ControlFrames } from '../../src/limits/control-frames.js'
-import { TokenBucket } from '../../src/limits/token-bucket.js'
 import { MqttWebSocketServer } from '../../src/mqtt/wire/websocket.js'
 import { Listener, type ListenerOptions } from '../../src/net/listener.js'
 import { TlsFiles } from '../../src/net/tls.js'
@@ -44,7 +44,7 @@ async function textOf(socket: Socket | Duplex): Promise<string> {
 
 // ── net/listener ──────────────────────────────────────────────────────────────────────────────────────────
 
-async function listen(t: Test, differing: Partial<ListenerOptions>) {
+async function listening(t: Test, differing: Partial<ListenerOptions>) {
   const taken: Socket[] = []
   const listener = new Listener({
     host: '127.0.0.1',
@@ -72,7 +72,7 @@ async function listen(t: Test, differing: Partial<ListenerOptions>) {
 }
 
 t.test('Listener: a client that is not admitted gets the farewell and is not handed on', async t => {
-  const { port, taken } = await listen(t, { admit: () => false })
+  const { port, taken } = await listening(t, { admit: () => false })
   const socket = client(t, port)
   socket.write('what it sends is read, so that it can read why')
   t.equal(await textOf(socket), 'full')
@@ -83,7 +83,7 @@ t.test('Listener: one that is admitted is handed on, and leaves when it closes',
   const addresses: (string | undefined)[] = []
   let left = () => {}
   const leaving = new Promise<void>(resolve => (left = resolve))
-  const { port, taken } = await listen(t, { admit: address => addresses.push(address) > 0 && left })
+  const { port, taken } = await listening(t, { admit: address => addresses.push(address) > 0 && left })
   const socket = client(t, port)
   await once(socket, 'connect')
   socket.destroy()
@@ -92,7 +92,7 @@ t.test('Listener: one that is admitted is handed on, and leaves when it closes',
 })
 
 t.test('Listener: close waits for the sockets that were handed on; cut ends them', async t => {
-  const { listener, port } = await listen(t, {})
+  const { listener, port } = await listening(t, {})
   const socket = client(t, port)
   await once(socket, 'connect')
   let isClosed = false
@@ -109,17 +109,17 @@ t.test('Listener: close waits for the sockets that were handed on; cut ends them
 t.test('Listener: sockets over the limit are closed and counted; a port in use is an error', async t => {
   let full = () => {}
   const isFull = new Promise<void>(resolve => (full = resolve))
-  const { port, taken } = await listen(t, { maxSockets: 1, onFull: full })
+  const { port, taken } = await listening(t, { maxSockets: 1, onFull: full })
   await once(client(t, port), 'connect')
   t.equal(await textOf(client(t, port)), '')
   await isFull
   t.equal(taken.length, 1)
-  await t.rejects(listen(t, { port }), { code: 'EADDRINUSE' })
+  await t.rejects(listening(t, { port }), { code: 'EADDRINUSE' })
 })
 
 t.test('Listener: a handler that throws is reported, and its socket is closed', async t => {
   const faults: string[] = []
-  const { port } = await listen(t, {
+  const { port } = await listening(t, {
     take: () => {
       throw new Error('handler')
     },
@@ -139,7 +139,7 @@ t.test(
     let failed = (_code: unknown) => {}
     const failure = new Promise(resolve => (failed = resolve))
     let isAdmitted = true
-    const { port, taken } = await listen(t, {
+    const { port, taken } = await listening(t, {
       tls,
       admit: () => isAdmitted && (() => undefined),
       onTlsError: (error: NodeJS.ErrnoException) => failed(error.code),
@@ -171,7 +171,7 @@ async function http(t: Test, differing: Partial<HttpServerOptions> = {}) {
     },
     ...differing,
   })
-  const { port } = await listen(t, { take: socket => server.take(socket) })
+  const { port } = await listening(t, { take: socket => server.take(socket) })
   /** Sends bytes. @returns all that comes until the connection closes */
   const send = (...requests: string[]) => {
     const socket = client(t, port)
@@ -391,7 +391,7 @@ t.test('WebSocket: a longer message closes with 1009, and pings are not answered
 async function mqttServer(t: Test) {
   const streams: { stream: Duplex; client: unknown }[] = []
   const limits = {
-    controlFrames: () => new ControlFrames(new TokenBucket({ perSecond: 9, burst: 9 }), () => undefined),
+    controlFrames: () => new ControlFrames({ perSecond: 9, burst: 9 }, () => undefined),
   }
   const server = new MqttWebSocketServer(
     100,
@@ -556,8 +556,7 @@ async function jsonConnection(t: Test, rules: Partial<ConnectionHost['rules']> =
         ...reader,
       }),
   }
-  const about = { locale: 'en', address: '192.0.2.1' } as const
-  const connection = new JsonConnection(host, ws, socket, about, () => ended++)
+  const connection = new JsonConnection(host, ws, socket, 'en', '192.0.2.1', () => ended++)
   const one = new JsonClient(other)
   return { connection, one, ws, other, logs, register, ends: () => ended }
 }
@@ -585,6 +584,33 @@ t.test(
     t.equal((await one.next()).code, CODES.LOGIN_TIMEOUT.code)
     t.match(await one.closed, [CODES.LOGIN_TIMEOUT.close])
     t.same(one.unread, [])
+  },
+)
+
+t.test(
+  'JSON socket: what a listener throws is a fault of the connection, by the name of the listener',
+  async t => {
+    const { ws, socket, other } = await pair(t)
+    const faults: unknown[] = []
+    const fail = () => {
+      throw new Error('planted')
+    }
+    listen(ws, socket, {
+      received: fail,
+      pinged: fail,
+      ponged: fail,
+      drained: fail,
+      clientLeft: fail,
+      failed: fail,
+      fault: where => faults.push(where),
+    })
+    for (const send of [() => other.send('x'), () => other.ping(), () => other.pong()]) send()
+    while (faults.length < 3) await turn()
+    socket.emit('drain')
+    ws.emit('error', new Error())
+    other.close()
+    while (faults.length < 6) await turn()
+    t.same(faults, ['ws.message', 'ws.ping', 'ws.pong', 'ws.drain', 'ws.error', 'ws.close'])
   },
 )
 

@@ -274,7 +274,7 @@ t.test('failure and recovery of a store are logged once each; concurrent callers
 t.test(
   'a window takes a message of any size when it is empty, and is full by count, characters or span',
   async t => {
-    const window = new Window({ windowMessages: 3, windowChars: 100 })
+    const window = new Window(3, 100)
     t.ok(window.hasRoom(1e9))
     window.add(5, 1000)
     t.notOk(window.hasRoom(1), 'characters')
