@@ -78,7 +78,7 @@ export class Logins {
       const hash = digest(secret)
       const isBefore = isSame(hash, login.hashBefore)
       if (isBefore && this.#isJustMade(login))
-        return { userId, id, tokens: await this.#again(userId, login, secret) }
+        return { userId, id, tokens: this.#again(userId, login, secret) }
       // The previous token is used again if the reply to its first use was lost. The pair in that reply was never used.
       if (isBefore || isSame(hash, login.hash))
         return { userId, id, tokens: await this.#issue(userId, login, secret) }
@@ -89,7 +89,7 @@ export class Logins {
 
   /** The login of an access token. @throws GatewayError ERROR_AUTH {field: 'token'} */
   async verify(token: string): Promise<{ userId: UserId; login: StoredLogin }> {
-    const { sub: userId = '', sid } = await this.keys.verify(token)
+    const { sub: userId, sid } = this.keys.verify(token)
     const login = typeof sid === 'string' ? await this.#rows.find(userId, sid) : undefined
     if (login === undefined) throw refusedToken('was revoked')
     await this.#seen(userId, login)
@@ -188,7 +188,7 @@ export class Logins {
     const salt = randomSecret()
     const secret = secretBefore === undefined ? randomSecret() : successor(secretBefore, salt)
     const now = Date.now()
-    const tokens = await this.#pair(userId, id, secret, now)
+    const tokens = this.#pair(userId, id, secret, now)
     await this.#rows.put(userId, {
       id,
       kind,
@@ -208,13 +208,13 @@ export class Logins {
   }
 
   /** Makes the last pair again. @param secret the previous secret */
-  async #again(userId: UserId, { id, salt = '', pairAt }: StoredLogin, secret: string): Promise<Tokens> {
+  #again(userId: UserId, { id, salt = '', pairAt }: StoredLogin, secret: string): Tokens {
     return this.#pair(userId, id, successor(secret, salt), pairAt)
   }
 
   /** @param now ms since the epoch. The same secret and time give the same pair, as long as the same key signs */
-  async #pair(userId: UserId, id: string, secret: string, now: number | undefined): Promise<Tokens> {
-    const { token, expiresAt } = await this.keys.sign({ sub: userId, sid: id }, now)
+  #pair(userId: UserId, id: string, secret: string, now: number | undefined): Tokens {
+    const { token, expiresAt } = this.keys.sign({ sub: userId, sid: id }, now)
     return { token, refresh: formatSecret({ kind: 'token', userId, id, secret }), expiresAt }
   }
 
