@@ -36,8 +36,8 @@ const MAY_IMPORT = {
   ],
   'src/mqtt/wire/': ['src/(flow|limits|net)/'],
   'src/mqtt/acl/': [],
-  'src/mqtt/aedes/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
-  'src/mqtt/aedes/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
+  'src/mqtt/routing/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
+  'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
   // The composition root.
   'src/app/': ['src/(accounts|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/'],
   'src/cli/': ['src/(app|config)/'],
@@ -47,8 +47,7 @@ const MAY_IMPORT = {
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */
 const HOMES = {
   '@sinclair/typebox': 'src/protocol/',
-  '(aedes|aedes-packet|aedes-persistence|mqemitter|qlobber)': 'src/mqtt/aedes/',
-  'mqtt-packet': 'src/mqtt/(wire|aedes)/',
+  qlobber: 'src/mqtt/routing/',
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
   jose: 'src/auth/',
   'lru-cache': 'src/core/recent\\.ts',
@@ -59,7 +58,7 @@ const HOMES = {
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
   'prom-client': 'src/core/metrics\\.ts',
   uuid: 'src/inbox/',
-  ws: 'src/mqtt/wire/|^src/net/websocket',
+  ws: 'src/(json|mqtt/wire)/|^src/net/websocket',
 }
 
 const error = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to })

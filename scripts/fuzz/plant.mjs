@@ -55,14 +55,15 @@ plant({
           return build(table)
         }),
     )
-    replace(MqttTransport, '_destroy', (destroy, transport) => (...args) => {
-      if (!spoke.has(transport)) kept.push(db.useReadTransaction())
-      destroy(...args)
+    replace(MqttTransport, 'destroy', (destroy, transport) => () => {
+      if (!transport.isDestroyed && !spoke.has(transport)) kept.push(db.useReadTransaction())
+      destroy()
     })
-    replace(MqttTransport, 'push', (push, transport) => chunk => {
-      if (chunk !== null) spoke.add(transport)
-      return push(chunk)
-    })
+    for (const method of ['settle', 'fail'])
+      replace(MqttTransport, method, (call, transport) => (...args) => {
+        spoke.add(transport)
+        return call(...args)
+      })
   },
   /** Every HTTP request takes 20 ms of the event loop. */
   costly: () =>

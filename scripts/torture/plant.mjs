@@ -5,8 +5,8 @@ import { isMainThread } from 'node:worker_threads'
 import { Inbox } from '../../dist/inbox/inbox.js'
 import { MessageIds } from '../../dist/inbox/message-id.js'
 import { InboxDelivery } from '../../dist/json/inbox-delivery.js'
-import { Wills } from '../../dist/mqtt/aedes/persistence/wills.js'
 import { MqttBroker } from '../../dist/mqtt/broker.js'
+import { Wills } from '../../dist/mqtt/routing/persistence/wills.js'
 import { plant, replace } from '../plant.mjs'
 
 const DELAY_MS = 200

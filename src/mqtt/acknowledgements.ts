@@ -4,7 +4,7 @@ import { InOrder, type Place } from '../flow/in-order.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { BrokerParts } from './parts.js'
 
-type Done = (error?: Error | null) => void
+export type Done = (error?: Error | null) => void
 
 class Acknowledgement implements Place {
   isDecided = false

@@ -1,4 +1,5 @@
-/** The MQTT front end: Aedes in this process, over the gateway's services and store. */
+/** The MQTT front end: a broker over the gateway's services and store. */
+import { randomUUID } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
@@ -6,7 +7,6 @@ import type { KeyValue } from '../store/store.js'
 import { makeParts } from './compose.js'
 import type { ConnectParts } from './connect.js'
 import { Connections } from './connections.js'
-import { hook } from './hooks.js'
 import type { BrokerOptions } from './options.js'
 import { logStoreFault } from './parts.js'
 import { Presence } from './presence.js'
@@ -23,6 +23,7 @@ export class MqttBroker {
   readonly #parts: ConnectParts
   readonly #presence: Presence
   #expiry: NodeJS.Timeout | undefined
+  #isRunning = false
 
   constructor(services: Services, kv: KeyValue, metrics: Metrics, options: BrokerOptions) {
     const connections = new Connections()
@@ -32,17 +33,17 @@ export class MqttBroker {
       windowMs: options.presenceWindowMs,
       onFailed: thrown => logStoreFault(parts, 'presence', thrown),
     })
-    hook(this.#parts)
   }
 
   /** Resolves when `take` may be called: the stored state is read, and wills of an earlier process are published. */
   async start(): Promise<void> {
-    const { aedes, wills, services, state } = this.#parts
-    await aedes.listen()
+    const { wills, services, state } = this.#parts
+    await state.setup({ id: randomUUID() })
     await wills.publishStored()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     services.live.onPresence(userId => this.#presence.changed(userId))
     services.accounts.onDeleted(userId => state.sessions.forgetAccount(userId))
+    this.#isRunning = true
   }
 
   /** Number of open connections. */
@@ -51,12 +52,12 @@ export class MqttBroker {
   }
 
   get isRunning(): boolean {
-    return !this.#parts.phase.isClosing && !this.#parts.aedes.closed
+    return this.#isRunning && !this.#parts.phase.isClosing
   }
 
   /** Takes an open byte stream that speaks MQTT. */
   take(stream: Duplex, origin: SocketOrigin = {}): void {
-    openConnection(this.#parts, this.#parts.connections, stream, origin)
+    openConnection(this.#parts, stream, origin)
   }
 
   /** Every PUBLISH from now on is refused, while those under way are answered. Then call `close`. */
@@ -66,23 +67,24 @@ export class MqttBroker {
 
   /** Ends all connections. Resolves when their wills are published and all state is written. */
   async close(): Promise<void> {
-    const { aedes, connections, wills, state } = this.#parts
+    const { connections, wills, state } = this.#parts
+    this.#isRunning = false
     clearInterval(this.#expiry)
     this.#presence.close()
     // A client that sent DISCONNECT just before leaves no will [MQTT-3.1.2-10].
-    for (const transport of connections.open) transport.catchUp()
+    for (const { transport } of connections.open) transport.catchUp()
     for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
-    for (const client of Object.values(aedes.clients ?? {})) {
-      const connection = connections.of(client)
-      if (!connection.transport.hasDisconnected) connection.endsFor('SHUTDOWN')
+    for (const connection of connections.open) {
+      connection.endsFor('SHUTDOWN')
+      connection.transport.destroy()
     }
-    await new Promise<void>(resolve => aedes.close(() => resolve()))
     await wills.settled()
-    for (const transport of connections.open) transport.destroy()
     await state.destroy()
   }
 
   #expire(): void {
-    this.#parts.state.expire(Date.now()).catch(thrown => logStoreFault(this.#parts, 'expire', thrown))
+    const { state, wills } = this.#parts
+    state.expire(Date.now()).catch(thrown => logStoreFault(this.#parts, 'expire', thrown))
+    wills.publishStored().catch(thrown => logStoreFault(this.#parts, 'publishWill', thrown))
   }
 }

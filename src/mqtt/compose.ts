@@ -3,13 +3,12 @@ import { Faults } from '../core/faults.js'
 import type { KeyValue } from '../store/store.js'
 import { TopicAccess } from './acl/access.js'
 import { userIdOf } from './acl/client-id.js'
-import { isOwnTree } from './acl/topics.js'
-import { GatewayAedes } from './aedes/client.js'
-import { Router } from './aedes/router.js'
-import { BrokerState } from './aedes/state.js'
-import { TopicStore } from './aedes/topic-store.js'
 import type { Connections } from './connections.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
+import type { DeliveryRules } from './routing/delivery.js'
+import { Router } from './routing/router.js'
+import { BrokerState } from './routing/state.js'
+import { TopicStore } from './routing/topic-store.js'
 import { WriteGroup } from './wire/write-group.js'
 
 type Given = Pick<BrokerParts, 'services' | 'metrics' | 'options'>
@@ -20,12 +19,7 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
   const access = new TopicAccess(options.acl, options.presence)
   const router = new Router()
   const state = makeState(given, { kv, access, connections })
-  const aedes = new GatewayAedes(router, {
-    persistence: state,
-    connectTimeout: options.connectTimeoutMs,
-    maxTopicLevels: options.maxTopicLevels,
-  })
-  const topics = new TopicStore(aedes, state, access, {
+  const topics = new TopicStore(router, state, access, {
     maxUnreleased: options.maxUnreleased,
     onTooMany: ({ closed }) => closed || services.limits.count('mqtt.maxUnreleased'),
   })
@@ -33,12 +27,29 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
     ...given,
     faults: new Faults(services.log, metrics),
     access,
-    aedes,
     router,
     state,
     topics,
+    delivery: deliveryRules(given, { router, state, topics }),
     group: new WriteGroup(options.stallTimeoutMs),
     phase: { isClosing: false },
+  }
+}
+
+function deliveryRules(
+  { metrics, options }: Given,
+  { router, state, topics }: Pick<BrokerParts, 'router' | 'state' | 'topics'>,
+): DeliveryRules {
+  const { outgoing } = state
+  return {
+    router,
+    isStreamed: (client, packet) => outgoing.isStreamed(client, packet),
+    recordId: (client, packet) => outgoing.update(client, packet),
+    forgetId: ({ id }, { messageId }) => outgoing.acknowledged(id, messageId),
+    enqueue: ({ id: clientId }, packet, qos) => topics.enqueue(packet, { clientId, qos }),
+    isInFlight: ({ id }, messageId) => outgoing.isInFlight(id, messageId),
+    onSkipped: () => metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
+    maxHeldBytes: options.maxBufferedBytes,
   }
 }
 
@@ -53,18 +64,13 @@ function makeState(given: Given, { kv, access, connections }: StateParts): Broke
   return new BrokerState(kv, services.live, {
     ...options.stateLimits,
     isAllowed: (clientId, filter) =>
-      access.subscribe(userIdOf(clientId), filter, connections.granteeOf(clientId)) &&
-      connections.holderOf(clientId)?.filters.isRefused(filter) !== true,
+      access.subscribe(userIdOf(clientId), filter, connections.granteeOf(clientId)),
+    isConnected: clientId => connections.holderOf(clientId) !== undefined,
     onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
     onNotRetained: limit => {
       metrics.dropped.inc({ limit })
       services.log.info({ event: 'retained.dropped', limit }, 'retained message not kept')
     },
     onError: thrown => logStoreFault(given, 'persistence', thrown),
-    inboxHooks: {
-      owns: isOwnTree,
-      acknowledged: async (clientId, packetId) => connections.holderOf(clientId)?.acknowledged(packetId),
-      released: async (clientId, packetId) => connections.holderOf(clientId)?.released(packetId),
-    },
   })
 }

@@ -1,22 +1,22 @@
 /**
- * CONNECT, from the packet to the session: who it is, what the ACL says of its will, the limits, the stored session, and
- * the connection whose client identifier it takes over. A refusal is an Error with CONNACK's `returnCode` (MQTT 3.1.1,
- * table 3.1), which Aedes sends.
+ * CONNECT, from the packet to the session: who it is, what the ACL says of its will, the limits, the connection whose client
+ * identifier it takes over, the stored session, CONNACK, and what waits for the client. A refusal is an Error with CONNACK's
+ * return code (MQTT 3.1.1, table 3.1).
  */
 import { isPassword, type Principal } from '../auth/authenticate.js'
-import type { LoginOutcome } from '../auth/login-log.js'
-import { type Locale, toGatewayError } from '../core/errors.js'
-import { LENGTHS, type UserId } from '../core/model.js'
+import { GatewayError, type Locale, toGatewayError } from '../core/errors.js'
+import { LENGTHS } from '../core/model.js'
 import { scopedId } from './acl/client-id.js'
-import type { AuthenticateError } from './aedes/types.js'
 import type { Identity, MqttConnection } from './connection.js'
 import type { Connections } from './connections.js'
-import { FastLane } from './fast-lane.js'
 import type { BrokerParts } from './parts.js'
-import { openInbox } from './subscribe.js'
-import { mayLeaveWill, type Wills } from './wills.js'
+import { recordLogin } from './record-login.js'
+import { openInbox, restoreFilters } from './subscribe.js'
+import { mayLeave, storedWill, type Wills } from './wills.js'
+import type { ConnectPacket } from './wire/connect-rules.js'
+import { encodeConnack, encodeRefusal } from './wire/encode.js'
 
-/** What a connection is admitted with; see makeParts. */
+/** What a connection is let in with; see makeParts. */
 export interface ConnectParts extends BrokerParts {
   readonly connections: Connections
   readonly wills: Wills
@@ -24,45 +24,48 @@ export interface ConnectParts extends BrokerParts {
 
 /** What CONNECT says of who it is from. */
 interface Credentials {
+  /** As the client sent it. */
+  readonly clientId: string
   /** Email or user id. */
   readonly name: string | undefined
   /** A password, a token, or the credential of this client identifier. */
   readonly password: Buffer | undefined
 }
 
-/**
- * Resolves when the client is let in; Aedes then restores the subscriptions, stores the will and sends CONNACK.
- * @throws an Error with CONNACK's `returnCode`
- */
+/** Resolves when the client is refused, or was sent what waited for it. @throws what is no refusal */
 export async function connect(
   parts: ConnectParts,
   connection: MqttConnection,
-  userName: string | undefined,
-  password: Buffer | undefined,
+  packet: ConnectPacket,
 ): Promise<void> {
-  const { name, locale } = readUserName(userName)
+  const { name, locale } = readUserName(packet.userName)
   if (locale !== undefined) connection.locale = locale
-  const clientId = connection.client.id
+  const { password, will, clean, version } = packet
+  const clientId = packet.clientId || `auto-${crypto.randomUUID()}`
   // From before the login, so that a revocation while it is checked counts.
   const since = parts.services.authenticator.since()
   let who: Principal | undefined
   try {
-    who = await login(parts, connection, { name, password })
-    checkWill(parts, connection, who)
-    connection.client.id = scopedId(who?.user.id, clientId)
+    who = await login(parts, connection, { clientId, name, password })
+    if (will !== undefined && !mayLeave(parts, connection, { clientId, will, who })) throw new Refusal(5)
+    connection.begin({ clientId: scopedId(who?.user.id, clientId), clean, version })
+    const stored = will && storedWill(connection, will, who)
     if (who !== undefined) {
       const { user, login } = who
       const grantee = { clientId, role: login.role }
       enter(parts, connection, { userId: user.id, login, grantee, permissions: since.permissions(user.id) })
     }
-    await resumeSession(parts, connection)
-    await takeOver(parts, connection)
+    await parts.connections.order.run(connection.id, () => openSession(parts, connection, stored))
     recordLogin(parts, connection, { clientId, who, returnCode: 0 })
   } catch (thrown) {
-    const { returnCode = 3 } = thrown as Partial<AuthenticateError>
+    const returnCode = returnCodeOf(thrown)
     recordLogin(parts, connection, { clientId, who, returnCode })
-    throw thrown
+    connection.transport.send(encodeRefusal(returnCode))
+    connection.transport.destroy()
+    if (!isExpected(thrown)) throw thrown
+    return
   }
+  await begin(parts, connection)
 }
 
 const LANGUAGE = /\?lang=(en|zh-TW)$/
@@ -80,66 +83,42 @@ export function readUserName(userName: string | undefined): {
 async function login(
   { services, options }: BrokerParts,
   connection: MqttConnection,
-  { name, password }: Credentials,
+  { clientId, name, password }: Credentials,
 ): Promise<Principal | undefined> {
   if (name === undefined && options.anonymous) return undefined
-  if (name === undefined || password === undefined) throw rejectResponse(5)
+  if (name === undefined || password === undefined) throw new Refusal(5)
   const { accounts, authenticator, limits } = services
   // MQTT allows 65,535 bytes each. UTF-8 has at least as many bytes as the text has UTF-16 units.
-  if (name.length > LENGTHS.email || password.length > LENGTHS.token) throw rejectResponse(4)
+  if (name.length > LENGTHS.email || password.length > LENGTHS.token) throw new Refusal(4)
   const secret = password.toString()
-  if (secret.length > LENGTHS.password && isPassword(secret)) throw rejectResponse(4)
-  const check = () => authenticator.byMqtt(name, secret, connection.client.id)
+  if (secret.length > LENGTHS.password && isPassword(secret)) throw new Refusal(4)
+  const check = () => authenticator.byMqtt(name, secret, clientId)
   try {
     // Nobody guesses a token or a credential: a device that sends an old one must not delay its owner's password.
     if (!isPassword(secret)) return await check()
     const isWanted = () => !connection.isGone
     return await limits.logins.attempt(connection.remoteAddress, await accounts.keyOf(name), check, isWanted)
   } catch (thrown) {
-    throw rejectResponse(toGatewayError(thrown).kind === 'ERROR_AUTH' ? 4 : 3)
+    throw new Refusal(toGatewayError(thrown).kind === 'ERROR_AUTH' ? 4 : 3)
   }
-}
-
-/** Refuses a will that the client might not publish; notes in one that is allowed by which stored login it was left. */
-function checkWill(
-  parts: BrokerParts,
-  { client, remoteAddress }: MqttConnection,
-  who: Principal | undefined,
-): void {
-  const { _will: will, id: clientId } = client
-  if (!will) return
-  const userId = who?.user.id
-  if (
-    !mayLeaveWill(
-      parts,
-      will,
-      who === undefined ? {} : { userId, grantee: { clientId, role: who.login.role } },
-    )
-  ) {
-    const refused = { event: 'will.refused', userId, device: clientId, remoteAddress }
-    parts.services.log.info(refused, 'CONNECT refused: may not publish to the topic of its will')
-    throw rejectResponse(5)
-  }
-  const isStored = who?.login.kind === 'token' || who?.login.kind === 'device'
-  if (isStored) Object.assign(will, { session: who.login.id })
 }
 
 /** Counts the connection for its account, within `mqtt.maxSessions` and `limits.connectionsPerAccount`. */
 function enter(parts: ConnectParts, connection: MqttConnection, who: Identity): void {
   const { services, state, options, connections } = parts
-  const { client, link, remoteAddress } = connection
-  if (connection.hasLeft) throw rejectResponse(3)
-  const isNewSession = !client.clean && !state.sessions.has(client.id)
-  if (isNewSession && state.sessions.countLike(client.id) >= options.maxSessions) {
+  const { id, clean, link, remoteAddress } = connection
+  if (connection.hasLeft) throw new Refusal(3)
+  const isNewSession = !clean && !state.sessions.has(id)
+  if (isNewSession && state.sessions.countLike(id) >= options.maxSessions) {
     services.limits.count('mqtt.maxSessions')
-    throw rejectResponse(3)
+    throw new Refusal(3)
   }
   const { userId, grantee } = who
   try {
-    const rate = services.limits.enter(userId, connections.holderOf(client.id) !== undefined)
+    const rate = services.limits.enter(userId, connections.holderOf(id) !== undefined)
     link.pacer.enter(rate, services.limits.traffic(userId).sent)
   } catch {
-    throw rejectResponse(3)
+    throw new Refusal(3)
   }
   connection.identify(who)
   link.guest.entered()
@@ -147,82 +126,75 @@ function enter(parts: ConnectParts, connection: MqttConnection, who: Identity): 
   connections.grant(connection, grantee)
 }
 
-/** Finds or begins the stored session; CONNACK says which (session present). */
-async function resumeSession({ state }: BrokerParts, connection: MqttConnection): Promise<void> {
-  const { client, link } = connection
-  try {
-    connection.isResumed = await state.resume(client)
-  } catch {
-    throw rejectResponse(3)
-  }
-  link.pacer.expect(state.outgoing.countReleased(client.id))
-}
-
-/** Ends the connection that has this client identifier [MQTT-3.1.4-2], before the new one's will is stored for it. */
-async function takeOver(
-  { aedes, connections, wills }: ConnectParts,
-  { client }: MqttConnection,
+/**
+ * Takes over the session, restores what is stored of it and sends CONNACK. All that makes the connection the holder of its
+ * session happens in one event-loop turn: a packet that is queued before it is in the stored queue, one after it is live.
+ */
+async function openSession(
+  parts: ConnectParts,
+  connection: MqttConnection,
+  will: MqttConnection['will'],
 ): Promise<void> {
-  const old = aedes.clients[client.id]
-  if (old === undefined) return
-  connections.of(old).endsFor('taken-over')
-  await new Promise<void>(resolve => old.close(resolve))
-  // It may have been closing before; its will is published in the next turn.
-  await new Promise(setImmediate)
-  await wills.published(old)
+  const { state, connections } = parts
+  await takeOver(parts, connection)
+  connection.isResumed = await state.sessions.touch(connection.id, connection.clean)
+  const filters = await restoreFilters(parts, connection)
+  await storeWill(parts, connection, will)
+  if (connection.hasLeft) {
+    if (will !== undefined) await state.delWill(connection)
+    throw new Refusal(3)
+  }
+  connection.will = will
+  for (const messageId of state.incomingIds(connection)) connection.unreleased.add(messageId)
+  for (const { topic, qos } of filters) connection.delivery.subscribe(topic, qos)
+  connections.hold(connection)
+  connection.transport.send(encodeConnack(connection.isResumed))
 }
 
-/** CONNACK has gone out, and the stored queue after it: live packets, the fast lane and the inbox begin. */
-export function ready(parts: ConnectParts, connection: MqttConnection): void {
-  const { client, transport, link, userId, permissions } = connection
-  if (client.closed) return
-  parts.connections.hold(connection)
-  // In place of Aedes' own timer, which would run on while the client is not read.
-  transport.watchSilence(() => {
-    parts.aedes.emit('keepaliveTimeout', client)
-    client.emit('error', new Error('keep alive timeout'))
-  })
-  if (!connection.hasLeft && userId !== undefined) {
+/** Ends the connection that has this client identifier [MQTT-3.1.4-2], and publishes its will. */
+async function takeOver({ connections, wills }: ConnectParts, { id }: MqttConnection): Promise<void> {
+  const old = connections.holderOf(id)
+  old?.endsFor('taken-over')
+  // What it has sent before counts, also where it was read faster than handled.
+  old?.transport.catchUp()
+  old?.transport.destroy()
+  // Of a connection that ended just before, too.
+  await wills.published(id)
+}
+
+async function storeWill(
+  { state }: ConnectParts,
+  connection: MqttConnection,
+  will: MqttConnection['will'],
+): Promise<void> {
+  await state.delWill(connection)
+  if (will !== undefined) await state.putWill(connection, will)
+}
+
+/** CONNACK has gone out: the client is online; its stored queue is sent, and its inbox. */
+async function begin(parts: ConnectParts, connection: MqttConnection): Promise<void> {
+  const { transport, userId, permissions, delivery } = connection
+  if (connection.hasLeft) return
+  transport.watchSilence()
+  if (userId !== undefined) {
     // False: the rights were revoked while CONNECT was under way.
-    if (permissions?.joined()) goLive(parts, connection, userId)
+    if (permissions?.joined()) connection.goLive(userId)
     else connection.end('ERROR_CONNECTION_CLOSED')
   }
-  link.delivery.ready()
+  if (connection.hasLeft) return
+  if (!connection.clean) await delivery.sendQueue(parts.state.outgoingStream(connection))
+  if (!connection.hasLeft) openInbox(parts, connection)
 }
 
-function goLive(parts: ConnectParts, connection: MqttConnection, userId: UserId): void {
-  const { client, transport } = connection
-  connection.goLive(userId)
-  transport.openLane(new FastLane(client, transport, connection))
-  openInbox(parts, connection)
+/** CONNECT is refused. */
+class Refusal extends Error {
+  /** @param returnCode 3: server unavailable, 4: bad user name or password, 5: not authorized */
+  constructor(readonly returnCode: 3 | 4 | 5) {
+    super('connection refused')
+  }
 }
 
-/** 3: server unavailable, 4: bad user name or password, 5: not authorized. */
-function rejectResponse(returnCode: 3 | 4 | 5): AuthenticateError {
-  return Object.assign(new Error('connection refused'), { returnCode }) as AuthenticateError
-}
+/** A store that fails is no fault of the handler. */
+const isExpected = (thrown: unknown): boolean => thrown instanceof Refusal || thrown instanceof GatewayError
 
-/** By CONNACK's return code. */
-const OUTCOMES: Readonly<Record<number, LoginOutcome>> = { 3: 'unavailable', 4: 'wrong-credentials' }
-
-interface ConnectOutcome {
-  readonly clientId: string
-  readonly who: Principal | undefined
-  /** 0: let in. */
-  readonly returnCode: number
-}
-
-/** Tells the log, the metrics and the audit file. */
-function recordLogin(
-  { services: { audit, loginLog } }: BrokerParts,
-  { remoteAddress }: MqttConnection,
-  { clientId, who, returnCode }: ConnectOutcome,
-): void {
-  const about = { userId: who?.user.id, front: 'mqtt', remoteAddress, kind: who?.login.kind }
-  const facts = { front: 'mqtt', userId: who?.user.id, device: clientId, remoteAddress } as const
-  if (returnCode === 0) loginLog.accepted(facts)
-  else loginLog.refused(facts, OUTCOMES[returnCode] ?? 'not-allowed', returnCode)
-  const session = { session: who?.login.id, device: clientId }
-  if (returnCode !== 0) audit.record({ event: 'login.failed', ...about, code: returnCode })
-  else if (who !== undefined) audit.record({ event: 'login.succeeded', ...about, ...session })
-}
+const returnCodeOf = (thrown: unknown): number => (thrown instanceof Refusal ? thrown.returnCode : 3)

@@ -10,7 +10,7 @@ import type { Link } from './link.js'
 import type { BrokerParts } from './parts.js'
 import { Publisher } from './publish.js'
 import { type Asker, tellReply } from './replies.js'
-import type { Done } from './wire/socket-output.js'
+import { ClientDelivery, type Recipient } from './routing/delivery.js'
 
 /** The logged-in user of a connection, and what the login allows. */
 export interface Identity {
@@ -21,36 +21,51 @@ export interface Identity {
   readonly grantee: Grantee
 }
 
-export class MqttConnection implements Asker, LiveConnection {
+/** What CONNECT says of the session. */
+export interface SessionStart {
+  /** As it is inside the broker (acl/client-id.ts). */
+  readonly clientId: string
+  readonly clean: boolean
+  readonly version: 3 | 4
+}
+
+export class MqttConnection implements Asker, LiveConnection, Recipient {
   readonly front = 'mqtt'
-  readonly client: Link['client']
-  readonly transport: Link['transport']
   readonly remoteAddress: string | undefined
   locale: Locale
+  /** The client id inside the broker (acl/client-id.ts); empty before CONNECT. */
+  id = ''
+  /** Clean session: nothing of it is stored. */
+  clean = true
+  /** 3: MQTT 3.1, 4: MQTT 3.1.1. */
+  version: 3 | 4 = 4
   /** Whether CONNECT found a stored MQTT session. */
   isResumed = false
-  /** The filters that the MQTT session is subscribed to, and how many it may be. */
-  readonly filters: FilterLimit
+  /** From CONNACK on, where the client left one. */
+  will: Asker['will']
   /** While the client is subscribed to its inbox. */
   inbox: InboxDelivery | undefined
+  readonly delivery: ClientDelivery
+  readonly openedAt = performance.now()
   #who: Identity | undefined
-  #publisher: Publisher
+  #publisher: Publisher | undefined
+  #filters: FilterLimit | undefined
+  #unreleased: Set<number> | undefined
   #isLive = false
-  #hasEnded = false
   #reason: string | undefined
-  readonly #openedAt = performance.now()
 
   constructor(
     private readonly parts: BrokerParts,
     readonly link: Link,
   ) {
-    this.client = link.client
-    this.transport = link.transport
-    this.remoteAddress = link.transport.remoteAddress
-    this.locale = link.locale ?? parts.options.locale
-    this.filters = new FilterLimit(parts.options.maxSubscriptions)
-    this.#publisher = new Publisher(parts, {}, this)
-    this.transport.once('close', () => this.#close())
+    const { transport, locale } = link
+    this.remoteAddress = transport.remoteAddress
+    this.locale = locale ?? parts.options.locale
+    this.delivery = new ClientDelivery(this, transport, parts.delivery)
+  }
+
+  get transport(): Link['transport'] {
+    return this.link.transport
   }
 
   /** undefined before CONNECT, and for an anonymous client. */
@@ -75,10 +90,31 @@ export class MqttConnection implements Asker, LiveConnection {
     return `mqtt ${this.#who?.grantee.clientId}`
   }
 
+  /** The filters that the MQTT session is subscribed to, and how many it may be. */
+  get filters(): FilterLimit {
+    this.#filters ??= new FilterLimit(this.parts.options.maxSubscriptions)
+    return this.#filters
+  }
+
+  get unreleased(): Set<number> {
+    this.#unreleased ??= new Set()
+    return this.#unreleased
+  }
+
+  get unreleasedCount(): number {
+    return this.#unreleased?.size ?? 0
+  }
+
+  /** What CONNECT says of the session. @param start with the client id inside the broker */
+  begin({ clientId, clean, version }: SessionStart): void {
+    this.id = clientId
+    this.clean = clean
+    this.version = version
+  }
+
   /** From now on the connection is this user's, and is counted for the account until it closes. */
   identify(who: Identity): void {
     this.#who = who
-    this.#publisher = new Publisher(this.parts, who, this)
   }
 
   /** From now on the account is online, and a revocation ends this connection. */
@@ -88,8 +124,17 @@ export class MqttConnection implements Asker, LiveConnection {
   }
 
   /** Takes a PUBLISH of this client, or its will; see Publisher.publish. */
-  publish(packet: Parameters<Publisher['publish']>[0], done: Done): void {
+  publish(...[packet, done]: Parameters<Publisher['publish']>): void {
+    this.#publisher ??= new Publisher(this.parts, this.#who ?? {}, this)
     this.#publisher.publish(packet, done)
+  }
+
+  mayRead(topic: string): boolean {
+    return this.parts.access.read(this.userId, topic, this.grantee)
+  }
+
+  overrun(): void {
+    this.end('SLOW_CLIENT')
   }
 
   /** Too many bytes of this sender wait for the store, from whichever of its connections. */
@@ -109,15 +154,20 @@ export class MqttConnection implements Asker, LiveConnection {
 
   /** Sends a reply or an event on `users/<me>/replies`. */
   tell(reply: string): void {
-    if (this.#who !== undefined) tellReply(this.link, this.#who.userId, reply)
+    if (this.#who !== undefined) tellReply(this.delivery, this.#who.userId, reply)
   }
 
   get hasLeft(): boolean {
-    return this.#hasEnded
+    return this.transport.isDestroyed
+  }
+
+  /** The same, for what is stored of the session. */
+  get closed(): boolean {
+    return this.transport.isDestroyed
   }
 
   get isGone(): boolean {
-    return this.#hasEnded || this.transport.isGone
+    return this.transport.isGone
   }
 
   /** MQTT has no logout but the end of the connection. */
@@ -128,16 +178,23 @@ export class MqttConnection implements Asker, LiveConnection {
 
   /** Asked by a login of the JSON front end; an MQTT connection is never in its way. */
   async probe(): Promise<boolean> {
-    return !this.#hasEnded
+    return !this.hasLeft
   }
 
   /** Closes the connection. @param code why, for the metrics and the log: MQTT 3.1.1 cannot tell the client */
   end(code: CodeName): void {
-    if (this.#hasEnded) return
+    if (this.hasLeft) return
     this.parts.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.endsFor(code)
-    this.client.close()
-    this.#close()
+    this.transport.destroy()
+  }
+
+  /** A packet of the client cannot be acknowledged, or its connection failed: closes it. */
+  fail({ message: reason }: Error): void {
+    if (this.hasLeft) return
+    const event = this.id === '' ? 'socket.failed' : 'client.failed'
+    this.parts.services.log.info({ event, front: 'mqtt', reason }, 'client closed with an error')
+    this.transport.destroy()
   }
 
   /** Notes for the log why the connection is about to end; the first reason counts. */
@@ -150,12 +207,12 @@ export class MqttConnection implements Asker, LiveConnection {
     this.inbox = undefined
   }
 
-  #close(): void {
-    if (this.#hasEnded) return
-    this.#hasEnded = true
+  /** The transport has ended, which ends all else. */
+  ended(): void {
     this.permissions?.left()
     this.#logEnd()
     this.closeInbox()
+    this.delivery.close()
     if (this.#who === undefined) return
     const { live, limits } = this.parts.services
     if (this.#isLive) live.leave(this.#who.userId, this)
@@ -166,6 +223,6 @@ export class MqttConnection implements Asker, LiveConnection {
     const { front, userId, grantee, remoteAddress } = this
     const reason = this.#reason ?? (this.transport.hasDisconnected ? 'left' : 'dropped')
     const facts = { front, userId, device: grantee?.clientId, remoteAddress } as const
-    this.parts.services.loginLog.ended(facts, reason, this.#openedAt)
+    this.parts.services.loginLog.ended(facts, reason, this.openedAt)
   }
 }

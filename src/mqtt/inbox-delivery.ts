@@ -1,8 +1,8 @@
 /**
  * Writes an inbox to an MQTT client: one PUBLISH a message, on `users/<me>/inbox/<seq>`. The InboxReader decides what goes
- * out when; Aedes is not involved.
+ * out when.
  *
- * Packet identifiers: 32768–65535 are the inbox's, 1–32767 Aedes' (aedes/client.ts). The identifier is computed from the
+ * Packet identifiers: 32768–65535 are the inbox's, 1–32767 those of other topics (routing/delivery.ts). The identifier is computed from the
  * seq, so that a resend has its original one [MQTT-4.4.0-1] even after a restart, and a PUBACK names its message without
  * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
@@ -13,7 +13,7 @@ import { AnswersInOrder } from '../flow/in-order.js'
 import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
-import { FIRST_INBOX_ID } from './aedes/persistence/options.js'
+import { FIRST_INBOX_ID } from './routing/delivery.js'
 import { encodePublish, encodePubrel } from './wire/encode.js'
 import { publishByte, type QoS } from './wire/packet-types.js'
 import type { MqttTransport } from './wire/transport.js'
@@ -48,16 +48,14 @@ export class InboxDelivery implements Sink {
   constructor(
     private readonly transport: MqttTransport,
     private readonly options: InboxDeliveryOptions,
-  ) {
-    transport.on('drain', this.#resume)
-  }
+  ) {}
 
   get qos(): QoS {
     return this.options.qos
   }
 
   get canTake(): boolean {
-    return !this.transport.isCongested && !this.transport.destroyed
+    return !this.transport.isCongested && !this.transport.isDestroyed
   }
 
   deliver(row: InboxRow, how: Delivery): void {
@@ -89,11 +87,13 @@ export class InboxDelivery implements Sink {
   }
 
   close(): void {
-    this.transport.off('drain', this.#resume)
     this.reader.close()
   }
 
-  readonly #resume = () => this.reader.resume()
+  /** The client is no longer congested. */
+  resume(): void {
+    this.reader.resume()
+  }
 
   /** QoS 0 has no acknowledgement: a message is confirmed when it has left the process. One callback an event-loop turn. */
   #confirmWhenWritten(): void {

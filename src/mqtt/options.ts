@@ -1,6 +1,6 @@
 import type { Locale } from '../core/errors.js'
 import type { Acl } from './acl/access.js'
-import type { StateLimits } from './aedes/persistence/options.js'
+import type { StateLimits } from './routing/persistence/options.js'
 
 /** Options of the broker. Most are keys under `mqtt`, others under `delivery`, `privacy` and `limits`; docs/config.md has their defaults. */
 export interface BrokerOptions {

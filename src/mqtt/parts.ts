@@ -4,11 +4,11 @@ import type { Faults } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
 import type { TopicAccess } from './acl/access.js'
-import type { GatewayAedes } from './aedes/client.js'
-import type { Router } from './aedes/router.js'
-import type { BrokerState } from './aedes/state.js'
-import type { TopicStore } from './aedes/topic-store.js'
 import type { BrokerOptions } from './options.js'
+import type { DeliveryRules } from './routing/delivery.js'
+import type { Router } from './routing/router.js'
+import type { BrokerState } from './routing/state.js'
+import type { TopicStore } from './routing/topic-store.js'
 import type { WriteGroup } from './wire/write-group.js'
 
 export interface BrokerParts {
@@ -18,8 +18,8 @@ export interface BrokerParts {
   readonly faults: Faults
   /** Who may publish and subscribe where. */
   readonly access: TopicAccess
-  /** The protocol: reads packets, calls the command files, and keeps subscriptions. */
-  readonly aedes: GatewayAedes
+  /** What all deliveries of packets share. */
+  readonly delivery: DeliveryRules
   /** Which connections a packet goes to. */
   readonly router: Router
   /** Sessions, subscriptions, queues, retained messages and wills, over the store. */

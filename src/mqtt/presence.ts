@@ -7,16 +7,15 @@ import { setImmediate } from 'node:timers/promises'
 import type { UserId } from '../core/model.js'
 import type { LiveConnections } from '../live/live.js'
 import { presenceTopic } from './acl/topics.js'
-import type { Route, Router, Subscriber } from './aedes/router.js'
-import { makePacket } from './aedes/state.js'
-import type { AedesPublishPacket } from './aedes/types.js'
+import { makePacket, type RoutedPacket } from './routing/packet.js'
+import type { Route, Router, Subscriber } from './routing/router.js'
 
 /** Work of one turn: about 2 ms, most of it socket writes. */
 const SUBSCRIBERS_PER_TURN = 200
 const PACKETS_PER_TURN = 2000
 
 /** What is to be sent to one subscriber. */
-type Due = { readonly route: Route; readonly packet: AedesPublishPacket }[]
+type Due = { readonly route: Route; readonly packet: RoutedPacket }[]
 
 export class Presence {
   /** Users whose change is not told yet, with the Router.tick of the change. */
@@ -95,8 +94,8 @@ export class Presence {
  * @param at Router.tick of the change; who subscribed later got the state with SUBACK
  * @returns how many packets this adds
  */
-function add(plan: Map<Subscriber, Due>, route: Route, packet: AedesPublishPacket, at: number): number {
-  const { subscriber, since = 0 } = route
+function add(plan: Map<Subscriber, Due>, route: Route, packet: RoutedPacket, at: number): number {
+  const { subscriber, since } = route
   if (subscriber === undefined || since > at) return 0
   const due = plan.get(subscriber)
   if (due === undefined) plan.set(subscriber, [{ route, packet }])

@@ -1,19 +1,19 @@
 /**
  * PUBLISH, from the packet to its acknowledgement: a message to an inbox, a request, or a packet for other topics. All
- * that an acknowledgement promises happens here, before Aedes or the fast lane sends it.
+ * that an acknowledgement promises happens here, before it is sent.
  */
 import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Permissions, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
+import { Steps } from '../flow/steps.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { parseContent } from '../protocol/mqtt-payload.js'
-import { Acknowledgements, MessageWaiter } from './acknowledgements.js'
+import { Acknowledgements, type Done, MessageWaiter } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
-import type { PublishPacket } from './aedes/types.js'
 import type { BrokerParts } from './parts.js'
 import { type Asker, answer } from './replies.js'
 import { Requests } from './requests.js'
-import type { Done } from './wire/socket-output.js'
+import type { PublishPacket } from './wire/decode.js'
 
 /** In whose name a packet is published. All undefined for an anonymous client. */
 export interface Author {
@@ -26,9 +26,8 @@ export interface Author {
 export class Publisher {
   readonly #acknowledgements = new Acknowledgements()
   readonly #requests: Requests | undefined
-  /** Packets that wait until the store was asked about one before them. */
-  readonly #steps: (() => Promise<void> | undefined)[] = []
-  #isStepping = false
+  /** Later packets wait while the store is asked about an earlier one. */
+  readonly #steps = new Steps()
   /** Packets for other topics are routed and acknowledged in the order in which they came. */
   readonly #stores = new AnswersInOrder()
   /** A refusal at QoS 0 was told in this event-loop turn; further ones in the turn are counted only. */
@@ -49,25 +48,12 @@ export class Publisher {
    */
   publish(packet: PublishPacket, done: Done): void {
     // A connection that the closing gateway ends did not send DISCONNECT, so that its will is published [MQTT-3.1.2-8].
-    if (this.parts.phase.isClosing && packet !== this.asker?.client.will) {
+    if (this.parts.phase.isClosing && packet !== this.asker?.will) {
       done(new GatewayError('SHUTDOWN'))
       return
     }
     const acknowledge = packet.qos > 0 ? this.#acknowledgements.reserve(done) : done
-    if (this.#isStepping) {
-      this.#steps.push(() => this.#receive(packet, acknowledge))
-      return
-    }
-    const pending = this.#receive(packet, acknowledge)
-    if (pending !== undefined) void this.#runSteps(pending)
-  }
-
-  /** Later packets wait while the store is asked about an earlier one. */
-  async #runSteps(first: Promise<void>): Promise<void> {
-    this.#isStepping = true
-    await first
-    for (let step = this.#steps.shift(); step !== undefined; step = this.#steps.shift()) await step()
-    this.#isStepping = false
+    this.#steps.run(() => this.#receive(packet, acknowledge))
   }
 
   /** Until PUBREL the identifier of a QoS 2 packet names one message, whether or not DUP is set [MQTT-4.3.3-2]. */
@@ -81,8 +67,8 @@ export class Publisher {
   }
 
   /** For a QoS 2 packet: the client whose session records the identifier until PUBREL. A will has no identifier. */
-  #receiver({ qos, messageId }: PublishPacket): Asker['client'] | undefined {
-    return qos === 2 && messageId !== undefined ? this.asker?.client : undefined
+  #receiver({ qos, messageId }: PublishPacket): Asker | undefined {
+    return qos === 2 && messageId !== undefined ? this.asker : undefined
   }
 
   /** Decides by the topic. Whether the login is still good is decided where the packet is handled, and again at the write. */
@@ -151,7 +137,7 @@ export class Publisher {
    * `dedup.window` 0 switches this off.
    */
   #resendKey({ qos, messageId, dup }: PublishPacket): RepeatKey {
-    const client = this.asker?.client
+    const client = this.asker
     if (qos === 0 || client === undefined || !this.parts.services.rules.dedup) return NO_REPEAT
     return { dedupKey: `${client.id} ${messageId}`, isFirst: !dup }
   }

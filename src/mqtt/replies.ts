@@ -4,12 +4,14 @@ import type { UserId } from '../core/model.js'
 import type { Caller } from '../handle/context.js'
 import { encodeReply } from '../protocol/replies.js'
 import { repliesTopic } from './acl/topics.js'
-import { makePacket } from './aedes/state.js'
-import type { Link } from './link.js'
+import type { ClientDelivery } from './routing/delivery.js'
+import { makePacket } from './routing/packet.js'
+import type { Receiver } from './routing/topic-store.js'
+import type { StoredWill } from './stored-will.js'
 
 /** A connection that makes requests and gets replies. */
-export interface Asker extends Caller {
-  readonly client: Link['client']
+export interface Asker extends Caller, Receiver {
+  readonly will: StoredWill | undefined
   /** Sends a reply on the connection's reply topic. */
   tell(reply: string): void
 }
@@ -23,6 +25,6 @@ export function answer(asker: Asker, code: CodeName, data: unknown, id?: string)
  * A reply is for this connection alone, so it passes neither the router nor the store. It is lost where the client is not
  * subscribed to its reply topic, or is gone.
  */
-export function tellReply({ delivery }: Link, userId: UserId, reply: string): void {
+export function tellReply(delivery: ClientDelivery, userId: UserId, reply: string): void {
   delivery.tell(makePacket(repliesTopic(userId), reply, 1))
 }

@@ -56,7 +56,7 @@ async function purgeKv(kv: KeyValue, id: UserId): Promise<void> {
   await kv.kvWrite([{ remove: 'meta', key: ['purged'] }])
 }
 
-/** What it published last under its topic, found by the rows that come with them (mqtt/aedes/persistence/retained.ts). */
+/** What it published last under its topic, found by the rows that come with them (mqtt/routing/persistence/retained.ts). */
 async function removeRetained(kv: KeyValue, id: UserId): Promise<void> {
   for await (const { key, value } of kv.kvRange('meta', ['retained', id])) {
     const topic = Buffer.from(value).toString().split('/')

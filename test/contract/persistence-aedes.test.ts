@@ -4,9 +4,9 @@ import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import t, { type Test } from 'tap'
-import type { KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
-import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
-import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
+import type { KvStore } from '../../src/mqtt/routing/persistence/kv.js'
+import type { PersistenceOptions } from '../../src/mqtt/routing/persistence/options.js'
+import { BrokerPersistence } from '../../src/mqtt/routing/persistence/persistence.js'
 import { STORES } from '../helpers/broker-persistence.js'
 
 interface RunningBroker {

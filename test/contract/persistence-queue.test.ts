@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
-import type { BrokerPacket } from '../../src/mqtt/aedes/persistence/kv.js'
-import type { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
+import type { BrokerPacket } from '../../src/mqtt/routing/persistence/kv.js'
+import type { BrokerPersistence } from '../../src/mqtt/routing/persistence/persistence.js'
 import { all, dump, payloads, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
 import { ofKind } from '../helpers/kind.js'
 
@@ -251,30 +251,6 @@ for (const { name, open } of STORES) {
     await persistence.outgoingUpdate({ id: 'c' }, { ...old, messageId: 1 })
     await persistence.outgoingEnqueue({ clientId: 'c' }, fresher)
     await waiting(t, persistence, ['2', '3'])
-  })
-
-  t.test(`${name}: inbox packets and their identifiers go to the hooks of the inbox`, async t => {
-    const store = await open(t)
-    const calls: unknown[] = []
-    const inboxHooks = {
-      owns: (topic: string) => topic.startsWith('users/'),
-      acknowledged: async (clientId: string, id: number) => void calls.push(['acknowledged', clientId, id]),
-      released: async (clientId: string, id: number) => void calls.push(['released', clientId, id]),
-    }
-    const persistence = await start(store.kv, { inboxHooks })
-    const client = { id: 'c' }
-    await persistence.outgoingEnqueue({ clientId: 'c' }, publication('users/1/inbox/5'))
-    await persistence.outgoingUpdate(client, publication('users/1/inbox/5', { messageId: 32_768 }))
-    await persistence.outgoingUpdate(client, { cmd: 'pubrel', messageId: 40_000 })
-    t.equal(await persistence.outgoingClearMessageId(client, { messageId: 65_535 }), undefined)
-    t.same(calls, [
-      ['released', 'c', 40_000],
-      ['acknowledged', 'c', 65_535],
-    ])
-    t.same(await dump(store.kv), [])
-    await queueAndSend(persistence, client, publication('t', { brokerCounter: 1, messageId: 32_767 }))
-    t.match(await persistence.outgoingClearMessageId(client, { messageId: 32_767 }), { topic: 't' })
-    t.equal(calls.length, 2)
   })
 
   t.test(`${name}: an identifier that could not be stored is reported, not thrown`, async t => {

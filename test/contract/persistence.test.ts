@@ -1,5 +1,5 @@
 import t from 'tap'
-import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
+import { BrokerPersistence } from '../../src/mqtt/routing/persistence/persistence.js'
 import { aedesSuite } from '../helpers/aedes-suite.js'
 import { all, dump, publication, STORES, start, WatchedKv } from '../helpers/broker-persistence.js'
 import { ofKind } from '../helpers/kind.js'

@@ -2,9 +2,9 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
-import type { BrokerPacket, KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
-import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
-import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
+import type { BrokerPacket, KvStore } from '../../src/mqtt/routing/persistence/kv.js'
+import type { PersistenceOptions } from '../../src/mqtt/routing/persistence/options.js'
+import { BrokerPersistence } from '../../src/mqtt/routing/persistence/persistence.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import {
   KV_COLLECTIONS,

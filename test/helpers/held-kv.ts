@@ -1,6 +1,6 @@
 /** A key-value store in a Map. A test can delay its writes or make them fail. */
 import { GatewayError } from '../../src/core/errors.js'
-import type { KvStore } from '../../src/mqtt/aedes/persistence/kv.js'
+import type { KvStore } from '../../src/mqtt/routing/persistence/kv.js'
 import type { KvCollection, KvKey, KvValue, KvWrite } from '../../src/store/store.js'
 
 interface Entry {

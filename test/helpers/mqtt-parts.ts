@@ -22,7 +22,6 @@ import { LiveConnections } from '../../src/live/live.js'
 import { makeParts } from '../../src/mqtt/compose.js'
 import type { ConnectParts } from '../../src/mqtt/connect.js'
 import { Connections } from '../../src/mqtt/connections.js'
-import { hook } from '../../src/mqtt/hooks.js'
 import type { BrokerOptions } from '../../src/mqtt/options.js'
 import { openConnection } from '../../src/mqtt/socket.js'
 import { Wills } from '../../src/mqtt/wills.js'
@@ -133,12 +132,10 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const options = { ...OPTIONS, ...differing }
   const made = makeParts({ services, metrics, options }, store.kv, connections)
   const parts = { ...made, connections, wills: new Wills(made, connections) }
-  hook(parts)
-  await parts.aedes.listen()
+  await parts.state.setup({ id: 'broker' })
   t.teardown(async () => {
-    await new Promise<void>(resolve => parts.aedes.close(resolve))
+    for (const { transport } of connections.open) transport.destroy()
     await parts.wills.settled()
-    for (const transport of connections.open) transport.destroy()
     await parts.state.destroy()
     await services.inbox.drained()
     await retention.close()
@@ -154,7 +151,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       accounts.register({ email: `${name}@example.com`, password: PASSWORD, firstName: name, lastName: 'x' }),
     open: () => {
       const [client, server] = pipe()
-      openConnection(parts, connections, server, {})
+      openConnection(parts, server, {})
       return new RawMqtt(client)
     },
   }

@@ -2,11 +2,22 @@
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
 import {
+  decodePacketId,
+  decodePublish,
+  decodeSubscribe,
+  decodeUnsubscribe,
+} from '../../src/mqtt/wire/decode.js'
+import {
+  encodeConnack,
   encodePuback,
+  encodePubcomp,
   encodePublish,
+  encodePubrec,
   encodePubrel,
   encodeRefusal,
   encodeSuback,
+  encodeUnsuback,
+  PINGRESP,
 } from '../../src/mqtt/wire/encode.js'
 import { publishByte, type QoS, qosOf } from '../../src/mqtt/wire/packet-types.js'
 
@@ -103,4 +114,53 @@ t.test('SUBACK: a return code for each filter', async t => {
     t.same(encodeSuback(7, granted), mqttPacket.generate({ cmd: 'suback', messageId: 7, granted }))
     t.match(parse(encodeSuback(7, granted)), [{ cmd: 'suback', messageId: 7, granted }])
   }
+})
+
+const body = (packet: Packet): [Buffer, number, number] => {
+  const bytes = mqttPacket.generate(packet)
+  return [bytes, 2, bytes.length]
+}
+
+t.test('decode: what a client says, as a value', async t => {
+  const publish = {
+    cmd: 'publish',
+    topic: 'a/é',
+    payload: Buffer.from('x'),
+    retain: true,
+    dup: false,
+  } as const
+  const [bytes, ...ends] = body({ ...publish, qos: 2, messageId: 258 })
+  t.same(decodePublish(0x35, bytes, ...ends), {
+    topic: 'a/é',
+    payload: Buffer.from('x'),
+    qos: 2,
+    retain: true,
+    dup: false,
+    messageId: 258,
+  })
+  t.equal(decodePublish(0x35, bytes, ...ends).payload.buffer, bytes.buffer, 'without a copy')
+  const qos0 = decodePublish(0x30, ...body({ ...publish, qos: 0, retain: false }))
+  t.match(qos0, { qos: 0, retain: false, payload: Buffer.from('x'), messageId: undefined })
+  t.match(decodePublish(0x3a, ...body({ ...publish, qos: 1, messageId: 1 })), { dup: true, qos: 1 })
+  t.equal(decodePacketId(Buffer.of(0x40, 2, 0x12, 0x34), 2), 0x1234)
+  const filters = [
+    { topic: 'a/#', qos: 1 as const },
+    { topic: 'a/#', qos: 0 as const },
+  ]
+  t.same(decodeSubscribe(...body({ cmd: 'subscribe', messageId: 7, subscriptions: filters })), {
+    messageId: 7,
+    filters,
+  })
+  t.same(decodeUnsubscribe(...body({ cmd: 'unsubscribe', messageId: 8, unsubscriptions: ['a', 'b'] })), {
+    messageId: 8,
+    filters: ['a', 'b'],
+  })
+})
+
+t.test('encode: the answers of a broker', async t => {
+  t.same(encodeConnack(true), mqttPacket.generate({ cmd: 'connack', returnCode: 0, sessionPresent: true }))
+  t.same(encodePubrec(258), mqttPacket.generate({ cmd: 'pubrec', messageId: 258 }))
+  t.same(encodePubcomp(258), mqttPacket.generate({ cmd: 'pubcomp', messageId: 258 }))
+  t.same(encodeUnsuback(258), mqttPacket.generate({ cmd: 'unsuback', messageId: 258, granted: [] }))
+  t.same(PINGRESP, mqttPacket.generate({ cmd: 'pingresp' }))
 })

@@ -3,6 +3,7 @@ import { Due } from '../../src/flow/due.js'
 import { AnswersInOrder, InOrder, type Place } from '../../src/flow/in-order.js'
 import { Later } from '../../src/flow/later.js'
 import { KeyedSerial, Serial } from '../../src/flow/serial.js'
+import { Steps } from '../../src/flow/steps.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
@@ -184,4 +185,32 @@ t.test('Due: a job may be an object', async t => {
   due.add(() => order.push('function'))
   runs[0]?.()
   t.same(order, ['object', 'function'])
+})
+
+t.test('steps: at once where nothing is under way, otherwise one behind the other', async t => {
+  const steps = new Steps()
+  const log: string[] = []
+  const goes: (() => void)[] = []
+  const slow = (name: string) => () => {
+    log.push(name)
+    return new Promise<void>(resolve => goes.push(resolve))
+  }
+  const quick = (name: string) => () => {
+    log.push(name)
+    return undefined
+  }
+  steps.run(quick('a'))
+  steps.run(slow('b'))
+  steps.run(quick('c'))
+  steps.run(slow('d'))
+  steps.run(quick('e'))
+  t.same(log, ['a', 'b'])
+  goes[0]?.()
+  await new Promise(setImmediate)
+  t.same(log, ['a', 'b', 'c', 'd'])
+  goes[1]?.()
+  await new Promise(setImmediate)
+  t.same(log, ['a', 'b', 'c', 'd', 'e'])
+  steps.run(quick('f'))
+  t.equal(log.at(-1), 'f', 'at once again')
 })

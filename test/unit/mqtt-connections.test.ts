@@ -1,15 +1,12 @@
-/** What stands around the MQTT command files: hooks, sockets, the connection, acknowledgements, the broker's state. */
-import { EventEmitter } from 'node:events'
+/** What stands around the MQTT command files: sockets, the connection, acknowledgements, the broker's state. */
 import { Duplex } from 'node:stream'
 import mqttPacket, { type IConnectPacket } from 'mqtt-packet'
 import t from 'tap'
 import { CODES, GatewayError } from '../../src/core/errors.js'
 import { Acknowledgements, MessageWaiter } from '../../src/mqtt/acknowledgements.js'
-import { BrokerPersistence } from '../../src/mqtt/aedes/persistence/persistence.js'
-import type { ConnectParts } from '../../src/mqtt/connect.js'
 import { MqttConnection } from '../../src/mqtt/connection.js'
-import { hook } from '../../src/mqtt/hooks.js'
 import { logStoreFault } from '../../src/mqtt/parts.js'
+import { BrokerPersistence } from '../../src/mqtt/routing/persistence/persistence.js'
 import { openConnection } from '../../src/mqtt/socket.js'
 import { all, publication } from '../helpers/broker-persistence.js'
 import { HeldKv } from '../helpers/held-kv.js'
@@ -75,73 +72,6 @@ t.test('a store that fails where no client waits is in the log, with its cause',
   t.match(logs.at(-1), { level: 'error', event: 'store.failed', operation: 'expire', err: { message: 'x' } })
 })
 
-// ── hooks ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Hooks over an Aedes that does nothing by itself, and what they call. */
-function hooked() {
-  const calls: unknown[] = []
-  const aedes = Object.assign(new EventEmitter(), { consume: () => calls.push('consume') })
-  const connection = {
-    publish: () => calls.push('publish'),
-    endsFor: (reason: string) => calls.push(reason),
-    link: { delivery: { forwardQueued: () => undefined } },
-  }
-  const state = { connection: connection as object }
-  hook({
-    aedes,
-    connections: { of: () => state.connection },
-    wills: { publishAbsent: () => calls.push('absent'), connectionEnded: () => calls.push('will') },
-    faults: { report: (where: string) => calls.push(where) },
-    services: {
-      log: { info: ({ event }: { event: string }) => calls.push(event), error: () => calls.push('error') },
-      limits: { count: (limit: string) => calls.push(limit) },
-    },
-  } as unknown as ConnectParts)
-  const client = { closed: false, will: undefined as unknown, conn: { destroy: () => calls.push('destroy') } }
-  return { aedes: aedes as unknown as ConnectParts['aedes'], calls, client, state }
-}
-
-t.test('hooks: a PUBLISH is the client’s, its will, or the will of one that is not there', async t => {
-  const { aedes, calls, client } = hooked()
-  const packet = publication('t')
-  const publish = (from: object | null) =>
-    aedes.authorizePublish(from as never, packet as never, () => undefined)
-  publish(client)
-  client.will = packet
-  publish(client)
-  publish(null)
-  t.same(calls, ['consume', 'publish', 'consume', 'will', 'consume', 'absent'])
-  t.equal(aedes.authorizeForward(client as never, packet as never), null)
-})
-
-t.test('hooks: a handler that throws is reported by its name, and ends its connection alone', async t => {
-  const { aedes, calls, client, state } = hooked()
-  state.connection = {}
-  aedes.authorizePublish(client as never, publication('t') as never, () => undefined)
-  aedes.emit('unsubscribe', ['f'], client as never)
-  t.same(calls, ['consume', 'mqtt.publish', 'destroy', 'mqtt.unsubscribe', 'destroy'])
-})
-
-t.test('hooks: the first error of a client is logged; a CONNECT that is late is counted', async t => {
-  const { aedes, calls, client } = hooked()
-  aedes.emit('clientError', client as never, new Error('first'))
-  client.closed = true
-  aedes.emit('clientError', client as never, new Error('second'))
-  aedes.emit('connectionError', client as never, new Error('connect did not arrive in time'))
-  aedes.emit('connectionError', client as never, new Error('other'))
-  aedes.emit('keepaliveTimeout', client as never)
-  // Without a listener it would be thrown.
-  aedes.emit('error' as 'closed')
-  t.same(calls, [
-    'client.failed',
-    'mqtt.connectTimeout',
-    'socket.failed',
-    'socket.failed',
-    'keep-alive',
-    'error',
-  ])
-})
-
 // ── socket, connection ────────────────────────────────────────────────────────────────────────────────────
 
 const gauge = async () => (await parts.metrics.connections.get()).values[0]?.value ?? 0
@@ -168,7 +98,7 @@ t.test(
         },
       })
       const closed = new Promise(resolve => stream.once('close', resolve))
-      openConnection(parts, parts.connections, stream, { remoteAddress: '192.0.2.1' })
+      openConnection(parts, stream, { remoteAddress: '192.0.2.1' })
       t.equal(await gauge(), before + 1)
       stream.push(bytes)
       await closed
@@ -205,7 +135,29 @@ t.test('a connection is its user’s from CONNECT on, and ends once', async t =>
   )
 })
 
-// ── aedes/persistence ─────────────────────────────────────────────────────────────────────────────────────
+t.test('a client that sends no CONNECT in time is closed, and counted', async t => {
+  const own = await startParts(t, { connectTimeoutMs: 5 })
+  const client = own.open()
+  await client.closed
+  t.ok(own.logs.some(line => line.event === 'socket.failed' && /connect/.test(`${line.reason}`)))
+  const { values } = await own.parts.metrics.limited.get()
+  t.equal(values.find(({ labels }) => labels.limit === 'mqtt.connectTimeout')?.value, 1)
+})
+
+t.test('a connection that fails says why in the log, once', async t => {
+  const client = open()
+  client.send({ cmd: 'connect', clientId: 'fails', clean: true, keepalive: 0 })
+  await client.take('connack')
+  const connection = parts.connections.holderOf('anonymous:fails') as MqttConnection
+  connection.fail(new Error('first'))
+  connection.fail(new Error('second'))
+  await client.closed
+  const failed = logs.filter(line => line.event === 'client.failed')
+  t.match(failed, [{ reason: 'first' }])
+  t.equal(failed.length, 1)
+})
+
+// ── routing/persistence ─────────────────────────────────────────────────────────────────────────────────────
 
 async function persistence(clients: Record<string, unknown> = {}) {
   const kv = new HeldKv()
@@ -253,7 +205,7 @@ t.test(
     const client = { id: 'ann:a', clean: true, closed: false }
     const packet = publication('gone')
     await one.putWill(client, packet)
-    t.match(packet, { brokerId: 'broker', clientId: 'ann:a' }, 'Aedes publishes that object')
+    t.match(packet, { brokerId: 'broker', clientId: 'ann:a' })
     t.match(await all(one.streamWill()), [{ topic: 'gone' }])
     client.closed = true
     kv.isFailing = true

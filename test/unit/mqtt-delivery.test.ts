@@ -1,22 +1,19 @@
-/** Delivery to one MQTT client, its input, its requests, and the list of connections, without Aedes and sockets. */
-import { EventEmitter } from 'node:events'
+/** Delivery to one MQTT client, its input, its requests, and the list of connections, without sockets. */
 import { Duplex } from 'node:stream'
-import type { AedesPublishPacket } from 'aedes'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
-import type { AedesClient } from '../../src/mqtt/aedes/client.js'
-import { ClientDelivery, type DeliveryRules } from '../../src/mqtt/aedes/delivery.js'
-import type { Route } from '../../src/mqtt/aedes/router.js'
-import { makePacket } from '../../src/mqtt/aedes/state.js'
 import type { MqttConnection } from '../../src/mqtt/connection.js'
 import { Connections } from '../../src/mqtt/connections.js'
 import type { BrokerParts } from '../../src/mqtt/parts.js'
 import { type Asker, tellReply } from '../../src/mqtt/replies.js'
 import { Requests } from '../../src/mqtt/requests.js'
+import { ClientDelivery, type DeliveryRules, type Recipient } from '../../src/mqtt/routing/delivery.js'
+import { makePacket, type RoutedPacket } from '../../src/mqtt/routing/packet.js'
+import { Router } from '../../src/mqtt/routing/router.js'
 import { SocketInput } from '../../src/mqtt/wire/socket-input.js'
 import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 import { ANN } from '../helpers/store-samples.js'
-import { CONNECT, nothingSeen, options } from '../helpers/transport.js'
+import { CONNECT, options } from '../helpers/transport.js'
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
@@ -28,7 +25,7 @@ function parse(bytes: Buffer): Packet {
   return found[0] as Packet
 }
 
-class Transport extends EventEmitter {
+class Transport {
   isCongested = false
   expected = 0
   readonly sent: string[] = []
@@ -38,6 +35,8 @@ class Transport extends EventEmitter {
     this.expected += count
   }
 
+  async drained(): Promise<void> {}
+
   send(bytes: Buffer): void {
     this.bytes.push(bytes)
     const { topic, qos, messageId } = parse(bytes) as Extract<Packet, { cmd: 'publish' }>
@@ -45,26 +44,45 @@ class Transport extends EventEmitter {
   }
 }
 
-function setUp(rules: Partial<DeliveryRules> = {}, more: Partial<AedesClient> = {}) {
+function setUp(rules: Partial<DeliveryRules> = {}, more: Partial<Recipient> = {}) {
   const transport = new Transport()
   const seen = { skipped: 0, overrun: 0, recorded: [] as string[] }
-  const client = { clean: false, subscriptions: {}, _nextId: 0, ...more } as AedesClient
+  const client = {
+    id: 'ann:a',
+    clean: false,
+    closed: false,
+    mayRead: (topic: string) => topic !== 'secret',
+    overrun: () => void seen.overrun++,
+    ...more,
+  }
   const delivery = new ClientDelivery(client, transport as unknown as MqttTransport, {
-    mayRead: topic => topic !== 'secret',
+    router: new Router(),
     isStreamed: () => false,
-    recordId: async ({ topic, qos, messageId }) => void seen.recorded.push(`${topic} ${qos} #${messageId}`),
-    enqueue: async packet => packet,
+    recordId: async (_client, { topic, qos, messageId }) =>
+      void seen.recorded.push(`${topic} ${qos} #${messageId}`),
+    forgetId: async (_client, { messageId }) => void seen.recorded.push(`forgotten #${messageId}`),
+    enqueue: async (_client, packet) => packet,
     isInFlight: () => false,
     onSkipped: () => seen.skipped++,
-    onOverrun: () => seen.overrun++,
     maxHeldBytes: 1000,
     ...rules,
   })
   return { transport, seen, client, delivery }
 }
 
+async function* queue(...packets: object[]) {
+  yield* packets as { topic?: string; qos?: number; messageId?: number }[]
+}
+
+/** Packet ids begin with 1. */
+const { random } = Math
+Math.random = () => 0
+t.teardown(() => {
+  Math.random = random
+})
+
 const publish = (topic: string, qos: 0 | 1 | 2 = 1, payload = 'x') =>
-  ({ ...makePacket(topic, payload, 1), qos }) as AedesPublishPacket
+  ({ ...makePacket(topic, payload, 1), qos }) as RoutedPacket
 
 t.test('live packets wait for the stored queue; those of QoS 0 do not', async t => {
   const { transport, seen, delivery } = setUp()
@@ -74,7 +92,7 @@ t.test('live packets wait for the stored queue; those of QoS 0 do not', async t 
   delivery.deliver(publish('secret'), 1)
   await turn()
   t.same(transport.sent, ['c 0'])
-  delivery.ready()
+  await delivery.sendQueue(queue())
   await turn()
   t.same(transport.sent, ['c 0', 'a 1 #1', 'b 1 #2'], 'at the lower of both QoS')
   t.same(seen.recorded, ['a 1 #1', 'b 1 #2'])
@@ -87,10 +105,10 @@ t.test('live packets wait for the stored queue; those of QoS 0 do not', async t 
 })
 
 t.test('packets of the stored queue are not sent twice', async t => {
-  const { transport, delivery } = setUp({ isStreamed: ({ topic }) => topic === 'a' })
+  const { transport, delivery } = setUp({ isStreamed: (_client, { topic }) => topic === 'a' })
   delivery.deliver(publish('a'), 1)
   delivery.deliver(publish('b'), 1)
-  delivery.ready()
+  await delivery.sendQueue(queue())
   delivery.deliver(publish('a'), 1)
   await turn()
   t.same(transport.sent, ['b 1 #1'])
@@ -111,7 +129,7 @@ t.test('too many held packets end the connection, and none of them is sent', asy
   t.equal(seen.overrun, 0, 'just as many')
   delivery.deliver(publish('a'), 1)
   t.equal(seen.overrun, 1)
-  delivery.ready()
+  await delivery.sendQueue(queue())
   await turn()
   t.same(transport.sent, [])
 })
@@ -131,7 +149,7 @@ t.test('a packet waits for an earlier one that is being stored; if that fails, n
   const recordId = () =>
     new Promise<void>((resolve, reject) => Object.assign(stored, { go: resolve, fail: reject }))
   const { transport, seen, delivery } = setUp({ recordId })
-  delivery.ready()
+  await delivery.sendQueue(queue())
   delivery.deliver(publish('a'), 1)
   delivery.deliver(publish('b', 0), 0)
   await turn()
@@ -155,9 +173,10 @@ t.test('all subscribers get the same bytes of a QoS 0 packet', async t => {
 })
 
 t.test('a packet for this client alone is sent only if it is subscribed to exactly this topic', async t => {
-  const route = (qos: 0 | 1 | 2): Route => ({ qos })
-  const subscriptions = { zero: route(0), two: route(2), 'wild/#': route(1) }
-  const { transport, seen, delivery } = setUp({}, { subscriptions })
+  const { transport, seen, delivery } = setUp()
+  delivery.subscribe('zero', 0)
+  delivery.subscribe('two', 2)
+  delivery.subscribe('wild/#', 1)
   for (const topic of ['zero', 'two', 'wild/a', 'other']) delivery.tell(publish(topic, 1))
   t.same(transport.sent, ['zero 0', 'two 1 #1'])
   transport.isCongested = true
@@ -166,98 +185,128 @@ t.test('a packet for this client alone is sent only if it is subscribed to exact
   t.match(seen, { skipped: 1, overrun: 1, recorded: [] })
 })
 
+t.test('a subscription is routed until it ends; the same filter again replaces it', async t => {
+  const router = new Router()
+  const { transport, delivery } = setUp({ router }, { clean: true })
+  delivery.subscribe('a', 0)
+  delivery.subscribe('a', 1)
+  t.equal(delivery.granted('a'), 1)
+  router.route(publish('a'))
+  t.same(transport.sent, ['a 1 #1'])
+  delivery.unsubscribe('a')
+  delivery.unsubscribe('never')
+  t.equal(delivery.granted('a'), undefined)
+  delivery.subscribe('b', 0)
+  delivery.close()
+  for (const topic of ['a', 'b']) router.route(publish(topic))
+  t.equal(transport.sent.length, 1)
+})
+
 t.test('a retained message is sent at the highest QoS of the matching filters, and queued', async t => {
   const queued: string[] = []
-  const subscriptions: Record<string, Route> = { 'a/#': { qos: 1 }, 'a/b': { qos: 0 } }
-  const enqueue: DeliveryRules['enqueue'] = async (packet, qos) => {
+  const enqueue: DeliveryRules['enqueue'] = async (_client, packet, qos) => {
     queued.push(`${packet.topic} ${qos}`)
     return packet
   }
-  const { transport, seen, client, delivery } = setUp({ enqueue }, { subscriptions })
-  const retain = (packet: AedesPublishPacket) =>
-    new Promise<unknown>(resolve => client.deliverQoS(packet, resolve as () => void))
-  await retain(publish('a/b', 2))
-  await retain(publish('a/b', 0))
-  await retain(publish('secret', 1))
+  const { transport, seen, delivery } = setUp({ enqueue })
+  delivery.subscribe('a/#', 1)
+  delivery.subscribe('a/b', 0)
+  delivery.retained(publish('a/b', 2))
+  delivery.retained(publish('a/b', 0))
+  delivery.retained(publish('secret', 1))
   await turn()
   t.same(transport.sent, ['a/b 1 #1', 'a/b 0'])
   t.same(queued, ['a/b 1'])
   t.same(seen.recorded, ['a/b 1 #1'])
-  delivery.added('a/+', { qos: 2 })
-  await retain(publish('a/b', 2))
+  delivery.subscribe('a/+', 2)
+  delivery.retained(publish('a/b', 2))
   await turn()
   t.same(transport.sent.slice(2), ['a/b 2 #2'], 'a filter that was added since')
-  transport.isCongested = true
-  let isDone = false
-  const waiting = retain(publish('a/b', 0)).then(() => {
-    isDone = true
-  })
+  delivery.unsubscribe('a/+')
+  delivery.retained(publish('a/b', 2))
   await turn()
-  t.notOk(isDone, 'the stream waits for a congested client')
-  transport.emit('drain')
-  await waiting
+  t.same(transport.sent.slice(3), ['a/b 1 #3'], 'and one that was removed')
+  const packets = transport.bytes.map(parse) as Extract<Packet, { cmd: 'publish' }>[]
+  t.ok(packets.every(({ retain }) => retain))
 })
 
-t.test('queued packets that the client may no longer read are not sent', async t => {
-  const { transport, delivery } = setUp()
-  const packet = publish('a', 2)
-  t.equal(delivery.forwardQueued(publish('secret', 2)), null)
-  t.equal(transport.expected, 0)
-  t.equal(delivery.forwardQueued(packet), packet)
-  t.equal(transport.expected, 2)
+t.test('the stored queue: known ids and DUP, PUBREL alone, and nothing that may not be read', async t => {
+  const { transport, seen, delivery } = setUp()
+  await delivery.sendQueue(
+    queue(
+      { ...publish('a', 1), messageId: 9, dup: true },
+      { cmd: 'pubrel', messageId: 8 },
+      publish('secret', 2),
+      publish('b', 2),
+    ),
+  )
+  t.match(transport.bytes.map(parse), [
+    { cmd: 'publish', topic: 'a', messageId: 9, dup: true },
+    { cmd: 'pubrel', messageId: 8 },
+    { cmd: 'publish', topic: 'b', messageId: 2, dup: false },
+  ])
+  t.same(seen.recorded, ['a 1 #9', 'undefined undefined #8', 'secret 2 #1', 'forgotten #1', 'b 2 #2'])
+  t.equal(transport.expected, 1 + 1 + 2)
 })
 
-t.test('Aedes uses the lower half of the packet identifiers, and none in flight', async t => {
+t.test('the stored queue ends with its connection', async t => {
+  const { transport, client, delivery } = setUp()
+  async function* both() {
+    yield publish('a', 1)
+    client.closed = true
+    yield publish('b', 1)
+  }
+  await delivery.sendQueue(both())
+  t.same(transport.sent, ['a 1 #1'])
+})
+
+t.test('packet identifiers are the lower half, and none in flight', async t => {
   const last = 32_767
   const inFlight = new Set([2, 3])
-  const { client } = setUp({ isInFlight: id => inFlight.has(id) })
-  const next = () => client._nextId++
-  t.same([next(), next(), next()], [1, 4, 5])
-  client._nextId = last
-  t.same([next(), next()], [last, 1])
-  for (const outside of [last + 1, 65_535, 0]) {
-    client._nextId = outside
-    t.equal(client._nextId, 1, `${outside}`)
+  const { transport, delivery } = setUp({ isInFlight: (_client, id) => inFlight.has(id) }, { clean: true })
+  const next = () => {
+    delivery.deliver(publish('a'), 1)
+    return Number(transport.sent.at(-1)?.split('#')[1])
   }
-  t.equal(setUp({}, { _nextId: 65_534 }).client._nextId, 1, 'from a random number')
-  t.equal(setUp({}, { _nextId: last - 1 }).client._nextId, last)
-  t.type(setUp({ isInFlight: () => true }).client._nextId, 'number', 'all in flight: no endless search')
+  t.same([next(), next(), next()], [1, 4, 5])
+  for (let id = 6; id <= last; id++) next()
+  t.same([next(), next()], [1, 4])
+  const full = setUp({ isInFlight: () => true }, { clean: true })
+  full.delivery.deliver(publish('a'), 1)
+  t.equal(full.transport.sent.length, 1, 'all in flight: no endless search')
 })
 
-function connection(id: string) {
-  const transport = new EventEmitter()
-  return { client: { id }, transport } as unknown as MqttConnection
-}
+const connection = (id: string, more = {}) => ({ id, ...more }) as unknown as MqttConnection
 
-t.test('a session is held by the connection that took over, until that one closes', async t => {
+t.test('a session is held by the connection that took over, until that one ends', async t => {
   const connections = new Connections()
   const [one, two] = [connection('ann:a'), connection('ann:a')]
-  t.throws(() => connections.of(one.client), /no connection/)
-  connections.add(one)
-  t.equal(connections.of(one.client), one)
-  connections.hold(one)
-  connections.hold(two)
-  one.transport.emit('close')
+  for (const each of [one, two]) {
+    connections.open.add(each)
+    connections.hold(each)
+  }
+  connections.remove(one)
   t.equal(connections.holderOf('ann:a'), two)
-  two.transport.emit('close')
+  connections.remove(two)
   t.equal(connections.holderOf('ann:a'), undefined)
+  t.equal(connections.open.size, 0)
 })
 
 t.test('an absent client is checked against the ACL with any role', async t => {
   const connections = new Connections()
   const absent = { clientId: 'a', role: 'any' }
-  const [one, two] = [connection('ann:a'), connection('ann:a')]
-  t.same(connections.granteeOf('ann:a'), absent)
   const [old, current] = [
     { clientId: 'a', role: 'user' } as const,
     { clientId: 'a', role: 'device' } as const,
   ]
+  const [one, two] = [connection('ann:a', { grantee: old }), connection('ann:a', { grantee: current })]
+  t.same(connections.granteeOf('ann:a'), absent)
   connections.grant(one, old)
   t.equal(connections.granteeOf('ann:a'), old)
   connections.grant(two, current)
-  one.transport.emit('close')
+  connections.remove(one)
   t.equal(connections.granteeOf('ann:a'), current)
-  two.transport.emit('close')
+  connections.remove(two)
   t.same(connections.granteeOf('ann:a'), absent)
 })
 
@@ -289,8 +338,8 @@ t.test('requests that are refused are answered in order, each before its acknowl
 })
 
 t.test('a reply goes to the reply topic of its user, at QoS 1, to one connection', async t => {
-  const told: AedesPublishPacket[] = []
-  tellReply({ delivery: { tell: (packet: AedesPublishPacket) => told.push(packet) } } as never, ANN, '{}')
+  const told: RoutedPacket[] = []
+  tellReply({ tell: (packet: RoutedPacket) => told.push(packet) } as never, ANN, '{}')
   t.match(told, [{ topic: `users/${ANN}/replies`, qos: 1, retain: false }])
   t.equal(String(told[0]?.payload), '{}')
 })
@@ -306,20 +355,15 @@ function makeInput() {
   const socket = new Socket()
   const log: string[] = []
   const sink = {
-    isFull: false,
-    deliver: (bytes: Buffer) => void log.push(...kindsIn(bytes)),
+    connect: () => void log.push('1'),
+    take: (first: number) => void log.push(`${first >> 4}`),
+    settle: () => undefined,
     end: () => void log.push('end'),
     fail: () => void log.push('fail'),
   }
-  const input = new SocketInput(socket, options(nothingSeen()), sink)
+  const input = new SocketInput(socket, options(), sink)
+  input.start()
   return { socket, log, sink, input }
-}
-
-/** The types of the packets, each shorter than 128 bytes. */
-function kindsIn(bytes: Buffer): string[] {
-  const kinds: string[] = []
-  for (let at = 0; at < bytes.length; at += 2 + (bytes[at + 1] ?? 0)) kinds.push(`${(bytes[at] ?? 0) >> 4}`)
-  return kinds
 }
 
 const PING = Buffer.of(0xc0, 0)
@@ -340,8 +384,8 @@ t.test('packets behind CONNECT wait for its answer', async t => {
   t.ok(input.hasDisconnected)
 })
 
-t.test('input is not read while it is held, or while the sink is full', async t => {
-  const { socket, log, sink, input } = makeInput()
+t.test('input is not read while it is held, except to catch up', async t => {
+  const { socket, log, input } = makeInput()
   socket.push(CONNECT)
   await settled()
   input.answered()
@@ -353,11 +397,12 @@ t.test('input is not read while it is held, or while the sink is full', async t 
   input.release()
   await settled()
   t.same(log, ['1', '12'])
-  sink.isFull = true
+  input.hold()
   socket.push(Buffer.concat([PING, PING]))
   await settled()
   t.same(log, ['1', '12'])
   input.catchUp()
+  await settled()
   t.same(log, ['1', '12', '12', '12'], 'whatever the limits')
 })
 

@@ -1,14 +1,14 @@
 /** Stored MQTT sessions, their subscriptions and queues, over a store in a Map. */
 import t from 'tap'
-import { Incoming } from '../../src/mqtt/aedes/persistence/incoming.js'
-import { FIRST_INBOX_ID, type PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
-import { Outgoing } from '../../src/mqtt/aedes/persistence/outgoing.js'
-import { Retained } from '../../src/mqtt/aedes/persistence/retained.js'
-import { SessionLife } from '../../src/mqtt/aedes/persistence/session-life.js'
-import { SessionSubscriptions } from '../../src/mqtt/aedes/persistence/session-subscriptions.js'
-import { Sessions } from '../../src/mqtt/aedes/persistence/sessions.js'
-import { Subscriptions } from '../../src/mqtt/aedes/persistence/subscriptions.js'
-import { Wills } from '../../src/mqtt/aedes/persistence/wills.js'
+import { Incoming } from '../../src/mqtt/routing/persistence/incoming.js'
+import type { PersistenceOptions } from '../../src/mqtt/routing/persistence/options.js'
+import { Outgoing } from '../../src/mqtt/routing/persistence/outgoing.js'
+import { Retained } from '../../src/mqtt/routing/persistence/retained.js'
+import { SessionLife } from '../../src/mqtt/routing/persistence/session-life.js'
+import { SessionSubscriptions } from '../../src/mqtt/routing/persistence/session-subscriptions.js'
+import { Sessions } from '../../src/mqtt/routing/persistence/sessions.js'
+import { Subscriptions } from '../../src/mqtt/routing/persistence/subscriptions.js'
+import { Wills } from '../../src/mqtt/routing/persistence/wills.js'
 import { all, payloads, publication, retained } from '../helpers/broker-persistence.js'
 import { HeldKv } from '../helpers/held-kv.js'
 import { ofKind } from '../helpers/kind.js'
@@ -247,29 +247,6 @@ t.test('a QoS 2 packet is in flight until PUBCOMP, and is resent as PUBREL after
   t.equal(outgoing.isInFlight(DEVICE, 3), false)
   t.equal(await outgoing.acknowledged(DEVICE, 3), undefined, 'a second time')
   t.same(await all(outgoing.stream({ ...client })), [])
-})
-
-t.test('inbox packets go to the inbox hooks and are not queued', async t => {
-  const told: unknown[] = []
-  const { kv, outgoing } = makeParts({
-    inboxHooks: {
-      owns: topic => topic === 'inbox',
-      acknowledged: async (...args) => told.push(['acknowledged', ...args]),
-      released: async (...args) => told.push(['released', ...args]),
-    },
-  })
-  await outgoing.enqueue([{ clientId: DEVICE }], publication('inbox'))
-  await outgoing.update(client, publication('inbox', { messageId: FIRST_INBOX_ID }))
-  t.equal(kv.writes, 0)
-  await outgoing.update(client, { cmd: 'pubrel', messageId: FIRST_INBOX_ID })
-  t.equal(await outgoing.acknowledged(DEVICE, 65_535), undefined)
-  t.same(told, [
-    ['released', DEVICE, FIRST_INBOX_ID],
-    ['acknowledged', DEVICE, 65_535],
-  ])
-  await outgoing.update(client, { cmd: 'pubrel', messageId: FIRST_INBOX_ID - 1 })
-  t.equal(outgoing.countReleased(DEVICE), 1, 'the last identifier of Aedes')
-  t.equal(told.length, 2)
 })
 
 t.test('beyond the limit the oldest packet is dropped, and that is reported', async t => {

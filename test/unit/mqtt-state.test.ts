@@ -1,14 +1,13 @@
-/** The stored state as Aedes gets it, and as a PUBLISH to other topics changes it; over a real store. */
+/** The stored state as the command files get it, and as a PUBLISH to other topics changes it; over a real store. */
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { LiveConnections } from '../../src/live/live.js'
 import { TopicAccess } from '../../src/mqtt/acl/access.js'
-import type { AedesClient } from '../../src/mqtt/aedes/client.js'
-import { GatewayAedes } from '../../src/mqtt/aedes/client.js'
-import type { PersistenceOptions } from '../../src/mqtt/aedes/persistence/options.js'
-import { Router } from '../../src/mqtt/aedes/router.js'
-import { BrokerState, makePacket } from '../../src/mqtt/aedes/state.js'
-import { TopicStore } from '../../src/mqtt/aedes/topic-store.js'
+import { makePacket } from '../../src/mqtt/routing/packet.js'
+import type { PersistenceOptions } from '../../src/mqtt/routing/persistence/options.js'
+import { Router } from '../../src/mqtt/routing/router.js'
+import { BrokerState } from '../../src/mqtt/routing/state.js'
+import { TopicStore } from '../../src/mqtt/routing/topic-store.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { all, payloads } from '../helpers/broker-persistence.js'
 import { dataDir } from '../helpers/gateway.js'
@@ -20,17 +19,13 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
   const store = new EmbeddedStore({ dir: join(dataDir(t), 'store'), durability: 'commit', dedupWindowMs: 0 })
   await store.open()
   const live = new LiveConnections('allow')
-  const state = new BrokerState(store.kv, live, options)
-  const aedes = new GatewayAedes(new Router(), { persistence: state })
-  await aedes.listen()
-  const topics = new TopicStore(aedes, state, new TopicAccess('open'), {
+  const state = new BrokerState(store.kv, live, { ...options, isConnected: () => false })
+  await state.setup({ id: 'broker' })
+  const topics = new TopicStore(new Router(), state, new TopicAccess('open'), {
     maxUnreleased: 1,
     onTooMany: () => undefined,
   })
-  t.teardown(async () => {
-    await new Promise<void>(resolve => aedes.close(resolve))
-    await store.close()
-  })
+  t.teardown(() => store.close())
   const retained = async (...filters: string[]) =>
     payloads(await all(state.createRetainedStreamCombi(filters)))
   return { state, live, topics, retained }
@@ -38,16 +33,6 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
 
 const packet = (topic: string, payload: string, more = {}) => ({ ...makePacket(topic, payload, 1), ...more })
 const from = (permissions?: typeof GONE) => ({ owner: ANN, permissions, receiver: undefined })
-
-t.test('a resumed session without subscriptions counts as present', async t => {
-  const { state } = await setUp(t)
-  const client = { id: `${ANN}:a`, clean: false, _inboundInflight: new Set() } as object as AedesClient
-  t.equal(await state.resume(client), false)
-  t.same(await state.subscriptionsByClient(client), [])
-  t.equal(await state.resume(client), true)
-  t.match(await state.subscriptionsByClient(client), [{ topic: '$session', qos: 0 }])
-  t.same(await state.subscriptionsByClient(client), [], 'told once a CONNECT')
-})
 
 t.test('presence is sent as retained, but not stored', async t => {
   const { state, live, retained } = await setUp(t)

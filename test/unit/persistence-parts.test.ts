@@ -3,14 +3,19 @@
  * retained.
  */
 import t from 'tap'
-import { Incoming } from '../../src/mqtt/aedes/persistence/incoming.js'
-import { decodePacket, encodePacket, packetKey, peekPacket } from '../../src/mqtt/aedes/persistence/kv.js'
-import { account, claim, QueueConnection, QueueIndex } from '../../src/mqtt/aedes/persistence/queue-index.js'
-import { QueueLimits } from '../../src/mqtt/aedes/persistence/queue-limits.js'
-import { Retained } from '../../src/mqtt/aedes/persistence/retained.js'
-import { Sessions } from '../../src/mqtt/aedes/persistence/sessions.js'
-import { Subscriptions } from '../../src/mqtt/aedes/persistence/subscriptions.js'
-import { Wills } from '../../src/mqtt/aedes/persistence/wills.js'
+import { Incoming } from '../../src/mqtt/routing/persistence/incoming.js'
+import { decodePacket, encodePacket, packetKey, peekPacket } from '../../src/mqtt/routing/persistence/kv.js'
+import {
+  account,
+  claim,
+  QueueConnection,
+  QueueIndex,
+} from '../../src/mqtt/routing/persistence/queue-index.js'
+import { QueueLimits } from '../../src/mqtt/routing/persistence/queue-limits.js'
+import { Retained } from '../../src/mqtt/routing/persistence/retained.js'
+import { Sessions } from '../../src/mqtt/routing/persistence/sessions.js'
+import { Subscriptions } from '../../src/mqtt/routing/persistence/subscriptions.js'
+import { Wills } from '../../src/mqtt/routing/persistence/wills.js'
 import { all, payloads, publication, retained } from '../helpers/broker-persistence.js'
 import { HeldKv } from '../helpers/held-kv.js'
 import { ofKind } from '../helpers/kind.js'

@@ -1,33 +1,33 @@
-import type { AedesPublishPacket } from 'aedes'
 import t, { type Test } from 'tap'
-import { type Route, Router, type Subscriber } from '../../src/mqtt/aedes/router.js'
 import { Presence } from '../../src/mqtt/presence.js'
+import type { RoutedPacket } from '../../src/mqtt/routing/packet.js'
+import { type Route, Router, type Subscriber } from '../../src/mqtt/routing/router.js'
 
 const ANN = '100000001'
 const BOB = '100000002'
 
 class Watcher implements Subscriber {
   readonly heard: string[] = []
-  readonly packets = new Set<AedesPublishPacket>()
-  readonly subscriptions: Record<string, Route>
+  readonly packets = new Set<RoutedPacket>()
+  readonly #routes: readonly [string, Route][]
 
   constructor(
-    router: Router,
+    private readonly router: Router,
     private readonly onHeard: () => void,
     filter = 'users/+/presence',
   ) {
-    this.subscriptions = router.follow(Object.create(null), this)
-    this.subscriptions[filter] = { qos: 0 }
+    this.#routes = [[filter, router.add(filter, 0, this)]]
   }
 
-  deliver(packet: AedesPublishPacket): void {
+  leave(): void {
+    for (const [filter, route] of this.#routes) this.router.remove(filter, route)
+  }
+
+  deliver(packet: RoutedPacket): void {
     this.packets.add(packet)
     this.heard.push(`${packet.topic.split('/')[1]} ${packet.payload}`)
     this.onHeard()
   }
-
-  added(): void {}
-  removed(): void {}
 }
 
 /** @param onHeard called for each packet that any subscriber gets */
@@ -75,7 +75,7 @@ t.test(
     set(ANN, true)
     await until(() => (all[0]?.heard.length ?? 0) > 0)
     const leaver = all.at(-1)
-    delete leaver?.subscriptions['users/+/presence']
+    leaver?.leave()
     const late = new Watcher(router, () => {})
     set(BOB, true)
     await until(() => late.heard.length > 0)
@@ -88,7 +88,7 @@ t.test('overlapping filters get one packet per change', async t => {
   const { router, all, set } = setUp(t, 1)
   const [watcher] = all
   if (watcher === undefined) return
-  watcher.subscriptions[`users/${ANN}/presence`] = { qos: 1 }
+  router.add(`users/${ANN}/presence`, 1, watcher)
   const exact = new Watcher(router, () => {}, `users/${BOB}/presence`)
   set(ANN, true)
   set(BOB, true)

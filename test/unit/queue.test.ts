@@ -1,10 +1,10 @@
 /** The queue over a store whose writes the test delays. After a crash only the completed writes are there. */
 import t from 'tap'
-import { Handshakes } from '../../src/mqtt/aedes/persistence/handshakes.js'
-import type { BrokerPacket } from '../../src/mqtt/aedes/persistence/kv.js'
-import { OutgoingQueue } from '../../src/mqtt/aedes/persistence/queue.js'
-import { QueueIndex } from '../../src/mqtt/aedes/persistence/queue-index.js'
-import { type QueueLimitOptions, QueueLimits } from '../../src/mqtt/aedes/persistence/queue-limits.js'
+import { Handshakes } from '../../src/mqtt/routing/persistence/handshakes.js'
+import type { BrokerPacket } from '../../src/mqtt/routing/persistence/kv.js'
+import { OutgoingQueue } from '../../src/mqtt/routing/persistence/queue.js'
+import { QueueIndex } from '../../src/mqtt/routing/persistence/queue-index.js'
+import { type QueueLimitOptions, QueueLimits } from '../../src/mqtt/routing/persistence/queue-limits.js'
 import { all, publication } from '../helpers/broker-persistence.js'
 import { HeldKv } from '../helpers/held-kv.js'
 

@@ -1,24 +1,32 @@
-import type { AedesPublishPacket } from 'aedes'
 import fc from 'fast-check'
 import t from 'tap'
 import { covers } from '../../src/core/topic-filter.js'
-import { type Route, Router, type Subscriber } from '../../src/mqtt/aedes/router.js'
+import { makePacket, type RoutedPacket } from '../../src/mqtt/routing/packet.js'
+import { type Route, Router, type Subscriber } from '../../src/mqtt/routing/router.js'
 import type { QoS } from '../../src/mqtt/wire/packet-types.js'
 
 class Heard implements Subscriber {
   readonly got: [string, QoS][] = []
-  readonly subscriptions: Record<string, Route>
+  readonly #routes = new Map<string, Route>()
 
-  constructor(router: Router) {
-    this.subscriptions = router.follow(Object.create(null), this)
+  constructor(private readonly router: Router) {}
+
+  subscribe(filter: string, qos: QoS): Route {
+    this.unsubscribe(filter)
+    const route = this.router.add(filter, qos, this)
+    this.#routes.set(filter, route)
+    return route
   }
 
-  deliver({ topic }: AedesPublishPacket, granted: QoS): void {
+  unsubscribe(filter: string): void {
+    const route = this.#routes.get(filter)
+    if (route !== undefined) this.router.remove(filter, route)
+    this.#routes.delete(filter)
+  }
+
+  deliver({ topic }: RoutedPacket, granted: QoS): void {
     this.got.push([topic, granted])
   }
-
-  added(): void {}
-  removed(): void {}
 
   /** Packets received since the last call. */
   take(): [string, QoS][] {
@@ -26,26 +34,27 @@ class Heard implements Subscriber {
   }
 }
 
-const packet = (topic: string) => ({ topic }) as AedesPublishPacket
+const packet = (topic: string) => makePacket(topic, '', 0)
 
 t.test(
   'each subscriber gets a packet once, at the highest QoS of its filters, also after some are removed',
   async t => {
     const router = new Router()
     const [one, two] = [new Heard(router), new Heard(router)]
-    Object.assign(one.subscriptions, { 'a/b': { qos: 0 }, 'a/+': { qos: 2 }, '#': { qos: 1 } })
-    two.subscriptions['a/b'] = { qos: 1 }
+    one.subscribe('a/b', 0)
+    one.subscribe('a/+', 2)
+    one.subscribe('#', 1)
+    two.subscribe('a/b', 1)
     router.route(packet('a/b'))
     t.same([one.take(), two.take()], [[['a/b', 2]], [['a/b', 1]]])
-    delete one.subscriptions['a/+']
+    one.unsubscribe('a/+')
     router.route(packet('a/b'))
     t.same([one.take(), two.take()], [[['a/b', 1]], [['a/b', 1]]])
-    delete one.subscriptions['#']
-    one.subscriptions['a/b'] = { qos: 1 }
+    one.unsubscribe('#')
+    one.subscribe('a/b', 1)
     router.route(packet('a/b'))
     t.same(one.take(), [['a/b', 1]], 'subscribed to again with another QoS')
-    delete one.subscriptions['a/b']
-    delete one.subscriptions['never/was']
+    one.unsubscribe('a/b')
     router.route(packet('a/b'))
     t.same(one.take(), [])
   },
@@ -53,11 +62,10 @@ t.test(
 
 t.test('a subscription that ends while a packet is routed is not called afterwards', async t => {
   const router = new Router()
-  const route: Route = { qos: 0 }
   const one = new Heard(router)
-  one.subscriptions.x = route
+  const route = one.subscribe('x', 0)
   t.equal(route.subscriber, one)
-  delete one.subscriptions.x
+  one.unsubscribe('x')
   t.equal(route.subscriber, undefined)
 })
 
@@ -80,11 +88,10 @@ t.test('random subscriptions and removals match a model that checks all filters'
     const model = clients.map(() => new Map<string, QoS>())
     for (const { client, filter, qos, isRemoval } of changes) {
       if (isRemoval) {
-        delete clients[client]?.subscriptions[filter]
+        clients[client]?.unsubscribe(filter)
         model[client]?.delete(filter)
       } else {
-        const { subscriptions } = clients[client] as Heard
-        subscriptions[filter] = { qos }
+        clients[client]?.subscribe(filter, qos)
         model[client]?.set(filter, qos)
       }
     }

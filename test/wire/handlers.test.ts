@@ -118,7 +118,7 @@ t.test('what MQTT brings: a connection, a packet, a session, a subscription', as
   plant(t, Connections.prototype, 'hold')
   const left = await mqttClient(t, open).catch(() => undefined)
   if (left?.mqtt.connected) await closed(left.mqtt)
-  await failed(open, 'mqtt.ready')
+  await failed(open, 'mqtt.connect')
   plant(t, MqttConnection.prototype, 'publish')
   const publisher = await mqttClient(t, open)
   const ended = closed(publisher.mqtt)

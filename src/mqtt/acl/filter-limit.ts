@@ -16,11 +16,6 @@ export class FilterLimit {
     return false
   }
 
-  /** Must be checked before a filter is stored: Aedes passes on all filters of a SUBSCRIBE, refused ones included. */
-  isRefused(filter: string): boolean {
-    return this.#refused.has(filter)
-  }
-
   /** More filters were refused than may be granted: the client ignores SUBACK. */
   get isIgnored(): boolean {
     return this.#refused.size > this.max

@@ -1,13 +1,15 @@
-/** The rules of MQTT 3.1.1 and 3.1 for CONNECT, and our limits on its fields. */
-import { checkText, checkTopicName, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
+/** CONNECT: the rules of MQTT 3.1.1 and 3.1, our limits on its fields, and what it says. */
+import { checkText, checkWillTopic, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
+import type { QoS } from './packet-types.js'
 import { REASON } from './reason-codes.js'
 
 /** Protocol level of MQTT 3.1. */
-export const MQTT_3_1 = 3
+export const MQTT_3_1 = 3 as const
 
 const CLEAN_SESSION = 0x02
 const WILL = 0x04
 const WILL_QOS_AND_RETAIN = 0x38
+const WILL_RETAIN = 0x20
 const PASSWORD = 0x40
 const USER_NAME = 0x80
 
@@ -23,57 +25,61 @@ const MAX_PASSWORD_BYTES = 8192
 export const maxConnectBytes = ({ maxClientIdBytes, maxTopicBytes, maxWillBytes }: PacketLimits): number =>
   5 + 12 + 5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES
 
-export interface Connect {
-  readonly level: number
-  readonly keepAliveSeconds: number
+export interface Will {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: QoS
+  readonly retain: boolean
 }
 
-/**
- * Checks CONNECT. Clears in its bytes the flags that MQTT 3.1 does not use, since Aedes' parser has the rules of 3.1.1.
- * @throws MalformedPacket
- */
-export function checkConnect(fields: Fields, limits: PacketLimits): Connect {
-  const level = checkProtocol(fields)
-  const flagsAt = fields.at
+export interface ConnectPacket {
+  /** 3: MQTT 3.1, 4: MQTT 3.1.1. */
+  readonly version: 3 | 4
+  readonly keepAliveSeconds: number
+  /** Clean session. */
+  readonly clean: boolean
+  /** Empty: the server makes one. */
+  readonly clientId: string
+  readonly will: Will | undefined
+  readonly userName: string | undefined
+  readonly password: Buffer | undefined
+}
+
+/** Reads CONNECT. What it returns is copied out of the packet. @throws MalformedPacket */
+export function readConnect(fields: Fields, limits: PacketLimits): ConnectPacket {
+  const version = readProtocol(fields)
   let flags = fields.byte()
-  const clear = (mask: number): void => {
-    flags &= ~mask
-    fields.bytes[flagsAt] = flags
-  }
-  if (level === MQTT_3_1) clear(flags & WILL ? 0x01 : 0x01 | WILL_QOS_AND_RETAIN)
+  // MQTT 3.1 does not use these.
+  if (version === MQTT_3_1) flags &= flags & WILL ? ~0x01 : ~(0x01 | WILL_QOS_AND_RETAIN)
   checkFlags(flags)
   const keepAliveSeconds = fields.uint16()
   checkKeepAlive(keepAliveSeconds, limits)
-  checkClientId(fields.data(), { level, isClean: (flags & CLEAN_SESSION) !== 0 }, limits)
-  if (flags & WILL) {
-    checkTopicName(fields.data(), limits)
-    if (fields.data().length > limits.maxWillBytes)
-      throw new MalformedPacket('will message too long', 'maxWillBytes', REASON.PACKET_TOO_LARGE)
-  }
+  const clean = (flags & CLEAN_SESSION) !== 0
+  const clientId = readClientId(fields, { version, clean }, limits)
+  const will = flags & WILL ? readWill(fields, flags, limits) : undefined
   // MQTT 3.1, 3.1: "The Remaining Length field … takes precedence over the User Name flag", and over the Password flag.
-  if (level === MQTT_3_1 && fields.done) clear(USER_NAME | PASSWORD)
-  if (flags & USER_NAME) checkUserName(fields.data())
-  if (level === MQTT_3_1 && fields.done) clear(PASSWORD)
-  if (flags & PASSWORD) checkLength(fields.data(), MAX_PASSWORD_BYTES, 'password')
+  const mayLack = version === MQTT_3_1
+  const userName = flags & USER_NAME && !(mayLack && fields.done) ? readUserName(fields) : undefined
+  const password = flags & PASSWORD && !(mayLack && fields.done) ? readPassword(fields) : undefined
   if (!fields.done) throw new MalformedPacket('bytes behind the end of the CONNECT payload', '[MQTT-3.1.4-1]')
-  return { level, keepAliveSeconds }
+  return { version, keepAliveSeconds, clean, clientId, will, userName, password }
 }
 
 /** Reads no further than the level: a client of MQTT 5 has other fields behind it, and must get CONNACK 0x01. */
-function checkProtocol(fields: Fields): number {
+function readProtocol(fields: Fields): 3 | 4 {
   const protocol = fields.data().toString('latin1')
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') {
     throw new MalformedPacket('unknown protocol name', '[MQTT-3.1.2-1]')
   }
-  const level = fields.byte()
-  if (level !== (protocol === 'MQTT' ? 4 : MQTT_3_1)) {
+  const version = protocol === 'MQTT' ? 4 : MQTT_3_1
+  if (fields.byte() !== version) {
     throw new MalformedPacket(
       'unacceptable protocol level',
       '[MQTT-3.1.2-2]',
       REASON.UNSUPPORTED_PROTOCOL_VERSION,
     )
   }
-  return level
+  return version
 }
 
 function checkFlags(flags: number): void {
@@ -83,7 +89,7 @@ function checkFlags(flags: number): void {
     if (willQos === 3) throw new MalformedPacket('will QoS 3', '[MQTT-3.1.2-14]')
   } else {
     if (willQos !== 0) throw new MalformedPacket('will QoS without a will', '[MQTT-3.1.2-13]')
-    if (flags & 0x20) throw new MalformedPacket('will retain without a will', '[MQTT-3.1.2-15]')
+    if (flags & WILL_RETAIN) throw new MalformedPacket('will retain without a will', '[MQTT-3.1.2-15]')
   }
   if (flags & PASSWORD && !(flags & USER_NAME))
     throw new MalformedPacket('password without a user name', '[MQTT-3.1.2-22]')
@@ -95,9 +101,31 @@ function checkKeepAlive(seconds: number, { keepaliveLimitSeconds }: PacketLimits
     throw new MalformedPacket('keep alive over the limit, or none', 'keepaliveLimit')
 }
 
-function checkUserName(userName: Buffer): void {
+function readWill(fields: Fields, flags: number, limits: PacketLimits): Will {
+  const topic = fields.data()
+  checkWillTopic(topic, limits)
+  const payload = fields.data()
+  if (payload.length > limits.maxWillBytes)
+    throw new MalformedPacket('will message too long', 'maxWillBytes', REASON.PACKET_TOO_LARGE)
+  return {
+    topic: topic.toString(),
+    payload: Buffer.from(payload),
+    qos: ((flags >> 3) & 0x03) as QoS,
+    retain: (flags & WILL_RETAIN) !== 0,
+  }
+}
+
+function readUserName(fields: Fields): string {
+  const userName = fields.data()
   checkLength(userName, MAX_USER_NAME_BYTES, 'user name')
   checkText(userName, 'user name')
+  return userName.toString()
+}
+
+function readPassword(fields: Fields): Buffer {
+  const password = fields.data()
+  checkLength(password, MAX_PASSWORD_BYTES, 'password')
+  return Buffer.from(password)
 }
 
 function checkLength({ length }: Buffer, max: number, what: string): void {
@@ -105,13 +133,13 @@ function checkLength({ length }: Buffer, max: number, what: string): void {
     throw new MalformedPacket(`${what} too long`, '(MQTT 3.1.1, 3.1.4)', REASON.BAD_USER_NAME_OR_PASSWORD)
 }
 
-interface ConnectKind {
-  readonly level: number
-  readonly isClean: boolean
-}
-
 /** MQTT 3.1 allows 23 characters only; we allow its clients as many as those of 3.1.1. */
-function checkClientId(clientId: Buffer, { level, isClean }: ConnectKind, limits: PacketLimits): void {
+function readClientId(
+  fields: Fields,
+  { version, clean }: Pick<ConnectPacket, 'version' | 'clean'>,
+  limits: PacketLimits,
+): string {
+  const clientId = fields.data()
   checkText(clientId, 'client identifier')
   if (clientId.length > limits.maxClientIdBytes) {
     throw new MalformedPacket(
@@ -121,7 +149,8 @@ function checkClientId(clientId: Buffer, { level, isClean }: ConnectKind, limits
     )
   }
   // MQTT 3.1 does not allow an empty identifier (its section 3.1, "Client Identifier").
-  if (clientId.length === 0 && (!isClean || level === MQTT_3_1)) {
+  if (clientId.length === 0 && (!clean || version === MQTT_3_1)) {
     throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', REASON.CLIENT_IDENTIFIER_NOT_VALID)
   }
+  return clientId.toString()
 }

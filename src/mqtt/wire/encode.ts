@@ -1,12 +1,11 @@
 /**
- * The packets that the gateway writes itself, in MQTT 3.1.1; Aedes writes the others. Each is one buffer of its exact size:
- * mqtt-packet would write a PUBLISH in six pieces.
+ * The packets that the gateway writes, in MQTT 3.1 and 3.1.1. Each is one buffer of its exact size.
  *
  * MQTT 5 differs in two places: properties follow the variable header (2.2.2) and acknowledgements end with a reason code
  * (2.4). An encoder for it adds their length to `remaining`, and writes them where that text says.
  */
 import { writeText } from '../../core/write-text.js'
-import { CONNACK, PUBACK, PUBREL, qosOf, SUBACK } from './packet-types.js'
+import { CONNACK, PUBACK, PUBCOMP, PUBREC, PUBREL, qosOf, SUBACK, UNSUBACK } from './packet-types.js'
 
 /**
  * @param first from `publishByte`
@@ -34,9 +33,15 @@ export function encodePublish(
 
 export const encodePuback = (packetId: number): Buffer => encodeAcknowledgement(PUBACK, packetId)
 
+export const encodePubrec = (packetId: number): Buffer => encodeAcknowledgement(PUBREC, packetId)
+
+export const encodePubcomp = (packetId: number): Buffer => encodeAcknowledgement(PUBCOMP, packetId)
+
+export const encodeUnsuback = (packetId: number): Buffer => encodeAcknowledgement(UNSUBACK, packetId)
+
 export const encodePubrel = (packetId: number): Buffer => encodeAcknowledgement(PUBREL, packetId)
 
-/** PUBACK, PUBREC, PUBREL and PUBCOMP have one form. */
+/** PUBACK, PUBREC, PUBREL, PUBCOMP and UNSUBACK have one form. */
 function encodeAcknowledgement(first: number, packetId: number): Buffer {
   const packet = Buffer.allocUnsafe(4)
   packet[0] = first
@@ -46,8 +51,18 @@ function encodeAcknowledgement(first: number, packetId: number): Buffer {
   return packet
 }
 
+/** All clients get the same bytes. */
+export const PINGRESP: Buffer = Buffer.of(0xd0, 0)
+
+/** CONNACK of a connection that is accepted. */
+export const encodeConnack = (sessionPresent: boolean): Buffer =>
+  Buffer.of(CONNACK, 2, sessionPresent ? 1 : 0, 0)
+
 /** CONNACK of a connection that is refused: without session present [MQTT-3.2.2-4]. @param returnCode 1 to 5 (table 3.1) */
 export const encodeRefusal = (returnCode: number): Buffer => Buffer.of(CONNACK, 2, 0, returnCode)
+
+/** Return code of a filter that is refused (MQTT 3.1.1, 3.9.3). */
+export const REFUSED_FILTER = 0x80
 
 /** @param returnCodes one for each filter, in the order of the SUBSCRIBE [MQTT-3.8.4-5] */
 export function encodeSuback(packetId: number, returnCodes: readonly number[]): Buffer {

@@ -1,22 +1,21 @@
-/** Lets only whole and well-formed packets of MQTT 3.1 and 3.1.1 through to Aedes, as unchanged bytes. */
-import { checkConnect, maxConnectBytes } from './connect-rules.js'
+/** Finds the packets in the bytes of a client, and lets only well-formed ones of MQTT 3.1 and 3.1.1 through. */
+import { type ConnectPacket, maxConnectBytes, readConnect } from './connect-rules.js'
 import { bare, firstByteFault, KINDS, type PacketKind, withoutOldDup } from './packet-kinds.js'
 import { Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 import { CONNECT, DISCONNECT } from './packet-types.js'
 import { REASON } from './reason-codes.js'
 
-/** Handles packets instead of Aedes. */
-export interface PacketLane {
+/** Takes the packets of a client, in order. */
+export interface PacketSink {
+  connect(packet: ConnectPacket): void
   /**
-   * @param bytes a buffer with a whole, well-formed packet
-   * @param at where the packet begins
-   * @param bodyAt where its body begins, behind the fixed header
+   * Any other packet, well-formed.
+   * @param first its first byte: type and flags
+   * @param bytes a buffer that holds the packet
+   * @param at where its body begins, behind the fixed header
    * @param end where it ends, exclusive
-   * @returns true if the lane has handled the packet: Aedes does not get it then
    */
-  take(bytes: Buffer, at: number, bodyAt: number, end: number): boolean
-  /** All packets of one chunk have been offered. */
-  settle(): void
+  take(first: number, bytes: Buffer, at: number, end: number): void
 }
 
 /** Counts what a client's packets cost, and picks out those to drop. */
@@ -93,44 +92,34 @@ export class PacketGate {
   }
 
   /**
-   * Checks the packets in a chunk.
-   * @param chunk belongs to the gate from here on: packets are delivered as parts of it where possible
-   * @param deliver gets the bytes of one or more whole packets, in order
-   * @param lane is offered each packet first, up to the first one that it leaves: later ones must not overtake that
+   * Checks the packets in a chunk, and gives each to `sink`.
+   * @param chunk belongs to the gate from here on: packets are parts of it where possible
    * @returns the bytes that were not checked, to be pushed in a later turn: behind CONNECT, or beyond a turn's work
-   * @throws MalformedPacket after the packets before it were delivered; the gate must not be used any more then
+   * @throws MalformedPacket after the packets before it were given; the gate must not be used any more then
    */
-  push(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): Buffer {
+  push(chunk: Buffer, sink: PacketSink): Buffer {
     if (this.#work <= 0) this.beginTurn()
-    const bytes = this.#heldBytes === 0 ? chunk : this.#complete(chunk, deliver, lane)
+    const bytes = this.#heldBytes === 0 ? chunk : this.#complete(chunk, sink)
     let at = 0
-    let taken = 0
-    try {
-      while (
-        at < bytes.length &&
-        this.#work > 0 &&
-        this.#readFixedHeader(bytes, at) &&
-        at + this.#packetBytes <= bytes.length
-      ) {
-        const isWanted = this.#check(bytes, at)
-        const end = at + this.#packetBytes
-        if (!isWanted) {
-          if (at > taken) deliver(bytes.subarray(taken, at))
-          taken = end
-        } else if (taken === at && lane?.take(bytes, at, at + this.#bodyAt, end)) taken = end
-        at = end
-      }
-    } finally {
-      if (at > taken) deliver(bytes.subarray(taken, at))
+    while (
+      at < bytes.length &&
+      this.#work > 0 &&
+      this.#readFixedHeader(bytes, at) &&
+      at + this.#packetBytes <= bytes.length
+    ) {
+      const end = at + this.#packetBytes
+      this.#give(bytes, at, end, sink)
+      at = end
     }
+    if (at === bytes.length) return NOTHING
     const rest = bytes.subarray(at)
-    if (this.#work <= 0 || rest.length === 0) return rest
+    if (this.#work <= 0) return rest
     this.#hold(rest)
     return NOTHING
   }
 
   /** Completes the packet that is held. @returns the bytes behind it */
-  #complete(chunk: Buffer, deliver: (packets: Buffer) => void, lane?: PacketLane): Buffer {
+  #complete(chunk: Buffer, sink: PacketSink): Buffer {
     if (this.#packetBytes === 0) {
       const joined = Buffer.concat([this.#held.subarray(0, this.#heldBytes), chunk])
       this.#heldBytes = 0
@@ -142,7 +131,7 @@ export class PacketGate {
     const packet = this.#held
     this.#held = NOTHING
     this.#heldBytes = 0
-    if (this.#check(packet, 0) && !lane?.take(packet, 0, this.#bodyAt, packet.length)) deliver(packet)
+    this.#give(packet, 0, packet.length, sink)
     return chunk.subarray(lacking)
   }
 
@@ -208,25 +197,27 @@ export class PacketGate {
     this.#packetBytes = headerBytes + length
   }
 
-  /** @returns false if the packet is dropped */
-  #check(bytes: Buffer, at: number): boolean {
-    const first = bytes.readUInt8(at)
-    const fields = new Fields(bytes, at + this.#bodyAt, at + this.#packetBytes)
-    const filters = first === CONNECT ? this.#connect(fields) : this.#kind.check(fields, this.#limits)
-    this.#work -= Math.max(filters, this.#packetBytes / BYTES_A_PACKET)
+  /** Checks a packet, counts it, and gives it to `sink` unless the meter drops it. */
+  #give(bytes: Buffer, at: number, end: number, sink: PacketSink): void {
+    const first = withoutOldDup(bytes.readUInt8(at), this.#level)
+    const bodyAt = at + this.#bodyAt
     this.#packets++
-    if (first === CONNECT) this.#work = 0
-    else if (first === DISCONNECT) this.#phase = 'closed'
-    // Aedes' parser has the flags of 3.1.1 only.
-    bytes[at] = withoutOldDup(first, this.#level)
-    return this.#meter?.admit(first, filters, this.#packetBytes) ?? true
+    if (first === CONNECT) {
+      this.#connect(readConnect(new Fields(bytes, bodyAt, end), this.#limits), end - at, sink)
+      return
+    }
+    const filters = this.#kind.check(bytes, bodyAt, end, this.#limits)
+    this.#work -= Math.max(filters, (end - at) / BYTES_A_PACKET)
+    if (first === DISCONNECT) this.#phase = 'closed'
+    if (this.#meter?.admit(first, filters, end - at) ?? true) sink.take(first, bytes, bodyAt, end)
   }
 
-  #connect(fields: Fields): number {
-    const { level, keepAliveSeconds } = checkConnect(fields, this.#limits)
+  #connect(packet: ConnectPacket, length: number, sink: PacketSink): void {
+    this.#work = 0
     this.#phase = 'open'
-    this.#level = level
-    this.#keepAliveSeconds = keepAliveSeconds
-    return 1
+    this.#level = packet.version
+    this.#keepAliveSeconds = packet.keepAliveSeconds
+    this.#meter?.admit(CONNECT, 1, length)
+    sink.connect(packet)
   }
 }

@@ -6,7 +6,6 @@ import {
   checkPublishQos0,
   checkSubscribe,
   checkUnsubscribe,
-  type Fields,
   MalformedPacket,
   type PacketLimits,
 } from './packet-rules.js'
@@ -25,7 +24,7 @@ import {
 
 export interface PacketKind {
   /** @returns the number of topic filters in SUBSCRIBE and UNSUBSCRIBE; otherwise 1 @throws MalformedPacket */
-  readonly check: (fields: Fields, limits: PacketLimits) => number
+  readonly check: (bytes: Buffer, at: number, end: number, limits: PacketLimits) => number
   /** Most bytes behind the fixed header. */
   readonly maxLength: number
 }

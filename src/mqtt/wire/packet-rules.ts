@@ -1,6 +1,6 @@
 /**
- * The rules of MQTT 3.1.1 for the fields of a packet, and our limits on them; Aedes 1.2 and mqtt-packet 9 do not check
- * most of them. The functions read the packet's bytes, throw MalformedPacket, and keep nothing.
+ * The rules of MQTT 3.1.1 for the fields of a packet, and our limits on them. The functions read the packet's bytes, throw
+ * MalformedPacket, and keep nothing. `at` is where the body of the packet begins, `end` where it ends (exclusive).
  */
 import { isUtf8 } from 'node:buffer'
 import { filterFault } from '../../core/topic-filter.js'
@@ -59,35 +59,43 @@ export function checkText(text: Buffer, what: string): void {
     throw new MalformedPacket(`ill-formed UTF-8 in the ${what}`, '[MQTT-1.5.3-1]')
 }
 
-/** @param code for a text that is well-formed and not accepted */
-function checkTopicText(topic: Buffer, what: string, code: number, limits: PacketLimits): void {
-  if (topic.length === 0) throw new MalformedPacket(`empty ${what}`, '[MQTT-4.7.3-1]', REASON.PROTOCOL_ERROR)
-  if (topic.length > limits.maxTopicBytes)
-    throw new MalformedPacket(`${what} too long`, 'maxTopicBytes', code)
-  checkText(topic, what)
-}
-
 function checkLevels(levels: number, code: number, limits: PacketLimits): void {
   if (levels > limits.maxTopicLevels)
     throw new MalformedPacket('too many topic levels', 'maxTopicLevels', code)
 }
 
-export function checkTopicName(topic: Buffer, limits: PacketLimits): void {
-  checkTopicText(topic, 'topic name', REASON.TOPIC_NAME_INVALID, limits)
+/** @param start where the topic name begins, behind its length */
+function checkTopicName(bytes: Buffer, start: number, end: number, limits: PacketLimits): void {
+  if (start === end) throw new MalformedPacket('empty topic name', '[MQTT-4.7.3-1]', REASON.PROTOCOL_ERROR)
+  if (end - start > limits.maxTopicBytes)
+    throw new MalformedPacket('topic name too long', 'maxTopicBytes', REASON.TOPIC_NAME_INVALID)
+  let bits = 0
   let levels = 1
-  for (let i = 0; i < topic.length; i++) {
-    const byte = topic[i]
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] as number
+    bits |= byte
     if (byte === SLASH) levels++
+    else if (byte === 0) throw new MalformedPacket('NUL in the topic name', '[MQTT-1.5.3-2]')
     else if (byte === PLUS || byte === HASH) {
       throw new MalformedPacket('wildcard in the topic name', '[MQTT-4.7.1-1]')
     }
   }
+  if (bits > 0x7f && !isUtf8(bytes.subarray(start, end)))
+    throw new MalformedPacket('ill-formed UTF-8 in the topic name', '[MQTT-1.5.3-1]')
   checkLevels(levels, REASON.TOPIC_NAME_INVALID, limits)
 }
 
+/** Of a will. */
+export const checkWillTopic = (topic: Buffer, limits: PacketLimits): void =>
+  checkTopicName(topic, 0, topic.length, limits)
+
 /** `$share/…` passes: it is well-formed, and the access rules refuse it. */
 function checkTopicFilter(bytes: Buffer, limits: PacketLimits): void {
-  checkTopicText(bytes, 'topic filter', REASON.TOPIC_FILTER_INVALID, limits)
+  if (bytes.length === 0)
+    throw new MalformedPacket('empty topic filter', '[MQTT-4.7.3-1]', REASON.PROTOCOL_ERROR)
+  if (bytes.length > limits.maxTopicBytes)
+    throw new MalformedPacket('topic filter too long', 'maxTopicBytes', REASON.TOPIC_FILTER_INVALID)
+  checkText(bytes, 'topic filter')
   const filter = bytes.toString()
   const fault = filterFault(filter)
   if (fault !== undefined) throw new MalformedPacket(fault.reason, fault.clause)
@@ -117,8 +125,7 @@ export class Fields {
 
   #take(count: number): number {
     const start = this.#at
-    if (start + count > this.end)
-      throw new MalformedPacket('field beyond the end of the packet', '[MQTT-4.8.0-1]')
+    if (start + count > this.end) throw beyondEnd()
     this.#at = start + count
     return start
   }
@@ -139,25 +146,39 @@ export class Fields {
   }
 }
 
-export function checkPublishQos0(fields: Fields, limits: PacketLimits): number {
-  checkTopicName(fields.data(), limits)
+type Check = (bytes: Buffer, at: number, end: number, limits: PacketLimits) => number
+
+const beyondEnd = (): MalformedPacket =>
+  new MalformedPacket('field beyond the end of the packet', '[MQTT-4.8.0-1]')
+
+/** @returns where the topic name ends */
+function checkTopic(bytes: Buffer, at: number, end: number, limits: PacketLimits): number {
+  if (at + 2 > end) throw beyondEnd()
+  const topicEnd = at + 2 + bytes.readUInt16BE(at)
+  if (topicEnd > end) throw beyondEnd()
+  checkTopicName(bytes, at + 2, topicEnd, limits)
+  return topicEnd
+}
+
+export const checkPublishQos0: Check = (bytes, at, end, limits) => {
+  checkTopic(bytes, at, end, limits)
   return 1
 }
 
-export function checkPublish(fields: Fields, limits: PacketLimits): number {
-  checkTopicName(fields.data(), limits)
-  return checkPacketId(fields)
-}
+export const checkPublish: Check = (bytes, at, end, limits) =>
+  checkPacketId(bytes, checkTopic(bytes, at, end, limits), end)
 
 /** The only field of PUBACK, PUBREC, PUBREL and PUBCOMP. */
-export function checkPacketId(fields: Fields): number {
-  if (fields.uint16() === 0) throw new MalformedPacket('packet identifier 0', '[MQTT-2.3.1-1]')
+export function checkPacketId(bytes: Buffer, at: number, end: number): number {
+  if (at + 2 > end) throw beyondEnd()
+  if (bytes.readUInt16BE(at) === 0) throw new MalformedPacket('packet identifier 0', '[MQTT-2.3.1-1]')
   return 1
 }
 
 /** @returns the number of filters */
-export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
-  checkPacketId(fields)
+export const checkSubscribe: Check = (bytes, at, end, limits) => {
+  checkPacketId(bytes, at, end)
+  const fields = new Fields(bytes, at + 2, end)
   if (fields.done)
     throw new MalformedPacket('SUBSCRIBE without a topic filter', '[MQTT-3.8.3-3]', REASON.PROTOCOL_ERROR)
   let filters = 0
@@ -171,8 +192,9 @@ export function checkSubscribe(fields: Fields, limits: PacketLimits): number {
 }
 
 /** @returns the number of filters */
-export function checkUnsubscribe(fields: Fields, limits: PacketLimits): number {
-  checkPacketId(fields)
+export const checkUnsubscribe: Check = (bytes, at, end, limits) => {
+  checkPacketId(bytes, at, end)
+  const fields = new Fields(bytes, at + 2, end)
   if (fields.done)
     throw new MalformedPacket('UNSUBSCRIBE without a topic filter', '[MQTT-3.10.3-2]', REASON.PROTOCOL_ERROR)
   let filters = 0

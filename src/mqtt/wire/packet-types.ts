@@ -1,5 +1,8 @@
 /** First bytes of packets: type, and the flags where they are fixed (MQTT 3.1.1, 2.2). */
 
+/** The bits of the type. */
+export const TYPE = 0xf0
+
 export const CONNECT = 0x10
 export const CONNACK = 0x20
 /** With DUP, QoS and RETAIN in its flags. */

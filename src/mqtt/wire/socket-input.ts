@@ -1,11 +1,12 @@
 /**
  * The input of one client. Every chunk goes through the packet gate, a bounded amount of work per event-loop turn. The
- * socket is paused while the packets are not wanted: Aedes has not read the last ones, the store is behind, or the client
- * is faster than its rate.
+ * socket is paused while the packets are not wanted: CONNECT is not answered, the store is behind, or the client is faster
+ * than its rate.
  */
 import type { Duplex } from 'node:stream'
+import type { ConnectPacket } from './connect-rules.js'
 import type { Pacer } from './pacer.js'
-import { PacketGate, type PacketLane } from './packet-gate.js'
+import { PacketGate, type PacketSink } from './packet-gate.js'
 import type { PacketLimits } from './packet-rules.js'
 import { PendingInput } from './pending-input.js'
 import { SilenceWatch } from './silence.js'
@@ -17,12 +18,9 @@ export interface InputOptions extends PacketLimits {
   readonly meter?: Pick<Pacer, 'admit' | 'expect' | 'settle'>
 }
 
-/** Takes the packets. */
-interface InputSink {
-  /** Packets that were delivered before have not been read yet. */
-  readonly isFull: boolean
-  /** @param packets one or more whole packets, in order */
-  deliver(packets: Buffer): void
+export interface InputSink extends PacketSink {
+  /** The packets of one read were given. */
+  settle(): void
   /** No more packets will come. */
   end(): void
   /** The last packet is malformed, or a handler failed; `end` follows. */
@@ -32,13 +30,12 @@ interface InputSink {
 /** One and a half times the keep alive [MQTT-3.1.2-24]. */
 const SILENCE_MS_PER_SECOND = 1500
 
-export class SocketInput {
+export class SocketInput implements PacketSink {
   readonly #socket: Duplex
   readonly #options: InputOptions
   readonly #sink: InputSink
   readonly #gate: PacketGate
   readonly #pending = new PendingInput()
-  #lane: PacketLane | undefined
   #silence: SilenceWatch | undefined
   #isPaused = false
   /** `#endTurn` will run at the end of this event-loop turn. */
@@ -60,17 +57,15 @@ export class SocketInput {
     this.#options = options
     this.#sink = sink
     this.#gate = new PacketGate(options, options.meter)
-    socket.on('data', this.#onData).on('end', this.sourceEnded)
   }
 
-  /** The client sent DISCONNECT, which Aedes may not have read yet, or never will. */
+  start(): void {
+    this.#socket.on('data', this.#onData).on('end', this.sourceEnded)
+  }
+
+  /** The client sent DISCONNECT. */
   get hasDisconnected(): boolean {
     return this.#gate.hasDisconnected
-  }
-
-  /** From now on packets are offered to `lane` first. */
-  openLane(lane: PacketLane): void {
-    this.#lane = lane
   }
 
   /** Packets go out that ask for `count` acknowledgements. */
@@ -141,8 +136,7 @@ export class SocketInput {
 
   get #mayLook(): boolean {
     if (this.#isCatchingUp) return true
-    const isHeld = this.#isHeld || this.#pacing !== undefined || this.#sink.isFull
-    return !isHeld && (this.#isAnswered || this.#gate.isNew)
+    return !this.#isHeld && this.#pacing === undefined && (this.#isAnswered || this.#gate.isNew)
   }
 
   get #isListening(): boolean {
@@ -170,7 +164,7 @@ export class SocketInput {
     }
   }
 
-  /** Later, not at once: Aedes must have handled the packet that it reads now before the lane gets the next one. */
+  /** Later, not at once: a packet before is being handled, which called `goOn`. */
   #askForTurn(): void {
     if (this.#isDue) return
     this.#isDue = true
@@ -194,12 +188,9 @@ export class SocketInput {
       this.#options.group.atTurnEnd(this.#endTurn)
     }
     try {
-      let rest = this.#gate.push(chunk, this.#deliver, this.#lane)
-      while (this.#isCatchingUp && rest.length > 0) rest = this.#gate.push(rest, this.#deliver, this.#lane)
-      this.#pending.putBack(rest)
-      if (this.#gate.takePackets() > 0) this.#silence?.heard()
-      this.#lane?.settle()
-      this.#pace()
+      let rest = this.#gate.push(chunk, this)
+      while (this.#isCatchingUp && rest.length > 0) rest = this.#gate.push(rest, this)
+      if (!this.#isStopped) this.#tookChunk(rest)
     } catch (error) {
       this.#sink.fail(error)
       this.#finish()
@@ -207,8 +198,20 @@ export class SocketInput {
     this.goOn()
   }
 
-  readonly #deliver = (packets: Buffer): void => {
-    if (!this.#isStopped) this.#sink.deliver(packets)
+  /** @param rest its bytes that were not looked at */
+  #tookChunk(rest: Buffer): void {
+    this.#pending.putBack(rest)
+    if (this.#gate.takePackets() > 0) this.#silence?.heard()
+    this.#sink.settle()
+    this.#pace()
+  }
+
+  connect(packet: ConnectPacket): void {
+    if (!this.#isStopped) this.#sink.connect(packet)
+  }
+
+  take(first: number, bytes: Buffer, at: number, end: number): void {
+    if (!this.#isStopped) this.#sink.take(first, bytes, at, end)
   }
 
   #pace(): void {

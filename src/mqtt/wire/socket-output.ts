@@ -100,7 +100,7 @@ export class SocketOutput {
 
   readonly #handOver = (): void => {
     this.#isDue = false
-    // Where the socket takes no more it is about to close; Aedes may still have packets to read until then.
+    // Where the socket takes no more it is about to close; packets of its client may still be handled until then.
     if (this.#inFlightBytes > 0 || this.#queue.bytes === 0 || !this.#isSocketWritable()) return
     const slice = this.#queue.take(SLICE_BYTES)
     this.#inFlightBytes = slice.length

@@ -1,17 +1,24 @@
 /** Stores and routes packets for topics outside `users/`: retained messages, queues of absent sessions, QoS 2 ids. */
-
-import type { AedesPublishPacket, PublishPacket } from 'aedes'
-import Packet from 'aedes-packet'
 import { GatewayError } from '../../core/errors.js'
 import { admit, type Permissions, type UserId } from '../../core/model.js'
 import type { TopicAccess } from '../acl/access.js'
 import { clientIdOf, userIdOf } from '../acl/client-id.js'
-import type { AedesClient, GatewayAedes } from './client.js'
+import type { PublishPacket } from '../wire/decode.js'
+import type { QoS } from '../wire/packet-types.js'
+import type { RoutedPacket } from './packet.js'
+import type { ClientRef } from './persistence/kv.js'
 import type { QueueTarget } from './persistence/queue.js'
+import type { Router } from './router.js'
 import type { BrokerState } from './state.js'
 
 /** Owner of what anonymous clients retain: all of them share one limit. */
 const ANONYMOUS = 'anonymous'
+
+/** A client that sends QoS 2 packets. */
+export interface Receiver extends ClientRef {
+  /** Ids of those whose PUBREL has not come. */
+  readonly unreleased: Set<number>
+}
 
 /** Who publishes a packet. */
 export interface PacketSource {
@@ -20,17 +27,19 @@ export interface PacketSource {
   /** Checked when the packet comes, and again in the turn of the write; undefined for an anonymous client. */
   readonly permissions: Permissions | undefined
   /** For a QoS 2 packet: the client whose session records the packet id until PUBREL. */
-  readonly receiver: AedesClient | undefined
+  readonly receiver: Receiver | undefined
 }
 
 export class TopicStore {
+  #count = 0
+
   constructor(
-    private readonly broker: GatewayAedes,
+    private readonly router: Router,
     private readonly state: BrokerState,
     private readonly access: TopicAccess,
     private readonly rules: {
       readonly maxUnreleased: number
-      readonly onTooMany: (client: AedesClient) => void
+      readonly onTooMany: (client: Receiver) => void
     },
   ) {}
 
@@ -39,14 +48,10 @@ export class TopicStore {
    * @returns the packet to route
    * @throws GatewayError ERROR_UNAUTHORIZED if the sender's rights were revoked: nothing is stored
    */
-  async store(
-    packet: PublishPacket,
-    { owner, permissions, receiver }: PacketSource,
-  ): Promise<AedesPublishPacket> {
+  async store(packet: PublishPacket, { owner, permissions, receiver }: PacketSource): Promise<RoutedPacket> {
     admit(permissions)
-    const numbered = new Packet(packet, this.broker) as AedesPublishPacket
     // RETAIN is 0 for clients that are subscribed already [MQTT-3.3.1-9].
-    numbered.retain = false
+    const numbered = this.#numbered(packet, false)
     if (!packet.retain && packet.qos === 0) return numbered
     const check = () => admit(permissions)
     let targets: QueueTarget[] = []
@@ -58,7 +63,7 @@ export class TopicStore {
     // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is
     // queued.
     await Promise.all([
-      packet.retain ? this.state.storeRetained({ ...packet, owner: owner ?? ANONYMOUS }, check) : undefined,
+      packet.retain ? this.#retain(packet, owner, check) : undefined,
       targets.length > 0
         ? this.state.outgoing.enqueue(targets, numbered, receiver && { client: receiver, messageId })
         : receiver && this.receive(packet, receiver),
@@ -67,17 +72,17 @@ export class TopicStore {
   }
 
   /** Sends a stored packet to its subscribers. @throws GatewayError ERROR_UNAUTHORIZED if the rights were revoked */
-  route(packet: PublishPacket, permissions: Permissions | undefined): void {
+  route(packet: RoutedPacket, permissions: Permissions | undefined): void {
     admit(permissions)
-    this.broker.route(packet)
+    this.router.route(packet)
   }
 
   /** Queues a retained message for one persistent session that has just subscribed. @returns the packet as queued */
   async enqueue(
     packet: PublishPacket,
-    { clientId, qos }: { readonly clientId: string; readonly qos: 0 | 1 | 2 },
-  ): Promise<AedesPublishPacket> {
-    const numbered = new Packet(packet, this.broker) as AedesPublishPacket
+    { clientId, qos }: { readonly clientId: string; readonly qos: QoS },
+  ): Promise<RoutedPacket> {
+    const numbered = this.#numbered(packet, true)
     // `rap`: with its RETAIN flag.
     await this.state.outgoingEnqueue({ clientId, qos, rap: true }, numbered)
     return numbered
@@ -87,25 +92,50 @@ export class TopicStore {
    * Whether a QoS 2 packet with this id came before, and its PUBREL has not.
    * @throws GatewayError BAD_FIELD where `mqtt.maxUnreleased` packets wait for PUBREL
    */
-  async isReceived(packet: PublishPacket, client: AedesClient): Promise<boolean> {
+  async isReceived(packet: PublishPacket, client: Receiver): Promise<boolean> {
     const { messageId = 0 } = packet
     // It came on this connection, and may not be stored yet.
-    if (client._inboundInflight.has(messageId)) return true
+    if (client.unreleased.has(messageId)) return true
     if (await this.state.hasIncoming(client, packet)) return true
-    if (client._inboundInflight.size >= this.rules.maxUnreleased) {
+    if (client.unreleased.size >= this.rules.maxUnreleased) {
       this.rules.onTooMany(client)
       throw new GatewayError('BAD_FIELD', {
         field: 'packet',
         reason: 'too many QoS 2 packets without PUBREL',
       })
     }
-    client._inboundInflight.add(messageId)
+    client.unreleased.add(messageId)
     return false
   }
 
   /** Records the id of a QoS 2 packet until PUBREL. @throws GatewayError */
-  async receive(packet: PublishPacket, client: AedesClient): Promise<void> {
+  async receive(packet: PublishPacket, client: Receiver): Promise<void> {
     await this.state.incomingStorePacket(client, packet)
+  }
+
+  /** Removes the id of a QoS 2 packet: PUBREL came. Resolves when PUBCOMP may go out. @throws GatewayError */
+  async released(messageId: number, client: Receiver): Promise<void> {
+    // An unknown id is answered, too [MQTT-4.3.3-2].
+    if (!(await this.state.hasIncoming(client, { messageId }))) return
+    await this.state.incomingDelPacket(client, { messageId })
+    client.unreleased.delete(messageId)
+  }
+
+  /** The number tells a packet from every other one, and is the same in all its copies. */
+  #numbered({ topic, payload, qos }: PublishPacket, retain: boolean): RoutedPacket {
+    const { id: brokerId } = this.state.broker
+    const brokerCounter = ++this.#count
+    const numbers = { brokerId, brokerCounter, messageId: undefined }
+    return { cmd: 'publish', topic, payload, qos, retain, dup: false, ...numbers }
+  }
+
+  #retain(
+    { topic, payload, qos }: PublishPacket,
+    owner: UserId | undefined,
+    check: () => void,
+  ): Promise<void> {
+    const kept = { cmd: 'publish', topic, payload, qos, retain: true, dup: false, owner: owner ?? ANONYMOUS }
+    return this.state.storeRetained(kept, check)
   }
 
   /** Persistent sessions that the topic's packets are queued for, once for each of their filters that matches. */

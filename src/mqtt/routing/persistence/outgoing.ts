@@ -1,12 +1,9 @@
-/**
- * Packets that persistent sessions get at QoS 1 and 2. The inbox hooks handle inbox packets, which are recognised by
- * topic and packet identifier.
- */
+/** Packets that persistent sessions get at QoS 1 and 2. */
 import { Readable } from 'node:stream'
 import { Handshakes } from './handshakes.js'
 import type { Incoming } from './incoming.js'
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
-import { FIRST_INBOX_ID, type PersistenceOptions } from './options.js'
+import type { PersistenceOptions } from './options.js'
 import { OutgoingQueue, type QueueTarget } from './queue.js'
 import { QueueIndex } from './queue-index.js'
 import { QueueLimits } from './queue-limits.js'
@@ -25,7 +22,7 @@ export class Outgoing {
   constructor(
     private readonly kv: KvStore,
     private readonly parts: { readonly sessions: Sessions; readonly incoming: Incoming },
-    private readonly options: PersistenceOptions,
+    options: PersistenceOptions,
   ) {
     const unlimited = Number.POSITIVE_INFINITY
     const index = new QueueIndex()
@@ -49,7 +46,6 @@ export class Outgoing {
     packet: BrokerPacket,
     received?: ReceivedPacket,
   ): Promise<void> {
-    if (this.options.inboxHooks?.owns(packet.topic ?? '')) return
     const { sessions, incoming } = this.parts
     const made = targets.flatMap(({ clientId }) => sessions.ensure(clientId, Date.now()))
     await this.queue.enqueue(targets, packet, rows => {
@@ -61,24 +57,16 @@ export class Outgoing {
 
   /** @param packet a PUBLISH that is about to be sent, or the PUBREL that answers a PUBREC */
   async update(client: ClientRef, packet: BrokerPacket): Promise<void> {
-    const { inboxHooks } = this.options
     const { cmd, messageId = 0 } = packet
-    const isInbox = inboxHooks !== undefined && messageId >= FIRST_INBOX_ID
-    if (cmd === 'pubrel' && isInbox) await inboxHooks.released(client.id, messageId)
-    else if (cmd === 'pubrel')
-      await this.#handshakes.release(client, messageId, this.parts.sessions.ensure(client.id, Date.now()))
-    else if (!isInbox) await this.#handshakes.send(client, packet)
+    if (cmd !== 'pubrel') return this.#handshakes.send(client, packet)
+    const session = this.parts.sessions.ensure(client.id, Date.now())
+    await this.#handshakes.release(client, messageId, session)
   }
 
-  /** @returns the confirmed packet; undefined if there is none, and for inbox packets */
+  /** @returns the confirmed packet; undefined if there is none */
   async acknowledged(clientId: string, messageId: number | undefined): Promise<BrokerPacket | undefined> {
     // Aedes calls this without an identifier for a queued packet that it does not forward. That packet stays queued.
-    if (messageId === undefined) return undefined
-    const { inboxHooks } = this.options
-    if (inboxHooks === undefined || messageId < FIRST_INBOX_ID)
-      return this.#handshakes.take(clientId, messageId)
-    await inboxHooks.acknowledged(clientId, messageId)
-    return undefined
+    return messageId === undefined ? undefined : this.#handshakes.take(clientId, messageId)
   }
 
   stream(client: ClientRef): Readable {

@@ -2,16 +2,6 @@
 
 import type { OverRetainedLimit } from './retained.js'
 
-/** Delivers inbox messages, which the queue of this persistence does not hold. */
-interface InboxHooks {
-  /** Whether packets on this topic must not be queued. */
-  owns(topic: string): boolean
-  /** Called for PUBACK or PUBCOMP with a packet identifier from FIRST_INBOX_ID on. */
-  acknowledged(clientId: string, messageId: number): Promise<unknown>
-  /** Called for PUBREC with such an identifier. PUBREL is sent when the promise resolves. */
-  released(clientId: string, messageId: number): Promise<unknown>
-}
-
 /** Limits of what is stored for MQTT clients. */
 export interface StateLimits {
   /** How long a session is kept after its client was last connected, ms; 0: without limit. */
@@ -41,8 +31,4 @@ export interface PersistenceOptions extends Partial<StateLimits> {
   readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
   /** Called for a store failure if no caller waits for the result, or if a rejection to Aedes would end the process. */
   readonly onError?: (error: unknown) => void
-  readonly inboxHooks?: InboxHooks
 }
-
-/** Packet identifiers from here to 65535 belong to the inbox (mqtt/inbox-delivery.ts), those below to Aedes. */
-export const FIRST_INBOX_ID = 32_768

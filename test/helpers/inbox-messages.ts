@@ -1,24 +1,8 @@
-/** The fast lane of gateways in this process: counts its packets or switches it off. */
+/** Messages to inboxes, by raw packets. */
 import type { Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
-import { FastLane } from '../../src/mqtt/fast-lane.js'
 import type { RunningGateway, TestAccount } from './gateway.js'
 import { rawConnect } from './raw-mqtt.js'
-
-/** @param isOpen false: every packet goes through Aedes until the test ends @returns reads how many packets the lane took */
-export function watchLane(t: Test, isOpen = true): { readonly taken: number } {
-  const { take } = FastLane.prototype
-  const seen = { taken: 0 }
-  FastLane.prototype.take = function (...packet) {
-    if (!isOpen || !take.apply(this, packet)) return false
-    seen.taken++
-    return true
-  }
-  t.teardown(() => {
-    FastLane.prototype.take = take
-  })
-  return seen
-}
 
 export const inboxOf = ({ id }: TestAccount) => `users/${id}/inbox`
 

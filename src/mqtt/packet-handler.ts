@@ -1,0 +1,198 @@
+/**
+ * The packets of one client: each is given to its command, in the order in which they come and in the turn in which they are
+ * read. What a command leaves to the store is done while the next packets are handled; a client with too much of that is
+ * not read.
+ */
+import { GatewayError } from '../core/errors.js'
+import { Steps } from '../flow/steps.js'
+import { commandOf, isOrdered, nameOf } from './commands.js'
+import { type ConnectParts, connect } from './connect.js'
+import type { MqttConnection } from './connection.js'
+import { acknowledged } from './handshake.js'
+import { leave } from './leave.js'
+import type { ConnectPacket } from './wire/connect-rules.js'
+import { decodePacketId, decodePublish } from './wire/decode.js'
+import { encodePuback, encodePubrec } from './wire/encode.js'
+import { PUBACK, PUBLISH, type QoS, SUBSCRIBE, TYPE, UNSUBSCRIBE } from './wire/packet-types.js'
+import type { TransportHandler } from './wire/transport.js'
+
+/** With so many bytes of packets that are not acknowledged a client is not read; one read may bring more than that. */
+const MAX_UNFINISHED_BYTES = 65_536
+/** The least that a PUBLISH counts. */
+const MIN_PUBLISH_BYTES = 64
+/** So many bytes count for an acknowledgement, and for SUBSCRIBE and UNSUBSCRIBE: what their commands keep in memory. */
+const ACKNOWLEDGEMENT_BYTES = 64
+const COMMAND_BYTES = 1024
+
+const costOf = (first: number): number =>
+  first === SUBSCRIBE || first === UNSUBSCRIBE ? COMMAND_BYTES : ACKNOWLEDGEMENT_BYTES
+
+export class PacketHandler implements TransportHandler {
+  /** Until CONNECT comes. */
+  #connectTimer: NodeJS.Timeout | undefined
+  #unfinishedBytes = 0
+  #isHolding = false
+  #isDraining = false
+  /** SUBSCRIBE and UNSUBSCRIBE; made for the first one. */
+  #filters: Steps | undefined
+
+  constructor(
+    private readonly parts: ConnectParts,
+    private readonly connection: MqttConnection,
+  ) {
+    this.#connectTimer = setTimeout(() => this.#connectIsLate(), parts.options.connectTimeoutMs)
+  }
+
+  connect(packet: ConnectPacket): void {
+    clearTimeout(this.#connectTimer)
+    this.#connectTimer = undefined
+    connect(this.parts, this.connection, packet).catch(thrown => this.#failed('mqtt.connect', thrown))
+  }
+
+  take(first: number, bytes: Buffer, at: number, end: number): void {
+    try {
+      if ((first & TYPE) === PUBLISH) this.#publish(first, bytes, at, end)
+      else if (first === PUBACK) this.#acknowledged(decodePacketId(bytes, at))
+      else this.#run(first, bytes, at, end)
+    } catch (thrown) {
+      this.#failed(nameOf(first), thrown)
+    }
+  }
+
+  #run(first: number, bytes: Buffer, at: number, end: number): void {
+    const command = commandOf(this.parts, this.connection, first, bytes, at, end)
+    this.#unfinishedBytes += costOf(first)
+    if (!isOrdered(first)) void this.#step(first, command)
+    else {
+      this.#filters ??= new Steps()
+      this.#filters.run(() => this.#step(first, command))
+    }
+  }
+
+  #publish(first: number, bytes: Buffer, at: number, end: number): void {
+    const packet = decodePublish(first, bytes, at, end)
+    const size = Math.max(end - at, MIN_PUBLISH_BYTES)
+    this.#unfinishedBytes += size
+    this.connection.publish(packet, this.#finisher(packet.qos, packet.messageId, size))
+  }
+
+  /** A method of its own, so that the closure refers to three numbers only: thousands wait for their commit at a time. */
+  #finisher(qos: QoS, messageId: number | undefined, size: number) {
+    return (error?: Error | null): void => this.#published(qos, messageId, size, error)
+  }
+
+  #published(qos: QoS, messageId = 0, size: number, error?: Error | null): void {
+    this.#unfinishedBytes -= size
+    if (error) this.connection.fail(error)
+    else if (qos > 0) this.#answer(qos === 1 ? encodePuback(messageId) : encodePubrec(messageId))
+    if (this.#isHolding) this.#holdOrRelease()
+  }
+
+  /** Of all packets but PUBLISH the only one that is frequent. */
+  #acknowledged(packetId: number): void {
+    const pending = acknowledged(this.parts, this.connection, packetId)
+    if (pending === undefined) return
+    this.#unfinishedBytes += ACKNOWLEDGEMENT_BYTES
+    void this.#finish(PUBACK, pending)
+  }
+
+  #step(first: number, command: () => Promise<unknown> | undefined): Promise<void> | undefined {
+    try {
+      const pending = command()
+      if (pending !== undefined) return this.#finish(first, pending)
+    } catch (thrown) {
+      this.#failed(nameOf(first), thrown)
+    }
+    this.#finished(first)
+    return undefined
+  }
+
+  /** Never rejects. */
+  async #finish(first: number, pending: Promise<unknown>): Promise<void> {
+    try {
+      await pending
+    } catch (thrown) {
+      this.#failed(nameOf(first), thrown)
+    }
+    this.#finished(first)
+  }
+
+  #finished(first: number): void {
+    this.#unfinishedBytes -= costOf(first)
+    if (this.#isHolding) this.#holdOrRelease()
+  }
+
+  /** A client that does not take its answers is not read. */
+  #answer(packet: Buffer): void {
+    const { transport } = this.connection
+    if (transport.send(packet) || this.#isDraining || !transport.isCongested) return
+    this.#isDraining = true
+    this.#holdOrRelease()
+  }
+
+  settle(): void {
+    this.#holdOrRelease()
+  }
+
+  drained(): void {
+    this.#isDraining = false
+    this.connection.inbox?.resume()
+    this.#holdOrRelease()
+  }
+
+  #holdOrRelease(): void {
+    const { transport, hasTooMuchWaiting } = this.connection
+    const max = hasTooMuchWaiting ? 1 : MAX_UNFINISHED_BYTES
+    const mustHold = this.#isDraining || this.#unfinishedBytes >= max
+    if (mustHold === this.#isHolding) return
+    this.#isHolding = mustHold
+    if (mustHold) transport.holdInput()
+    else transport.releaseInput()
+  }
+
+  /** A store that fails closes the connection, so that the client sends again on its next one; anything else is a fault. */
+  #failed(where: string, thrown: unknown): void {
+    if (thrown instanceof GatewayError) this.connection.fail(thrown)
+    else {
+      this.parts.faults.report(where, thrown)
+      this.connection.transport.destroy()
+    }
+  }
+
+  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #connectIsLate(): void {
+    this.parts.services.limits.count('mqtt.connectTimeout')
+    this.connection.fail(new Error('connect did not arrive in time'))
+  }
+
+  silent(): void {
+    this.connection.endsFor('keep-alive')
+    this.connection.fail(new Error('keep alive timeout'))
+  }
+
+  malformed(reason: string, clause: string): void {
+    const { metrics, services } = this.parts
+    this.connection.endsFor('malformed')
+    metrics.refusedPackets.inc({ reason: 'malformed' })
+    // Where the packet is over a limit of ours, `clause` is the limit's config key under `mqtt`.
+    if (/^[a-z]/.test(clause)) services.limits.count(`mqtt.${clause}`)
+    services.log.info({ event: 'packet.refused', reason, clause }, 'malformed packet')
+  }
+
+  stalled(): void {
+    const { metrics, services } = this.parts
+    this.connection.endsFor('stalled')
+    metrics.closed.inc({ front: 'mqtt', reason: 'stalled' })
+    services.log.warn({ event: 'socket.stalled', front: 'mqtt' }, 'client takes nothing')
+  }
+
+  failed(error: Error): void {
+    this.connection.fail(error)
+  }
+
+  ended(): void {
+    clearTimeout(this.#connectTimer)
+    leave(this.parts, this.connection)
+  }
+}
