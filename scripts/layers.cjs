@@ -58,7 +58,7 @@ const HOMES = {
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
   'prom-client': 'src/core/metrics\\.ts',
   uuid: 'src/inbox/',
-  ws: 'src/(json|mqtt/wire)/|^src/net/websocket',
+  ws: 'src/mqtt/wire/|^src/net/websocket',
 }
 
 const error = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to })

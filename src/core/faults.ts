@@ -8,6 +8,12 @@ import type { Metrics } from './metrics.js'
  */
 export type OnFault = (where: string, thrown: unknown) => void
 
+/** Calls of one connection that must not throw: an exception is reported, and the connection is cut off. */
+export interface Fuse {
+  /** @param where see OnFault */
+  fault(where: string, thrown: unknown): void
+}
+
 export class Faults {
   constructor(
     private readonly log: Logger,

@@ -1,10 +1,10 @@
 /** Stops reading from a client that sends faster than it is answered, than it takes the answers, or than it may. */
+import type { Fuse } from '../core/faults.js'
 import type { ControlFrames } from '../limits/control-frames.js'
-import type { PausableWebSocket } from '../net/websocket.js'
 import type { FrameWriter } from './frame-writer.js'
 import { Hold } from './hold.js'
-import type { Fuse } from './host.js'
 import type { Requests } from './requests.js'
+import type { ClientSocket } from './socket.js'
 
 export interface BackPressureRules {
   /** Bytes of requests that have not started; beyond them nothing is read. */
@@ -18,7 +18,7 @@ export class BackPressure {
   #hold: Hold | undefined
 
   constructor(
-    private readonly ws: Pick<PausableWebSocket, 'pause' | 'resume'>,
+    private readonly ws: Pick<ClientSocket, 'pause' | 'resume'>,
     private readonly requests: Pick<Requests, 'open' | 'maxOpen' | 'waitingBytes'>,
     private readonly out: Pick<FrameWriter, 'isFull'>,
     private readonly control: Pick<ControlFrames, 'take'>,

@@ -1,8 +1,8 @@
 /** The end of a connection: why, and what the client still sends until it has taken part in the closing handshake. */
 import { CODES, type CodeName, type Locale } from '../core/errors.js'
-import type { PausableWebSocket } from '../net/websocket.js'
 import { encodeReply } from '../protocol/replies.js'
 import type { FrameWriter } from './frame-writer.js'
+import type { ClientSocket } from './socket.js'
 
 /** Frames that a client may send behind our close frame; one more cuts it off. */
 const MAX_BEHIND_CLOSE = { known: 1000, stranger: 100 }
@@ -16,7 +16,7 @@ export class Closing {
   #passedOver = 0
 
   constructor(
-    private readonly ws: Pick<PausableWebSocket, 'terminate'>,
+    private readonly ws: Pick<ClientSocket, 'terminate'>,
     private readonly out: Pick<FrameWriter, 'write' | 'close'>,
     private readonly locale: Locale,
   ) {}

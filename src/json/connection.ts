@@ -1,5 +1,4 @@
 /** One JSON client: its socket's events, and how its connection lives and ends. */
-import type { Socket } from 'node:net'
 import type { CodeName, Locale } from '../core/errors.js'
 import type { ControlFrames } from '../limits/control-frames.js'
 import type { LiveConnection } from '../live/live.js'
@@ -11,10 +10,10 @@ import { Liveness } from './liveness.js'
 import { JsonLogin } from './login.js'
 import { Quota } from './quota.js'
 import { Requests } from './requests.js'
-import { type ClientSocket, listen, type SocketOwner } from './socket.js'
+import type { ClientSocket, SocketOwner } from './socket.js'
 
-/** The code that ws reports where the client sent no close frame (RFC 6455 7.1.5). */
-const NO_CLOSE_FRAME = 1006
+/** RFC 6455, 7.4.1. */
+const TOO_LONG = 1009
 
 export class JsonConnection implements Asker, LiveConnection, SocketOwner, WriterOwner {
   readonly front = 'json'
@@ -39,7 +38,6 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
   constructor(
     private readonly host: ConnectionHost,
     private readonly ws: ClientSocket,
-    private readonly socket: Socket,
     readonly locale: Locale,
     readonly remoteAddress: string | undefined,
     private readonly closed: (connection: JsonConnection) => void,
@@ -48,17 +46,18 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
     const { limits } = host.services
     this.#control = limits.controlFrames()
     this.#quota = new Quota(limits, rules, remoteAddress)
+    const { socket } = ws
     this.#liveness = new Liveness(ws, socket, rules, this.#control)
     this.#out = new FrameWriter(ws, socket, host.turnEnd, rules, this)
     this.target = new JsonLogin(host, this, ws, this.#out, this.#quota)
     this.#requests = new Requests(host, this, this.#out, this.#quota)
     this.#pressure = new BackPressure(ws, this.#requests, this.#out, this.#control, rules, this)
-    listen(ws, socket, this)
+    ws.listen(this)
   }
 
   /** Resolves when the socket is closed. */
   get gone(): Promise<void> {
-    const { socket } = this
+    const { socket } = this.ws
     if (socket.closed) return Promise.resolve()
     return new Promise(resolve => socket.once('close', () => resolve()))
   }
@@ -101,16 +100,16 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
     this.goOn()
   }
 
-  failed(code: string | undefined): void {
+  failed(code: number, reason: string): void {
     const { limits, log } = this.host.services
-    if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') limits.count('limits.frame')
-    log.info({ event: 'socket.failed', front: 'json', code }, 'socket failed')
+    if (code === TOO_LONG) limits.count('limits.frame')
+    log.info({ event: 'socket.failed', front: 'json', code, reason }, 'client broke the protocol')
   }
 
-  clientLeft(code: number): void {
+  clientLeft(saidSo: boolean): void {
     this.hasLeft = !this.#ended
     this.#requests.clientLeft()
-    this.#close(code === NO_CLOSE_FRAME ? 'dropped' : 'left')
+    this.#close(saidSo ? 'left' : 'dropped')
     this.#requests.resume()
   }
 

@@ -3,15 +3,16 @@
  *
  * They do not go through `ws.send`, which makes two chunks of each frame: with one buffer a turn a core carried a third
  * more messages (docs/performance.md). A server's frames are not masked, and none here is fragmented or compressed, so
- * that a frame is its header and its text (RFC 6455 5.2). ws itself writes only close frames and pongs, between the buffers.
+ * that a frame is its header and its text (RFC 6455 5.2). Close frames and pongs go between the buffers.
  */
+
 import type { Socket } from 'node:net'
+import type { Fuse } from '../core/faults.js'
 import { writeText } from '../core/write-text.js'
 import type { TurnEnd } from '../flow/turn-end.js'
 import { Ponger } from '../net/pong.js'
-import type { PausableWebSocket } from '../net/websocket.js'
-import type { Fuse } from './host.js'
 import type { Writer } from './inbox-delivery.js'
+import type { ClientSocket } from './socket.js'
 
 const TEXT = 0x81
 const PING = 0x89
@@ -56,7 +57,7 @@ export class FrameWriter implements Writer {
   #ponger: Ponger | undefined
 
   constructor(
-    private readonly ws: PausableWebSocket,
+    private readonly ws: Pick<ClientSocket, 'isOpen' | 'readyState' | 'OPEN' | 'pong' | 'close'>,
     private readonly socket: Socket,
     private readonly turnEnd: TurnEnd,
     private readonly rules: WriterRules,
@@ -64,7 +65,7 @@ export class FrameWriter implements Writer {
   ) {}
 
   get isOpen(): boolean {
-    return this.ws.readyState === this.ws.OPEN
+    return this.ws.isOpen
   }
 
   /** Never below the socket's own high-water mark, beyond which the socket says when it is empty again ('drain'). */

@@ -1,5 +1,5 @@
 /** A wait that may be made longer while it is on. */
-import type { Fuse } from './host.js'
+import type { Fuse } from '../core/faults.js'
 
 export class Hold {
   #timer: NodeJS.Timeout | undefined

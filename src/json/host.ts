@@ -1,6 +1,6 @@
 /** What the parts of a JSON connection know of the server that took it, and of the connection. */
 import type { CodeName } from '../core/errors.js'
-import type { OnFault } from '../core/faults.js'
+import type { Fuse, OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Later } from '../flow/later.js'
 import type { TurnEnd } from '../flow/turn-end.js'
@@ -17,12 +17,6 @@ export interface ConnectionRules extends LivenessRules, QuotaRules {
   readonly maxBufferedBytes: number
   /** Longest message of a client that is not logged in, UTF-16 units. */
   readonly maxMessageBeforeLogin: number
-}
-
-/** What must not throw: an exception is reported, and the connection is cut off. */
-export interface Fuse {
-  /** @param where name of the handler, see OnFault */
-  fault(where: string, thrown: unknown): void
 }
 
 export interface ConnectionHost {

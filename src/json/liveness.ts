@@ -1,7 +1,7 @@
 /** Finds clients that are dead, or that take nothing of what they are sent. */
 import type { Socket } from 'node:net'
-import type { WebSocket } from 'ws'
 import type { ControlFrames } from '../limits/control-frames.js'
+import type { ClientSocket } from './socket.js'
 
 export interface LivenessRules {
   /** A client that was silent for this long is pinged, ms. */
@@ -28,7 +28,7 @@ export class Liveness {
   #probes: ((isAlive: boolean) => void)[] | undefined
 
   constructor(
-    private readonly ws: WebSocket,
+    private readonly ws: Pick<ClientSocket, 'isOpen' | 'ping'>,
     private readonly socket: Socket,
     private readonly rules: LivenessRules,
     private readonly control: Pick<ControlFrames, 'pinged'>,
@@ -88,7 +88,7 @@ export class Liveness {
   }
 
   #ping(): boolean {
-    if (this.ws.readyState !== this.ws.OPEN) return false
+    if (!this.ws.isOpen) return false
     this.ws.ping()
     this.control.pinged()
     return true

@@ -1,7 +1,6 @@
 /** The JSON front end: takes upgraded sockets, greets them, and finds dead connections. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type Server, WebSocketServer } from 'ws'
 import type { Locale } from '../core/errors.js'
 import { Faults } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
@@ -13,7 +12,7 @@ import { askedLocale } from '../net/asked-locale.js'
 import { encodeGreeting } from '../protocol/replies.js'
 import { JsonConnection } from './connection.js'
 import type { ConnectionHost, ConnectionRules } from './host.js'
-import { type ClientSocket, socketOptions } from './socket.js'
+import { ClientSocket } from './socket.js'
 
 export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
   /** X25519 public key that the greeting carries, 64 upper-case hex digits. */
@@ -33,7 +32,6 @@ const LATER_MS = 100
 const CHECKS_A_TIMEOUT = 4
 
 export class JsonServer {
-  readonly #wss: Server<typeof ClientSocket>
   readonly #connections = new Set<JsonConnection>()
   readonly #greeting: string
   readonly #host: ConnectionHost
@@ -46,7 +44,6 @@ export class JsonServer {
     private readonly metrics: Metrics,
     private readonly options: JsonServerOptions,
   ) {
-    this.#wss = new WebSocketServer(socketOptions(options.maxMessageBytes))
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)
     this.#checker = setInterval(() => this.#check(), this.#host.rules.checkEveryMs).unref()
@@ -57,14 +54,14 @@ export class JsonServer {
   }
 
   /** Completes the handshake (RFC 6455 4.2) and greets. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string | undefined): void {
-    this.#wss.handleUpgrade(request, socket, head, ws => {
-      const locale = askedLocale(request.url) ?? this.options.locale
-      const connection = new JsonConnection(this.#host, ws, request.socket, locale, address, this.#closed)
-      this.#connections.add(connection)
-      this.metrics.connections.inc({ front: 'json' })
-      connection.write(this.#greeting)
-    })
+  upgrade(request: IncomingMessage, _socket: Duplex, head: Buffer, address: string | undefined): void {
+    const ws = ClientSocket.accept(request, head, this.options.maxMessageBytes)
+    if (ws === undefined) return
+    const locale = askedLocale(request.url) ?? this.options.locale
+    const connection = new JsonConnection(this.#host, ws, locale, address, this.#closed)
+    this.#connections.add(connection)
+    this.metrics.connections.inc({ front: 'json' })
+    connection.write(this.#greeting)
   }
 
   /** Refuses new requests, so that those under way can be answered before `close`. */

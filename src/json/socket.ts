@@ -1,11 +1,14 @@
 /**
- * The events of a JSON client's socket. All sockets share the listeners: of an idle connection the listeners, with what
- * each of them holds on to, were the largest part.
+ * The WebSocket of a JSON client, over a socket after its handshake. It is ours because of its size: an idle one of `ws` has
+ * two streams, a sender and ten listeners of its own, which is more than all the rest of an idle connection.
  */
+
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { RawData } from 'ws'
-import { PausableWebSocket, serverOptions } from '../net/websocket.js'
-import type { Fuse } from './host.js'
+import type { Fuse } from '../core/faults.js'
+import { closeFault, closeFrame, controlFrame } from '../net/control-frame.js'
+import { type FrameFault, FrameReader, type FrameTaker, OPCODE } from '../net/frames.js'
+import { acceptWebSocket } from '../net/handshake.js'
 
 /** What is told of the events. An exception of a method becomes a fault of the owner. */
 export interface SocketOwner extends Fuse {
@@ -14,56 +17,233 @@ export interface SocketOwner extends Fuse {
   ponged(payload: Buffer): void
   /** The socket took what was written. */
   drained(): void
-  /** @param code of the client's close frame */
-  clientLeft(code: number): void
-  /** @param code ws' name of what the client did wrong */
-  failed(code: string | undefined): void
+  /** The socket has closed. @param saidSo by a close frame */
+  clientLeft(saidSo: boolean): void
+  /** The client broke the protocol. @param code of the close frame that tells it so @param what it did */
+  failed(code: number, what: string): void
 }
 
-const OWNER = Symbol('owner')
+/** How long a client has for its part of the closing handshake, ms. */
+const CLOSE_TIMEOUT_MS = 30_000
 
-/** A WebSocket, and the socket under it. */
-type Owned<S = object> = S & { [OWNER]?: SocketOwner }
+const WS = Symbol('websocket')
+type Owned = Socket & { [WS]?: ClientSocket }
 
-export class ClientSocket extends PausableWebSocket {
-  [OWNER]?: SocketOwner
-}
+export class ClientSocket implements FrameTaker {
+  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
+  isTrusted = false
+  #isOpen = true
+  #owner: SocketOwner | undefined
+  readonly #frames: FrameReader
+  /** Frames that were read may wait for `resume`. */
+  #hasRest = false
+  /** `resume` was called for them. */
+  #isDue = false
+  /** The client sent a close frame. */
+  #saidSo = false
+  #closeTimer: NodeJS.Timeout | undefined
 
-/** Of the WebSocketServer. @param maxPayload most bytes of one message */
-export const socketOptions = (maxPayload: number) => ({
-  ...serverOptions(maxPayload),
-  WebSocket: ClientSocket,
-  // No subprotocol is spoken here; ws would agree to the first that is offered.
-  handleProtocols: () => false as const,
-})
+  /** @param maxPayload most bytes of one message */
+  constructor(
+    readonly socket: Socket,
+    maxPayload: number,
+  ) {
+    this.#frames = new FrameReader(this, maxPayload)
+  }
 
-/** From now on `owner` is told of the events of both. */
-export function listen(ws: ClientSocket, socket: Owned<Socket>, owner: SocketOwner): void {
-  ws[OWNER] = owner
-  socket[OWNER] = owner
-  ws.on('message', onMessage).on('ping', onPing).on('pong', onPong)
-  // ws answers protocol faults itself (1002, 1007, 1009) and then closes.
-  ws.on('close', onClose).on('error', onError)
-  socket.on('drain', onDrain)
-}
+  /**
+   * Answers a request to upgrade. @param head what came behind it
+   * @returns undefined if it was refused
+   */
+  static accept(request: IncomingMessage, head: Buffer, maxPayload: number): ClientSocket | undefined {
+    const { socket } = request
+    if (!acceptWebSocket(request, socket)) return undefined
+    if (head.length > 0) socket.unshift(head)
+    return new ClientSocket(socket, maxPayload)
+  }
 
-/** A listener of all sockets. @param where see OnFault */
-const shared = <A extends unknown[]>(where: string, tell: (owner: SocketOwner, ...args: A) => void) =>
-  function (this: object, ...args: A): void {
-    const owner = (this as Owned)[OWNER]
+  /** From now on `owner` is told of the events. */
+  listen(owner: SocketOwner): void {
+    this.#owner = owner
+    const socket: Owned = this.socket
+    socket[WS] = this
+    socket.on('data', onData).on('drain', onDrain)
+    socket.on('end', onEnd).on('error', onError).on('close', onClose)
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** This and OPEN: for what also works with `ws`. */
+  get readyState(): number {
+    return this.#isOpen ? this.OPEN : 3
+  }
+
+  get OPEN(): number {
+    return 1
+  }
+
+  pause(): void {
+    this.socket.pause()
+    this.#isDue = false
+    if (this.isTrusted || !this.#frames.isReading) return
+    this.#frames.stop()
+    this.#hasRest = true
+  }
+
+  /** First processes, in a turn of its own, the rest of what was read. */
+  resume(): void {
+    if (!this.#hasRest) this.socket.resume()
+    else if (!this.#isDue) {
+      this.#isDue = true
+      setImmediate(() => this.#goOn())
+    }
+  }
+
+  #goOn(): void {
+    // `pause` was called in the meantime, or all is over.
+    if (!this.#isDue) return
+    this.#isDue = false
+    this.#hasRest = false
+    this.#frames.goOn()
+    if (!this.#hasRest) this.socket.resume()
+  }
+
+  ping(): void {
+    if (this.#isOpen) this.socket.write(controlFrame(OPCODE.ping))
+  }
+
+  /** @param sent called when the socket has taken it */
+  pong(payload: Buffer, _mask: boolean, sent: () => void): void {
+    if (this.#isOpen) this.socket.write(controlFrame(OPCODE.pong, payload), sent)
+  }
+
+  /** Begins the closing handshake. @param reason at most 123 bytes */
+  close(code: number, reason: string): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.socket.write(closeFrame(code, reason))
+    this.#closeTimer = setTimeout(() => this.socket.destroy(), CLOSE_TIMEOUT_MS)
+  }
+
+  terminate(): void {
+    this.#isOpen = false
+    this.#takeNoMore()
+    this.socket.destroy()
+  }
+
+  #takeNoMore(): void {
+    this.#isDue = false
+    this.#hasRest = false
+    this.#frames.end()
+  }
+
+  // ── frames ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  message(payload: Buffer, isBinary: boolean): void {
+    const owner = this.#owner
+    try {
+      owner?.received(payload, isBinary)
+    } catch (thrown) {
+      owner?.fault('ws.message', thrown)
+    }
+  }
+
+  control(opcode: number, payload: Buffer): void {
+    if (opcode === OPCODE.ping) this.#tell('ws.ping', owner => owner.pinged(payload))
+    else if (opcode === OPCODE.pong) this.#tell('ws.pong', owner => owner.ponged(payload))
+    else this.#closed(payload)
+  }
+
+  fault(fault: FrameFault): void {
+    this.#tell('ws.error', owner => owner.failed(fault.code, fault.what))
+    this.close(fault.code, '')
+    this.#end()
+  }
+
+  /** The client's close frame. It is answered by one with its code, unless it is the answer to ours (RFC 6455, 5.5.1). */
+  #closed(payload: Buffer): void {
+    const fault = closeFault(payload)
+    if (fault !== undefined) {
+      this.fault(fault)
+      return
+    }
+    this.#saidSo = true
+    if (this.#isOpen) {
+      this.#isOpen = false
+      this.socket.write(controlFrame(OPCODE.close, payload))
+    }
+    this.#end()
+  }
+
+  /** All is said: what the client still sends is dropped until it has closed its side. */
+  #end(): void {
+    this.#takeNoMore()
+    this.socket.end()
+    this.socket.resume()
+    this.#closeTimer ??= setTimeout(() => this.socket.destroy(), CLOSE_TIMEOUT_MS)
+  }
+
+  // ── the socket ──────────────────────────────────────────────────────────────────────────────────────────
+
+  data(bytes: Buffer): void {
+    this.#frames.read(bytes)
+  }
+
+  drained(): void {
+    this.#tell('ws.drain', owner => owner.drained())
+  }
+
+  /** The client has closed its side without a close frame. */
+  ended(): void {
+    this.#isOpen = false
+    this.socket.end()
+  }
+
+  broke(): void {
+    this.#isOpen = false
+    this.socket.destroy()
+  }
+
+  /** What was read is processed first, though nobody gets the answers: requests that change something are still run. */
+  gone(): void {
+    this.#isOpen = false
+    if (this.#hasRest) this.#frames.goOn()
+    const unread: Buffer | null = this.socket.readableLength > 0 ? this.socket.read() : null
+    if (unread !== null) this.#frames.read(unread)
+    this.#takeNoMore()
+    clearTimeout(this.#closeTimer)
+    this.#tell('ws.close', owner => owner.clientLeft(this.#saidSo))
+  }
+
+  #tell(where: string, tell: (owner: SocketOwner) => void): void {
+    const owner = this.#owner
     if (owner === undefined) return
     try {
-      tell(owner, ...args)
+      tell(owner)
     } catch (thrown) {
       owner.fault(where, thrown)
     }
   }
+}
 
-const onMessage = shared('ws.message', (owner, data: RawData, isBinary: boolean) =>
-  owner.received(data as Buffer, isBinary),
-)
-const onPing = shared('ws.ping', (owner, payload: Buffer) => owner.pinged(payload))
-const onPong = shared('ws.pong', (owner, payload: Buffer) => owner.ponged(payload))
-const onClose = shared('ws.close', (owner, code: number) => owner.clientLeft(code))
-const onError = shared('ws.error', (owner, { code }: NodeJS.ErrnoException) => owner.failed(code))
-const onDrain = shared('ws.drain', owner => owner.drained())
+function onData(this: Owned, bytes: Buffer): void {
+  this[WS]?.data(bytes)
+}
+
+function onDrain(this: Owned): void {
+  this[WS]?.drained()
+}
+
+function onEnd(this: Owned): void {
+  this[WS]?.ended()
+}
+
+function onError(this: Owned): void {
+  this[WS]?.broke()
+}
+
+function onClose(this: Owned): void {
+  this[WS]?.gone()
+}

@@ -3,6 +3,7 @@
  * read: one read of 64 KiB holds 10,000 frames, which were processed even if the client had to wait or was cut off.
  */
 import { WebSocket } from 'ws'
+import { MAX_FRAGMENTS } from './frames.js'
 
 const NOTHING = Buffer.alloc(0)
 
@@ -19,8 +20,6 @@ interface Receiver {
 }
 
 export class PausableWebSocket extends WebSocket {
-  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
-  isTrusted = false
   /** Whether frames that were read may still wait in the receiver. */
   #hasRest = false
   #isDue = false
@@ -29,7 +28,7 @@ export class PausableWebSocket extends WebSocket {
     super.pause()
     this.#isDue = false
     const receiver = this.#receiver
-    if (this.isTrusted || receiver?._loop !== true) return
+    if (receiver?._loop !== true) return
     receiver._loop = false
     this.#hasRest = true
   }
@@ -75,13 +74,7 @@ export class PausableWebSocket extends WebSocket {
   }
 }
 
-/**
- * Most fragments of one message (RFC 6455, 5.4). Browsers send a large message in fragments of 128 KiB, and an MQTT
- * packet may be split. The limit bounds the work for a flood of empty fragments.
- */
-const MAX_FRAGMENTS = 1024
-
-/** The options of both front ends' WebSocketServers. @param maxPayload most bytes of one message */
+/** The options of a WebSocketServer. @param maxPayload most bytes of one message */
 export const serverOptions = (maxPayload: number) => ({
   noServer: true,
   WebSocket: PausableWebSocket,

@@ -16,7 +16,7 @@ import { InboxReader } from '../../src/inbox/reader.js'
 import { JsonConnection } from '../../src/json/connection.js'
 import type { ConnectionHost } from '../../src/json/host.js'
 import { JsonServer } from '../../src/json/server.js'
-import { listen } from '../../src/json/socket.js'
+import { ClientSocket } from '../../src/json/socket.js'
 import { ControlFrames } from '../../src/limits/control-frames.js'
 import { MqttWebSocketServer } from '../../src/mqtt/wire/websocket.js'
 import { Listener, type ListenerOptions } from '../../src/net/listener.js'
@@ -341,26 +341,20 @@ t.test('WebSocket: a pause holds what was read; resume goes on with it', async t
   t.equal(count, 100)
 })
 
-t.test(
-  'WebSocket: a turn ends where it is told to; of a trusted client all that was read is processed',
-  async t => {
-    for (const isTrusted of [false, true]) {
-      const { ws, other } = await pair(t)
-      const turns = new Set<number>()
-      let now = 0
-      let count = 0
-      ws.isTrusted = isTrusted
-      ws.on('message', () => {
-        turns.add(now)
-        if (++count === 1) setImmediate(() => now++)
-        ws.endTurn()
-      })
-      rawWrite(other, frames(10))
-      while (count < 10) await turn()
-      t.equal(turns.size === 1, isTrusted)
-    }
-  },
-)
+t.test('WebSocket: a turn ends where it is told to', async t => {
+  const { ws, other } = await pair(t)
+  const turns = new Set<number>()
+  let now = 0
+  let count = 0
+  ws.on('message', () => {
+    turns.add(now)
+    if (++count === 1) setImmediate(() => now++)
+    ws.endTurn()
+  })
+  rawWrite(other, frames(10))
+  while (count < 10) await turn()
+  t.ok(turns.size > 1)
+})
 
 t.test('WebSocket: nothing comes behind terminate', async t => {
   const { ws, other } = await pair(t)
@@ -532,12 +526,148 @@ t.test('JSON: a client that does not close its side is cut off when the time is 
   await one.closed
 })
 
+// ── json/socket ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** Both ends of a WebSocket; the server's is a ClientSocket. */
+async function jsonPair(t: Test) {
+  let opened = (_: ClientSocket) => {}
+  const opening = new Promise<ClientSocket>(resolve => (opened = resolve))
+  const port = await upgrades(t, (request, _socket, head) => {
+    const ws = ClientSocket.accept(request, head, 1000)
+    if (ws !== undefined) opened(ws)
+  })
+  const other = new WebSocket(`ws://127.0.0.1:${port}/`)
+  t.teardown(() => other.terminate())
+  const isOpen = once(other, 'open')
+  const ws = await opening
+  await isOpen
+  return { ws, other }
+}
+
+/** What the owner of a socket is told. @param hook called at each, with the socket and how much it was told so far */
+async function owned(t: Test, hook: (ws: ClientSocket, count: number) => void = () => undefined) {
+  const { ws, other } = await jsonPair(t)
+  const told: string[] = []
+  const tell = (what: string) => {
+    told.push(what)
+    hook(ws, told.length)
+  }
+  ws.listen({
+    received: data => tell(`received ${data}`),
+    pinged: data => tell(`pinged ${data}`),
+    ponged: data => tell(`ponged ${data}`),
+    drained: () => tell('drained'),
+    clientLeft: saidSo => tell(`left ${saidSo}`),
+    failed: code => tell(`failed ${code}`),
+    fault: where => {
+      told.push(`fault ${where}`)
+      ws.terminate()
+    },
+  })
+  const heard = async (count: number) => {
+    while (told.length < count) await turn()
+    return told
+  }
+  return { ws, other, told, heard }
+}
+
+t.test('JSON socket: what an owner throws is a fault by the name of the event', async t => {
+  const fail = () => {
+    throw new Error('planted')
+  }
+  for (const [name, send] of [
+    ['ws.message', (one: WebSocket) => one.send('x')],
+    ['ws.ping', (one: WebSocket) => one.ping()],
+    ['ws.pong', (one: WebSocket) => one.pong()],
+  ] as const) {
+    const { other, heard } = await owned(t, fail)
+    send(other)
+    t.match(await heard(4), [/./, `fault ${name}`, 'left false', 'fault ws.close'])
+  }
+  const { ws, heard } = await owned(t, fail)
+  ws.socket.emit('drain')
+  t.same((await heard(2)).slice(0, 2), ['drained', 'fault ws.drain'])
+})
+
+t.test('JSON socket: a close frame is answered by the same code, and the owner hears of the end', async t => {
+  const { ws, other, heard } = await owned(t)
+  other.close(4321, 'bye')
+  const [code, reason] = await once(other, 'close')
+  t.same([code, String(reason)], [4321, 'bye'])
+  t.same(await heard(1), ['left true'])
+  t.notOk(ws.isOpen)
+  t.equal(ws.readyState, 3)
+})
+
+t.test('JSON socket: its own close frame; a client that is lost, or that ends, says nothing', async t => {
+  const one = await owned(t)
+  one.ws.close(1001, 'SHUTDOWN')
+  one.ws.close(1000, 'again')
+  const [code, reason] = await once(one.other, 'close')
+  t.same([code, String(reason)], [1001, 'SHUTDOWN'])
+  t.same(await one.heard(1), ['left true'])
+  for (const leave of [
+    (socket: Socket) => socket.destroy(),
+    (socket: Socket) => socket.end(),
+    (socket: Socket) => socket.resetAndDestroy(),
+  ]) {
+    const lost = await owned(t)
+    leave(Reflect.get(lost.other, '_socket'))
+    t.same(await lost.heard(1), ['left false'])
+    t.notOk(lost.ws.isOpen)
+  }
+})
+
+t.test('JSON socket: of a broken frame both are told, and nothing behind it is taken', async t => {
+  const { other, heard } = await owned(t)
+  rawWrite(other, Buffer.concat([frames(1), Buffer.of(0x81, 1, 0x61), frames(9)]))
+  const [code] = await once(other, 'close')
+  t.equal(code, 1002)
+  t.match(await heard(3), ['received x', 'failed 1002', /left/])
+  const wrong = await owned(t)
+  rawWrite(wrong.other, frames(1, 8, 'x'))
+  t.equal((await once(wrong.other, 'close'))[0], 1002)
+})
+
+t.test('JSON socket: a pause holds what was read, unless the client is trusted; resume goes on', async t => {
+  for (const isTrusted of [false, true]) {
+    const { ws, other, told, heard } = await owned(t, (socket, count) => {
+      if (count === 3) socket.pause()
+    })
+    ws.isTrusted = isTrusted
+    rawWrite(other, frames(100))
+    await heard(3)
+    for (let i = 0; i < 5; i++) await turn()
+    t.equal(told.length, isTrusted ? 100 : 3)
+    ws.resume()
+    ws.pause()
+    ws.resume()
+    t.equal((await heard(100)).length, 100)
+  }
+})
+
+t.test('JSON socket: what a client sent before it left is taken, though the socket was paused', async t => {
+  const { ws, other, heard } = await owned(t, (socket, count) => {
+    if (count === 3) socket.pause()
+  })
+  rawWrite(other, frames(10))
+  await heard(3)
+  ws.socket.destroy()
+  t.same(await heard(11), [...Array(10).fill('received x'), 'left false'])
+})
+
+t.test('JSON socket: nothing comes behind terminate', async t => {
+  const { other, heard } = await owned(t, socket => socket.terminate())
+  rawWrite(other, frames(100))
+  t.same(await heard(2), ['received x', 'left false'])
+})
+
 // ── json/connection ───────────────────────────────────────────────────────────────────────────────────────
 
 async function jsonConnection(t: Test, rules: Partial<ConnectionHost['rules']> = {}) {
   const { parts, logs, register } = await running()
   const { services, metrics } = parts
-  const { ws, socket, other } = await pair(t)
+  const { ws, other } = await jsonPair(t)
   let ended = 0
   const host: ConnectionHost = {
     services,
@@ -556,9 +686,9 @@ async function jsonConnection(t: Test, rules: Partial<ConnectionHost['rules']> =
         ...reader,
       }),
   }
-  const connection = new JsonConnection(host, ws, socket, 'en', '192.0.2.1', () => ended++)
+  const connection = new JsonConnection(host, ws, 'en', '192.0.2.1', () => ended++)
   const one = new JsonClient(other)
-  return { connection, one, ws, other, logs, register, ends: () => ended }
+  return { connection, one, other, logs, register, ends: () => ended }
 }
 
 t.test('JSON connection: the end is said once, by a reply and by the close frame', async t => {
@@ -575,42 +705,21 @@ t.test('JSON connection: the end is said once, by a reply and by the close frame
 t.test(
   'JSON connection: a request under way is answered before the end is said; a later one is not',
   async t => {
-    const { connection, one, ws, register } = await jsonConnection(t)
+    const { connection, one, register } = await jsonConnection(t)
     const { email } = await register('bea')
-    // The connection's own listener has run the request; its answer needs the store.
-    ws.once('message', () => connection.end('LOGIN_TIMEOUT'))
+    // The answer of the first needs the store, and the end comes before it.
+    const { received } = connection
+    t.intercept(connection, 'received', {
+      value: (data: Buffer, isBinary: boolean) => {
+        received.call(connection, data, isBinary)
+        connection.end('LOGIN_TIMEOUT')
+      },
+    })
     for (const id of ['first', 'late']) one.send({ type: 'action', action: 'query', id, data: { email } })
     t.match(await one.next(), { id: 'first', code: CODES.SUCCESS.code })
     t.equal((await one.next()).code, CODES.LOGIN_TIMEOUT.code)
     t.match(await one.closed, [CODES.LOGIN_TIMEOUT.close])
     t.same(one.unread, [])
-  },
-)
-
-t.test(
-  'JSON socket: what a listener throws is a fault of the connection, by the name of the listener',
-  async t => {
-    const { ws, socket, other } = await pair(t)
-    const faults: unknown[] = []
-    const fail = () => {
-      throw new Error('planted')
-    }
-    listen(ws, socket, {
-      received: fail,
-      pinged: fail,
-      ponged: fail,
-      drained: fail,
-      clientLeft: fail,
-      failed: fail,
-      fault: where => faults.push(where),
-    })
-    for (const send of [() => other.send('x'), () => other.ping(), () => other.pong()]) send()
-    while (faults.length < 3) await turn()
-    socket.emit('drain')
-    ws.emit('error', new Error())
-    other.close()
-    while (faults.length < 6) await turn()
-    t.same(faults, ['ws.message', 'ws.ping', 'ws.pong', 'ws.drain', 'ws.error', 'ws.close'])
   },
 )
 

@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
+import { ClientSocket } from '../../src/json/socket.js'
 import { PausableWebSocket } from '../../src/net/websocket.js'
 import { jsonClient, loggedIn, startGateway } from '../helpers/gateway.js'
 
@@ -18,6 +19,19 @@ const filled = (one: Buffer) => Buffer.concat(Array(Math.ceil(65_536 / one.lengt
 function framesFound(t: Test): () => number {
   const { emit } = PausableWebSocket.prototype
   let count = 0
+  const { message, control } = ClientSocket.prototype
+  t.intercept(ClientSocket.prototype, 'message', {
+    value: function (this: ClientSocket, ...args: Parameters<typeof message>) {
+      count++
+      message.apply(this, args)
+    },
+  })
+  t.intercept(ClientSocket.prototype, 'control', {
+    value: function (this: ClientSocket, ...args: Parameters<typeof control>) {
+      count++
+      control.apply(this, args)
+    },
+  })
   PausableWebSocket.prototype.emit = function (this: PausableWebSocket, name: string, ...args: unknown[]) {
     if (name === 'message' || name === 'ping' || name === 'pong') count++
     return Reflect.apply(emit, this, [name, ...args])
