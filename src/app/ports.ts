@@ -48,8 +48,6 @@ const PLAIN_SOCKETS = 100
 /** CONNACK, server unavailable (MQTT 3.1.1, table 3.1). Sent before CONNECT is read; clients take it as the answer. */
 const MQTT_TURNED_AWAY = encodeRefusal(3)
 
-const NOTHING = () => undefined
-
 export class Front {
   readonly #listeners: Listener[] = []
   readonly #http: HttpServer[] = []
@@ -108,11 +106,8 @@ export class Front {
       tls,
       farewell: MQTT_TURNED_AWAY,
       maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
-      admit: address => {
-        if (!this.#hasRoom(address)) return false
-        const leave = limits.admit(address)
-        return typeof leave === 'function' && leave
-      },
+      admit: address => this.#hasRoom(address) && limits.admit(address),
+      left: address => limits.left(address),
       take: socket => broker.take(socket),
     })
   }
@@ -136,11 +131,10 @@ export class Front {
       tls,
       farewell: TURNED_AWAY,
       maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
-      admit: address => {
-        // The client behind a proxy is known only when its request is read.
-        if (this.#proxies.has(address)) return NOTHING
-        const leave = limits.admit(address)
-        return typeof leave === 'function' && leave
+      // The client behind a proxy is known only when its request is read.
+      admit: address => this.#proxies.has(address) || limits.admit(address),
+      left: address => {
+        if (!this.#proxies.has(address)) limits.left(address)
       },
       take: socket => server.take(socket),
     })
@@ -156,7 +150,8 @@ export class Front {
         tls: undefined,
         farewell: TURNED_AWAY,
         maxSockets: PLAIN_SOCKETS,
-        admit: () => NOTHING,
+        admit: () => true,
+        left: () => undefined,
         take: socket => server.take(socket),
       })
     } catch (error) {
@@ -193,9 +188,9 @@ export class Front {
     this.#proxyWarnings.look(request, address)
     if (!this.#hasRoom(address)) return '503 Service Unavailable'
     if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
-    const leave = this.parts.limits.admit(address)
-    if (typeof leave !== 'function') return '429 Too Many Requests'
-    socket.once('close', leave)
+    const { limits } = this.parts
+    if (!limits.admit(address)) return '429 Too Many Requests'
+    socket.once('close', () => limits.left(address))
     return undefined
   }
 
@@ -206,7 +201,7 @@ export class Front {
   async #listen({
     place,
     ...options
-  }: Pick<ListenerOptions, 'tls' | 'farewell' | 'maxSockets' | 'admit' | 'take'> & {
+  }: Pick<ListenerOptions, 'tls' | 'farewell' | 'maxSockets' | 'admit' | 'left' | 'take'> & {
     place: Place
   }): Promise<AddressInfo> {
     const { log, limits, onFault } = this.parts

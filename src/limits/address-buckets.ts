@@ -77,13 +77,13 @@ export class AddressCounts {
     return networksOf(address).every(({ group, times }) => (this.#open.get(group) ?? 0) < this.max * times)
   }
 
-  /** @returns the function to call at the end */
-  enter(address: string | undefined): () => void {
-    const networks = networksOf(address)
-    for (const { group } of networks) this.#open.set(group, (this.#open.get(group) ?? 0) + 1)
-    return () => {
-      for (const { group } of networks) this.#leave(group)
-    }
+  enter(address: string | undefined): void {
+    for (const { group } of networksOf(address)) this.#open.set(group, (this.#open.get(group) ?? 0) + 1)
+  }
+
+  /** To be called once for each `enter`, at the end. */
+  leave(address: string | undefined): void {
+    for (const { group } of networksOf(address)) this.#leave(group)
   }
 
   #leave(group: string): void {

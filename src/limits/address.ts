@@ -11,6 +11,8 @@ export type Ipv6Prefix = 64 | 56 | 48
 /** Removes the zone of a link-local address, and turns an IPv4-mapped IPv6 address (RFC 4291 2.5.5.2) into IPv4. */
 export function plainAddress(address: string | undefined): string | undefined {
   const text = address?.replace(/%.*$/, '') ?? ''
+  // Nearly all are such, and what node:net takes for one has no other form.
+  if (isIPv4(text)) return text
   // node:net decides first, since ipaddr.js also accepts the old forms of IPv4, `127.1` and `0x7f000001`.
   return isIP(text) === 0 ? undefined : ipaddr.process(text).toString()
 }
@@ -19,6 +21,7 @@ export function plainAddress(address: string | undefined): string | undefined {
 export function addressGroup(address: string | undefined, prefix: Ipv6Prefix = 64): string {
   const plain = plainAddress(address)
   if (plain === undefined) return UNKNOWN
+  if (isIPv4(plain)) return plain
   const parsed = ipaddr.parse(plain)
   if (!(parsed instanceof ipaddr.IPv6)) return plain
   const [a = 0, b = 0, c = 0, d = 0] = parsed.parts

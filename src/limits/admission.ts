@@ -34,18 +34,21 @@ export class Admission {
     this.#buckets = new AddressBuckets(rules.handshakesPerAddress)
   }
 
-  /**
-   * Counts a connection, unless a limit is reached.
-   * @returns the limit that is reached, or the function to call when the connection has closed
-   */
-  admit(address: string | undefined): AdmissionLimit | (() => void) {
-    if (this.exempt.has(address)) return () => undefined
+  /** Counts a connection, unless a limit is reached. @returns the limit; undefined: call `left` when it has closed */
+  admit(address: string | undefined): AdmissionLimit | undefined {
+    if (this.exempt.has(address)) return undefined
     if (!this.#open.hasRoom(address)) return 'limits.connectionsPerAddress'
     // The address's own rate first: a client that connects too fast must not use up the rate that all share.
     if (!this.#buckets.of(address).take()) return 'limits.handshakesPerAddress'
     const { handshakes, knownShare } = this.rules
     const kept = this.isKnown(address) ? 0 : Math.floor(handshakes.burst * knownShare)
     if (!this.#all.take(performance.now(), kept)) return 'limits.handshakes'
-    return this.#open.enter(address)
+    this.#open.enter(address)
+    return undefined
+  }
+
+  /** A connection that was admitted has closed. @param address the same as before */
+  left(address: string | undefined): void {
+    if (!this.exempt.has(address)) this.#open.leave(address)
   }
 }

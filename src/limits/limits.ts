@@ -6,7 +6,7 @@ import type { UserId } from '../core/model.js'
 import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
 import { AddressList } from './address.js'
 import { type AddressBucket, AddressBuckets } from './address-buckets.js'
-import { Admission, type AdmissionLimit, type AdmissionRules } from './admission.js'
+import { Admission, type AdmissionRules } from './admission.js'
 import { ControlFrames } from './control-frames.js'
 import { type Guest, type GuestRules, Guests } from './guests.js'
 import { type LoginAttemptRules, LoginAttempts } from './login-attempts.js'
@@ -71,11 +71,16 @@ export class Limits {
     this.metrics.limited.inc({ limit })
   }
 
-  /** Counts a new connection. @returns the limit that is reached, or the function to call when it has closed */
-  admit(address: string | undefined): AdmissionLimit | (() => void) {
-    const answer = this.#admission.admit(address)
-    if (typeof answer === 'string') this.count(answer)
-    return answer
+  /** Counts a new connection. @returns false if a limit is reached; else call `left` when it has closed */
+  admit(address: string | undefined): boolean {
+    const limit = this.#admission.admit(address)
+    if (limit !== undefined) this.count(limit)
+    return limit === undefined
+  }
+
+  /** A connection that was admitted has closed. @param address the same as before */
+  left(address: string | undefined): void {
+    this.#admission.left(address)
   }
 
   /** Whether there is room for one more connection; may close one without a login. */

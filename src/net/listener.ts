@@ -14,8 +14,10 @@ export interface ListenerOptions {
   readonly handshakeTimeoutMs: number
   /** Most open sockets. */
   readonly maxSockets: number
-  /** Asked for each connection. Returns false to refuse it, or a function to call when it has closed. */
-  readonly admit: (address: string | undefined) => (() => void) | false
+  /** Asked for each connection. Returns false to refuse it. */
+  readonly admit: (address: string | undefined) => boolean
+  /** A connection that was admitted has closed. @param address the same as before */
+  readonly left: (address: string | undefined) => void
   /** Sent to a refused connection. Not over TLS, since the handshake is the cost to avoid. */
   readonly farewell: Buffer
   readonly onTlsError: (error: Error, address: string | undefined) => void
@@ -33,7 +35,10 @@ const FAREWELL_MS = 1000
 export class Listener {
   readonly #server: Server
   readonly #tls: TlsServer | undefined
-  readonly #sockets = new Set<Socket>()
+  /** Open sockets, each with the address that was admitted, which a closed one does not tell any more; false: none was. */
+  readonly #sockets = new Map<Socket, string | undefined | false>()
+  /** Listener of 'close' that all sockets share. */
+  readonly #closed: (this: Socket) => void
   /** Sockets in their TLS handshake or refused, which no front end holds. The key is remote address and port. */
   readonly #strays = new Map<string, Socket>()
 
@@ -41,6 +46,10 @@ export class Listener {
     this.#server = createServer({ noDelay: true }, socket =>
       this.#guard('socket', socket, () => this.#accept(socket)),
     )
+    const listener = this
+    this.#closed = function () {
+      listener.#forget(this)
+    }
     this.#server.maxConnections = options.maxSockets
     this.#server.on('drop', options.onFull)
     this.#tls = options.tls && this.#makeTls(options.tls)
@@ -65,7 +74,7 @@ export class Listener {
 
   /** Destroys all open sockets. */
   cut(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.keys()) socket.destroy()
   }
 
   #guard(where: string, socket: Socket, handler: () => void): void {
@@ -74,26 +83,29 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
-    this.#sockets.add(socket)
-    let leave: (() => void) | false = false
-    // One listener for both, by `on`: with `once` each takes 200 bytes more for as long as the socket is open.
-    socket.on('close', () => {
-      this.#sockets.delete(socket)
-      if (leave !== false) leave()
-    })
+    this.#sockets.set(socket, false)
+    // By `on`: with `once` each takes 200 bytes more for as long as the socket is open.
+    socket.on('close', this.#closed)
     // No front end listens for errors yet, and an 'error' event without a listener would end the process.
     socket.on('error', destroySocket)
-    leave = this.options.admit(socket.remoteAddress)
-    if (leave === false) {
+    const address = socket.remoteAddress
+    if (!this.options.admit(address)) {
       this.#turnAway(socket)
       return
     }
+    this.#sockets.set(socket, address)
     if (this.#tls === undefined) {
       this.options.take(socket)
       return
     }
     this.#watch(socket)
     this.#tls.emit('connection', socket)
+  }
+
+  #forget(socket: Socket): void {
+    const address = this.#sockets.get(socket)
+    this.#sockets.delete(socket)
+    if (address !== false) this.options.left(address)
   }
 
   /**

@@ -52,7 +52,8 @@ async function listening(t: Test, differing: Partial<ListenerOptions>) {
     tls: undefined,
     handshakeTimeoutMs: 10_000,
     maxSockets: 10,
-    admit: () => () => undefined,
+    admit: () => true,
+    left: () => undefined,
     farewell: Buffer.from('full'),
     onTlsError: () => undefined,
     onFull: () => undefined,
@@ -72,7 +73,7 @@ async function listening(t: Test, differing: Partial<ListenerOptions>) {
 }
 
 t.test('Listener: a client that is not admitted gets the farewell and is not handed on', async t => {
-  const { port, taken } = await listening(t, { admit: () => false })
+  const { port, taken } = await listening(t, { admit: () => false, left: () => t.fail('it was not in') })
   const socket = client(t, port)
   socket.write('what it sends is read, so that it can read why')
   t.equal(await textOf(socket), 'full')
@@ -81,14 +82,20 @@ t.test('Listener: a client that is not admitted gets the farewell and is not han
 
 t.test('Listener: one that is admitted is handed on, and leaves when it closes', async t => {
   const addresses: (string | undefined)[] = []
-  let left = () => {}
-  const leaving = new Promise<void>(resolve => (left = resolve))
-  const { port, taken } = await listening(t, { admit: address => addresses.push(address) > 0 && left })
+  let gone = () => {}
+  const leaving = new Promise<void>(resolve => (gone = resolve))
+  const { port, taken } = await listening(t, {
+    admit: address => addresses.push(address) > 0,
+    left: address => {
+      addresses.push(address)
+      gone()
+    },
+  })
   const socket = client(t, port)
   await once(socket, 'connect')
   socket.destroy()
   await leaving
-  t.same([addresses, taken.length], [['127.0.0.1'], 1])
+  t.same([addresses, taken.length], [['127.0.0.1', '127.0.0.1'], 1])
 })
 
 t.test('Listener: close waits for the sockets that were handed on; cut ends them', async t => {
@@ -141,7 +148,7 @@ t.test(
     let isAdmitted = true
     const { port, taken } = await listening(t, {
       tls,
-      admit: () => isAdmitted && (() => undefined),
+      admit: () => isAdmitted,
       onTlsError: (error: NodeJS.ErrnoException) => failed(error.code),
       take: socket => socket.end('secret'),
     })
