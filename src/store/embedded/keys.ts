@@ -98,10 +98,16 @@ function writeNumber(value: number, target: Buffer, start: number): number {
   return start + 9
 }
 
+/** Where a number is put together: two of them are read for each message that waits. */
+const read = new DataView(new ArrayBuffer(8))
+
 function readNumber(source: Buffer, start: number): number {
-  const bytes = Buffer.from(source.subarray(start, start + 8))
-  flip(bytes, 0, (bytes[0] ?? 0) < 0x80)
-  return bytes.readDoubleBE(0)
+  const isNegative = (source[start] ?? 0) < 0x80
+  const high = source.readUInt32BE(start)
+  const low = source.readUInt32BE(start + 4)
+  read.setUint32(0, isNegative ? ~high : high ^ 0x8000_0000)
+  read.setUint32(4, isNegative ? ~low : low)
+  return read.getFloat64(0)
 }
 
 function flip(bytes: Buffer, start: number, negative: boolean): void {
