@@ -70,6 +70,11 @@ class Tries {
     this.#failures = 0
     this.#until = 0
   }
+
+  /** As if there had been none. */
+  get isBlank(): boolean {
+    return this.#failures === 0 && this.#pending === 0
+  }
 }
 
 export class FailedLogins {
@@ -91,7 +96,8 @@ export class FailedLogins {
     const allWait = all.wait(now)
     // Before an entry for the account is made: a client that has to wait can name any number of accounts.
     if (allWait > 0) return { limit: 'limits.failedLoginsPerAddress', waitMs: allWait }
-    const own = this.#tries(`${group} ${account}`, this.rules.perAccount)
+    const key = `${group} ${account}`
+    const own = this.#tries(key, this.rules.perAccount)
     const ownWait = own.wait(now)
     if (ownWait > 0) return { limit: 'limits.failedLogins', waitMs: ownWait }
     if (own.isBusy) return { limit: 'limits.failedLogins', waitMs: this.rules.delayMs }
@@ -102,7 +108,10 @@ export class FailedLogins {
       own.end(outcome === 'wrong', at)
       // A success does not clear the failures of the address: a guesser has an account of his own.
       all.end(outcome === 'wrong', at)
-      if (outcome === 'right') own.forgive()
+      if (outcome !== 'right') return
+      own.forgive()
+      // Nearly all logins succeed at once: nothing is to be kept of them.
+      if (own.isBlank && this.#kept.get(key) === own) this.#kept.delete(key)
     }
   }
 
