@@ -9,6 +9,7 @@ import { Logins } from '../auth/logins.js'
 import { TokenKeys } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import type { Audit } from '../core/audit.js'
+import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
@@ -77,7 +78,8 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     loginLog: new LoginLog(log, metrics),
     rules: handlerRules(config),
   }
-  const json = new JsonServer(services, metrics, jsonOptions(config, await greetingKey(store.kv)))
+  const options = jsonOptions(config, await greetingKey(store.kv), new Faults(log, metrics).report)
+  const json = new JsonServer(services, metrics, options)
   const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
   return { watch: new StoreWatch(store, log), upkeep, ids, cursors, inbox, retention, limits, json, broker }
 }

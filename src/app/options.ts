@@ -3,6 +3,7 @@ import { hashThreads } from '../accounts/passwords.js'
 import type { LoginRules } from '../auth/logins.js'
 import type { TokenKeyOptions } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
+import type { OnFault } from '../core/faults.js'
 import type { HandlerRules } from '../handle/services.js'
 import type { RetentionLimits } from '../inbox/retention.js'
 import type { JsonServerOptions } from '../json/server.js'
@@ -44,8 +45,10 @@ export const handlerRules = (config: Config): HandlerRules => ({
 export const jsonOptions = (
   { limits, delivery, heartbeat, locale }: Config,
   greeting: string,
+  onFault: OnFault,
 ): JsonServerOptions => ({
   greeting,
+  onFault,
   locale,
   maxPipelined: limits.pipelined,
   maxRefusals: limits.refusals,

@@ -2,9 +2,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Locale } from '../core/errors.js'
-import { Faults } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import { Later } from '../flow/later.js'
+import { Rounds } from '../flow/rounds.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/services.js'
 import { InboxReader } from '../inbox/reader.js'
@@ -21,6 +21,7 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
   readonly maxMessageBytes: number
   /** Language of replies where the client does not ask for one. */
   readonly locale: Locale
+  readonly onFault: ConnectionHost['onFault']
   /** Unconfirmed messages on the way to one device: so many, and so many UTF-16 units of text. The next waits in the store. */
   readonly windowMessages: number
   readonly windowChars: number
@@ -30,12 +31,19 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
 const LATER_MS = 100
 /** How often each connection is checked within the ping time-out. */
 const CHECKS_A_TIMEOUT = 4
+/** Most parts of one check of all connections: of 10,000 that came at once all pings are due at once. */
+const MAX_PARTS = 32
+/** Shortest time between two parts, ms. */
+const MIN_PART_MS = 20
 
 export class JsonServer {
   readonly #connections = new Set<JsonConnection>()
   readonly #greeting: string
   readonly #host: ConnectionHost
   readonly #checker: NodeJS.Timeout
+  readonly #rounds: Rounds<JsonConnection>
+  /** So much time between two checks means that this process did not run. */
+  readonly #lateMs: number
   #lastCheck = performance.now()
   #isOpen = true
 
@@ -46,7 +54,11 @@ export class JsonServer {
   ) {
     this.#greeting = encodeGreeting(options.greeting)
     this.#host = this.#makeHost(services)
-    this.#checker = setInterval(() => this.#check(), this.#host.rules.checkEveryMs).unref()
+    const { checkEveryMs } = this.#host.rules
+    const parts = Math.max(1, Math.min(MAX_PARTS, Math.floor(checkEveryMs / MIN_PART_MS)))
+    this.#rounds = new Rounds(this.#connections, parts)
+    this.#lateMs = checkEveryMs + checkEveryMs / parts
+    this.#checker = setInterval(() => this.#check(), checkEveryMs / parts).unref()
   }
 
   get connections(): number {
@@ -88,9 +100,9 @@ export class JsonServer {
   /** Where this process was stopped, suspended or blocked, clients were not silent: what they sent is not read yet. */
   #check(): void {
     const now = performance.now()
-    const isLate = now - this.#lastCheck > 2 * this.#host.rules.checkEveryMs
+    const isLate = now - this.#lastCheck > this.#lateMs
     this.#lastCheck = now
-    for (const connection of this.#connections) {
+    for (const connection of isLate ? this.#connections : this.#rounds.next()) {
       try {
         if (isLate) connection.excuse(now)
         else connection.check(now)
@@ -110,7 +122,7 @@ export class JsonServer {
       rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
       turnEnd: new TurnEnd(),
       later: new Later(LATER_MS),
-      onFault: new Faults(services.log, metrics).report,
+      onFault: options.onFault,
       get isOpen() {
         return server.#isOpen
       },

@@ -34,7 +34,10 @@ t.test('options: durations are ms, sizes bytes, and each key reaches its part', 
   t.match(keyOptions(tokens), { accessLifetimeMs: 300_000 })
   t.match(loginRules(tokens), { refreshGraceMs: 2000, perAccount: 7 })
   t.match(retentionLimits(whole), { maxAgeMs: 86_400_000, deviceExpiryMs: 172_800_000 })
-  t.match(jsonOptions(whole, 'KEY'), { greeting: 'KEY', maxMessageBytes: 2 ** 21, pingIntervalMs: 9000 })
+  t.match(
+    jsonOptions(whole, 'KEY', () => undefined),
+    { greeting: 'KEY', maxMessageBytes: 2 ** 21, pingIntervalMs: 9000 },
+  )
   t.match(
     brokerOptions(whole),
     { keepaliveLimitSeconds: 2, presenceWindowMs: 3000 },

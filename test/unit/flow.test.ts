@@ -2,6 +2,7 @@ import t from 'tap'
 import { Due } from '../../src/flow/due.js'
 import { AnswersInOrder, InOrder, type Place } from '../../src/flow/in-order.js'
 import { Later } from '../../src/flow/later.js'
+import { Rounds } from '../../src/flow/rounds.js'
 import { KeyedSerial, Serial } from '../../src/flow/serial.js'
 import { Steps } from '../../src/flow/steps.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
@@ -213,4 +214,31 @@ t.test('steps: at once where nothing is under way, otherwise one behind the othe
   t.same(log, ['a', 'b', 'c', 'd', 'e'])
   steps.run(quick('f'))
   t.equal(log.at(-1), 'f', 'at once again')
+})
+
+t.test('Rounds: each member comes in each round, whatever comes and goes', async t => {
+  const all = new Set([1, 2, 3, 4, 5])
+  const rounds = new Rounds(all, 3)
+  t.same(
+    [rounds.next(), rounds.next(), rounds.next()],
+    [
+      [1, 2],
+      [3, 4],
+      [5, 1],
+    ],
+  )
+  all.delete(2)
+  all.add(6)
+  t.same(
+    [rounds.next(), rounds.next(), rounds.next()],
+    [
+      [3, 4],
+      [5, 6],
+      [1, 3],
+    ],
+  )
+  all.clear()
+  t.same(rounds.next(), [])
+  all.add(7)
+  t.same([rounds.next(), rounds.next()], [[7], [7]])
 })

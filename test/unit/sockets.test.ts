@@ -482,6 +482,9 @@ async function jsonServer(t: Test) {
     greeting: 'A'.repeat(64),
     maxMessageBytes: 1000,
     locale: 'zh-TW',
+    onFault: (_where, thrown) => {
+      throw thrown
+    },
     windowMessages: 10,
     windowChars: 1000,
   })
