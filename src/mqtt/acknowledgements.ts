@@ -1,27 +1,36 @@
 /** Acknowledgements of PUBLISH: in order, and only after what they promise is stored. */
-import { CODES, type GatewayError } from '../core/errors.js'
+import { CODES, type CodeName, type GatewayError } from '../core/errors.js'
 import { InOrder, type Place } from '../flow/in-order.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { BrokerParts } from './parts.js'
 
-export type Done = (error?: Error | null) => void
+/**
+ * @param error without one: acknowledge; with one: no acknowledgement, and the connection closes
+ * @param reason reason code of the acknowledgement (MQTT 5, 3.4.2.1), or the error for which the packet was refused
+ * @param why in words
+ */
+export type Done = (error?: Error | null, reason?: number | CodeName, why?: string) => void
 
 class Acknowledgement implements Place {
   isDecided = false
   error: Error | null = null
+  reason: number | CodeName | undefined
+  why: string | undefined
   constructor(readonly done: Done) {}
 }
 
 /** Sends PUBACKs and PUBRECs in the order of their PUBLISHes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
 export class Acknowledgements {
-  readonly #places = new InOrder<Acknowledgement>(({ done, error }) => done(error))
+  readonly #places = new InOrder<Acknowledgement>(({ done, error, reason, why }) => done(error, reason, why))
 
   /** @returns the callback to call once in place of `done` */
   reserve(done: Done): Done {
     const place = new Acknowledgement(done)
     this.#places.push(place)
-    return (error = null) => {
+    return (error = null, reason, why) => {
       place.error = error
+      place.reason = reason
+      place.why = why
       place.isDecided = true
       this.#places.flush()
     }

@@ -5,11 +5,12 @@ import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
 import type { KeyValue } from '../store/store.js'
 import { makeParts } from './compose.js'
-import type { ConnectParts } from './connect.js'
+import type { ConnectParts } from './connect-parts.js'
 import { Connections } from './connections.js'
 import type { BrokerOptions } from './options.js'
 import { logStoreFault } from './parts.js'
 import { Presence } from './presence.js'
+import { SessionExpiry } from './session-expiry.js'
 import { openConnection, type SocketOrigin } from './socket.js'
 import { Wills } from './wills.js'
 
@@ -28,7 +29,8 @@ export class MqttBroker {
   constructor(services: Services, kv: KeyValue, metrics: Metrics, options: BrokerOptions) {
     const connections = new Connections()
     const parts = makeParts({ services, metrics, options }, kv, connections)
-    this.#parts = { ...parts, connections, wills: new Wills(parts, connections) }
+    const wills = new Wills(parts, connections)
+    this.#parts = { ...parts, connections, wills, expiry: new SessionExpiry(parts, connections) }
     this.#presence = new Presence(services.live, parts.router, {
       windowMs: options.presenceWindowMs,
       onFailed: thrown => logStoreFault(parts, 'presence', thrown),
@@ -37,8 +39,9 @@ export class MqttBroker {
 
   /** Resolves when `take` may be called: the stored state is read, and wills of an earlier process are published. */
   async start(): Promise<void> {
-    const { wills, services, state } = this.#parts
+    const { wills, expiry, services, state } = this.#parts
     await state.setup({ id: randomUUID() })
+    expiry.start()
     await wills.publishStored()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     services.live.onPresence(userId => this.#presence.changed(userId))
@@ -67,18 +70,18 @@ export class MqttBroker {
 
   /** Ends all connections. Resolves when their wills are published and all state is written. */
   async close(): Promise<void> {
-    const { connections, wills, state } = this.#parts
+    const { connections, wills, expiry, state } = this.#parts
     this.#isRunning = false
     clearInterval(this.#expiry)
     this.#presence.close()
     // A client that sent DISCONNECT just before leaves no will [MQTT-3.1.2-10].
     for (const { transport } of connections.open) transport.catchUp()
     for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
-    for (const connection of connections.open) {
-      connection.endsFor('SHUTDOWN')
-      connection.transport.destroy()
-    }
+    connections.shutDown()
     await wills.settled()
+    await connections.settled()
+    wills.close()
+    expiry.close()
     await state.destroy()
   }
 

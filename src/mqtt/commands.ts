@@ -1,9 +1,11 @@
 /** Which command a packet is for, except CONNECT, PUBLISH and PUBACK (packet-handler.ts). */
-import type { ConnectParts } from './connect.js'
+import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
+import { disconnect } from './disconnect.js'
 import { acknowledged, received, released } from './handshake.js'
 import { subscribe, unsubscribe } from './subscribe.js'
 import { decodePacketId, decodeSubscribe, decodeUnsubscribe } from './wire/decode.js'
+import { decodeDisconnect5, decodeReason5, decodeSubscribe5, decodeUnsubscribe5 } from './wire/decode5.js'
 import { PINGRESP } from './wire/encode.js'
 import {
   DISCONNECT,
@@ -16,6 +18,9 @@ import {
   TYPE,
   UNSUBSCRIBE,
 } from './wire/packet-types.js'
+import { REASON } from './wire/reason-codes.js'
+
+const PLAIN_DISCONNECT = { reason: REASON.SUCCESS, properties: {} }
 
 /** @returns a promise while the store is asked; it rejects with a GatewayError if the store fails */
 type Command = () => Promise<unknown> | undefined
@@ -32,26 +37,30 @@ export function commandOf(
   at: number,
   end: number,
 ): Command {
+  const is5 = connection.terms.version === 5
   switch (first) {
     case SUBSCRIBE: {
-      const packet = decodeSubscribe(bytes, at, end)
+      const packet = is5 ? decodeSubscribe5(bytes, at, end) : decodeSubscribe(bytes, at, end)
       return () => subscribe(parts, connection, packet)
     }
     case UNSUBSCRIBE: {
-      const packet = decodeUnsubscribe(bytes, at, end)
+      const packet = is5 ? decodeUnsubscribe5(bytes, at, end) : decodeUnsubscribe(bytes, at, end)
       return () => unsubscribe(parts, connection, packet)
     }
     case PUBREC:
     case PUBREL:
     case PUBCOMP: {
       const packetId = decodePacketId(bytes, at)
+      const reason = is5 ? decodeReason5(bytes, at, end) : REASON.SUCCESS
       const command = HANDSHAKES[first]
-      return () => command(parts, connection, packetId)
+      return () => command(parts, connection, packetId, reason)
     }
     case PINGREQ:
       return () => ping(connection)
-    case DISCONNECT:
-      return () => disconnect(connection)
+    case DISCONNECT: {
+      const packet = is5 ? decodeDisconnect5(bytes, at, end) : PLAIN_DISCONNECT
+      return () => disconnect(parts, connection, packet)
+    }
     default:
       throw new Error(`no command for ${first}`)
   }
@@ -65,11 +74,6 @@ export const isOrdered = (first: number): boolean => first === SUBSCRIBE || firs
 /** Resolves when the client has taken it: one that sends pings and takes no answers is not read. */
 function ping({ transport }: MqttConnection): Promise<void> | undefined {
   return transport.send(PINGRESP) ? undefined : transport.drained()
-}
-
-/** The end of the connection discards the will (leave.ts), since DISCONNECT was read. */
-function disconnect({ transport }: MqttConnection): undefined {
-  transport.destroy()
 }
 
 const NAMES: ReadonlyMap<number, string> = new Map([

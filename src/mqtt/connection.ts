@@ -1,33 +1,16 @@
 /** The state of one MQTT connection. The command files (connect, subscribe, publish, wills) take it as their argument. */
-import type { LoginPermissions } from '../auth/permissions.js'
-import type { CodeName, Locale } from '../core/errors.js'
-import type { Login, UserId } from '../core/model.js'
+import { type CodeName, type Locale, toGatewayError } from '../core/errors.js'
 import type { LiveConnection } from '../live/live.js'
-import type { Grantee } from './acl/access.js'
 import { FilterLimit } from './acl/filter-limit.js'
+import type { Identity } from './identity.js'
 import type { InboxDelivery } from './inbox-delivery.js'
 import type { Link } from './link.js'
 import type { BrokerParts } from './parts.js'
 import { Publisher } from './publish.js'
 import { type Asker, tellReply } from './replies.js'
-import { ClientDelivery, type Recipient } from './routing/delivery.js'
-
-/** The logged-in user of a connection, and what the login allows. */
-export interface Identity {
-  readonly userId: UserId
-  readonly login: Login
-  readonly permissions: LoginPermissions
-  /** With the client id as the client sent it. */
-  readonly grantee: Grantee
-}
-
-/** What CONNECT says of the session. */
-export interface SessionStart {
-  /** As it is inside the broker (acl/client-id.ts). */
-  readonly clientId: string
-  readonly clean: boolean
-  readonly version: 3 | 4
-}
+import { ClientDelivery } from './routing/delivery.js'
+import type { Recipient } from './routing/delivery-rules.js'
+import { TERMS4, type Terms } from './wire/terms.js'
 
 export class MqttConnection implements Asker, LiveConnection, Recipient {
   readonly front = 'mqtt'
@@ -35,10 +18,16 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
   locale: Locale
   /** The client id inside the broker (acl/client-id.ts); empty before CONNECT. */
   id = ''
-  /** Clean session: nothing of it is stored. */
+  /** Nothing of the session is stored. */
   clean = true
-  /** 3: MQTT 3.1, 4: MQTT 3.1.1. */
-  version: 3 | 4 = 4
+  /** From CONNECT on. */
+  terms: Terms = TERMS4
+  /** How long an MQTT 5 session is kept when the connection has ended, s; undefined for MQTT 3: as long as the server keeps any. */
+  expirySeconds: number | undefined
+  /** CONNACK has gone out. */
+  isAccepted = false
+  /** Reason code of the client's DISCONNECT. */
+  leftFor = 0
   /** Whether CONNECT found a stored MQTT session. */
   isResumed = false
   /** From CONNACK on, where the client left one. */
@@ -69,19 +58,19 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
   }
 
   /** undefined before CONNECT, and for an anonymous client. */
-  get userId(): UserId | undefined {
+  get userId(): Identity['userId'] | undefined {
     return this.#who?.userId
   }
 
-  get login(): Login | undefined {
+  get login(): Identity['login'] | undefined {
     return this.#who?.login
   }
 
-  get permissions(): LoginPermissions | undefined {
+  get permissions(): Identity['permissions'] | undefined {
     return this.#who?.permissions
   }
 
-  get grantee(): Grantee | undefined {
+  get grantee(): Identity['grantee'] | undefined {
     return this.#who?.grantee
   }
 
@@ -105,20 +94,13 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     return this.#unreleased?.size ?? 0
   }
 
-  /** What CONNECT says of the session. @param start with the client id inside the broker */
-  begin({ clientId, clean, version }: SessionStart): void {
-    this.id = clientId
-    this.clean = clean
-    this.version = version
-  }
-
   /** From now on the connection is this user's, and is counted for the account until it closes. */
   identify(who: Identity): void {
     this.#who = who
   }
 
   /** From now on the account is online, and a revocation ends this connection. */
-  goLive(userId: UserId): void {
+  goLive(userId: Identity['userId']): void {
     this.#isLive = true
     this.parts.services.live.add(userId, this)
   }
@@ -147,14 +129,21 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     this.inbox?.acknowledged(packetId)
   }
 
+  /** The hand-shake of a packet is over: another one may go out in its place. */
+  settled(packetId: number): void {
+    if (!this.terms.inFlight?.delete(packetId)) return
+    this.delivery.acknowledged()
+    this.inbox?.resume()
+  }
+
   /** PUBREC of an inbox packet. Resolves when PUBREL may go out. @throws GatewayError */
   async released(packetId: number): Promise<void> {
     await this.inbox?.released(packetId)
   }
 
   /** Sends a reply or an event on `users/<me>/replies`. */
-  tell(reply: string): void {
-    if (this.#who !== undefined) tellReply(this.delivery, this.#who.userId, reply)
+  tell(...[reply, to]: Parameters<Asker['tell']>): void {
+    if (this.#who !== undefined) tellReply(this.delivery, this.#who.userId, reply, to)
   }
 
   get hasLeft(): boolean {
@@ -186,15 +175,29 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     if (this.hasLeft) return
     this.parts.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.endsFor(code)
+    this.dismiss(code)
+  }
+
+  /** @param packet undefined where the client's version has none */
+  answer(packet: Buffer | undefined): void {
+    if (packet !== undefined) this.transport.send(packet)
+  }
+
+  /** Closes the connection, and says why to a client of MQTT 5: not one that has left properly [MQTT-3.14.4-1]. */
+  dismiss(reason: number | CodeName, why?: string): void {
+    if (this.hasLeft) return
+    if (this.isAccepted && !this.transport.hasDisconnected)
+      this.answer(this.terms.encoder.disconnect(reason, why))
     this.transport.destroy()
   }
 
   /** A packet of the client cannot be acknowledged, or its connection failed: closes it. */
-  fail({ message: reason }: Error): void {
+  fail(error: Error, code: number | CodeName = toGatewayError(error).kind): void {
     if (this.hasLeft) return
+    const { message: reason } = error
     const event = this.id === '' ? 'socket.failed' : 'client.failed'
     this.parts.services.log.info({ event, front: 'mqtt', reason }, 'client closed with an error')
-    this.transport.destroy()
+    this.dismiss(code)
   }
 
   /** Notes for the log why the connection is about to end; the first reason counts. */

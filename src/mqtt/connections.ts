@@ -7,10 +7,38 @@ import type { MqttConnection } from './connection.js'
 export class Connections {
   /** Those that have not ended. */
   readonly open = new Set<MqttConnection>()
-  /** By scoped client id: CONNECTs with the same one, which would take each other's session over, one behind the other. */
-  readonly order = new KeyedSerial()
+  readonly #order = new KeyedSerial()
+  /** Work in `inOrder` that is not done. */
+  readonly #working = new Set<Promise<void>>()
   readonly #holders = new Map<string, MqttConnection>()
   readonly #grantees = new Map<string, Grantee>()
+
+  /**
+   * Work on one session, one piece behind the other: CONNECTs with the same client id would take it over from each other.
+   * @param scoped client id
+   */
+  async inOrder(scoped: string, work: () => Promise<void>): Promise<void> {
+    const done = this.#order.run(scoped, work)
+    this.#working.add(done)
+    try {
+      await done
+    } finally {
+      this.#working.delete(done)
+    }
+  }
+
+  /** Resolves when no session is worked on. */
+  async settled(): Promise<void> {
+    while (this.#working.size > 0) await Promise.allSettled(this.#working)
+  }
+
+  /** Ends all of them. */
+  shutDown(): void {
+    for (const connection of this.open) {
+      connection.endsFor('SHUTDOWN')
+      connection.dismiss('SHUTDOWN')
+    }
+  }
 
   /** @returns the connection that has the MQTT session now */
   holderOf(scoped: string): MqttConnection | undefined {

@@ -2,7 +2,8 @@
 import type { MqttConnection } from './connection.js'
 import { isInboxPacketId } from './inbox-delivery.js'
 import type { BrokerParts } from './parts.js'
-import { encodePubcomp, encodePubrel } from './wire/encode.js'
+import { PUBCOMP, PUBREL } from './wire/packet-types.js'
+import { REASON } from './wire/reason-codes.js'
 
 /** PUBACK or PUBCOMP: the client has the packet. @returns a promise that rejects if the store fails */
 export function acknowledged(
@@ -10,28 +11,38 @@ export function acknowledged(
   connection: MqttConnection,
   packetId: number,
 ): Promise<unknown> | undefined {
-  if (isInboxPacketId(packetId)) {
-    connection.acknowledged(packetId)
-    return undefined
-  }
+  const isOfInbox = isInboxPacketId(packetId)
+  if (isOfInbox) connection.acknowledged(packetId)
+  connection.settled(packetId)
   // Packets of a clean session are stored nowhere.
-  return connection.clean ? undefined : state.outgoing.acknowledged(connection.id, packetId)
+  return isOfInbox || connection.clean ? undefined : state.outgoing.acknowledged(connection.id, packetId)
 }
 
 /**
  * PUBREC: the client has the QoS 2 packet. PUBREL goes out when that is stored; an unknown packet is answered, too.
+ * @param reason of MQTT 5; a failure ends the hand-shake, and the packet is not sent again
  * @returns a promise that rejects if the store fails
  */
 export async function received(
-  { state }: BrokerParts,
+  parts: BrokerParts,
   connection: MqttConnection,
   packetId: number,
+  reason: number,
 ): Promise<void> {
+  const { transport, terms } = connection
+  if (reason >= REASON.UNSPECIFIED_ERROR) {
+    await acknowledged(parts, connection, packetId)
+    return
+  }
+  if (terms.inFlight?.has(packetId) === false) {
+    transport.send(terms.encoder.acknowledge(PUBREL, packetId, REASON.PACKET_IDENTIFIER_NOT_FOUND))
+    return
+  }
   if (!connection.clean) {
     if (isInboxPacketId(packetId)) await connection.released(packetId)
-    else await state.outgoing.update(connection, { cmd: 'pubrel', messageId: packetId })
+    else await parts.state.outgoing.update(connection, { cmd: 'pubrel', messageId: packetId })
   }
-  connection.transport.send(encodePubrel(packetId))
+  transport.send(terms.encoder.acknowledge(PUBREL, packetId))
 }
 
 /**
@@ -45,6 +56,7 @@ export async function released(
   connection: MqttConnection,
   packetId: number,
 ): Promise<void> {
-  await topics.released(packetId, connection)
-  connection.transport.send(encodePubcomp(packetId))
+  const isKnown = await topics.released(packetId, connection)
+  const reason = isKnown ? REASON.SUCCESS : REASON.PACKET_IDENTIFIER_NOT_FOUND
+  connection.transport.send(connection.terms.encoder.acknowledge(PUBCOMP, packetId, reason))
 }

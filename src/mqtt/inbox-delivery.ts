@@ -14,8 +14,9 @@ import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
 import { FIRST_INBOX_ID } from './routing/delivery.js'
-import { encodePublish, encodePubrel } from './wire/encode.js'
-import { publishByte, type QoS } from './wire/packet-types.js'
+import { PUBREL, publishByte, type QoS } from './wire/packet-types.js'
+import { encodeProperties } from './wire/property-block.js'
+import type { Terms } from './wire/terms.js'
 import type { MqttTransport } from './wire/transport.js'
 
 const FIRST_ID = FIRST_INBOX_ID
@@ -32,6 +33,9 @@ const seqOf = (packetId: number, confirmed: number): number =>
 export interface InboxDeliveryOptions {
   readonly userId: UserId
   readonly qos: QoS
+  readonly terms: Terms
+  /** Of the filter that the inbox is subscribed with. */
+  readonly subscriptionIdentifiers: readonly number[] | undefined
   /** The client's session was resumed: it remembers QoS 2 handshakes that were cut off [MQTT-4.1.0-1]. */
   readonly isResumed: boolean
   /** Sends an event on the client's reply topic. */
@@ -55,21 +59,46 @@ export class InboxDelivery implements Sink {
   }
 
   get canTake(): boolean {
-    return !this.transport.isCongested && !this.transport.isDestroyed
+    const { qos, terms } = this.options
+    const isFull = qos > 0 && terms.inFlight?.isFull
+    return !this.transport.isCongested && !this.transport.isDestroyed && !isFull
   }
 
   deliver(row: InboxRow, how: Delivery): void {
-    const { userId, qos, isResumed } = this.options
+    const { qos, terms, isResumed } = this.options
     const packetId = packetIdOf(row.seq)
+    if (qos > 0) terms.inFlight?.add(packetId)
     if (how.released && isResumed && qos === 2) {
       this.transport.expect(1)
-      this.transport.send(encodePubrel(packetId))
+      this.transport.send(terms.encoder.acknowledge(PUBREL, packetId))
+      return
+    }
+    const packet = this.#encode(row, packetId, how)
+    if (packet.length > terms.encoder.maxPacketBytes) {
+      this.#skip(row.seq, packetId)
       return
     }
     this.transport.expect(qos)
-    const first = publishByte(qos, how.again, how.waited)
-    this.transport.send(encodePublish(first, inboxTopic(userId, row.seq), packetId, encodeMqttMessage(row)))
+    this.transport.send(packet)
     if (qos === 0) this.#confirmWhenWritten()
+  }
+
+  #encode(row: InboxRow, packetId: number, { again, waited }: Delivery): Buffer {
+    const { userId, qos, terms, subscriptionIdentifiers } = this.options
+    const first = publishByte(qos, again, waited)
+    const topic = inboxTopic(userId, row.seq)
+    const payload = encodeMqttMessage(row)
+    if (terms.version < 5) return terms.encoder.publish(first, topic, packetId, payload)
+    return terms.encoder.publish(first, topic, packetId, payload, propertiesOf(row), {
+      subscriptionIdentifiers,
+    })
+  }
+
+  /** Larger than the client takes: as if it had confirmed it [MQTT-3.1.2-25]; it is told. */
+  #skip(seq: number, packetId: number): void {
+    this.options.terms.inFlight?.delete(packetId)
+    setImmediate(() => this.reader.confirmOne(seq))
+    this.gap(seq, seq)
   }
 
   gap(from: number, to: number): void {
@@ -110,3 +139,13 @@ export class InboxDelivery implements Sink {
     })
   }
 }
+
+/** What MQTT 5 tells of a message besides its payload. */
+const propertiesOf = ({ id, seq, sender }: InboxRow): Buffer =>
+  encodeProperties({
+    userProperties: [
+      ['id', id],
+      ['seq', `${seq}`],
+      ['sender', sender],
+    ],
+  })

@@ -1,16 +1,17 @@
 /** The end of a connection: DISCONNECT, its loss, or because we close it. */
-import type { ConnectParts } from './connect.js'
+import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
 import { logStoreFault } from './parts.js'
 
 /** Its transport has ended: ends all else of the connection, and publishes its will unless the client sent DISCONNECT. */
 export function leave(parts: ConnectParts, connection: MqttConnection): void {
-  const { connections, wills, metrics } = parts
+  const { connections, wills, expiry, metrics } = parts
   connection.ended()
   connection.link.guest.left()
   metrics.connections.dec({ front: 'mqtt' })
   connections.remove(connection)
   wills.connectionEnded(connection)
+  expiry.left(connection)
   if (connection.clean && connection.unreleasedCount > 0) forgetReceived(parts, connection)
 }
 
@@ -20,5 +21,5 @@ function forgetReceived(parts: ConnectParts, { id }: MqttConnection): void {
   const forget = async () => {
     if (connections.holderOf(id) === undefined) await state.cleanIncoming({ id })
   }
-  connections.order.run(id, forget).catch(thrown => logStoreFault(parts, 'persistence', thrown))
+  connections.inOrder(id, forget).catch(thrown => logStoreFault(parts, 'persistence', thrown))
 }

@@ -3,18 +3,21 @@
  * read. What a command leaves to the store is done while the next packets are handled; a client with too much of that is
  * not read.
  */
-import { GatewayError } from '../core/errors.js'
 import { Steps } from '../flow/steps.js'
 import { commandOf, isOrdered, nameOf } from './commands.js'
-import { type ConnectParts, connect } from './connect.js'
+import { connect } from './connect.js'
+import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
+import { failed, malformed } from './failure.js'
 import { acknowledged } from './handshake.js'
 import { leave } from './leave.js'
-import type { ConnectPacket } from './wire/connect-rules.js'
-import { decodePacketId, decodePublish } from './wire/decode.js'
-import { encodePuback, encodePubrec } from './wire/encode.js'
-import { PUBACK, PUBLISH, type QoS, SUBSCRIBE, TYPE, UNSUBSCRIBE } from './wire/packet-types.js'
+import type { ConnectPacket } from './wire/connect-packet.js'
+import { PUBACK, PUBLISH, PUBREC, type QoS, SUBSCRIBE, TYPE, UNSUBSCRIBE } from './wire/packet-types.js'
+import { REASON } from './wire/reason-codes.js'
 import type { TransportHandler } from './wire/transport.js'
+
+type Done = Parameters<MqttConnection['publish']>[1]
+type Outcome = Parameters<Done>
 
 /** With so many bytes of packets that are not acknowledged a client is not read; one read may bring more than that. */
 const MAX_UNFINISHED_BYTES = 65_536
@@ -52,7 +55,7 @@ export class PacketHandler implements TransportHandler {
   take(first: number, bytes: Buffer, at: number, end: number): void {
     try {
       if ((first & TYPE) === PUBLISH) this.#publish(first, bytes, at, end)
-      else if (first === PUBACK) this.#acknowledged(decodePacketId(bytes, at))
+      else if (first === PUBACK) this.#acknowledged(bytes.readUInt16BE(at))
       else this.#run(first, bytes, at, end)
     } catch (thrown) {
       this.#failed(nameOf(first), thrown)
@@ -70,21 +73,25 @@ export class PacketHandler implements TransportHandler {
   }
 
   #publish(first: number, bytes: Buffer, at: number, end: number): void {
-    const packet = decodePublish(first, bytes, at, end)
+    const packet = this.connection.terms.decodePublish(first, bytes, at, end)
     const size = Math.max(end - at, MIN_PUBLISH_BYTES)
     this.#unfinishedBytes += size
     this.connection.publish(packet, this.#finisher(packet.qos, packet.messageId, size))
   }
 
   /** A method of its own, so that the closure refers to three numbers only: thousands wait for their commit at a time. */
-  #finisher(qos: QoS, messageId: number | undefined, size: number) {
-    return (error?: Error | null): void => this.#published(qos, messageId, size, error)
+  #finisher(qos: QoS, messageId: number | undefined, size: number): Done {
+    return (error, reason, why) => {
+      this.#unfinishedBytes -= size
+      this.#published(qos, messageId, error, reason, why)
+    }
   }
 
-  #published(qos: QoS, messageId = 0, size: number, error?: Error | null): void {
-    this.#unfinishedBytes -= size
-    if (error) this.connection.fail(error)
-    else if (qos > 0) this.#answer(qos === 1 ? encodePuback(messageId) : encodePubrec(messageId))
+  #published(qos: QoS, messageId = 0, error?: Outcome[0], reason?: Outcome[1], why?: Outcome[2]): void {
+    const { connection } = this
+    if (error) connection.fail(error)
+    else if (qos > 0)
+      this.#answer(connection.terms.encoder.acknowledge(qos === 1 ? PUBACK : PUBREC, messageId, reason, why))
     if (this.#isHolding) this.#holdOrRelease()
   }
 
@@ -150,13 +157,8 @@ export class PacketHandler implements TransportHandler {
     else transport.releaseInput()
   }
 
-  /** A store that fails closes the connection, so that the client sends again on its next one; anything else is a fault. */
   #failed(where: string, thrown: unknown): void {
-    if (thrown instanceof GatewayError) this.connection.fail(thrown)
-    else {
-      this.parts.faults.report(where, thrown)
-      this.connection.transport.destroy()
-    }
+    failed(this.parts, this.connection, where, thrown)
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,16 +170,11 @@ export class PacketHandler implements TransportHandler {
 
   silent(): void {
     this.connection.endsFor('keep-alive')
-    this.connection.fail(new Error('keep alive timeout'))
+    this.connection.fail(new Error('keep alive timeout'), REASON.KEEP_ALIVE_TIMEOUT)
   }
 
-  malformed(reason: string, clause: string): void {
-    const { metrics, services } = this.parts
-    this.connection.endsFor('malformed')
-    metrics.refusedPackets.inc({ reason: 'malformed' })
-    // Where the packet is over a limit of ours, `clause` is the limit's config key under `mqtt`.
-    if (/^[a-z]/.test(clause)) services.limits.count(`mqtt.${clause}`)
-    services.log.info({ event: 'packet.refused', reason, clause }, 'malformed packet')
+  malformed(...[error]: Parameters<TransportHandler['malformed']>): void {
+    malformed(this.parts, this.connection, error)
   }
 
   stalled(): void {

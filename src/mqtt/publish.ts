@@ -7,9 +7,9 @@ import type { Permissions, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import { Steps } from '../flow/steps.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
-import { parseContent } from '../protocol/mqtt-payload.js'
 import { Acknowledgements, type Done, MessageWaiter } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
+import { contentOf, payloadFault } from './message-payload.js'
 import type { BrokerParts } from './parts.js'
 import { type Asker, answer } from './replies.js'
 import { Requests } from './requests.js'
@@ -43,8 +43,7 @@ export class Publisher {
   }
 
   /**
-   * @param done without an error: acknowledge. With one: no acknowledgement, and the connection closes, so that the client
-   *   sends the packet again on its next one
+   * @param done see Done; with an error the client sends the packet again on its next connection
    */
   publish(packet: PublishPacket, done: Done): void {
     // A connection that the closing gateway ends did not send DISCONNECT, so that its will is published [MQTT-3.1.2-8].
@@ -73,31 +72,43 @@ export class Publisher {
 
   /** Decides by the topic. Whether the login is still good is decided where the packet is handled, and again at the write. */
   #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
+    const done = this.#recorded(packet, acknowledge)
+    const fault = payloadFault(packet)
+    if (fault !== undefined) {
+      this.#refuse(packet, fault, done)
+      return undefined
+    }
     const { userId, grantee } = this.author
     const right = this.parts.access.publish(userId, packet.topic, grantee)
     if (right.kind === 'topic') {
       this.#publish(packet, acknowledge)
       return undefined
     }
-    const done = this.#recorded(packet, acknowledge)
     if (right.kind === 'message') return this.#send(packet, right, done)
-    if (right.kind === 'request' && this.#requests !== undefined) this.#requests.take(packet.payload, done)
-    else
-      this.#refuse(
-        packet,
-        new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' }),
-        done,
-      )
+    if (right.kind === 'request') this.#ask(packet, done)
+    else this.#refuse(packet, notYours(), done)
     return undefined
+  }
+
+  #ask(packet: PublishPacket, done: Done): void {
+    try {
+      if (this.#requests === undefined) throw notYours()
+      this.#requests.take(packet, done)
+    } catch (thrown) {
+      this.#refuse(packet, toGatewayError(thrown), done)
+    }
   }
 
   /** QoS 2: records the identifier after all else; until then a resend is recognised by its DUP. */
   #recorded(packet: PublishPacket, acknowledge: Done): Done {
     const receiver = this.#receiver(packet)
     if (receiver === undefined) return acknowledge
-    return error => {
-      if (error) acknowledge(error)
-      else this.parts.topics.receive(packet, receiver).then(() => acknowledge(), acknowledge)
+    return (error, reason, why) => {
+      // A PUBREC of MQTT 5 that refuses ends the hand-shake [MQTT-4.3.3-9]; in MQTT 3 it is as any other.
+      const isOver = typeof reason === 'string' && receiver.terms.version === 5
+      if (isOver) receiver.unreleased.delete(packet.messageId ?? 0)
+      if (error || isOver) acknowledge(error, reason, why)
+      else this.parts.topics.receive(packet, receiver).then(() => acknowledge(null, reason, why), acknowledge)
     }
   }
 
@@ -105,8 +116,8 @@ export class Publisher {
     const { services, options } = this.parts
     const { permissions } = this.author
     try {
-      const { content, id } = parseContent(packet.payload, options.payload)
-      const repeat = id === undefined ? this.#resendKey(packet) : repeatKey(services, sender, id)
+      const { content, key } = contentOf(packet, options.payload)
+      const repeat = key === undefined ? this.#resendKey(packet) : repeatKey(services, sender, key)
       const { dedupKey, isFirst } = repeat
       const message = { sender, permissions, recipient, content, dedupKey, isFirst }
       return sendMessage(services, message, new MessageWaiter(this.parts, done))?.catch(thrown =>
@@ -126,7 +137,9 @@ export class Publisher {
   #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
     const error = toGatewayError(thrown)
     this.parts.metrics.answered('mqtt', 'message', error.number)
-    const isLater = CODES[error.kind].retry && error.kind !== 'ERROR_USER_NOT_ONLINE'
+    // MQTT 5 can say that the inbox is full, and its client knows that the message is not stored.
+    const canBeTold = error.kind === 'INBOX_FULL' && this.asker?.terms.version === 5
+    const isLater = CODES[error.kind].retry && error.kind !== 'ERROR_USER_NOT_ONLINE' && !canBeTold
     if (isLater || error.kind === 'ERROR_UNAUTHORIZED') done(error)
     else this.#refuse(packet, error, done)
   }
@@ -146,12 +159,11 @@ export class Publisher {
   #publish(packet: PublishPacket, done: Done): void {
     const { topics } = this.parts
     const { userId: owner, permissions } = this.author
-    const from = { owner, permissions, receiver: this.#receiver(packet) }
+    const from = { owner, permissions, publisher: this.asker?.id, receiver: this.#receiver(packet) }
     this.#stores
       .keep(topics.store(packet, from))
       .then(stored => {
-        topics.route(stored, permissions)
-        done()
+        done(null, topics.route(stored, permissions))
       })
       .catch(thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
   }
@@ -173,10 +185,13 @@ export class Publisher {
         this.#hasTold = false
       })
     }
-    done(options.closeOnRefused ? error : null)
+    if (options.closeOnRefused) done(error)
+    else done(null, error.kind, error.message)
   }
 
   #tell({ kind, info }: GatewayError): void {
     if (this.asker !== undefined) answer(this.asker, kind, info)
   }
 }
+
+const notYours = () => new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' })

@@ -2,7 +2,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Locale } from '../core/errors.js'
-import type { ConnectParts } from './connect.js'
+import type { ConnectParts } from './connect-parts.js'
 import { MqttConnection } from './connection.js'
 import { PacketHandler } from './packet-handler.js'
 import type { BrokerParts } from './parts.js'

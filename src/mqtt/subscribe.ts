@@ -10,9 +10,10 @@ import type { MqttConnection } from './connection.js'
 import { InboxDelivery } from './inbox-delivery.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
 import type { BrokerPacket } from './routing/persistence/kv.js'
+import { asStored, fromStored } from './routing/stored-filters.js'
 import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './wire/decode.js'
-import { encodeSuback, encodeUnsuback, REFUSED_FILTER } from './wire/encode.js'
 import type { QoS } from './wire/packet-types.js'
+import { REASON } from './wire/reason-codes.js'
 
 /**
  * @returns a promise if the store is asked: later SUBSCRIBEs and UNSUBSCRIBEs of the client wait for it. Otherwise all is
@@ -22,46 +23,57 @@ import type { QoS } from './wire/packet-types.js'
 export function subscribe(
   parts: BrokerParts,
   connection: MqttConnection,
-  { messageId, filters }: SubscribePacket,
+  { messageId, filters, subscriptionIdentifier }: SubscribePacket,
 ): Promise<void> | undefined {
-  const isGranted = new Map<string, boolean>()
+  const refusals = new Map<string, number | undefined>()
   for (const { topic } of filters)
-    if (!isGranted.has(topic)) isGranted.set(topic, admitFilter(parts, connection, topic))
-  const granted = filters.filter(({ topic }) => isGranted.get(topic))
+    if (!refusals.has(topic)) refusals.set(topic, refusalOf(parts, connection, topic))
+  const granted = filters.filter(({ topic }) => refusals.get(topic) === undefined)
   const finish = () => {
     if (connection.hasLeft) return
     // A filter that is named twice is answered twice, and its last QoS counts [MQTT-3.8.4-4].
-    for (const { topic, qos } of granted) connection.delivery.subscribe(topic, qos)
-    const codes = filters.map(({ topic, qos }) => (isGranted.get(topic) ? qos : REFUSED_FILTER))
-    connection.transport.send(encodeSuback(messageId, codes))
-    subscribed(parts, connection, filters.length - granted.length, granted)
+    const retained = granted.filter(one => wantsRetained(connection, one))
+    for (const one of granted) connection.delivery.filters.add(one.topic, { ...one, subscriptionIdentifier })
+    const reasons = filters.map(({ topic, qos }) => refusals.get(topic) ?? qos)
+    connection.transport.send(connection.terms.encoder.suback(messageId, reasons))
+    subscribed(parts, connection, { refused: filters.length - granted.length, granted, retained })
   }
-  const stored = storeFilters(parts, connection, granted)
+  const stored = storeFilters(parts, connection, granted, subscriptionIdentifier)
   if (stored !== undefined) return stored.then(finish)
   finish()
   return undefined
 }
 
-/** By the rights of the ACL (acl/access.ts), then the limit on filters. */
-function admitFilter(parts: BrokerParts, connection: MqttConnection, filter: string): boolean {
-  if (connection.hasLeft) return false
-  if (!parts.access.subscribe(connection.userId, filter, connection.grantee)) return false
+/** By the rights of the ACL (acl/access.ts), then the limit on filters. @returns the reason code of a refusal */
+function refusalOf(parts: BrokerParts, connection: MqttConnection, filter: string): number | undefined {
+  if (connection.hasLeft) return REASON.UNSPECIFIED_ERROR
+  if (filter.startsWith('$share/')) return REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+  if (!parts.access.subscribe(connection.userId, filter, connection.grantee)) return REASON.NOT_AUTHORIZED
   const { filters } = connection
-  if (filters.admit(filter)) return true
+  if (filters.admit(filter)) return undefined
   parts.services.limits.count('mqtt.maxSubscriptions')
   if (filters.isIgnored) connection.end('OVER_LIMITS')
-  return false
+  return REASON.QUOTA_EXCEEDED
 }
+
+/** Retain handling (MQTT 5, 3.8.3.1): 1 sends retained messages only where the subscription is new. */
+const wantsRetained = ({ delivery }: MqttConnection, { topic, retainHandling = 0 }: FilterRequest): boolean =>
+  retainHandling === 0 || (retainHandling === 1 && delivery.filters.granted(topic) === undefined)
 
 /** @returns undefined if nothing of them is stored */
 function storeFilters(
   parts: BrokerParts,
   connection: MqttConnection,
   granted: readonly FilterRequest[],
+  subscriptionIdentifier: number | undefined,
 ): Promise<void> | undefined {
   const cursor = loadCursor(parts, connection, granted)
   if (connection.clean || granted.length === 0) return cursor
-  const store = () => parts.state.addSubscriptions(connection, granted)
+  const store = () =>
+    parts.state.addSubscriptions(
+      connection,
+      granted.map(one => asStored(one, subscriptionIdentifier)),
+    )
   return cursor?.then(store) ?? store()
 }
 
@@ -78,20 +90,27 @@ function loadCursor(
   return services.inbox.cursors.load(userId, device).then(() => undefined)
 }
 
+interface Subscribed {
+  /** How many were refused. */
+  readonly refused: number
+  readonly granted: readonly FilterRequest[]
+  /** Those whose retained messages are sent. */
+  readonly retained: readonly FilterRequest[]
+}
+
 /** The filters are routed and acknowledged: their inbox and their retained messages follow. */
 function subscribed(
   parts: BrokerParts,
   connection: MqttConnection,
-  refused: number,
-  granted: readonly FilterRequest[],
+  { refused, granted, retained }: Subscribed,
 ): void {
   const { userId } = connection
   if (refused > 0)
     parts.services.log.info({ event: 'subscribe.refused', userId, count: refused }, 'filters refused')
-  if (granted.length === 0) return
   if (userId !== undefined && granted.some(({ topic }) => isInboxFilter(topic, userId)))
     openInbox(parts, connection)
-  const topics = [...new Set(granted.map(({ topic }) => topic))]
+  if (retained.length === 0) return
+  const topics = [...new Set(retained.map(({ topic }) => topic))]
   sendRetained(parts, connection, topics).catch(thrown => logStoreFault(parts, 'retained', thrown))
 }
 
@@ -116,9 +135,11 @@ export function unsubscribe(
 ): Promise<void> | undefined {
   const finish = () => {
     if (connection.hasLeft) return
-    for (const filter of filters) connection.delivery.unsubscribe(filter)
+    const reasons = filters.map(filter =>
+      connection.delivery.filters.remove(filter) ? REASON.SUCCESS : REASON.NO_SUBSCRIPTION_EXISTED,
+    )
     connection.filters.remove(filters)
-    connection.transport.send(encodeUnsuback(messageId))
+    connection.transport.send(connection.terms.encoder.unsuback(messageId, reasons))
     const { userId } = connection
     if (userId !== undefined && inboxQoS(connection, userId) === undefined) connection.closeInbox()
   }
@@ -131,10 +152,12 @@ export function unsubscribe(
 export async function restoreFilters(
   parts: BrokerParts,
   connection: MqttConnection,
-): Promise<readonly FilterRequest[]> {
+): Promise<readonly ReturnType<typeof fromStored>[]> {
   if (!connection.isResumed) return []
-  const stored = (await parts.state.subscriptionsByClient(connection)) as FilterRequest[]
-  const granted = stored.filter(({ topic }) => admitFilter(parts, connection, topic))
+  const stored = await parts.state.subscriptionsByClient(connection)
+  const granted = stored
+    .filter(({ topic }) => refusalOf(parts, connection, topic) === undefined)
+    .map(fromStored)
   await loadCursor(parts, connection, granted)
   return granted
 }
@@ -153,7 +176,11 @@ export function openInbox(parts: BrokerParts, connection: MqttConnection): void 
   if (qos === undefined) return
   const { services, metrics, options } = parts
   const tell = (event: string) => connection.tell(event)
-  const inbox = new InboxDelivery(transport, { userId, qos, isResumed, tell })
+  const { terms, delivery } = connection
+  const identifiers = inboxFilters(userId).flatMap(filter => delivery.filters.identifier(filter) ?? [])
+  const subscriptionIdentifiers = identifiers.length > 0 ? identifiers : undefined
+  const about = { userId, qos, terms, subscriptionIdentifiers, isResumed, tell }
+  const inbox = new InboxDelivery(transport, about)
   const { maxInflight: windowMessages, windowChars } = options
   const reading = { userId, device, sink: inbox, windowMessages, windowChars }
   inbox.reader = new InboxReader(services.inbox, metrics, services.log, reading)
@@ -167,7 +194,7 @@ export function openInbox(parts: BrokerParts, connection: MqttConnection): void 
 
 /** @returns undefined if the session is not subscribed to its inbox */
 function inboxQoS({ delivery }: MqttConnection, userId: UserId): QoS | undefined {
-  const granted = inboxFilters(userId).map(filter => delivery.granted(filter) ?? -1)
+  const granted = inboxFilters(userId).map(filter => delivery.filters.granted(filter) ?? -1)
   const highest = Math.max(...granted)
   return highest < 0 ? undefined : (highest as QoS)
 }

@@ -5,20 +5,22 @@
  */
 import type { Principal } from '../auth/authenticate.js'
 import { toGatewayError } from '../core/errors.js'
+import { Deadlines } from '../flow/deadlines.js'
 import { userIdOf } from './acl/client-id.js'
 import type { MqttConnection } from './connection.js'
 import type { Connections } from './connections.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
 import { Publisher } from './publish.js'
 import type { StoredWill } from './stored-will.js'
-import type { Will } from './wire/connect-rules.js'
+import type { ConnectPacket } from './wire/connect-packet.js'
+import { REASON } from './wire/reason-codes.js'
 import type { Done } from './wire/socket-output.js'
 
 /** What CONNECT says of the will, and who left it. */
 export interface LeftWill {
   /** As the client sent it. */
   readonly clientId: string
-  readonly will: Will
+  readonly will: NonNullable<ConnectPacket['will']>
   /** undefined for an anonymous client. */
   readonly who: Principal | undefined
 }
@@ -40,17 +42,40 @@ export function mayLeave(
 /** Notes in a will by which stored login it was left. */
 export function storedWill(
   { id: clientId }: MqttConnection,
-  will: Will,
+  will: LeftWill['will'],
   who: Principal | undefined,
 ): StoredWill {
   const isStored = who?.login.kind === 'token' || who?.login.kind === 'device'
   const session = isStored ? { session: who.login.id } : {}
-  return { cmd: 'publish', ...will, dup: false, messageId: undefined, clientId, ...session }
+  const { topic, payload, qos, retain } = will
+  const { block, properties } = 'block' in will ? will : {}
+  const { willDelayInterval: delaySeconds, messageExpiryInterval } = properties ?? {}
+  return {
+    cmd: 'publish',
+    topic,
+    payload,
+    qos,
+    retain,
+    dup: false,
+    messageId: undefined,
+    clientId,
+    ...session,
+    ...(block?.length && { block }),
+    ...(delaySeconds && { delaySeconds }),
+    ...(messageExpiryInterval !== undefined && { properties: { messageExpiryInterval } }),
+  }
 }
 
 export class Wills {
   /** Wills that are being published, by their scoped client id: of each the last. */
   readonly #publishing = new Map<string, Promise<void>>()
+
+  /** Wills whose delay has not passed, by their scoped client id. */
+  readonly #delayed = new Deadlines(scoped => {
+    this.connections
+      .inOrder(scoped, () => this.#due(scoped))
+      .catch(thrown => logStoreFault(this.parts, 'publishWill', thrown))
+  })
 
   constructor(
     private readonly parts: BrokerParts,
@@ -64,12 +89,39 @@ export class Wills {
   async publishStored(): Promise<void> {
     const { state } = this.parts
     for await (const will of state.streamWill({ [state.broker.id]: true }) as AsyncIterable<StoredWill>) {
-      const error = (await this.#isOfEndedLogin(will))
-        ? undefined
-        : await outcomeOf(done => this.publishAbsent(will, done))
-      if (error) logStoreFault(this.parts, 'publishWill', error)
-      else await state.delWill({ id: will.clientId })
+      const at = will.dueAt ?? (will.delaySeconds ? Date.now() + will.delaySeconds * 1000 : 0)
+      if (at > Date.now()) this.#delayed.set(will.clientId, at)
+      else await this.#publishNow(will)
     }
+  }
+
+  async #publishNow(will: StoredWill): Promise<void> {
+    const error = (await this.#isOfEndedLogin(will))
+      ? undefined
+      : await outcomeOf(done => this.publishAbsent(will, done))
+    if (error) logStoreFault(this.parts, 'publishWill', error)
+    else await this.parts.state.delWill({ id: will.clientId })
+  }
+
+  /** The delay of a will has passed, or its session has ended. */
+  async #due(scoped: string): Promise<void> {
+    const will = await this.parts.state.getWill({ id: scoped })
+    if (will !== undefined) await this.#publishNow(will as StoredWill)
+  }
+
+  /**
+   * The client is back: a will that is delayed is dropped if the session goes on, and published if it begins anew
+   * [MQTT-3.1.3-9].
+   */
+  async back(scoped: string, { goesOn }: { readonly goesOn: boolean }): Promise<void> {
+    const at = this.#delayed.delete(scoped)
+    if (at === undefined) return
+    if (goesOn && at > Date.now()) await this.parts.state.delWill({ id: scoped })
+    else await this.#due(scoped)
+  }
+
+  close(): void {
+    this.#delayed.close()
   }
 
   /** Publishes a will whose client is not connected. @param done see Publisher.publish */
@@ -109,10 +161,27 @@ export class Wills {
    */
   async #publish(connection: MqttConnection, will: StoredWill): Promise<void> {
     const { hasDisconnected } = connection.transport
-    const error = hasDisconnected ? undefined : await outcomeOf(done => connection.publish(will, done))
+    const isLeft = hasDisconnected && connection.leftFor === REASON.SUCCESS
+    const delaySeconds = Math.min(will.delaySeconds ?? 0, connection.expirySeconds ?? 0)
+    if (!isLeft && delaySeconds > 0) return this.#delay(will, delaySeconds)
+    const error = isLeft ? undefined : await outcomeOf(done => connection.publish(will, done))
     const isRevoked = error && toGatewayError(error).kind === 'ERROR_UNAUTHORIZED'
     if (error && !isRevoked) logStoreFault(this.parts, 'publishWill', error)
     else await this.parts.state.delWill(connection)
+  }
+
+  /** Stores when the will is due: the delay goes on over a restart. */
+  async #delay(will: StoredWill, delaySeconds: number): Promise<void> {
+    const { clientId: id } = will
+    const dueAt = Date.now() + delaySeconds * 1000
+    this.#delayed.set(id, dueAt)
+    const absent = { id, closed: false }
+    try {
+      await this.parts.state.putWill(absent, { ...will, dueAt })
+    } catch (thrown) {
+      logStoreFault(this.parts, 'publishWill', thrown)
+    }
+    absent.closed = true
   }
 
   /** The login was revoked, and the process died before the connection had ended. */

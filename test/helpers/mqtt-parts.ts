@@ -20,9 +20,10 @@ import { Retention } from '../../src/inbox/retention.js'
 import { type LimitRules, Limits } from '../../src/limits/limits.js'
 import { LiveConnections } from '../../src/live/live.js'
 import { makeParts } from '../../src/mqtt/compose.js'
-import type { ConnectParts } from '../../src/mqtt/connect.js'
+import type { ConnectParts } from '../../src/mqtt/connect-parts.js'
 import { Connections } from '../../src/mqtt/connections.js'
 import type { BrokerOptions } from '../../src/mqtt/options.js'
+import { SessionExpiry } from '../../src/mqtt/session-expiry.js'
 import { openConnection } from '../../src/mqtt/socket.js'
 import { Wills } from '../../src/mqtt/wills.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
@@ -131,11 +132,15 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const connections = new Connections()
   const options = { ...OPTIONS, ...differing }
   const made = makeParts({ services, metrics, options }, store.kv, connections)
-  const parts = { ...made, connections, wills: new Wills(made, connections) }
+  const wills = new Wills(made, connections)
+  const parts = { ...made, connections, wills, expiry: new SessionExpiry(made, connections) }
   await parts.state.setup({ id: 'broker' })
   t.teardown(async () => {
     for (const { transport } of connections.open) transport.destroy()
     await parts.wills.settled()
+    await connections.settled()
+    parts.wills.close()
+    parts.expiry.close()
     await parts.state.destroy()
     await services.inbox.drained()
     await retention.close()

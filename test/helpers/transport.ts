@@ -1,8 +1,9 @@
 /** For tests of the MQTT transport. */
 import type { EventEmitter } from 'node:events'
 import mqttPacket, { type Packet } from 'mqtt-packet'
-import type { ConnectPacket } from '../../src/mqtt/wire/connect-rules.js'
-import { encodeConnack } from '../../src/mqtt/wire/encode.js'
+import type { ConnectPacket } from '../../src/mqtt/wire/connect-packet.js'
+import { encodeConnack, encodeRefusal } from '../../src/mqtt/wire/encode.js'
+import type { MalformedPacket } from '../../src/mqtt/wire/packet-rules.js'
 import type { MqttTransport, TransportHandler, TransportOptions } from '../../src/mqtt/wire/transport.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 
@@ -60,7 +61,8 @@ export class Recorder implements TransportHandler {
     this.#note('silent')
   }
 
-  malformed(_reason: string, clause: string): void {
+  malformed({ clause, refuse }: MalformedPacket): void {
+    if (refuse !== undefined) this.transport.send(encodeRefusal(refuse))
     this.clauses.push(clause)
     this.#note('malformed')
   }

@@ -8,18 +8,23 @@ import {
   decodeUnsubscribe,
 } from '../../src/mqtt/wire/decode.js'
 import {
+  encodeAcknowledgement,
   encodeConnack,
-  encodePuback,
-  encodePubcomp,
   encodePublish,
-  encodePubrec,
-  encodePubrel,
   encodeRefusal,
   encodeSuback,
   encodeUnsuback,
   PINGRESP,
 } from '../../src/mqtt/wire/encode.js'
-import { publishByte, type QoS, qosOf } from '../../src/mqtt/wire/packet-types.js'
+import {
+  PUBACK,
+  PUBCOMP,
+  PUBREC,
+  PUBREL,
+  publishByte,
+  type QoS,
+  qosOf,
+} from '../../src/mqtt/wire/packet-types.js'
 
 function parse(bytes: Buffer): Packet[] {
   const packets: Packet[] = []
@@ -90,12 +95,17 @@ t.test('PUBLISH: the remaining length, at each edge of its number of bytes', asy
 
 t.test('PUBACK and PUBREL', async t => {
   for (const messageId of [1, 255, 256, 32_768, 65_535]) {
-    t.same(encodePuback(messageId), mqttPacket.generate({ cmd: 'puback', messageId }))
-    t.same(encodePubrel(messageId), mqttPacket.generate({ cmd: 'pubrel', messageId }))
-    t.match(parse(Buffer.concat([encodePuback(messageId), encodePubrel(messageId)])), [
-      { cmd: 'puback', messageId },
-      { cmd: 'pubrel', messageId },
-    ])
+    t.same(encodeAcknowledgement(PUBACK, messageId), mqttPacket.generate({ cmd: 'puback', messageId }))
+    t.same(encodeAcknowledgement(PUBREL, messageId), mqttPacket.generate({ cmd: 'pubrel', messageId }))
+    t.match(
+      parse(
+        Buffer.concat([encodeAcknowledgement(PUBACK, messageId), encodeAcknowledgement(PUBREL, messageId)]),
+      ),
+      [
+        { cmd: 'puback', messageId },
+        { cmd: 'pubrel', messageId },
+      ],
+    )
   }
 })
 
@@ -159,8 +169,8 @@ t.test('decode: what a client says, as a value', async t => {
 
 t.test('encode: the answers of a broker', async t => {
   t.same(encodeConnack(true), mqttPacket.generate({ cmd: 'connack', returnCode: 0, sessionPresent: true }))
-  t.same(encodePubrec(258), mqttPacket.generate({ cmd: 'pubrec', messageId: 258 }))
-  t.same(encodePubcomp(258), mqttPacket.generate({ cmd: 'pubcomp', messageId: 258 }))
+  t.same(encodeAcknowledgement(PUBREC, 258), mqttPacket.generate({ cmd: 'pubrec', messageId: 258 }))
+  t.same(encodeAcknowledgement(PUBCOMP, 258), mqttPacket.generate({ cmd: 'pubcomp', messageId: 258 }))
   t.same(encodeUnsuback(258), mqttPacket.generate({ cmd: 'unsuback', messageId: 258, granted: [] }))
   t.same(PINGRESP, mqttPacket.generate({ cmd: 'pingresp' }))
 })

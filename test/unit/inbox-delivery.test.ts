@@ -4,6 +4,7 @@ import { type InboxRow, pairConversation } from '../../src/core/model.js'
 import type { Delivery, InboxReader } from '../../src/inbox/reader.js'
 import { InboxDelivery, isInboxPacketId } from '../../src/mqtt/inbox-delivery.js'
 import type { QoS } from '../../src/mqtt/wire/packet-types.js'
+import { TERMS4 } from '../../src/mqtt/wire/terms.js'
 import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 
 const ME = '123456789'
@@ -36,6 +37,8 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
   const delivery = new InboxDelivery(transport as unknown as MqttTransport, {
     userId: ME,
     qos,
+    terms: TERMS4,
+    subscriptionIdentifiers: undefined,
     isResumed,
     tell: event => events.push(event),
   })

@@ -7,10 +7,12 @@ import { Connections } from '../../src/mqtt/connections.js'
 import type { BrokerParts } from '../../src/mqtt/parts.js'
 import { type Asker, tellReply } from '../../src/mqtt/replies.js'
 import { Requests } from '../../src/mqtt/requests.js'
-import { ClientDelivery, type DeliveryRules, type Recipient } from '../../src/mqtt/routing/delivery.js'
+import { ClientDelivery } from '../../src/mqtt/routing/delivery.js'
+import type { DeliveryRules, Recipient } from '../../src/mqtt/routing/delivery-rules.js'
 import { makePacket, type RoutedPacket } from '../../src/mqtt/routing/packet.js'
 import { Router } from '../../src/mqtt/routing/router.js'
 import { SocketInput } from '../../src/mqtt/wire/socket-input.js'
+import { TERMS4 } from '../../src/mqtt/wire/terms.js'
 import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 import { ANN } from '../helpers/store-samples.js'
 import { CONNECT, options } from '../helpers/transport.js'
@@ -51,6 +53,7 @@ function setUp(rules: Partial<DeliveryRules> = {}, more: Partial<Recipient> = {}
     id: 'ann:a',
     clean: false,
     closed: false,
+    terms: TERMS4,
     mayRead: (topic: string) => topic !== 'secret',
     overrun: () => void seen.overrun++,
     ...more,
@@ -174,9 +177,9 @@ t.test('all subscribers get the same bytes of a QoS 0 packet', async t => {
 
 t.test('a packet for this client alone is sent only if it is subscribed to exactly this topic', async t => {
   const { transport, seen, delivery } = setUp()
-  delivery.subscribe('zero', 0)
-  delivery.subscribe('two', 2)
-  delivery.subscribe('wild/#', 1)
+  delivery.filters.add('zero', { qos: 0 })
+  delivery.filters.add('two', { qos: 2 })
+  delivery.filters.add('wild/#', { qos: 1 })
   for (const topic of ['zero', 'two', 'wild/a', 'other']) delivery.tell(publish(topic, 1))
   t.same(transport.sent, ['zero 0', 'two 1 #1'])
   transport.isCongested = true
@@ -188,15 +191,15 @@ t.test('a packet for this client alone is sent only if it is subscribed to exact
 t.test('a subscription is routed until it ends; the same filter again replaces it', async t => {
   const router = new Router()
   const { transport, delivery } = setUp({ router }, { clean: true })
-  delivery.subscribe('a', 0)
-  delivery.subscribe('a', 1)
-  t.equal(delivery.granted('a'), 1)
+  delivery.filters.add('a', { qos: 0 })
+  delivery.filters.add('a', { qos: 1 })
+  t.equal(delivery.filters.granted('a'), 1)
   router.route(publish('a'))
   t.same(transport.sent, ['a 1 #1'])
-  delivery.unsubscribe('a')
-  delivery.unsubscribe('never')
-  t.equal(delivery.granted('a'), undefined)
-  delivery.subscribe('b', 0)
+  delivery.filters.remove('a')
+  delivery.filters.remove('never')
+  t.equal(delivery.filters.granted('a'), undefined)
+  delivery.filters.add('b', { qos: 0 })
   delivery.close()
   for (const topic of ['a', 'b']) router.route(publish(topic))
   t.equal(transport.sent.length, 1)
@@ -209,8 +212,8 @@ t.test('a retained message is sent at the highest QoS of the matching filters, a
     return packet
   }
   const { transport, seen, delivery } = setUp({ enqueue })
-  delivery.subscribe('a/#', 1)
-  delivery.subscribe('a/b', 0)
+  delivery.filters.add('a/#', { qos: 1 })
+  delivery.filters.add('a/b', { qos: 0 })
   delivery.retained(publish('a/b', 2))
   delivery.retained(publish('a/b', 0))
   delivery.retained(publish('secret', 1))
@@ -218,11 +221,11 @@ t.test('a retained message is sent at the highest QoS of the matching filters, a
   t.same(transport.sent, ['a/b 1 #1', 'a/b 0'])
   t.same(queued, ['a/b 1'])
   t.same(seen.recorded, ['a/b 1 #1'])
-  delivery.subscribe('a/+', 2)
+  delivery.filters.add('a/+', { qos: 2 })
   delivery.retained(publish('a/b', 2))
   await turn()
   t.same(transport.sent.slice(2), ['a/b 2 #2'], 'a filter that was added since')
-  delivery.unsubscribe('a/+')
+  delivery.filters.remove('a/+')
   delivery.retained(publish('a/b', 2))
   await turn()
   t.same(transport.sent.slice(3), ['a/b 1 #3'], 'and one that was removed')
@@ -323,9 +326,10 @@ t.test('requests that are refused are answered in order, each before its acknowl
     userId: undefined,
     tell: (reply: string) => log.push(JSON.parse(reply)),
   }
+  const asked = (payload: string) => makePacket('users/1/requests', payload, 1)
   const requests = new Requests(parts as unknown as BrokerParts, asker as unknown as Asker)
-  requests.take('{', () => log.push('done 1'))
-  requests.take(JSON.stringify({ type: 'nothing', id: 'x' }), () => log.push('done 2'))
+  requests.take(asked('{'), () => log.push('done 1'))
+  requests.take(asked(JSON.stringify({ type: 'nothing', id: 'x' })), () => log.push('done 2'))
   t.match(log, [
     ['mqtt', 'invalid', 10100],
     { code: 10100 },

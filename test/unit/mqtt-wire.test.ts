@@ -6,7 +6,8 @@ import { Metrics } from '../../src/core/metrics.js'
 import { clientIdOf, ownerOf, scopedId, userIdOf } from '../../src/mqtt/acl/client-id.js'
 import { FilterLimit } from '../../src/mqtt/acl/filter-limit.js'
 import { FilterIndex } from '../../src/mqtt/routing/filter-index.js'
-import { maxConnectBytes, readConnect } from '../../src/mqtt/wire/connect-rules.js'
+import { readConnect } from '../../src/mqtt/wire/connect-packet.js'
+import { maxConnectBytes } from '../../src/mqtt/wire/connect-rules.js'
 import { Pacer } from '../../src/mqtt/wire/pacer.js'
 import { firstByteFault, KINDS, withoutOldDup } from '../../src/mqtt/wire/packet-kinds.js'
 import { checkPublish, checkSubscribe, checkText, Fields } from '../../src/mqtt/wire/packet-rules.js'
@@ -49,7 +50,6 @@ const old = { protocolId: 'MQIsdp' as const, protocolVersion: 3 as const }
 t.test('CONNECT: refused, by clause of MQTT 3.1.1', async t => {
   const { maxClientIdBytes, maxWillBytes } = LIMITS
   const refused: readonly [clause: string, refuse: number | undefined, fields: Fields][] = [
-    ['[MQTT-3.1.2-2]', 1, connect({ protocolVersion: 5 })],
     ['[MQTT-3.1.2-3]', undefined, connect({}, 0x03)],
     ['[MQTT-3.1.2-13]', undefined, connect({}, 0x0a)],
     ['[MQTT-3.1.2-14]', undefined, connect({ will }, 0x1e)],

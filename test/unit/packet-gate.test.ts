@@ -1,6 +1,6 @@
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
-import type { ConnectPacket } from '../../src/mqtt/wire/connect-rules.js'
+import type { ConnectPacket } from '../../src/mqtt/wire/connect-packet.js'
 import { PacketGate, type PacketSink } from '../../src/mqtt/wire/packet-gate.js'
 import { MalformedPacket, type PacketLimits } from '../../src/mqtt/wire/packet-rules.js'
 
@@ -78,7 +78,7 @@ type Case = readonly [name: string, clause: string, bytes: Buffer, refuse?: numb
 
 const BAD_CONNECTS: readonly Case[] = [
   ['an unknown protocol name', '[MQTT-3.1.2-1]', packet(0x10, field('MQTX'), 4, 2, 0, 60, field('me'))],
-  ['level 5 before its properties', '[MQTT-3.1.2-2]', packet(0x10, field('MQTT'), 5, 0xff, 0), 1],
+  ['level 6 before its fields', '[MQTT-3.1.2-2]', packet(0x10, field('MQTT'), 6, 0xff, 0), 1],
   ['level 3 under the name MQTT', '[MQTT-3.1.2-2]', packet(0x10, field('MQTT'), 3, 2, 0, 60, field('me')), 1],
   [
     'level 4 under the name MQIsdp',

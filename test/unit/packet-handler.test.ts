@@ -4,13 +4,15 @@ import type { Packet } from 'mqtt-packet'
 import t from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
 import { commandOf, isOrdered, nameOf } from '../../src/mqtt/commands.js'
-import type { ConnectParts } from '../../src/mqtt/connect.js'
+import type { ConnectParts } from '../../src/mqtt/connect-parts.js'
 import type { MqttConnection } from '../../src/mqtt/connection.js'
 import { acknowledged, received, released } from '../../src/mqtt/handshake.js'
 import { leave } from '../../src/mqtt/leave.js'
 import { PacketHandler } from '../../src/mqtt/packet-handler.js'
 import { recordLogin } from '../../src/mqtt/record-login.js'
 import { encodeConnack } from '../../src/mqtt/wire/encode.js'
+import { MalformedPacket } from '../../src/mqtt/wire/packet-rules.js'
+import { TERMS4 } from '../../src/mqtt/wire/terms.js'
 import { MqttTransport } from '../../src/mqtt/wire/transport.js'
 import { bytesOf, CONNECT, options, turn } from '../helpers/transport.js'
 
@@ -54,6 +56,11 @@ async function open(changes = {}, state: object = {}) {
   const connection = {
     id: 'ann:a',
     clean: false,
+    terms: TERMS4,
+    isAccepted: true,
+    settled: () => undefined,
+    dismiss: () => transport.destroy(),
+    keepFor: () => true,
     transport,
     hasTooMuchWaiting: false,
     publish: (packet: Published, done: Published['done']) => {
@@ -91,6 +98,7 @@ async function open(changes = {}, state: object = {}) {
     faults: { report: (where: string) => log.push(`fault: ${where}`) },
     connections: { remove: () => undefined },
     wills: { connectionEnded: () => undefined },
+    expiry: { left: () => undefined },
   }
   const handler = new PacketHandler(parts as unknown as ConnectParts, connection as unknown as MqttConnection)
   Object.assign(handler, { connect: () => transport.send(encodeConnack(false)) })
@@ -235,15 +243,15 @@ t.test('CONNECT that comes too late is counted; what throws in CONNECT is a faul
 t.test('the end of a connection has its reason in the log', async t => {
   const { handler, log } = await open()
   handler.stalled()
-  handler.malformed('packet too large', 'maxPacketBytes')
+  handler.malformed(new MalformedPacket('packet too large', 'maxPacketBytes'))
   handler.silent()
   t.same(log, [
     'stalled',
     'malformed',
     'mqtt.maxPacketBytes',
+    'ended',
     'keep-alive',
     'failed: keep alive timeout',
-    'ended',
   ])
 })
 
@@ -265,7 +273,10 @@ t.test('which packets have a command, and their names', async t => {
     'mqtt.publish',
     'mqtt.packet',
   ])
-  t.throws(() => commandOf({} as never, {} as never, 0x20, Buffer.alloc(2), 0, 2), /no command/)
+  t.throws(
+    () => commandOf({} as never, { terms: TERMS4 } as never, 0x20, Buffer.alloc(2), 0, 2),
+    /no command/,
+  )
 })
 
 // ── the hand-shakes ───────────────────────────────────────────────────────────────────────────────────────
@@ -277,10 +288,17 @@ function shaking(clean: boolean) {
     update: async (_client: object, { cmd, messageId }: { cmd: string; messageId: number }) =>
       void log.push(`store ${cmd} ${messageId}`),
   }
-  const topics = { released: async (packetId: number) => void log.push(`forget ${packetId}`) }
+  const topics = {
+    released: async (packetId: number) => {
+      log.push(`forget ${packetId}`)
+      return true
+    },
+  }
   const connection = {
     id: 'ann:a',
     clean,
+    terms: TERMS4,
+    settled: () => undefined,
     acknowledged: (packetId: number) => void log.push(`inbox ${packetId}`),
     released: async (packetId: number) => void log.push(`inbox released ${packetId}`),
     transport: { send: (bytes: Buffer) => void log.push(bytes.toString('hex')) },
@@ -301,11 +319,11 @@ t.test('PUBACK and PUBCOMP: packets of the inbox by their upper half, others in 
 
 t.test('PUBREC: PUBREL when it is stored', async t => {
   const { log, args } = shaking(false)
-  await received(...args, 5)
-  await received(...args, 0x8001)
+  await received(...args, 5, 0)
+  await received(...args, 0x8001, 0)
   t.same(log, ['store pubrel 5', '62020005', 'inbox released 32769', '62028001'])
   const clean = shaking(true)
-  await received(...clean.args, 5)
+  await received(...clean.args, 5, 0)
   t.same(clean.log, ['62020005'])
 })
 
@@ -326,8 +344,8 @@ t.test('a CONNECT is in the log and the audit by its return code', async t => {
       refused: (_facts: object, outcome: string, code: number) => log.push(`${outcome} ${code}`),
     },
   }
-  for (const returnCode of [0, 3, 4, 5])
-    recordLogin({ services } as never, {} as never, { clientId: 'a', who: undefined, returnCode })
+  for (const reason of [0, 0x88, 0x86, 0x87])
+    recordLogin({ services } as never, {} as never, { clientId: 'a', who: undefined, reason })
   t.same(log, [
     'accepted',
     'unavailable 3',
@@ -346,9 +364,10 @@ t.test('QoS 2 ids of a clean session are forgotten, unless another connection ha
     connections: {
       remove: () => undefined,
       holderOf: () => holder,
-      order: { run: async (_id: string, work: () => Promise<void>) => work() },
+      inOrder: async (_id: string, work: () => Promise<void>) => work(),
     },
     wills: { connectionEnded: () => undefined },
+    expiry: { left: () => undefined },
     metrics: { connections: { dec: () => undefined } },
     state: { cleanIncoming: async ({ id }: { id: string }) => void forgotten.push(id) },
   }

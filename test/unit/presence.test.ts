@@ -7,6 +7,7 @@ const ANN = '100000001'
 const BOB = '100000002'
 
 class Watcher implements Subscriber {
+  readonly clientId = ''
   readonly heard: string[] = []
   readonly packets = new Set<RoutedPacket>()
   readonly #routes: readonly [string, Route][]
@@ -16,7 +17,7 @@ class Watcher implements Subscriber {
     private readonly onHeard: () => void,
     filter = 'users/+/presence',
   ) {
-    this.#routes = [[filter, router.add(filter, 0, this)]]
+    this.#routes = [[filter, router.add(filter, { qos: 0 }, this)]]
   }
 
   leave(): void {
@@ -88,7 +89,7 @@ t.test('overlapping filters get one packet per change', async t => {
   const { router, all, set } = setUp(t, 1)
   const [watcher] = all
   if (watcher === undefined) return
-  router.add(`users/${ANN}/presence`, 1, watcher)
+  router.add(`users/${ANN}/presence`, { qos: 1 }, watcher)
   const exact = new Watcher(router, () => {}, `users/${BOB}/presence`)
   set(ANN, true)
   set(BOB, true)

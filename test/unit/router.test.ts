@@ -2,10 +2,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import { covers } from '../../src/core/topic-filter.js'
 import { makePacket, type RoutedPacket } from '../../src/mqtt/routing/packet.js'
-import { type Route, Router, type Subscriber } from '../../src/mqtt/routing/router.js'
+import { type Grant, qosOfGrant, type Route, Router, type Subscriber } from '../../src/mqtt/routing/router.js'
 import type { QoS } from '../../src/mqtt/wire/packet-types.js'
 
 class Heard implements Subscriber {
+  readonly clientId = ''
   readonly got: [string, QoS][] = []
   readonly #routes = new Map<string, Route>()
 
@@ -13,7 +14,7 @@ class Heard implements Subscriber {
 
   subscribe(filter: string, qos: QoS): Route {
     this.unsubscribe(filter)
-    const route = this.router.add(filter, qos, this)
+    const route = this.router.add(filter, { qos }, this)
     this.#routes.set(filter, route)
     return route
   }
@@ -24,8 +25,8 @@ class Heard implements Subscriber {
     this.#routes.delete(filter)
   }
 
-  deliver({ topic }: RoutedPacket, granted: QoS): void {
-    this.got.push([topic, granted])
+  deliver({ topic }: RoutedPacket, grant: Grant): void {
+    this.got.push([topic, qosOfGrant(grant)])
   }
 
   /** Packets received since the last call. */

@@ -136,13 +136,11 @@ const REFUSED: readonly (readonly [string, Buffer, Buffer])[] = [
     Buffer.from([0x20, 2, 0, 2]),
   ],
   [
-    'MQTT 5',
-    bytesOf({ cmd: 'connect', protocolVersion: 5, clientId: 'five', clean: true }),
-    Buffer.from([0x20, 2, 0, 1]),
-  ],
-  [
-    'MQTT 5 with much more behind',
-    Buffer.concat([bytesOf({ cmd: 'connect', protocolVersion: 5, clientId: 'x' }), Buffer.alloc(4 * MB)]),
+    'a version that is not there, with much more behind',
+    Buffer.concat([
+      Buffer.from([0x10, 12, 0, 4, ...Buffer.from('MQTT'), 0x84, 0, 0, 0, 0, 0]),
+      Buffer.alloc(4 * MB),
+    ]),
     Buffer.from([0x20, 2, 0, 1]),
   ],
   [

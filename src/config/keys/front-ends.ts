@@ -47,7 +47,7 @@ export const FRONT_ENDS = {
     ),
   },
   mqtt: {
-    enabled: flag(true, 'Serve MQTT 3.1 and 3.1.1: over TCP, and over WebSocket on the HTTP port.'),
+    enabled: flag(true, 'Serve MQTT 3.1, 3.1.1 and 5: over TCP, and over WebSocket on the HTTP port.'),
     host: text(
       '127.0.0.1',
       'Address to listen on; the default accepts connections from this machine only. `0.0.0.0` or `::` accepts them from every network.',

@@ -4,7 +4,7 @@
  */
 import type { Role, UserId } from '../../core/model.js'
 import { covers } from '../../core/topic-filter.js'
-import { ANY_PRESENCE, isInboxFilter, isOwnTree, parseOwnTopic, repliesTopic } from './topics.js'
+import { ANY_PRESENCE, isInboxFilter, isOwnTree, isRepliesTopic, parseOwnTopic } from './topics.js'
 
 /** One rule of `mqtt.acl`, for topics outside `users/`. */
 export interface TopicGrant {
@@ -68,7 +68,7 @@ export class TopicAccess {
     if (filter.startsWith('$')) return false
     if (!isOwnTree(filter)) return this.#granted('read', userId, filter, grantee)
     if (userId === undefined) return false
-    if (isInboxFilter(filter, userId) || filter === repliesTopic(userId)) return true
+    if (isInboxFilter(filter, userId) || isRepliesTopic(filter, userId)) return true
     return filter === ANY_PRESENCE ? this.presence !== 'self' : this.#readsPresence(userId, filter)
   }
 

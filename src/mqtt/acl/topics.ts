@@ -53,6 +53,9 @@ function isUserIdAt(bytes: Buffer, at: number): boolean {
 }
 
 export const repliesTopic = (userId: UserId): string => `users/${userId}/replies`
+/** A topic for replies of its own, as MQTT 5 clients name one with a request; or a filter of such. */
+export const isRepliesTopic = (topic: string, userId: UserId): boolean =>
+  topic === repliesTopic(userId) || topic.startsWith(`${repliesTopic(userId)}/`)
 export const presenceTopic = (userId: UserId): string => `users/${userId}/presence`
 export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`
 

@@ -1,11 +1,12 @@
 /** Delivery of packets to one client: live packets, retained messages, and packets of its stored queue. */
-import { encodePublish, encodePubrel } from '../wire/encode.js'
-import { publishByte, type QoS } from '../wire/packet-types.js'
+import { PUBREL, type QoS } from '../wire/packet-types.js'
 import type { MqttTransport } from '../wire/transport.js'
-import { FilterIndex } from './filter-index.js'
-import type { RoutedPacket } from './packet.js'
-import type { BrokerPacket, ClientRef } from './persistence/kv.js'
-import type { Route, Router, Subscriber } from './router.js'
+import { ClientFilters } from './client-filters.js'
+import type { DeliveryRules, Recipient } from './delivery-rules.js'
+import { isExpired, type Outgoing, type RoutedPacket } from './packet.js'
+import { encodeFor } from './packet-encoding.js'
+import type { BrokerPacket } from './persistence/kv.js'
+import { type Grant, keepsRetain, qosOfGrant, type Subscriber } from './router.js'
 
 /** Packet identifiers from here to 65535 belong to the inbox (mqtt/inbox-delivery.ts), those below to other topics. */
 export const FIRST_INBOX_ID = 32_768
@@ -14,63 +15,32 @@ const LAST_ID = FIRST_INBOX_ID - 1
 /** Estimated memory of a held packet besides topic and payload, bytes. */
 const PACKET_BYTES = 200
 
-/** The client to which packets are delivered. */
-export interface Recipient extends ClientRef {
-  readonly clean: boolean
-  readonly closed: boolean
-  /** Whether packets on this topic may reach the client. */
-  mayRead(topic: string): boolean
-  /** A QoS 1 or 2 packet cannot be sent because the client's output buffer is full, or the store failed: ends the connection. */
-  overrun(): void
-}
-
-/** What all deliveries of a broker share. */
-export interface DeliveryRules {
-  readonly router: Router
-  /** Whether the stream of the stored queue delivers the packet. */
-  readonly isStreamed: (client: ClientRef, packet: RoutedPacket) => boolean
-  /** Stores the packet id and QoS with which a queued packet is sent; rejects if the store fails. */
-  readonly recordId: (client: ClientRef, packet: BrokerPacket) => Promise<void>
-  /** Removes a queued packet that was sent, or may not be. */
-  readonly forgetId: (client: ClientRef, packet: BrokerPacket) => Promise<unknown>
-  /**
-   * Queues a retained message for this session, at this QoS; rejects if the store fails. @returns the packet as queued
-   */
-  readonly enqueue: (client: ClientRef, packet: RoutedPacket, qos: QoS) => Promise<RoutedPacket>
-  /** Whether the client still owes an acknowledgement with this packet id, possibly since an earlier connection. */
-  readonly isInFlight: (client: ClientRef, messageId: number) => boolean
-  /** Called when a QoS 0 packet is not sent because the client's output buffer is full. */
-  readonly onSkipped: () => void
-  /** Bytes of live packets that may be held in memory while the stored queue is sent. */
-  readonly maxHeldBytes: number
-}
-
-/** A packet to send, and the QoS that its subscription was granted. */
+/** A packet to send, and what its subscription was granted. */
 interface Due {
   readonly packet: RoutedPacket
-  readonly granted: QoS
+  readonly grant: Grant
+  /** false: the packet is in no queue, whatever the session. */
+  readonly isStored: boolean
 }
-
-/** Encoded QoS 0 packets: all subscribers get the same bytes. */
-const encoded = new WeakMap<RoutedPacket, Buffer>()
 
 /**
  * Each client gets a packet once, at the highest QoS of all matching filters [MQTT-3.3.5-1] but not above the packet's
  * own. Live packets follow the stored queue.
  */
 export class ClientDelivery implements Subscriber {
-  /** By topic filter. */
-  readonly #subscriptions = new Map<string, Route>()
+  readonly filters: ClientFilters
   /**
    * Settles when the last waiting packet is sent. A packet waits until its packet id is stored, and later packets wait
    * behind it, so the order is kept.
    */
   #tail: Promise<unknown> | undefined
-  /** Live QoS 1 and 2 packets that wait until the stored queue is sent; undefined after that. */
-  #held: Due[] | undefined = []
+  /** Live QoS 1 and 2 packets that wait until the stored queue is sent, or the client has acknowledged others. */
+  #held: Due[] = []
   #heldBytes = 0
-  /** Index of the client's own filters; made for its first retained message. */
-  #filters: FilterIndex<Route> | undefined
+  /** The stored queue is sent. */
+  #isLive = false
+  /** Called when the client has acknowledged a packet. */
+  #onRoom: (() => void) | undefined
   /** Begins by chance: a client of a clean session that is back does not get the ids of its last connection again. */
   #nextId = 1 + Math.floor(Math.random() * LAST_ID)
 
@@ -78,33 +48,18 @@ export class ClientDelivery implements Subscriber {
     private readonly client: Recipient,
     private readonly transport: MqttTransport,
     private readonly rules: DeliveryRules,
-  ) {}
-
-  /** @returns undefined if the client is not subscribed to exactly this filter */
-  granted(filter: string): QoS | undefined {
-    return this.#subscriptions.get(filter)?.qos
+  ) {
+    this.filters = new ClientFilters(rules.router, this)
   }
 
-  /** Packets are routed to the client from this turn on. Replaces a subscription with this filter [MQTT-3.8.4-3]. */
-  subscribe(filter: string, qos: QoS): void {
-    this.unsubscribe(filter)
-    const route = this.rules.router.add(filter, qos, this)
-    this.#subscriptions.set(filter, route)
-    this.#filters?.add(filter, route)
-  }
-
-  unsubscribe(filter: string): void {
-    const route = this.#subscriptions.get(filter)
-    if (route === undefined) return
-    this.#subscriptions.delete(filter)
-    this.rules.router.remove(filter, route)
-    this.#filters?.remove(filter, route)
+  get clientId(): string {
+    return this.client.id
   }
 
   close(): void {
-    for (const [filter, route] of this.#subscriptions) this.rules.router.remove(filter, route)
-    this.#subscriptions.clear()
-    this.#held = undefined
+    this.filters.removeAll()
+    this.#held = []
+    this.#onRoom?.()
   }
 
   /**
@@ -113,13 +68,16 @@ export class ClientDelivery implements Subscriber {
    */
   async sendQueue(queue: AsyncIterable<BrokerPacket>): Promise<void> {
     for await (const packet of queue) {
+      while (this.client.terms.inFlight?.isFull && !this.client.closed)
+        await new Promise<void>(resolve => {
+          this.#onRoom = resolve
+        })
       if (this.client.closed) return
       await this.#sendQueued(packet)
       await this.transport.drained()
     }
-    const held = this.#held ?? []
-    this.#held = undefined
-    for (const due of held) this.#send(due)
+    this.#isLive = true
+    this.acknowledged()
   }
 
   async #sendQueued(packet: BrokerPacket): Promise<void> {
@@ -127,76 +85,116 @@ export class ClientDelivery implements Subscriber {
     const messageId = packet.messageId ?? this.#takeId()
     await rules.recordId(client, { ...packet, messageId })
     if (client.closed) return
+    client.terms.inFlight?.add(messageId)
     if (packet.cmd === 'pubrel') {
       transport.expect(1)
-      transport.send(encodePubrel(messageId))
-    } else if (client.mayRead(packet.topic ?? ''))
-      this.#put(packet as RoutedPacket, packet.qos as QoS, messageId)
-    else await rules.forgetId(client, { messageId })
+      transport.send(client.terms.encoder.acknowledge(PUBREL, messageId))
+      return
+    }
+    const { qos, retain = false } = packet as RoutedPacket
+    // What was sent once does not expire any more (MQTT 5, 4.3.3).
+    const isDue = client.mayRead(packet.topic ?? '') && (packet.dup || !isExpired(packet))
+    if (isDue) this.#put({ packet: packet as RoutedPacket, qos, retain, messageId })
+    else {
+      client.terms.inFlight?.delete(messageId)
+      await rules.forgetId(client, { messageId })
+    }
   }
 
-  deliver(packet: RoutedPacket, granted: QoS): void {
+  deliver(packet: RoutedPacket, grant: Grant): void {
     if (!this.client.mayRead(packet.topic)) return
-    const due = { packet, granted }
-    if (packet.qos === 0 || this.client.clean) this.#send(due)
-    else if (this.rules.isStreamed(this.client, packet)) return
-    else if (this.#held !== undefined) this.#hold(due, this.#held)
+    const due = { packet, grant, isStored: !this.client.clean }
+    if (packet.qos === 0) this.#send(due)
+    else if (!this.client.clean && this.rules.isStreamed(this.client, packet)) return
+    else if (qosOfGrant(grant) === 0 && this.#isBegun) this.#send(due)
+    else if (this.#mustHold) this.#hold(due)
     else this.#send(due)
   }
 
-  /**
-   * Sends a packet to this client only, if it has subscribed to exactly this topic, at QoS 1 at most. The packet is not
-   * stored, so a later connection does not get it again.
-   */
-  tell(packet: RoutedPacket): void {
-    const granted = this.granted(packet.topic)
-    if (granted === undefined) return
-    const qos = granted === 0 ? 0 : 1
-    if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.client.overrun()
-    else this.#write(packet, qos)
+  /** The client has acknowledged packets: what waits for that is sent. */
+  acknowledged(): void {
+    this.#onRoom?.()
+    this.#onRoom = undefined
+    while (this.#held.length > 0 && this.#mayGoOn) {
+      const due = this.#held.shift() as Due
+      this.#heldBytes -= sizeOf(due)
+      this.#send(due)
+    }
   }
 
   /**
-   * Holds a packet. It is in the stored queue, too: a client that is disconnected here gets it on its next connection.
+   * Sends a packet to this client only, if it has subscribed to its topic, at QoS 1 at most. The packet is not stored, so a
+   * later connection does not get it again.
+   * @param byWildcard filters with wildcards count, too
    */
-  #hold(due: Due, held: Due[]): void {
-    this.#heldBytes += PACKET_BYTES + due.packet.topic.length + due.packet.payload.length
-    if (this.#heldBytes <= this.rules.maxHeldBytes) {
-      held.push(due)
-      return
-    }
-    held.length = 0
-    this.client.overrun()
+  tell(packet: RoutedPacket, byWildcard = false): void {
+    const { filters, client } = this
+    const granted = filters.granted(packet.topic) ?? (byWildcard ? filters.highest(packet.topic) : undefined)
+    if (granted === undefined) return
+    const due = { packet, grant: granted === 0 ? 0 : 1, isStored: false }
+    if (granted > 0 && client.terms.inFlight?.isFull) this.#hold(due)
+    else this.#send(due)
   }
 
   /** Sends a retained message. */
   retained(message: BrokerPacket): void {
     const packet = { ...message, cmd: 'publish', retain: true, dup: false } as RoutedPacket
-    if (!this.client.mayRead(packet.topic)) return
-    const qos = packet.qos === 0 ? 0 : (Math.min(packet.qos, this.#grantedQoS(packet.topic)) as QoS)
+    if (!this.client.mayRead(packet.topic) || isExpired(packet)) return
+    const granted = this.filters.highest(packet.topic) ?? 0
+    const qos = Math.min(packet.qos, granted) as QoS
     // For a persistent session the message is queued, so that it is sent again if it is not acknowledged
     // [MQTT-4.4.0-1].
-    if (qos === 0 || this.client.clean) this.#write(packet, qos)
-    else this.#writeRecorded(packet, qos, this.rules.enqueue(this.client, packet, qos))
+    if (qos === 0 || this.client.clean) this.#write(packet, qos, true)
+    else this.#writeRecorded(packet, qos, true, this.rules.enqueue(this.client, packet, qos))
   }
 
-  #send({ packet, granted }: Due): void {
-    const qos = Math.min(packet.qos, granted) as QoS
-    if (this.transport.isCongested) qos === 0 ? this.rules.onSkipped() : this.client.overrun()
-    else if (qos === 0 || this.client.clean) this.#write(packet, qos)
-    else this.#writeRecorded(packet, qos)
+  get #isBegun(): boolean {
+    return this.#isLive || this.client.clean
   }
 
-  #write(packet: RoutedPacket, qos: QoS): void {
+  get #mayGoOn(): boolean {
+    return this.#isBegun && !this.client.terms.inFlight?.isFull
+  }
+
+  get #mustHold(): boolean {
+    return !this.#mayGoOn || this.#held.length > 0
+  }
+
+  /**
+   * Holds a packet. For a persistent session it is in the stored queue, too: a client that is disconnected here gets it on its
+   * next connection.
+   */
+  #hold(due: Due): void {
+    this.#heldBytes += sizeOf(due)
+    if (this.#heldBytes <= this.rules.maxHeldBytes) {
+      this.#held.push(due)
+      return
+    }
+    this.#held = []
+    this.client.overrun()
+  }
+
+  #send({ packet, grant, isStored }: Due): void {
+    const qos = Math.min(packet.qos, qosOfGrant(grant)) as QoS
+    const retain = packet.retain && keepsRetain(grant)
+    if (this.transport.isCongested) {
+      if (qos === 0) this.rules.onSkipped('mqtt.maxBufferedBytes')
+      else this.client.overrun()
+    } else if (qos === 0 || !isStored) this.#write(packet, qos, retain)
+    else this.#writeRecorded(packet, qos, retain)
+  }
+
+  #write(packet: RoutedPacket, qos: QoS, retain: boolean): void {
     const messageId = qos > 0 ? this.#takeId() : undefined
-    if (this.#tail === undefined) this.#put(packet, qos, messageId)
-    else this.#after(undefined, () => this.#put(packet, qos, messageId))
+    const outgoing = { packet, qos, retain, messageId }
+    if (this.#tail === undefined) this.#put(outgoing)
+    else this.#after(undefined, () => this.#put(outgoing))
   }
 
-  #writeRecorded(packet: RoutedPacket, qos: QoS, queued?: Promise<RoutedPacket>): void {
+  #writeRecorded(packet: RoutedPacket, qos: QoS, retain: boolean, queued?: Promise<RoutedPacket>): void {
     const messageId = this.#takeId()
-    const record = (one: RoutedPacket) => this.rules.recordId(this.client, { ...one, qos, messageId })
-    this.#after(queued?.then(record) ?? record(packet), () => this.#put(packet, qos, messageId))
+    const record = (one: RoutedPacket) => this.rules.recordId(this.client, { ...one, qos, retain, messageId })
+    this.#after(queued?.then(record) ?? record(packet), () => this.#put({ packet, qos, retain, messageId }))
   }
 
   #after(record: Promise<void> | undefined, write: () => void): void {
@@ -208,43 +206,39 @@ export class ClientDelivery implements Subscriber {
     this.#tail = mine
   }
 
-  #put(packet: RoutedPacket, qos: QoS, messageId: number | undefined): void {
+  #put(outgoing: Outgoing): void {
+    const { packet, qos } = outgoing
+    const { terms } = this.client
+    const isLate = isExpired(packet) && !packet.dup
+    const bytes = isLate ? undefined : encodeFor(terms, outgoing, this.filters.identifiers(packet.topic))
+    if (bytes === undefined) {
+      this.#drop(outgoing)
+      return
+    }
     // The client answers QoS 1 with one acknowledgement, QoS 2 with two.
     this.transport.expect(qos)
-    this.transport.send(messageId === undefined ? bytesOf(packet) : encode(packet, qos, messageId))
+    this.transport.send(bytes)
+  }
+
+  /** It has expired, or is larger than the client takes: as if the client had acknowledged it [MQTT-3.1.2-25]. */
+  #drop({ packet, messageId }: Outgoing): void {
+    if (!isExpired(packet)) this.rules.onSkipped('maximumPacketSize')
+    if (messageId === undefined) return
+    this.client.terms.inFlight?.delete(messageId)
+    if (!this.client.clean) this.rules.forgetId(this.client, { messageId }).catch(() => this.client.overrun())
+    this.acknowledged()
   }
 
   /** The next packet id, and none that is in flight [MQTT-2.3.1-2]. */
   #takeId(): number {
+    const { client, rules } = this
     let id = this.#nextId
     // Bounded: a session may have more packets in flight than there are ids.
-    for (let tries = 0; tries < LAST_ID && this.rules.isInFlight(this.client, id); tries++)
-      id = 1 + (id % LAST_ID)
+    for (let tries = 0; tries < LAST_ID && rules.isInFlight(client, id); tries++) id = 1 + (id % LAST_ID)
     this.#nextId = 1 + (id % LAST_ID)
+    client.terms.inFlight?.add(id)
     return id
   }
-
-  #grantedQoS(topic: string): QoS {
-    this.#filters ??= indexOf(this.#subscriptions)
-    const granted = [...this.#filters.exactly(topic), ...this.#filters.byWildcard(topic)]
-    return Math.max(0, ...granted.map(({ qos }) => qos)) as QoS
-  }
 }
 
-function indexOf(subscriptions: ReadonlyMap<string, Route>): FilterIndex<Route> {
-  const index = new FilterIndex<Route>()
-  for (const [filter, route] of subscriptions) index.add(filter, route)
-  return index
-}
-
-function bytesOf(packet: RoutedPacket): Buffer {
-  const known = encoded.get(packet)
-  if (known !== undefined) return known
-  const bytes = encode(packet, 0)
-  encoded.set(packet, bytes)
-  return bytes
-}
-
-function encode({ topic, payload, retain, dup }: RoutedPacket, qos: QoS, messageId = 0): Buffer {
-  return encodePublish(publishByte(qos, dup, retain), topic, messageId, payload)
-}
+const sizeOf = ({ packet }: Due): number => PACKET_BYTES + packet.topic.length + packet.payload.length

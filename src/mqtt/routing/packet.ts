@@ -1,5 +1,6 @@
 /** Packets inside the broker. */
 import type { PublishPacket } from '../wire/decode.js'
+import type { QoS } from '../wire/packet-types.js'
 import type { Queued } from './persistence/kv.js'
 
 /** A PUBLISH on its way to its subscribers. */
@@ -8,9 +9,30 @@ export interface RoutedPacket extends PublishPacket {
   /** The broker that numbered the packet, with `brokerCounter`; undefined for a packet that is stored nowhere. */
   readonly brokerId?: string | undefined
   readonly brokerCounter?: number | undefined
+  /** Scoped client id of the publisher, for subscriptions with no local. */
+  readonly publisher?: string | undefined
+  /** ms since the epoch: the packet is not delivered any more. */
+  readonly expiresAt?: number | undefined
   /** Set when the packet is queued; see OutgoingQueue. */
   queued?: Queued
 }
+
+/** A packet for one client, with all that is decided of it. */
+export interface Outgoing {
+  readonly packet: RoutedPacket
+  readonly qos: QoS
+  readonly retain: boolean
+  /** undefined at QoS 0. */
+  readonly messageId: number | undefined
+}
+
+/** What is left of its message expiry interval, s; undefined if it has none. */
+export const secondsLeft = ({ expiresAt }: Pick<RoutedPacket, 'expiresAt'>): number | undefined =>
+  expiresAt && Math.max(1, Math.ceil((expiresAt - Date.now()) / 1000))
+
+export const isExpired = ({
+  expiresAt = Number.POSITIVE_INFINITY,
+}: Pick<RoutedPacket, 'expiresAt'>): boolean => Date.now() >= expiresAt
 
 /** A packet that the gateway itself makes. */
 export const makePacket = (topic: string, payload: string, qos: 0 | 1): RoutedPacket => ({

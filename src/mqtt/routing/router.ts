@@ -4,13 +4,33 @@ import { FilterIndex } from './filter-index.js'
 import type { RoutedPacket } from './packet.js'
 
 export interface Subscriber {
-  /** @param granted the highest QoS of the subscriber's matching filters [MQTT-3.3.5-1] */
-  deliver(packet: RoutedPacket, granted: QoS): void
+  /** Scoped client id. */
+  readonly clientId: string
+  /** @param grant of all the subscriber's filters that match */
+  deliver(packet: RoutedPacket, grant: Grant): void
+}
+
+/** The highest QoS of the filters that match [MQTT-3.3.5-1], and RETAIN_AS_PUBLISHED if one of them asks for it. */
+export type Grant = number
+
+const RETAIN_AS_PUBLISHED = 4
+
+export const qosOfGrant = (grant: Grant): QoS => (grant & 0x03) as QoS
+export const keepsRetain = (grant: Grant): boolean => (grant & RETAIN_AS_PUBLISHED) !== 0
+
+/** What a client asks of a subscription; what is absent is false. */
+export interface SubscriptionOptions {
+  readonly qos: QoS
+  readonly noLocal?: boolean
+  readonly retainAsPublished?: boolean
+  readonly subscriptionIdentifier?: number | undefined
 }
 
 /** One filter of one connection. */
 export interface Route {
-  readonly qos: QoS
+  readonly grant: Grant
+  readonly noLocal: boolean
+  readonly identifier: number | undefined
   /** undefined after the subscription has ended. */
   subscriber: Subscriber | undefined
   /** Router.tick at the time of the SUBSCRIBE. */
@@ -27,8 +47,10 @@ export class Router {
   }
 
   /** From now on packets that match are delivered. */
-  add(filter: string, qos: QoS, subscriber: Subscriber): Route {
-    const route: Route = { qos, subscriber, since: this.tick() }
+  add(filter: string, options: SubscriptionOptions, subscriber: Subscriber): Route {
+    const { qos, noLocal = false, retainAsPublished, subscriptionIdentifier: identifier } = options
+    const grant = qos | (retainAsPublished ? RETAIN_AS_PUBLISHED : 0)
+    const route: Route = { grant, noLocal, identifier, subscriber, since: this.tick() }
     this.#routes.add(filter, route)
     return route
   }
@@ -39,12 +61,18 @@ export class Router {
     route.subscriber = undefined
   }
 
-  /** Delivers a packet once to each subscribed connection, in this event-loop turn. */
-  route(packet: RoutedPacket): void {
+  /** Delivers a packet once to each subscribed connection, in this event-loop turn. @returns to how many */
+  route(packet: RoutedPacket): number {
     const { byTopic, byWildcard } = this.routesOf(packet.topic)
+    let count = 0
     // Without wildcard matches each connection occurs once: it has the filter equal to the topic only once.
-    if (byWildcard.length === 0) for (const { subscriber, qos } of byTopic) subscriber?.deliver(packet, qos)
-    else for (const [subscriber, qos] of highest(byTopic, byWildcard)) subscriber.deliver(packet, qos)
+    if (byWildcard.length > 0) return deliverAll(packet, grants(packet, byTopic, byWildcard))
+    for (const route of byTopic) {
+      if (route.subscriber === undefined || isOwn(packet, route)) continue
+      route.subscriber.deliver(packet, route.grant)
+      count++
+    }
+    return count
   }
 
   routesOf(topic: string): { readonly byTopic: Iterable<Route>; readonly byWildcard: readonly Route[] } {
@@ -52,11 +80,24 @@ export class Router {
   }
 }
 
-function highest(...all: Iterable<Route>[]): Map<Subscriber, QoS> {
-  const best = new Map<Subscriber, QoS>()
+/** No local: the subscriber has published the packet itself. */
+const isOwn = ({ publisher }: RoutedPacket, { noLocal, subscriber }: Route): boolean =>
+  noLocal && publisher !== undefined && subscriber?.clientId === publisher
+
+function deliverAll(packet: RoutedPacket, all: ReadonlyMap<Subscriber, Grant>): number {
+  for (const [subscriber, grant] of all) subscriber.deliver(packet, grant)
+  return all.size
+}
+
+function grants(packet: RoutedPacket, ...all: Iterable<Route>[]): Map<Subscriber, Grant> {
+  const best = new Map<Subscriber, Grant>()
   for (const routes of all) {
-    for (const { subscriber, qos } of routes) {
-      if (subscriber !== undefined && qos >= (best.get(subscriber) ?? 0)) best.set(subscriber, qos)
+    for (const route of routes) {
+      const { subscriber, grant } = route
+      if (subscriber === undefined || isOwn(packet, route)) continue
+      const before = best.get(subscriber) ?? 0
+      const qos = Math.max(qosOfGrant(before), qosOfGrant(grant))
+      best.set(subscriber, qos | ((before | grant) & RETAIN_AS_PUBLISHED))
     }
   }
   return best

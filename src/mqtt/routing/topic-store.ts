@@ -5,6 +5,7 @@ import type { TopicAccess } from '../acl/access.js'
 import { clientIdOf, userIdOf } from '../acl/client-id.js'
 import type { PublishPacket } from '../wire/decode.js'
 import type { QoS } from '../wire/packet-types.js'
+import { REASON } from '../wire/reason-codes.js'
 import type { RoutedPacket } from './packet.js'
 import type { ClientRef } from './persistence/kv.js'
 import type { QueueTarget } from './persistence/queue.js'
@@ -26,6 +27,8 @@ export interface PacketSource {
   readonly owner: UserId | undefined
   /** Checked when the packet comes, and again in the turn of the write; undefined for an anonymous client. */
   readonly permissions: Permissions | undefined
+  /** Scoped client id of the publisher. */
+  readonly publisher: string | undefined
   /** For a QoS 2 packet: the client whose session records the packet id until PUBREL. */
   readonly receiver: Receiver | undefined
 }
@@ -48,22 +51,24 @@ export class TopicStore {
    * @returns the packet to route
    * @throws GatewayError ERROR_UNAUTHORIZED if the sender's rights were revoked: nothing is stored
    */
-  async store(packet: PublishPacket, { owner, permissions, receiver }: PacketSource): Promise<RoutedPacket> {
+  async store(
+    packet: PublishPacket,
+    { owner, permissions, publisher, receiver }: PacketSource,
+  ): Promise<RoutedPacket> {
     admit(permissions)
-    // RETAIN is 0 for clients that are subscribed already [MQTT-3.3.1-9].
-    const numbered = this.#numbered(packet, false)
+    const numbered = this.#numbered(packet, publisher)
     if (!packet.retain && packet.qos === 0) return numbered
     const check = () => admit(permissions)
     let targets: QueueTarget[] = []
     if (packet.qos > 0) {
-      targets = await this.#targets(numbered.topic)
+      targets = await this.#targets(numbered.topic, publisher)
       check()
     }
     const { messageId = 0 } = packet
     // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is
     // queued.
     await Promise.all([
-      packet.retain ? this.#retain(packet, owner, check) : undefined,
+      packet.retain ? this.#retain(numbered, owner, check) : undefined,
       targets.length > 0
         ? this.state.outgoing.enqueue(targets, numbered, receiver && { client: receiver, messageId })
         : receiver && this.receive(packet, receiver),
@@ -71,18 +76,19 @@ export class TopicStore {
     return numbered
   }
 
-  /** Sends a stored packet to its subscribers. @throws GatewayError ERROR_UNAUTHORIZED if the rights were revoked */
-  route(packet: RoutedPacket, permissions: Permissions | undefined): void {
+  /** Sends a stored packet to its subscribers. @returns the reason code of its acknowledgement; @throws GatewayError ERROR_UNAUTHORIZED if the rights were revoked */
+  route(packet: RoutedPacket, permissions: Permissions | undefined): number {
     admit(permissions)
-    this.router.route(packet)
+    const isHeard = this.router.route(packet) > 0 || packet.queued !== undefined
+    return isHeard ? REASON.SUCCESS : REASON.NO_MATCHING_SUBSCRIBERS
   }
 
   /** Queues a retained message for one persistent session that has just subscribed. @returns the packet as queued */
   async enqueue(
-    packet: PublishPacket,
+    packet: RoutedPacket,
     { clientId, qos }: { readonly clientId: string; readonly qos: QoS },
   ): Promise<RoutedPacket> {
-    const numbered = this.#numbered(packet, true)
+    const numbered = { ...this.#numbered(packet, undefined), expiresAt: packet.expiresAt }
     // `rap`: with its RETAIN flag.
     await this.state.outgoingEnqueue({ clientId, qos, rap: true }, numbered)
     return numbered
@@ -113,36 +119,48 @@ export class TopicStore {
     await this.state.incomingStorePacket(client, packet)
   }
 
-  /** Removes the id of a QoS 2 packet: PUBREL came. Resolves when PUBCOMP may go out. @throws GatewayError */
-  async released(messageId: number, client: Receiver): Promise<void> {
+  /** Removes the id of a QoS 2 packet: PUBREL came. Resolves when PUBCOMP may go out. @returns whether it was known */
+  async released(messageId: number, client: Receiver): Promise<boolean> {
     // An unknown id is answered, too [MQTT-4.3.3-2].
-    if (!(await this.state.hasIncoming(client, { messageId }))) return
+    if (!(await this.state.hasIncoming(client, { messageId }))) return false
     await this.state.incomingDelPacket(client, { messageId })
     client.unreleased.delete(messageId)
+    return true
   }
 
   /** The number tells a packet from every other one, and is the same in all its copies. */
-  #numbered({ topic, payload, qos }: PublishPacket, retain: boolean): RoutedPacket {
-    const { id: brokerId } = this.state.broker
-    const brokerCounter = ++this.#count
-    const numbers = { brokerId, brokerCounter, messageId: undefined }
-    return { cmd: 'publish', topic, payload, qos, retain, dup: false, ...numbers }
+  #numbered(packet: PublishPacket, publisher: string | undefined): RoutedPacket {
+    const { topic, payload, qos, retain, block, properties } = packet
+    const expirySeconds = properties?.messageExpiryInterval
+    return {
+      cmd: 'publish',
+      topic,
+      payload,
+      qos,
+      retain,
+      dup: false,
+      messageId: undefined,
+      brokerId: this.state.broker.id,
+      brokerCounter: ++this.#count,
+      publisher,
+      ...(block?.length ? { block } : {}),
+      ...(expirySeconds === undefined ? {} : { expiresAt: Date.now() + expirySeconds * 1000 }),
+    }
   }
 
-  #retain(
-    { topic, payload, qos }: PublishPacket,
-    owner: UserId | undefined,
-    check: () => void,
-  ): Promise<void> {
+  #retain(packet: RoutedPacket, owner: UserId | undefined, check: () => void): Promise<void> {
+    const { topic, payload, qos, block, expiresAt } = packet
     const kept = { cmd: 'publish', topic, payload, qos, retain: true, dup: false, owner: owner ?? ANONYMOUS }
-    return this.state.storeRetained(kept, check)
+    return this.state.storeRetained({ ...kept, block, expiresAt }, check)
   }
 
   /** Persistent sessions that the topic's packets are queued for, once for each of their filters that matches. */
-  async #targets(topic: string): Promise<QueueTarget[]> {
+  async #targets(topic: string, publisher: string | undefined): Promise<QueueTarget[]> {
     const subscriptions = await this.state.subscriptionsByTopic(topic)
-    return subscriptions.filter(({ clientId }) =>
-      this.access.read(userIdOf(clientId), topic, { clientId: clientIdOf(clientId), role: 'any' }),
+    return subscriptions.filter(
+      ({ clientId, nl }) =>
+        !(nl && clientId === publisher) &&
+        this.access.read(userIdOf(clientId), topic, { clientId: clientIdOf(clientId), role: 'any' }),
     )
   }
 }

@@ -1,5 +1,5 @@
 /** CONNECT: the rules of MQTT 3.1.1 and 3.1, our limits on its fields, and what it says. */
-import { checkText, checkWillTopic, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
+import { checkText, checkTopicName, type Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 import type { QoS } from './packet-types.js'
 import { REASON } from './reason-codes.js'
 
@@ -18,12 +18,18 @@ const MAX_USER_NAME_BYTES = 4 * 320
 /** LENGTHS.token, which is ASCII. The login has a lower limit for passwords (mqtt/connect.ts). */
 const MAX_PASSWORD_BYTES = 8192
 
+/** Properties of CONNECT in MQTT 5 besides those of its will: most of it user properties, of which we make no use. */
+const MAX_PROPERTY_BYTES = 4096
+
 /**
- * Longest CONNECT: fixed header (5 bytes), protocol name to keep alive (12), and five fields, each behind its length in two
- * bytes.
+ * Longest CONNECT: fixed header (5 bytes), protocol name to keep alive (12), properties of CONNECT and will behind lengths of up
+ * to four bytes, and five fields, each behind its length in two bytes.
  */
 export const maxConnectBytes = ({ maxClientIdBytes, maxTopicBytes, maxWillBytes }: PacketLimits): number =>
-  5 + 12 + 5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES
+  5 +
+  12 +
+  (2 * 4 + MAX_PROPERTY_BYTES) +
+  (5 * 2 + maxClientIdBytes + maxTopicBytes + maxWillBytes + MAX_USER_NAME_BYTES + MAX_PASSWORD_BYTES)
 
 export interface Will {
   readonly topic: string
@@ -32,7 +38,7 @@ export interface Will {
   readonly retain: boolean
 }
 
-export interface ConnectPacket {
+export interface ConnectPacket4 {
   /** 3: MQTT 3.1, 4: MQTT 3.1.1. */
   readonly version: 3 | 4
   readonly keepAliveSeconds: number
@@ -45,9 +51,8 @@ export interface ConnectPacket {
   readonly password: Buffer | undefined
 }
 
-/** Reads CONNECT. What it returns is copied out of the packet. @throws MalformedPacket */
-export function readConnect(fields: Fields, limits: PacketLimits): ConnectPacket {
-  const version = readProtocol(fields)
+/** @param fields behind the protocol level @returns what is copied out of the packet @throws MalformedPacket */
+export function readConnect4(fields: Fields, version: 3 | 4, limits: PacketLimits): ConnectPacket4 {
   let flags = fields.byte()
   // MQTT 3.1 does not use these.
   if (version === MQTT_3_1) flags &= flags & WILL ? ~0x01 : ~(0x01 | WILL_QOS_AND_RETAIN)
@@ -59,27 +64,12 @@ export function readConnect(fields: Fields, limits: PacketLimits): ConnectPacket
   const will = flags & WILL ? readWill(fields, flags, limits) : undefined
   // MQTT 3.1, 3.1: "The Remaining Length field … takes precedence over the User Name flag", and over the Password flag.
   const mayLack = version === MQTT_3_1
-  const userName = flags & USER_NAME && !(mayLack && fields.done) ? readUserName(fields) : undefined
-  const password = flags & PASSWORD && !(mayLack && fields.done) ? readPassword(fields) : undefined
+  const userName =
+    flags & USER_NAME && !(mayLack && fields.done) ? checkUserName(fields.data()).toString() : undefined
+  const password =
+    flags & PASSWORD && !(mayLack && fields.done) ? Buffer.from(checkPassword(fields.data())) : undefined
   if (!fields.done) throw new MalformedPacket('bytes behind the end of the CONNECT payload', '[MQTT-3.1.4-1]')
   return { version, keepAliveSeconds, clean, clientId, will, userName, password }
-}
-
-/** Reads no further than the level: a client of MQTT 5 has other fields behind it, and must get CONNACK 0x01. */
-function readProtocol(fields: Fields): 3 | 4 {
-  const protocol = fields.data().toString('latin1')
-  if (protocol !== 'MQTT' && protocol !== 'MQIsdp') {
-    throw new MalformedPacket('unknown protocol name', '[MQTT-3.1.2-1]')
-  }
-  const version = protocol === 'MQTT' ? 4 : MQTT_3_1
-  if (fields.byte() !== version) {
-    throw new MalformedPacket(
-      'unacceptable protocol level',
-      '[MQTT-3.1.2-2]',
-      REASON.UNSUPPORTED_PROTOCOL_VERSION,
-    )
-  }
-  return version
 }
 
 function checkFlags(flags: number): void {
@@ -103,7 +93,7 @@ function checkKeepAlive(seconds: number, { keepaliveLimitSeconds }: PacketLimits
 
 function readWill(fields: Fields, flags: number, limits: PacketLimits): Will {
   const topic = fields.data()
-  checkWillTopic(topic, limits)
+  checkTopicName(topic, limits)
   const payload = fields.data()
   if (payload.length > limits.maxWillBytes)
     throw new MalformedPacket('will message too long', 'maxWillBytes', REASON.PACKET_TOO_LARGE)
@@ -115,17 +105,15 @@ function readWill(fields: Fields, flags: number, limits: PacketLimits): Will {
   }
 }
 
-function readUserName(fields: Fields): string {
-  const userName = fields.data()
+export function checkUserName(userName: Buffer): Buffer {
   checkLength(userName, MAX_USER_NAME_BYTES, 'user name')
   checkText(userName, 'user name')
-  return userName.toString()
+  return userName
 }
 
-function readPassword(fields: Fields): Buffer {
-  const password = fields.data()
+export function checkPassword(password: Buffer): Buffer {
   checkLength(password, MAX_PASSWORD_BYTES, 'password')
-  return Buffer.from(password)
+  return password
 }
 
 function checkLength({ length }: Buffer, max: number, what: string): void {
@@ -134,20 +122,23 @@ function checkLength({ length }: Buffer, max: number, what: string): void {
 }
 
 /** MQTT 3.1 allows 23 characters only; we allow its clients as many as those of 3.1.1. */
-function readClientId(
-  fields: Fields,
-  { version, clean }: Pick<ConnectPacket, 'version' | 'clean'>,
-  limits: PacketLimits,
-): string {
-  const clientId = fields.data()
+export function checkClientIdText(clientId: Buffer, { maxClientIdBytes }: PacketLimits): void {
   checkText(clientId, 'client identifier')
-  if (clientId.length > limits.maxClientIdBytes) {
+  if (clientId.length > maxClientIdBytes)
     throw new MalformedPacket(
       'client identifier too long',
       '[MQTT-3.1.3-9]',
       REASON.CLIENT_IDENTIFIER_NOT_VALID,
     )
-  }
+}
+
+function readClientId(
+  fields: Fields,
+  { version, clean }: Pick<ConnectPacket4, 'version' | 'clean'>,
+  limits: PacketLimits,
+): string {
+  const clientId = fields.data()
+  checkClientIdText(clientId, limits)
   // MQTT 3.1 does not allow an empty identifier (its section 3.1, "Client Identifier").
   if (clientId.length === 0 && (!clean || version === MQTT_3_1)) {
     throw new MalformedPacket('empty client identifier', '[MQTT-3.1.3-8]', REASON.CLIENT_IDENTIFIER_NOT_VALID)

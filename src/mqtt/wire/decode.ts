@@ -4,6 +4,7 @@
  */
 import { Fields } from './packet-rules.js'
 import { DUP, type QoS, qosOf, RETAIN } from './packet-types.js'
+import type { MessageProperties } from './properties.js'
 
 /** A PUBLISH, or a will. */
 export interface PublishPacket {
@@ -15,17 +16,28 @@ export interface PublishPacket {
   readonly dup: boolean
   /** undefined at QoS 0, and for a will. */
   readonly messageId: number | undefined
+  /** Of MQTT 5. */
+  readonly properties?: MessageProperties
+  /** Of MQTT 5: the properties that subscribers get, as bytes without their length: user properties, too (`userPropertyOf`). */
+  readonly block?: Buffer
 }
 
 export interface FilterRequest {
   readonly topic: string
   readonly qos: QoS
+  /** The following are of MQTT 5. Absent: false, 0. */
+  readonly noLocal?: boolean
+  readonly retainAsPublished?: boolean
+  /** Retained messages are sent: 0 always, 1 if the subscription is new, 2 never. */
+  readonly retainHandling?: 0 | 1 | 2
 }
 
 export interface SubscribePacket {
   readonly messageId: number
   /** A filter may be named twice. */
   readonly filters: readonly FilterRequest[]
+  /** Of MQTT 5. */
+  readonly subscriptionIdentifier?: number | undefined
 }
 
 export interface UnsubscribePacket {

@@ -1,11 +1,8 @@
 /**
  * The packets that the gateway writes, in MQTT 3.1 and 3.1.1. Each is one buffer of its exact size.
- *
- * MQTT 5 differs in two places: properties follow the variable header (2.2.2) and acknowledgements end with a reason code
- * (2.4). An encoder for it adds their length to `remaining`, and writes them where that text says.
  */
 import { writeText } from '../../core/write-text.js'
-import { CONNACK, PUBACK, PUBCOMP, PUBREC, PUBREL, qosOf, SUBACK, UNSUBACK } from './packet-types.js'
+import { CONNACK, qosOf, SUBACK, UNSUBACK } from './packet-types.js'
 
 /**
  * @param first from `publishByte`
@@ -31,18 +28,8 @@ export function encodePublish(
   return packet
 }
 
-export const encodePuback = (packetId: number): Buffer => encodeAcknowledgement(PUBACK, packetId)
-
-export const encodePubrec = (packetId: number): Buffer => encodeAcknowledgement(PUBREC, packetId)
-
-export const encodePubcomp = (packetId: number): Buffer => encodeAcknowledgement(PUBCOMP, packetId)
-
-export const encodeUnsuback = (packetId: number): Buffer => encodeAcknowledgement(UNSUBACK, packetId)
-
-export const encodePubrel = (packetId: number): Buffer => encodeAcknowledgement(PUBREL, packetId)
-
-/** PUBACK, PUBREC, PUBREL, PUBCOMP and UNSUBACK have one form. */
-function encodeAcknowledgement(first: number, packetId: number): Buffer {
+/** @param first PUBACK, PUBREC, PUBREL or PUBCOMP: they have one form */
+export function encodeAcknowledgement(first: number, packetId: number): Buffer {
   const packet = Buffer.allocUnsafe(4)
   packet[0] = first
   packet[1] = 2
@@ -50,6 +37,8 @@ function encodeAcknowledgement(first: number, packetId: number): Buffer {
   packet[3] = packetId
   return packet
 }
+
+export const encodeUnsuback = (packetId: number): Buffer => encodeAcknowledgement(UNSUBACK, packetId)
 
 /** All clients get the same bytes. */
 export const PINGRESP: Buffer = Buffer.of(0xd0, 0)

@@ -34,6 +34,9 @@ export class Pacer implements PacketMeter {
   /** QoS 2 packets from the client whose PUBREL has not come. */
   #unreleased = 0
 
+  /** A PUBREC that nothing had asked for is answered, too: MQTT 5 has a reason code for it (3.6.2.1). */
+  answersUnknown = false
+
   /** @param own bucket of the connection; undefined for an address that is exempt from limits */
   constructor(
     private readonly own: TokenBucket | undefined,
@@ -55,9 +58,10 @@ export class Pacer implements PacketMeter {
   admit(first: number, filters: number, bytes: number): boolean {
     switch (first >> 4) {
       case 4: // PUBACK
-      case 5: // PUBREC
       case 7: // PUBCOMP
         return this.#acknowledge()
+      case 5: // PUBREC
+        return this.#acknowledge() || this.answersUnknown
       case 6: // PUBREL
         if (this.#unreleased > 0) this.#unreleased--
         else this.#cost++

@@ -1,6 +1,7 @@
-/** Finds the packets in the bytes of a client, and lets only well-formed ones of MQTT 3.1 and 3.1.1 through. */
-import { type ConnectPacket, maxConnectBytes, readConnect } from './connect-rules.js'
-import { bare, firstByteFault, KINDS, type PacketKind, withoutOldDup } from './packet-kinds.js'
+/** Finds the packets in the bytes of a client, and lets only well-formed ones of MQTT 3.1, 3.1.1 and 5 through. */
+import { type ConnectPacket, readConnect } from './connect-packet.js'
+import { maxConnectBytes } from './connect-rules.js'
+import { bare, firstByteFault, KINDS, KINDS5, type PacketKind, withoutOldDup } from './packet-kinds.js'
 import { Fields, MalformedPacket, type PacketLimits } from './packet-rules.js'
 import { CONNECT, DISCONNECT } from './packet-types.js'
 import { REASON } from './reason-codes.js'
@@ -41,7 +42,7 @@ export class PacketGate {
   readonly #maxConnectBytes: number
   #phase: 'new' | 'open' | 'closed' = 'new'
   #level = 0
-  #keepAliveSeconds = 0
+  #kinds = KINDS
   #packets = 0
   /** What is left of WORK_OF_A_TURN in this turn. */
   #work = WORK_OF_A_TURN
@@ -68,11 +69,6 @@ export class PacketGate {
   /** A DISCONNECT has passed. */
   get hasDisconnected(): boolean {
     return this.#phase === 'closed'
-  }
-
-  /** From CONNECT, s; 0: none. */
-  get keepAliveSeconds(): number {
-    return this.#keepAliveSeconds
   }
 
   /** Nothing more is checked in this turn: its work is used up, or CONNECT passed. */
@@ -170,7 +166,7 @@ export class PacketGate {
   }
 
   #kindOf(first: number): PacketKind {
-    const kind = KINDS.get(withoutOldDup(first, this.#level))
+    const kind = this.#kinds.get(withoutOldDup(first, this.#level))
     if (kind === undefined) throw firstByteFault(first)
     if (this.#phase === (first === CONNECT ? 'new' : 'open')) return kind
     throw this.#orderFault()
@@ -216,7 +212,7 @@ export class PacketGate {
     this.#work = 0
     this.#phase = 'open'
     this.#level = packet.version
-    this.#keepAliveSeconds = packet.keepAliveSeconds
+    if (packet.version === 5) this.#kinds = KINDS5
     this.#meter?.admit(CONNECT, 1, length)
     sink.connect(packet)
   }

@@ -9,7 +9,9 @@ import {
   MalformedPacket,
   type PacketLimits,
 } from './packet-rules.js'
+import * as rules5 from './packet-rules5.js'
 import {
+  AUTH,
   CONNECT,
   DISCONNECT,
   DUP,
@@ -21,6 +23,7 @@ import {
   SUBSCRIBE,
   UNSUBSCRIBE,
 } from './packet-types.js'
+import { REASON } from './reason-codes.js'
 
 export interface PacketKind {
   /** @returns the number of topic filters in SUBSCRIBE and UNSUBSCRIBE; otherwise 1 @throws MalformedPacket */
@@ -63,6 +66,29 @@ export const KINDS: ReadonlyMap<number, PacketKind> = new Map([
   [DISCONNECT, bare],
 ])
 
+const publish5: PacketKind = { check: rules5.checkPublish, maxLength: MAX_REMAINING_LENGTH }
+const publish5Qos0: PacketKind = { check: rules5.checkPublishQos0, maxLength: MAX_REMAINING_LENGTH }
+const kind5 = (check: PacketKind['check']): PacketKind => ({ check, maxLength: MAX_REMAINING_LENGTH })
+
+/** The same of MQTT 5. */
+export const KINDS5: ReadonlyMap<number, PacketKind> = new Map([
+  ...Array.from(KINDS, ([first, kind]): [number, PacketKind] => {
+    if (kind === publishQos0) return [first, publish5Qos0]
+    return kind === publish ? [first, publish5] : [first, kind]
+  }),
+  ...[PUBACK, PUBREC, PUBREL, PUBCOMP].map((first): [number, PacketKind] => [
+    first,
+    kind5(rules5.checkAcknowledgement(first)),
+  ]),
+  [SUBSCRIBE, kind5(rules5.checkSubscribe)],
+  [UNSUBSCRIBE, kind5(rules5.checkUnsubscribe)],
+  [DISCONNECT, kind5(rules5.checkDisconnect)],
+  [AUTH, kind5(rules5.checkAuth)],
+])
+
+/** CONNACK, SUBACK, UNSUBACK, PINGRESP. */
+const FROM_SERVERS: ReadonlySet<number> = new Set([2, 9, 11, 13])
+
 /** The fault of a first byte that is not in KINDS. */
 export function firstByteFault(first: number): MalformedPacket {
   const type = first >> 4
@@ -73,7 +99,11 @@ export function firstByteFault(first: number): MalformedPacket {
   }
   return KINDS.has(first & 0xf0) || KINDS.has((first & 0xf0) | 0x02)
     ? new MalformedPacket(`wrong flags for packet type ${type}`, '[MQTT-2.2.2-2]')
-    : new MalformedPacket(`packet type ${type} from a client`, '[MQTT-4.8.0-1]')
+    : new MalformedPacket(
+        `packet type ${type} from a client`,
+        '[MQTT-4.8.0-1]',
+        FROM_SERVERS.has(type) ? REASON.PROTOCOL_ERROR : REASON.MALFORMED_PACKET,
+      )
 }
 
 /** First bytes of PUBREL, SUBSCRIBE and UNSUBSCRIBE, whose flags are 0010. */

@@ -38,6 +38,13 @@ export class MalformedPacket extends Error {
     super(`${reason} ${clause}`)
   }
 
+  /** Of CONNECT, where that is malformed and the version was read. */
+  version: number | undefined
+
+  in(version: number): this {
+    return Object.assign(this, { version })
+  }
+
   /** CONNACK return code that a client of 3.1 or 3.1.1 gets before the connection closes: only for faults of CONNECT. */
   get refuse(): number | undefined {
     return mayCarry(DISCONNECT, this.code) ? undefined : returnCodeOf(this.code)
@@ -48,14 +55,16 @@ const SLASH = 0x2f
 const PLUS = 0x2b
 const HASH = 0x23
 
-export function checkText(text: Buffer, what: string): void {
+export const checkText = (text: Buffer, what: string): void => checkTextAt(text, 0, text.length, what)
+
+export function checkTextAt(bytes: Buffer, start: number, end: number, what: string): void {
   let bits = 0
-  for (let i = 0; i < text.length; i++) {
-    const byte = text[i] as number
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] as number
     if (byte === 0) throw new MalformedPacket(`NUL in the ${what}`, '[MQTT-1.5.3-2]')
     bits |= byte
   }
-  if (bits > 0x7f && !isUtf8(text))
+  if (bits > 0x7f && !isUtf8(bytes.subarray(start, end)))
     throw new MalformedPacket(`ill-formed UTF-8 in the ${what}`, '[MQTT-1.5.3-1]')
 }
 
@@ -65,7 +74,7 @@ function checkLevels(levels: number, code: number, limits: PacketLimits): void {
 }
 
 /** @param start where the topic name begins, behind its length */
-function checkTopicName(bytes: Buffer, start: number, end: number, limits: PacketLimits): void {
+function checkTopicAt(bytes: Buffer, start: number, end: number, limits: PacketLimits): void {
   if (start === end) throw new MalformedPacket('empty topic name', '[MQTT-4.7.3-1]', REASON.PROTOCOL_ERROR)
   if (end - start > limits.maxTopicBytes)
     throw new MalformedPacket('topic name too long', 'maxTopicBytes', REASON.TOPIC_NAME_INVALID)
@@ -85,12 +94,11 @@ function checkTopicName(bytes: Buffer, start: number, end: number, limits: Packe
   checkLevels(levels, REASON.TOPIC_NAME_INVALID, limits)
 }
 
-/** Of a will. */
-export const checkWillTopic = (topic: Buffer, limits: PacketLimits): void =>
-  checkTopicName(topic, 0, topic.length, limits)
+export const checkTopicName = (topic: Buffer, limits: PacketLimits): void =>
+  checkTopicAt(topic, 0, topic.length, limits)
 
 /** `$share/…` passes: it is well-formed, and the access rules refuse it. */
-function checkTopicFilter(bytes: Buffer, limits: PacketLimits): void {
+export function checkTopicFilter(bytes: Buffer, limits: PacketLimits): void {
   if (bytes.length === 0)
     throw new MalformedPacket('empty topic filter', '[MQTT-4.7.3-1]', REASON.PROTOCOL_ERROR)
   if (bytes.length > limits.maxTopicBytes)
@@ -138,11 +146,44 @@ export class Fields {
     return this.bytes.readUInt16BE(this.#take(2))
   }
 
+  uint32(): number {
+    return this.bytes.readUInt32BE(this.#take(4))
+  }
+
+  /** A variable byte integer (MQTT 5, 1.5.5), which has no more bytes than its value needs. */
+  varint(): number {
+    let value = 0
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.byte()
+      if (byte === 0 && shift > 0)
+        throw new MalformedPacket('variable byte integer longer than need be', '[MQTT-1.5.5-1]')
+      value += (byte & 0x7f) << shift
+      if (byte < 0x80) return value
+    }
+    throw new MalformedPacket('variable byte integer of more than four bytes', '(MQTT 5, 1.5.5)')
+  }
+
+  /** The fields of a block, which has its length in a variable byte integer before it. */
+  block(): Fields {
+    const length = this.varint()
+    const start = this.#take(length)
+    return new Fields(this.bytes, start, start + length)
+  }
+
+  /** All that has not been read. */
+  rest(): Buffer {
+    return this.bytes.subarray(this.#at, this.end)
+  }
+
   /** Text or binary data, which has its length in two bytes before it. */
   data(): Buffer {
-    const length = this.uint16()
-    const start = this.#take(length)
-    return this.bytes.subarray(start, start + length)
+    const start = this.skipData()
+    return this.bytes.subarray(start, this.#at)
+  }
+
+  /** Passes over text or binary data. @returns where it begins; it ends at `at` */
+  skipData(): number {
+    return this.#take(this.uint16())
   }
 }
 
@@ -156,7 +197,7 @@ function checkTopic(bytes: Buffer, at: number, end: number, limits: PacketLimits
   if (at + 2 > end) throw beyondEnd()
   const topicEnd = at + 2 + bytes.readUInt16BE(at)
   if (topicEnd > end) throw beyondEnd()
-  checkTopicName(bytes, at + 2, topicEnd, limits)
+  checkTopicAt(bytes, at + 2, topicEnd, limits)
   return topicEnd
 }
 
@@ -198,15 +239,12 @@ export const checkUnsubscribe: Check = (bytes, at, end, limits) => {
   if (fields.done)
     throw new MalformedPacket('UNSUBSCRIBE without a topic filter', '[MQTT-3.10.3-2]', REASON.PROTOCOL_ERROR)
   let filters = 0
-  while (!fields.done) {
-    checkCount(++filters, limits)
-    checkTopicFilter(fields.data(), limits)
-  }
+  for (; !fields.done; checkTopicFilter(fields.data(), limits)) checkCount(++filters, limits)
   return filters
 }
 
 /** A packet of 1 MiB could name 262,144. Twice the limit of a session, so that a client sees in SUBACK which are refused. */
-function checkCount(filters: number, { maxSubscriptions }: PacketLimits): void {
+export function checkCount(filters: number, { maxSubscriptions }: PacketLimits): void {
   if (filters > 2 * maxSubscriptions)
     throw new MalformedPacket('too many topic filters', 'maxSubscriptions', REASON.QUOTA_EXCEEDED)
 }

@@ -4,7 +4,7 @@
  * than its rate.
  */
 import type { Duplex } from 'node:stream'
-import type { ConnectPacket } from './connect-rules.js'
+import type { ConnectPacket } from './connect-packet.js'
 import type { Pacer } from './pacer.js'
 import { PacketGate, type PacketSink } from './packet-gate.js'
 import type { PacketLimits } from './packet-rules.js'
@@ -99,9 +99,9 @@ export class SocketInput implements PacketSink {
     this.goOn()
   }
 
-  /** @param onSilent called once, when the client was silent for longer than its keep alive allows */
-  watchSilence(onSilent: () => void): void {
-    const maxMs = this.#gate.keepAliveSeconds * SILENCE_MS_PER_SECOND
+  /** @param onSilent called once, when the client was silent for longer than a keep alive of so many seconds allows */
+  watchSilence(seconds: number, onSilent: () => void): void {
+    const maxMs = seconds * SILENCE_MS_PER_SECOND
     if (maxMs > 0 && !this.#isStopped)
       this.#silence = new SilenceWatch(maxMs, () => this.#isListening, onSilent)
   }

@@ -2,8 +2,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { OnFault } from '../../core/faults.js'
-import type { ConnectPacket } from './connect-rules.js'
-import { encodeRefusal } from './encode.js'
+import type { ConnectPacket } from './connect-packet.js'
 import type { PacketSink } from './packet-gate.js'
 import { MalformedPacket } from './packet-rules.js'
 import { type InputOptions, type InputSink, SocketInput } from './socket-input.js'
@@ -26,7 +25,7 @@ export interface TransportHandler extends PacketSink {
   /** The client was silent for longer than its keep alive allows. */
   silent(): void
   /** The client sent a malformed packet. The connection ends now. */
-  malformed(reason: string, clause: string): void
+  malformed(error: MalformedPacket): void
   /** The client took nothing for the stall timeout while packets waited. The connection ends now. */
   stalled(): void
   /** The socket failed. The connection ends now. */
@@ -111,9 +110,9 @@ export class MqttTransport implements InputSink {
     this.#input.expect(count)
   }
 
-  /** From now on the client is to keep its keep alive. */
-  watchSilence(): void {
-    this.#input.watchSilence(() => this.#guard('mqtt.keep-alive', () => this.#handler?.silent()))
+  /** From now on the client is to keep its keep alive. @param seconds 0: none */
+  watchSilence(seconds: number): void {
+    this.#input.watchSilence(seconds, () => this.#guard('mqtt.keep-alive', () => this.#handler?.silent()))
   }
 
   /** Reads no more of the socket until `releaseInput`. */
@@ -176,10 +175,7 @@ export class MqttTransport implements InputSink {
 
   fail(error: unknown): void {
     if (!(error instanceof MalformedPacket)) this.#fail('mqtt.packet', error)
-    else {
-      if (error.refuse !== undefined) this.send(encodeRefusal(error.refuse))
-      this.#guard('mqtt.packet', () => this.#handler?.malformed(error.reason, error.clause))
-    }
+    else this.#guard('mqtt.packet', () => this.#handler?.malformed(error))
   }
 
   end(): void {

@@ -29,6 +29,13 @@ export interface BrokerPacket {
   messageId?: number | undefined
   /** Set when the packet is queued; see OutgoingQueue. */
   queued?: Queued
+  /** Properties of MQTT 5, as bytes. Stored as base64. */
+  block?: Uint8Array | undefined
+  /** ms since the epoch: the packet is not delivered any more. */
+  expiresAt?: number | undefined
+  /** Of a will: its delay, s; and when it is to be published, ms since the epoch. */
+  delaySeconds?: number
+  dueAt?: number
 }
 
 /** The rows of one queued packet, one for each session. */
@@ -64,8 +71,8 @@ const HAS_MESSAGE_ID = 4
  * fields except messageId and payload; then the payload. A packet without a payload is a PUBREL.
  */
 export function encodePacket(packet: BrokerPacket): KvValue {
-  const { payload, messageId, ...fields } = packet
-  const head = JSON.stringify(fields)
+  const { payload, messageId, block, ...fields } = packet
+  const head = JSON.stringify(block?.length ? { ...fields, block: base64(block) } : fields)
   const headBytes = Buffer.byteLength(head)
   const body = typeof payload === 'string' ? Buffer.from(payload) : payload
   const value = Buffer.allocUnsafe(HEADER_BYTES + headBytes + (body?.byteLength ?? 0))
@@ -79,11 +86,15 @@ export function encodePacket(packet: BrokerPacket): KvValue {
   return value
 }
 
+const base64 = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('base64')
+
 export function decodePacket(value: KvValue): BrokerPacket {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const flags = bytes.readUInt8(0)
   const bodyStart = HEADER_BYTES + bytes.readUInt32BE(3)
   const packet = JSON.parse(bytes.toString('utf8', HEADER_BYTES, bodyStart)) as BrokerPacket
+  if (packet.block !== undefined) packet.block = Buffer.from(`${packet.block}`, 'base64')
   if (flags & PAYLOAD_BYTES) packet.payload = bytes.subarray(bodyStart)
   if (flags & PAYLOAD_TEXT) packet.payload = bytes.toString('utf8', bodyStart)
   if (flags & HAS_MESSAGE_ID) packet.messageId = bytes.readUInt16BE(1)
@@ -99,7 +110,7 @@ export function peekPacket(value: KvValue): { messageId: number | undefined; isR
   }
 }
 
-/** A new PUBLISH object with exactly the fields of Aedes' Packet. */
+/** A new PUBLISH object with exactly the fields of Aedes' Packet, and those of MQTT 5 that it has. */
 export function publishFields(packet: BrokerPacket): BrokerPacket {
   return {
     ...(packet.clientId === undefined ? {} : { clientId: packet.clientId }),
@@ -112,6 +123,8 @@ export function publishFields(packet: BrokerPacket): BrokerPacket {
     retain: packet.retain ?? false,
     dup: packet.dup ?? false,
     messageId: packet.messageId,
+    ...(packet.block?.length ? { block: packet.block } : {}),
+    ...(packet.expiresAt === undefined ? {} : { expiresAt: packet.expiresAt }),
   }
 }
 

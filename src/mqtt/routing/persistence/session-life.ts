@@ -9,7 +9,7 @@ import type { KvStore } from './kv.js'
 import type { PersistenceOptions } from './options.js'
 import type { OutgoingQueue } from './queue.js'
 import type { Retained } from './retained.js'
-import type { Sessions } from './sessions.js'
+import type { Sessions, SessionTerms } from './sessions.js'
 import type { Subscriptions } from './subscriptions.js'
 import type { Wills } from './wills.js'
 
@@ -20,6 +20,14 @@ export interface SessionParts {
   readonly incoming: Incoming
   readonly wills: Wills
   readonly retained: Retained
+}
+
+export interface SessionStart {
+  /** What is stored of the session is removed first. */
+  readonly cleanStart: boolean
+  /** The session outlives its connection. */
+  readonly isKept: boolean
+  readonly terms: SessionTerms
 }
 
 export class SessionLife {
@@ -39,23 +47,39 @@ export class SessionLife {
     return this.parts.sessions.countLike(clientId)
   }
 
-  /** Called at CONNECT, before Aedes continues. @returns whether a stored session is resumed (session present) */
-  async touch(clientId: string, clean: boolean): Promise<boolean> {
-    const isResumed = !clean && this.has(clientId)
-    if (clean) await this.clear(clientId)
-    else await this.#writeTime(clientId, isResumed)
+  /** Called at CONNECT. @returns whether a stored session is resumed (session present) */
+  async begin(clientId: string, { cleanStart, isKept, terms }: SessionStart): Promise<boolean> {
+    const isResumed = !cleanStart && this.has(clientId)
+    if (cleanStart) await this.clear(clientId)
+    if (isKept || isResumed) await this.#writeTime(clientId, isResumed, terms)
     // A connection without a stored session, which this one takes over from, may have left identifiers.
     if (!isResumed) await this.parts.incoming.clear(clientId)
     return isResumed
   }
 
+  /** Called at CONNECT of MQTT 3. */
+  async touch(clientId: string, clean: boolean): Promise<boolean> {
+    return this.begin(clientId, { cleanStart: clean, isKept: !clean, terms: {} })
+  }
+
+  /** The connection of an MQTT 5 client ends: notes when, and how long its session is kept from now on. */
+  async leave(clientId: string, expiry: number): Promise<void> {
+    if (this.has(clientId))
+      await this.kv.kvWrite([this.parts.sessions.touch(clientId, Date.now(), { expiry })])
+  }
+
+  /** When sessions expire by the interval of their clients, ms since the epoch. To be called at start. */
+  expiries(): Iterable<[clientId: string, at: number]> {
+    return this.parts.sessions.expiries(Date.now())
+  }
+
   /**
    * Stores the time of the connection. If that fails, a stored session is resumed anyway, and a new one is not begun.
    */
-  async #writeTime(clientId: string, isStored: boolean): Promise<void> {
+  async #writeTime(clientId: string, isStored: boolean, terms: SessionTerms): Promise<void> {
     const { sessions } = this.parts
     try {
-      await this.kv.kvWrite([sessions.touch(clientId, Date.now())])
+      await this.kv.kvWrite([sessions.touch(clientId, Date.now(), terms)])
     } catch (error) {
       if (!isStored) {
         sessions.drop(clientId)

@@ -10,10 +10,20 @@ interface SessionRecord {
   /** ms since the epoch. */
   readonly createdAt: number
   readonly seenAt: number
+  /** Session expiry interval of an MQTT 5 client, s; absent: the server's own limit alone. */
+  readonly expiry?: number
+  /** An MQTT 5 client was connected when this was written. */
+  readonly isOpen?: boolean
 }
+
+/** What a CONNECT or the end of a connection says of its session. */
+export type SessionTerms = Pick<SessionRecord, 'expiry' | 'isOpen'>
 
 /** `seenAt` of a session that is being removed. If the process dies meanwhile, the next start finishes the removal. */
 const ENDED = -1
+
+/** Session expiry interval of a session that does not expire (MQTT 5, 3.1.2.11.2). */
+export const NEVER = 0xffff_ffff
 
 export class Sessions {
   readonly #records = new Map<string, SessionRecord>()
@@ -55,8 +65,21 @@ export class Sessions {
    * Sets the time of the session, and creates it if needed. @returns the write; if it fails for a new session, call
    * `drop`
    */
-  touch(clientId: string, now: number): KvWrite {
-    return this.#put(clientId, { createdAt: this.#records.get(clientId)?.createdAt ?? now, seenAt: now })
+  touch(clientId: string, now: number, terms?: SessionTerms): KvWrite {
+    const { createdAt = now, expiry, isOpen } = this.#records.get(clientId) ?? {}
+    const { expiry: wanted, isOpen: open } = terms ?? { expiry, isOpen }
+    return this.#put(clientId, {
+      createdAt,
+      seenAt: now,
+      ...(wanted === undefined ? {} : { expiry: wanted }),
+      ...(open ? { isOpen: true } : {}),
+    })
+  }
+
+  /** When sessions of MQTT 5 clients expire by their own interval, ms since the epoch. @param now where a client was connected */
+  *expiries(now: number): Generator<[clientId: string, at: number]> {
+    for (const [clientId, { seenAt, expiry, isOpen }] of this.#records)
+      if (expiry !== undefined && expiry < NEVER) yield [clientId, (isOpen ? now : seenAt) + expiry * 1000]
   }
 
   /** Removes the session from memory only. */

@@ -1,0 +1,76 @@
+/** The subscriptions of one connection. */
+import type { QoS } from '../wire/packet-types.js'
+import { FilterIndex } from './filter-index.js'
+import { qosOfGrant, type Route, type Router, type Subscriber, type SubscriptionOptions } from './router.js'
+
+export class ClientFilters {
+  readonly #routes = new Map<string, Route>()
+  /** Made when it is first asked which filters match a topic. */
+  #index: FilterIndex<Route> | undefined
+  /** How many have an identifier. */
+  #identifiers = 0
+
+  constructor(
+    private readonly router: Router,
+    private readonly subscriber: Subscriber,
+  ) {}
+
+  /** @returns undefined if there is no subscription to exactly this filter */
+  granted(filter: string): QoS | undefined {
+    const route = this.#routes.get(filter)
+    return route && qosOfGrant(route.grant)
+  }
+
+  /** Packets are routed to the client from this turn on. Replaces a subscription with this filter [MQTT-3.8.4-3]. */
+  add(filter: string, options: SubscriptionOptions): void {
+    this.remove(filter)
+    const route = this.router.add(filter, options, this.subscriber)
+    this.#routes.set(filter, route)
+    this.#index?.add(filter, route)
+    if (route.identifier !== undefined) this.#identifiers++
+  }
+
+  /** @returns whether there was a subscription with this filter */
+  remove(filter: string): boolean {
+    const route = this.#routes.get(filter)
+    if (route === undefined) return false
+    this.#routes.delete(filter)
+    this.router.remove(filter, route)
+    this.#index?.remove(filter, route)
+    if (route.identifier !== undefined) this.#identifiers--
+    return true
+  }
+
+  removeAll(): void {
+    for (const filter of [...this.#routes.keys()]) this.remove(filter)
+  }
+
+  /** @returns the highest QoS of the filters that match; undefined if none does */
+  highest(topic: string): QoS | undefined {
+    const granted = this.#matching(topic).map(({ grant }) => qosOfGrant(grant))
+    return granted.length === 0 ? undefined : (Math.max(...granted) as QoS)
+  }
+
+  /** Identifiers of the subscriptions that match [MQTT-3.3.4-4]; undefined if there are none. */
+  identifiers(topic: string): readonly number[] | undefined {
+    if (this.#identifiers === 0) return undefined
+    const all = this.#matching(topic).flatMap(({ identifier }) => identifier ?? [])
+    return all.length > 0 ? all : undefined
+  }
+
+  /** Of one filter, whatever it matches. */
+  identifier(filter: string): number | undefined {
+    return this.#routes.get(filter)?.identifier
+  }
+
+  #matching(topic: string): Route[] {
+    this.#index ??= this.#makeIndex()
+    return [...this.#index.exactly(topic), ...this.#index.byWildcard(topic)]
+  }
+
+  #makeIndex(): FilterIndex<Route> {
+    const index = new FilterIndex<Route>()
+    for (const [filter, route] of this.#routes) index.add(filter, route)
+    return index
+  }
+}
