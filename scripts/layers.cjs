@@ -57,6 +57,7 @@ const HOMES = {
   mongodb: 'src/store/mongodb/',
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
   'prom-client': 'src/core/metrics\\.ts',
+  uuid: 'src/inbox/',
   ws: 'src/mqtt/wire/|^src/net/websocket',
 }
 

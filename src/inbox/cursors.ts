@@ -10,7 +10,7 @@ import type { Logger } from '../core/log.js'
 import type { Cursor, UserId } from '../core/model.js'
 import type { CursorMove, CursorStore } from '../store/store.js'
 
-const WRITE_DELAY_MS = 200
+const WRITE_DELAY_MS = 1000
 const RETRY_DELAY_MS = 1000
 
 /** The JSON device of a client that names none. It exists from registration, at 0. */

@@ -2,15 +2,11 @@
  * Message ids: UUIDv7 (RFC 9562, 5.7). History is sorted by them, so they always rise, even where the clock goes back or the
  * process restarts: the store has a time, ahead of the clock, that no id exceeds, and the next start begins behind it.
  */
-import { randomFillSync, randomInt } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
+import { v7 } from 'uuid'
 import type { KeyValue } from '../store/store.js'
 
-/** Of an id: two bits of one byte, and five whole ones. */
-const RANDOM_BYTES = 6
-/** Ids of one pool. */
-const POOL = 1024
-/** Two digits of each byte. */
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const RANDOM_BYTES = 16
 const PLACE = ['message-time'] as const
 /** The stored time is so far ahead of the clock: after a kill, ids are at most so far ahead of it. */
 const AHEAD_MS = 15_000
@@ -18,12 +14,9 @@ const AHEAD_MS = 15_000
 const EVERY_MS = 5000
 
 export class MessageIds {
-  /** To ask the system for the random bytes of each id was an eighth of a message's cost. */
-  readonly #pool = Buffer.alloc(RANDOM_BYTES * POOL)
+  /** uuid asks the system for 16 random bytes a call, an eighth of a message's cost. A pool asks once for 1,024 ids. */
+  readonly #pool = Buffer.alloc(RANDOM_BYTES * 1024)
   #used = this.#pool.length
-  /** The time as an id has it, and of which time that is. */
-  #text = ''
-  #textMs = -1
   /** A counter in each millisecond, with a random start and room above it (RFC 9562 6.2, method 1). */
   #lastMs = 0
   #seq = 0
@@ -57,37 +50,17 @@ export class MessageIds {
       randomFillSync(this.#pool)
       this.#used = 0
     }
+    const random = this.#pool.subarray(this.#used, this.#used + RANDOM_BYTES)
+    this.#used += RANDOM_BYTES
     const ms = Math.min(now, this.#limitMs)
     if (ms > this.#lastMs) {
       this.#lastMs = ms
-      this.#seq = randomInt(0x8000_0000)
+      this.#seq = random.readUInt32BE(6) & 0x7fff_ffff
     } else {
       this.#seq = (this.#seq + 1) >>> 0
       if (this.#seq === 0) this.#lastMs++
     }
-    return this.#format()
-  }
-
-  /** The layout of uuid's v7: time, 12 and 14 and 6 bits of the counter, 42 random ones. */
-  #format(): string {
-    if (this.#textMs !== this.#lastMs) this.#setTime()
-    const pool = this.#pool
-    const at = this.#used
-    this.#used += RANDOM_BYTES
-    const seq = this.#seq
-    const high = 0x7000 | (seq >>> 20)
-    const middle = 0x8000 | ((seq >>> 6) & 0x3fff)
-    const low = ((seq << 2) & 0xfc) | (byte(pool, at) & 3)
-    return (
-      `${this.#text}${hex(high >>> 8)}${hex(high)}-${hex(middle >>> 8)}${hex(middle)}-${hex(low)}${hex(byte(pool, at + 1))}` +
-      `${hex(byte(pool, at + 2))}${hex(byte(pool, at + 3))}${hex(byte(pool, at + 4))}${hex(byte(pool, at + 5))}`
-    )
-  }
-
-  #setTime(): void {
-    const digits = this.#lastMs.toString(16).padStart(12, '0')
-    this.#text = `${digits.slice(0, 8)}-${digits.slice(8)}-`
-    this.#textMs = this.#lastMs
+    return v7({ random, msecs: this.#lastMs, seq: this.#seq })
   }
 
   async #write(limitMs: number): Promise<void> {
@@ -100,6 +73,3 @@ export class MessageIds {
     await this.kv.kvWrite([{ put: 'meta', key: PLACE, value: Buffer.from(String(ms)) }])
   }
 }
-
-const byte = (pool: Buffer, at: number): number => pool[at] ?? 0
-const hex = (value: number): string => HEX[value & 255] ?? ''

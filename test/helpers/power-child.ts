@@ -2,9 +2,11 @@
  * A child process of test/slow/power-cut.test.ts. Arguments: the task and its settings as JSON.
  * `run` works on a store, writes what a disk may hold after power cuts, and kills itself. `verify` opens such images.
  */
-import { mkdirSync, writeFileSync, writeSync } from 'node:fs'
+import { writeFileSync, writeSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import zlib from 'node:zlib'
 import { Random } from '../../scripts/random.js'
 import { bootId } from '../../src/store/embedded/boot-id.js'
 import type { Store } from '../../src/store/store.js'
@@ -18,13 +20,13 @@ export interface RunSettings {
   readonly count: number
   readonly seed: string
   readonly durability: 'commit' | 'flush'
-  readonly fault?: 'no pin' | 'no sync' | undefined
+  readonly fault?: 'no pin' | 'no sync' | 'no checksum' | undefined
 }
 
 export interface VerifySettings {
   /** Folders with an image and what it must hold. */
   readonly dirs: readonly string[]
-  readonly fault?: 'no restore' | undefined
+  readonly fault?: 'no restore' | 'no checksum' | undefined
 }
 
 /** What was acknowledged: per inbox its highest seq, and the number that all keys of a group have. */
@@ -57,8 +59,8 @@ async function groupOf(store: Store): Promise<number[]> {
 
 class Run {
   #acknowledged: Acknowledged = { lastSeqs: {}, group: 0 }
-  /** With the newest transaction in the file when it was acknowledged. */
-  readonly #history: { readonly txn: number; readonly what: Acknowledged }[] = []
+  /** With the newest transaction in the file, and the bytes of the journal, when it was acknowledged. */
+  readonly #history: { readonly txn: number; readonly written: number; readonly what: Acknowledged }[] = []
   readonly #random: Random
   readonly #disk: PowerDisk
   #made = 0
@@ -72,6 +74,7 @@ class Run {
 
   async run(): Promise<void> {
     const { dir, durability, fault, count } = this.settings
+    if (fault === 'no checksum') plantNoChecksum()
     const [{ EmbeddedStore }, { DiskSync }] = await Promise.all([
       import('../../src/store/embedded/store.js'),
       import('../../src/store/embedded/disk-sync.js'),
@@ -134,22 +137,23 @@ class Run {
 
   #acknowledge(what: Acknowledged): void {
     this.#acknowledged = what
-    this.#history.push({ txn: this.#disk.newest, what })
+    this.#history.push({ txn: this.#disk.newest, written: this.#disk.journal.written, what })
   }
 
   /** What must be there after a power cut now. */
   get #least(): Acknowledged {
     if (this.settings.durability === 'flush' && this.#isOpen) return this.#acknowledged
-    const { noted } = this.#disk
-    return this.#history.findLast(({ txn }) => txn <= noted)?.what ?? { lastSeqs: {}, group: 0 }
+    const { noted, journal } = this.#disk
+    const ofLmdb = this.#history.findLast(({ txn }) => txn <= noted)?.what
+    const ofJournal = this.#history.findLast(({ written }) => written <= journal.synced)?.what
+    return { lastSeqs: ofJournal?.lastSeqs ?? {}, group: ofLmdb?.group ?? 0 }
   }
 
   #maybeCut(probability: number): void {
     if (this.#disk.floor.length === 0 || this.#made >= this.settings.count) return
     if (!this.#random.chance(probability)) return
     const dir = join(this.settings.images, `${this.#made++}`)
-    mkdirSync(dir, { recursive: true })
-    writeFileSync(join(dir, 'data.mdb'), this.#disk.cut())
+    this.#disk.cut(dir)
     writeFileSync(join(dir, 'least.json'), JSON.stringify(this.#least))
   }
 }
@@ -170,9 +174,16 @@ function plantNoPin(prototype: { committed(): void }): void {
   }
 }
 
+/** Every record of the journal seems to be whole. To be called before the store is imported. */
+function plantNoChecksum(): void {
+  zlib.crc32 = () => 0
+  syncBuiltinESMExports()
+}
+
 /** @throws Error with what is wrong */
 async function verify(dir: string, fault: VerifySettings['fault']): Promise<void> {
   const { readFileSync } = await import('node:fs')
+  if (fault === 'no checksum') plantNoChecksum()
   const { EmbeddedStore } = await import('../../src/store/embedded/store.js')
   const path = join(dir, 'data.mdb')
   if (fault === 'no restore') writeFileSync(path, startedAnew(readFileSync(path), bootId()))

@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toGatewayError } from '../../src/core/errors.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import type { Store } from '../../src/store/store.js'
@@ -54,6 +55,9 @@ async function group(store: Store): Promise<void> {
 
 /** Waits for the small disk, appends until it is full, writes the errors, waits until there is room, and continues. */
 async function fill(store: Store): Promise<void> {
+  // Commits on the main thread, which gives the lock back before it goes on: this process may be stopped in any moment now.
+  await nextTurn()
+  await store.ping()
   tell({ ready: true })
   await once(process.stdin, 'data')
   let acknowledged = 0

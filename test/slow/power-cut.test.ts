@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -75,8 +75,7 @@ for (const durability of ['commit', 'flush'] as const) {
       all.push(...(await run(t, { dir, durability, seed, count: 16 })))
     // Power cut, start, kill -9, power cut.
     const after = join(root, 'after')
-    mkdirSync(after)
-    copyFileSync(join(all.at(-1) ?? '', 'data.mdb'), join(after, 'data.mdb'))
+    cpSync(all.at(-1) ?? '', after, { recursive: true })
     for (const seed of ['cut', 'cut and killed'])
       all.push(...(await run(t, { dir: after, durability, seed, count: 10 })))
     t.equal(all.length, 68)
@@ -94,6 +93,14 @@ for (const fault of ['no pin', 'no sync'] as const) {
     t.ok(wrong.length > 0)
   })
 }
+
+t.test('without checksums in the journal the images are not whole', async t => {
+  const dir = join(t.testdir(), 'store')
+  const all = await run(t, { dir, durability: 'commit', seed: 'torn', count: 20, fault: 'no checksum' })
+  const wrong = await faultsOf(t, all, 'no checksum')
+  t.comment(`${wrong.length} of ${all.length}`)
+  t.ok(wrong.length > 0)
+})
 
 t.test('without the way back to the noted snapshot the images are not whole', async t => {
   const dir = join(t.testdir(), 'store')

@@ -10,20 +10,16 @@ import { pairConversation } from '../../src/core/model.js'
 import { SECTIONS } from '../../src/store/contents.js'
 import { copyStore } from '../../src/store/copy.js'
 import { DeletedUsers, Remains } from '../../src/store/deleted.js'
-import { EmbeddedAppend } from '../../src/store/embedded/append.js'
 import { type CommitOptions, Commits } from '../../src/store/embedded/commits.js'
 import { EmbeddedContents } from '../../src/store/embedded/contents.js'
-import { Conversations } from '../../src/store/embedded/conversations.js'
 import { EmbeddedCursors } from '../../src/store/embedded/cursors.js'
-import { DedupWindow } from '../../src/store/embedded/dedup.js'
 import type { DiskSync } from '../../src/store/embedded/disk-sync.js'
-import { Ends } from '../../src/store/embedded/ends.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
 import { CodedError, isCommitFailure, reasonText, toStoreError } from '../../src/store/embedded/errors.js'
 import { checkFile, noteClosed } from '../../src/store/embedded/file.js'
 import { EmbeddedInbox } from '../../src/store/embedded/inbox.js'
+import { inboxParts } from '../../src/store/embedded/inbox-parts.js'
 import { EmbeddedKv } from '../../src/store/embedded/kv.js'
-import { Rows } from '../../src/store/embedded/rows.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { type OpenTable, tableOpener } from '../../src/store/embedded/table.js'
 import { EmbeddedUsers, userNumber } from '../../src/store/embedded/users.js'
@@ -36,10 +32,14 @@ const CHECK = { pages: 'always', timeoutMs: 1000 } as const
 
 /** Parts of a store in a folder of their own. */
 async function opened<T>(t: Test, build: (table: OpenTable, env: EmbeddedEnv, deleted: DeletedUsers) => T) {
-  const env = new EmbeddedEnv({ dir: join(dataDir(t), 'store'), durability: 'commit', check: CHECK })
+  const dir = join(dataDir(t), 'store')
+  const env = new EmbeddedEnv({ dir, durability: 'commit', check: CHECK })
   const deleted = new DeletedUsers()
   const part = await env.open(table => build(table, env, deleted))
-  t.teardown(() => env.close())
+  t.teardown(async () => {
+    if (part instanceof EmbeddedInbox) await part.close()
+    await env.close()
+  })
   return { env, deleted, part }
 }
 
@@ -53,6 +53,9 @@ t.test('errors: a full disk, in whichever words, is STORE_FULL; all else STORE_U
   for (const code of [EIO, EACCES, -30788])
     t.match(toStoreError(new CodedError(code), dir), { kind: 'STORE_UNAVAILABLE' }, String(code))
   t.match(toStoreError(new CodedError(EIO), join(dir, 'none')), { kind: 'STORE_UNAVAILABLE' })
+  const ofNode = (code: string, errno: number) => Object.assign(new Error(code), { code, errno })
+  t.match(toStoreError(ofNode('ENOSPC', -ENOSPC), dir), { kind: 'STORE_FULL' })
+  t.match(toStoreError(ofNode('EACCES', -EACCES), dir), { kind: 'STORE_UNAVAILABLE' })
   const own = new GatewayError('ERROR_FIND_USER')
   t.equal(toStoreError(own, dir), own)
   t.equal(reasonText(new CodedError(ENOSPC)), 'ENOSPC: no space left on device')
@@ -239,18 +242,13 @@ t.test('commits: with flush the answer waits for the disk, and fails with it', a
 
 // ── append, inbox ─────────────────────────────────────────────────────────────────────────────────────────
 
-const appending = (t: Test) =>
-  opened(t, (table, env, deleted) => {
-    const rows = new Rows(table)
-    const ends = new Ends(table, rows)
-    const dedup = new DedupWindow(table, 60_000)
-    return new EmbeddedAppend(env, rows, new Conversations(table), ends, dedup, deleted)
-  })
+const inboxes = (t: Test) =>
+  opened(t, (table, env, deleted) => new EmbeddedInbox(inboxParts(env, table, 60_000, deleted)))
 
 t.test('append: each inbox has its own seq; a repeat, and what must be one, get none', async t => {
-  const { part: append, deleted } = await appending(t)
+  const { part: inbox, deleted } = await inboxes(t)
   const keyed = message(ANN, BOB, { dedupKey: 'k' })
-  const answers = await append.run([
+  const answers = await inbox.append([
     keyed,
     message(ANN, EVE),
     message(ANN, BOB, { text: keyed.text, dedupKey: 'k' }),
@@ -264,25 +262,21 @@ t.test('append: each inbox has its own seq; a repeat, and what must be one, get 
     { seq: 2, repeat: false },
     { seq: 0, repeat: false, isFull: true },
   ])
-  t.match(await append.run([message(ANN, BOB, { text: keyed.text, dedupKey: 'k' })]), [{ seq: 3 }])
+  t.match(await inbox.append([message(ANN, BOB, { text: keyed.text, dedupKey: 'k' })]), [{ seq: 3 }])
   deleted.add(BOB)
-  t.match(await append.run([message(ANN, BOB)]), [{ seq: 0, isGone: true }])
+  t.match(await inbox.append([message(ANN, BOB)]), [{ seq: 0, isGone: true }])
 })
 
 t.test('append: a batch that fails stores nothing, and uses no seq', async t => {
-  const { part: append } = await appending(t)
-  await append.run([message(ANN, BOB)])
-  const bad = append.run([message(ANN, BOB), message(ANN, 'nobody')])
-  const good = append.run([message(ANN, BOB)])
+  const { part: inbox } = await inboxes(t)
+  await inbox.append([message(ANN, BOB)])
+  const bad = inbox.append([message(ANN, BOB), message(ANN, 'nobody')])
+  const good = inbox.append([message(ANN, BOB)])
   await t.rejects(bad, ofKind('ERROR_FIND_USER'))
   t.match(await good, [{ seq: 2 }])
-  await t.rejects(append.run([message(ANN, BOB, { dedupKey: 'x'.repeat(2000) })]), ofKind('TOO_LARGE'))
-  t.match(await append.run([message(ANN, BOB)]), [{ seq: 3 }])
-  await append.idle()
+  await t.rejects(inbox.append([message(ANN, BOB, { dedupKey: 'x'.repeat(2000) })]), ofKind('TOO_LARGE'))
+  t.match(await inbox.append([message(ANN, BOB)]), [{ seq: 3 }])
 })
-
-const inboxes = (t: Test) =>
-  opened(t, (table, env, deleted) => new EmbeddedInbox(env, table, new DedupWindow(table, 60_000), deleted))
 
 t.test(
   'inbox: a page ends at its characters; a trim keeps the end, and takes conversations with it',
@@ -441,7 +435,10 @@ async function withData(t: Test) {
 
 t.test('contents: every section is read in pages, and a copy of it is the same', async t => {
   const store = await withData(t)
-  const { part: copy } = await opened(t, (table, env) => new EmbeddedContents(env, table))
+  const { part: copy } = await opened(
+    t,
+    (table, env) => new EmbeddedContents(env, table, { stored: async () => undefined }),
+  )
   for (const section of SECTIONS) {
     const { entries, next } = await store.contents().read(section, undefined)
     t.equal(next, undefined)

@@ -1,5 +1,4 @@
 import t from 'tap'
-import { validate, version } from 'uuid'
 import { madeAt } from '../../src/core/model.js'
 import { MessageIds } from '../../src/inbox/message-id.js'
 import type { KvValue, KvWrite } from '../../src/store/store.js'
@@ -55,19 +54,4 @@ t.test('ids contain the time, unless the clock was set back', async t => {
   t.equal(madeAt(ids.next(now + 5)), now + 5)
   t.equal(madeAt(ids.next(now - DAY_MS)), now + 5)
   t.ok(madeAt(ids.next(now + DAY_MS)) < now + DAY_MS, 'and no further ahead than the store knows')
-})
-
-t.test('an id is a UUID of version 7, of the time that it was asked for', async t => {
-  const ids = new MessageIds(new Kept())
-  await ids.open()
-  t.teardown(() => ids.close())
-  const begun = Date.now()
-  // More than one pool, and some milliseconds.
-  const given = Array.from({ length: 3000 }, (_, i) => ids.next(begun + (i >> 9)))
-  t.ok(given.every(id => validate(id) && version(id) === 7))
-  t.equal(new Set(given).size, given.length)
-  t.same(given, given.toSorted())
-  t.equal(madeAt(given[0] ?? ''), begun)
-  const random = given.map(id => id.slice(-10))
-  t.equal(new Set(random).size, random.length, '40 bits of each are its own')
 })

@@ -9,6 +9,7 @@ import { AppendPlanner } from '../../src/store/embedded/append-plan.js'
 import { DedupWindow } from '../../src/store/embedded/dedup.js'
 import { Ends } from '../../src/store/embedded/ends.js'
 import { boundedKey, readKey, writeKey } from '../../src/store/embedded/keys.js'
+import { Pending } from '../../src/store/embedded/pending.js'
 import { headOf, partsOf, Rows } from '../../src/store/embedded/rows.js'
 import type { OpenTable } from '../../src/store/embedded/table.js'
 import { keysUnder, MAX_SEQ, readTextKey, rowId, rowsBehind, textKey } from '../../src/store/mongodb/keys.js'
@@ -73,7 +74,7 @@ t.test('a row of data format 1 is read, and upgraded once', async t => {
 
 t.test('the end of an inbox is that of its last row, or its highest trimmed seq', async t => {
   const { open } = tables()
-  const ends = new Ends(open, new Rows(open))
+  const ends = new Ends(open, new Rows(open), new Pending())
   t.same(ends.read(7), { seq: 0, bytes: 0 })
   ends.putTrimmed(7, 9)
   t.same(ends.of(7), { seq: 9, bytes: 0 })
@@ -89,7 +90,9 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
   const { open, all } = tables()
   const rows = new Rows(open)
   const deleted = new DeletedUsers()
-  const planner = new AppendPlanner(rows, new Ends(open, rows), new DedupWindow(open, 1000), deleted)
+  const pending = new Pending()
+  const ends = new Ends(open, rows, pending)
+  const planner = new AppendPlanner(rows, ends, new DedupWindow(open, 1000), pending, deleted)
   const message = (id: string, more: Partial<NewMessage> = {}): NewMessage => ({
     inbox: BOB,
     id,
@@ -144,7 +147,7 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
 t.test('a dedupKey is known for exactly its window, over the change of generations', async t => {
   const dedup = new DedupWindow(tables().open, 1000)
   const put = (key: string, seq: number, now: number) => {
-    dedup.put(new Map([[key, { seq, id: `id ${seq}`, repeat: false }]]), now)
+    dedup.put([{ dedupKey: key, storedAt: now, seq, id: `id ${seq}` }], now)
     dedup.committed(now)
   }
   put('a', 1, 5000)

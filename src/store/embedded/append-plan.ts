@@ -7,18 +7,9 @@ import type { Appended } from '../store.js'
 import type { DedupWindow } from './dedup.js'
 import type { Ends } from './ends.js'
 import { boundedKey } from './keys.js'
-import type { Rows } from './rows.js'
+import type { Pending } from './pending.js'
+import type { Added, JournalRow, Rows } from './rows.js'
 import { userNumber } from './users.js'
-
-export interface Added {
-  readonly message: NewMessage
-  readonly owner: number
-  readonly seq: number
-  /** Bytes of text that the inbox was given up to and including this message. */
-  readonly end: number
-  /** Bytes of this message's text. */
-  readonly bytes: number
-}
 
 /** What one append will do: an answer for each message, the rows to put, the dedupKeys to remember. */
 export interface Plan {
@@ -34,6 +25,7 @@ export class AppendPlanner {
     private readonly rows: Rows,
     private readonly ends: Ends,
     private readonly dedup: DedupWindow,
+    private readonly pending: Pending,
     private readonly deleted: DeletedUsers,
   ) {}
 
@@ -84,9 +76,18 @@ export class AppendPlanner {
     if (dedupKey === undefined || isFirst) return undefined
     const planned = plan.keyed.get(dedupKey)
     if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : undefined
+    const waiting = this.pending.byKey(dedupKey)
+    if (waiting !== undefined) return this.#repeats(message, waiting, now)
     const found = this.dedup.find(dedupKey, now)
     const row = found && this.rows.get(owner, found.seq)
     return row !== undefined && row.id === found?.id && saysTheSame(row, message) ? found : undefined
+  }
+
+  #repeats(message: NewMessage, waiting: JournalRow, now: number): Appended | undefined {
+    const { owner, seq, id, storedAt } = waiting
+    if (owner !== Number(message.inbox) || !this.dedup.counts(storedAt, now)) return undefined
+    const row = this.rows.rowOf(waiting)
+    return row !== undefined && saysTheSame(row, message) ? { seq, id, repeat: true } : undefined
   }
 }
 

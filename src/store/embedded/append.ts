@@ -1,88 +1,112 @@
-/** Appending to logs in the embedded store: a batch is planned on one snapshot, then written by one commit. */
-import { MESSAGE_KINDS } from '../../core/message-kinds.js'
+/**
+ * Appending to logs in the embedded store: a batch is planned, and written to the journal by one write. Then it is
+ * acknowledged, and can be read (pending.ts). LMDB gets it behind that (apply.ts).
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { GatewayError } from '../../core/errors.js'
 import type { NewMessage } from '../../core/model.js'
 import { Serial } from '../../flow/serial.js'
-import type { DeletedUsers } from '../deleted.js'
 import type { Appended } from '../store.js'
-import { type Added, AppendPlanner } from './append-plan.js'
-import { Conversations } from './conversations.js'
-import type { DedupWindow } from './dedup.js'
+import type { AppendPlanner } from './append-plan.js'
+import type { Apply } from './apply.js'
 import type { Ends } from './ends.js'
 import type { EmbeddedEnv } from './env.js'
-import { headOf, MAX_HEAD_BYTES, type Rows } from './rows.js'
-import { encoded } from './table.js'
+import { toStoreError } from './errors.js'
+import type { Journal } from './journal.js'
+import { encodeRecord } from './journal-record.js'
+import type { Pending } from './pending.js'
 
-/** Its row, its place in the conversation, its dedup key. */
-const PUTS_PER_MESSAGE = 3
+/** Beyond this LMDB is waited for. */
+const MAX_PENDING_BYTES = 32 << 20
+
+export interface AppendParts {
+  readonly env: EmbeddedEnv
+  readonly planner: AppendPlanner
+  readonly ends: Ends
+  readonly pending: Pending
+  readonly journal: Journal
+  readonly apply: Apply
+}
 
 export class EmbeddedAppend {
   readonly #appending = new Serial()
-  readonly #planner: AppendPlanner
+  /** A batch was written in this turn of the event loop. */
+  #isTurnUsed = false
 
-  constructor(
-    private readonly env: EmbeddedEnv,
-    private readonly rows: Rows,
-    private readonly conversations: Conversations,
-    private readonly ends: Ends,
-    private readonly dedup: DedupWindow,
-    deleted: DeletedUsers,
-  ) {
-    this.#planner = new AppendPlanner(rows, ends, dedup, deleted)
-  }
+  constructor(private readonly parts: AppendParts) {}
 
   /** One batch after the other, in the order of the calls. */
   run(batch: readonly NewMessage[]): Promise<Appended[]> {
     return this.#appending.run(() => this.#append(batch))
   }
 
-  /** Resolves when every append asked for so far has its answer. */
-  idle(): Promise<void> {
-    return this.#appending.idle()
+  /**
+   * At the opening of the store: what an earlier process left in the journal can be read and goes to LMDB.
+   * @throws GatewayError; where the disk is full, it is tried again later
+   */
+  async recover(): Promise<void> {
+    const { pending, journal, apply } = this.parts
+    for (const record of journal.read()) pending.add(record)
+    apply.added()
+    try {
+      await apply.all()
+      await journal.begin()
+    } catch (thrown) {
+      if (!(thrown instanceof GatewayError && thrown.kind === 'STORE_FULL')) throw thrown
+    }
+  }
+
+  /** Waits for every append, and writes all of the journal to LMDB. To be called before the store closes. */
+  async close(): Promise<void> {
+    const { env, journal, apply } = this.parts
+    await this.#appending.idle()
+    apply.stop()
+    const stored = apply.all().then(() => env.durable())
+    await journal.close(
+      await stored.then(
+        () => true,
+        () => false,
+      ),
+    )
   }
 
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {
+    const { env, ends, pending, journal, apply } = this.parts
+    // Nothing is waited for below, so the batches of a long backlog would be written before any socket is read.
+    if (this.#isTurnUsed) await nextTurn()
+    await journal.begin()
+    if (apply.isFailing || pending.bytes > MAX_PENDING_BYTES) await apply.all()
+    ends.makeRoom()
+    env.check()
+    const results = this.#write(batch)
+    if (env.durability === 'flush') await journal.synced()
+    await env.beforeAcknowledgement()
+    return results
+  }
+
+  /** All in one turn: what is planned is in the journal before anything else looks. */
+  #write(batch: readonly NewMessage[]): Appended[] {
+    const { env, planner, ends, pending, journal, apply } = this.parts
     const now = Date.now()
-    this.ends.makeRoom()
     try {
-      const { results, added, keys } = this.env.read(() => this.#planner.plan(batch, now))
-      if (added.length > 0) {
-        await this.env.write(() => {
-          this.#put(added)
-          this.dedup.put(keys, now)
-        }, PUTS_PER_MESSAGE * added.length)
-        this.dedup.committed(now)
-      }
+      const { results, added } = env.read(() => planner.plan(batch, now))
+      if (added.length === 0) return results
+      const record = encodeRecord(journal.next, now, added)
+      journal.append(record.bytes)
+      pending.add(record)
+      apply.added()
+      this.#useTurn()
       return results
     } catch (thrown) {
-      this.ends.forgetAll()
-      throw thrown
+      ends.forgetAll()
+      throw toStoreError(thrown, env.dir)
     }
   }
 
-  /** Call it within a write. One buffer holds the values of all rows: lmdb copies what it is given only when it commits. */
-  #put(added: readonly Added[]): void {
-    const shared = new Map<string, string>()
-    let size = 0
-    for (const { message, bytes } of added)
-      size +=
-        MAX_HEAD_BYTES +
-        (MESSAGE_KINDS[message.kind].isShared ? 0 : bytes) +
-        (message.conversation === undefined ? 0 : Conversations.PLACE_BYTES)
-    const buffer = Buffer.allocUnsafeSlow(size)
-    let at = 0
-    for (const { message, owner, seq, end } of added) {
-      const { id, kind, text, conversation } = message
-      const start = at
-      at += buffer.write(headOf(message, end), at, 'latin1')
-      if (MESSAGE_KINDS[kind].isShared) {
-        shared.set(id, text)
-        this.rows.putHolder({ id, owner, seq })
-      } else at += buffer.write(text, at)
-      this.rows.table.put([owner, seq], encoded(buffer.subarray(start, at)))
-      if (conversation === undefined) continue
-      this.conversations.put(conversation, id, { owner, seq }, buffer, at)
-      at += Conversations.PLACE_BYTES
-    }
-    for (const [id, text] of shared) this.rows.putText(id, text)
+  #useTurn(): void {
+    this.#isTurnUsed = true
+    setImmediate(() => {
+      this.#isTurnUsed = false
+    })
   }
 }

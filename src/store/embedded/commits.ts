@@ -35,6 +35,8 @@ export interface Work<T> {
   readonly reads: boolean
   /** Puts and removes, roughly. */
   readonly puts: number
+  /** What it stores was acknowledged before: it is in the journal. */
+  readonly isAcknowledged?: true
 }
 
 export class Commits {
@@ -59,6 +61,11 @@ export class Commits {
     })
   }
 
+  /** @throws GatewayError if it is broken */
+  check(): void {
+    if (this.#broken !== undefined) throw this.#broken
+  }
+
   /** Set when nobody can say any more what of the file is on the disk, or lmdb never gives its lock back. */
   get broken(): boolean {
     return this.#broken !== undefined
@@ -66,13 +73,13 @@ export class Commits {
 
   /** Resolves when the commit is as durable as was asked for, in the order of the calls. @throws GatewayError */
   async run<T>(work: Work<T>): Promise<T> {
-    if (this.#broken !== undefined) throw this.#broken
+    this.check()
     const { disk, durability } = this.#options
     const isHere =
-      disk !== undefined && !this.#isTurnUsed && this.#unacknowledged === 0 && work.puts <= FEW_PUTS
+      disk !== undefined && !this.#isTurnUsed && this.#underWay.size === 0 && work.puts <= FEW_PUTS
     const result = isHere ? this.#runHere(work.run) : await this.#runBehind(work)
     disk?.committed()
-    if (disk !== undefined && durability === 'flush') await this.#synced(disk)
+    if (disk !== undefined && durability === 'flush' && !work.isAcknowledged) await this.#synced(disk)
     return result
   }
 
@@ -114,10 +121,14 @@ export class Commits {
     })
     const writing = this.#settle(commit, () => marks.get(key) === mark)
     this.#underWay.add(writing)
-    this.#unacknowledged++
     const forget = () => this.#underWay.delete(writing)
     writing.then(forget, forget)
     const done = this.#unlessBroken(writing)
+    if (work.isAcknowledged) {
+      await done.finally(this.#renewReads)
+      return results[0] as T
+    }
+    this.#unacknowledged++
     // Acknowledgements keep the order of the calls: lmdb's promises do not, and callers' protocols rely on it.
     this.#last = Promise.allSettled([this.#last, done]).then(this.#renewReads)
     await this.#last
@@ -141,6 +152,16 @@ export class Commits {
     } catch (thrown) {
       throw this.#broken ?? toStoreError(thrown, this.#options.dir)
     }
+  }
+
+  /** Resolves when all that was asked for is acknowledged; undefined if it is. */
+  get acknowledged(): Promise<unknown> | undefined {
+    return this.#unacknowledged === 0 ? undefined : this.#last
+  }
+
+  /** Resolves when all that is committed survives a power cut. @throws GatewayError */
+  async durable(): Promise<void> {
+    if (this.#options.disk !== undefined) await this.#synced(this.#options.disk)
   }
 
   /** Resolves when nothing is under way any more. */

@@ -23,7 +23,12 @@ export class EmbeddedContents implements Contents {
   readonly #env: EmbeddedEnv
   readonly #parts: { readonly [S in Section]: Part<Entries[S]> }
 
-  constructor(env: EmbeddedEnv, table: OpenTable) {
+  /** @param inbox its newest rows may not be in LMDB yet */
+  constructor(
+    env: EmbeddedEnv,
+    table: OpenTable,
+    private readonly inbox: { stored(): Promise<void> },
+  ) {
     this.#env = env
     this.#parts = {
       accounts: accountsPart(table),
@@ -35,6 +40,7 @@ export class EmbeddedContents implements Contents {
   }
 
   async read<S extends Section>(section: S, from: string | undefined): Promise<Page<S>> {
+    await this.inbox.stored()
     const part: Part<Entries[S]> = this.#parts[section]
     const start: Key = from === undefined ? [FIRST] : [...JSON.parse(from), FIRST]
     return this.#env.read(() => {

@@ -9,6 +9,15 @@ interface State {
   readonly since: number
 }
 
+/** A message, and its key where it has one. */
+interface Keyed {
+  readonly dedupKey: string | undefined
+  /** ms since the epoch. */
+  readonly storedAt: number
+  readonly seq: number
+  readonly id: string
+}
+
 /**
  * Two generations: a look-up asks both, a write goes to the current one, and after one window the older one is
  * emptied and becomes the current one. So expiry costs the same however many keys there are, and a key is kept for
@@ -34,17 +43,24 @@ export class DedupWindow {
     const entry = this.#generations[current].get(key) ?? this.#generations[other(current)].get(key)
     if (entry === undefined) return undefined
     const [storedAt, seq, id] = entry
-    return now - storedAt < this.#windowMs ? { seq, id, repeat: true } : undefined
+    return this.counts(storedAt, now) ? { seq, id, repeat: true } : undefined
   }
 
-  /** Puts the keys of one batch; to be called within its write. */
-  put(added: ReadonlyMap<string, Appended>, now: number): void {
+  /** Whether a key that was stored then is still within the window. */
+  counts(storedAt: number, now: number): boolean {
+    return now - storedAt < this.#windowMs
+  }
+
+  /** Puts keys; to be called within a write. */
+  put(keyed: Iterable<Keyed>, now: number): void {
     const next = this.#stateAt(now)
     if (next !== this.#state) {
       this.#generations[next.current].clearAsync()
       this.#meta.put(['state'], next)
     }
-    for (const [key, { seq, id }] of added) this.#generations[next.current].put([key], [now, seq, id])
+    const generation = this.#generations[next.current]
+    for (const { dedupKey, storedAt, seq, id } of keyed)
+      if (dedupKey !== undefined) generation.put([dedupKey], [storedAt, seq, id])
   }
 
   /** To be called when that write was committed, with the same `now`. */

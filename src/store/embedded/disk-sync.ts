@@ -14,9 +14,7 @@ import { promisify } from 'node:util'
 import type { RootDatabase } from 'lmdb'
 import { bootId } from './boot-id.js'
 import { readMeta, readNewest, writeSynced } from './meta-page.js'
-
-/** Longest time from a commit to the beginning of its sync, ms. */
-const SYNC_DELAY_MS = 100
+import { SyncBehind } from './sync-behind.js'
 
 const sync = promisify(fdatasync)
 
@@ -25,21 +23,12 @@ interface Snapshot {
   readonly pin: { done(): void }
 }
 
-interface Waiter {
-  resolve(): void
-  reject(error: unknown): void
-}
-
 export class DiskSync {
   readonly #file: number
   readonly #pageSize: number
   /** The last is the one noted last; the first may be the one whose note is on the disk. */
   #noted: Snapshot[] = []
-  #isDirty = false
-  #isRunning = false
-  #timer: NodeJS.Timeout | undefined
-  #waiters: Waiter[] = []
-  #failure: unknown
+  readonly #behind: SyncBehind
 
   /**
    * Pins and notes the snapshot that is there. To be called before the first commit, which may use its pages again, and
@@ -49,8 +38,9 @@ export class DiskSync {
   constructor(
     private readonly root: RootDatabase,
     dir: string,
-    private readonly failed: (cause: unknown) => void,
+    failed: (cause: unknown) => void,
   ) {
+    this.#behind = new SyncBehind(isAwaited => this.#syncOnce(isAwaited), failed)
     this.#file = openSync(join(dir, 'data.mdb'), 'r+')
     try {
       this.#pageSize = readMeta(this.#file, bootId()).pageSize
@@ -67,19 +57,14 @@ export class DiskSync {
     }
   }
 
-  /** There is a new commit: it is synced within SYNC_DELAY_MS and the time that the disk takes. */
+  /** There is a new commit. */
   committed(): void {
-    this.#isDirty = true
-    if (!this.#isRunning) this.#timer ??= setTimeout(() => void this.#run(), SYNC_DELAY_MS)
+    this.#behind.written()
   }
 
   /** Resolves when all that is committed by now survives a power cut. Rejects when the disk refuses. */
   synced(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure)
-      this.#waiters.push({ resolve, reject })
-      if (!this.#isRunning) void this.#run()
-    })
+    return this.#behind.synced()
   }
 
   /**
@@ -95,33 +80,13 @@ export class DiskSync {
     }
   }
 
-  async #run(): Promise<void> {
-    this.#isRunning = true
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    const waiters = this.#waiters.splice(0)
-    try {
-      await this.#syncOnce(waiters.length > 0)
-      for (const { resolve } of waiters) resolve()
-    } catch (thrown) {
-      this.#failure ??= thrown
-      this.failed(thrown)
-      for (const { reject } of [...waiters, ...this.#waiters.splice(0)]) reject(thrown)
-      return
-    }
-    this.#isRunning = false
-    if (this.#waiters.length > 0) void this.#run()
-    else if (this.#isDirty) this.committed()
-  }
-
   /** @param isAwaited whether somebody waits until the note is on the disk, too; else the next sync takes care of it */
   async #syncOnce(isAwaited: boolean): Promise<void> {
-    this.#isDirty = false
     const snapshot = this.#take()
     await sync(this.#file)
     this.#letGo(1)
     this.#note(snapshot)
-    if (this.#isDirty && !isAwaited) return
+    if (this.#behind.isDirty && !isAwaited) return
     await sync(this.#file)
     this.#letGo(1)
   }

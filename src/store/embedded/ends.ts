@@ -1,5 +1,6 @@
 /** Where each inbox ends. Kept in memory, so that an append reads nothing. */
 import { LAST } from './keys.js'
+import type { Pending } from './pending.js'
 import { partsOf, type Rows } from './rows.js'
 import type { OpenTable, Table } from './table.js'
 
@@ -19,12 +20,16 @@ export class Ends {
   readonly #trimmed: Table<number>
   readonly #known = new Map<number, End>()
 
-  constructor(table: OpenTable, rows: Rows) {
+  constructor(
+    table: OpenTable,
+    rows: Rows,
+    private readonly pending: Pending,
+  ) {
     this.#rows = rows
     this.#trimmed = table('trimmed')
   }
 
-  /** The end in memory, which the caller moves on. It is ahead of the rows until they are committed. */
+  /** The end in memory, which the caller moves on. It is ahead of the rows until they are in the journal. */
   of(owner: number): End {
     const known = this.#known.get(owner)
     if (known !== undefined) return known
@@ -35,6 +40,8 @@ export class Ends {
 
   /** The end as the rows tell it. */
   read(owner: number): End {
+    const newest = this.pending.of(owner).at(-1)
+    if (newest !== undefined) return { seq: newest.seq, bytes: partsOf('', newest.value.toString()).end }
     const bounds = { start: [owner, LAST], end: [owner], reverse: true, limit: 1 }
     for (const { key, value } of this.#rows.table.getRange(bounds))
       return { seq: Number(key[1]), bytes: partsOf('', value).end }

@@ -47,8 +47,13 @@ export class EmbeddedEnv {
     this.#options = options
   }
 
-  get #dir(): string {
+  /** The data folder. */
+  get dir(): string {
     return this.#options.dir
+  }
+
+  get durability(): Durability {
+    return this.#options.durability
   }
 
   /**
@@ -65,41 +70,41 @@ export class EmbeddedEnv {
     let root: RootDatabase | undefined
     let disk: DiskSync | undefined
     try {
-      checkFile(this.#dir, this.#options.check)
+      checkFile(this.dir, this.#options.check)
       // Where it cannot be told whether the system was started anew, lmdb syncs each commit by itself.
       const syncsBehind = bootId() !== 0n
       await this.#prepare(syncsBehind)
-      root = open({ path: this.#dir, ...SETTINGS, ...(syncsBehind && { noSync: true }) })
+      root = open({ path: this.dir, ...SETTINGS, ...(syncsBehind && { noSync: true }) })
       const row = this.#takeRow(root)
-      if (syncsBehind) disk = new DiskSync(root, this.#dir, cause => this.#opened?.commits.break(cause))
+      if (syncsBehind) disk = new DiskSync(root, this.dir, this.break)
       const table = tableOpener(root)
       const marks = table<string>('marks', 'string')
       const built = build(table)
       marks.get([0]) // another row
       row.done()
       const { durability } = this.#options
-      const commits = new Commits({ root, marks, dir: this.#dir, durability, disk })
-      this.#opened = { root, commits, place: new Place(this.#dir), disk, marks }
+      const commits = new Commits({ root, marks, dir: this.dir, durability, disk })
+      this.#opened = { root, commits, place: new Place(this.dir), disk, marks }
       return built
     } catch (cause) {
       await disk?.close().catch(() => undefined)
       await root?.close()
       throw cause instanceof GatewayError
         ? cause
-        : unavailable(`cannot open ${this.#dir}: ${reasonText(cause)}`, cause)
+        : unavailable(`cannot open ${this.dir}: ${reasonText(cause)}`, cause)
     }
   }
 
   /** What is not as this store leaves it is set right, while no other process has the folder open. */
   async #prepare(syncsBehind: boolean): Promise<void> {
-    const state = fileState(this.#dir)
+    const state = fileState(this.dir)
     // LMDB reads no more than the meta pages of the file as it is now.
-    if (state === 'ahead') await this.#alone({ noSync: true }, () => restoreFile(this.#dir))
+    if (state === 'ahead') await this.#alone({ noSync: true }, () => restoreFile(this.dir))
     if (state === 'synced by lmdb' && syncsBehind) await this.#alone({}, root => this.#settle(root))
   }
 
   async #alone(settings: { noSync?: true }, work: (root: RootDatabase) => void): Promise<void> {
-    const root = open({ path: this.#dir, ...SETTINGS, ...settings })
+    const root = open({ path: this.dir, ...SETTINGS, ...settings })
     try {
       this.#takeRow(root)
       work(root)
@@ -136,7 +141,7 @@ export class EmbeddedEnv {
       .filter(row => /^\s*\d/.test(row))
     const pid = rows.map(row => row.trim().split(/\s/, 1)[0]).find(pid => pid !== String(process.pid))
     if (rows.length > own)
-      throw unavailable(`${this.#dir} is in use by process ${pid ?? process.pid}: one gateway a data folder`)
+      throw unavailable(`${this.dir} is in use by process ${pid ?? process.pid}: one gateway a data folder`)
   }
 
   get #open(): Opened {
@@ -150,7 +155,7 @@ export class EmbeddedEnv {
       void this.#open
       return work()
     } catch (cause) {
-      throw toStoreError(cause, this.#dir)
+      throw toStoreError(cause, this.dir)
     }
   }
 
@@ -171,6 +176,34 @@ export class EmbeddedEnv {
     return this.#run({ run: work, reads: true, puts })
   }
 
+  /** Like `write`, of what was acknowledged before. Nobody's acknowledgement waits for it. */
+  writeBehind(work: () => void, puts: number): Promise<void> {
+    return this.#run({ run: work, reads: false, puts, isAcknowledged: true })
+  }
+
+  /**
+   * To be called before what the journal has is acknowledged: resolves when all writes before it are.
+   * @throws GatewayError if the store is closed, or its folder is gone
+   */
+  async beforeAcknowledgement(): Promise<void> {
+    await this.#open.commits.acknowledged
+  }
+
+  /** Resolves when all that was written survives a power cut. @throws GatewayError */
+  durable(): Promise<void> {
+    return this.#open.commits.durable()
+  }
+
+  /** Nothing is accepted any more: nobody can say what is on the disk. */
+  readonly break = (cause: unknown): void => this.#opened?.commits.break(cause)
+
+  /** @throws GatewayError if nothing is accepted */
+  check(): void {
+    const { commits, place } = this.#open
+    commits.check()
+    place.check()
+  }
+
   /** Makes a commit. @throws GatewayError */
   async ping(): Promise<void> {
     const { marks } = this.#open
@@ -178,9 +211,8 @@ export class EmbeddedEnv {
   }
 
   async #run<T>(work: Work<T>): Promise<T> {
-    const { commits, place } = this.#open
-    place.check()
-    return await commits.run(work)
+    this.check()
+    return await this.#open.commits.run(work)
   }
 
   /** Waits for the writes that were accepted, then closes. @throws GatewayError if the disk refused the last sync */
@@ -197,11 +229,11 @@ export class EmbeddedEnv {
     try {
       await disk?.close()
     } catch (cause) {
-      throw toStoreError(cause, this.#dir)
+      throw toStoreError(cause, this.dir)
     } finally {
       await root.close()
     }
-    if (place.isThere) noteClosed(this.#dir)
+    if (place.isThere) noteClosed(this.dir)
   }
 }
 

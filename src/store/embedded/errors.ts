@@ -40,10 +40,18 @@ export function reasonText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
 
+/** Of LMDB, whose numbers of the operating system are positive, or of Node.js, whose are negative. */
+function codeOf(thrown: unknown): number | undefined {
+  if (!(thrown instanceof Error)) return undefined
+  const { code, errno } = thrown as Error & { code?: unknown; errno?: unknown }
+  if (typeof code === 'number') return code
+  return typeof errno === 'number' ? -errno : undefined
+}
+
 /** A write that was cut short, which is how a disk fills up, is an EIO for LMDB. */
 function isFull(thrown: unknown, dir: string): boolean {
-  if (!(thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number')) return false
-  if (thrown.code !== EIO) return FULL.includes(thrown.code)
+  const code = codeOf(thrown)
+  if (code !== EIO) return code !== undefined && FULL.includes(code)
   try {
     const { bavail, bsize } = statfsSync(dir)
     return bavail * bsize < FULL_BELOW

@@ -1,42 +1,55 @@
 /** Logs of messages in the embedded store, one a user: what is read of them and what is removed. */
+
 import type { ConversationId, InboxRow, NewMessage, UserId } from '../../core/model.js'
-import type { DeletedUsers, Purgeable } from '../deleted.js'
+import type { Purgeable } from '../deleted.js'
 import type { Appended, ConversationRow, InboxLog } from '../store.js'
-import { EmbeddedAppend } from './append.js'
-import { Conversations } from './conversations.js'
-import type { DedupWindow } from './dedup.js'
-import { Ends } from './ends.js'
-import type { EmbeddedEnv } from './env.js'
-import { type Key, LAST } from './keys.js'
-import { partsOf, Rows } from './rows.js'
-import type { OpenTable } from './table.js'
+import type { InboxParts } from './inbox-parts.js'
+import { LAST } from './keys.js'
+import { partsOf } from './rows.js'
 import { userNumber } from './users.js'
 
 /** Rows of a deleted account removed in one commit: a few milliseconds of the event loop. */
 const PURGE_CHUNK = 500
 
 export class EmbeddedInbox implements InboxLog, Purgeable {
-  readonly #env: EmbeddedEnv
-  readonly #rows: Rows
-  readonly #ends: Ends
-  readonly #conversations: Conversations
-  readonly #append: EmbeddedAppend
+  readonly #env: InboxParts['env']
+  readonly #rows: InboxParts['rows']
+  readonly #ends: InboxParts['ends']
+  readonly #conversations: InboxParts['conversations']
+  /** The newest rows, which LMDB does not have yet. */
+  readonly #pending: InboxParts['pending']
+  readonly #journal: InboxParts['journal']
+  readonly #apply: InboxParts['apply']
+  readonly #append: InboxParts['append']
 
-  constructor(env: EmbeddedEnv, table: OpenTable, dedup: DedupWindow, deleted: DeletedUsers) {
+  constructor({ env, rows, ends, conversations, pending, journal, apply, append }: InboxParts) {
     this.#env = env
-    this.#rows = new Rows(table)
-    this.#ends = new Ends(table, this.#rows)
-    this.#conversations = new Conversations(table)
-    this.#append = new EmbeddedAppend(env, this.#rows, this.#conversations, this.#ends, dedup, deleted)
+    this.#rows = rows
+    this.#ends = ends
+    this.#conversations = conversations
+    this.#pending = pending
+    this.#journal = journal
+    this.#apply = apply
+    this.#append = append
+  }
+
+  /** See EmbeddedAppend. */
+  recover(): Promise<void> {
+    return this.#append.recover()
+  }
+
+  /** See EmbeddedAppend. */
+  close(): Promise<void> {
+    return this.#append.close()
+  }
+
+  /** Resolves when LMDB has all rows that were acknowledged by now. @throws GatewayError */
+  stored(): Promise<void> {
+    return this.#apply.all()
   }
 
   append(batch: readonly NewMessage[]): Promise<Appended[]> {
     return this.#append.run(batch)
-  }
-
-  /** Resolves when every append asked for so far has its answer. */
-  async idle(): Promise<void> {
-    await this.#append.idle()
   }
 
   async lastSeq(userId: UserId): Promise<number> {
@@ -52,11 +65,10 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
 
   async inboxBytes(userId: UserId): Promise<number> {
     const owner = userNumber(userId)
-    const value = (bounds: { start: Key; end: Key; reverse?: boolean }) =>
-      Array.from(this.#rows.table.getRange({ ...bounds, limit: 1 }), row => row.value)[0]
+    const waiting = this.#pending.of(owner)
     return this.#env.read(() => {
-      const first = value({ start: [owner], end: [owner, LAST] })
-      const last = value({ start: [owner, LAST], end: [owner], reverse: true })
+      const first = this.#rows.first(owner) ?? waiting[0]?.value.toString()
+      const last = waiting.at(-1)?.value.toString() ?? this.#rows.last(owner)
       return first === undefined || last === undefined ? 0 : this.#rows.bytesBetween(first, last)
     })
   }
@@ -66,16 +78,10 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
   }
 
   #read(userId: UserId, after: number, limit: number, maxChars = Number.MAX_VALUE): InboxRow[] {
-    const owner = userNumber(userId)
     const rows: InboxRow[] = []
     let chars = 0
-    for (const { key, value } of this.#rows.table.getRange({
-      start: [owner, after + 1],
-      end: [owner, LAST],
-      limit,
-    })) {
-      const row = this.#rows.row(userId, Number(key[1]), value)
-      if (row === undefined) continue
+    for (const row of this.#from(userId, after, limit)) {
+      if (rows.length === limit) break
       rows.push(row)
       chars += row.text.length
       if (chars >= maxChars) break
@@ -83,8 +89,33 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
     return rows
   }
 
+  /** At most `limit` of LMDB, then those of the journal behind them. */
+  *#from(userId: UserId, after: number, limit: number): Generator<InboxRow> {
+    const owner = userNumber(userId)
+    let last = after
+    for (const { key, value } of this.#rows.table.getRange({
+      start: [owner, after + 1],
+      end: [owner, LAST],
+      limit,
+    })) {
+      last = Number(key[1])
+      const row = this.#rows.row(userId, last, value)
+      if (row !== undefined) yield row
+    }
+    for (const waiting of this.#pending.of(owner)) {
+      const row = waiting.seq > last ? this.#rows.rowOf(waiting) : undefined
+      if (row !== undefined) yield row
+    }
+  }
+
   async trimInbox(userId: UserId, upTo: number, limit: number): Promise<number> {
+    await this.#store(userId)
     return this.#env.transaction(() => this.#trim(userId, upTo, limit), 2 * limit)
+  }
+
+  /** What is removed is in LMDB, and nowhere else. */
+  async #store(userId: UserId): Promise<void> {
+    if (this.#pending.of(userNumber(userId)).length > 0) await this.stored()
   }
 
   #trim(userId: UserId, upTo: number, limit: number): number {
@@ -126,15 +157,26 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
   ): Promise<ConversationRow[]> {
     return this.#env.read(() => {
       const found: ConversationRow[] = []
+      const ids = new Set<string>()
+      for (const waiting of this.#pending.inConversation(conversation)) {
+        const row = before === undefined || waiting.id < before ? this.#rows.rowOf(waiting) : undefined
+        if (row === undefined || ids.has(row.id)) continue
+        ids.add(row.id)
+        found.push({ inbox: String(waiting.owner), row })
+      }
       for (const { owner, seq } of this.#conversations.range(conversation, limit, before)) {
         const row = this.#rows.get(owner, seq)
-        if (row !== undefined) found.push({ inbox: String(owner), row })
+        if (row !== undefined && !ids.has(row.id)) found.push({ inbox: String(owner), row })
       }
-      return found
+      return found.slice(0, limit)
     })
   }
 
   async purge(userId: UserId): Promise<void> {
+    // No text of it stays in the journal. What comes meanwhile is in another file.
+    const last = this.#journal.renew()
+    await this.stored()
+    await this.#journal.removeUpTo(last)
     const trim = () => this.#trim(userId, Number.MAX_SAFE_INTEGER, PURGE_CHUNK)
     while ((await this.#env.transaction(trim, 2 * PURGE_CHUNK)) === PURGE_CHUNK);
     await this.#env.transaction(() => this.#ends.remove(userNumber(userId)))

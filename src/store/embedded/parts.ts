@@ -2,10 +2,10 @@
 import { DeletedUsers, Remains } from '../deleted.js'
 import { EmbeddedContents } from './contents.js'
 import { EmbeddedCursors } from './cursors.js'
-import { DedupWindow } from './dedup.js'
 import type { EmbeddedEnv } from './env.js'
 import { DataFormat } from './format.js'
 import { EmbeddedInbox } from './inbox.js'
+import { inboxParts } from './inbox-parts.js'
 import { EmbeddedKv } from './kv.js'
 import type { OpenTable } from './table.js'
 import { EmbeddedUsers } from './users.js'
@@ -19,18 +19,13 @@ export interface EmbeddedParts {
   readonly format: DataFormat
 }
 
-interface PartsOptions {
-  readonly dir: string
-  readonly dedupWindowMs: number
-}
-
 export function makeParts(
   env: EmbeddedEnv,
   table: OpenTable,
-  { dir, dedupWindowMs }: PartsOptions,
+  { dir, dedupWindowMs }: { readonly dir: string; readonly dedupWindowMs: number },
 ): EmbeddedParts {
   const deleted = new DeletedUsers()
-  const inbox = new EmbeddedInbox(env, table, new DedupWindow(table, dedupWindowMs), deleted)
+  const inbox = new EmbeddedInbox(inboxParts(env, table, dedupWindowMs, deleted))
   const cursors = new EmbeddedCursors(env, table, deleted)
   const kv = new EmbeddedKv(env, table, deleted)
   return {
@@ -38,7 +33,7 @@ export function makeParts(
     inbox,
     cursors,
     kv,
-    contents: new EmbeddedContents(env, table),
+    contents: new EmbeddedContents(env, table, inbox),
     format: new DataFormat(env, table, dir),
   }
 }

@@ -14,11 +14,12 @@ import {
   type ConversationId,
   type InboxRow,
   type MessageHeader,
+  type NewMessage,
   pairConversation,
   type UserId,
 } from '../../core/model.js'
 import { LAST } from './keys.js'
-import type { OpenTable, Table } from './table.js'
+import type { Bounds, OpenTable, Table } from './table.js'
 
 /** A UUID as text. */
 const ID_LENGTH = 36
@@ -33,6 +34,34 @@ export interface Holder {
   readonly id: string
   readonly owner: number
   readonly seq: number
+}
+
+/** A message that is to be stored, and its place. */
+export interface Added {
+  readonly message: NewMessage
+  readonly owner: number
+  readonly seq: number
+  /** Bytes of text that the inbox was given up to and including this message. */
+  readonly end: number
+  /** Bytes of this message's text. */
+  readonly bytes: number
+}
+
+/** A row that the journal has and LMDB need not have. */
+export interface JournalRow {
+  readonly owner: number
+  readonly seq: number
+  /** The message's. */
+  readonly id: string
+  /** undefined: it is in no conversation. */
+  readonly conversation: ConversationId | undefined
+  readonly dedupKey: string | undefined
+  /** When it was stored, ms since the epoch. */
+  readonly storedAt: number
+  /** As in rows.ts, without a text that is stored apart. */
+  readonly value: Buffer
+  /** A text that is stored once for all rows of the message. */
+  readonly textApart: string | undefined
 }
 
 /** What a value says. */
@@ -60,17 +89,35 @@ export class Rows {
     this.#holders = table('text-holders')
   }
 
-  /** @returns undefined if the text is gone */
-  row(inbox: UserId, seq: number, value: string): InboxRow | undefined {
-    const { id, header, text = this.#texts.get([id]) } = partsOf(inbox, value)
+  /** @param textApart the text that is stored apart, where it is known. @returns undefined if the text is gone */
+  row(inbox: UserId, seq: number, value: string, textApart?: string): InboxRow | undefined {
+    const { id, header, text = textApart ?? this.#texts.get([id]) } = partsOf(inbox, value)
     if (text === undefined) return undefined
     const { kind, sender, conversation } = header ?? headerOf(text)
     return { seq, id, kind, sender, conversation, text }
   }
 
+  /** A row that is still in the journal. */
+  rowOf({ owner, seq, value, textApart }: JournalRow): InboxRow | undefined {
+    return this.row(String(owner), seq, value.toString(), textApart)
+  }
+
   get(owner: number, seq: number): InboxRow | undefined {
     const value = this.table.get([owner, seq])
     return value === undefined ? undefined : this.row(String(owner), seq, value)
+  }
+
+  /** Value of the first row of an inbox in LMDB. */
+  first(owner: number): string | undefined {
+    return this.#one({ start: [owner], end: [owner, LAST], limit: 1 })
+  }
+
+  last(owner: number): string | undefined {
+    return this.#one({ start: [owner, LAST], end: [owner], reverse: true, limit: 1 })
+  }
+
+  #one(bounds: Bounds): string | undefined {
+    return Array.from(this.table.getRange(bounds), ({ value }) => value)[0]
   }
 
   /** The value of a row of data format 1 in today's format; undefined if it needs no change, or its text is gone. */
@@ -128,11 +175,14 @@ export function headOf(
   return isUsual ? head : `${head} ${conversation}`
 }
 
+/** The message id in a value. */
+export const idOf = (value: string): string => value.slice(0, ID_LENGTH)
+
 const isOld = (value: string): boolean => kindOf(value.charAt(ID_LENGTH)) === undefined
 
 /** A JSON text is an object, so it begins at the first brace. */
 export function partsOf(inbox: UserId, value: string): Parts {
-  const id = value.slice(0, ID_LENGTH)
+  const id = idOf(value)
   const brace = value.indexOf('{', ID_LENGTH)
   const headEnd = brace === -1 ? value.length : brace
   const text = brace === -1 ? undefined : value.slice(brace)

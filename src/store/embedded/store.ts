@@ -31,7 +31,14 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   }
 
   protected async openParts(): Promise<EmbeddedParts> {
-    return this.#env.open(table => makeParts(this.#env, table, this.#options))
+    const parts = await this.#env.open(table => makeParts(this.#env, table, this.#options))
+    try {
+      await parts.inbox.recover()
+      return parts
+    } catch (thrown) {
+      await this.closeParts(parts)
+      throw thrown
+    }
   }
 
   protected async tidy({ users }: EmbeddedParts): Promise<void> {
@@ -40,7 +47,7 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   }
 
   protected async closeParts({ inbox }: EmbeddedParts): Promise<void> {
-    await inbox.idle()
+    await inbox.close()
     await this.#env.close()
   }
 

@@ -1,0 +1,292 @@
+/**
+ * The journal of the embedded store: appends are acknowledged when they are written here, in one sequential write each, and
+ * go to LMDB behind that, many in one commit (append.ts). What the system has of a file outlives the process; what is
+ * synced, a power cut.
+ *
+ * Files `journal-<number of its first record>`: the header, then records (journal-record.ts). A new one is begun when one is
+ * full, and when the store is opened. One is removed when LMDB has all of its records, on the disk.
+ */
+import {
+  closeSync,
+  fdatasync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { bootId } from './boot-id.js'
+import { decodeRecords, type JournalRecord } from './journal-record.js'
+import { SyncBehind } from './sync-behind.js'
+
+/**
+ * Then the store's id, since a journal belongs to one `data.mdb`, and the id of the start of the system in which the file was
+ * made (boot-id.ts).
+ */
+const MAGIC = Buffer.from('MUMI journal 1\n')
+export const STORE_ID_BYTES = 16
+const ID_END = MAGIC.length + STORE_ID_BYTES
+const HEADER_BYTES = ID_END + 8
+const NAME = /^journal-(\d+)$/
+/** A file of this size is full. */
+const FULL_BYTES = 8 << 20
+
+const sync = promisify(fdatasync)
+
+/** A file of the journal. */
+interface Segment {
+  readonly path: string
+  /** Number of its last record. */
+  last: number
+}
+
+/** One that this process has written to. */
+interface OpenSegment extends Segment {
+  readonly file: number
+  bytes: number
+  /** Its name is on the disk. */
+  isNamed: boolean
+  /** It is full, and on the disk. */
+  isDone: boolean
+}
+
+/** A journal that does not belong to the data beside it. */
+export class ForeignJournal extends Error {}
+
+export interface Found {
+  /** What LMDB does not have, up to the first record that is not there whole. */
+  readonly records: readonly JournalRecord[]
+  /** The files that they are in, oldest first. */
+  readonly segments: readonly Segment[]
+}
+
+/**
+ * Reads the journal of a folder, and removes files of which nothing can be used.
+ * @param id the store's; undefined if it never had a journal
+ * @param after number of the last record that LMDB has
+ * @throws ForeignJournal, or what the system says
+ */
+export function readJournal(dir: string, id: Buffer | undefined, after: number): Found {
+  const records: JournalRecord[] = []
+  const segments: Segment[] = []
+  let last = after
+  const files = filesIn(dir)
+  const [oldest] = files
+  // After a power cut that may be so, since the files before it were not on the disk.
+  if (oldest !== undefined && oldest.first > last + 1 && isOfThisStart(oldest.path))
+    throw new ForeignJournal(
+      `${oldest.path} is newer than the data.mdb beside it: records before it are missing`,
+    )
+  for (const { path } of files) {
+    const all = readSegment(path, id)
+    const [first] = all
+    // After a power cut a file may be on the disk and the end of the one before it not: then it is lost, too.
+    if (first === undefined || first.number > last + 1) {
+      rmSync(path)
+      continue
+    }
+    records.push(...all.filter(({ number }) => number > last))
+    last = Math.max(last, all.at(-1)?.number ?? 0)
+    // Also one of which LMDB has all: that need not be on the disk yet.
+    segments.push({ path, last: all.at(-1)?.number ?? 0 })
+  }
+  return { records, segments }
+}
+
+const bootIdBytes = (): Buffer => {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigInt64BE(bootId())
+  return bytes
+}
+
+const isOfThisStart = (path: string): boolean =>
+  bootId() !== 0n && readFileSync(path).subarray(ID_END, HEADER_BYTES).equals(bootIdBytes())
+
+function readSegment(path: string, id: Buffer | undefined): JournalRecord[] {
+  const bytes = readFileSync(path)
+  // It had just been made, or the power failed before it was on the disk.
+  if (bytes.length < HEADER_BYTES || bytes.subarray(0, HEADER_BYTES).every(byte => byte === 0)) return []
+  const isOurs =
+    bytes.subarray(0, MAGIC.length).equals(MAGIC) && id?.equals(bytes.subarray(MAGIC.length, ID_END))
+  if (!isOurs) throw new ForeignJournal(`${path} belongs to other data than the data.mdb beside it`)
+  return decodeRecords(bytes, HEADER_BYTES)
+}
+
+/** Oldest first. `first`: number of the first record that was written to it. */
+function filesIn(dir: string): { readonly path: string; readonly first: number }[] {
+  const numbers = readdirSync(dir).flatMap(name => NAME.exec(name)?.[1] ?? [])
+  return numbers
+    .map(number => ({ path: pathOf(dir, Number(number)), first: Number(number) }))
+    .sort((a, b) => a.first - b.first)
+}
+
+const pathOf = (dir: string, first: number): string => join(dir, `journal-${first}`)
+
+export class JournalFiles {
+  /** Of an earlier process. */
+  readonly #old: Segment[]
+  /** The process may have died before it had synced them. */
+  #isOldSynced = false
+  /** The last is written to. */
+  readonly #open: OpenSegment[] = []
+  #last: number
+  readonly #behind: SyncBehind
+
+  /**
+   * @param last number of the last record, whether or not it is still in the journal
+   * @param found from `readJournal`
+   * @param failed called when the disk refused a sync, or when it cannot be told what a file has
+   */
+  constructor(
+    private readonly dir: string,
+    private readonly id: Buffer,
+    last: number,
+    found: Found,
+    private readonly failed: (cause: unknown) => void,
+  ) {
+    this.#last = last
+    this.#old = [...found.segments]
+    this.#behind = new SyncBehind(() => this.#sync(), failed)
+  }
+
+  /** Number of the next record. */
+  get next(): number {
+    return this.#last + 1
+  }
+
+  /** Number of the last record in the oldest file that nothing is done with any more; undefined if there is none. */
+  get oldest(): number | undefined {
+    if (this.#old[0] !== undefined) return this.#old[0].last
+    const [first] = this.#open
+    return first?.isDone ? first.last : undefined
+  }
+
+  /** Opens the file for the next record, while there is a descriptor for it. @throws what the system says */
+  prepare(): void {
+    if (this.#open.length === 0) this.#begin()
+  }
+
+  /** Writes the record that has the number `next`. @throws what the system says; then nothing of it is there */
+  append(record: Buffer): void {
+    const segment = this.#segment()
+    try {
+      write(segment.file, record, segment.bytes)
+    } catch (thrown) {
+      this.#cut(segment)
+      throw thrown
+    }
+    segment.bytes += record.length
+    segment.last = ++this.#last
+    this.#behind.written()
+  }
+
+  /** The file that is written to is written to no more. @throws what the system says */
+  renew(): void {
+    const current = this.#open.at(-1)
+    if (current !== undefined && current.bytes > HEADER_BYTES) this.#begin()
+  }
+
+  /** Resolves when all records so far survive a power cut. Rejects when the disk refuses. */
+  synced(): Promise<void> {
+    return this.#behind.synced()
+  }
+
+  /** LMDB has all records up to `number`, on the disk: removes the files that have no others. */
+  removeUpTo(number: number): void {
+    while (this.oldest !== undefined && this.oldest <= number) {
+      const segment = this.#old.shift() ?? this.#shiftOpen()
+      if (segment !== undefined) rmSync(segment.path, { force: true })
+    }
+  }
+
+  /** To be called when nothing is written any more. @param isStored LMDB has all records, on the disk */
+  async close(isStored: boolean): Promise<void> {
+    const segments = [...this.#old, ...this.#open]
+    try {
+      if (this.#open.length > 0) await this.synced()
+    } finally {
+      for (const { file } of this.#open.splice(0)) closeSync(file)
+    }
+    if (isStored) for (const { path } of segments) rmSync(path, { force: true })
+  }
+
+  #shiftOpen(): Segment | undefined {
+    const segment = this.#open.shift()
+    if (segment !== undefined) closeSync(segment.file)
+    return segment
+  }
+
+  #segment(): OpenSegment {
+    const current = this.#open.at(-1)
+    if (current === undefined) return this.#begin()
+    if (current.bytes < FULL_BYTES) return current
+    try {
+      return this.#begin()
+    } catch {
+      // Without a free descriptor, or room, for another one the full one does.
+      return current
+    }
+  }
+
+  #begin(): OpenSegment {
+    const path = pathOf(this.dir, this.next)
+    const file = openSync(path, 'w', 0o600)
+    try {
+      write(file, Buffer.concat([MAGIC, this.id, bootIdBytes()]), 0)
+    } catch (thrown) {
+      closeSync(file)
+      rmSync(path, { force: true })
+      throw thrown
+    }
+    const segment = { path, file, last: this.#last, bytes: HEADER_BYTES, isNamed: false, isDone: false }
+    this.#open.push(segment)
+    return segment
+  }
+
+  #cut({ file, bytes }: OpenSegment): void {
+    try {
+      ftruncateSync(file, bytes)
+    } catch (cause) {
+      this.failed(cause)
+    }
+  }
+
+  /** In the order of their records: of what is on the disk nothing before is missing. */
+  async #sync(): Promise<void> {
+    if (!this.#isOldSynced) for (const { path } of this.#old) await syncFile(path)
+    this.#isOldSynced = true
+    for (const segment of this.#open.filter(({ isDone }) => !isDone)) {
+      const isFull = segment !== this.#open.at(-1)
+      await sync(segment.file)
+      if (!segment.isNamed) await syncNames(this.dir)
+      segment.isNamed = true
+      segment.isDone = isFull
+    }
+  }
+}
+
+function write(file: number, bytes: Buffer, position: number): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, position + at)
+}
+
+/** Of a file that may have been removed meanwhile: then nothing of it is needed. */
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r').catch(() => undefined)
+  if (file === undefined) return
+  try {
+    await sync(file.fd)
+  } finally {
+    await file.close()
+  }
+}
+
+/** A file system that cannot do it says so, and has its own way. */
+async function syncNames(dir: string): Promise<void> {
+  const folder = await open(dir, 'r').catch(() => undefined)
+  await folder?.sync().catch(() => undefined)
+  await folder?.close()
+}

@@ -1,0 +1,66 @@
+/** Syncs behind writes, one sync at a time: a write costs no wait for the disk, and a power cut no more than the last moments. */
+
+/** Longest time from a write to the beginning of its sync, ms. */
+const SYNC_DELAY_MS = 100
+
+interface Waiter {
+  resolve(): void
+  reject(error: unknown): void
+}
+
+export class SyncBehind {
+  #isDirty = false
+  #isRunning = false
+  #timer: NodeJS.Timeout | undefined
+  #waiters: Waiter[] = []
+  #failure: unknown
+
+  /**
+   * @param syncOnce syncs what is written by now. `isAwaited`: somebody waits for it
+   * @param failed called when the disk refused a sync: nobody can say what is on it, and no further sync is tried
+   */
+  constructor(
+    private readonly syncOnce: (isAwaited: boolean) => Promise<void>,
+    private readonly failed: (cause: unknown) => void,
+  ) {}
+
+  /** Something was written since the last sync began. */
+  get isDirty(): boolean {
+    return this.#isDirty
+  }
+
+  /** Something was written: it is synced within SYNC_DELAY_MS and the time that the disk takes. */
+  written(): void {
+    this.#isDirty = true
+    if (!this.#isRunning) this.#timer ??= setTimeout(() => void this.#run(), SYNC_DELAY_MS)
+  }
+
+  /** Resolves when all that is written by now survives a power cut. Rejects when the disk refuses, now or before. */
+  synced(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure)
+      this.#waiters.push({ resolve, reject })
+      if (!this.#isRunning) void this.#run()
+    })
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const waiters = this.#waiters.splice(0)
+    this.#isDirty = false
+    try {
+      await this.syncOnce(waiters.length > 0)
+      for (const { resolve } of waiters) resolve()
+    } catch (thrown) {
+      this.#failure ??= thrown
+      this.failed(thrown)
+      for (const { reject } of [...waiters, ...this.#waiters.splice(0)]) reject(thrown)
+      return
+    }
+    this.#isRunning = false
+    if (this.#waiters.length > 0) void this.#run()
+    else if (this.#isDirty) this.written()
+  }
+}
