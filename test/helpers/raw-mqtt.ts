@@ -21,8 +21,12 @@ export class RawMqtt<S extends Duplex = Socket> {
   readonly #waiting: { resolve: (packet: Packet) => void; reject: (error: Error) => void }[] = []
   #isClosed = false
 
-  constructor(readonly socket: S) {
-    const parser = mqttPacket.parser()
+  /** @param protocolVersion whose packets are sent and read */
+  constructor(
+    readonly socket: S,
+    private readonly protocolVersion: 4 | 5 = 4,
+  ) {
+    const parser = mqttPacket.parser({ protocolVersion })
     parser.on('packet', packet => {
       const waiting = this.#waiting.shift()
       if (waiting) waiting.resolve(packet)
@@ -56,7 +60,10 @@ export class RawMqtt<S extends Duplex = Socket> {
 
   /** Sends all packets in one write. */
   send(...packets: (Packet | Uint8Array)[]): void {
-    this.socket.write(Buffer.concat(packets.map(one => ('cmd' in one ? mqttPacket.generate(one) : one))))
+    const { protocolVersion } = this
+    const bytesOf = (one: Packet | Uint8Array) =>
+      'cmd' in one ? mqttPacket.generate(one, { protocolVersion }) : one
+    this.socket.write(Buffer.concat(packets.map(bytesOf)))
   }
 
   publish(topic: string, payload: string | Buffer, options: Partial<IPublishPacket> = {}): void {
@@ -87,9 +94,13 @@ export class RawMqtt<S extends Duplex = Socket> {
 }
 
 /** Opens a TCP connection on which nothing was sent. */
-export async function rawSocket(t: Test, { mqttPort }: { mqttPort: number }): Promise<RawMqtt> {
+export async function rawSocket(
+  t: Test,
+  { mqttPort }: { mqttPort: number },
+  protocolVersion: 4 | 5 = 4,
+): Promise<RawMqtt> {
   const socket = connect(mqttPort, '127.0.0.1')
-  const client = new RawMqtt(socket)
+  const client = new RawMqtt(socket, protocolVersion)
   t.teardown(() => socket.destroy())
   await once(socket, 'connect')
   return client

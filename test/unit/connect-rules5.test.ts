@@ -91,7 +91,7 @@ t.test('what 3.1.1 does not allow', async t => {
 
 const WIDE: PacketLimits = { ...LIMITS, maxTopicLevels: 1000, maxWillBytes: 10_000 }
 
-t.test('CONNECT that mqtt-packet wrote', async t => {
+t.test('CONNECT that mqtt-packet wrote [MQTT-3.1.3-1]', async t => {
   const session = someOf(
     'sessionExpiryInterval',
     'receiveMaximum',

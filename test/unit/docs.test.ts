@@ -68,3 +68,18 @@ t.test('every file of src/ that docs/design.md names exists', async t => {
   t.ok(named.length > 50, 'and it names some')
   for (const path of named) t.ok(existsSync(new URL(path, SRC)), path)
 })
+
+t.test('docs/mqtt5-statements.md: each test file that holds a statement names it', async t => {
+  const document = readFileSync(new URL('../../docs/mqtt5-statements.md', import.meta.url), 'utf8')
+  const rows = [...document.matchAll(/^\| (MQTT-[\d.]+-\d+) \| .+ \| (.+) \|$/gm)]
+  t.ok(rows.length > 200, `${rows.length} statements`)
+  const texts = new Map<string, string>()
+  const textOf = (file: string) => {
+    const path = new URL(`../${file}.test.ts`, import.meta.url)
+    if (!texts.has(file)) texts.set(file, readFileSync(path, 'utf8'))
+    return texts.get(file)
+  }
+  for (const [, statement, cell = ''] of rows)
+    for (const [, file = ''] of cell.matchAll(/`((?:unit|wire)\/[\w-]+)`/g))
+      if (!textOf(file)?.includes(`[${statement}]`)) t.fail(`${file} does not hold ${statement}`)
+})

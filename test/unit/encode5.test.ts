@@ -78,7 +78,7 @@ t.test('PUBLISH: the remaining length, at each edge of its number of bytes', asy
   }
 })
 
-t.test('CONNACK', async t => {
+t.test('CONNACK [MQTT-3.2.2-1]', async t => {
   const properties = someOf(
     'sessionExpiryInterval',
     'receiveMaximum',
@@ -166,25 +166,36 @@ t.test('SUBACK and UNSUBACK: a reason for each filter', async t => {
 
 const EXPLAINED = { reasonString: 'because', userProperties: [['name', 'a long value']] } as const
 
-t.test('what explains is left out, user properties first, until the packet fits', async t => {
-  const made = (maxPacketBytes: number) =>
-    parseOne(encodeAcknowledgement5(PUBACK, 1, 0x97, EXPLAINED, { maxPacketBytes, wantsProblems: true }))
-  const full = encodeAcknowledgement5(PUBACK, 1, 0x97, EXPLAINED).length
-  t.match(made(full).properties, { reasonString: 'because', userProperties: { name: 'a long value' } })
-  t.same({ ...made(full - 1).properties }, { reasonString: 'because' })
-  t.same({ ...made(16).properties }, { reasonString: 'because' }, '16 bytes are enough for the reason')
-  t.equal(made(15).properties, undefined)
-  t.equal(made(15).reasonCode, 0x97)
-})
+t.test(
+  'what explains is left out of acknowledgements, user properties first, until the packet fits [MQTT-3.4.2-3] [MQTT-3.5.2-3] [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3] [MQTT-3.9.2-1] [MQTT-3.9.2-2] [MQTT-3.11.2-1] [MQTT-3.11.2-2]',
+  async t => {
+    const made = (maxPacketBytes: number) =>
+      parseOne(encodeAcknowledgement5(PUBACK, 1, 0x97, EXPLAINED, { maxPacketBytes, wantsProblems: true }))
+    const full = encodeAcknowledgement5(PUBACK, 1, 0x97, EXPLAINED).length
+    t.match(made(full).properties, { reasonString: 'because', userProperties: { name: 'a long value' } })
+    t.same({ ...made(full - 1).properties }, { reasonString: 'because' })
+    t.same({ ...made(16).properties }, { reasonString: 'because' }, '16 bytes are enough for the reason')
+    t.equal(made(15).properties, undefined)
+    t.equal(made(15).reasonCode, 0x97)
+    const small = { maxPacketBytes: 20, wantsProblems: true }
+    for (const first of [PUBREC, PUBREL, PUBCOMP] as const)
+      t.ok(encodeAcknowledgement5(first, 1, 0x92, EXPLAINED, small).length <= 20)
+    for (const first of [SUBACK, UNSUBACK] as const)
+      t.ok(encodeFilterReasons5(first, 1, [0x87, 0], EXPLAINED, small).length <= 20)
+  },
+)
 
-t.test('CONNACK and DISCONNECT keep what is necessary when they leave out what explains', async t => {
-  const small = { maxPacketBytes: 12, wantsProblems: true }
-  const properties = { serverKeepAlive: 60, ...EXPLAINED }
-  const connack = encodeConnack5(0, false, properties, small)
-  t.ok(connack.length <= 12)
-  t.same({ ...parseOne(connack).properties }, { serverKeepAlive: 60 })
-  t.same(encodeDisconnect5(0x97, EXPLAINED, small), Buffer.of(0xe0, 1, 0x97))
-})
+t.test(
+  'CONNACK and DISCONNECT keep what is necessary when they leave out what explains [MQTT-3.14.2-3] [MQTT-3.14.2-4]',
+  async t => {
+    const small = { maxPacketBytes: 12, wantsProblems: true }
+    const properties = { serverKeepAlive: 60, ...EXPLAINED }
+    const connack = encodeConnack5(0, false, properties, small)
+    t.ok(connack.length <= 12)
+    t.same({ ...parseOne(connack).properties }, { serverKeepAlive: 60 })
+    t.same(encodeDisconnect5(0x97, EXPLAINED, small), Buffer.of(0xe0, 1, 0x97))
+  },
+)
 
 t.test('who does not ask for problems gets them in CONNACK and DISCONNECT alone', async t => {
   const quiet = { maxPacketBytes: 1000, wantsProblems: false }

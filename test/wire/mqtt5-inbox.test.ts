@@ -1,0 +1,206 @@
+/** The inbox, requests and rights over MQTT 5: a refused message says why, and answers go where they are asked for. */
+import t, { type Test } from 'tap'
+import { loggedIn, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import { type Connect5, connect5, type Packet5, type Raw5, unique } from '../helpers/raw-mqtt5.js'
+
+const gateway = await startGateway(t)
+
+const text = ({ payload }: Packet5): string => String(payload)
+const json = (packet: Packet5) => JSON.parse(text(packet))
+
+const login = (t: Test, account: TestAccount, options: Connect5 = {}): Promise<Raw5> =>
+  connect5(t, gateway, { account, ...options })
+
+const inboxOf = ({ id }: TestAccount): string => `users/${id}/inbox`
+
+async function pair(t: Test): Promise<[TestAccount, TestAccount]> {
+  return [await register(t, gateway), await register(t, gateway)]
+}
+
+t.test('credentials: 0x86 for wrong ones, 0x87 for none [MQTT-3.1.4-2]', async t => {
+  const [ann] = await pair(t)
+  const wrong = await login(t, { ...ann, password: 'wrong' })
+  t.match(wrong.connack, { reasonCode: 0x86, sessionPresent: false })
+  await wrong.closed
+  const none = await connect5(t, gateway)
+  t.match(none.connack, { reasonCode: 0x87 })
+  await none.closed
+})
+
+t.test('a will that its client may not publish: 0x87', async t => {
+  const [ann] = await pair(t)
+  const { connack } = await login(t, ann, { will: { topic: 'closed', payload: 'x', qos: 1, retain: false } })
+  t.equal(connack.reasonCode, 0x87)
+})
+
+for (const qos of [1, 2] as const) {
+  t.test(
+    `a message at QoS ${qos} is stored when it is acknowledged, and is in the inbox of every device`,
+    async t => {
+      const [ann, bob] = await pair(t)
+      const bobs = await login(t, bob)
+      await bobs.subscribe(`${inboxOf(bob)}/#`)
+      const anns = await login(t, ann)
+      await anns.publishAt(qos, inboxOf(bob), 'hello')
+      const message = await bobs.take('publish')
+      t.match(json(message), { sender: ann.id, recipient: bob.id, content: 'hello' })
+      bobs.ack(message.qos === 1 ? 'puback' : 'pubrec', message.messageId)
+    },
+  )
+}
+
+t.test('PUBACK and PUBREC say why a message was refused', async t => {
+  const [ann, bob] = await pair(t)
+  const client = await login(t, ann)
+  const reasons = async (topic: string, payload: string | Buffer) => {
+    const { reasonCode, properties } = await client.publish1(topic, payload)
+    client.publish(topic, payload, { qos: 2, messageId: 3 })
+    t.equal((await client.take('pubrec')).reasonCode, reasonCode, 'the same at QoS 2')
+    return [reasonCode, typeof properties?.reasonString]
+  }
+  t.same(await reasons('users/999999999/inbox', 'x'), [0x90, 'string'], 'no such user')
+  t.same(await reasons('some/topic', 'x'), [0x87, 'undefined'], 'not opened: the code says it all')
+  t.same(await reasons(`users/${bob.id}/requests`, '{}'), [0x87, 'undefined'], 'another user’s requests')
+  t.same(await reasons(inboxOf(bob), Buffer.from([0xff])), [0x99, 'string'], 'not UTF-8')
+  t.same(await reasons(inboxOf(bob), ''), [0x99, 'string'], 'empty')
+  t.same(await client.settled(), [], 'the connection goes on')
+})
+
+t.test('SUBACK says why: 0x87 for another’s inbox', async t => {
+  const [ann, bob] = await pair(t)
+  const client = await login(t, ann)
+  const { granted } = await client.subscribe([
+    { topic: `${inboxOf(bob)}/#` },
+    { topic: `${inboxOf(ann)}/#`, qos: 1 },
+    { topic: 'some/topic' },
+  ])
+  t.same(granted, [0x87, 1, 0x87])
+})
+
+t.test('the user property id is the key of repeats', async t => {
+  const [ann, bob] = await pair(t)
+  const bobs = await login(t, bob)
+  await bobs.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 0 }])
+  const anns = await login(t, ann)
+  const properties = { userProperties: { id: unique('message') } }
+  for (let i = 0; i < 3; i++)
+    t.match(await anns.publish1(inboxOf(bob), 'once', { messageId: i + 1, properties }), { reasonCode: 0 })
+  await anns.publish1(inboxOf(bob), 'end')
+  t.same(
+    (await bobs.settled()).map(one => json(one).content),
+    ['once', 'end'],
+  )
+})
+
+t.test('inbox messages tell sender, id and seq as user properties, too', async t => {
+  const [ann, bob] = await pair(t)
+  const bobs = await login(t, bob)
+  await bobs.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }], { subscriptionIdentifier: 12 })
+  const anns = await login(t, ann)
+  await anns.publish1(inboxOf(bob), 'hello')
+  const message = await bobs.take('publish')
+  const { id, seq, sender } = json(message)
+  t.match(message.properties, { userProperties: { id, seq: `${seq}`, sender }, subscriptionIdentifier: 12 })
+})
+
+t.test('receive maximum holds for the inbox, and what waits comes in order', async t => {
+  const [ann, bob] = await pair(t)
+  const bobs = await login(t, bob, { properties: { receiveMaximum: 2 } })
+  await bobs.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }])
+  const anns = await login(t, ann)
+  for (let i = 1; i <= 5; i++) await anns.publish1(inboxOf(bob), `${i}`)
+  const got: string[] = []
+  for (let waiting = await bobs.settled(); waiting.length > 0; waiting = await bobs.settled()) {
+    t.ok(waiting.length <= 2)
+    for (const message of waiting) {
+      got.push(json(message).content)
+      bobs.ack('puback', message.messageId)
+    }
+  }
+  t.same(got, ['1', '2', '3', '4', '5'])
+})
+
+t.test('receive maximum holds for inbox and topics together', async t => {
+  const open = await startGateway(t, { 'mqtt.acl': 'open' })
+  const bob = await register(t, open)
+  const bobs = await connect5(t, open, { account: bob, properties: { receiveMaximum: 3 } })
+  await bobs.subscribe([
+    { topic: `${inboxOf(bob)}/#`, qos: 1 },
+    { topic: 'topic', qos: 1 },
+  ])
+  const from = await connect5(t, open, { account: bob })
+  for (let i = 0; i < 3; i++) {
+    await from.publish1(inboxOf(bob), 'x')
+    await from.publish1('topic', 'x')
+  }
+  let [count, waiting] = [0, await bobs.settled()]
+  for (; waiting.length > 0; waiting = await bobs.settled()) {
+    t.ok(waiting.length <= 3, `${waiting.length} at once`)
+    count += waiting.length
+    for (const { messageId } of waiting) bobs.ack('puback', messageId)
+  }
+  t.equal(count, 6)
+})
+
+t.test('what comes while a device is away waits for it', async t => {
+  const [ann, bob] = await pair(t)
+  const session = { clientId: 'bobs-phone', clean: false, properties: { sessionExpiryInterval: 600 } }
+  const bobs = await login(t, bob, session)
+  await bobs.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }])
+  await bobs.drop()
+  const anns = await loggedIn(t, gateway, ann)
+  t.match(await anns.ask({ type: 'message', data: { recipient: bob.id, content: 'while away' } }), {
+    code: 201,
+  })
+  const back = await login(t, bob, session)
+  t.match(back.connack, { sessionPresent: true })
+  t.match(json(await back.take('publish')), { content: 'while away' })
+})
+
+t.test('a request is answered on its response topic, with its correlation data', async t => {
+  const [ann] = await pair(t)
+  const client = await login(t, ann, { properties: { requestResponseInformation: true } })
+  const base = String(client.connack.properties?.responseInformation)
+  t.ok(base.startsWith(`users/${ann.id}/replies`), base)
+  const responseTopic = `${base.replace(/\/$/, '')}/mine`
+  t.match(await client.subscribe([{ topic: responseTopic, qos: 1 }]), { granted: [1] })
+  const correlationData = Buffer.from([1, 2, 0, 255])
+  client.publish(
+    `users/${ann.id}/requests`,
+    JSON.stringify({ type: 'action', action: 'sessions', id: 'r' }),
+    {
+      qos: 1,
+      messageId: 5,
+      properties: { responseTopic, correlationData },
+    },
+  )
+  const answers = await client.settled()
+  const reply = answers.find(({ cmd }) => cmd === 'publish')
+  t.match(reply, { topic: responseTopic, properties: { correlationData } })
+  t.match(reply && json(reply), { id: 'r', code: 200 })
+})
+
+t.test('a request is not answered on a topic that is not the caller’s to read', async t => {
+  const [ann, bob] = await pair(t)
+  const client = await login(t, ann)
+  const { reasonCode } = await client.publish1(
+    `users/${ann.id}/requests`,
+    '{"type":"action","action":"sessions"}',
+    {
+      properties: { responseTopic: `users/${bob.id}/replies/x` },
+    },
+  )
+  t.equal(reasonCode, 0x87)
+})
+
+t.test('the end of an account’s rights: DISCONNECT says 0x98', async t => {
+  const [ann] = await pair(t)
+  const client = await login(t, ann)
+  const owner = await loggedIn(t, gateway, ann)
+  owner.send({
+    type: 'action',
+    action: 'password',
+    data: { password: ann.password, newPassword: 'another horse' },
+  })
+  t.equal(await client.dismissed(), 0x98)
+})
