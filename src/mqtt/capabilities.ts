@@ -8,6 +8,9 @@ import type { BrokerParts } from './parts.js'
 import type { ConnectPacket } from './wire/connect-packet.js'
 import { type Properties, TOPIC_ALIAS_MAXIMUM } from './wire/property-table.js'
 
+/** Receive maximum of who names none: as many as there are packet identifiers. */
+const ALL_IDS = 65_535
+
 /** The keep alive that holds, s; 0: none. MQTT 3 cannot be told another one than it asks for, so it is refused before. */
 export function keepAliveOf({ keepAliveSeconds: asked }: ConnectPacket, options: BrokerOptions): number {
   const { keepaliveLimitSeconds: limit } = options
@@ -25,6 +28,8 @@ export function capabilities(
   const serverKeepAlive = keepAliveOf(packet, options)
   return {
     maximumPacketSize: options.maxPacketBytes,
+    // More at QoS 1 are read later; at QoS 2 each one has to be kept until PUBREL.
+    ...(options.maxUnreleased < ALL_IDS && { receiveMaximum: options.maxUnreleased }),
     topicAliasMaximum: TOPIC_ALIAS_MAXIMUM,
     sharedSubscriptionAvailable: 0,
     ...(expirySeconds !== sessionExpiryInterval && { sessionExpiryInterval: expirySeconds ?? 0 }),

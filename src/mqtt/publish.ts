@@ -186,12 +186,15 @@ export class Publisher {
       })
     }
     if (options.closeOnRefused) done(error)
-    else done(null, error.kind, error.message)
+    else done(null, error.kind, isPlain(error) ? undefined : error.message)
   }
 
   #tell({ kind, info }: GatewayError): void {
     if (this.asker !== undefined) answer(this.asker, kind, info)
   }
 }
+
+/** The reason code says all of it; some clients read no PUBACK with properties. */
+const isPlain = ({ kind }: GatewayError): boolean => kind === 'FORBIDDEN'
 
 const notYours = () => new GatewayError('FORBIDDEN', { field: 'topic', reason: 'not yours to publish to' })

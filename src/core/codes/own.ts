@@ -178,4 +178,13 @@ export const OWN_CODES = table({
     mqtt5: 0x97,
     when: 'Too many messages wait to be stored, and the sender has used up its share of that queue (`inbox.maxWaitingBytes`). Nothing was stored.',
   },
+  TOO_MANY_UNRELEASED: {
+    code: 10128,
+    'zh-TW': '未完成的訊息過多，連線已關閉',
+    en: 'too many messages without PUBREL',
+    retry: true,
+    level: 'info',
+    mqtt5: 0x93,
+    when: 'An MQTT session sent a QoS 2 message while `mqtt.maxUnreleased` others waited for its PUBREL. Only DISCONNECT of MQTT 5 and the log tell it.',
+  },
 })

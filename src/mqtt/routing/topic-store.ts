@@ -96,7 +96,7 @@ export class TopicStore {
 
   /**
    * Whether a QoS 2 packet with this id came before, and its PUBREL has not.
-   * @throws GatewayError BAD_FIELD where `mqtt.maxUnreleased` packets wait for PUBREL
+   * @throws GatewayError TOO_MANY_UNRELEASED
    */
   async isReceived(packet: PublishPacket, client: Receiver): Promise<boolean> {
     const { messageId = 0 } = packet
@@ -105,10 +105,7 @@ export class TopicStore {
     if (await this.state.hasIncoming(client, packet)) return true
     if (client.unreleased.size >= this.rules.maxUnreleased) {
       this.rules.onTooMany(client)
-      throw new GatewayError('BAD_FIELD', {
-        field: 'packet',
-        reason: 'too many QoS 2 packets without PUBREL',
-      })
+      throw new GatewayError('TOO_MANY_UNRELEASED')
     }
     client.unreleased.add(messageId)
     return false
