@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 import type { Random } from '../../scripts/random.js'
 import { bootId } from '../../src/store/embedded/boot-id.js'
 
-/** As in journal-files.ts, which must not be imported before the functions are replaced. */
+/** As in journal-read.ts, which must not be imported before the functions are replaced. */
 const STORE_ID_BYTES = 16
 const PAGE = 4096
 const SECTOR = 512

@@ -6,43 +6,16 @@
  * Files `journal-<number of its first record>`: the header, then records (journal-record.ts). A new one is begun when one is
  * full, and when the store is opened. One is removed when LMDB has all of its records, on the disk.
  */
-import {
-  closeSync,
-  fdatasync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { bootId } from './boot-id.js'
-import { decodeRecords, type JournalRecord } from './journal-record.js'
+import { type Found, HEADER_BYTES, headerOf, pathOf, type Segment } from './journal-read.js'
 import { SyncBehind } from './sync-behind.js'
 
-/**
- * Then the store's id, since a journal belongs to one `data.mdb`, and the id of the start of the system in which the file was
- * made (boot-id.ts).
- */
-const MAGIC = Buffer.from('MUMI journal 1\n')
-export const STORE_ID_BYTES = 16
-const ID_END = MAGIC.length + STORE_ID_BYTES
-const HEADER_BYTES = ID_END + 8
-const NAME = /^journal-(\d+)$/
 /** A file of this size is full. */
 const FULL_BYTES = 8 << 20
 
 const sync = promisify(fdatasync)
-
-/** A file of the journal. */
-interface Segment {
-  readonly path: string
-  /** Number of its last record. */
-  last: number
-}
 
 /** One that this process has written to. */
 interface OpenSegment extends Segment {
@@ -53,78 +26,6 @@ interface OpenSegment extends Segment {
   /** It is full, and on the disk. */
   isDone: boolean
 }
-
-/** A journal that does not belong to the data beside it. */
-export class ForeignJournal extends Error {}
-
-export interface Found {
-  /** What LMDB does not have, up to the first record that is not there whole. */
-  readonly records: readonly JournalRecord[]
-  /** The files that they are in, oldest first. */
-  readonly segments: readonly Segment[]
-}
-
-/**
- * Reads the journal of a folder, and removes files of which nothing can be used.
- * @param id the store's; undefined if it never had a journal
- * @param after number of the last record that LMDB has
- * @throws ForeignJournal, or what the system says
- */
-export function readJournal(dir: string, id: Buffer | undefined, after: number): Found {
-  const records: JournalRecord[] = []
-  const segments: Segment[] = []
-  let last = after
-  const files = filesIn(dir)
-  const [oldest] = files
-  // After a power cut that may be so, since the files before it were not on the disk.
-  if (oldest !== undefined && oldest.first > last + 1 && isOfThisStart(oldest.path))
-    throw new ForeignJournal(
-      `${oldest.path} is newer than the data.mdb beside it: records before it are missing`,
-    )
-  for (const { path } of files) {
-    const all = readSegment(path, id)
-    const [first] = all
-    // After a power cut a file may be on the disk and the end of the one before it not: then it is lost, too.
-    if (first === undefined || first.number > last + 1) {
-      rmSync(path)
-      continue
-    }
-    records.push(...all.filter(({ number }) => number > last))
-    last = Math.max(last, all.at(-1)?.number ?? 0)
-    // Also one of which LMDB has all: that need not be on the disk yet.
-    segments.push({ path, last: all.at(-1)?.number ?? 0 })
-  }
-  return { records, segments }
-}
-
-const bootIdBytes = (): Buffer => {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigInt64BE(bootId())
-  return bytes
-}
-
-const isOfThisStart = (path: string): boolean =>
-  bootId() !== 0n && readFileSync(path).subarray(ID_END, HEADER_BYTES).equals(bootIdBytes())
-
-function readSegment(path: string, id: Buffer | undefined): JournalRecord[] {
-  const bytes = readFileSync(path)
-  // It had just been made, or the power failed before it was on the disk.
-  if (bytes.length < HEADER_BYTES || bytes.subarray(0, HEADER_BYTES).every(byte => byte === 0)) return []
-  const isOurs =
-    bytes.subarray(0, MAGIC.length).equals(MAGIC) && id?.equals(bytes.subarray(MAGIC.length, ID_END))
-  if (!isOurs) throw new ForeignJournal(`${path} belongs to other data than the data.mdb beside it`)
-  return decodeRecords(bytes, HEADER_BYTES)
-}
-
-/** Oldest first. `first`: number of the first record that was written to it. */
-function filesIn(dir: string): { readonly path: string; readonly first: number }[] {
-  const numbers = readdirSync(dir).flatMap(name => NAME.exec(name)?.[1] ?? [])
-  return numbers
-    .map(number => ({ path: pathOf(dir, Number(number)), first: Number(number) }))
-    .sort((a, b) => a.first - b.first)
-}
-
-const pathOf = (dir: string, first: number): string => join(dir, `journal-${first}`)
 
 export class JournalFiles {
   /** Of an earlier process. */
@@ -236,7 +137,7 @@ export class JournalFiles {
     const path = pathOf(this.dir, this.next)
     const file = openSync(path, 'w', 0o600)
     try {
-      write(file, Buffer.concat([MAGIC, this.id, bootIdBytes()]), 0)
+      write(file, headerOf(this.id), 0)
     } catch (thrown) {
       closeSync(file)
       rmSync(path, { force: true })
