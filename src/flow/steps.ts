@@ -7,12 +7,18 @@ export class Steps {
   /** Steps that wait; undefined while nothing is under way. */
   #waiting: Step[] | undefined
 
+  /** A step is under way: another one is to be given to `run`. */
+  get isBusy(): boolean {
+    return this.#waiting !== undefined
+  }
+
   run(step: Step): void {
-    if (this.#waiting !== undefined) {
-      this.#waiting.push(step)
-      return
-    }
-    const pending = step()
+    if (this.#waiting === undefined) this.follow(step())
+    else this.#waiting.push(step)
+  }
+
+  /** @param pending what a step has returned that began while nothing was under way */
+  follow(pending: Promise<void> | undefined): void {
     if (pending !== undefined) void this.#runAll(pending)
   }
 

@@ -1,57 +1,84 @@
 /** Acknowledgements of PUBLISH: in order, and only after what they promise is stored. */
 import { CODES, type CodeName, type GatewayError } from '../core/errors.js'
+import type { Metrics } from '../core/metrics.js'
 import { InOrder, type Place } from '../flow/in-order.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
-import type { BrokerParts } from './parts.js'
+
+/** Who has sent a PUBLISH, and is told what became of it. */
+export interface Sender {
+  readonly metrics: Pick<Metrics, 'answered'>
+  /** Called once. */
+  published(receipt: Receipt): void
+}
 
 /**
- * @param error without one: acknowledge; with one: no acknowledgement, and the connection closes
- * @param reason reason code of the acknowledgement (MQTT 5, 3.4.2.1), or the error for which the packet was refused
- * @param why in words
+ * Of one PUBLISH, from its arrival to its acknowledgement: the only object that is made for that. Holds no reference to the
+ * packet, since thousands may wait for their commit.
  */
-export type Done = (error?: Error | null, reason?: number | CodeName, why?: string) => void
-
-class Acknowledgement implements Place {
+export class Receipt implements Place, StoreWaiter {
   isDecided = false
+  /** The packet is not acknowledged, and the connection closes. */
   error: Error | null = null
+  /** Reason code of the acknowledgement (MQTT 5, 3.4.2.1), or the error for which the packet was refused. */
   reason: number | CodeName | undefined
+  /** The reason in words. */
   why: string | undefined
-  constructor(readonly done: Done) {}
-}
+  /** Its place among other acknowledgements; undefined at QoS 0, which has none. */
+  order: Acknowledgements | undefined
+  /** QoS 2: called in place of the acknowledgement, which it makes when the packet id is stored. */
+  recorder: ((receipt: Receipt) => void) | undefined
 
-/** Sends PUBACKs and PUBRECs in the order of their PUBLISHes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
-export class Acknowledgements {
-  readonly #places = new InOrder<Acknowledgement>(({ done, error, reason, why }) => done(error, reason, why))
-
-  /** @returns the callback to call once in place of `done` */
-  reserve(done: Done): Done {
-    const place = new Acknowledgement(done)
-    this.#places.push(place)
-    return (error = null, reason, why) => {
-      place.error = error
-      place.reason = reason
-      place.why = why
-      place.isDecided = true
-      this.#places.flush()
-    }
-  }
-}
-
-/** Acknowledges a message when it is stored. Holds no reference to the packet: thousands may wait for their commit. */
-export class MessageWaiter implements StoreWaiter {
+  /** @param bytes length of the packet */
   constructor(
-    private readonly parts: Pick<BrokerParts, 'metrics'>,
-    private readonly done: Done,
+    readonly sender: Sender,
+    readonly qos: number,
+    readonly messageId: number | undefined,
+    readonly bytes: number,
   ) {}
 
+  /** To be called once. Without anything: the packet is acknowledged. */
+  settle(error: Error | null = null, reason?: number | CodeName, why?: string): void {
+    this.error = error
+    this.reason = reason
+    this.why = why
+    const { recorder } = this
+    if (recorder === undefined) this.leave()
+    else {
+      this.recorder = undefined
+      recorder(this)
+    }
+  }
+
+  /** The acknowledgement goes out when those before it have. */
+  leave(): void {
+    this.isDecided = true
+    if (this.order === undefined) this.sender.published(this)
+    else this.order.flush()
+  }
+
   stored(): void {
-    this.parts.metrics.answered('mqtt', 'message', CODES.MESSAGE_SUCCESS.code)
-    this.done()
+    this.sender.metrics.answered('mqtt', 'message', CODES.MESSAGE_SUCCESS.code)
+    this.settle()
   }
 
   failed(error: GatewayError): void {
-    this.parts.metrics.answered('mqtt', 'message', error.number)
+    this.sender.metrics.answered('mqtt', 'message', error.number)
     // The recipient was deleted meanwhile. A resend would fail, too, so the message is acknowledged.
-    this.done(error.kind === 'ERROR_FIND_USER' ? null : error)
+    this.settle(error.kind === 'ERROR_FIND_USER' ? null : error)
   }
 }
+
+/** Lets PUBACKs and PUBRECs go in the order of their PUBLISHes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
+export class Acknowledgements extends InOrder<Receipt> {
+  constructor() {
+    super(publish)
+  }
+
+  /** The receipt waits for those that came before. */
+  reserve(receipt: Receipt): void {
+    receipt.order = this
+    this.push(receipt)
+  }
+}
+
+const publish = (receipt: Receipt): void => receipt.sender.published(receipt)

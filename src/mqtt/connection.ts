@@ -106,9 +106,9 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
   }
 
   /** Takes a PUBLISH of this client, or its will; see Publisher.publish. */
-  publish(...[packet, done]: Parameters<Publisher['publish']>): void {
+  publish(...[packet, receipt]: Parameters<Publisher['publish']>): void {
     this.#publisher ??= new Publisher(this.parts, this.#who ?? {}, this)
-    this.#publisher.publish(packet, done)
+    this.#publisher.publish(packet, receipt)
   }
 
   mayRead(topic: string): boolean {

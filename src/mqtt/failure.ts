@@ -4,6 +4,7 @@ import type { MqttConnection } from './connection.js'
 import type { BrokerParts } from './parts.js'
 import { refuseMalformed } from './refusal.js'
 import { MalformedPacket } from './wire/packet-rules.js'
+import { REASON } from './wire/reason-codes.js'
 
 /**
  * A handler has thrown. A store that fails closes the connection, so that the client sends again on its next one; anything
@@ -30,4 +31,10 @@ export function malformed(parts: BrokerParts, connection: MqttConnection, error:
   services.log.info({ event: 'packet.refused', reason, clause }, 'malformed packet')
   if (!connection.isAccepted) refuseMalformed(connection, error)
   connection.dismiss(code, reason)
+}
+
+/** The client was silent for longer than its keep alive allows. */
+export function silent(connection: MqttConnection): void {
+  connection.endsFor('keep-alive')
+  connection.fail(new Error('keep alive timeout'), REASON.KEEP_ALIVE_TIMEOUT)
 }

@@ -4,20 +4,17 @@
  * not read.
  */
 import { Steps } from '../flow/steps.js'
+import { Receipt, type Sender } from './acknowledgements.js'
 import { commandOf, isOrdered, nameOf } from './commands.js'
 import { connect } from './connect.js'
 import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
-import { failed, malformed } from './failure.js'
+import { failed, malformed, silent } from './failure.js'
 import { acknowledged } from './handshake.js'
 import { leave } from './leave.js'
 import type { ConnectPacket } from './wire/connect-packet.js'
-import { PUBACK, PUBLISH, PUBREC, type QoS, SUBSCRIBE, TYPE, UNSUBSCRIBE } from './wire/packet-types.js'
-import { REASON } from './wire/reason-codes.js'
+import { PUBACK, PUBLISH, PUBREC, SUBSCRIBE, TYPE, UNSUBSCRIBE } from './wire/packet-types.js'
 import type { TransportHandler } from './wire/transport.js'
-
-type Done = Parameters<MqttConnection['publish']>[1]
-type Outcome = Parameters<Done>
 
 /** With so many bytes of packets that are not acknowledged a client is not read; one read may bring more than that. */
 const MAX_UNFINISHED_BYTES = 65_536
@@ -30,7 +27,7 @@ const COMMAND_BYTES = 1024
 const costOf = (first: number): number =>
   first === SUBSCRIBE || first === UNSUBSCRIBE ? COMMAND_BYTES : ACKNOWLEDGEMENT_BYTES
 
-export class PacketHandler implements TransportHandler {
+export class PacketHandler implements TransportHandler, Sender {
   /** Until CONNECT comes. */
   #connectTimer: NodeJS.Timeout | undefined
   #unfinishedBytes = 0
@@ -76,19 +73,16 @@ export class PacketHandler implements TransportHandler {
     const packet = this.connection.terms.decodePublish(first, bytes, at, end)
     const size = Math.max(end - at, MIN_PUBLISH_BYTES)
     this.#unfinishedBytes += size
-    this.connection.publish(packet, this.#finisher(packet.qos, packet.messageId, size))
+    this.connection.publish(packet, new Receipt(this, packet.qos, packet.messageId, size))
   }
 
-  /** A method of its own, so that the closure refers to three numbers only: thousands wait for their commit at a time. */
-  #finisher(qos: QoS, messageId: number | undefined, size: number): Done {
-    return (error, reason, why) => {
-      this.#unfinishedBytes -= size
-      this.#published(qos, messageId, error, reason, why)
-    }
+  get metrics(): ConnectParts['metrics'] {
+    return this.parts.metrics
   }
 
-  #published(qos: QoS, messageId = 0, error?: Outcome[0], reason?: Outcome[1], why?: Outcome[2]): void {
+  published({ qos, messageId = 0, bytes, error, reason, why }: Receipt): void {
     const { connection } = this
+    this.#unfinishedBytes -= bytes
     if (error) connection.fail(error)
     else if (qos > 0)
       this.#answer(connection.terms.encoder.acknowledge(qos === 1 ? PUBACK : PUBREC, messageId, reason, why))
@@ -169,8 +163,7 @@ export class PacketHandler implements TransportHandler {
   }
 
   silent(): void {
-    this.connection.endsFor('keep-alive')
-    this.connection.fail(new Error('keep alive timeout'), REASON.KEEP_ALIVE_TIMEOUT)
+    silent(this.connection)
   }
 
   malformed(...[error]: Parameters<TransportHandler['malformed']>): void {

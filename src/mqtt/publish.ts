@@ -7,7 +7,7 @@ import type { Permissions, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import { Steps } from '../flow/steps.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
-import { Acknowledgements, type Done, MessageWaiter } from './acknowledgements.js'
+import { Acknowledgements, type Receipt } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
 import { contentOf, payloadFault } from './message-payload.js'
 import type { BrokerParts } from './parts.js'
@@ -42,26 +42,25 @@ export class Publisher {
     this.#requests = asker && new Requests(parts, asker)
   }
 
-  /**
-   * @param done see Done; with an error the client sends the packet again on its next connection
-   */
-  publish(packet: PublishPacket, done: Done): void {
+  /** @param receipt is settled once: with an error the client sends the packet again on its next connection */
+  publish(packet: PublishPacket, receipt: Receipt): void {
     // A connection that the closing gateway ends did not send DISCONNECT, so that its will is published [MQTT-3.1.2-8].
     if (this.parts.phase.isClosing && packet !== this.asker?.will) {
-      done(new GatewayError('SHUTDOWN'))
+      receipt.settle(new GatewayError('SHUTDOWN'))
       return
     }
-    const acknowledge = packet.qos > 0 ? this.#acknowledgements.reserve(done) : done
-    this.#steps.run(() => this.#receive(packet, acknowledge))
+    if (packet.qos > 0) this.#acknowledgements.reserve(receipt)
+    if (this.#steps.isBusy) this.#steps.run(() => this.#receive(packet, receipt))
+    else this.#steps.follow(this.#receive(packet, receipt))
   }
 
   /** Until PUBREL the identifier of a QoS 2 packet names one message, whether or not DUP is set [MQTT-4.3.3-2]. */
-  #receive(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
+  #receive(packet: PublishPacket, receipt: Receipt): Promise<void> | undefined {
     const receiver = this.#receiver(packet)
-    if (receiver === undefined) return this.#take(packet, acknowledge)
+    if (receiver === undefined) return this.#take(packet, receipt)
     return this.parts.topics.isReceived(packet, receiver).then(
-      isReceived => (isReceived ? acknowledge() : this.#take(packet, acknowledge)),
-      thrown => acknowledge(toGatewayError(thrown)),
+      isReceived => (isReceived ? receipt.settle() : this.#take(packet, receipt)),
+      thrown => receipt.settle(toGatewayError(thrown)),
     )
   }
 
@@ -71,48 +70,50 @@ export class Publisher {
   }
 
   /** Decides by the topic. Whether the login is still good is decided where the packet is handled, and again at the write. */
-  #take(packet: PublishPacket, acknowledge: Done): Promise<void> | undefined {
-    const done = this.#recorded(packet, acknowledge)
-    const fault = payloadFault(packet)
-    if (fault !== undefined) {
-      this.#refuse(packet, fault, done)
-      return undefined
-    }
+  #take(packet: PublishPacket, receipt: Receipt): Promise<void> | undefined {
     const { userId, grantee } = this.author
     const right = this.parts.access.publish(userId, packet.topic, grantee)
-    if (right.kind === 'topic') {
-      this.#publish(packet, acknowledge)
-      return undefined
-    }
-    if (right.kind === 'message') return this.#send(packet, right, done)
-    if (right.kind === 'request') this.#ask(packet, done)
-    else this.#refuse(packet, notYours(), done)
+    const fault = payloadFault(packet)
+    if (right.kind !== 'topic' || fault !== undefined) this.#record(packet, receipt)
+    if (fault !== undefined) this.#refuse(packet, fault, receipt)
+    else if (right.kind === 'topic') this.#publish(packet, receipt)
+    else if (right.kind === 'message') return this.#send(packet, right, receipt)
+    else if (right.kind === 'request') this.#ask(packet, receipt)
+    else this.#refuse(packet, notYours(), receipt)
     return undefined
   }
 
-  #ask(packet: PublishPacket, done: Done): void {
+  #ask(packet: PublishPacket, receipt: Receipt): void {
     try {
       if (this.#requests === undefined) throw notYours()
-      this.#requests.take(packet, done)
+      this.#requests.take(packet, () => receipt.settle())
     } catch (thrown) {
-      this.#refuse(packet, toGatewayError(thrown), done)
+      this.#refuse(packet, toGatewayError(thrown), receipt)
     }
   }
 
-  /** QoS 2: records the identifier after all else; until then a resend is recognised by its DUP. */
-  #recorded(packet: PublishPacket, acknowledge: Done): Done {
+  /** QoS 2: the identifier is recorded after all else; until then a resend is recognised by its DUP. */
+  #record(packet: PublishPacket, receipt: Receipt): void {
     const receiver = this.#receiver(packet)
-    if (receiver === undefined) return acknowledge
-    return (error, reason, why) => {
+    if (receiver === undefined) return
+    receipt.recorder = ({ error, reason, why }) => {
       // A PUBREC of MQTT 5 that refuses ends the hand-shake [MQTT-4.3.3-9]; in MQTT 3 it is as any other.
       const isOver = typeof reason === 'string' && receiver.terms.version === 5
       if (isOver) receiver.unreleased.delete(packet.messageId ?? 0)
-      if (error || isOver) acknowledge(error, reason, why)
-      else this.parts.topics.receive(packet, receiver).then(() => acknowledge(null, reason, why), acknowledge)
+      if (error || isOver) receipt.leave()
+      else
+        this.parts.topics.receive(packet, receiver).then(
+          () => receipt.settle(null, reason, why),
+          thrown => receipt.settle(thrown),
+        )
     }
   }
 
-  #send(packet: PublishPacket, { sender, recipient }: MessageRight, done: Done): Promise<void> | undefined {
+  #send(
+    packet: PublishPacket,
+    { sender, recipient }: MessageRight,
+    receipt: Receipt,
+  ): Promise<void> | undefined {
     const { services, options } = this.parts
     const { permissions } = this.author
     try {
@@ -120,11 +121,11 @@ export class Publisher {
       const repeat = key === undefined ? this.#resendKey(packet) : repeatKey(services, sender, key)
       const { dedupKey, isFirst } = repeat
       const message = { sender, permissions, recipient, content, dedupKey, isFirst }
-      return sendMessage(services, message, new MessageWaiter(this.parts, done))?.catch(thrown =>
-        this.#refuseMessage(packet, thrown, done),
+      return sendMessage(services, message, receipt)?.catch(thrown =>
+        this.#refuseMessage(packet, thrown, receipt),
       )
     } catch (thrown) {
-      this.#refuseMessage(packet, thrown, done)
+      this.#refuseMessage(packet, thrown, receipt)
       return undefined
     }
   }
@@ -134,14 +135,14 @@ export class Publisher {
    * ended. Acknowledged and dropped: a message that cannot be sent, also one to an offline user where
    * `delivery.offline` is false.
    */
-  #refuseMessage(packet: PublishPacket, thrown: unknown, done: Done): void {
+  #refuseMessage(packet: PublishPacket, thrown: unknown, receipt: Receipt): void {
     const error = toGatewayError(thrown)
     this.parts.metrics.answered('mqtt', 'message', error.number)
     // MQTT 5 can say that the inbox is full, and its client knows that the message is not stored.
     const canBeTold = error.kind === 'INBOX_FULL' && this.asker?.terms.version === 5
     const isLater = CODES[error.kind].retry && error.kind !== 'ERROR_USER_NOT_ONLINE' && !canBeTold
-    if (isLater || error.kind === 'ERROR_UNAUTHORIZED') done(error)
-    else this.#refuse(packet, error, done)
+    if (isLater || error.kind === 'ERROR_UNAUTHORIZED') receipt.settle(error)
+    else this.#refuse(packet, error, receipt)
   }
 
   /**
@@ -156,23 +157,21 @@ export class Publisher {
   }
 
   /** Other topics: stored, routed and acknowledged in order; one commit for what comes together. */
-  #publish(packet: PublishPacket, done: Done): void {
+  #publish(packet: PublishPacket, receipt: Receipt): void {
     const { topics } = this.parts
     const { userId: owner, permissions } = this.author
     const from = { owner, permissions, publisher: this.asker?.id, receiver: this.#receiver(packet) }
     this.#stores
       .keep(topics.store(packet, from))
-      .then(stored => {
-        done(null, topics.route(stored, permissions))
-      })
-      .catch(thrown => done(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
+      .then(stored => receipt.settle(null, topics.route(stored, permissions)))
+      .catch(thrown => receipt.settle(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
   }
 
   /**
    * MQTT 3.1.1 has no negative PUBACK: a refused packet is acknowledged and dropped, or the connection closes
    * [MQTT-3.3.5-2]. The reason goes out on the reply topic.
    */
-  #refuse(packet: PublishPacket, error: GatewayError, done: Done): void {
+  #refuse(packet: PublishPacket, error: GatewayError, receipt: Receipt): void {
     const { metrics, services, options } = this.parts
     const { userId } = this.author
     metrics.refusedPackets.inc({ reason: error.kind })
@@ -185,8 +184,8 @@ export class Publisher {
         this.#hasTold = false
       })
     }
-    if (options.closeOnRefused) done(error)
-    else done(null, error.kind, isPlain(error) ? undefined : error.message)
+    if (options.closeOnRefused) receipt.settle(error)
+    else receipt.settle(null, error.kind, isPlain(error) ? undefined : error.message)
   }
 
   #tell({ kind, info }: GatewayError): void {

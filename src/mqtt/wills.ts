@@ -6,6 +6,7 @@
 import type { Principal } from '../auth/authenticate.js'
 import { toGatewayError } from '../core/errors.js'
 import { Deadlines } from '../flow/deadlines.js'
+import { Receipt } from './acknowledgements.js'
 import { userIdOf } from './acl/client-id.js'
 import type { MqttConnection } from './connection.js'
 import type { Connections } from './connections.js'
@@ -14,7 +15,6 @@ import { Publisher } from './publish.js'
 import type { StoredWill } from './stored-will.js'
 import type { ConnectPacket } from './wire/connect-packet.js'
 import { REASON } from './wire/reason-codes.js'
-import type { Done } from './wire/socket-output.js'
 
 /** What CONNECT says of the will, and who left it. */
 export interface LeftWill {
@@ -98,7 +98,7 @@ export class Wills {
   async #publishNow(will: StoredWill): Promise<void> {
     const error = (await this.#isOfEndedLogin(will))
       ? undefined
-      : await outcomeOf(done => this.publishAbsent(will, done))
+      : await this.#outcomeOf(receipt => this.publishAbsent(will, receipt))
     if (error) logStoreFault(this.parts, 'publishWill', error)
     else await this.parts.state.delWill({ id: will.clientId })
   }
@@ -124,14 +124,14 @@ export class Wills {
     this.#delayed.close()
   }
 
-  /** Publishes a will whose client is not connected. @param done see Publisher.publish */
-  publishAbsent(will: StoredWill, done: Done): void {
+  /** Publishes a will whose client is not connected. */
+  publishAbsent(will: StoredWill, receipt: Receipt): void {
     const { clientId } = will
     const userId = userIdOf(clientId)
     const permissions =
       userId === undefined ? undefined : this.parts.services.authenticator.since().permissions(userId)
     const author = { userId, grantee: this.connections.granteeOf(clientId), permissions }
-    new Publisher(this.parts, author).publish(will, done)
+    new Publisher(this.parts, author).publish(will, receipt)
   }
 
   /** The connection has ended: publishes its will, unless the client sent DISCONNECT [MQTT-3.1.2-10]. */
@@ -164,7 +164,7 @@ export class Wills {
     const isLeft = hasDisconnected && connection.leftFor === REASON.SUCCESS
     const delaySeconds = Math.min(will.delaySeconds ?? 0, connection.expirySeconds ?? 0)
     if (!isLeft && delaySeconds > 0) return this.#delay(will, delaySeconds)
-    const error = isLeft ? undefined : await outcomeOf(done => connection.publish(will, done))
+    const error = isLeft ? undefined : await this.#outcomeOf(receipt => connection.publish(will, receipt))
     const isRevoked = error && toGatewayError(error).kind === 'ERROR_UNAUTHORIZED'
     if (error && !isRevoked) logStoreFault(this.parts, 'publishWill', error)
     else await this.parts.state.delWill(connection)
@@ -190,7 +190,12 @@ export class Wills {
     if (session === undefined || userId === undefined) return false
     return !(await this.parts.services.logins.has(userId, session))
   }
-}
 
-const outcomeOf = (publish: (done: Done) => void) =>
-  new Promise<Error | null | undefined>(resolve => publish(resolve))
+  /** @returns why it could not be published, if so */
+  #outcomeOf(publish: (receipt: Receipt) => void): Promise<Error | null> {
+    const { metrics } = this.parts
+    return new Promise(resolve => {
+      publish(new Receipt({ metrics, published: ({ error }) => resolve(error) }, 0, undefined, 0))
+    })
+  }
+}

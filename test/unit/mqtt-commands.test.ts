@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { Principal } from '../../src/auth/authenticate.js'
 import { CODES, type CodeName } from '../../src/core/errors.js'
 import type { Permissions } from '../../src/core/model.js'
+import { Receipt } from '../../src/mqtt/acknowledgements.js'
 import type { MqttConnection } from '../../src/mqtt/connection.js'
 import { readUserName } from '../../src/mqtt/credentials.js'
 import { Publisher } from '../../src/mqtt/publish.js'
@@ -291,7 +292,10 @@ const packet = (topic: string, more: Partial<PublishPacket> = {}): PublishPacket
 })
 
 const published = (publisher: Publisher, one: ReturnType<typeof packet>) =>
-  new Promise<Error | null | undefined>(resolve => publisher.publish(one, resolve))
+  new Promise<Error | null>(resolve => {
+    const sender = { metrics: parts.metrics, published: ({ error }: Receipt) => resolve(error) }
+    publisher.publish(one, new Receipt(sender, one.qos, one.messageId, 0))
+  })
 
 t.test('a revoked login sends, stores and routes nothing', async t => {
   const permissions: Permissions = { areRevoked: true }

@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream'
 import mqttPacket, { type IConnectPacket } from 'mqtt-packet'
 import t from 'tap'
 import { CODES, GatewayError } from '../../src/core/errors.js'
-import { Acknowledgements, MessageWaiter } from '../../src/mqtt/acknowledgements.js'
+import { Acknowledgements, Receipt } from '../../src/mqtt/acknowledgements.js'
 import { MqttConnection } from '../../src/mqtt/connection.js'
 import { logStoreFault } from '../../src/mqtt/parts.js'
 import { BrokerPersistence } from '../../src/mqtt/routing/persistence/persistence.js'
@@ -18,43 +18,56 @@ const turn = () => new Promise(setImmediate)
 
 // ── acknowledgements, parts ───────────────────────────────────────────────────────────────────────────────
 
+const receipts = (published: (receipt: Receipt) => void, answered: (...about: unknown[]) => void) => {
+  const sender = { metrics: { answered: answered as never }, published }
+  return (messageId?: number) => new Receipt(sender, 1, messageId, 0)
+}
+
 t.test('acknowledgements leave in the order of their packets [MQTT-4.6.0-2]', async t => {
   const left: unknown[] = []
   const acknowledgements = new Acknowledgements()
-  const [first, second, third] = [1, 2, 3].map(n =>
-    acknowledgements.reserve(error => left.push([n, error ?? null])),
+  const make = receipts(
+    ({ messageId, error, reason, why }) => left.push([messageId, error, reason, why]),
+    () => undefined,
   )
+  const [first, second, third] = [1, 2, 3].map(id => make(id))
+  for (const receipt of [first, second, third]) if (receipt) acknowledgements.reserve(receipt)
   const failure = new Error('store')
-  third?.()
-  second?.(failure)
+  third?.settle(null, 0x10, 'nobody')
+  second?.settle(failure)
   t.same(left, [])
-  first?.()
+  first?.settle()
   t.same(left, [
-    [1, null],
-    [2, failure],
-    [3, null],
+    [1, null, undefined, undefined],
+    [2, failure, undefined, undefined],
+    [3, null, 0x10, 'nobody'],
   ])
 })
 
 t.test('a message is acknowledged when it is stored; of a recipient who is gone, too', async t => {
   const answered: unknown[] = []
-  const metrics = { answered: (...about: unknown[]) => void answered.push(about) }
-  const outcomeOf = (decide: (waiter: MessageWaiter) => void) => {
+  const outcomeOf = (decide: (receipt: Receipt) => void) => {
     let outcome: unknown = 'none'
-    decide(new MessageWaiter({ metrics: metrics as never }, error => (outcome = error ?? null)))
+    const make = receipts(
+      ({ error }) => {
+        outcome = error
+      },
+      (...about) => answered.push(about),
+    )
+    decide(make())
     return outcome
   }
   const full = new GatewayError('INBOX_FULL')
   t.equal(
-    outcomeOf(waiter => waiter.stored()),
+    outcomeOf(receipt => receipt.stored()),
     null,
   )
   t.equal(
-    outcomeOf(waiter => waiter.failed(full)),
+    outcomeOf(receipt => receipt.failed(full)),
     full,
   )
   t.equal(
-    outcomeOf(waiter => waiter.failed(new GatewayError('ERROR_FIND_USER'))),
+    outcomeOf(receipt => receipt.failed(new GatewayError('ERROR_FIND_USER'))),
     null,
   )
   t.same(
@@ -65,6 +78,21 @@ t.test('a message is acknowledged when it is stored; of a recipient who is gone,
       code,
     ]),
   )
+})
+
+t.test('what a receipt waits for besides its turn is asked once', async t => {
+  const log: unknown[] = []
+  const make = receipts(
+    ({ reason }) => log.push(reason),
+    () => undefined,
+  )
+  const receipt = make()
+  receipt.recorder = one => {
+    log.push('recorded')
+    one.settle(null, one.reason)
+  }
+  receipt.settle(null, 7)
+  t.same(log, ['recorded', 7])
 })
 
 t.test('a store that fails where no client waits is in the log, with its cause', async t => {

@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import type { Packet } from 'mqtt-packet'
 import t from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
+import type { Receipt } from '../../src/mqtt/acknowledgements.js'
 import { commandOf, isOrdered, nameOf } from '../../src/mqtt/commands.js'
 import type { ConnectParts } from '../../src/mqtt/connect-parts.js'
 import type { MqttConnection } from '../../src/mqtt/connection.js'
@@ -37,7 +38,6 @@ class Socket extends Duplex {
 }
 
 interface Published {
-  readonly messageId: number | undefined
   readonly done: (error?: Error | null) => void
 }
 
@@ -63,9 +63,9 @@ async function open(changes = {}, state: object = {}) {
     keepFor: () => true,
     transport,
     hasTooMuchWaiting: false,
-    publish: (packet: Published, done: Published['done']) => {
-      log.push(`publish ${packet.messageId}`)
-      published.push({ ...packet, done })
+    publish: ({ messageId }: { messageId?: number }, receipt: Receipt) => {
+      log.push(`publish ${messageId}`)
+      published.push({ done: error => receipt.settle(error) })
     },
     acknowledged: (packetId: number) => void log.push(`inbox ${packetId}`),
     endsFor: (reason: string) => void log.push(reason),

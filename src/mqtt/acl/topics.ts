@@ -12,42 +12,25 @@ const OWN = new RegExp(`^users/(${USER_ID})/([a-z]+)$`)
 export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
 
 export function parseOwnTopic(topic: string): OwnTopic {
+  if (isInbox(topic)) return { kind: 'inbox', userId: topic.slice(ID_AT, ID_AT + ID_LENGTH) }
   const [, userId, kind] = OWN.exec(topic) ?? []
   if (userId === undefined || kind === undefined || !KINDS.has(kind)) return { kind: 'unknown' }
-  return { kind: kind as 'inbox', userId }
+  return { kind: kind as 'requests', userId }
 }
 
-const INBOX_START = Buffer.from('users/')
-const INBOX_END = Buffer.from('/inbox')
-const USER_ID_BYTES = 9
+const ID_AT = 'users/'.length
+const ID_LENGTH = 9
 const ZERO = 0x30
 const NINE = 0x39
-export const INBOX_TOPIC_BYTES = INBOX_START.length + USER_ID_BYTES + INBOX_END.length
 
-/**
- * Whether a packet's topic is `users/<id>/inbox`. Compares bytes and makes no string.
- * @param at offset of the topic's two-byte length
- */
-export function isInboxTopic(bytes: Buffer, at: number): boolean {
-  if (bytes.readUInt16BE(at) !== INBOX_TOPIC_BYTES) return false
-  const idAt = at + 2 + INBOX_START.length
-  return (
-    isAt(bytes, at + 2, INBOX_START) &&
-    isUserIdAt(bytes, idAt) &&
-    isAt(bytes, idAt + USER_ID_BYTES, INBOX_END)
-  )
-}
-
-function isAt(bytes: Buffer, at: number, text: Buffer): boolean {
-  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text[i]) return false
-  return true
-}
-
-function isUserIdAt(bytes: Buffer, at: number): boolean {
-  if (bytes[at] === ZERO) return false
-  for (let i = at; i < at + USER_ID_BYTES; i++) {
-    const byte = bytes[i] ?? 0
-    if (byte < ZERO || byte > NINE) return false
+/** The topic of almost every PUBLISH: compared without a regular expression. */
+function isInbox(topic: string): boolean {
+  if (topic.length !== ID_AT + ID_LENGTH + '/inbox'.length) return false
+  if (!topic.startsWith('users/') || !topic.endsWith('/inbox') || topic.charCodeAt(ID_AT) === ZERO)
+    return false
+  for (let i = ID_AT; i < ID_AT + ID_LENGTH; i++) {
+    const code = topic.charCodeAt(i)
+    if (code < ZERO || code > NINE) return false
   }
   return true
 }
