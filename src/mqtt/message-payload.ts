@@ -1,7 +1,7 @@
 /** What the payload and the properties of a PUBLISH say. */
 import { isUtf8 } from 'node:buffer'
 import { GatewayError } from '../core/errors.js'
-import { parseContent } from '../protocol/mqtt-payload.js'
+import { checkId, parseContent } from '../protocol/mqtt-payload.js'
 import type { PublishPacket } from './wire/decode.js'
 import { userPropertyOf } from './wire/properties.js'
 
@@ -23,5 +23,6 @@ export function contentOf(
   format: 'text' | 'json',
 ): { readonly content: string; readonly key: string | undefined } {
   const { content, id } = parseContent(payload, format)
-  return { content, key: id ?? (block && userPropertyOf(block, 'id')) }
+  const named = block && userPropertyOf(block, 'id')
+  return { content, key: id ?? (named === undefined ? undefined : checkId(named)) }
 }

@@ -5,15 +5,24 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { GatewayError } from '../core/errors.js'
 import { isTooManyValues } from './json-size.js'
 
+/** Characters of an id, as of a JSON request's. */
+const MAX_ID_LENGTH = 64
+
 const json = TypeCompiler.Compile(
   Type.Object(
-    { content: Type.String(), id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })) },
+    { content: Type.String(), id: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_ID_LENGTH })) },
     { additionalProperties: false },
   ),
 )
 
 /** The two members `content` and `id`. */
 const MAX_VALUES = 2
+
+/** @throws GatewayError BAD_FIELD {field: 'id'} unless the user property `id` of a PUBLISH can be an id */
+export function checkId(id: string): string {
+  if (id.length > 0 && id.length <= MAX_ID_LENGTH && id.isWellFormed()) return id
+  throw new GatewayError('BAD_FIELD', { field: 'id', reason: `must be 1 to ${MAX_ID_LENGTH} characters` })
+}
 
 const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'payload', reason })
 

@@ -23,6 +23,7 @@ import { PUBACK, PUBREC } from '../../src/mqtt/wire/packet-types.js'
 import { encodeProperties } from '../../src/mqtt/wire/property-block.js'
 import type { Properties } from '../../src/mqtt/wire/property-table.js'
 import { TERMS4, termsOf } from '../../src/mqtt/wire/terms.js'
+import { ofKind } from '../helpers/kind.js'
 import { parse5 } from '../helpers/mqtt5.js'
 import { turn } from '../helpers/transport.js'
 
@@ -301,6 +302,10 @@ t.test('payload: UTF-8 if it says so, and its key of repeats', async t => {
   t.equal(payloadFault(packet(bad, { payloadFormatIndicator: 1 }))?.kind, 'BAD_FIELD')
   const named = packet(Buffer.from('hello'), { userProperties: [['id', 'k']] })
   t.same(contentOf(named, 'text'), { content: 'hello', key: 'k' })
+  for (const id of ['', 'x'.repeat(65)]) {
+    const bad = packet(Buffer.from('hello'), { userProperties: [['id', id]] })
+    t.throws(() => contentOf(bad, 'text'), ofKind('BAD_FIELD', { info: { field: 'id' } }))
+  }
   t.same(contentOf(packet(Buffer.from('{"content":"hello","id":"own"}')), 'json'), {
     content: 'hello',
     key: 'own',

@@ -204,3 +204,23 @@ t.test('the end of an account’s rights: DISCONNECT says 0x98', async t => {
   })
   t.equal(await client.dismissed(), 0x98)
 })
+
+t.test('a message id that is too long is refused, and costs no neighbour of its batch anything', async t => {
+  const [ann, bob] = await pair(t)
+  const client = await login(t, ann)
+  const all = ['x'.repeat(3000), 'short', ''].map((id, i) => {
+    client.publish(inboxOf(bob), `message ${i}`, {
+      qos: 1,
+      messageId: i + 1,
+      properties: { userProperties: { id } },
+    })
+    return i + 1
+  })
+  const reasons: Record<number, number | undefined> = {}
+  for (const _ of all) {
+    const { messageId = 0, reasonCode } = await client.take('puback')
+    reasons[messageId] = reasonCode
+  }
+  t.equal(reasons[2] ?? 0, 0)
+  t.ok((reasons[1] ?? 0) >= 0x80 && (reasons[3] ?? 0) >= 0x80, JSON.stringify(reasons))
+})

@@ -70,7 +70,7 @@ export const ENCODER4: Encoder = Object.freeze({
   suback: (packetId: number, reasons: readonly number[]) =>
     encodeSuback(
       packetId,
-      reasons.map(reason => (reason >= REFUSED_FILTER ? REFUSED_FILTER : reason)),
+      reasons.map(reason => Math.min(reason, REFUSED_FILTER)),
     ),
   unsuback: (packetId: number) => encodeUnsuback(packetId),
   disconnect: () => undefined,
