@@ -45,3 +45,8 @@ export function levelsCover(pattern: readonly string[], filter: readonly string[
   }
   return filter.length === pattern.length
 }
+
+const SHARED = /^\$share\/[^/+#]+\/(.+)$/s
+
+/** @returns the topic filter of a shared subscription (MQTT 5, 4.8.2); undefined if the filter is not shared */
+export const sharedFilter = (filter: string): string | undefined => SHARED.exec(filter)?.[1]

@@ -31,7 +31,6 @@ export function capabilities(
     // More at QoS 1 are read later; at QoS 2 each one has to be kept until PUBREL.
     ...(options.maxUnreleased < ALL_IDS && { receiveMaximum: options.maxUnreleased }),
     topicAliasMaximum: TOPIC_ALIAS_MAXIMUM,
-    sharedSubscriptionAvailable: 0,
     ...(expirySeconds !== sessionExpiryInterval && { sessionExpiryInterval: expirySeconds ?? 0 }),
     ...(packet.clientId === '' && { assignedClientIdentifier: clientIdOf(id) }),
     ...(serverKeepAlive !== packet.keepAliveSeconds && { serverKeepAlive }),

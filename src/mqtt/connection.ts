@@ -131,6 +131,7 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
 
   /** The hand-shake of a packet is over: another one may go out in its place. */
   settled(packetId: number): void {
+    this.delivery.settled(packetId)
     if (!this.terms.inFlight?.delete(packetId)) return
     this.delivery.acknowledged()
     this.inbox?.resume()
@@ -210,16 +211,17 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     this.inbox = undefined
   }
 
-  /** The transport has ended, which ends all else. */
-  ended(): void {
+  /** The transport has ended, which ends all else. @returns what other members of shared subscriptions get */
+  ended(): ReturnType<ClientDelivery['close']> {
     this.permissions?.left()
     this.#logEnd()
     this.closeInbox()
-    this.delivery.close()
-    if (this.#who === undefined) return
+    const unsettled = this.delivery.close()
+    if (this.#who === undefined) return unsettled
     const { live, limits } = this.parts.services
     if (this.#isLive) live.leave(this.#who.userId, this)
     limits.leave(this.#who.userId)
+    return unsettled
   }
 
   #logEnd(): void {

@@ -5,13 +5,15 @@ import { logStoreFault } from './parts.js'
 
 /** Its transport has ended: ends all else of the connection, and publishes its will unless the client sent DISCONNECT. */
 export function leave(parts: ConnectParts, connection: MqttConnection): void {
-  const { connections, wills, expiry, metrics } = parts
-  connection.ended()
+  const { connections, wills, expiry, metrics, phase, topics } = parts
+  const unsettled = connection.ended()
   connection.link.guest.left()
   metrics.connections.dec({ front: 'mqtt' })
   connections.remove(connection)
   wills.connectionEnded(connection)
   expiry.left(connection)
+  if (unsettled.length > 0 && !phase.isClosing)
+    topics.shared.passOn(connection, unsettled).catch(thrown => logStoreFault(parts, 'persistence', thrown))
   if (connection.clean && connection.unreleasedCount > 0) forgetReceived(parts, connection)
 }
 

@@ -5,7 +5,7 @@
 import { toGatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { InboxReader } from '../inbox/reader.js'
-import { inboxFilters, isInboxFilter } from './acl/topics.js'
+import { inboxFilters, isInboxFilter, isShared, sharesOwnTree } from './acl/topics.js'
 import type { MqttConnection } from './connection.js'
 import { InboxDelivery } from './inbox-delivery.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
@@ -47,7 +47,7 @@ export function subscribe(
 /** By the rights of the ACL (acl/access.ts), then the limit on filters. @returns the reason code of a refusal */
 function refusalOf(parts: BrokerParts, connection: MqttConnection, filter: string): number | undefined {
   if (connection.hasLeft) return REASON.UNSPECIFIED_ERROR
-  if (filter.startsWith('$share/')) return REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+  if (sharesOwnTree(filter)) return REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
   if (!parts.access.subscribe(connection.userId, filter, connection.grantee)) return REASON.NOT_AUTHORIZED
   const { filters } = connection
   if (filters.admit(filter)) return undefined
@@ -58,7 +58,8 @@ function refusalOf(parts: BrokerParts, connection: MqttConnection, filter: strin
 
 /** Retain handling (MQTT 5, 3.8.3.1): 1 sends retained messages only where the subscription is new. */
 const wantsRetained = ({ delivery }: MqttConnection, { topic, retainHandling = 0 }: FilterRequest): boolean =>
-  retainHandling === 0 || (retainHandling === 1 && delivery.filters.granted(topic) === undefined)
+  !isShared(topic) &&
+  (retainHandling === 0 || (retainHandling === 1 && delivery.filters.granted(topic) === undefined))
 
 /** @returns undefined if nothing of them is stored */
 function storeFilters(

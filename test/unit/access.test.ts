@@ -73,11 +73,20 @@ t.test('SUBSCRIBE is refused for all other topics under users/ and $, even with 
     'users/+/replies',
     'users/+/presence/#',
   )
-  refused.push('$SYS/#', '$share/group/x', `$share/group/users/${ME}/inbox/#`, '$session')
+  refused.push('$SYS/#', '$session', '$share', '$share/group', '$share/group/', '$share//x', '$share/+/x')
+  refused.push(`$share/group/users/${ME}/inbox/#`, '$share/group/users/+/presence', '$share/group/$SYS/#')
   for (const filter of refused) {
     t.equal(closed.subscribe(ME, filter), false, filter)
     t.equal(open.subscribe(ME, filter), false, filter)
   }
+})
+
+t.test('a shared subscription needs the right to its filter', async t => {
+  t.equal(open.subscribe(ME, '$share/group/a/#'), true)
+  t.equal(closed.subscribe(ME, '$share/group/a/#'), false)
+  const some = new TopicAccess([{ pattern: 'a/#', access: 'read' }])
+  t.equal(some.subscribe(ME, '$share/group/a/b'), true)
+  t.equal(some.subscribe(ME, '$share/group/b'), false)
 })
 
 t.test('a closed ACL opens no other topic', async t => {

@@ -170,7 +170,7 @@ t.test(
       `${inboxOf(ann)}/#`,
       `${inboxOf(bob)}/#`,
       '$SYS/#',
-      '$share/g/a',
+      `$share/g/${inboxOf(bob)}/#`,
       `users/${ann.id}/replies`,
       'a',
     ]

@@ -375,7 +375,7 @@ t.test('QoS 2 ids of a clean session are forgotten, unless another connection ha
     id: `${clean} ${unreleasedCount}`,
     clean,
     unreleasedCount,
-    ended: () => undefined,
+    ended: () => [],
     link: { guest: { left: () => undefined } },
   })
   for (const one of [connection(true, 0), connection(false, 1), connection(true, 1)])

@@ -8,6 +8,8 @@ const BOB = '100000002'
 
 class Watcher implements Subscriber {
   readonly clientId = ''
+  readonly isKept = false
+  readonly hasRoom = true
   readonly heard: string[] = []
   readonly packets = new Set<RoutedPacket>()
   readonly #routes: readonly [string, Route][]
@@ -22,6 +24,10 @@ class Watcher implements Subscriber {
 
   leave(): void {
     for (const [filter, route] of this.#routes) this.router.remove(filter, route)
+  }
+
+  mayGet(): boolean {
+    return true
   }
 
   deliver(packet: RoutedPacket): void {

@@ -7,6 +7,8 @@ import type { QoS } from '../../src/mqtt/wire/packet-types.js'
 
 class Heard implements Subscriber {
   readonly clientId = ''
+  readonly isKept = false
+  readonly hasRoom = true
   readonly got: [string, QoS][] = []
   readonly #routes = new Map<string, Route>()
 
@@ -23,6 +25,10 @@ class Heard implements Subscriber {
     const route = this.#routes.get(filter)
     if (route !== undefined) this.router.remove(filter, route)
     this.#routes.delete(filter)
+  }
+
+  mayGet(): boolean {
+    return true
   }
 
   deliver({ topic }: RoutedPacket, grant: Grant): void {

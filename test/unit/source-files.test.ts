@@ -20,6 +20,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'mqtt/connect-parts.ts': TYPES,
   'mqtt/identity.ts': TYPES,
   'mqtt/routing/delivery-rules.ts': TYPES,
+  'mqtt/routing/route.ts': TYPES,
   'mqtt/routing/persistence/options.ts': TYPES,
   'store/mongodb/documents.ts': TYPES,
   'mqtt/compose.ts': 'makes the parts of a broker and decides nothing: test/helpers/mqtt-parts.ts runs it',

@@ -3,7 +3,8 @@
  * refused.
  */
 import type { Role, UserId } from '../../core/model.js'
-import { covers } from '../../core/topic-filter.js'
+import { covers, sharedFilter } from '../../core/topic-filter.js'
+import { clientIdOf, userIdOf } from './client-id.js'
 import { ANY_PRESENCE, isInboxFilter, isOwnTree, isRepliesTopic, parseOwnTopic } from './topics.js'
 
 /** One rule of `mqtt.acl`, for topics outside `users/`. */
@@ -64,7 +65,9 @@ export class TopicAccess {
 
   /** Whether a SUBSCRIBE to this filter is granted. */
   subscribe(userId: UserId | undefined, filter: string, grantee?: Grantee): boolean {
-    // `$SYS/…`, and `$share/…`, which MQTT 3.1.1 does not have.
+    const shared = sharedFilter(filter)
+    if (shared !== undefined) return !isOwnTree(shared) && this.subscribe(userId, shared, grantee)
+    // `$SYS/…`, and a `$share/…` that is not as MQTT 5 has it.
     if (filter.startsWith('$')) return false
     if (!isOwnTree(filter)) return this.#granted('read', userId, filter, grantee)
     if (userId === undefined) return false
@@ -81,6 +84,11 @@ export class TopicAccess {
     if (topic.startsWith('$')) return false
     if (!isOwnTree(topic)) return this.#granted('read', userId, topic, grantee)
     return userId !== undefined && this.#readsPresence(userId, topic)
+  }
+
+  /** The same for a session, which may be away: its rights are checked again when it is connected. @param id scoped */
+  readAway(id: string, topic: string): boolean {
+    return this.read(userIdOf(id), topic, { clientId: clientIdOf(id), role: 'any' })
   }
 
   #readsPresence(userId: UserId, topic: string): boolean {

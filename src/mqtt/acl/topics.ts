@@ -1,5 +1,6 @@
 /** The gateway's own topics, `users/<id>/…`. They are built and parsed only here. */
 import { USER_ID, type UserId } from '../../core/model.js'
+import { sharedFilter } from '../../core/topic-filter.js'
 
 type OwnTopic =
   | { readonly kind: 'inbox' | 'requests' | 'replies' | 'presence'; readonly userId: UserId }
@@ -10,6 +11,11 @@ const OWN = new RegExp(`^users/(${USER_ID})/([a-z]+)$`)
 
 /** Whether the topic or filter lies under `users/`. Those belong to the gateway, and no ACL rule grants them. */
 export const isOwnTree = (topic: string): boolean => topic === 'users' || topic.startsWith('users/')
+
+export const isShared = (filter: string): boolean => sharedFilter(filter) !== undefined
+
+/** Whether a filter is shared and lies under `users/`: an inbox is shared by nobody. */
+export const sharesOwnTree = (filter: string): boolean => isOwnTree(sharedFilter(filter) ?? '')
 
 export function parseOwnTopic(topic: string): OwnTopic {
   if (isInbox(topic)) return { kind: 'inbox', userId: topic.slice(ID_AT, ID_AT + ID_LENGTH) }

@@ -1,6 +1,7 @@
 /** The subscriptions of one connection. */
 import type { QoS } from '../wire/packet-types.js'
 import { FilterIndex } from './filter-index.js'
+import type { RoutedPacket } from './packet.js'
 import { qosOfGrant, type Route, type Router, type Subscriber, type SubscriptionOptions } from './router.js'
 
 export class ClientFilters {
@@ -26,7 +27,7 @@ export class ClientFilters {
     this.remove(filter)
     const route = this.router.add(filter, options, this.subscriber)
     this.#routes.set(filter, route)
-    this.#index?.add(filter, route)
+    if (route.share === undefined) this.#index?.add(filter, route)
     if (route.identifier !== undefined) this.#identifiers++
   }
 
@@ -36,7 +37,7 @@ export class ClientFilters {
     if (route === undefined) return false
     this.#routes.delete(filter)
     this.router.remove(filter, route)
-    this.#index?.remove(filter, route)
+    if (route.share === undefined) this.#index?.remove(filter, route)
     if (route.identifier !== undefined) this.#identifiers--
     return true
   }
@@ -58,6 +59,13 @@ export class ClientFilters {
     return all.length > 0 ? all : undefined
   }
 
+  /** Of the subscriptions for which the client gets the packet. */
+  identifiersOf({ topic, share }: RoutedPacket): readonly number[] | undefined {
+    if (share === undefined) return this.identifiers(topic)
+    const identifier = this.identifier(share)
+    return identifier === undefined ? undefined : [identifier]
+  }
+
   /** Of one filter, whatever it matches. */
   identifier(filter: string): number | undefined {
     return this.#routes.get(filter)?.identifier
@@ -70,7 +78,7 @@ export class ClientFilters {
 
   #makeIndex(): FilterIndex<Route> {
     const index = new FilterIndex<Route>()
-    for (const [filter, route] of this.#routes) index.add(filter, route)
+    for (const [filter, route] of this.#routes) if (route.share === undefined) index.add(filter, route)
     return index
   }
 }

@@ -3,25 +3,16 @@ import { PUBREL, type QoS } from '../wire/packet-types.js'
 import type { MqttTransport } from '../wire/transport.js'
 import { ClientFilters } from './client-filters.js'
 import type { DeliveryRules, Recipient } from './delivery-rules.js'
+import { type Due, HeldPackets } from './held.js'
 import { isExpired, type Outgoing, type RoutedPacket } from './packet.js'
 import { encodeFor } from './packet-encoding.js'
 import type { BrokerPacket } from './persistence/kv.js'
 import { type Grant, keepsRetain, qosOfGrant, type Subscriber } from './router.js'
+import { SharedInFlight, sharedOf, type Unsettled } from './unsettled.js'
 
 /** Packet identifiers from here to 65535 belong to the inbox (mqtt/inbox-delivery.ts), those below to other topics. */
 export const FIRST_INBOX_ID = 32_768
 const LAST_ID = FIRST_INBOX_ID - 1
-
-/** Estimated memory of a held packet besides topic and payload, bytes. */
-const PACKET_BYTES = 200
-
-/** A packet to send, and what its subscription was granted. */
-interface Due {
-  readonly packet: RoutedPacket
-  readonly grant: Grant
-  /** false: the packet is in no queue, whatever the session. */
-  readonly isStored: boolean
-}
 
 /**
  * Each client gets a packet once, at the highest QoS of all matching filters [MQTT-3.3.5-1] but not above the packet's
@@ -34,11 +25,10 @@ export class ClientDelivery implements Subscriber {
    * behind it, so the order is kept.
    */
   #tail: Promise<unknown> | undefined
-  /** Live QoS 1 and 2 packets that wait until the stored queue is sent, or the client has acknowledged others. */
-  #held: Due[] = []
-  #heldBytes = 0
+  #held: HeldPackets | undefined
   /** The stored queue is sent. */
   #isLive = false
+  #shared: SharedInFlight | undefined
   /** Called when the client has acknowledged a packet. */
   #onRoom: (() => void) | undefined
   /** Begins by chance: a client of a clean session that is back does not get the ids of its last connection again. */
@@ -56,10 +46,29 @@ export class ClientDelivery implements Subscriber {
     return this.client.id
   }
 
-  close(): void {
+  get isKept(): boolean {
+    return !this.client.clean
+  }
+
+  get hasRoom(): boolean {
+    return !this.#mustHold && !this.transport.isCongested
+  }
+
+  mayGet(topic: string): boolean {
+    return !this.client.closed && this.client.mayRead(topic)
+  }
+
+  /** @returns what other members of its groups get in its place */
+  close(): Unsettled[] {
     this.filters.removeAll()
-    this.#held = []
+    const held = this.#held?.takeAll() ?? []
     this.#onRoom?.()
+    return [...(this.#shared?.all() ?? []), ...sharedOf(held)]
+  }
+
+  /** PUBACK or PUBCOMP. */
+  settled(messageId: number): void {
+    this.#shared?.acknowledged(messageId)
   }
 
   /**
@@ -115,11 +124,7 @@ export class ClientDelivery implements Subscriber {
   acknowledged(): void {
     this.#onRoom?.()
     this.#onRoom = undefined
-    while (this.#held.length > 0 && this.#mayGoOn) {
-      const due = this.#held.shift() as Due
-      this.#heldBytes -= sizeOf(due)
-      this.#send(due)
-    }
+    while (this.#held?.isEmpty === false && this.#mayGoOn) this.#send(this.#held.shift() as Due)
   }
 
   /**
@@ -157,7 +162,7 @@ export class ClientDelivery implements Subscriber {
   }
 
   get #mustHold(): boolean {
-    return !this.#mayGoOn || this.#held.length > 0
+    return !this.#mayGoOn || this.#held?.isEmpty === false
   }
 
   /**
@@ -165,13 +170,8 @@ export class ClientDelivery implements Subscriber {
    * next connection.
    */
   #hold(due: Due): void {
-    this.#heldBytes += sizeOf(due)
-    if (this.#heldBytes <= this.rules.maxHeldBytes) {
-      this.#held.push(due)
-      return
-    }
-    this.#held = []
-    this.client.overrun()
+    this.#held ??= new HeldPackets(this.rules.maxHeldBytes)
+    if (!this.#held.push(due)) this.client.overrun()
   }
 
   #send({ packet, grant, isStored }: Due): void {
@@ -210,14 +210,20 @@ export class ClientDelivery implements Subscriber {
     const { packet, qos } = outgoing
     const { terms } = this.client
     const isLate = isExpired(packet) && !packet.dup
-    const bytes = isLate ? undefined : encodeFor(terms, outgoing, this.filters.identifiers(packet.topic))
+    const bytes = isLate ? undefined : encodeFor(terms, outgoing, this.filters.identifiersOf(packet))
     if (bytes === undefined) {
       this.#drop(outgoing)
       return
     }
     // The client answers QoS 1 with one acknowledgement, QoS 2 with two.
+    if (packet.share !== undefined) this.#sentShared(outgoing)
     this.transport.expect(qos)
     this.transport.send(bytes)
+  }
+
+  #sentShared(outgoing: Outgoing): void {
+    this.#shared ??= new SharedInFlight()
+    this.#shared.sent(outgoing)
   }
 
   /** It has expired, or is larger than the client takes: as if the client had acknowledged it [MQTT-3.1.2-25]. */
@@ -240,5 +246,3 @@ export class ClientDelivery implements Subscriber {
     return id
   }
 }
-
-const sizeOf = ({ packet }: Due): number => PACKET_BYTES + packet.topic.length + packet.payload.length

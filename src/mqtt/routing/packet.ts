@@ -13,8 +13,22 @@ export interface RoutedPacket extends PublishPacket {
   readonly publisher?: string | undefined
   /** ms since the epoch: the packet is not delivered any more. */
   readonly expiresAt?: number | undefined
+  /** The shared subscription that this copy is for. */
+  readonly share?: string
+  /** Copies for members of groups, which are routed with the packet. */
+  shared?: readonly SharedCopy[]
   /** Set when the packet is queued; see OutgoingQueue. */
   queued?: Queued
+}
+
+/** A packet for one member of a group, and the member that was chosen for it. */
+export interface SharedCopy {
+  readonly copy: RoutedPacket
+  readonly member: {
+    readonly grant: number
+    /** undefined: it has gone. */
+    readonly subscriber: { deliver(packet: RoutedPacket, grant: number): void } | undefined
+  }
 }
 
 /** A packet for one client, with all that is decided of it. */

@@ -1,17 +1,13 @@
 /** Finds the connections that get a packet, and their QoS. */
+
+import { sharedFilter } from '../../core/topic-filter.js'
 import type { QoS } from '../wire/packet-types.js'
 import { FilterIndex } from './filter-index.js'
-import type { RoutedPacket } from './packet.js'
+import type { RoutedPacket, SharedCopy } from './packet.js'
+import type { Grant, Route, Subscriber } from './route.js'
+import { Shares } from './shares.js'
 
-export interface Subscriber {
-  /** Scoped client id. */
-  readonly clientId: string
-  /** @param grant of all the subscriber's filters that match */
-  deliver(packet: RoutedPacket, grant: Grant): void
-}
-
-/** The highest QoS of the filters that match [MQTT-3.3.5-1], and RETAIN_AS_PUBLISHED if one of them asks for it. */
-export type Grant = number
+export type { Grant, Route, Subscriber } from './route.js'
 
 const RETAIN_AS_PUBLISHED = 4
 
@@ -26,18 +22,8 @@ export interface SubscriptionOptions {
   readonly subscriptionIdentifier?: number | undefined
 }
 
-/** One filter of one connection. */
-export interface Route {
-  readonly grant: Grant
-  readonly noLocal: boolean
-  readonly identifier: number | undefined
-  /** undefined after the subscription has ended. */
-  subscriber: Subscriber | undefined
-  /** Router.tick at the time of the SUBSCRIBE. */
-  readonly since: number
-}
-
 export class Router {
+  readonly shares = new Shares()
   readonly #routes = new FilterIndex<Route>()
   #ticks = 0
 
@@ -50,19 +36,40 @@ export class Router {
   add(filter: string, options: SubscriptionOptions, subscriber: Subscriber): Route {
     const { qos, noLocal = false, retainAsPublished, subscriptionIdentifier: identifier } = options
     const grant = qos | (retainAsPublished ? RETAIN_AS_PUBLISHED : 0)
-    const route: Route = { grant, noLocal, identifier, subscriber, since: this.tick() }
-    this.#routes.add(filter, route)
+    const share = sharedFilter(filter) === undefined ? undefined : filter
+    const route: Route = { grant, noLocal, identifier, share, subscriber, since: this.tick() }
+    if (share === undefined) this.#routes.add(filter, route)
+    else this.shares.add(share, route)
     return route
   }
 
   /** @param route as returned by `add` for this filter */
   remove(filter: string, route: Route): void {
-    this.#routes.remove(filter, route)
+    if (route.share === undefined) this.#routes.remove(filter, route)
+    else this.shares.remove(route.share, route)
     route.subscriber = undefined
   }
 
-  /** Delivers a packet once to each subscribed connection, in this event-loop turn. @returns to how many */
+  /**
+   * Delivers a packet once to each subscribed connection, and its copies to the members of groups that were chosen for them,
+   * in this event-loop turn. @returns to how many
+   */
   route(packet: RoutedPacket): number {
+    let count = this.#routeToAll(packet)
+    for (const { copy, member } of packet.shared ?? []) if (this.routeToMember(copy, member)) count++
+    return count
+  }
+
+  /** A member that has gone since it was chosen has the copy in its queue, or another member gets it. */
+  routeToMember(copy: RoutedPacket, chosen: SharedCopy['member']): boolean {
+    const { share = '', topic, queued } = copy
+    const isGone = chosen.subscriber === undefined
+    const member = isGone && queued === undefined ? this.shares.chooseOf(share, topic) : chosen
+    member?.subscriber?.deliver(copy, member.grant)
+    return member !== undefined
+  }
+
+  #routeToAll(packet: RoutedPacket): number {
     const { byTopic, byWildcard } = this.routesOf(packet.topic)
     let count = 0
     // Without wildcard matches each connection occurs once: it has the filter equal to the topic only once.

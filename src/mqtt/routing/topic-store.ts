@@ -2,7 +2,6 @@
 import { GatewayError } from '../../core/errors.js'
 import { admit, type Permissions, type UserId } from '../../core/model.js'
 import type { TopicAccess } from '../acl/access.js'
-import { clientIdOf, userIdOf } from '../acl/client-id.js'
 import type { PublishPacket } from '../wire/decode.js'
 import type { QoS } from '../wire/packet-types.js'
 import { REASON } from '../wire/reason-codes.js'
@@ -10,6 +9,7 @@ import type { RoutedPacket } from './packet.js'
 import type { ClientRef } from './persistence/kv.js'
 import type { QueueTarget } from './persistence/queue.js'
 import type { Router } from './router.js'
+import { SharedTopics } from './shared-topics.js'
 import type { BrokerState } from './state.js'
 
 /** Owner of what anonymous clients retain: all of them share one limit. */
@@ -34,6 +34,7 @@ export interface PacketSource {
 }
 
 export class TopicStore {
+  readonly shared: SharedTopics
   #count = 0
 
   constructor(
@@ -44,7 +45,14 @@ export class TopicStore {
       readonly maxUnreleased: number
       readonly onTooMany: (client: Receiver) => void
     },
-  ) {}
+  ) {
+    this.shared = new SharedTopics({
+      router,
+      state,
+      mayRead: (clientId, topic) => access.readAway(clientId, topic),
+      numbered: packet => ({ ...packet, brokerCounter: ++this.#count }),
+    })
+  }
 
   /**
    * Makes a packet durable: as retained message, in the queues of absent sessions, and its QoS 2 id.
@@ -57,20 +65,21 @@ export class TopicStore {
   ): Promise<RoutedPacket> {
     admit(permissions)
     const numbered = this.#numbered(packet, publisher)
+    const queued = this.shared.share(numbered)
     if (!packet.retain && packet.qos === 0) return numbered
     const check = () => admit(permissions)
-    let targets: QueueTarget[] = []
     if (packet.qos > 0) {
-      targets = await this.#targets(numbered.topic, publisher)
+      const targets = await this.#targets(numbered.topic, publisher)
       check()
+      if (targets.length > 0) queued.push({ targets, packet: numbered })
     }
     const { messageId = 0 } = packet
     // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is
     // queued.
     await Promise.all([
       packet.retain ? this.#retain(numbered, owner, check) : undefined,
-      targets.length > 0
-        ? this.state.outgoing.enqueue(targets, numbered, receiver && { client: receiver, messageId })
+      queued.length > 0
+        ? this.state.outgoing.enqueueAll(queued, receiver && { client: receiver, messageId })
         : receiver && this.receive(packet, receiver),
     ])
     return numbered
@@ -155,9 +164,7 @@ export class TopicStore {
   async #targets(topic: string, publisher: string | undefined): Promise<QueueTarget[]> {
     const subscriptions = await this.state.subscriptionsByTopic(topic)
     return subscriptions.filter(
-      ({ clientId, nl }) =>
-        !(nl && clientId === publisher) &&
-        this.access.read(userIdOf(clientId), topic, { clientId: clientIdOf(clientId), role: 'any' }),
+      ({ clientId, nl }) => !(nl && clientId === publisher) && this.access.readAway(clientId, topic),
     )
   }
 }

@@ -33,6 +33,8 @@ export interface BrokerPacket {
   block?: Uint8Array | undefined
   /** ms since the epoch: the packet is not delivered any more. */
   expiresAt?: number | undefined
+  /** The shared subscription that the packet is queued for. */
+  share?: string | undefined
   /** Of a will: its delay, s; and when it is to be published, ms since the epoch. */
   delaySeconds?: number
   dueAt?: number
@@ -125,6 +127,7 @@ export function publishFields(packet: BrokerPacket): BrokerPacket {
     messageId: packet.messageId,
     ...(packet.block?.length ? { block: packet.block } : {}),
     ...(packet.expiresAt === undefined ? {} : { expiresAt: packet.expiresAt }),
+    ...(packet.share === undefined ? {} : { share: packet.share }),
   }
 }
 

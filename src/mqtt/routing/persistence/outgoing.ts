@@ -1,5 +1,6 @@
 /** Packets that persistent sessions get at QoS 1 and 2. */
 import { Readable } from 'node:stream'
+import type { KvWrite } from '../../../store/store.js'
 import { Handshakes } from './handshakes.js'
 import type { Incoming } from './incoming.js'
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
@@ -13,6 +14,12 @@ import type { Sessions } from './sessions.js'
 export interface ReceivedPacket {
   readonly client: ClientRef
   readonly messageId: number
+}
+
+/** A packet and the sessions that it is queued for: at least one. */
+export interface QueuedPacket {
+  readonly targets: readonly QueueTarget[]
+  readonly packet: BrokerPacket
 }
 
 export class Outgoing {
@@ -46,13 +53,33 @@ export class Outgoing {
     packet: BrokerPacket,
     received?: ReceivedPacket,
   ): Promise<void> {
+    await this.enqueueAll([{ targets, packet }], received)
+  }
+
+  /** The same for several packets, in one write. */
+  async enqueueAll(packets: readonly QueuedPacket[], received?: ReceivedPacket): Promise<void> {
+    const made = packets
+      .flatMap(({ targets }) => targets)
+      .flatMap(({ clientId }) => this.parts.sessions.ensure(clientId, Date.now()))
+    await this.#enqueueNext(packets, rows => this.#write([...made, ...rows], received))
+  }
+
+  /** @param commit gets the rows of all packets */
+  #enqueueNext(
+    [next, ...rest]: readonly QueuedPacket[],
+    commit: (rows: KvWrite[]) => Promise<void>,
+  ): Promise<void> {
+    if (next === undefined) return commit([])
+    return this.queue.enqueue(next.targets, next.packet, own =>
+      this.#enqueueNext(rest, others => commit([...own, ...others])),
+    )
+  }
+
+  #write(rows: KvWrite[], received: ReceivedPacket | undefined): Promise<void> {
+    if (received === undefined) return this.kv.kvWrite(rows)
     const { sessions, incoming } = this.parts
-    const made = targets.flatMap(({ clientId }) => sessions.ensure(clientId, Date.now()))
-    await this.queue.enqueue(targets, packet, rows => {
-      if (received === undefined) return this.kv.kvWrite([...made, ...rows])
-      const { client, messageId } = received
-      return incoming.add(client.id, messageId, [...made, ...sessions.ensureFor(client), ...rows])
-    })
+    const { client, messageId } = received
+    return incoming.add(client.id, messageId, [...sessions.ensureFor(client), ...rows])
   }
 
   /** @param packet a PUBLISH that is about to be sent, or the PUBREL that answers a PUBREC */

@@ -111,6 +111,11 @@ export class BrokerPersistence {
     return this.#subscriptions.matching(topic)
   }
 
+  /** The same of shared subscriptions. */
+  sharesByTopic(topic: string): TrieEntry[] {
+    return this.#subscriptions.matchingShares(topic)
+  }
+
   /** Removes the whole session [MQTT-3.1.2-6]; Aedes calls this when a session ends. */
   async cleanSubscriptions(client: ClientRef): Promise<void> {
     await this.sessions.clear(client.id)

@@ -4,7 +4,7 @@
  * SUBSCRIBE and an UNSUBSCRIBE from the same socket read reach the store in their order.
  */
 import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
-import { beginsWithWildcard } from '../../../core/topic-filter.js'
+import { beginsWithWildcard, sharedFilter } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
 import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
 
@@ -20,14 +20,18 @@ export interface Subscription extends SubscriptionOptions {
   topic: string
 }
 
+const TRIE = {
+  wildcard_one: '+',
+  wildcard_some: '#',
+  separator: '/',
+  match_empty_levels: true, // MQTT 3.1.1, 4.7.1.3: "/finance" matches "+/+" and "/+"
+}
+
 export class Subscriptions {
   readonly #byClient = new Map<string, Map<string, SubscriptionOptions>>()
-  readonly #trie = new QlobberSub({
-    wildcard_one: '+',
-    wildcard_some: '#',
-    separator: '/',
-    match_empty_levels: true, // MQTT 3.1.1, 4.7.1.3: "/finance" matches "+/+" and "/+"
-  })
+  readonly #trie = new QlobberSub(TRIE)
+  /** Those that are shared, by the filter behind the name; their topic is the whole filter. */
+  readonly #shared = new QlobberSub(TRIE)
 
   async load(kv: KvStore): Promise<void> {
     for await (const { key, value } of kv.kvRange('subscriptions', [])) {
@@ -51,7 +55,7 @@ export class Subscriptions {
     const writes: KvWrite[] = []
     for (const filter of filters) {
       if (!own.delete(filter)) continue
-      this.#trie.remove(filter, { clientId, topic: filter })
+      this.#trieOf(filter).remove(sharedFilter(filter) ?? filter, { clientId, topic: filter })
       writes.push({ remove: 'subscriptions', key: [clientId, filter] })
     }
     if (own.size === 0) this.#byClient.delete(clientId)
@@ -80,6 +84,18 @@ export class Subscriptions {
       : matches
   }
 
+  /** The same for shared subscriptions. */
+  matchingShares(topic: string): TrieEntry[] {
+    const matches = this.#shared.match(topic)
+    return topic.startsWith('$')
+      ? matches.filter(({ topic: share }) => !beginsWithWildcard(sharedFilter(share) ?? ''))
+      : matches
+  }
+
+  #trieOf(filter: string): QlobberSub {
+    return sharedFilter(filter) === undefined ? this.#trie : this.#shared
+  }
+
   *clientsOf(filter: string): Generator<string> {
     for (const [clientId, own] of this.#byClient) if (own.has(filter)) yield clientId
   }
@@ -91,7 +107,9 @@ export class Subscriptions {
   #set(clientId: string, filter: string, options: SubscriptionOptions): void {
     const own = this.#byClient.get(clientId) ?? new Map<string, SubscriptionOptions>()
     this.#byClient.set(clientId, own.set(filter, options))
-    if (options.qos > 0) this.#trie.add(filter, { clientId, topic: filter, ...options })
-    else this.#trie.remove(filter, { clientId, topic: filter })
+    const trie = this.#trieOf(filter)
+    const matched = sharedFilter(filter) ?? filter
+    if (options.qos > 0) trie.add(matched, { clientId, topic: filter, ...options })
+    else trie.remove(matched, { clientId, topic: filter })
   }
 }
