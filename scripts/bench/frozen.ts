@@ -57,4 +57,4 @@ async function freeze({ peer, wire }: Context, server: Server): Promise<() => Pr
   }
 }
 
-export const frozen: Scenario = { name: 'frozen', wires: ['json', 'mqtt'], against: [], run }
+export const frozen: Scenario = { name: 'frozen', wires: ['json', 'mqtt', 'mqtt5'], against: [], run }

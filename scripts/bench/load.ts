@@ -68,7 +68,7 @@ const shown = (values: Values): Values => Object.fromEntries(SHOWN.map(name => [
 
 export const load: Scenario = {
   name: 'load',
-  wires: ['json', 'mqtt'],
+  wires: ['json', 'mqtt', 'mqtt5'],
   against: ['relay', 'socketio', 'aedes', 'mosquitto'],
   run,
 }

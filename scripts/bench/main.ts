@@ -46,7 +46,7 @@ const BUILT = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const HELP = `npm run bench -- [options]
 
   --scenario ${SCENARIOS.map(({ name }) => name).join('|')}   which, comma-separated; default pairs
-  --wire json,mqtt,json-mqtt   only these
+  --wire json,mqtt,json-mqtt   only these; mqtt5 is MQTT 5
   --peers mumi,${PEERS.map(({ name }) => name).join(',')}   only these
   --rate 10000,2000,500    load: open loops, messages a second in all; a delay counts from when a message was due; 0 for none
   --window 16,1,64         load: closed loops, unacknowledged messages a sender; 0 for none

@@ -1,4 +1,4 @@
-/** A minimal MQTT 3.1.1 client: CONNECT, SUBSCRIBE, and PUBLISH at QoS 1 in both directions. */
+/** A minimal MQTT client, of version 3.1.1 or 5: CONNECT, SUBSCRIBE, and PUBLISH at QoS 1 in both directions. */
 import { Chatter, type Frame } from './chatter.js'
 import { BLANK } from './flow.js'
 import { TAIL } from './json-client.js'
@@ -9,16 +9,26 @@ const PUBLISH = 3
 const PUBACK = 4
 const SUBACK = 9
 
+/** How long a session that is kept outlives its connection, s. */
+const KEPT_SECONDS = 3600
+
 export class MqttClient extends Chatter {
   /** The bytes after the content of a delivered message. */
   readonly #tail: number
   readonly #isGateway: boolean
+  /** An empty block of properties where the version has one. */
+  readonly #noProperties: Buffer
   #acks: number[] = []
   readonly #answers = new Map<number, (body: Buffer) => void>()
 
   /** @param broker `plain`: has no accounts and forwards payloads unchanged */
-  constructor(port: number, broker: 'gateway' | 'plain') {
+  constructor(
+    port: number,
+    broker: 'gateway' | 'plain',
+    private readonly version: 4 | 5 = 4,
+  ) {
     super(port)
+    this.#noProperties = Buffer.alloc(version === 5 ? 1 : 0)
     this.#isGateway = broker === 'gateway'
     this.#tail = this.#isGateway ? TAIL : 0
   }
@@ -32,7 +42,13 @@ export class MqttClient extends Chatter {
     const flags = (session === 'clean' ? 0x02 : 0) | (this.#isGateway ? 0xc0 : 0)
     const login = this.#isGateway ? [text(emailOf(id)), text(PASSWORD)] : []
     const [present, code] = await this.#ask(
-      packet(0x10, [text('MQTT'), Buffer.from([4, flags, 0, 0]), text(`bench-${id}`), ...login]),
+      packet(0x10, [
+        text('MQTT'),
+        Buffer.from([this.version, flags, 0, 0]),
+        this.version === 5 ? sessionExpiry(session === 'kept' ? KEPT_SECONDS : 0) : this.#noProperties,
+        text(`bench-${id}`),
+        ...login,
+      ]),
       CONNACK,
     )
     if (code !== 0) throw new Error(`CONNECT answered ${code}`)
@@ -40,19 +56,23 @@ export class MqttClient extends Chatter {
   }
 
   async subscribe(filter: string): Promise<void> {
-    const body = await this.#ask(packet(0x82, [Buffer.from([0, 1]), text(filter), Buffer.from([1])]), SUBACK)
-    if (body[2] !== 1) throw new Error(`SUBSCRIBE answered ${body[2]}`)
+    const request = [Buffer.from([0, 1]), this.#noProperties, text(filter), Buffer.from([1])]
+    const body = await this.#ask(packet(0x82, request), SUBACK)
+    const code = body.at(-1)
+    if (code !== 1) throw new Error(`SUBSCRIBE answered ${code}`)
   }
 
   /** Publishes a retained message at QoS 1; resolves at its PUBACK. */
   async retain(topic: string, payload: string): Promise<void> {
-    await this.#ask(packet(0x33, [text(topic), Buffer.from([0, 1]), Buffer.from(payload)]), PUBACK)
+    const body = [text(topic), Buffer.from([0, 1]), this.#noProperties, Buffer.from(payload)]
+    await this.#ask(packet(0x33, body), PUBACK)
   }
 
   protected override frame(recipient: string, slot: number): Frame {
     const bytes = packet(0x32, [
       text(`users/${recipient}/inbox`),
       Buffer.from([0, slot + 1]),
+      this.#noProperties,
       Buffer.from(BLANK),
     ])
     return { bytes, contentAt: bytes.length - BLANK.length, mask: 0 }
@@ -111,6 +131,13 @@ export class MqttClient extends Chatter {
 function text(value: string): Buffer {
   const bytes = Buffer.from(value)
   return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 0xff]), bytes])
+}
+
+/** The properties of a CONNECT, with their length. */
+function sessionExpiry(seconds: number): Buffer {
+  const block = Buffer.from([5, 17, 0, 0, 0, 0])
+  block.writeUInt32BE(seconds, 2)
+  return block
 }
 
 function packet(header: number, parts: readonly Buffer[]): Buffer {

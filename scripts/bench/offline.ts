@@ -150,7 +150,7 @@ async function drain(cycle: Cycle, flows: readonly Flow[]) {
 
 export const offline: Scenario = {
   name: 'offline',
-  wires: ['json', 'mqtt'],
+  wires: ['json', 'mqtt', 'mqtt5'],
   against: ['aedes', 'mosquitto'],
   run,
 }

@@ -20,7 +20,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
 
 export const pairs: Scenario = {
   name: 'pairs',
-  wires: ['json', 'mqtt', 'json-mqtt'],
+  wires: ['json', 'mqtt', 'mqtt5', 'json-mqtt'],
   against: ['relay', 'socketio', 'aedes', 'mosquitto'],
   run,
 }

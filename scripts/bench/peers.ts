@@ -10,8 +10,8 @@ import type { Program } from './program.js'
 import { Server } from './server.js'
 import { SocketIoClient } from './socketio-client.js'
 
-/** Protocol of the two clients; `json-mqtt`: the sender uses JSON, the recipient MQTT. */
-export type Wire = 'json' | 'mqtt' | 'json-mqtt'
+/** Protocol of the two clients; `mqtt5`: MQTT 5; `json-mqtt`: the sender uses JSON, the recipient MQTT. */
+export type Wire = 'json' | 'mqtt' | 'mqtt5' | 'json-mqtt'
 
 export interface Peer {
   readonly name: string
@@ -29,15 +29,19 @@ export interface Peer {
 const TYPESCRIPT = new URL('../typescript.mjs', import.meta.url).href
 
 const speaksMqtt = (role: 'sender' | 'recipient', wire: Wire) =>
-  wire === 'mqtt' || (wire === 'json-mqtt' && role === 'recipient')
+  wire === 'json-mqtt' ? role === 'recipient' : wire !== 'json'
+
+const versionOf = (wire: Wire): 4 | 5 => (wire === 'mqtt5' ? 5 : 4)
 
 export const gateway = (program: Program, name = 'mumi'): Peer => ({
   name,
   program,
-  wires: ['json', 'mqtt', 'json-mqtt'],
+  wires: ['json', 'mqtt', 'mqtt5', 'json-mqtt'],
   start: dir => program.start(dir),
   connect: ({ ports }, role, wire) =>
-    speaksMqtt(role, wire) ? new MqttClient(ports.mqtt, 'gateway') : new JsonClient(ports.http),
+    speaksMqtt(role, wire)
+      ? new MqttClient(ports.mqtt, 'gateway', versionOf(wire))
+      : new JsonClient(ports.http),
 })
 
 const relay: Peer = {
@@ -65,10 +69,10 @@ const MOSQUITTO = '/usr/sbin/mosquitto'
 
 const mosquitto: Peer = {
   name: 'mosquitto',
-  wires: ['mqtt'],
+  wires: ['mqtt', 'mqtt5'],
   ...(existsSync(MOSQUITTO) ? {} : { missing: `${MOSQUITTO} is not there: apt-get install mosquitto` }),
   start: startMosquitto,
-  connect: ({ ports }) => new MqttClient(ports.mqtt, 'plain'),
+  connect: ({ ports }, _, wire) => new MqttClient(ports.mqtt, 'plain', versionOf(wire)),
 }
 
 export const PEERS: readonly Peer[] = [relay, socketio, aedes, mosquitto]

@@ -15,7 +15,6 @@ import { encodeEvent } from '../protocol/replies.js'
 import { inboxTopic } from './acl/topics.js'
 import { FIRST_INBOX_ID } from './routing/delivery.js'
 import { PUBREL, publishByte, type QoS } from './wire/packet-types.js'
-import { encodeProperties } from './wire/property-block.js'
 import type { Terms } from './wire/terms.js'
 import type { MqttTransport } from './wire/transport.js'
 
@@ -84,14 +83,12 @@ export class InboxDelivery implements Sink {
   }
 
   #encode(row: InboxRow, packetId: number, { again, waited }: Delivery): Buffer {
-    const { userId, qos, terms, subscriptionIdentifiers } = this.options
+    const { userId, qos, terms } = this.options
     const first = publishByte(qos, again, waited)
     const topic = inboxTopic(userId, row.seq)
     const payload = encodeMqttMessage(row)
     if (terms.version < 5) return terms.encoder.publish(first, topic, packetId, payload)
-    return terms.encoder.publish(first, topic, packetId, payload, propertiesOf(row), {
-      subscriptionIdentifiers,
-    })
+    return terms.encoder.publish(first, topic, packetId, payload, propertiesOf(row), this.options)
   }
 
   /** Larger than the client takes: as if it had confirmed it [MQTT-3.1.2-25]; it is told. */
@@ -140,12 +137,11 @@ export class InboxDelivery implements Sink {
   }
 }
 
-/** What MQTT 5 tells of a message besides its payload. */
-const propertiesOf = ({ id, seq, sender }: InboxRow): Buffer =>
-  encodeProperties({
-    userProperties: [
-      ['id', id],
-      ['seq', `${seq}`],
-      ['sender', sender],
-    ],
-  })
+/** What MQTT 5 tells of a message besides its payload: user properties, which all are ASCII, as latin1 text. */
+const propertiesOf = ({ id, seq, sender }: InboxRow): string => {
+  const digits = `${seq}`
+  return `&\0\x02id${sized(id)}&\0\x03seq${sized(digits)}&\0\x06sender${sized(sender)}`
+}
+
+/** A text of less than 256 bytes, with its length in two. */
+const sized = (text: string): string => `\0${String.fromCharCode(text.length)}${text}`

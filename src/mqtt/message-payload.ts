@@ -23,6 +23,6 @@ export function contentOf(
   format: 'text' | 'json',
 ): { readonly content: string; readonly key: string | undefined } {
   const { content, id } = parseContent(payload, format)
-  const named = block && userPropertyOf(block, 'id')
+  const named = block?.length ? userPropertyOf(block, 'id') : undefined
   return { content, key: id ?? (named === undefined ? undefined : checkId(named)) }
 }

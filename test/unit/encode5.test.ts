@@ -206,3 +206,11 @@ t.test('who does not ask for problems gets them in CONNACK and DISCONNECT alone'
   })
   t.match(parseOne(encodeDisconnect5(0x98, EXPLAINED, quiet)), { properties: { reasonString: 'because' } })
 })
+
+t.test('a PUBLISH has the same bytes whether its properties come as bytes or as latin1 text', async t => {
+  const block = Buffer.from([38, 0, 1, 0x61, 0, 130, ...new Uint8Array(130).fill(0x62)])
+  t.same(
+    encodePublish5(0x32, 't', 1, block.toString('latin1'), 'payload'),
+    encodePublish5(0x32, 't', 1, block, 'payload'),
+  )
+})

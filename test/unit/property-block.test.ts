@@ -178,6 +178,15 @@ t.test(
   },
 )
 
+t.test('a block as latin1 text is forwarded as its bytes are', async t => {
+  const text = encodeProperties({ userProperties: [['sender', '100000000']] }).toString('latin1')
+  t.equal(forwardedBlock(text, {}), text)
+  t.same(
+    forwardedBlock(text, { subscriptionIdentifiers: [200] }),
+    forwardedBlock(Buffer.from(text, 'latin1'), { subscriptionIdentifiers: [200] }),
+  )
+})
+
 t.test('a block that mqtt-packet wrote is forwarded', async t => {
   const bytes = generate5({
     cmd: 'publish',

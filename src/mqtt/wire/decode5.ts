@@ -6,28 +6,35 @@ import type { FilterRequest, PublishPacket, SubscribePacket, UnsubscribePacket }
 import { Fields } from './packet-rules.js'
 import { DUP, type QoS, qosOf, RETAIN } from './packet-types.js'
 import { type MessageProperties, messagePropertiesOf, propertiesOf } from './properties.js'
-import { passedOn } from './property-block.js'
+import { EMPTY_BLOCK, passedOn } from './property-block.js'
 import type { Properties } from './property-table.js'
 import { REASON } from './reason-codes.js'
 
 /** @param first type, and the flags DUP, QoS and RETAIN */
 export function decodePublish5(first: number, bytes: Buffer, at: number, end: number): PublishPacket {
-  const fields = new Fields(bytes, at, end)
   const qos = qosOf(first) as QoS
-  const topic = fields.data().toString()
-  const messageId = qos > 0 ? fields.uint16() : undefined
-  const { properties, block } = decodeBlock(fields.block())
-  return {
-    topic,
-    payload: fields.rest(),
+  const topicEnd = at + 2 + bytes.readUInt16BE(at)
+  const lengthAt = qos > 0 ? topicEnd + 2 : topicEnd
+  const packet = {
+    topic: bytes.toString('utf8', at + 2, topicEnd),
+    payload: bytes,
     qos,
     retain: (first & RETAIN) !== 0,
     dup: (first & DUP) !== 0,
-    messageId,
-    properties,
-    block,
+    messageId: qos > 0 ? bytes.readUInt16BE(topicEnd) : undefined,
+    properties: NO_PROPERTIES,
+    block: EMPTY_BLOCK,
   }
+  if (bytes[lengthAt] === 0) packet.payload = bytes.subarray(lengthAt + 1, end)
+  else {
+    const fields = new Fields(bytes, lengthAt, end)
+    Object.assign(packet, decodeBlock(fields.block()))
+    packet.payload = fields.rest()
+  }
+  return packet
 }
+
+const NO_PROPERTIES: MessageProperties = Object.freeze({})
 
 /** Properties of a message: as values, and as the bytes that are passed on. */
 export function decodeBlock(block: Fields): { properties: MessageProperties; block: Buffer } {

@@ -37,18 +37,18 @@ const NO_PROBLEM: Problem = Object.freeze({})
 /**
  * @param first from `publishByte`
  * @param packetId not written at QoS 0
- * @param block properties without their length
+ * @param block properties without their length; a text is latin1, each character a byte
  */
 export function encodePublish5(
   first: number,
   topic: string,
   packetId: number,
-  block: Uint8Array,
+  block: Uint8Array | string,
   payload: string | Uint8Array,
 ): Buffer {
   const hasId = qosOf(first) > 0
   const topicBytes = Buffer.byteLength(topic)
-  const payloadBytes = Buffer.byteLength(payload)
+  const payloadBytes = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
   const blockBytes = varintBytes(block.length) + block.length
   const remaining = 2 + topicBytes + (hasId ? 2 : 0) + blockBytes + payloadBytes
   const packet = begin(first, remaining)
@@ -57,7 +57,8 @@ export function encodePublish5(
   at += writeText(packet, topic, topicBytes, at)
   if (hasId) at = packet.writeUInt16BE(packetId, at)
   at = writeVarint(packet, block.length, at)
-  packet.set(block, at)
+  if (typeof block === 'string') packet.write(block, at, 'latin1')
+  else packet.set(block, at)
   at += block.length
   if (typeof payload === 'string') writeText(packet, payload, payloadBytes, at)
   else packet.set(payload, at)

@@ -39,13 +39,13 @@ export interface Encoder {
   readonly isShared: boolean
   /** Highest topic alias that the client takes. */
   readonly topicAliasMaximum: number
-  /** @param block properties as the publisher sent them; what MQTT 3 cannot say is left out */
+  /** @param block properties as the publisher sent them, or as latin1 text; what MQTT 3 cannot say is left out */
   publish(
     first: number,
     topic: string,
     packetId: number,
     payload: string | Uint8Array,
-    block?: Buffer,
+    block?: Buffer | string,
     forwarding?: Forwarding,
   ): Buffer
   /** @param reason code, or the error whose code it is. @param why told to a client that asks for it */
@@ -98,13 +98,14 @@ export class Encoder5 implements Encoder {
     topic: string,
     packetId: number,
     payload: string | Uint8Array,
-    block: Buffer = EMPTY_BLOCK,
+    block: Buffer | string = EMPTY_BLOCK,
     forwarding = NOTHING,
   ): Buffer {
     return encodePublish5(first, topic, packetId, forwardedBlock(block, forwarding), payload)
   }
 
   acknowledge(first: Acknowledgement, packetId: number, reason?: number | CodeName, why?: string): Buffer {
+    if (reason === undefined || reason === REASON.SUCCESS) return encodeAcknowledgement(first, packetId)
     const code = typeof reason === 'string' ? reasonOf(reason, PUBACK) : reason
     return why === undefined
       ? encodeAcknowledgement5(first, packetId, code)

@@ -193,7 +193,7 @@ const beyondEnd = (): MalformedPacket =>
   new MalformedPacket('field beyond the end of the packet', '[MQTT-4.8.0-1]')
 
 /** @returns where the topic name ends */
-function checkTopic(bytes: Buffer, at: number, end: number, limits: PacketLimits): number {
+export function checkTopic(bytes: Buffer, at: number, end: number, limits: PacketLimits): number {
   if (at + 2 > end) throw beyondEnd()
   const topicEnd = at + 2 + bytes.readUInt16BE(at)
   if (topicEnd > end) throw beyondEnd()

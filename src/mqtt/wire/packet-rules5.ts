@@ -4,6 +4,7 @@
  */
 import {
   checkCount,
+  checkTopic,
   checkTopicFilter,
   checkTopicName,
   Fields,
@@ -21,16 +22,36 @@ const protocolError = (reason: string, clause: string): MalformedPacket =>
   new MalformedPacket(reason, clause, REASON.PROTOCOL_ERROR)
 
 export const checkPublishQos0: Check = (bytes, at, end, limits) => {
+  if (hasNoProperties(bytes, at, end, 0)) {
+    checkTopic(bytes, at, end, limits)
+    return 1
+  }
   const fields = new Fields(bytes, at, end)
   const topic = fields.data()
   return checkTopicAndProperties(topic, fields, limits)
 }
 
 export const checkPublish: Check = (bytes, at, end, limits) => {
+  if (hasNoProperties(bytes, at, end, PACKET_ID_BYTES)) {
+    checkId(bytes.readUInt16BE(checkTopic(bytes, at, end, limits)))
+    return 1
+  }
   const fields = new Fields(bytes, at, end)
   const topic = fields.data()
   checkPacketId(fields)
   return checkTopicAndProperties(topic, fields, limits)
+}
+
+const PACKET_ID_BYTES = 2
+
+/**
+ * Most PUBLISH packets have none: they are checked without making objects.
+ * @param idBytes between the topic and the length of the properties
+ */
+const hasNoProperties = (bytes: Buffer, at: number, end: number, idBytes: number): boolean => {
+  if (at + 2 > end) return false
+  const lengthAt = at + 2 + bytes.readUInt16BE(at) + idBytes
+  return lengthAt < end && bytes[lengthAt] === 0
 }
 
 /** The topic may be empty where an alias stands for it. */
@@ -44,14 +65,20 @@ function checkTopicAndProperties(topic: Buffer, fields: Fields, limits: PacketLi
 
 const hasAlias = (block: Fields): boolean => messagePropertiesOf(block).topicAlias !== undefined
 
-function checkPacketId(fields: Fields): void {
-  if (fields.uint16() === 0) throw protocolError('packet identifier 0', '[MQTT-2.2.1-3]')
+const checkPacketId = (fields: Fields): void => checkId(fields.uint16())
+
+function checkId(packetId: number): void {
+  if (packetId === 0) throw protocolError('packet identifier 0', '[MQTT-2.2.1-3]')
 }
 
 /** Reason code and properties may be left out where they say nothing (3.4.2.1). @param first PUBACK … PUBCOMP */
 export const checkAcknowledgement =
   (first: number): Check =>
   (bytes, at, end) => {
+    if (end - at === PACKET_ID_BYTES) {
+      checkId(bytes.readUInt16BE(at))
+      return 1
+    }
     const fields = new Fields(bytes, at, end)
     checkPacketId(fields)
     checkReason(first, fields)

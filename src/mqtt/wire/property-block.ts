@@ -167,6 +167,8 @@ export const passedOn = (block: Buffer, { topicAlias, willDelayInterval }: Prope
   return willDelayInterval === undefined ? rest : without(rest, WILL_DELAY_INTERVAL)
 }
 
+const NO_IDENTIFIERS: readonly number[] = []
+
 /** What one subscriber's PUBLISH says besides what its publisher said. */
 export interface Forwarding {
   /** What is left of the message expiry interval, s [MQTT-3.3.2-6]; undefined where the block has none. */
@@ -176,11 +178,15 @@ export interface Forwarding {
   readonly topicAlias?: number | undefined
 }
 
-/** @param block from `passedOn` @returns the block itself where there is nothing to change */
-export function forwardedBlock(block: Buffer, forwarding: Forwarding): Buffer {
-  const { expirySeconds, subscriptionIdentifiers = [], topicAlias } = forwarding
+/** @param from from `passedOn`, or as latin1 text @returns itself where there is nothing to change */
+export function forwardedBlock<From extends Buffer | string>(
+  from: From,
+  forwarding: Forwarding,
+): From | Buffer {
+  const { expirySeconds, subscriptionIdentifiers = NO_IDENTIFIERS, topicAlias } = forwarding
   if (expirySeconds === undefined && subscriptionIdentifiers.length === 0 && topicAlias === undefined)
-    return block
+    return from
+  const block: Buffer = typeof from === 'string' ? Buffer.from(from, 'latin1') : from
   const added = subscriptionIdentifiers.reduce((size, one) => size + 1 + varintBytes(one), 0)
   const forwarded = Buffer.allocUnsafe(block.length + added + (topicAlias === undefined ? 0 : 3))
   block.copy(forwarded)
