@@ -73,7 +73,10 @@ export class PacketHandler implements TransportHandler, Sender {
     const packet = this.connection.terms.decodePublish(first, bytes, at, end)
     const size = Math.max(end - at, MIN_PUBLISH_BYTES)
     this.#unfinishedBytes += size
-    this.connection.publish(packet, new Receipt(this, packet.qos, packet.messageId, size))
+    const receipt = new Receipt(this, packet.qos, packet.messageId, size)
+    // A PUBLISH behind a SUBSCRIBE that is being stored must find what that subscribes to.
+    if (this.#filters?.isBusy) this.#filters.run(() => void this.connection.publish(packet, receipt))
+    else this.connection.publish(packet, receipt)
   }
 
   get metrics(): ConnectParts['metrics'] {

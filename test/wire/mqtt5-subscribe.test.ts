@@ -155,6 +155,41 @@ t.test(
   },
 )
 
+t.test('a PUBLISH behind a SUBSCRIBE of its client comes back, also where the session is stored', async t => {
+  for (let i = 0; i < 20; i++) {
+    const topic = unique()
+    const session = { clientId: unique('client'), clean: false, properties: { sessionExpiryInterval: 60 } }
+    const client = await connect5(t, broker, session)
+    const subscription = { topic, qos: 1, nl: false, rap: false, rh: 0 }
+    const publish = { cmd: 'publish', topic, payload: 'mine', dup: false, retain: false }
+    client.send(
+      { cmd: 'subscribe', messageId: 1, subscriptions: [subscription] },
+      { ...publish, qos: 1, messageId: 2 },
+      { ...publish, qos: 0 },
+    )
+    const got = [await client.next(), await client.next(), await client.next(), await client.next()]
+    t.same(got.map(({ cmd }) => cmd).sort(), ['puback', 'publish', 'publish', 'suback'])
+    t.match(
+      got.find(({ cmd }) => cmd === 'puback'),
+      { reasonCode: 0 },
+    )
+  }
+})
+
+t.test('… and is published, too, where its client leaves at once', async t => {
+  const topic = unique()
+  const watcher = await connect5(t, broker)
+  await watcher.subscribe(topic)
+  const session = { clientId: unique('client'), clean: false, properties: { sessionExpiryInterval: 60 } }
+  const client = await connect5(t, broker, session)
+  client.send(
+    packet(0x82, 0, 1, block(), field('a'), 1),
+    packet(0x30, field(topic), block(), 'last words'),
+    packet(0xe0),
+  )
+  t.equal(text(await watcher.take('publish')), 'last words')
+})
+
 t.test('overlapping filters: the highest QoS of those that match [MQTT-3.3.4-2]', async t => {
   const root = unique()
   const client = await connect5(t, broker)
