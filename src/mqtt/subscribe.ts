@@ -9,7 +9,6 @@ import { inboxFilters, isInboxFilter, isShared, sharesOwnTree } from './acl/topi
 import type { MqttConnection } from './connection.js'
 import { InboxDelivery } from './inbox-delivery.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
-import type { BrokerPacket } from './routing/persistence/kv.js'
 import { asStored, fromStored } from './routing/stored-filters.js'
 import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './wire/decode.js'
 import type { QoS } from './wire/packet-types.js'
@@ -112,16 +111,20 @@ function subscribed(
     openInbox(parts, connection)
   if (retained.length === 0) return
   const topics = [...new Set(retained.map(({ topic }) => topic))]
-  sendRetained(parts, connection, topics).catch(thrown => logStoreFault(parts, 'retained', thrown))
+  connection.delivery
+    .afterRetained(() => sendRetained(parts, connection, topics))
+    .catch(thrown => logStoreFault(parts, 'retained', thrown))
 }
 
+/** Reads on only while the client takes what was read. */
 async function sendRetained(
   { state }: BrokerParts,
   { delivery, transport }: MqttConnection,
   filters: string[],
 ): Promise<void> {
-  const messages = state.createRetainedStreamCombi(filters) as AsyncIterable<BrokerPacket>
-  for await (const message of messages) {
+  await transport.drained()
+  if (transport.isDestroyed) return
+  for await (const message of state.retainedOf(filters)) {
     if (transport.isDestroyed) return
     delivery.retained(message)
     await transport.drained()

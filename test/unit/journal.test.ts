@@ -59,6 +59,10 @@ t.test('a record is read as it was written, up to the first that is not whole', 
     damaged[at] = ~(damaged[at] ?? 0)
     t.equal(decodeRecords(damaged, 4).length, 1, `byte ${at} is another one`)
   }
+  const flipped = Buffer.from(bytes)
+  flipped[40] = ~(flipped[40] ?? 0)
+  t.throws(() => decodeRecords(flipped, 4, true), { message: 'the record at byte 4 is damaged' })
+  t.equal(decodeRecords(bytes.subarray(0, bytes.length - 1), 4, true).length, 1, 'a write that was cut off')
   t.same(decodeRecords(Buffer.alloc(100), 0), [], 'zeros, as a disk has them behind a power cut')
 })
 
@@ -385,6 +389,26 @@ t.test('of a deleted account no text is left in the journal', async t => {
   t.equal(journal.next, 3)
   await inbox.close()
   await env.close()
+})
+
+t.test('a journal that is damaged is refused, with all that is whole behind the damage', async t => {
+  if (bootId() === 0n) return t.pass('the system does not tell when it was started')
+  const dir = join(dataDir(t), 'store')
+  const made = await parts({ dir })
+  await made.append.run(messages(1))
+  await made.append.run(messages(1))
+  await die(made)
+  const path = join(dir, 'journal-1')
+  const bytes = readFileSync(path)
+  bytes[100] = ~(bytes[100] ?? 0)
+  writeFileSync(path, bytes)
+  const again = await parts({ dir })
+  t.throws(
+    () => again.journal.read(),
+    ofKind('STORE_UNAVAILABLE', { info: { reason: /journal-1: the record at byte 39 is damaged/ } }),
+  )
+  t.ok(readFileSync(path).equals(bytes))
+  await again.env.close()
 })
 
 t.test('a journal beside other data is refused with a word', async t => {

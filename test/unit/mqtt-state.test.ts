@@ -1,5 +1,7 @@
 /** The stored state as the command files get it, and as a PUBLISH to other topics changes it; over a real store. */
+
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { LiveConnections } from '../../src/live/live.js'
 import { TopicAccess } from '../../src/mqtt/acl/access.js'
@@ -27,7 +29,7 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
   })
   t.teardown(() => store.close())
   const retained = async (...filters: string[]) =>
-    payloads(await all(state.createRetainedStreamCombi(filters)))
+    payloads(await all(Readable.from(state.retainedOf(filters))))
   return { state, live, topics, retained }
 }
 

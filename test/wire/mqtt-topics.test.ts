@@ -267,3 +267,26 @@ t.test('under an open wildcard nothing of the gateway’s own reaches anybody bu
     t.match(topic, /^users\/\d+\/presence$/, 'presence is for everybody')
   }
 })
+
+t.test(
+  'many SUBSCRIBEs on large retained messages, by a client that reads nothing, take little memory',
+  async t => {
+    const root = tree()
+    const publisher = await anonymous(t)
+    const payload = Buffer.alloc(900_000, 'x')
+    for (let i = 0; i < 12; i++)
+      await publisher.mqtt.publishAsync(`${root}/${i}`, payload, { qos: 1, retain: true })
+    const { arrayBuffers } = process.memoryUsage()
+    const reader = await rawConnect(t, plain, { clientId: 'reads nothing' })
+    reader.socket.pause()
+    for (let i = 0; i < 100; i++)
+      reader.send({ cmd: 'subscribe', messageId: i + 1, subscriptions: [{ topic: `${root}/#`, qos: 0 }] })
+    // The last SUBSCRIBE was read when what is published behind it is routed to its reader's filter.
+    for (let i = 0; i < 50; i++) await publisher.mqtt.publishAsync(`${root}/0`, payload, { qos: 1 })
+    const grown = process.memoryUsage().arrayBuffers - arrayBuffers
+    t.ok(grown < 150_000_000, `${grown} bytes`)
+    reader.socket.destroy()
+    for (let i = 0; i < 12; i++)
+      await publisher.mqtt.publishAsync(`${root}/${i}`, '', { qos: 1, retain: true })
+  },
+)

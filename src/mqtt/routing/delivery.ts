@@ -1,4 +1,5 @@
 /** Delivery of packets to one client: live packets, retained messages, and packets of its stored queue. */
+import { Serial } from '../../flow/serial.js'
 import { PUBREL, type QoS } from '../wire/packet-types.js'
 import type { MqttTransport } from '../wire/transport.js'
 import { ClientFilters } from './client-filters.js'
@@ -29,6 +30,7 @@ export class ClientDelivery implements Subscriber {
   /** The stored queue is sent. */
   #isLive = false
   #shared: SharedInFlight | undefined
+  #retainedOrder: Serial | undefined
   /** Called when the client has acknowledged a packet. */
   #onRoom: (() => void) | undefined
   /** Begins by chance: a client of a clean session that is back does not get the ids of its last connection again. */
@@ -139,6 +141,15 @@ export class ClientDelivery implements Subscriber {
     const due = { packet, grant: granted === 0 ? 0 : 1, isStored: false }
     if (granted > 0 && client.terms.inFlight?.isFull) this.#hold(due)
     else this.#send(due)
+  }
+
+  /**
+   * Sends the retained messages of a SUBSCRIBE behind those of earlier ones: each reads a part of them into memory, and a
+   * client may send hundreds of SUBSCRIBEs at once.
+   */
+  afterRetained(send: () => Promise<void>): Promise<void> {
+    this.#retainedOrder ??= new Serial()
+    return this.#retainedOrder.run(send)
   }
 
   /** Sends a retained message. */

@@ -1,5 +1,4 @@
 /** The stored state as the command files see it. Adds presence, which is not stored. */
-import { Readable } from 'node:stream'
 import type { LiveConnections } from '../../live/live.js'
 import type { KeyValue } from '../../store/store.js'
 import { ANY_PRESENCE, parseOwnTopic, presenceTopic } from '../acl/topics.js'
@@ -37,15 +36,10 @@ export class BrokerState extends BrokerPersistence {
   }
 
   /** To its readers presence is a retained message. It is not stored, so that it cannot be wrong after a crash. */
-  override createRetainedStreamCombi(filters: string[]): Readable {
+  override async *retainedOf(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
     const isPresence = (filter: string) =>
       filter === ANY_PRESENCE || parseOwnTopic(filter).kind === 'presence'
-    const others = super.createRetainedStreamCombi(filters.filter(filter => !isPresence(filter)))
-    return Readable.from(this.#withPresence(filters.filter(isPresence), others))
-  }
-
-  async *#withPresence(filters: string[], others: AsyncIterable<unknown>) {
-    for (const filter of filters) {
+    for (const filter of filters.filter(isPresence)) {
       const own = parseOwnTopic(filter)
       // With a wildcard: users who are online. An unknown user is offline, so that nobody learns which ids exist.
       const users = own.kind === 'unknown' ? [...this.live.online()] : [own.userId]
@@ -53,6 +47,6 @@ export class BrokerState extends BrokerPersistence {
         yield makePacket(presenceTopic(userId), this.live.isOnline(userId) ? 'online' : 'offline', 0)
       }
     }
-    yield* others
+    yield* super.retainedOf(filters.filter(filter => !isPresence(filter)))
   }
 }

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootId } from './boot-id.js'
-import { decodeRecords, type JournalRecord } from './journal-record.js'
+import { DamagedRecord, decodeRecords, type JournalRecord } from './journal-record.js'
 
 /**
  * Then the store's id, since a journal belongs to one `data.mdb`, and the id of the start of the system in which the file was
@@ -21,7 +21,7 @@ export interface Segment {
   last: number
 }
 
-/** A journal that does not belong to the data beside it. */
+/** A journal that does not belong to the data beside it, or is damaged. */
 export class ForeignJournal extends Error {}
 
 export interface Found {
@@ -83,7 +83,12 @@ function readSegment(path: string, id: Buffer | undefined): JournalRecord[] {
   const isOurs =
     bytes.subarray(0, MAGIC.length).equals(MAGIC) && id?.equals(bytes.subarray(MAGIC.length, ID_END))
   if (!isOurs) throw new ForeignJournal(`${path} belongs to other data than the data.mdb beside it`)
-  return decodeRecords(bytes, HEADER_BYTES)
+  try {
+    return decodeRecords(bytes, HEADER_BYTES, isOfThisStart(path))
+  } catch (thrown) {
+    if (!(thrown instanceof DamagedRecord)) throw thrown
+    throw new ForeignJournal(`${path}: ${thrown.message}`)
+  }
 }
 
 /** Oldest first. `first`: number of the first record that was written to it. */

@@ -67,14 +67,23 @@ function encodeRow({ message, owner, seq, end }: Added, storedAt: number, buffer
   return { row: { owner, seq, id, conversation, dedupKey, storedAt, value, textApart }, end: rowEnd }
 }
 
-/** The records from `at` on, up to the first that is not whole: a process or the system died while it was written. */
-export function decodeRecords(bytes: Buffer, at: number): JournalRecord[] {
+/** A record has all its bytes, and they are not those that were written. */
+export class DamagedRecord extends Error {}
+
+/**
+ * The records from `at` on, up to the first that is not whole: a process or the system died while it was written.
+ * @param isWritten all bytes there are were written, since the system was not started anew. @throws DamagedRecord
+ */
+export function decodeRecords(bytes: Buffer, at: number, isWritten = false): JournalRecord[] {
   const records: JournalRecord[] = []
   for (let start = at; start + HEADER + RECORD_HEAD <= bytes.length; ) {
     const end = start + HEADER + bytes.readUInt32BE(start)
     if (end > bytes.length || end < start + HEADER + RECORD_HEAD) break
     const body = bytes.subarray(start + HEADER, end)
-    if (crc32(body) !== bytes.readUInt32BE(start + 4)) break
+    if (crc32(body) !== bytes.readUInt32BE(start + 4)) {
+      if (isWritten) throw new DamagedRecord(`the record at byte ${start} is damaged`)
+      break
+    }
     records.push({ number: body.readUIntBE(0, 6), rows: decodeRows(body, body.readUIntBE(6, 6)) })
     start = end
   }

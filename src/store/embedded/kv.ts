@@ -6,8 +6,9 @@ import type { EmbeddedEnv } from './env.js'
 import { boundedKey, FIRST, type Key, LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
 
-/** Entries read at once by a range; nothing is held open between two pages. */
+/** A range is read in pages of so many entries, or bytes of values; nothing is held open between two of them. */
 const PAGE = 256
+const PAGE_BYTES = 65_536
 
 export class EmbeddedKv implements KeyValue {
   readonly #env: EmbeddedEnv
@@ -55,12 +56,22 @@ export class EmbeddedKv implements KeyValue {
     let start: Key = prefix.length === 0 ? [FIRST] : prefix
     if (between !== undefined) start = [...prefix, between[0]]
     for (;;) {
-      const bounds = { start, end, limit: PAGE }
-      const page = this.#env.read(() => Array.from(this.#tables[collection].getRange(bounds)))
+      const page = this.#env.read(() => this.#page(collection, start, end))
       yield* page
       const last = page.at(-1)
-      if (page.length < PAGE || last === undefined) return
+      if (last === undefined) return
       start = [...last.key, FIRST]
     }
+  }
+
+  #page(collection: KvCollection, start: Key, end: Key): { key: KvKey; value: KvValue }[] {
+    const page: { key: KvKey; value: KvValue }[] = []
+    let bytes = 0
+    for (const entry of this.#tables[collection].getRange({ start, end, limit: PAGE })) {
+      page.push(entry)
+      bytes += entry.value.length
+      if (bytes >= PAGE_BYTES) break
+    }
+    return page
   }
 }

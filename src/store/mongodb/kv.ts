@@ -18,6 +18,9 @@ import type { MongoLease } from './lease.js'
 
 /** Entries that a range reads at once. */
 const PAGE = 256
+const PAGE_BYTES = 65_536
+/** Documents that the server sends at a time. */
+const BATCH = 16
 const CALLS_PER_WRITE = 1000
 /** A document has at most 16 MiB. */
 const GROUP_BYTES = 4 << 20
@@ -96,18 +99,24 @@ export class MongoKv implements KeyValue {
     const { $gte = under.$gte, $lt = under.$lt } = { $gte: bounds?.[0], $lt: bounds?.[1] }
     let from: { $gte: string } | { $gt: string } = { $gte }
     for (;;) {
-      const find = () =>
-        this.#env.broker
-          .find({ _id: { ...from, $lt } })
-          .sort({ _id: 1 })
-          .limit(PAGE)
-          .toArray()
-      const page = await this.#env.run(find)
+      const page = await this.#env.run(() => this.#page({ ...from, $lt }))
       for (const { _id, value } of page) yield { key: readTextKey(_id, 2), value }
       const last = page.at(-1)
-      if (page.length < PAGE || last === undefined) return
+      if (last === undefined) return
       from = { $gt: last._id }
     }
+  }
+
+  async #page(_id: { $gte: string; $lt: string } | { $gt: string; $lt: string }) {
+    const found = this.#env.broker.find({ _id }).sort({ _id: 1 }).limit(PAGE).batchSize(BATCH)
+    const page: Awaited<ReturnType<typeof found.toArray>> = []
+    let bytes = 0
+    for await (const document of found) {
+      page.push(document)
+      bytes += document.value.length
+      if (bytes >= PAGE_BYTES) break
+    }
+    return page
   }
 
   #id(collection: KvCollection, key: KvKey): string {

@@ -208,7 +208,12 @@ export class BrokerPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(this.#retained.matching(filters))
+    return Readable.from(this.retainedOf(filters))
+  }
+
+  /** The matching retained messages, each once, read as they are asked for. */
+  retainedOf(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
+    return this.#retained.matching(filters)
   }
 
   // ── wills ───────────────────────────────────────────────────────────────────────────────────────────────
