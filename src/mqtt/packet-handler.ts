@@ -74,9 +74,13 @@ export class PacketHandler implements TransportHandler, Sender {
     const size = Math.max(end - at, MIN_PUBLISH_BYTES)
     this.#unfinishedBytes += size
     const receipt = new Receipt(this, packet.qos, packet.messageId, size)
-    // A PUBLISH behind a SUBSCRIBE that is being stored must find what that subscribes to.
-    if (this.#filters?.isBusy) this.#filters.run(() => void this.connection.publish(packet, receipt))
+    if (this.#filters?.isBusy) this.#publishBehind(this.#filters, packet, receipt)
     else this.connection.publish(packet, receipt)
+  }
+
+  /** A PUBLISH behind a SUBSCRIBE that is being stored must find what that subscribes to. */
+  #publishBehind(filters: Steps, ...args: Parameters<MqttConnection['publish']>): void {
+    filters.run(() => void this.connection.publish(...args))
   }
 
   get metrics(): ConnectParts['metrics'] {
