@@ -1,7 +1,7 @@
 /** Planted faults; the fuzzer must find each of them. */
 import { Server } from 'node:http'
 import { Worker } from 'node:worker_threads'
-import { WebSocket } from 'ws'
+import { JsonConnection } from '../../dist/json/connection.js'
 import { RequestQueue } from '../../dist/json/request-queue.js'
 import { PacketGate } from '../../dist/mqtt/wire/packet-gate.js'
 import { MqttTransport } from '../../dist/mqtt/wire/transport.js'
@@ -92,9 +92,9 @@ plant({
     }),
   /** Many pings on one connection cause an uncaught exception. */
   pings: () =>
-    replace(WebSocket, 'emit', (emit, ws) => (name, ...args) => {
-      if (name === 'ping' && countOf(ws) > MANY) setImmediate(() => ''.nothing())
-      return emit(name, ...args)
+    replace(JsonConnection, 'pinged', (pinged, connection) => payload => {
+      if (countOf(connection) > MANY) setImmediate(() => ''.nothing())
+      pinged(payload)
     }),
   /** Many acknowledgements in one read cause an uncaught exception. */
   acknowledgements: () =>
