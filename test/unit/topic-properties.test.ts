@@ -158,29 +158,35 @@ t.test('a packet reaches only clients that may read its topic', async t => {
   )
 })
 
-t.test('no client can subscribe to another’s inbox, replies or requests, to $SYS or $share', async t => {
-  const foreign = fc.tuple(
-    fc.constantFrom(
-      `users/${OTHER}/inbox`,
-      `users/${OTHER}/replies`,
-      `users/${OTHER}/requests`,
-      'users/+/inbox',
-      '$SYS',
-      '$share/g',
-    ),
-    fc.constantFrom('', '/#', '/+', '/1', `/users/${ME}/inbox/#`),
-  )
-  check(
-    t,
-    fc.property(
-      acl,
-      clientId,
-      foreign,
-      (rules, clientId, [start, end]) =>
-        !new TopicAccess(rules).subscribe(ME, start + end, { clientId, role: 'admin' }),
-    ),
-  )
-})
+t.test(
+  'no client can subscribe to another’s inbox, replies or requests, to $SYS, or share an inbox',
+  async t => {
+    const foreign = fc.tuple(
+      fc.constantFrom(
+        `users/${OTHER}/inbox`,
+        `users/${OTHER}/replies`,
+        `users/${OTHER}/requests`,
+        'users/+/inbox',
+        '$SYS',
+        `$share/g/users/${OTHER}/inbox`,
+        `$share/g/users/${ME}/inbox`,
+        `$share/g/users/${ME}/replies`,
+        '$share/g/$SYS',
+      ),
+      fc.constantFrom('', '/#', '/+', '/1', `/users/${ME}/inbox/#`),
+    )
+    check(
+      t,
+      fc.property(
+        acl,
+        clientId,
+        foreign,
+        (rules, clientId, [start, end]) =>
+          !new TopicAccess(rules).subscribe(ME, start + end, { clientId, role: 'admin' }),
+      ),
+    )
+  },
+)
 
 t.test('below users/ a client can publish only messages and own requests, and nothing to $', async t => {
   check(
