@@ -60,6 +60,13 @@ export class Raw5 {
     return (await soon(this.raw.take(cmd), `no ${cmd} comes`)) as unknown as Packet5
   }
 
+  /** Takes this many PUBLISHes, which must be the next packets. */
+  async takeAll(count: number): Promise<Packet5[]> {
+    const all: Packet5[] = []
+    while (all.length < count) all.push(await this.take('publish'))
+    return all
+  }
+
   /** The server says why, and closes. @returns the reason code of its DISCONNECT */
   async dismissed(): Promise<number> {
     const { reasonCode } = await this.take('disconnect')
@@ -120,7 +127,10 @@ export class Raw5 {
     this.send({ cmd, messageId, reasonCode })
   }
 
-  /** All that was sent before has been handled, and what the server had to say of it is here. */
+  /**
+   * All that was sent before has been handled, and what the server had to say of it is here: not what it has to read from
+   * the store first (retained messages, queues, the inbox).
+   */
   async settled(): Promise<Packet5[]> {
     this.send({ cmd: 'pingreq' })
     const before: Packet5[] = []

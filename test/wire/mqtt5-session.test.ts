@@ -127,7 +127,7 @@ t.test(
     t.same(await client.settled(), [], 'nothing is sent again while the connection lasts')
     await client.drop()
     const back = await connect5(t, broker, session)
-    const again = await back.settled()
+    const again = [await back.next(), await back.next(), await back.next()]
     t.match(
       again.filter(({ cmd }) => cmd === 'publish').map(({ messageId, dup }) => ({ messageId, dup })),
       [
@@ -327,7 +327,8 @@ t.test('receive maximum holds for what is sent again, too', async t => {
   const client = await connect5(t, broker, session)
   await client.subscribe(topic)
   for (let i = 1; i <= 5; i++) await publish(t, topic, `${i}`)
-  t.equal((await client.settled()).length, 3)
+  await client.takeAll(3)
+  t.same(await client.settled(), [])
   await client.drop()
   const back = await connect5(t, broker, { ...session, properties: { ...KEPT, receiveMaximum: 2 } })
   const [one, two] = [await back.take('publish'), await back.take('publish')]
