@@ -52,9 +52,10 @@ function edgeBytes(random: Random, limits: readonly number[]): Buffer {
 }
 
 /** CONNECT with client id, user name, password and will at about their maximum lengths (docs/config.md, `mqtt.max…`). */
-export function edgeConnect(random: Random): Buffer {
+export function edgeConnect(random: Random, protocolVersion: 4 | 5): Buffer {
   const packet: IConnectPacket = {
     cmd: 'connect',
+    protocolVersion,
     clientId: edgeBytes(random, [23, 128, 256]).toString(),
     username: edgeBytes(random, [320, 1_280]).toString(),
     password: edgeBytes(random, [1_024, 8_192]),

@@ -34,16 +34,16 @@ export const floodOfFrames = (random: Random): Buffer =>
   Buffer.concat([random.pick(FRAMES)(random.pick(COUNTS)), closeFrame()])
 
 /** Acknowledgements of packets that were never sent, and one filter repeated in one SUBSCRIBE. */
-export function floodOfPackets(random: Random): Buffer {
+export function floodOfPackets(random: Random, protocolVersion: 4 | 5): Buffer {
   if (random.chance(0.3)) {
     const subscriptions = Array(random.pick(MANY_FILTERS)).fill({ topic: 'open/a', qos: 1 })
-    return mqttPacket.generate({ cmd: 'subscribe', messageId: 7, subscriptions })
+    return mqttPacket.generate({ cmd: 'subscribe', messageId: 7, subscriptions }, { protocolVersion })
   }
   const cmd = random.pick(['pubrel', 'puback', 'pubrec', 'pubcomp'] as const)
   const isOne = random.chance(0.3)
   return Buffer.concat(
     Array.from({ length: random.pick(COUNTS) }, (_, i) =>
-      mqttPacket.generate({ cmd, messageId: isOne ? 1 : i + 1 }),
+      mqttPacket.generate({ cmd, messageId: isOne ? 1 : i + 1 }, { protocolVersion }),
     ),
   )
 }

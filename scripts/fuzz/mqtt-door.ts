@@ -3,14 +3,20 @@ import mqttPacket, { type Packet } from 'mqtt-packet'
 import type { Random } from '../random.js'
 import { split } from './hostile.js'
 import { type Account, type Door, Fault } from './input.js'
-import { type MqttInput, mqttInput } from './mqtt-inputs.js'
+import { type MqttInput, mqttInput, type Version } from './mqtt-inputs.js'
 import { MqttSocket } from './mqtt-socket.js'
 import type { World } from './world.js'
 
 /** A packet that is always answered; no input uses its packet id. */
 const MARK_ID = 4242
-const MARK = mqttPacket.generate({ cmd: 'unsubscribe', messageId: MARK_ID, unsubscriptions: ['mark'] })
+const mark = (protocolVersion: Version) =>
+  mqttPacket.generate(
+    { cmd: 'unsubscribe', messageId: MARK_ID, unsubscriptions: ['mark'] },
+    { protocolVersion },
+  )
 const DISCONNECT = mqttPacket.generate({ cmd: 'disconnect' })
+/** CONNACK codes of MQTT 3.1.1 and 5: bad user name or password. */
+const BAD_PASSWORD: readonly (number | undefined)[] = [4, 0x86]
 
 export class MqttDoor implements Door {
   current: MqttInput | undefined
@@ -30,17 +36,18 @@ export class MqttDoor implements Door {
       throw new Fault(`no account: ${error instanceof Error ? error.message : error}`)
     }
     this.current = mqttInput(random, this.#account)
-    const socket = await MqttSocket.open(this.world, this.isWebSocket)
+    const { version } = this.current
+    const socket = await MqttSocket.open(this.world, this.isWebSocket, version)
     const outcome = socket === undefined ? 'turned away' : await this.#exchange(socket, random, this.current)
     const { kind } = this.current
     this.current = undefined
-    return `${name} ${kind}: ${outcome}`
+    return `${name}${version === 5 ? ' 5' : ''} ${kind}: ${outcome}`
   }
 
   async #exchange(
     socket: MqttSocket,
     random: Random,
-    { connect, bytes, isWhole }: MqttInput,
+    { version, connect, bytes, isWhole }: MqttInput,
   ): Promise<string> {
     if (connect.length > 0) {
       await socket.write([connect])
@@ -53,7 +60,7 @@ export class MqttDoor implements Door {
     }
     await socket.write(split(random, bytes))
     if (isWhole) {
-      await socket.write([MARK])
+      await socket.write([mark(version)])
       await socket.until(isMarked, 'answer')
       if (!isMarked(socket.packets) && !socket.isOver) throw new Fault('no answer')
       await socket.write([DISCONNECT])
@@ -66,10 +73,11 @@ export class MqttDoor implements Door {
   #refusal(socket: MqttSocket): string | undefined {
     const [connack] = socket.packets
     if (connack?.cmd !== 'connack') return 'closed'
-    if (connack.returnCode === 0) return undefined
+    const code = connack.returnCode ?? connack.reasonCode
+    if (code === 0) return undefined
     // An input deleted the account or changed its password.
-    if (connack.returnCode === 4) this.#account = undefined
-    return `CONNACK ${connack.returnCode}`
+    if (BAD_PASSWORD.includes(code)) this.#account = undefined
+    return `CONNACK ${code}`
   }
 
   /** Whatever the filters: of `users/…` only the client's own topics and presence may arrive; of `$…` nothing. */
@@ -77,7 +85,7 @@ export class MqttDoor implements Door {
     const me = this.#account?.id
     for (const packet of packets) {
       if (packet.cmd !== 'publish' || !/^(users(\/|$)|\$)/.test(packet.topic)) continue
-      const isOwn = packet.topic === `users/${me}/replies` || packet.topic.startsWith(`users/${me}/inbox/`)
+      const isOwn = /^(replies$|replies\/|inbox\/)/.test(packet.topic.split(`users/${me}/`)[1] ?? '')
       if (!isOwn && !/^users\/[1-9][0-9]{8}\/presence$/.test(packet.topic))
         throw new Fault('the topic of another')
     }

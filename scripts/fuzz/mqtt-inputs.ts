@@ -5,8 +5,12 @@ import { edgeConnect } from './edges.js'
 import { floodOfPackets } from './floods.js'
 import { hostileText, hostileValue, mutate, writeJson } from './hostile.js'
 import type { Account, Input } from './input.js'
+import { connectProperties, messageProperties, packet5 } from './mqtt5-inputs.js'
+
+export type Version = 4 | 5
 
 export interface MqttInput extends Input {
+  readonly version: Version
   /** Sent first, unchanged; empty if `bytes` begins the connection. */
   readonly connect: Buffer
   /** Every packet is well-formed, so the server must answer the packet after them or close. */
@@ -22,16 +26,23 @@ const qosOf = (random: Random) => random.pick<QoS>([0, 1, 2])
 const clientId = (random: Random) =>
   random.pick(['a', 'b', 'c/d', '+', '#', '__proto__', '漢字', '😀', '\u202e', '123456789:x'])
 
-function connectPacket(random: Random, { email, password }: Account): IConnectPacket {
+function connectPacket(
+  random: Random,
+  { email, password }: Account,
+  protocolVersion: Version,
+): IConnectPacket {
   const hasWill = random.chance(0.2)
   return {
     cmd: 'connect',
+    protocolVersion,
     clientId: clientId(random),
     clean: random.chance(0.7),
     keepalive: random.pick([0, 60, 65535]),
     ...(random.chance(0.8) && { username: email, password: Buffer.from(password) }),
+    ...(protocolVersion === 5 && { properties: connectProperties(random) }),
     ...(hasWill && {
       will: {
+        ...(protocolVersion === 5 && { properties: messageProperties(random, '123456789', true) }),
         // mqtt-packet cannot write an empty one.
         topic: topic(random, '123456789') || '#',
         payload: Buffer.from('gone'),
@@ -155,26 +166,32 @@ const PACKETS: readonly MakePacket[] = [
   () => ({ cmd: 'pingreq' }),
 ]
 
-const packets = (random: Random, { id }: Account): Buffer[] =>
-  Array.from({ length: 1 + Math.floor(random.wait(3)) }, () =>
-    mqttPacket.generate(random.pick(PACKETS)(random, id)),
+function packets(random: Random, { id }: Account, protocolVersion: Version): Buffer[] {
+  const make = () => {
+    const packet = random.pick(PACKETS)(random, id)
+    return protocolVersion === 5 ? packet5(random, packet, id) : packet
+  }
+  return Array.from({ length: 1 + Math.floor(random.wait(3)) }, () =>
+    mqttPacket.generate(make(), { protocolVersion }),
   )
+}
 
 export function mqttInput(random: Random, account: Account): MqttInput {
-  const connect = mqttPacket.generate(connectPacket(random, account))
-  const rest = Buffer.concat(packets(random, account))
-  const how = random.next()
-  if (how < 0.1) return { kind: 'packet flood', connect, bytes: floodOfPackets(random), isWhole: true }
-  if (how < 0.4) return { kind: 'packets', connect, bytes: rest, isWhole: true }
-  if (how < 0.7) return { kind: 'packet bytes', connect, bytes: mutate(random, rest), isWhole: false }
+  const version = random.pick<Version>([4, 5])
+  const connect = mqttPacket.generate(connectPacket(random, account, version))
+  const rest = Buffer.concat(packets(random, account, version))
   const none = Buffer.alloc(0)
-  if (how < 0.8) return { kind: 'edge', connect: none, bytes: edgeConnect(random), isWhole: false }
-  if (how < 0.95)
-    return {
-      kind: 'session bytes',
-      connect: none,
-      bytes: mutate(random, Buffer.concat([connect, rest])),
-      isWhole: false,
-    }
-  return { kind: 'no CONNECT', connect: none, bytes: rest, isWhole: false }
+  const how = random.next()
+  if (how < 0.1)
+    return { kind: 'packet flood', version, connect, bytes: floodOfPackets(random, version), isWhole: true }
+  if (how < 0.4) return { kind: 'packets', version, connect, bytes: rest, isWhole: true }
+  if (how < 0.7)
+    return { kind: 'packet bytes', version, connect, bytes: mutate(random, rest), isWhole: false }
+  if (how < 0.8)
+    return { kind: 'edge', version, connect: none, bytes: edgeConnect(random, version), isWhole: false }
+  if (how < 0.95) {
+    const bytes = mutate(random, Buffer.concat([connect, rest]))
+    return { kind: 'session bytes', version, connect: none, bytes, isWhole: false }
+  }
+  return { kind: 'no CONNECT', version, connect: none, bytes: rest, isWhole: false }
 }

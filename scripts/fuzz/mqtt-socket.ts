@@ -1,6 +1,7 @@
 /** A raw connection that carries MQTT, over TCP or in the binary frames of a WebSocket [MQTT-6.0.0-1]. */
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import { Fault } from './input.js'
+import type { Version } from './mqtt-inputs.js'
 import { RawSocket } from './raw-socket.js'
 import {
   BINARY,
@@ -26,6 +27,8 @@ const FROM_SERVER = new Set([
   'unsuback',
   'pingresp',
 ])
+/** And in MQTT 5. */
+const FROM_SERVER5 = new Set([...FROM_SERVER, 'disconnect'])
 
 export class MqttSocket {
   readonly #socket: RawSocket
@@ -33,13 +36,14 @@ export class MqttSocket {
   private constructor(
     world: World,
     private readonly isWebSocket: boolean,
+    private readonly version: Version,
   ) {
     this.#socket = new RawSocket(isWebSocket ? world.ports.http : world.ports.mqtt)
   }
 
   /** @returns undefined if the server refuses the connection */
-  static async open(world: World, isWebSocket: boolean): Promise<MqttSocket | undefined> {
-    const mqtt = new MqttSocket(world, isWebSocket)
+  static async open(world: World, isWebSocket: boolean, version: Version): Promise<MqttSocket | undefined> {
+    const mqtt = new MqttSocket(world, isWebSocket, version)
     const socket = mqtt.#socket
     if (!isWebSocket) return mqtt
     await socket.write([upgradeRequest('/mqtt', [...HEADERS, ['Sec-WebSocket-Protocol', 'mqtt']])])
@@ -74,13 +78,16 @@ export class MqttSocket {
   /** All received packets. @throws Fault for a packet that no server may send */
   get packets(): readonly Packet[] {
     const packets: Packet[] = []
-    const parser = mqttPacket.parser()
+    const parser = mqttPacket.parser({ protocolVersion: this.version })
     parser.on('packet', packet => packets.push(packet))
     parser.on('error', error => {
       throw new Fault(`a packet that is none: ${error.message}`)
     })
     parser.parse(this.#received)
-    for (const { cmd } of packets) if (!FROM_SERVER.has(cmd)) throw new Fault(`${cmd} from the server`)
+    const known = this.version === 5 ? FROM_SERVER5 : FROM_SERVER
+    for (const { cmd } of packets) if (!known.has(cmd)) throw new Fault(`${cmd} from the server`)
+    if (packets.slice(0, -1).some(({ cmd }) => cmd === 'disconnect'))
+      throw new Fault('a packet after DISCONNECT')
     return packets
   }
 

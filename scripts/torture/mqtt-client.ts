@@ -1,4 +1,4 @@
-/** A device with MQTT 3.1.1, and how it connects. */
+/** A device with MQTT 3.1.1 or 5, and how it connects. */
 import { connect as connectTcp } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocket } from 'ws'
@@ -47,8 +47,21 @@ export class MqttClient extends Client implements LinkOwner {
     return this.random.chance(0.5)
   }
 
+  /** Its session is taken up in another version. */
+  get version(): 4 | 5 {
+    return this.role.version ?? this.random.pick([4, 5])
+  }
+
+  get receiveMaximum(): number {
+    return this.random.pick([1, 3, 20, 0xffff])
+  }
+
   received(message: InboxMessage): void {
     this.ledger.received(this.device, message)
+  }
+
+  wronged(how: string): void {
+    this.ledger.corrupt.push(`${this.clientId}: ${how}`)
   }
 
   async #enter(link: MqttLink): Promise<Link> {

@@ -9,6 +9,9 @@ import type { Outgoing } from './outbox.js'
 const CLOSE_TIMEOUT_MS = 3000
 const ABANDONED_MS = 5000
 
+/** As long as the server keeps any session. */
+const NEVER = 0xffff_ffff
+
 type Answer = 'connack' | 'suback'
 
 /** The client that owns the connection. */
@@ -21,12 +24,22 @@ export interface LinkOwner extends Pick<Client, 'device' | 'outbox'> {
   readonly ackDelayMs: number
   /** Whether the connection ends with RST, if the transport supports it. */
   readonly wantsReset: boolean
+  /** Of the next connection. */
+  readonly version: 4 | 5
+  /** Of MQTT 5: packets that the client takes without having acknowledged them. */
+  readonly receiveMaximum: number
   received(message: InboxMessage): void
+  /** The server did what it must not do. */
+  wronged(how: string): void
 }
 
 export class MqttLink implements Link {
   readonly closed: Promise<void>
-  readonly #parser = mqttPacket.parser({ protocolVersion: 4 })
+  readonly #version: 4 | 5
+  readonly #receiveMaximum: number
+  /** Packet ids of what came and is not acknowledged. */
+  readonly #unacknowledged = new Set<number>()
+  readonly #parser: ReturnType<typeof mqttPacket.parser>
   readonly #awaited = new Map<Answer, (packet: Packet) => void>()
   #end: () => void = () => undefined
   readonly #ackDelayMs: number
@@ -40,6 +53,9 @@ export class MqttLink implements Link {
       this.#end = resolve
     })
     this.#ackDelayMs = client.ackDelayMs
+    this.#version = client.version
+    this.#receiveMaximum = this.#version === 5 ? client.receiveMaximum : Number.POSITIVE_INFINITY
+    this.#parser = mqttPacket.parser({ protocolVersion: this.#version })
     client.device.beginDelivery()
     this.#parser.on('packet', packet => this.#isOver || this.#take(packet))
     this.#parser.on('error', () => this.cut())
@@ -50,16 +66,22 @@ export class MqttLink implements Link {
   /** @returns session present @throws Error if the server refuses CONNECT */
   async connect(): Promise<boolean> {
     const { clientId, role, credentials } = this.client
+    const properties = {
+      sessionExpiryInterval: role.clean ? 0 : NEVER,
+      receiveMaximum: this.#receiveMaximum,
+    }
     const answer = await this.#ask('connack', {
       cmd: 'connect',
       protocolId: 'MQTT',
-      protocolVersion: 4,
+      protocolVersion: this.#version,
       clientId,
       clean: role.clean,
       keepalive: 0,
       ...credentials,
+      ...(this.#version === 5 && { properties }),
     })
-    if (answer.cmd !== 'connack' || answer.returnCode !== 0) throw new Error('CONNECT refused')
+    if (answer.cmd !== 'connack' || (answer.returnCode ?? answer.reasonCode) !== 0)
+      throw new Error('CONNECT refused')
     return answer.sessionPresent
   }
 
@@ -138,7 +160,10 @@ export class MqttLink implements Link {
   }
 
   #write(packet: Packet): void {
-    if (!this.#isOver) this.stream.write(mqttPacket.generate(packet))
+    if (this.#isOver) return
+    if (packet.cmd === 'puback' || packet.cmd === 'pubcomp')
+      this.#unacknowledged.delete(packet.messageId ?? 0)
+    this.stream.write(mqttPacket.generate(packet, { protocolVersion: this.#version }))
   }
 
   #publish({ pair, content }: Outgoing, messageId: number, dup: boolean): void {
@@ -159,6 +184,7 @@ export class MqttLink implements Link {
     const messageId = packet.messageId ?? 0
     if (packet.cmd === 'publish') this.#arrived(packet, messageId)
     else if (packet.cmd === 'pubrel') this.#released(messageId)
+    else if (isRefusal(packet)) this.client.wronged(`${packet.cmd} with reason ${packet.reasonCode}`)
     else if (packet.cmd === 'puback') this.#accepted(messageId)
     else if (packet.cmd === 'pubcomp') session.releasing.delete(messageId)
     else if (packet.cmd === 'connack' || packet.cmd === 'suback') this.#awaited.get(packet.cmd)?.(packet)
@@ -180,6 +206,7 @@ export class MqttLink implements Link {
   #arrived({ payload, qos }: IPublishPacket, messageId: number): void {
     const { client } = this
     const { content, seq, id } = JSON.parse(payload.toString())
+    this.#count(messageId)
     if (qos === 2) {
       if (!client.session.incoming.has(messageId))
         client.session.incoming.set(messageId, { content, seq, id })
@@ -193,6 +220,7 @@ export class MqttLink implements Link {
 
   #released(messageId: number): void {
     const { client } = this
+    this.#count(messageId)
     const message = client.session.incoming.get(messageId)
     client.session.incoming.delete(messageId)
     if (message !== undefined) {
@@ -202,9 +230,19 @@ export class MqttLink implements Link {
     this.#later({ cmd: 'pubcomp', messageId })
   }
 
+  #count(messageId: number): void {
+    this.#unacknowledged.add(messageId)
+    if (this.#unacknowledged.size > this.#receiveMaximum)
+      this.client.wronged(`more than ${this.#receiveMaximum} packets at once`)
+  }
+
   /** Timers of the same length fire in the order in which they started. */
   #later(packet: Packet): void {
     if (this.#ackDelayMs === 0) this.#write(packet)
     else setTimeout(() => this.#write(packet), this.#ackDelayMs)
   }
 }
+
+/** A message that is refused. 0x92 (packet identifier not found) is an answer to a handshake that is over. */
+const isRefusal = (packet: Packet): packet is Packet & { reasonCode: number } =>
+  (packet.cmd === 'puback' || packet.cmd === 'pubrec') && (packet.reasonCode ?? 0) >= 0x80

@@ -1,4 +1,4 @@
-/** An MQTT 3.1.1 device and the client side of its session. */
+/** An MQTT device and the client side of its session. */
 import type { Outgoing } from './outbox.js'
 
 export interface MqttRole {
@@ -6,6 +6,8 @@ export interface MqttRole {
   readonly transport: 'tcp' | 'websocket'
   readonly clean: boolean
   readonly qos: 1 | 2
+  /** Default: another one at each connection. */
+  readonly version?: 4 | 5
   /** Delay of acknowledgements, for a slow client, ms. */
   readonly ackDelayMs?: number
 }

@@ -95,13 +95,14 @@ export class WillDevice {
     socket.on('error', () => undefined)
     socket.setTimeout(CONNACK_TIMEOUT_MS, () => socket.destroy())
     socket.once('close', () => this.#ended(connection, 'lost'))
-    const parser = mqttPacket.parser({ protocolVersion: 4 })
+    const version = this.options.random.pick([4, 5] as const)
+    const parser = mqttPacket.parser({ protocolVersion: version })
     const answered = once(parser, 'packet')
     socket.on('data', chunk => parser.parse(chunk))
-    socket.write(this.#connectPacket(will.text))
+    socket.write(this.#connectPacket(will.text, version))
     const closed = once(socket, 'close')
     const [packet] = await Promise.race([answered, closed.then(() => [undefined])])
-    if (packet?.cmd !== 'connack' || packet.returnCode !== 0) {
+    if (packet?.cmd !== 'connack' || (packet.returnCode ?? packet.reasonCode) !== 0) {
       socket.destroy()
       throw new Error('CONNECT refused')
     }
@@ -111,13 +112,13 @@ export class WillDevice {
     return connection
   }
 
-  #connectPacket(payload: string): Buffer {
+  #connectPacket(payload: string, protocolVersion: 4 | 5): Buffer {
     const { name, topic, credentials, random } = this.options
     const qos = random.pick([1, 2] as const)
     return mqttPacket.generate({
       cmd: 'connect',
       protocolId: 'MQTT',
-      protocolVersion: 4,
+      protocolVersion,
       clientId: name,
       clean: true,
       keepalive: 0,

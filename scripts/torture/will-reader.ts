@@ -11,6 +11,7 @@ export interface WillReaderOptions {
   readonly username: string
   readonly password: string
   readonly reconnectMs: number
+  readonly protocolVersion: 4 | 5
   readonly ledger: WillLedger
   readonly trace: (text: string) => void
 }
@@ -20,14 +21,16 @@ export class WillReader {
   #received = 0
 
   constructor(private readonly options: WillReaderOptions) {
-    const { name, port, username, password, reconnectMs } = options
+    const { name, port, username, password, reconnectMs, protocolVersion } = options
     this.#client = mqtt.connect({
       host: '127.0.0.1',
       port,
       username,
       password,
       clientId: name,
+      protocolVersion,
       clean: false,
+      ...(protocolVersion === 5 && { properties: { sessionExpiryInterval: 0xffff_ffff } }),
       resubscribe: false,
       reconnectPeriod: reconnectMs,
     })

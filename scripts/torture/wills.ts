@@ -61,6 +61,7 @@ export class Wills implements EndWatcher {
       username: EMAIL,
       password: PASSWORD,
       reconnectMs,
+      protocolVersion: this.#readers.length % 2 === 0 ? 4 : 5,
       ledger: this.#ledger,
       trace,
     })

@@ -19,11 +19,11 @@ const DEFAULT_ROLES: readonly Role[] = [{ front: 'json', plain: true }, { front:
 const ROLES: readonly Role[] = [
   { front: 'json', device: 'phone', ack: 'explicit' },
   { front: 'mqtt', transport: 'tcp', clean: false, qos: 1 },
-  { front: 'mqtt', transport: 'tcp', clean: true, qos: 2 },
-  { front: 'mqtt', transport: 'websocket', clean: true, qos: 1 },
+  { front: 'mqtt', transport: 'tcp', clean: true, qos: 2, version: 5 },
+  { front: 'mqtt', transport: 'websocket', clean: true, qos: 1, version: 4 },
   { front: 'mqtt', transport: 'websocket', clean: false, qos: 2 },
   { front: 'json', device: 'tablet', ack: 'ping' },
-  { front: 'mqtt', transport: 'tcp', clean: true, qos: 1, ackDelayMs: 30 },
+  { front: 'mqtt', transport: 'tcp', clean: true, qos: 1, version: 5, ackDelayMs: 30 },
   { front: 'mqtt', transport: 'tcp', clean: false, qos: 2, ackDelayMs: 15 },
 ]
 

@@ -20,6 +20,8 @@ t.test('the server withstands hostile input of every kind', async t => {
     'handshake wrong',
     'frames wrong',
     'mqtt packets',
+    'mqtt 5 packets',
+    'mqtt 5 session',
     'mqtt websocket session',
   ])
     t.match(stdout, new RegExp(`^${kind}`, 'm'), `${kind} was tried`)
