@@ -3,11 +3,11 @@ import { resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { type ConfigSources, loadConfig } from '../config/config.js'
 import { createLogger } from '../core/log.js'
+import { version } from '../core/version.js'
 import { Exit } from './exit.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 import { explain } from './explain.js'
 import { answerSignals } from './signals.js'
-import { version } from './version.js'
 
 /** Resolves when the gateway is ready or its start has failed; in the latter case `Exit` ends the process. */
 export async function serve(sources: ConfigSources): Promise<void> {

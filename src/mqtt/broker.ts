@@ -39,13 +39,14 @@ export class MqttBroker {
 
   /** Resolves when `take` may be called: the stored state is read, and wills of an earlier process are published. */
   async start(): Promise<void> {
-    const { wills, expiry, services, state } = this.#parts
+    const { wills, expiry, services, state, system } = this.#parts
     await state.setup({ id: randomUUID() })
     expiry.start()
     await wills.publishStored()
     this.#expiry = setInterval(() => this.#expire(), EXPIRE_EVERY_MS).unref()
     services.live.onPresence(userId => this.#presence.changed(userId))
     services.accounts.onDeleted(userId => state.sessions.forgetAccount(userId))
+    system.start()
     this.#isRunning = true
   }
 
@@ -70,10 +71,11 @@ export class MqttBroker {
 
   /** Ends all connections. Resolves when their wills are published and all state is written. */
   async close(): Promise<void> {
-    const { connections, wills, expiry, state } = this.#parts
+    const { connections, wills, expiry, state, system } = this.#parts
     this.#isRunning = false
     clearInterval(this.#expiry)
     this.#presence.close()
+    system.close()
     // A client that sent DISCONNECT just before leaves no will [MQTT-3.1.2-10].
     for (const { transport } of connections.open) transport.catchUp()
     for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)

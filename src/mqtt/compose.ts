@@ -9,6 +9,7 @@ import type { DeliveryRules } from './routing/delivery-rules.js'
 import { Router } from './routing/router.js'
 import { BrokerState } from './routing/state.js'
 import { TopicStore } from './routing/topic-store.js'
+import { SystemTopics } from './system-topics.js'
 import { WriteGroup } from './wire/write-group.js'
 
 type Given = Pick<BrokerParts, 'services' | 'metrics' | 'options'>
@@ -25,6 +26,7 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
   })
   return {
     ...given,
+    system: new SystemTopics({ router, state, connections }),
     faults: new Faults(services.log, metrics),
     access,
     router,

@@ -3,6 +3,7 @@ import { KeyedSerial } from '../flow/serial.js'
 import type { Grantee } from './acl/access.js'
 import { clientIdOf } from './acl/client-id.js'
 import type { MqttConnection } from './connection.js'
+import type { ConnectionCounts } from './system-topics.js'
 
 export class Connections {
   /** Those that have not ended. */
@@ -11,6 +12,7 @@ export class Connections {
   /** Work in `inOrder` that is not done. */
   readonly #working = new Set<Promise<void>>()
   readonly #holders = new Map<string, MqttConnection>()
+  #mostHeld = 0
   readonly #grantees = new Map<string, Grantee>()
 
   /**
@@ -40,6 +42,17 @@ export class Connections {
     }
   }
 
+  get counts(): ConnectionCounts {
+    const holders = [...this.#holders.values()]
+    const clean = holders.filter(holder => holder.clean)
+    return {
+      connected: holders.length,
+      mostConnected: this.#mostHeld,
+      kept: holders.length - clean.length,
+      cleanFilters: clean.reduce((sum, { delivery }) => sum + delivery.filters.count, 0),
+    }
+  }
+
   /** @returns the connection that has the MQTT session now */
   holderOf(scoped: string): MqttConnection | undefined {
     return this.#holders.get(scoped)
@@ -48,6 +61,7 @@ export class Connections {
   /** The connection has its session from now on, until it ends. */
   hold(connection: MqttConnection): void {
     this.#holders.set(connection.id, connection)
+    this.#mostHeld = Math.max(this.#mostHeld, this.#holders.size)
   }
 
   /**

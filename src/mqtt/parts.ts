@@ -9,6 +9,7 @@ import type { DeliveryRules } from './routing/delivery-rules.js'
 import type { Router } from './routing/router.js'
 import type { BrokerState } from './routing/state.js'
 import type { TopicStore } from './routing/topic-store.js'
+import type { SystemTopics } from './system-topics.js'
 import type { WriteGroup } from './wire/write-group.js'
 
 export interface BrokerParts {
@@ -26,6 +27,8 @@ export interface BrokerParts {
   readonly state: BrokerState
   /** Stores and routes what is published to topics outside `users/`. */
   readonly topics: TopicStore
+  /** What the broker counts, and the topics that tell it. */
+  readonly system: SystemTopics
   /** Groups the socket writes of one event-loop turn. */
   readonly group: WriteGroup
   /** `isClosing`: the gateway closes, and no PUBLISH is accepted any more. */

@@ -19,10 +19,17 @@ export interface SocketOrigin extends Pick<TransportOptions, 'webSocket' | 'remo
  * @param origin.remoteAddress the client's, where the stream itself does not know it (WebSocket, proxy)
  */
 export function openConnection(parts: ConnectParts, stream: Duplex, origin: SocketOrigin): void {
-  const { options, group, faults, services, metrics, connections } = parts
+  const { options, group, faults, services, metrics, connections, system } = parts
   const pacer = makePacer(parts, stream, origin)
   const { report: onFault } = faults
-  const transport = new MqttTransport(stream, { ...options, ...origin, meter: pacer, group, onFault })
+  const transport = new MqttTransport(stream, {
+    ...options,
+    ...origin,
+    meter: pacer,
+    group,
+    traffic: system.traffic,
+    onFault,
+  })
   const guest = services.limits.join(() => transport.destroy())
   const connection = new MqttConnection(parts, { transport, pacer, guest, locale: origin.locale })
   connections.open.add(connection)
@@ -31,13 +38,14 @@ export function openConnection(parts: ConnectParts, stream: Duplex, origin: Sock
 }
 
 function makePacer(
-  { services, metrics, options }: BrokerParts,
+  { services, metrics, options, system }: BrokerParts,
   stream: Duplex,
   { remoteAddress }: SocketOrigin,
 ): Pacer {
   const address = remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
   return new Pacer(services.limits.requestBucket(address), services.limits, {
     bytesPerRequest: options.bytesPerRequest,
+    traffic: system.traffic,
     onUnsolicited: count => metrics.refusedPackets.inc({ reason: 'unsolicited' }, count),
   })
 }

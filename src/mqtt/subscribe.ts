@@ -118,12 +118,13 @@ function subscribed(
 
 /** Reads on only while the client takes what was read. */
 async function sendRetained(
-  { state }: BrokerParts,
+  { state, system }: BrokerParts,
   { delivery, transport }: MqttConnection,
   filters: string[],
 ): Promise<void> {
   await transport.drained()
   if (transport.isDestroyed) return
+  for (const message of system.matching(filters)) delivery.retained(message)
   for await (const message of state.retainedOf(filters)) {
     if (transport.isDestroyed) return
     delivery.retained(message)

@@ -81,6 +81,20 @@ t.test('SUBSCRIBE is refused for all other topics under users/ and $, even with 
   }
 })
 
+t.test('the topics of the system are for admins, who cannot share them', async t => {
+  const grantee = (role: 'admin' | 'user' | 'device' | 'any') => ({ clientId: 'c', role })
+  for (const access of [open, closed])
+    for (const role of ['admin', 'user', 'device', 'any'] as const) {
+      for (const topic of ['$SYS/#', '$SYS/broker/uptime']) {
+        t.equal(access.subscribe(ME, topic, grantee(role)), role === 'admin', `${role} ${topic}`)
+        t.equal(access.read(ME, topic, grantee(role)), role === 'admin')
+      }
+      for (const topic of ['$SYS', '$SYSTEM/x', '$share/group/$SYS/#', '$session'])
+        t.equal(access.subscribe(ME, topic, grantee(role)), false, topic)
+      t.same(access.publish(ME, '$SYS/broker/uptime', grantee(role)), { kind: 'refused' })
+    }
+})
+
 t.test('a shared subscription needs the right to its filter', async t => {
   t.equal(open.subscribe(ME, '$share/group/a/#'), true)
   t.equal(closed.subscribe(ME, '$share/group/a/#'), false)

@@ -14,6 +14,7 @@ import { checkPublish, checkSubscribe, checkText, Fields } from '../../src/mqtt/
 import { PendingInput } from '../../src/mqtt/wire/pending-input.js'
 import { SilenceWatch } from '../../src/mqtt/wire/silence.js'
 import { SocketOutput } from '../../src/mqtt/wire/socket-output.js'
+import { Traffic } from '../../src/mqtt/wire/traffic.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 import { makeLimits } from '../helpers/mqtt-parts.js'
 import { options } from '../helpers/transport.js'
@@ -179,6 +180,7 @@ function makePacer() {
   let unsolicited = 0
   const pacer = new Pacer(limits.requestBucket('192.0.2.1'), limits, {
     bytesPerRequest: 1000,
+    traffic: new Traffic(),
     onUnsolicited: count => {
       unsolicited += count
     },

@@ -132,7 +132,7 @@ export const ACCOUNTS = {
   roles: {
     admins: userIds(
       '',
-      'Ids of the accounts with the role `admin`, separated by commas. Admins list and revoke the logins of all accounts, and have what `mqtt.acl` grants to that role.',
+      'Ids of the accounts with the role `admin`, separated by commas. Admins list and revoke the logins of all accounts, have what `mqtt.acl` grants to that role, and may read `$SYS/…`.',
     ),
   },
   privacy: {

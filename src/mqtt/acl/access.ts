@@ -5,7 +5,7 @@
 import type { Role, UserId } from '../../core/model.js'
 import { covers, sharedFilter } from '../../core/topic-filter.js'
 import { clientIdOf, userIdOf } from './client-id.js'
-import { ANY_PRESENCE, isInboxFilter, isOwnTree, isRepliesTopic, parseOwnTopic } from './topics.js'
+import { ANY_PRESENCE, isInboxFilter, isOwnTree, isRepliesTopic, parseOwnTopic, SYSTEM } from './topics.js'
 
 /** One rule of `mqtt.acl`, for topics outside `users/`. */
 export interface TopicGrant {
@@ -66,9 +66,9 @@ export class TopicAccess {
   /** Whether a SUBSCRIBE to this filter is granted. */
   subscribe(userId: UserId | undefined, filter: string, grantee?: Grantee): boolean {
     const shared = sharedFilter(filter)
-    if (shared !== undefined) return !isOwnTree(shared) && this.subscribe(userId, shared, grantee)
-    // `$SYS/…`, and a `$share/…` that is not as MQTT 5 has it.
-    if (filter.startsWith('$')) return false
+    if (shared !== undefined) return !isOwnTree(shared) && this.#granted('read', userId, shared, grantee)
+    // Besides `$SYS/…`: a `$share/…` that is not as MQTT 5 has it.
+    if (filter.startsWith('$')) return readsSystem(filter, grantee)
     if (!isOwnTree(filter)) return this.#granted('read', userId, filter, grantee)
     if (userId === undefined) return false
     if (isInboxFilter(filter, userId) || isRepliesTopic(filter, userId)) return true
@@ -81,7 +81,7 @@ export class TopicAccess {
    * replies are sent to their reader directly.
    */
   read(userId: UserId | undefined, topic: string, grantee?: Grantee): boolean {
-    if (topic.startsWith('$')) return false
+    if (topic.startsWith('$')) return readsSystem(topic, grantee)
     if (!isOwnTree(topic)) return this.#granted('read', userId, topic, grantee)
     return userId !== undefined && this.#readsPresence(userId, topic)
   }
@@ -113,6 +113,9 @@ export class TopicAccess {
     })
   }
 }
+
+const readsSystem = (filter: string, grantee: Grantee | undefined): boolean =>
+  filter.startsWith(SYSTEM) && grantee?.role === 'admin'
 
 const hasRole = (roles: readonly Role[], grantee: Grantee | undefined): boolean =>
   grantee !== undefined && (grantee.role === 'any' || roles.includes(grantee.role))

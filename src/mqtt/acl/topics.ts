@@ -57,4 +57,7 @@ export const inboxFilters = (userId: UserId): readonly string[] => [
 export const isInboxFilter = (filter: string, userId: UserId): boolean =>
   inboxFilters(userId).includes(filter)
 
+/** Topics below it are for admins (system-topics.ts). */
+export const SYSTEM = '$SYS/'
+
 export const ANY_PRESENCE = 'users/+/presence'

@@ -16,6 +16,10 @@ export class ClientFilters {
     private readonly subscriber: Subscriber,
   ) {}
 
+  get count(): number {
+    return this.#routes.size
+  }
+
   /** @returns undefined if there is no subscription to exactly this filter */
   granted(filter: string): QoS | undefined {
     const route = this.#routes.get(filter)

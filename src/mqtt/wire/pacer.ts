@@ -9,10 +9,12 @@
 import type { Limits } from '../../limits/limits.js'
 import type { TokenBucket } from '../../limits/token-bucket.js'
 import type { PacketMeter } from './packet-gate.js'
+import type { Traffic } from './traffic.js'
 
 interface PacerRules {
   /** So many bytes of packets count as one request. */
   readonly bytesPerRequest: number
+  readonly traffic: Traffic
   /** Acknowledgements came that no packet of ours had asked for. */
   readonly onUnsolicited: (count: number) => void
 }
@@ -56,6 +58,7 @@ export class Pacer implements PacketMeter {
   }
 
   admit(first: number, filters: number, bytes: number): boolean {
+    this.rules.traffic.receive(first, bytes)
     switch (first >> 4) {
       case 4: // PUBACK
       case 7: // PUBCOMP

@@ -7,11 +7,13 @@ import type { PacketSink } from './packet-gate.js'
 import { MalformedPacket } from './packet-rules.js'
 import { type InputOptions, type InputSink, SocketInput } from './socket-input.js'
 import { type Done, type OutputOptions, SocketOutput } from './socket-output.js'
+import type { Traffic } from './traffic.js'
 import { SWEEPS_TO_STALL } from './write-group.js'
 
 export interface TransportOptions extends InputOptions, OutputOptions {
   /** A handler threw. The connection is destroyed then. */
   readonly onFault?: OnFault
+  readonly traffic?: Traffic
   /** The client's address, where the stream itself does not know it (WebSocket, proxy). */
   readonly remoteAddress?: string
 }
@@ -131,6 +133,7 @@ export class MqttTransport implements InputSink {
   send(packet: Uint8Array): boolean {
     if (this.#isDestroyed) return false
     this.#output.push(packet)
+    this.#options.traffic?.send(packet)
     this.#input.answered()
     return !this.#output.isCongested
   }

@@ -69,6 +69,10 @@ export class Retained {
     this.#onError = onError
   }
 
+  get count(): number {
+    return this.#all.count
+  }
+
   async load(): Promise<void> {
     for await (const { value } of this.#kv.kvRange('retained', [])) {
       this.#account(keptOf(value), 1)

@@ -42,6 +42,12 @@ export class SessionLife {
     return this.parts.sessions.has(clientId)
   }
 
+  /** Of what is stored. */
+  get counts(): { readonly sessions: number; readonly filters: number; readonly retained: number } {
+    const { sessions, subscriptions, retained } = this.parts
+    return { sessions: sessions.count, filters: subscriptions.counts.subsCount, retained: retained.count }
+  }
+
   /** Number of stored sessions of the account that this client belongs to. */
   countLike(clientId: string): number {
     return this.parts.sessions.countLike(clientId)

@@ -46,6 +46,10 @@ export class Sessions {
     return this.#records.has(clientId)
   }
 
+  get count(): number {
+    return this.#records.size
+  }
+
   /** Number of sessions of the account that this client belongs to. */
   countLike(clientId: string): number {
     return this.#counts.get(ownerOf(clientId)) ?? 0
