@@ -33,6 +33,9 @@ export const encodeExtendedFrame = ({ id, seq, text }: InboxRow): string =>
 export const encodeMqttMessage = ({ id, seq, text }: InboxRow): string =>
   `{"id":"${id}","seq":${seq},${text.slice(1)}`
 
+/** The payload of `users/<me>/inbox/<seq>/content`. */
+export const contentOf = ({ text }: { readonly text: string }): string => JSON.parse(text).content
+
 /**
  * An entry of a `history` reply.
  * @param withSeq false if the row is in another user's inbox, where its seq means nothing to the reader
@@ -44,6 +47,9 @@ export function historyEntry(row: InboxRow, withSeq: boolean): object {
 
 /** Length of `,"created_at":"2019-07-15T09:28:10Z"}`, which ends every text. */
 const CREATED_AT_LENGTH = 37
+
+/** When it was sent, as the text has it: `2019-07-15T09:28:10Z`. */
+export const createdAt = ({ text }: { readonly text: string }): string => text.slice(-22, -2)
 
 /** Whether two texts are equal apart from `created_at`. */
 export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>

@@ -1,5 +1,5 @@
 /**
- * Writes an inbox to an MQTT client: one PUBLISH a message, on `users/<me>/inbox/<seq>`. The InboxReader decides what goes
+ * Writes an inbox to an MQTT client: one PUBLISH a message, on `users/<me>/inbox/<seq>` or below it. The InboxReader decides what goes
  * out when.
  *
  * Packet identifiers: 32768–65535 are the inbox's, 1–32767 those of other topics (routing/delivery.ts). The identifier is computed from the
@@ -7,12 +7,12 @@
  * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
 
-import { encodeMqttMessage } from '../core/message.js'
+import { contentOf, createdAt, encodeMqttMessage } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
 import { encodeEvent } from '../protocol/replies.js'
-import { inboxTopic } from './acl/topics.js'
+import { type InboxForm, inboxTopic } from './acl/topics.js'
 import { FIRST_INBOX_ID } from './routing/delivery.js'
 import { PUBREL, publishByte, type QoS } from './wire/packet-types.js'
 import type { Terms } from './wire/terms.js'
@@ -32,6 +32,7 @@ const seqOf = (packetId: number, confirmed: number): number =>
 export interface InboxDeliveryOptions {
   readonly userId: UserId
   readonly qos: QoS
+  readonly form: InboxForm
   readonly terms: Terms
   /** Of the filter that the inbox is subscribed with. */
   readonly subscriptionIdentifiers: readonly number[] | undefined
@@ -55,6 +56,10 @@ export class InboxDelivery implements Sink {
 
   get qos(): QoS {
     return this.options.qos
+  }
+
+  get form(): InboxForm {
+    return this.options.form
   }
 
   get canTake(): boolean {
@@ -83,10 +88,10 @@ export class InboxDelivery implements Sink {
   }
 
   #encode(row: InboxRow, packetId: number, { again, waited }: Delivery): Buffer {
-    const { userId, qos, terms } = this.options
+    const { userId, qos, form, terms } = this.options
     const first = publishByte(qos, again, waited)
-    const topic = inboxTopic(userId, row.seq)
-    const payload = encodeMqttMessage(row)
+    const topic = inboxTopic(userId, row.seq, form)
+    const payload = form === 'json' ? encodeMqttMessage(row) : contentOf(row)
     if (terms.version < 5) return terms.encoder.publish(first, topic, packetId, payload)
     return terms.encoder.publish(first, topic, packetId, payload, propertiesOf(row), this.options)
   }
@@ -138,9 +143,10 @@ export class InboxDelivery implements Sink {
 }
 
 /** What MQTT 5 tells of a message besides its payload: user properties, which all are ASCII, as latin1 text. */
-const propertiesOf = ({ id, seq, sender }: InboxRow): string => {
-  const digits = `${seq}`
-  return `&\0\x02id${sized(id)}&\0\x03seq${sized(digits)}&\0\x06sender${sized(sender)}`
+const propertiesOf = (row: InboxRow): string => {
+  const { id, seq, sender } = row
+  const first = `&\0\x02id${sized(id)}&\0\x03seq${sized(`${seq}`)}`
+  return `${first}&\0\x06sender${sized(sender)}&\0\x0acreated_at${sized(createdAt(row))}`
 }
 
 /** A text of less than 256 bytes, with its length in two. */

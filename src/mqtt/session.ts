@@ -2,10 +2,11 @@
 import { capabilities, keepAliveOf } from './capabilities.js'
 import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
+import { openInbox } from './open-inbox.js'
 import type { BrokerOptions } from './options.js'
 import { Refusal } from './refusal.js'
 import { NEVER } from './routing/persistence/sessions.js'
-import { openInbox, restoreFilters } from './subscribe.js'
+import { restoreFilters } from './subscribe.js'
 import type { ConnectPacket } from './wire/connect-packet.js'
 import { REASON } from './wire/reason-codes.js'
 

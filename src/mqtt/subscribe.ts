@@ -2,16 +2,12 @@
  * SUBSCRIBE and UNSUBSCRIBE. What is granted is stored, then routed, then acknowledged. What is subscribed of the inbox is
  * delivered by an InboxReader, all else by ClientDelivery.
  */
-import { toGatewayError } from '../core/errors.js'
-import type { UserId } from '../core/model.js'
-import { InboxReader } from '../inbox/reader.js'
-import { inboxFilters, isInboxFilter, isShared, sharesOwnTree } from './acl/topics.js'
+import { isInboxFilter, isShared, sharesOwnTree } from './acl/topics.js'
 import type { MqttConnection } from './connection.js'
-import { InboxDelivery } from './inbox-delivery.js'
+import { inboxWanted, openInbox } from './open-inbox.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
 import { asStored, fromStored } from './routing/stored-filters.js'
 import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './wire/decode.js'
-import type { QoS } from './wire/packet-types.js'
 import { REASON } from './wire/reason-codes.js'
 
 /**
@@ -134,7 +130,7 @@ async function sendRetained(
 
 /** The same for a client that UNSUBSCRIBEs. The inbox stays open while another of its filters is subscribed to. */
 export function unsubscribe(
-  { state }: BrokerParts,
+  parts: BrokerParts,
   connection: MqttConnection,
   { messageId, filters }: UnsubscribePacket,
 ): Promise<void> | undefined {
@@ -145,10 +141,11 @@ export function unsubscribe(
     )
     connection.filters.remove(filters)
     connection.transport.send(connection.terms.encoder.unsuback(messageId, reasons))
-    const { userId } = connection
-    if (userId !== undefined && inboxQoS(connection, userId) === undefined) connection.closeInbox()
+    const inbox = inboxWanted(connection)
+    if (inbox === undefined) connection.closeInbox()
+    else if (inbox.form !== connection.inbox?.form) openInbox(parts, connection)
   }
-  if (!connection.clean) return state.removeSubscriptions(connection, filters).then(finish)
+  if (!connection.clean) return parts.state.removeSubscriptions(connection, filters).then(finish)
   finish()
   return undefined
 }
@@ -165,41 +162,4 @@ export async function restoreFilters(
     .map(fromStored)
   await loadCursor(parts, connection, granted)
   return granted
-}
-
-/**
- * Begins to deliver the inbox where the session is subscribed to it, at the highest QoS of its filters. What the device
- * has not confirmed comes (again), oldest first. A SUBSCRIBE that changes nothing, as clients send it whose session was
- * restored, does not begin anew: its messages are on the way already.
- */
-export function openInbox(parts: BrokerParts, connection: MqttConnection): void {
-  const { userId, transport, device, isResumed } = connection
-  if (userId === undefined || connection.hasLeft) return
-  const qos = inboxQoS(connection, userId)
-  if (qos === connection.inbox?.qos) return
-  connection.closeInbox()
-  if (qos === undefined) return
-  const { services, metrics, options } = parts
-  const tell = (event: string) => connection.tell(event)
-  const { terms, delivery } = connection
-  const identifiers = inboxFilters(userId).flatMap(filter => delivery.filters.identifier(filter) ?? [])
-  const subscriptionIdentifiers = identifiers.length > 0 ? identifiers : undefined
-  const about = { userId, qos, terms, subscriptionIdentifiers, isResumed, tell }
-  const inbox = new InboxDelivery(transport, about)
-  const { maxInflight: windowMessages, windowChars } = options
-  const reading = { userId, device, sink: inbox, windowMessages, windowChars }
-  inbox.reader = new InboxReader(services.inbox, metrics, services.log, reading)
-  connection.inbox = inbox
-  inbox.reader.start().catch(thrown => {
-    const failed = { event: 'store.failed', operation: 'startReader', userId, err: toGatewayError(thrown) }
-    services.log.error(failed, 'inbox not opened')
-    connection.end('STORE_UNAVAILABLE')
-  })
-}
-
-/** @returns undefined if the session is not subscribed to its inbox */
-function inboxQoS({ delivery }: MqttConnection, userId: UserId): QoS | undefined {
-  const granted = inboxFilters(userId).map(filter => delivery.filters.granted(filter) ?? -1)
-  const highest = Math.max(...granted)
-  return highest < 0 ? undefined : (highest as QoS)
 }

@@ -38,6 +38,7 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
     userId: ME,
     qos,
     terms: TERMS4,
+    form: 'json' as const,
     subscriptionIdentifiers: undefined,
     isResumed,
     tell: event => events.push(event),

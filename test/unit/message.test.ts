@@ -1,5 +1,7 @@
 import t from 'tap'
 import {
+  contentOf,
+  createdAt,
   encodeExtendedFrame,
   encodeFrame,
   encodeMessage,
@@ -143,4 +145,10 @@ t.test('writeText writes UTF-8, also of a text that is ASCII', async t => {
     t.equal(writeText(buffer, text, bytes, 1), bytes)
     t.same(buffer.subarray(1, -1), Buffer.from(text))
   }
+})
+
+t.test('content and time of a stored message', async t => {
+  const row = { text: encodeMessage(ANN, BOB, 'say "é"', AT) }
+  t.equal(contentOf(row), 'say "é"')
+  t.equal(createdAt(row), JSON.parse(row.text).created_at)
 })

@@ -37,11 +37,18 @@ t.test('isOwnTree holds everything under users/, whatever follows', async t => {
     t.notOk(isOwnTree(topic), topic)
 })
 
-t.test('isInboxFilter accepts only the two filters of the client’s own inbox', async t => {
+t.test('isInboxFilter accepts only the filters of the client’s own inbox', async t => {
   t.ok(isInboxFilter(`users/${ME}/inbox/#`, ME))
   t.ok(isInboxFilter(`users/${ME}/inbox/+`, ME))
+  t.ok(isInboxFilter(`users/${ME}/inbox/+/content`, ME))
   const others = ['users/223456789/inbox/#', 'users/+/inbox/#', `users/${ME}/#`, `users/${ME}/+/#`]
-  others.push(`users/${ME}/inbox`, inboxTopic(ME, 1), `users/${ME}/inbox/+/+`, `users/${ME}/inbox/+/#`)
+  others.push(
+    `users/${ME}/inbox`,
+    inboxTopic(ME, 1, 'json'),
+    inboxTopic(ME, 1, 'content'),
+    `users/${ME}/inbox/+/+`,
+    `users/${ME}/inbox/+/#`,
+  )
   for (const filter of others) t.notOk(isInboxFilter(filter, ME), filter)
 })
 

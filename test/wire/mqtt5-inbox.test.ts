@@ -93,15 +93,48 @@ t.test('the user property id is the key of repeats', async t => {
   t.same(await bobs.settled(), [])
 })
 
-t.test('inbox messages tell sender, id and seq as user properties, too', async t => {
+t.test(
+  'the content alone is the payload where the filter asks for it; the other form goes first',
+  async t => {
+    const [ann, bob] = await pair(t)
+    const bobs = await login(t, bob)
+    const contents = `${inboxOf(bob)}/+/content`
+    await bobs.subscribe([{ topic: contents, qos: 1 }], { subscriptionIdentifier: 3 })
+    const anns = await login(t, ann)
+    await anns.publish1(inboxOf(bob), '{"a": "é"}')
+    const first = await bobs.take('publish')
+    t.equal(text(first), '{"a": "é"}')
+    t.equal(first.topic, `${inboxOf(bob)}/1/content`)
+    t.match(first.properties, { userProperties: { seq: '1', sender: ann.id }, subscriptionIdentifier: 3 })
+    bobs.ack('puback', first.messageId)
+    await bobs.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }])
+    await anns.publish1(inboxOf(bob), 'two')
+    const second = await bobs.take('publish')
+    t.equal(second.topic, `${inboxOf(bob)}/2`)
+    t.match(json(second), { content: 'two', seq: 2 })
+    bobs.ack('puback', second.messageId)
+    await bobs.unsubscribe(`${inboxOf(bob)}/#`)
+    await anns.publish1(inboxOf(bob), 'three')
+    const third = await bobs.take('publish')
+    t.equal(text(third), 'three')
+    await bobs.unsubscribe(contents)
+    await anns.publish1(inboxOf(bob), 'four')
+    t.same(await bobs.settled(), [])
+  },
+)
+
+t.test('inbox messages tell sender, id, seq and time as user properties, too', async t => {
   const [ann, bob] = await pair(t)
   const bobs = await login(t, bob)
   await bobs.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }], { subscriptionIdentifier: 12 })
   const anns = await login(t, ann)
   await anns.publish1(inboxOf(bob), 'hello')
   const message = await bobs.take('publish')
-  const { id, seq, sender } = json(message)
-  t.match(message.properties, { userProperties: { id, seq: `${seq}`, sender }, subscriptionIdentifier: 12 })
+  const { id, seq, sender, created_at } = json(message)
+  t.same(
+    { ...message.properties, userProperties: { ...Object(message.properties?.userProperties) } },
+    { userProperties: { id, seq: `${seq}`, sender, created_at }, subscriptionIdentifier: 12 },
+  )
 })
 
 t.test('receive maximum holds for the inbox, and what waits comes in order', async t => {

@@ -46,16 +46,22 @@ export const repliesTopic = (userId: UserId): string => `users/${userId}/replies
 export const isRepliesTopic = (topic: string, userId: UserId): boolean =>
   topic === repliesTopic(userId) || topic.startsWith(`${repliesTopic(userId)}/`)
 export const presenceTopic = (userId: UserId): string => `users/${userId}/presence`
-export const inboxTopic = (userId: UserId, seq: number): string => `users/${userId}/inbox/${seq}`
+export const inboxTopic = (userId: UserId, seq: number, form: InboxForm): string =>
+  form === 'json' ? `users/${userId}/inbox/${seq}` : `users/${userId}/inbox/${seq}/content`
 
-/** The two filters that subscribe a user to the own inbox. */
-export const inboxFilters = (userId: UserId): readonly string[] => [
-  `users/${userId}/inbox/#`,
-  `users/${userId}/inbox/+`,
-]
+/** What of a message is the payload: JSON with all its members, or its content alone. */
+export type InboxForm = 'json' | 'content'
+
+const FORMS: readonly InboxForm[] = ['json', 'content']
+
+/** The filters that subscribe a user to the own inbox. */
+export const inboxFilters = (userId: UserId, form: InboxForm): readonly string[] =>
+  form === 'json'
+    ? [`users/${userId}/inbox/#`, `users/${userId}/inbox/+`]
+    : [`users/${userId}/inbox/+/content`]
 
 export const isInboxFilter = (filter: string, userId: UserId): boolean =>
-  inboxFilters(userId).includes(filter)
+  FORMS.some(form => inboxFilters(userId, form).includes(filter))
 
 /** Topics below it are for admins (system-topics.ts). */
 export const SYSTEM = '$SYS/'
