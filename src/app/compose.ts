@@ -116,6 +116,6 @@ async function composeIdentity(
   const logins = new Logins(store.kv, keys, loginRules(tokens))
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
   const admins = new Set(roles.admins)
-  const authenticator = new Authenticator({ accounts, logins, keys, external, admins })
+  const authenticator = new Authenticator({ accounts, logins, keys, external, admins: () => admins })
   return { accounts, logins, authenticator, upkeep: new Upkeep(keys, logins, audit, log) }
 }

@@ -1,5 +1,6 @@
 /** Authentication by password, token or device credential, for both front ends. */
 import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
+import { GatewayError } from '../core/errors.js'
 import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId } from '../core/model.js'
 import type { ExternalTokens } from './external.js'
 import type { StoredLogin } from './login-rows.js'
@@ -20,7 +21,8 @@ export interface AuthenticatorOptions {
   readonly keys: TokenKeys
   /** undefined: tokens of other issuers are refused. */
   readonly external: ExternalTokens | undefined
-  readonly admins: ReadonlySet<UserId>
+  /** Accounts that are admins by the config. */
+  readonly admins: () => ReadonlySet<UserId>
 }
 
 /** The compact form of RFC 7515 3.1: three parts of base64url. A header begins with `{"`, which is `eyJ`. */
@@ -34,10 +36,10 @@ export const isPassword = (secret: string): boolean => !COMPACT_JWS.test(secret)
 export class Authenticator {
   constructor(private readonly options: AuthenticatorOptions) {}
 
-  /** @param login email or user id @throws GatewayError ERROR_AUTH */
+  /** @param login email or user id @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED */
   async byPassword(login: string, password: string, device?: string): Promise<Principal> {
     const user = await this.options.accounts.authenticate(login, password)
-    return { user, login: this.#login(user.id, 'password', newLoginId(), device) }
+    return this.#principal(user, 'password', newLoginId(), device)
   }
 
   /**
@@ -106,17 +108,24 @@ export class Authenticator {
     if (this.options.external === undefined) throw refusedToken('is not valid')
     const user = await this.options.accounts.find(await this.options.external.verify(token))
     if (user === undefined) throw refusedToken('names no user')
-    return { user, login: this.#login(user.id, 'external', newLoginId(), device) }
+    return this.#principal(user, 'external', newLoginId(), device)
   }
 
   async #byStored(userId: UserId, stored: StoredLogin, device: string | undefined): Promise<Principal> {
     const user = await this.options.accounts.find(userId)
     if (user === undefined) throw refusedToken('was revoked')
-    return { user, login: this.#login(userId, stored.kind, stored.id, device) }
+    return this.#principal(user, stored.kind, stored.id, device)
   }
 
-  #login(userId: UserId, kind: LoginKind, id: string, device: string | undefined): Login {
-    const role: Role = kind === 'device' ? 'device' : this.options.admins.has(userId) ? 'admin' : 'user'
-    return { id, kind, role, device, since: Date.now() }
+  /** Every way in ends here. @throws GatewayError ACCOUNT_DISABLED */
+  #principal(user: User, kind: LoginKind, id: string, device: string | undefined): Principal {
+    if (user.disabledAt !== undefined) throw new GatewayError('ACCOUNT_DISABLED')
+    const role: Role = kind === 'device' ? 'device' : this.isAdmin(user) ? 'admin' : 'user'
+    return { user, login: { id, kind, role, device, since: Date.now() } }
+  }
+
+  /** Whether the account has the role `admin`, by the config or by a grant. */
+  isAdmin({ id, role }: User): boolean {
+    return role === 'admin' || this.options.admins().has(id)
   }
 }

@@ -22,6 +22,7 @@ export interface LoginFacts {
 const MAX_DEVICE = 128
 
 const NOT_ALLOWED: ReadonlySet<CodeName> = new Set([
+  'ACCOUNT_DISABLED',
   'ERROR_MULTIPLE_LOGIN',
   'ERROR_UNAUTHORIZED',
   'FORBIDDEN',

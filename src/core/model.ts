@@ -33,9 +33,19 @@ export interface User {
   readonly key: string
   /** ms since the epoch. */
   readonly createdAt: number
+  /** When an operator disabled the account, ms since the epoch; undefined = it may log in. */
+  readonly disabledAt?: number
+  /** A role that an operator has granted; `roles.admins` of the config names further admins. */
+  readonly role?: GrantedRole
 }
 
-/** `device`: logged in with the credential of one MQTT client id; `admin`: an account that `roles.admins` names. */
+/** A role that is stored with an account. */
+export type GrantedRole = 'admin'
+
+/**
+ * `device`: logged in with the credential of one MQTT client id; `admin`: an account that `roles.admins` names, or to which an
+ * operator granted the role.
+ */
 export type Role = 'admin' | 'user' | 'device'
 
 export type LoginKind = 'password' | 'token' | 'device' | 'external'

@@ -1,6 +1,6 @@
 /** Who a CONNECT is from, and whether the account may have one more connection. */
 import { isPassword, type Principal } from '../auth/authenticate.js'
-import { type Locale, toGatewayError } from '../core/errors.js'
+import { type CodeName, type Locale, toGatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
 import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
@@ -20,6 +20,12 @@ interface Credentials {
   /** A password, a token, or the credential of this client identifier. */
   readonly password: Buffer | undefined
 }
+
+/** Of a login that is refused for good; any other may be tried again. */
+const REASONS: ReadonlyMap<CodeName, number> = new Map([
+  ['ERROR_AUTH', REASON.BAD_USER_NAME_OR_PASSWORD],
+  ['ACCOUNT_DISABLED', REASON.BANNED],
+])
 
 const LANGUAGE = /\?lang=(en|zh-TW)$/
 
@@ -54,8 +60,7 @@ export async function login(
     const isWanted = () => !connection.isGone
     return await limits.logins.attempt(connection.remoteAddress, await accounts.keyOf(name), check, isWanted)
   } catch (thrown) {
-    const isWrong = toGatewayError(thrown).kind === 'ERROR_AUTH'
-    throw new Refusal(isWrong ? REASON.BAD_USER_NAME_OR_PASSWORD : REASON.SERVER_UNAVAILABLE)
+    throw new Refusal(REASONS.get(toGatewayError(thrown).kind) ?? REASON.SERVER_UNAVAILABLE)
   }
 }
 

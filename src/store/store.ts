@@ -7,7 +7,15 @@
  * the order of the calls. The caller bounds text that becomes part of a key: ids ≤ 9, emailKey ≤ 320, username ≤ 64,
  * device ≤ 300 bytes, dedupKey ≤ 400 bytes, KvKey parts ≤ 1,400 bytes in all.
  */
-import type { ConversationId, Cursor, InboxRow, NewMessage, User, UserId } from '../core/model.js'
+import type {
+  ConversationId,
+  Cursor,
+  GrantedRole,
+  InboxRow,
+  NewMessage,
+  User,
+  UserId,
+} from '../core/model.js'
 
 export interface NewUser extends User {
   readonly passwordHash: string
@@ -20,6 +28,12 @@ export interface UserQuery {
   readonly username?: string
   readonly firstName?: string
   readonly lastName?: string
+}
+
+/** What an operator changes of an account. null removes it; what is not named stays. */
+export interface UserChange {
+  readonly disabledAt?: number | null
+  readonly role?: GrantedRole | null
 }
 
 /** The outcome of one append: `repeat` = it repeats one with its dedupKey (see NewMessage) and nothing was stored. */
@@ -79,6 +93,8 @@ export interface Users {
   /** Gives the stored hash to `compare` and to nobody else. @returns what `compare` says; false for an unknown id */
   checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean>
   setPasswordHash(id: UserId, hash: string): Promise<void>
+  /** @returns the account as it is now; undefined for an unknown id */
+  changeUser(id: UserId, change: UserChange): Promise<User | undefined>
   /**
    * Removes the account, its inbox, cursors, conversation index, stored logins and the broker's state of its clients.
    * What it sent stays with its readers. What is still written for it afterwards is dropped.

@@ -10,6 +10,7 @@ export function accountsContract(t: Test, open: OpenStore): void {
   registering(t, open)
   querying(t, open)
   passwords(t, open)
+  changing(t, open)
   deleting(t, open)
 }
 
@@ -220,6 +221,43 @@ function passwords(t: Test, open: OpenStore): void {
     await store.users.deleteUser(ANN)
     await store.users.setPasswordHash(ANN, 'back again')
     t.equal(await store.users.checkPassword(ANN, async () => true), false)
+  })
+}
+
+function changing(t: Test, open: OpenStore): void {
+  t.test('changes and removes what an operator sets, and keeps all else, also over a reopen', async t => {
+    const { store, reopen } = await open(t)
+    const { passwordHash, ...ann } = user(ANN, { username: 'ann' })
+    await store.users.createUser({ ...ann, passwordHash })
+    await store.users.createUser(user(BOB))
+    const disabledAt = 1_700_000_000_123
+    t.strictSame(await store.users.changeUser(ANN, { disabledAt }), { ...ann, disabledAt })
+    t.strictSame(await store.users.changeUser(ANN, { role: 'admin' }), { ...ann, disabledAt, role: 'admin' })
+    const again = await reopen()
+    t.strictSame(await again.users.findUser(ANN), { ...ann, disabledAt, role: 'admin' })
+    t.strictSame(await again.users.findUsers({ username: 'ann' }, 10), [
+      { ...ann, disabledAt, role: 'admin' },
+    ])
+    t.ok(await again.users.checkPassword(ANN, async hash => hash === passwordHash))
+    t.strictSame(await again.users.changeUser(ANN, { disabledAt: null }), { ...ann, role: 'admin' })
+    t.strictSame(
+      await again.users.changeUser(ANN, { role: null, disabledAt: null }),
+      ann,
+      'twice is no error',
+    )
+    t.strictSame(await again.users.changeUser(ANN, {}), ann)
+    const { passwordHash: _, ...bob } = user(BOB)
+    t.strictSame(await again.users.findUser(BOB), bob, 'nobody else')
+  })
+
+  t.test('changes nobody who does not exist or was deleted', async t => {
+    const { store } = await open(t)
+    t.equal(await store.users.changeUser(EVE, { role: 'admin' }), undefined)
+    t.equal(await store.users.changeUser('x', { role: 'admin' }), undefined)
+    await store.users.createUser(user(ANN))
+    await store.users.deleteUser(ANN)
+    t.equal(await store.users.changeUser(ANN, { disabledAt: 1 }), undefined)
+    t.equal(await store.users.findUser(ANN), undefined)
   })
 }
 

@@ -103,7 +103,13 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   await ids.open()
   const services: Services = {
     accounts,
-    authenticator: new Authenticator({ accounts, logins, keys, external: undefined, admins: new Set() }),
+    authenticator: new Authenticator({
+      accounts,
+      logins,
+      keys,
+      external: undefined,
+      admins: () => new Set(),
+    }),
     logins,
     live: new LiveConnections('allow'),
     inbox: new Inbox(store.inbox, cursors, retention, metrics, log, {

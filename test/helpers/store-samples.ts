@@ -93,6 +93,7 @@ export function everyCall(store: Store): Record<string, () => Promise<unknown>> 
     findUsers: async () => store.users.findUsers({}, 10),
     checkPassword: async () => store.users.checkPassword(ANN, async () => true),
     setPasswordHash: async () => store.users.setPasswordHash(ANN, 'hash'),
+    changeUser: async () => store.users.changeUser(ANN, { role: 'admin' }),
     deleteUser: async () => store.users.deleteUser(ANN),
     append: async () => store.inbox.append([message(ANN, BOB)]),
     readInbox: async () => store.inbox.readInbox(BOB, 0, 10),

@@ -88,15 +88,22 @@ t.test('permissions: a revocation is permanent, before and after leaving', async
   t.notOk(permissions.joined())
 })
 
-const USER = { id: ME, emailKey: 'me@example.com' }
+const USER = { id: ME, emailKey: 'me@example.com' } as User
 
-function authenticator({ external, stored = {} }: { external?: ExternalTokens; stored?: object } = {}) {
+interface Setting {
+  readonly external?: ExternalTokens
+  readonly stored?: object
+  readonly user?: Partial<User>
+}
+
+function authenticator({ external, stored = {}, user = {} }: Setting = {}) {
+  const account = { ...USER, ...user }
   const revocations = new Revocations()
   const login = { id: 's', kind: 'token', device: 'phone', ...stored }
   const one = new Authenticator({
     accounts: {
-      authenticate: async () => USER,
-      find: async (name: string) => (name === ME || name === USER.emailKey ? USER : undefined),
+      authenticate: async () => account,
+      find: async (name: string) => (name === ME || name === USER.emailKey ? account : undefined),
     } as unknown as Accounts,
     logins: {
       revocations,
@@ -105,7 +112,7 @@ function authenticator({ external, stored = {} }: { external?: ExternalTokens; s
     } as unknown as Logins,
     keys: { isOwn: (token: string) => token.startsWith(jwt('ours')) } as unknown as TokenKeys,
     external,
-    admins: new Set([ME]),
+    admins: () => new Set([ME]),
   })
   return { one, revocations }
 }
@@ -122,6 +129,23 @@ t.test('Authenticator: an account of roles.admins is an admin, except with a dev
     login: { kind: 'device', role: 'device', device: 'lamp' },
   })
 })
+
+t.test(
+  'Authenticator: a disabled account is let in by nothing, and a granted role makes an admin',
+  async t => {
+    const { one } = authenticator({ stored: { device: 'lamp' }, user: { disabledAt: 1 } })
+    const refused = ofKind('ACCOUNT_DISABLED')
+    await t.rejects(one.byPassword('me', 'p'), refused)
+    await t.rejects(one.byToken(jwt('ours')), refused)
+    await t.rejects(one.byMqtt(ME, CREDENTIAL, 'lamp'), refused)
+    t.equal(outcomeOf('ACCOUNT_DISABLED'), 'not-allowed')
+    const { one: other } = authenticator({ user: { id: YOU, role: 'admin' } })
+    t.match(await other.byPassword('you', 'p'), { login: { role: 'admin' } })
+    t.ok(other.isAdmin({ ...USER, id: YOU, role: 'admin' }))
+    t.notOk(other.isAdmin({ ...USER, id: YOU }))
+    t.ok(other.isAdmin(USER), 'by the config')
+  },
+)
 
 t.test('Authenticator: a token belongs to one device', async t => {
   const { one } = authenticator()
@@ -146,7 +170,7 @@ t.test(
 
 t.test('Authenticator: guard refuses a login if its account had a revocation before it ended', async t => {
   const { one, revocations } = authenticator()
-  const who = { user: USER as User }
+  const who = { user: USER }
   const work = (revoked?: string) => async () => {
     if (revoked !== undefined) revocations.add(revoked)
     return who

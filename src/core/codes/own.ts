@@ -187,4 +187,14 @@ export const OWN_CODES = table({
     mqtt5: 0x93,
     when: 'An MQTT session sent a QoS 2 message while `mqtt.maxUnreleased` others waited for its PUBREL. Only DISCONNECT of MQTT 5 and the log tell it.',
   },
+  ACCOUNT_DISABLED: {
+    code: 10129,
+    'zh-TW': '帳號已停用',
+    en: 'account disabled',
+    retry: false,
+    close: 4502,
+    level: 'info',
+    mqtt5: 0x8a,
+    when: 'An operator has disabled the account. Whoever does not know the password, or a token, is answered 10000 as ever.',
+  },
 })

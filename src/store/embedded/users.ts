@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
 import { type DeletedUsers, Deletions, type Remains } from '../deleted.js'
-import type { NewUser, UserQuery, Users } from '../store.js'
+import type { NewUser, UserChange, UserQuery, Users } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, LAST } from './keys.js'
 import { NameIndex } from './names.js'
@@ -176,6 +176,17 @@ export class EmbeddedUsers implements Users {
     })
   }
 
+  async changeUser(id: UserId, change: UserChange): Promise<User | undefined> {
+    return this.#env.transaction(() => {
+      const ordinal = this.#ordinals.get([userNumber(id)])
+      const user = this.#at(ordinal)
+      if (ordinal === undefined || user === undefined) return undefined
+      const changed = withChange(user, change)
+      this.#accounts.put([ordinal], changed)
+      return changed
+    })
+  }
+
   deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
     return this.#deletions.run(id, gone)
   }
@@ -210,6 +221,12 @@ export class EmbeddedUsers implements Users {
   async #purged(id: UserId): Promise<void> {
     await this.#env.transaction(() => this.#purges.remove([userNumber(id)]))
   }
+}
+
+/** A member with null is left out. */
+function withChange(user: User, change: UserChange): User {
+  const changed = Object.entries({ ...user, ...change }).filter(([, value]) => value !== null)
+  return Object.fromEntries(changed) as unknown as User
 }
 
 function taken(field: 'email' | 'username' | 'id'): GatewayError {

@@ -15,6 +15,10 @@ export interface UserDocument {
   readonly profileImage?: string
   readonly key?: string
   readonly createdAt?: Date
+  /** Absent = the account may log in. */
+  readonly disabledAt?: Date
+  /** Absent = none. */
+  readonly role?: 'admin'
   readonly passwordHash?: string
   readonly deleted?: true
   /** The account is deleted, and some of its data may remain. */

@@ -3,7 +3,7 @@ import { GatewayError } from '../../core/errors.js'
 import { isUserId, type User, type UserId } from '../../core/model.js'
 import type { AnswersInOrder } from '../../flow/in-order.js'
 import { type DeletedUsers, Deletions, type Remains } from '../deleted.js'
-import type { NewUser, UserQuery, Users } from '../store.js'
+import type { NewUser, UserChange, UserQuery, Users } from '../store.js'
 import type { UserDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 import { insertedBefore, toStoreError } from './errors.js'
@@ -20,6 +20,8 @@ const OF_ACCOUNT = [
   'profileImage',
   'key',
   'createdAt',
+  'disabledAt',
+  'role',
   'passwordHash',
 ]
 const NOTHING_LEFT = Object.fromEntries(OF_ACCOUNT.map(field => [field, '' as const]))
@@ -161,6 +163,18 @@ export class MongoUsers implements Users {
     await this.#env.run(() => this.#env.users.updateOne(filter, { $set: { passwordHash } }))
   }
 
+  async changeUser(id: UserId, { disabledAt, role }: UserChange): Promise<User | undefined> {
+    const at = disabledAt && new Date(disabledAt)
+    const [set, unset] = [
+      { ...(at && { disabledAt: at }), ...(role && { role }) },
+      { ...(at === null && { disabledAt: '' as const }), ...(role === null && { role: '' as const }) },
+    ]
+    const change = { ...(!isEmpty(set) && { $set: set }), ...(!isEmpty(unset) && { $unset: unset }) }
+    const filter = { _id: id, deleted: { $exists: false } } as const
+    if (!isEmpty(change)) await this.#env.run(() => this.#env.users.updateOne(filter, change))
+    return this.findUser(id)
+  }
+
   deleteUser(id: UserId, gone?: () => Promise<unknown>): Promise<void> {
     return this.#deletions.run(id, gone)
   }
@@ -188,10 +202,19 @@ export class MongoUsers implements Users {
   }
 }
 
+const isEmpty = (object: object): boolean => Object.keys(object).length === 0
+
 const done = (): Outcome<void> => ({ value: undefined })
 
-export function toDocument({ id, username, createdAt, ...user }: NewUser, ordinal: number): UserDocument {
-  return { _id: id, ordinal, ...user, ...(username !== '' && { username }), createdAt: new Date(createdAt) }
+export function toDocument(
+  { id, username, createdAt, disabledAt, ...user }: NewUser,
+  ordinal: number,
+): UserDocument {
+  const times = {
+    createdAt: new Date(createdAt),
+    ...(disabledAt !== undefined && { disabledAt: new Date(disabledAt) }),
+  }
+  return { _id: id, ordinal, ...user, ...(username !== '' && { username }), ...times }
 }
 
 export function toUser(document: UserDocument): User {
@@ -205,5 +228,10 @@ export function toUser(document: UserDocument): User {
     key = '',
   } = document
   const createdAt = document.createdAt?.getTime() ?? 0
-  return { id: document._id, email, emailKey, username, firstName, lastName, profileImage, key, createdAt }
+  const { disabledAt, role } = document
+  return {
+    ...{ id: document._id, email, emailKey, username, firstName, lastName, profileImage, key, createdAt },
+    ...(disabledAt !== undefined && { disabledAt: disabledAt.getTime() }),
+    ...(role !== undefined && { role }),
+  }
 }
