@@ -53,6 +53,7 @@ function encode({ sender, recipient, seq }: StoredMessage) {
     sender,
     conversation: pairConversation(sender, recipient),
     text: JSON.stringify(members),
+    expiresAt: undefined,
     dedupKey: undefined,
     isFirst: true,
   }

@@ -58,6 +58,7 @@ export const saysTheSame = (a: { readonly text: string }, b: { readonly text: st
 /** The header of a row of data format 1, which stored no header: it is derived from the text. */
 export function headerOf(text: string): MessageHeader {
   const { sender, recipient } = JSON.parse(text) as { sender: UserId; recipient?: UserId }
-  if (recipient === undefined) return { kind: 'broadcast', sender, conversation: undefined }
-  return { kind: 'message', sender, conversation: pairConversation(sender, recipient) }
+  const isBroadcast = recipient === undefined
+  const conversation = isBroadcast ? undefined : pairConversation(sender, recipient)
+  return { kind: isBroadcast ? 'broadcast' : 'message', sender, conversation, expiresAt: undefined }
 }

@@ -31,6 +31,10 @@ export class Metrics {
     'Unconfirmed messages removed by a limit.',
     ['limit'],
   )
+  readonly expired = this.#tally(
+    'mumi_messages_expired_total',
+    'Messages that a device was not sent before they expired.',
+  )
   readonly limited = this.#counter(
     'mumi_limited_total',
     'How often a limit was reached, by its config key.',

@@ -105,6 +105,8 @@ export interface MessageHeader {
   readonly sender: UserId
   /** undefined: the message belongs to no conversation (a broadcast). */
   readonly conversation: ConversationId | undefined
+  /** ms since the epoch: from then on it is sent to no device that it was not sent to before. undefined: it does not expire. */
+  readonly expiresAt: number | undefined
 }
 
 /** A message that is to be appended to an inbox log. */

@@ -19,6 +19,8 @@ export interface Outgoing extends RepeatKey {
   readonly permissions: Permissions | undefined
   readonly recipient: UserId
   readonly content: string
+  /** See MessageHeader. */
+  readonly expiresAt: number | undefined
 }
 
 /**
@@ -54,7 +56,7 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
 
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { inbox, retention, ids, live, limits, rules } = services
-  const { sender, permissions, recipient, content, dedupKey, isFirst } = message
+  const { sender, permissions, recipient, content, dedupKey, isFirst, expiresAt } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !retention.admits(recipient, sender)
   // A repeat takes no room, so it is answered like the first one even if the inbox is full.
@@ -76,6 +78,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       dedupKey,
       isFirst,
       mustRepeat: isFull,
+      expiresAt,
     },
     isFull ? counted(waiter, limits) : waiter,
     permissions,
@@ -119,7 +122,8 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   const { recipient, content } = data
   refuseIfFarAhead(services, sender)
   const { dedupKey, isFirst } = repeatKey(services, sender, id)
-  return sendMessage(services, { sender, permissions, recipient, content, dedupKey, isFirst }, answer)
+  const message = { sender, permissions, recipient, content, dedupKey, isFirst, expiresAt: undefined }
+  return sendMessage(services, message, answer)
 }
 
 /** Who may send broadcasts is a config key. */
@@ -156,7 +160,17 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   for (const inbox of recipients) {
     const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
     services.inbox.send(
-      { inbox, id, kind: 'broadcast', sender, conversation: undefined, text, dedupKey, isFirst },
+      {
+        inbox,
+        id,
+        kind: 'broadcast',
+        sender,
+        conversation: undefined,
+        text,
+        dedupKey,
+        isFirst,
+        expiresAt: undefined,
+      },
       waiter,
       permissions,
     )

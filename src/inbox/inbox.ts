@@ -180,8 +180,8 @@ export class Inbox {
   #deliver(message: NewMessage, { seq, id }: Appended): boolean {
     const readers = this.#readers.get(message.inbox)
     if (readers === undefined) return false
-    const { kind, sender, conversation, text } = message
-    const row: InboxRow = { seq, id, kind, sender, conversation, text }
+    const { kind, sender, conversation, text, expiresAt } = message
+    const row: InboxRow = { seq, id, kind, sender, conversation, text, expiresAt }
     if (!(readers instanceof Set)) return readers.offer(row)
     let isWritten = false
     for (const reader of readers) isWritten = reader.offer(row) || isWritten

@@ -9,56 +9,20 @@
 import { toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import type { Cursor, InboxRow, UserId } from '../core/model.js'
-import type { CursorMove } from '../store/store.js'
+import type { Cursor, InboxRow } from '../core/model.js'
+import { DevicePlace } from './device-place.js'
 import type { Inbox, LiveReader } from './inbox.js'
-import { Window, type WindowLimits } from './window.js'
+import type { ReaderOptions, Sink } from './sink.js'
 
-/** How a row comes to this device. */
-export interface Delivery {
-  /** Was in the inbox when the reader started: to an MQTT client a retained message. */
-  readonly waited: boolean
-  /** May have been sent to this device before: DUP. */
-  readonly again: boolean
-  /** QoS 2 and its PUBREC came: go on with PUBREL [MQTT-4.3.3-1]. */
-  readonly released: boolean
-}
-
-/** The way out to one client. */
-export interface Sink {
-  /** False while the client's socket is full; call `InboxReader.resume` when it takes bytes again. */
-  readonly canTake: boolean
-  deliver(row: InboxRow, how: Delivery): void
-  /** Messages that this device never had were removed by a limit: seqs `from` to `to`. */
-  gap(from: number, to: number): void
-}
-
-export interface ReaderOptions extends WindowLimits {
-  readonly userId: UserId
-  /** Whose cursor this is. */
-  readonly device: string
-  readonly sink: Sink
-  /** A device that was never seen asks for everything. */
-  readonly from?: 'start' | undefined
-}
-
-/** What readers have without a PUBREC. Nothing is ever added to it. */
-const NONE: ReadonlySet<number> = new Set()
 const PAGE = 256
 const RETRY_MS = 1000
 
-export class InboxReader implements LiveReader {
-  readonly userId: UserId
-  readonly #device: string
+export class InboxReader extends DevicePlace implements LiveReader {
   readonly #sink: Sink
   readonly #from: 'start' | undefined
-  readonly #window: Window
-  #released = NONE as Set<number>
-  #confirmed = 0
-  #sent = 0
-  #sentBefore = 0
+  /** Up to here each was delivered, or told to be gone. */
+  #told = 0
   #waitedUpTo = Number.POSITIVE_INFINITY
-  #isStarted = false
   #live = false
   #missed = false
   #reading = false
@@ -67,29 +31,13 @@ export class InboxReader implements LiveReader {
 
   constructor(
     private readonly inbox: Inbox,
-    private readonly metrics: Metrics,
+    metrics: Metrics,
     private readonly log: Logger,
-    { userId, device, sink, from, windowMessages, windowChars }: ReaderOptions,
+    options: ReaderOptions,
   ) {
-    this.#device = device
-    this.#sink = sink
-    this.#from = from
-    this.#window = new Window(windowMessages, windowChars)
-    this.userId = userId
-  }
-
-  /** Highest seq written to the client. */
-  get sent(): number {
-    return this.#sent
-  }
-
-  get confirmed(): number {
-    return this.#confirmed
-  }
-
-  /** Whether the device should confirm soon: half of what may be in flight is. */
-  get isHalfFull(): boolean {
-    return this.#window.isHalfFull
+    super(options.userId, options.device, inbox.cursors, metrics, options)
+    this.#sink = options.sink
+    this.#from = options.from
   }
 
   /**
@@ -101,7 +49,7 @@ export class InboxReader implements LiveReader {
   }
 
   #cursor(): Promise<Cursor> {
-    return this.inbox.cursors.load(this.userId, this.#device, this.#from)
+    return this.inbox.cursors.load(this.userId, this.device, this.#from)
   }
 
   /** Finds the cursor and begins to deliver. @throws GatewayError when the store does not answer */
@@ -113,23 +61,20 @@ export class InboxReader implements LiveReader {
     // Both as of now: what comes while a new device's first cursor is written did not wait; see also `offer`.
     const [cursor, lastSeq] = await Promise.all([this.#cursor(), this.inbox.store.lastSeq(this.userId)])
     if (this.#closed) return
-    this.#confirmed = this.#sent = cursor.confirmed
-    this.#sentBefore = cursor.sent
-    if (cursor.released.length > 0) this.#released = new Set(cursor.released)
+    this.#told = cursor.confirmed
     this.#waitedUpTo = Math.min(this.#waitedUpTo, lastSeq)
-    this.#isStarted = true
-    // Written even when nothing moved: a device that was seen keeps its place from now on.
-    this.#remember()
+    this.begin(cursor)
     await this.#catchUp()
   }
 
   offer(row: InboxRow): boolean {
     // A slow store may count it with what was there before.
-    if (!this.#isStarted) this.#waitedUpTo = Math.min(this.#waitedUpTo, row.seq - 1)
-    if (!this.#isStarted || row.seq <= this.#sent) return false
-    if (this.#live && row.seq === this.#sent + 1 && this.#hasRoom()) {
-      this.#write(row)
-      return true
+    if (!this.isFound) this.#waitedUpTo = Math.min(this.#waitedUpTo, row.seq - 1)
+    if (!this.isFound || row.seq <= this.sent) return false
+    if (this.#live && row.seq === this.sent + 1 && this.#hasRoom()) {
+      if (this.#write(row)) return true
+      this.#tellUpTo(row.seq)
+      return false
     }
     this.#live = false
     this.#missed = true
@@ -137,36 +82,10 @@ export class InboxReader implements LiveReader {
     return false
   }
 
-  /** Everything up to `seq` arrived (ack action, or a pong, or a QoS 0 write that left the process). */
-  confirmUpTo(seq: number): void {
-    const count = this.#window.removeUpTo(seq)
-    if (count > 0) this.#advance(count)
-  }
-
-  /** One message arrived (PUBACK, PUBCOMP): they may come out of order; the cursor waits for the oldest. */
-  confirmOne(seq: number): void {
-    if (!this.#window.remove(seq)) return
-    this.#released.delete(seq)
-    this.#advance(1)
-  }
-
-  /** PUBREC came for `seq`. Resolves when that is durable, so that PUBREL may go [MQTT-4.3.3-1]. @throws GatewayError */
-  async release(seq: number): Promise<void> {
-    if (!this.#window.has(seq)) return
-    if (this.#released === NONE) this.#released = new Set()
-    this.#released.add(seq)
-    await this.inbox.cursors.moveNow(this.place)
-  }
-
-  /** The socket takes bytes again. */
+  /** The socket takes bytes again, or the window has room. */
   resume(): void {
-    if (this.#isStarted && !this.#live && !this.#reading && !this.#closed && this.#hasRoom())
+    if (this.isFound && !this.#live && !this.#reading && !this.#closed && this.#hasRoom())
       void this.#catchUp()
-  }
-
-  /** The device is still here: its place is not forgotten for want of messages. */
-  touch(): void {
-    if (this.#isStarted) this.#remember()
   }
 
   close(): void {
@@ -174,52 +93,39 @@ export class InboxReader implements LiveReader {
     this.#closed = true
     clearTimeout(this.#retry)
     this.inbox.detach(this)
-    if (this.#sent > 0) this.#remember()
+    if (this.sent > 0) this.touch()
   }
 
   #hasRoom(): boolean {
-    return this.#sink.canTake && this.#window.hasRoom(this.#sent - this.#confirmed)
+    return this.#sink.canTake && this.window.hasRoom(this.span)
   }
 
-  #write(row: InboxRow): void {
-    const { seq, text } = row
-    // A log has no holes of its own: what is not there any more was trimmed.
-    if (seq > this.#sent + 1) this.#sink.gap(this.#sent + 1, seq - 1)
-    this.#sent = seq
-    this.#window.add(seq, text.length)
+  /** @returns false if it has expired and is passed over; the device is told of it later, with those behind it */
+  #write(row: InboxRow): boolean {
+    const { seq, text, expiresAt } = row
+    // What was sent once does not expire any more (MQTT 5, 4.3.3).
+    if (expiresAt !== undefined && !this.wasSent(seq) && Date.now() >= expiresAt) {
+      this.metrics.expired.inc()
+      this.passOver(seq)
+      return false
+    }
+    // A log has no holes of its own: what is not there any more was trimmed, or has expired.
+    this.#tellUpTo(seq - 1)
+    this.#told = seq
+    this.send(seq, text.length)
     this.metrics.delivered.inc()
     this.#sink.deliver(row, {
       waited: seq <= this.#waitedUpTo,
-      again: seq <= this.#sentBefore,
-      released: this.#released.size > 0 && this.#released.has(seq),
+      again: this.wasSent(seq),
+      released: this.isReleased(seq),
     })
+    return true
   }
 
-  #advance(count: number): void {
-    this.metrics.confirmed.inc(count)
-    const { oldest } = this.#window
-    const confirmed = oldest === undefined ? this.#sent : oldest - 1
-    if (confirmed > this.#confirmed) {
-      this.#confirmed = confirmed
-      this.#remember()
-    }
-    this.resume()
-  }
-
-  /** What its device has confirmed, and what it was sent. */
-  get place(): CursorMove {
-    return {
-      userId: this.userId,
-      device: this.#device,
-      confirmed: this.#confirmed,
-      sent: Math.max(this.#sent, this.#sentBefore),
-      released: [...this.#released],
-      seenAt: Date.now(),
-    }
-  }
-
-  #remember(): void {
-    this.inbox.cursors.moved(this)
+  #tellUpTo(seq: number): void {
+    if (seq <= this.#told) return
+    this.#sink.gap(this.#told + 1, seq)
+    this.#told = seq
   }
 
   async #catchUp(): Promise<void> {
@@ -243,9 +149,9 @@ export class InboxReader implements LiveReader {
 
   async #readPage(): Promise<void> {
     this.#missed = false
-    const limit = Math.min(PAGE, this.#window.messagesLeft)
-    const room = this.#window.charsLeft
-    const rows = await this.inbox.store.readInbox(this.userId, this.#sent, limit, room)
+    const limit = Math.min(PAGE, this.window.messagesLeft)
+    const room = this.window.charsLeft
+    const rows = await this.inbox.store.readInbox(this.userId, this.sent, limit, room)
     let chars = 0
     for (const row of rows) {
       if (this.#closed || !this.#hasRoom()) return
@@ -253,6 +159,7 @@ export class InboxReader implements LiveReader {
       chars += row.text.length
     }
     const isEnd = rows.length < limit && chars < room
+    if (isEnd) this.#tellUpTo(this.sent)
     if (isEnd && !this.#missed) this.#live = true
   }
 }

@@ -10,10 +10,12 @@
 import { contentOf, createdAt, encodeMqttMessage } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
-import type { Delivery, InboxReader, Sink } from '../inbox/reader.js'
+import type { InboxReader } from '../inbox/reader.js'
+import type { Delivery, Sink } from '../inbox/sink.js'
 import { encodeEvent } from '../protocol/replies.js'
 import { type InboxForm, inboxTopic } from './acl/topics.js'
 import { FIRST_INBOX_ID } from './routing/delivery.js'
+import { secondsLeft } from './routing/packet.js'
 import { PUBREL, publishByte, type QoS } from './wire/packet-types.js'
 import type { Terms } from './wire/terms.js'
 import type { MqttTransport } from './wire/transport.js'
@@ -146,7 +148,15 @@ export class InboxDelivery implements Sink {
 const propertiesOf = (row: InboxRow): string => {
   const { id, seq, sender } = row
   const first = `&\0\x02id${sized(id)}&\0\x03seq${sized(`${seq}`)}`
-  return `${first}&\0\x06sender${sized(sender)}&\0\x0acreated_at${sized(createdAt(row))}`
+  return `${expiryOf(row)}${first}&\0\x06sender${sized(sender)}&\0\x0acreated_at${sized(createdAt(row))}`
+}
+
+/** What is left of the message expiry interval [MQTT-3.3.2-6]. */
+function expiryOf(row: InboxRow): string {
+  const seconds = secondsLeft(row)
+  if (seconds === undefined) return ''
+  const bytes = [24, 16, 8, 0].map(shift => (seconds >>> shift) & 0xff)
+  return `\x02${String.fromCharCode(...bytes)}`
 }
 
 /** A text of less than 256 bytes, with its length in two. */

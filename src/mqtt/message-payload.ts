@@ -26,3 +26,9 @@ export function contentOf(
   const named = block?.length ? userPropertyOf(block, 'id') : undefined
   return { content, key: id ?? (named === undefined ? undefined : checkId(named)) }
 }
+
+/** When the message expires, ms since the epoch; undefined: it does not. */
+export function expiresAt({ properties }: PublishPacket): number | undefined {
+  const seconds = properties?.messageExpiryInterval
+  return seconds === undefined ? undefined : Date.now() + seconds * 1000
+}

@@ -9,7 +9,7 @@ import { Steps } from '../flow/steps.js'
 import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/message.js'
 import { Acknowledgements, type Receipt } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
-import { contentOf, payloadFault } from './message-payload.js'
+import { contentOf, expiresAt, payloadFault } from './message-payload.js'
 import type { BrokerParts } from './parts.js'
 import { type Asker, answer } from './replies.js'
 import { Requests } from './requests.js'
@@ -120,7 +120,15 @@ export class Publisher {
       const { content, key } = contentOf(packet, options.payload)
       const repeat = key === undefined ? this.#resendKey(packet) : repeatKey(services, sender, key)
       const { dedupKey, isFirst } = repeat
-      const message = { sender, permissions, recipient, content, dedupKey, isFirst }
+      const message = {
+        sender,
+        permissions,
+        recipient,
+        content,
+        dedupKey,
+        isFirst,
+        expiresAt: expiresAt(packet),
+      }
       return sendMessage(services, message, receipt)?.catch(thrown =>
         this.#refuseMessage(packet, thrown, receipt),
       )

@@ -52,6 +52,17 @@ function appending(t: Test, open: OpenStore): void {
     )
   })
 
+  t.test('keeps when a message expires', async t => {
+    const { store, reopen } = await open(t)
+    const sent = [1_700_000_000_000, undefined, Date.now() + 4_294_967_295_000].map(expiresAt =>
+      message(ANN, BOB, { expiresAt }),
+    )
+    await store.inbox.append(sent)
+    const rows = sent.map((one, i) => rowOf(one, i + 1))
+    t.same(await store.inbox.readInbox(BOB, 0, 10), rows)
+    t.same(await (await reopen()).inbox.readInbox(BOB, 0, 10), rows)
+  })
+
   t.test('uses no seq twice for concurrent batches', async t => {
     const { store } = await open(t)
     const results = await Promise.all(Array.from({ length: 20 }, () => store.inbox.append(messages(10))))

@@ -50,6 +50,7 @@ export function message(sender: UserId, recipient: UserId, differing: Partial<Ne
     sender,
     conversation: pairConversation(sender, recipient),
     text: `{"sender":"${sender}","recipient":"${recipient}","content":${content},"created_at":"2019-07-12T09:08:10Z"}`,
+    expiresAt: undefined,
     dedupKey: undefined,
     isFirst: false,
     ...differing,
@@ -58,10 +59,10 @@ export function message(sender: UserId, recipient: UserId, differing: Partial<Ne
 
 /** The row that a message becomes. */
 export const rowOf = (
-  { id, kind, sender, conversation, text }: NewMessage,
+  { id, kind, sender, conversation, text, expiresAt }: NewMessage,
   seq: number,
   differing: Partial<InboxRow> = {},
-): InboxRow => ({ seq, id, kind, sender, conversation, text, ...differing })
+): InboxRow => ({ seq, id, kind, sender, conversation, text, expiresAt, ...differing })
 
 /** A broadcast, which belongs to no conversation. */
 export function broadcast(sender: UserId, inbox: UserId): NewMessage {

@@ -13,7 +13,7 @@ function setUp(maxWaitingBytes = 10_000 * KB, batchBytes = 800 * KB) {
     const kind = isBroadcast ? ('broadcast' as const) : ('message' as const)
     const conversation = isBroadcast ? undefined : pairConversation(sender, 'someone')
     const message = { inbox: 'someone', id, kind, sender, conversation, text, dedupKey: undefined }
-    backlog.push({ message: { ...message, isFirst: true }, id })
+    backlog.push({ message: { ...message, isFirst: true, expiresAt: undefined }, id })
   }
   const broadcast = (sender: string, bytes: number, count: number) => {
     for (let i = 0; i < count; i++) push(sender, bytes, true)

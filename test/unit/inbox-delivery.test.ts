@@ -1,7 +1,8 @@
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
 import { type InboxRow, pairConversation } from '../../src/core/model.js'
-import type { Delivery, InboxReader } from '../../src/inbox/reader.js'
+import type { InboxReader } from '../../src/inbox/reader.js'
+import type { Delivery } from '../../src/inbox/sink.js'
 import { InboxDelivery, isInboxPacketId } from '../../src/mqtt/inbox-delivery.js'
 import type { QoS } from '../../src/mqtt/wire/packet-types.js'
 import { TERMS4 } from '../../src/mqtt/wire/terms.js'
@@ -51,12 +52,13 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
   return { delivery, deliver, written, told, events, flushes, session, transport }
 }
 
-const row = (seq: number, content = `m${seq}`): InboxRow => ({
+const row = (seq: number, content = `m${seq}`, expiresAt?: number): InboxRow => ({
   kind: 'message',
   sender: '1',
   conversation: pairConversation('1', '2'),
   seq,
   id: `id-${seq}`,
+  expiresAt,
   text: `{"sender":"2","recipient":"1","content":${JSON.stringify(content)},"created_at":"2019-07-15T09:28:10Z"}`,
 })
 

@@ -50,6 +50,7 @@ function setUp() {
       sender: 'bob',
       conversation: pairConversation('ann', 'bob'),
       text: `text of ${id}`,
+      expiresAt: undefined,
     }
     inbox.send(
       { ...message, dedupKey: undefined, isFirst: true, ...differing },

@@ -44,6 +44,7 @@ t.test('a record is read as it was written, up to the first that is not whole', 
     added(message(ANN, BOB, { conversation: undefined }), 2 ** 40),
     added(message(ANN, EVE, { text: '{"content":"€ 😀"}', dedupKey: '' }), 3),
     added(broadcast(ANN, BOB), 4),
+    added({ ...message(ANN, BOB), inbox: EVE, expiresAt: Number.MAX_SAFE_INTEGER }, 2 ** 40, 2 ** 52),
   )
   const second = record(2, added(message(BOB, ANN), 9))
   const bytes = Buffer.concat([Buffer.from('head'), first.bytes, second.bytes])

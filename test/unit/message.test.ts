@@ -109,11 +109,13 @@ t.test('the header of an old row is derived from its text', async t => {
     kind: 'message',
     sender: ANN,
     conversation: pairConversation(BOB, ANN),
+    expiresAt: undefined,
   })
   t.same(headerOf(encodeMessage(ANN, undefined, 'x', AT)), {
     kind: 'broadcast',
     sender: ANN,
     conversation: undefined,
+    expiresAt: undefined,
   })
 })
 

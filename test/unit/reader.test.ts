@@ -4,9 +4,11 @@ import { Metrics } from '../../src/core/metrics.js'
 import { type Cursor, type InboxRow, pairConversation } from '../../src/core/model.js'
 import type { Mover } from '../../src/inbox/cursors.js'
 import type { Inbox } from '../../src/inbox/inbox.js'
-import { type Delivery, InboxReader, type ReaderOptions } from '../../src/inbox/reader.js'
+import { InboxReader } from '../../src/inbox/reader.js'
+import type { Delivery, ReaderOptions } from '../../src/inbox/sink.js'
 
-const row = (seq: number): InboxRow => ({
+const row = (seq: number, expiresAt?: number): InboxRow => ({
+  expiresAt,
   seq,
   id: `id ${seq}`,
   kind: 'message',
@@ -25,7 +27,7 @@ interface Setting extends Partial<Pick<ReaderOptions, 'windowMessages' | 'window
 
 /** An inbox reader over a fake log, and everything that it did. */
 function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6 }: Setting = {}) {
-  const log = seqs(1, rows).map(row)
+  const log = seqs(1, rows).map(seq => row(seq))
   const delivered: [number, Delivery][] = []
   const gaps: [number, number][] = []
   const moves: Cursor[] = []
@@ -64,9 +66,9 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6
   const silent = createLogger({ level: 'silent', pretty: 'never' })
   const session = new InboxReader(inbox as unknown as Inbox, new Metrics(), silent, options)
   /** Appends to the log, then notifies as the inbox does. */
-  const append = (seq: number, notify = true) => {
-    log.push(row(seq))
-    if (notify) for (const reader of readers) reader.offer(row(seq))
+  const append = (seq: number, notify = true, expiresAt?: number) => {
+    log.push(row(seq, expiresAt))
+    if (notify) for (const reader of readers) reader.offer(row(seq, expiresAt))
   }
   const got = () => delivered.map(([seq]) => seq)
   return { session, append, got, delivered, gaps, moves, readers, reads, state, log }
@@ -79,6 +81,39 @@ t.test('waiting messages after the cursor are delivered in order, then new ones'
   append(701)
   append(702)
   t.same(got(), seqs(4, 702))
+})
+
+t.test(
+  'a message that has expired is passed over and told, unless the device was sent it before',
+  async t => {
+    const { session, append, got, gaps, moves, log } = setUp({ cursor: { confirmed: 1, sent: 3 } })
+    const past = Date.now() - 1
+    const later = Date.now() + 1e9
+    log.push(row(1), row(2), row(3, past), row(4, past), row(5, past), row(6, later), row(7, past))
+    await session.start()
+    t.same(got(), [2, 3, 6])
+    t.same(gaps, [
+      [4, 5],
+      [7, 7],
+    ])
+    session.confirmUpTo(6)
+    t.equal(moves.at(-1)?.confirmed, 7)
+    append(8, true, past)
+    t.same(gaps.at(-1), [8, 8])
+    t.equal(moves.at(-1)?.confirmed, 8, 'nobody need confirm it')
+    append(9, true, later)
+    t.same(got(), [2, 3, 6, 9])
+  },
+)
+
+t.test('expired messages that fill whole pages do not stop the reader', async t => {
+  const { session, append, got, gaps, log } = setUp()
+  log.push(...seqs(1, 700).map(seq => row(seq, 1)), row(701))
+  await session.start()
+  t.same(got(), [701])
+  t.same(gaps, [[1, 700]])
+  append(702)
+  t.same(got(), [701, 702])
 })
 
 t.test('a drain before the cursor is known does not start delivery', async t => {

@@ -43,16 +43,27 @@ function tables() {
 }
 
 t.test('a row stores its conversation only if it is not that of owner and sender', async t => {
-  const header = { kind: 'message', sender: ANN, conversation: PAIR } as const
+  const header = { kind: 'message', sender: ANN, conversation: PAIR, expiresAt: undefined } as const
   const usual = headOf({ inbox: BOB, id: ID, ...header }, 77)
   const copy = headOf({ inbox: EVE, id: ID, ...header }, 77)
   t.equal(usual, `${ID}m${ANN}77`)
   t.equal(copy, `${ID}m${ANN}77 ${PAIR}`)
   t.same(partsOf(BOB, usual + TEXT), { id: ID, end: 77, header, text: TEXT })
   t.same(partsOf(EVE, copy + TEXT), { id: ID, end: 77, header, text: TEXT })
-  const broadcast = { kind: 'broadcast', sender: ANN, conversation: undefined } as const
+  const broadcast = { kind: 'broadcast', sender: ANN, conversation: undefined, expiresAt: undefined } as const
   const shared = headOf({ inbox: BOB, id: ID, ...broadcast }, 5)
   t.same(partsOf(BOB, shared), { id: ID, end: 5, header: broadcast, text: undefined })
+})
+
+t.test('a row stores when it expires, if it does', async t => {
+  const header = { kind: 'message', sender: ANN, conversation: PAIR, expiresAt: 1_700_000_000_000 } as const
+  for (const [inbox, value] of [
+    [BOB, `${ID}m${ANN}77!1700000000000`],
+    [EVE, `${ID}m${ANN}77 ${PAIR}!1700000000000`],
+  ] as const) {
+    t.equal(headOf({ inbox, id: ID, ...header }, 77), value)
+    t.same(partsOf(inbox, value + TEXT), { id: ID, end: 77, header, text: TEXT })
+  }
 })
 
 t.test('a row of data format 1 is read, and upgraded once', async t => {
@@ -99,6 +110,7 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
     kind: 'message',
     sender: ANN,
     conversation: PAIR,
+    expiresAt: undefined,
     text: TEXT,
     dedupKey: undefined,
     isFirst: false,
@@ -198,7 +210,8 @@ t.test('keys of MongoDB: decoding reverses encoding, and their order is that of 
 
 t.test('a header of MongoDB is stored, or derived from the text', async t => {
   const old = { inbox: BOB, seq: 1, id: ID }
-  t.same(storedHeader(old, TEXT), { kind: 'message', sender: ANN, conversation: PAIR })
+  const header = { kind: 'message', sender: ANN, conversation: PAIR, expiresAt: undefined }
+  t.same(storedHeader(old, TEXT), header)
   t.match(storedHeader({ ...old, kind: 'b', sender: EVE }, TO_ALL), { kind: 'broadcast', sender: EVE })
 })
 

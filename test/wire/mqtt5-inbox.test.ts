@@ -1,6 +1,6 @@
 /** The inbox, requests and rights over MQTT 5: a refused message says why, and answers go where they are asked for. */
 import t, { type Test } from 'tap'
-import { loggedIn, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import { loggedIn, mqttClient, register, startGateway, type TestAccount } from '../helpers/gateway.js'
 import { type Connect5, connect5, type Packet5, type Raw5, unique } from '../helpers/raw-mqtt5.js'
 
 const gateway = await startGateway(t)
@@ -135,6 +135,66 @@ t.test('inbox messages tell sender, id, seq and time as user properties, too', a
     { ...message.properties, userProperties: { ...Object(message.properties?.userProperties) } },
     { userProperties: { id, seq: `${seq}`, sender, created_at }, subscriptionIdentifier: 12 },
   )
+})
+
+t.test('a message expires in the inbox if it came with an interval', async t => {
+  const [ann, bob] = await pair(t)
+  const anns = await login(t, ann)
+  const send = (text: string, messageExpiryInterval?: number) =>
+    anns.publish1(inboxOf(bob), text, {
+      properties: messageExpiryInterval === undefined ? {} : { messageExpiryInterval },
+    })
+  const bobs = await login(t, bob)
+  await bobs.subscribe(`users/${bob.id}/replies`)
+  await bobs.subscribe(`${inboxOf(bob)}/#`)
+  await send('gone', 0)
+  await send('stays', 100)
+  await send('for ever')
+  const dropped = await bobs.take('publish')
+  t.match(json(dropped), { data: { from: 1, to: 1 } })
+  const stays = await bobs.take('publish')
+  t.match(json(stays), { content: 'stays', seq: 2 })
+  const left = Number(stays.properties?.messageExpiryInterval)
+  t.ok(left > 80 && left <= 100, `${left} s are left`)
+  t.match(stays.properties, { userProperties: { seq: '2', sender: ann.id } })
+  const forEver = await bobs.take('publish')
+  t.match(json(forEver), { content: 'for ever' })
+  t.notOk('messageExpiryInterval' in (forEver.properties ?? {}))
+})
+
+t.test('messages expire over a restart, for clients of every version, and stay in the history', async t => {
+  const first = await startGateway(t)
+  const [ann, bob] = [await register(t, first), await register(t, first)]
+  const phone = { account: bob, clientId: 'phone', clean: false, properties: { sessionExpiryInterval: 1000 } }
+  const tablet = { clientId: 'tablet', clean: false, username: bob.email, password: bob.password }
+  const phoned = await connect5(t, first, phone)
+  await phoned.subscribe(`${inboxOf(bob)}/#`)
+  await phoned.disconnect()
+  const { mqtt } = await mqttClient(t, first, tablet)
+  await mqtt.subscribeAsync(`${inboxOf(bob)}/#`, { qos: 1 })
+  await mqtt.endAsync()
+  const anns = await connect5(t, first, { account: ann })
+  for (const [text, messageExpiryInterval] of Object.entries({ soon: 1, later: 1000, never: undefined })) {
+    const properties = messageExpiryInterval === undefined ? {} : { messageExpiryInterval }
+    await anns.publish1(inboxOf(bob), text, { properties })
+  }
+  const due = Date.now() + 1000
+  await first.close()
+
+  const second = await startGateway(t, { 'data.dir': first.dir })
+  const clock = await connect5(t, second, { account: ann })
+  while (Date.now() < due) await clock.settled()
+  const contents = async (next: () => Promise<{ payload: string | Buffer }>) =>
+    [await next(), await next()].map(({ payload }) => JSON.parse(String(payload)).content)
+  const five = await connect5(t, second, phone)
+  t.same(await contents(() => five.take('publish')), ['later', 'never'])
+  const four = await mqttClient(t, second, tablet)
+  t.same(await contents(() => four.next()), ['later', 'never'])
+  const desktop = await loggedIn(t, second, bob)
+  const waited = [await desktop.next<object>(), await desktop.next<object>()]
+  t.match(waited, [{ content: 'later' }, { content: 'never' }])
+  const { data } = await desktop.action('history', { with: ann.id }, 'h')
+  t.match(data, { messages: [{ content: 'never' }, { content: 'later' }, { content: 'soon' }] })
 })
 
 t.test('receive maximum holds for the inbox, and what waits comes in order', async t => {

@@ -1,10 +1,11 @@
 /**
  * Rows of inboxes. The value of a row is text:
  *
- *     <message id, 36><kind, 1><sender, 9><end>[ <conversation>][<JSON text>]
+ *     <message id, 36><kind, 1><sender, 9><end>[ <conversation>][!<expires at>][<JSON text>]
  *
  * `end` is the number of bytes of text that the inbox was given up to and including this row. The conversation is left
- * out where it is that of the inbox's owner and the sender, as nearly always. A broadcast has no JSON text in its rows:
+ * out where it is that of the inbox's owner and the sender, as nearly always; the time in ms where the message does not
+ * expire. A broadcast has no JSON text in its rows:
  * its text is stored once, for as long as a row refers to it. Data format 1 had `<message id><end>[<JSON text>]`; rows
  * of both formats are read, and only those of format 2 are written (format.ts).
  */
@@ -27,7 +28,7 @@ const SENDER_AT = ID_LENGTH + 1
 const END_AT = SENDER_AT + 9
 
 /** Most bytes of a row before its JSON text, for messages between two users. */
-export const MAX_HEAD_BYTES = END_AT + 16 + 20
+export const MAX_HEAD_BYTES = END_AT + 16 + 20 + 17
 
 /** A row whose text is stored apart. */
 export interface Holder {
@@ -93,8 +94,8 @@ export class Rows {
   row(inbox: UserId, seq: number, value: string, textApart?: string): InboxRow | undefined {
     const { id, header, text = textApart ?? this.#texts.get([id]) } = partsOf(inbox, value)
     if (text === undefined) return undefined
-    const { kind, sender, conversation } = header ?? headerOf(text)
-    return { seq, id, kind, sender, conversation, text }
+    const { kind, sender, conversation, expiresAt } = header ?? headerOf(text)
+    return { seq, id, kind, sender, conversation, text, expiresAt }
   }
 
   /** A row that is still in the journal. */
@@ -167,12 +168,14 @@ export class Rows {
 
 /** The value of a row up to its JSON text. */
 export function headOf(
-  { inbox, id, kind, sender, conversation }: MessageHeader & { readonly inbox: UserId; readonly id: string },
+  message: MessageHeader & { readonly inbox: UserId; readonly id: string },
   end: number,
 ): string {
+  const { inbox, id, kind, sender, conversation, expiresAt } = message
   const head = `${id}${MESSAGE_KINDS[kind].letter}${sender}${end}`
   const isUsual = conversation === undefined || conversation === pairConversation(inbox, sender)
-  return isUsual ? head : `${head} ${conversation}`
+  const whole = isUsual ? head : `${head} ${conversation}`
+  return expiresAt === undefined ? whole : `${whole}!${expiresAt}`
 }
 
 /** The message id in a value. */
@@ -192,13 +195,24 @@ export function partsOf(inbox: UserId, value: string): Parts {
     return { id, end: Number(value.slice(ID_LENGTH, headEnd)), header, text }
   }
   const sender = value.slice(SENDER_AT, END_AT)
-  const [end, conversation] = splitHead(value.slice(END_AT, headEnd))
+  const { end, conversation, expiresAt } = splitHead(value.slice(END_AT, headEnd))
   const usual = MESSAGE_KINDS[kind].conversation === 'pair' ? pairConversation(inbox, sender) : undefined
-  return { id, end, header: { kind, sender, conversation: conversation ?? usual }, text }
+  return { id, end, header: { kind, sender, conversation: conversation ?? usual, expiresAt }, text }
 }
 
-function splitHead(rest: string): [end: number, conversation: ConversationId | undefined] {
-  const space = rest.indexOf(' ')
-  if (space === -1) return [Number(rest), undefined]
-  return [Number(rest.slice(0, space)), rest.slice(space + 1) as ConversationId]
+interface HeadEnd {
+  readonly end: number
+  readonly conversation: ConversationId | undefined
+  readonly expiresAt: number | undefined
+}
+
+/** @param rest of a head, behind the sender */
+function splitHead(rest: string): HeadEnd {
+  const mark = rest.indexOf('!')
+  const whole = mark === -1 ? rest : rest.slice(0, mark)
+  const expiresAt = mark === -1 ? undefined : Number(rest.slice(mark + 1))
+  const space = whole.indexOf(' ')
+  if (space === -1) return { end: Number(whole), conversation: undefined, expiresAt }
+  const conversation = whole.slice(space + 1) as ConversationId
+  return { end: Number(whole.slice(0, space)), conversation, expiresAt }
 }

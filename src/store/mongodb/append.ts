@@ -183,7 +183,7 @@ const isShared = ({ kind }: NewMessage): boolean => MESSAGE_KINDS[kind].isShared
 const dedupText = (key: string): string => JSON.stringify(key)
 
 function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDocument {
-  const { inbox, id, kind, text, sender, conversation, dedupKey } = message
+  const { inbox, id, kind, text, sender, conversation, dedupKey, expiresAt } = message
   return {
     _id: rowId(inbox, seq),
     inbox,
@@ -194,6 +194,7 @@ function toDocument(message: NewMessage, seq: number, storedAt: Date): MessageDo
     ...(isShared(message) ? { shared: id } : { text }),
     storedAt,
     ...(conversation !== undefined && { conversation }),
+    ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt) }),
     ...(dedupKey !== undefined && { dedup: dedupText(dedupKey) }),
   }
 }

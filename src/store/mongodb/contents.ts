@@ -107,12 +107,13 @@ function readRow(document: MessageDocument): Entries['rows'] {
  * The dedupKey is not copied, since it matters only for some minutes. `storedAt` becomes the time of the message's id.
  */
 function writeRow(row: Entries['rows']): AnyBulkWriteOperation<Keyed> {
-  const { inbox, seq, id, kind, sender, conversation, text, end } = row
+  const { inbox, seq, id, kind, sender, conversation, text, end, expiresAt } = row
   const head = { _id: rowId(inbox, seq), inbox, seq, id, kind: MESSAGE_KINDS[kind].letter, sender }
   const storedAt = new Date(madeAt(id))
   const body = MESSAGE_KINDS[kind].isShared ? { shared: id } : { text }
   const counts = end > 0 && { bytes: Buffer.byteLength(text), end }
-  return replace({ ...head, storedAt, ...body, ...(conversation && { conversation }), ...counts })
+  const expiry = expiresAt !== undefined && { expiresAt: new Date(expiresAt) }
+  return replace({ ...head, storedAt, ...body, ...(conversation && { conversation }), ...expiry, ...counts })
 }
 
 function readDevice({ user, device, confirmed, sent, released, seenAt }: DeviceDocument): Entries['devices'] {

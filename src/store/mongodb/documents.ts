@@ -45,6 +45,8 @@ export interface MessageDocument {
   readonly end?: number
   readonly storedAt: Date
   readonly conversation?: ConversationId
+  /** Absent: the message does not expire. */
+  readonly expiresAt?: Date
   /** The dedupKey as JSON text. */
   readonly dedup?: string
 }

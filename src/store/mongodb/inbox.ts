@@ -13,7 +13,18 @@ import { MAX_SEQ, rowId, rowsBehind } from './keys.js'
 import type { MongoTexts, StoredRow } from './texts.js'
 
 const ROW = {
-  projection: { _id: 0, inbox: 1, seq: 1, id: 1, kind: 1, sender: 1, conversation: 1, text: 1, bytes: 1 },
+  projection: {
+    _id: 0,
+    inbox: 1,
+    seq: 1,
+    id: 1,
+    kind: 1,
+    sender: 1,
+    conversation: 1,
+    expiresAt: 1,
+    text: 1,
+    bytes: 1,
+  },
 }
 
 /** Rows of a deleted account that one command removes. */

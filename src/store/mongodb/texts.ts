@@ -18,16 +18,17 @@ const PAGE = 100
 
 export type StoredRow = Pick<
   MessageDocument,
-  'inbox' | 'seq' | 'id' | 'kind' | 'sender' | 'conversation' | 'text'
+  'inbox' | 'seq' | 'id' | 'kind' | 'sender' | 'conversation' | 'text' | 'expiresAt'
 >
 
 /** The header of a row. In a row of data format 1 it is derived from the text. */
 export function storedHeader(
-  { kind: letter = '', sender = '', conversation }: StoredRow,
+  { kind: letter = '', sender = '', conversation, expiresAt }: StoredRow,
   text: string,
 ): MessageHeader {
   const kind = kindOf(letter)
-  return kind === undefined ? headerOf(text) : { kind, sender, conversation }
+  if (kind === undefined) return headerOf(text)
+  return { kind, sender, conversation, expiresAt: expiresAt?.getTime() }
 }
 
 export class MongoTexts {
