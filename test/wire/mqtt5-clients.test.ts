@@ -1,4 +1,4 @@
-/** MQTT.js at version 5, over TCP and over WebSocket. Other real clients: test/process/mosquitto5, test/slow/mqtt5-python. */
+/** MQTT.js at version 5, over TCP and over WebSocket. Other real clients: test/process/mosquitto5, test/slow/mqtt5-clients. */
 import { type EventEmitter, once } from 'node:events'
 import type { IPublishPacket, MqttClient } from 'mqtt'
 import t from 'tap'
