@@ -50,7 +50,7 @@ function deliveryRules(
     forgetId: ({ id }, { messageId }) => outgoing.acknowledged(id, messageId),
     enqueue: ({ id: clientId }, packet, qos) => topics.enqueue(packet, { clientId, qos }),
     isInFlight: ({ id }, messageId) => outgoing.isInFlight(id, messageId),
-    onSkipped: () => metrics.dropped.inc({ limit: 'mqtt.maxBufferedBytes' }),
+    onSkipped: limit => metrics.dropped.inc({ limit }),
     maxHeldBytes: options.maxBufferedBytes,
   }
 }

@@ -10,7 +10,7 @@ import type { MqttConnection } from './connection.js'
 import { enter, login, readUserName } from './credentials.js'
 import { recordLogin } from './record-login.js'
 import { isExpected, Refusal, toRefusal } from './refusal.js'
-import { begin, keptSeconds, openSession } from './session.js'
+import { begin, checkConnack, keptSeconds, openSession } from './session.js'
 import { mayLeave, storedWill } from './wills.js'
 import type { ConnectPacket } from './wire/connect-packet.js'
 import { REASON } from './wire/reason-codes.js'
@@ -27,6 +27,7 @@ export async function connect(
   const { password, will } = packet
   const clientId = packet.clientId || `auto-${crypto.randomUUID()}`
   connection.terms = termsOf(packet)
+  connection.transport.limitPackets(connection.terms.encoder.maxPacketBytes)
   connection.link.pacer.answersUnknown = packet.version === 5
   // From before the login, so that a revocation while it is checked counts.
   const since = parts.services.authenticator.since()
@@ -48,6 +49,7 @@ export async function connect(
         permissions: since.permissions(user.id),
       })
     }
+    checkConnack(parts, connection, packet)
     const stored = will && storedWill(connection, will, who)
     await parts.connections.inOrder(connection.id, () => openSession(parts, connection, packet, stored))
     recordLogin(parts, connection, { clientId, who, reason: REASON.SUCCESS })

@@ -33,6 +33,12 @@ export function malformed(parts: BrokerParts, connection: MqttConnection, error:
   connection.dismiss(code, reason)
 }
 
+/** The client takes no packet as large as the answer to one of its packets must be. */
+export function tooLarge(connection: MqttConnection): void {
+  connection.endsFor('maximum-packet-size')
+  connection.fail(new Error('an answer is larger than the client takes'), REASON.PACKET_TOO_LARGE)
+}
+
 /** The client was silent for longer than its keep alive allows. */
 export function silent(connection: MqttConnection): void {
   connection.endsFor('keep-alive')

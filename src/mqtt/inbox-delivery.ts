@@ -2,7 +2,7 @@
  * Writes an inbox to an MQTT client: one PUBLISH a message, on `users/<me>/inbox/<seq>` or below it. The InboxReader decides what goes
  * out when.
  *
- * Packet identifiers: 32768–65535 are the inbox's, 1–32767 those of other topics (routing/delivery.ts). The identifier is computed from the
+ * Packet identifiers: 32768–65535 are the inbox's, 1–32767 those of other topics (routing/packet-ids.ts). The identifier is computed from the
  * seq, so that a resend has its original one [MQTT-4.4.0-1] even after a restart, and a PUBACK names its message without
  * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
@@ -14,8 +14,8 @@ import type { InboxReader } from '../inbox/reader.js'
 import type { Delivery, Sink } from '../inbox/sink.js'
 import { encodeEvent } from '../protocol/replies.js'
 import { type InboxForm, inboxTopic } from './acl/topics.js'
-import { FIRST_INBOX_ID } from './routing/delivery.js'
 import { secondsLeft } from './routing/packet.js'
+import { FIRST_INBOX_ID } from './routing/packet-ids.js'
 import { PUBREL, publishByte, type QoS } from './wire/packet-types.js'
 import type { Terms } from './wire/terms.js'
 import type { MqttTransport } from './wire/transport.js'

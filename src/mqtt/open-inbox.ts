@@ -19,9 +19,8 @@ export const inboxWanted = (connection: MqttConnection): Wanted | undefined =>
 /** At the highest QoS of the filters. */
 function inForm({ userId, delivery }: MqttConnection, form: InboxForm): Wanted | undefined {
   if (userId === undefined) return undefined
-  const granted = inboxFilters(userId, form).map(filter => delivery.filters.granted(filter) ?? -1)
-  const highest = Math.max(...granted)
-  return highest < 0 ? undefined : { form, qos: highest as QoS }
+  const qos = delivery.filters.highestOf(inboxFilters(userId, form))
+  return qos === undefined ? undefined : { form, qos }
 }
 
 /**

@@ -9,12 +9,12 @@ import { commandOf, isOrdered, nameOf } from './commands.js'
 import { connect } from './connect.js'
 import type { ConnectParts } from './connect-parts.js'
 import type { MqttConnection } from './connection.js'
-import { failed, malformed, silent } from './failure.js'
+import { failed, malformed, silent, tooLarge } from './failure.js'
 import { acknowledged } from './handshake.js'
 import { leave } from './leave.js'
 import type { ConnectPacket } from './wire/connect-packet.js'
 import { PUBACK, PUBLISH, PUBREC, SUBSCRIBE, TYPE, UNSUBSCRIBE } from './wire/packet-types.js'
-import type { TransportHandler } from './wire/transport.js'
+import type { TransportHandler } from './wire/transport-handler.js'
 
 /** With so many bytes of packets that are not acknowledged a client is not read; one read may bring more than that. */
 const MAX_UNFINISHED_BYTES = 65_536
@@ -182,6 +182,10 @@ export class PacketHandler implements TransportHandler, Sender {
     this.connection.endsFor('stalled')
     metrics.closed.inc({ front: 'mqtt', reason: 'stalled' })
     services.log.warn({ event: 'socket.stalled', front: 'mqtt' }, 'client takes nothing')
+  }
+
+  tooLarge(): void {
+    tooLarge(this.connection)
   }
 
   failed(error: Error): void {

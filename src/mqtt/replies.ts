@@ -3,7 +3,7 @@ import type { CodeName } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import type { Caller } from '../handle/context.js'
 import { encodeReply } from '../protocol/replies.js'
-import { repliesTopic } from './acl/topics.js'
+import { repliesFilters, repliesTopic } from './acl/topics.js'
 import type { ClientDelivery } from './routing/delivery.js'
 import { makePacket } from './routing/packet.js'
 import type { Receiver } from './routing/topic-store.js'
@@ -36,10 +36,10 @@ export function answer(asker: Asker, code: CodeName, data: unknown, id?: string,
  * subscribed to its reply topic, or is gone.
  */
 export function tellReply(delivery: ClientDelivery, userId: UserId, reply: string, to?: ReplyTo): void {
-  if (to === undefined) delivery.tell(makePacket(repliesTopic(userId), reply, 1))
+  if (to === undefined) delivery.tell(makePacket(repliesTopic(userId), reply, 1), repliesFilters(userId))
   else {
     const { topic, correlationData } = to
     const block = correlationData && { block: encodeProperties({ correlationData }) }
-    delivery.tell({ ...makePacket(topic, reply, 1), ...block }, true)
+    delivery.tell({ ...makePacket(topic, reply, 1), ...block })
   }
 }

@@ -24,6 +24,17 @@ export function keptSeconds(packet: ConnectPacket, options: BrokerOptions): numb
 export const isKept = (packet: ConnectPacket, { expirySeconds }: MqttConnection): boolean =>
   expirySeconds === undefined ? !packet.clean : expirySeconds > 0
 
+/** Every CONNACK that we make is shorter, bytes. */
+const ENOUGH_FOR_CONNACK = 1024
+
+/** @throws Refusal of a client that would not take the CONNACK which accepts it: nothing of its session is changed */
+export function checkConnack(parts: ConnectParts, connection: MqttConnection, packet: ConnectPacket): void {
+  const { encoder } = connection.terms
+  if (encoder.maxPacketBytes >= ENOUGH_FOR_CONNACK) return
+  const connack = encoder.connack(REASON.SUCCESS, false, capabilities(parts, connection, packet))
+  if (connack.length > encoder.maxPacketBytes) throw new Refusal(REASON.IMPLEMENTATION_SPECIFIC_ERROR)
+}
+
 /**
  * Takes over the session, restores what is stored of it and sends CONNACK. All that makes the connection the holder of its
  * session happens in one event-loop turn: a packet that is queued before it is in the stored queue, one after it is live.

@@ -4,7 +4,8 @@ import mqttPacket, { type Packet } from 'mqtt-packet'
 import type { ConnectPacket } from '../../src/mqtt/wire/connect-packet.js'
 import { encodeConnack, encodeRefusal } from '../../src/mqtt/wire/encode.js'
 import type { MalformedPacket } from '../../src/mqtt/wire/packet-rules.js'
-import type { MqttTransport, TransportHandler, TransportOptions } from '../../src/mqtt/wire/transport.js'
+import type { MqttTransport, TransportOptions } from '../../src/mqtt/wire/transport.js'
+import type { TransportHandler } from '../../src/mqtt/wire/transport-handler.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 
 export const MB = 1_048_576
@@ -69,6 +70,10 @@ export class Recorder implements TransportHandler {
 
   stalled(): void {
     this.#note('stalled')
+  }
+
+  tooLarge(): void {
+    this.#note('too large')
   }
 
   failed(error: Error): void {

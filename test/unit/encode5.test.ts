@@ -197,6 +197,25 @@ t.test(
   },
 )
 
+t.test('CONNACK leaves out what a client can do without, last of all its aliases', async t => {
+  const properties = {
+    maximumPacketSize: 1000,
+    topicAliasMaximum: 32,
+    responseInformation: 'users/1/replies',
+    ...EXPLAINED,
+  }
+  const made = (maxPacketBytes: number) =>
+    Object.keys(
+      parseOne(encodeConnack5(0, false, properties, { maxPacketBytes, wantsProblems: true })).properties ??
+        {},
+    )
+  t.equal(made(1000).length, 5)
+  t.same(made(31).sort(), ['maximumPacketSize', 'responseInformation', 'topicAliasMaximum'])
+  t.same(made(30).sort(), ['maximumPacketSize', 'topicAliasMaximum'])
+  t.same(made(10), ['maximumPacketSize'])
+  t.same(made(1), ['maximumPacketSize'], 'what is left may be too large')
+})
+
 t.test('who does not ask for problems gets them in CONNACK and DISCONNECT alone', async t => {
   const quiet = { maxPacketBytes: 1000, wantsProblems: false }
   t.same(encodeAcknowledgement5(PUBREC, 1, 0x97, EXPLAINED, quiet), Buffer.of(0x50, 3, 0, 1, 0x97))

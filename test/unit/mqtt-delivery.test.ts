@@ -10,9 +10,10 @@ import { Requests } from '../../src/mqtt/requests.js'
 import { ClientDelivery } from '../../src/mqtt/routing/delivery.js'
 import type { DeliveryRules, Recipient } from '../../src/mqtt/routing/delivery-rules.js'
 import { makePacket, type RoutedPacket } from '../../src/mqtt/routing/packet.js'
+import { FIRST_INBOX_ID, PacketIds } from '../../src/mqtt/routing/packet-ids.js'
 import { Router } from '../../src/mqtt/routing/router.js'
 import { SocketInput } from '../../src/mqtt/wire/socket-input.js'
-import { TERMS4 } from '../../src/mqtt/wire/terms.js'
+import { InFlight, TERMS4 } from '../../src/mqtt/wire/terms.js'
 import type { MqttTransport } from '../../src/mqtt/wire/transport.js'
 import { ANN } from '../helpers/store-samples.js'
 import { CONNECT, options } from '../helpers/transport.js'
@@ -131,10 +132,29 @@ t.test('too many held packets end the connection, and none of them is sent', asy
   delivery.deliver(publish('a'), 1)
   t.equal(seen.overrun, 0, 'just as many')
   delivery.deliver(publish('a'), 1)
-  t.equal(seen.overrun, 1)
+  t.match(seen, { overrun: 1, skipped: 0 }, 'they are in the queue')
+  delivery.close()
   await delivery.sendQueue(queue())
   await turn()
   t.same(transport.sent, [])
+})
+
+t.test('of packets in no queue it is counted how many are lost', async t => {
+  const { seen, delivery } = setUp({ maxHeldBytes: 300 }, { terms: { ...TERMS4, inFlight: new InFlight(0) } })
+  delivery.filters.add('a', { qos: 1 })
+  delivery.tell(publish('a'))
+  delivery.tell(publish('a'))
+  t.match(seen, { overrun: 1, skipped: 2 })
+})
+
+t.test('packet identifiers are those below the inbox’s that are not in flight', async t => {
+  const isInFlight = (_client: object, id: number) => id === 1 || id === 3
+  const terms = { ...TERMS4, inFlight: new InFlight(9) }
+  const ids = new PacketIds({ terms } as Recipient, { isInFlight })
+  t.same([ids.take(), ids.take()], [2, 4])
+  t.ok(terms.inFlight.has(4))
+  for (let taken = 2; taken < FIRST_INBOX_ID - 3; taken++) ids.take()
+  t.equal(ids.take(), 2, 'round')
 })
 
 t.test('a congested client loses QoS 0 packets; for others it is disconnected', async t => {
@@ -175,18 +195,25 @@ t.test('all subscribers get the same bytes of a QoS 0 packet', async t => {
   t.equal(one.transport.bytes[0], two.transport.bytes[0])
 })
 
-t.test('a packet for this client alone is sent only if it is subscribed to exactly this topic', async t => {
-  const { transport, seen, delivery } = setUp()
-  delivery.filters.add('zero', { qos: 0 })
-  delivery.filters.add('two', { qos: 2 })
-  delivery.filters.add('wild/#', { qos: 1 })
-  for (const topic of ['zero', 'two', 'wild/a', 'other']) delivery.tell(publish(topic, 1))
-  t.same(transport.sent, ['zero 0', 'two 1 #1'])
-  transport.isCongested = true
-  delivery.tell(publish('zero', 1))
-  delivery.tell(publish('two', 1))
-  t.match(seen, { skipped: 1, overrun: 1, recorded: [] })
-})
+t.test(
+  'a packet for this client alone is sent only if it has one of the filters that are asked for',
+  async t => {
+    const { transport, seen, delivery } = setUp()
+    delivery.filters.add('zero', { qos: 0 })
+    delivery.filters.add('two', { qos: 2 })
+    delivery.filters.add('wild/#', { qos: 1 })
+    const tell = (topic: string) => delivery.tell(publish(topic, 1), [topic, `${topic}/#`])
+    for (const topic of ['zero', 'two', 'wild/a', 'other', 'wild']) tell(topic)
+    t.same(transport.sent, ['zero 0', 'two 1 #1', 'wild 1 #2'])
+    delivery.tell(publish('wild/a', 1))
+    delivery.tell(publish('other', 1))
+    t.same(transport.sent.slice(3), ['wild/a 1 #3'], 'any that matches, where none is named')
+    transport.isCongested = true
+    tell('zero')
+    tell('two')
+    t.match(seen, { skipped: 1, overrun: 1, recorded: [] })
+  },
+)
 
 t.test('a subscription is routed until it ends; the same filter again replaces it', async t => {
   const router = new Router()

@@ -7,6 +7,7 @@ import type { Receipt } from '../../src/mqtt/acknowledgements.js'
 import { commandOf, isOrdered, nameOf } from '../../src/mqtt/commands.js'
 import type { ConnectParts } from '../../src/mqtt/connect-parts.js'
 import type { MqttConnection } from '../../src/mqtt/connection.js'
+import { tooLarge } from '../../src/mqtt/failure.js'
 import { acknowledged, received, released } from '../../src/mqtt/handshake.js'
 import { leave } from '../../src/mqtt/leave.js'
 import { PacketHandler } from '../../src/mqtt/packet-handler.js'
@@ -384,4 +385,13 @@ t.test('QoS 2 ids of a clean session are forgotten, unless another connection ha
   leave(parts as never, connection(true, 2) as never)
   await turn()
   t.same(forgotten, ['true 1'])
+})
+
+t.test('an answer that the client does not take ends its connection, and says why', async t => {
+  const { connection, log } = await open()
+  const codes: unknown[] = []
+  Object.assign(connection, { fail: (_error: Error, code: unknown) => codes.push(code) })
+  tooLarge(connection as unknown as MqttConnection)
+  t.same(codes, [0x95])
+  t.ok(log.includes('maximum-packet-size'))
 })

@@ -34,6 +34,10 @@ t.test('a packet is decoded as it was encoded, and its identifier without decodi
   t.same(peekPacket(value), { messageId: 700, isReleased: false })
   t.same(peekPacket(encodePacket({ cmd: 'pubrel', messageId: 9 })), { messageId: 9, isReleased: true })
   t.equal(packetKey(packet), packetKey(decodePacket(value)))
+  const block = Buffer.from([38, 0, 1, 0xc3, 0, 0])
+  const withBlock = encodePacket({ ...packet, block })
+  t.match(decodePacket(withBlock), { ...packet, block })
+  t.equal(withBlock.byteLength, value.byteLength + 4 + block.length, 'properties take as many bytes as came')
   t.not(packetKey(packet), packetKey({ ...packet, brokerCounter: 4 }))
 })
 

@@ -129,7 +129,13 @@ t.test('packets are held up to a number of bytes; those of a kept session are in
   t.equal(held.shift(), due)
   t.equal(held.shift(), undefined)
   t.same([held.push(due), held.push(due), held.push(due)], [true, true, false])
-  t.equal(held.isEmpty, true, 'all are dropped')
+  t.equal(held.lost, 0, 'another member gets them')
+  held.push({ ...due, packet: makePacket('t', 'x', 1) })
+  t.equal(held.lost, 1)
+  held.push({ ...due, packet: makePacket('t', 'x', 1), isStored: true })
+  t.equal(held.lost, 1)
+  const block = { ...packet, block: Buffer.alloc(300) }
+  t.equal(new HeldPackets(500).push({ ...due, packet: block }), false, 'properties count')
 })
 
 async function setUp(t: Test) {

@@ -21,6 +21,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'mqtt/connect-parts.ts': TYPES,
   'mqtt/identity.ts': TYPES,
   'mqtt/routing/delivery-rules.ts': TYPES,
+  'mqtt/wire/transport-handler.ts': TYPES,
   'mqtt/routing/route.ts': TYPES,
   'mqtt/routing/persistence/options.ts': TYPES,
   'store/mongodb/documents.ts': TYPES,

@@ -55,6 +55,19 @@ t.test('writes once a turn, in the order of the calls', async t => {
   t.same(writes(), [2, 1])
 })
 
+t.test('what is larger than the client takes is not sent, and is told once', async t => {
+  const socket = new ManualSocket(true)
+  const { transport, seen } = open(socket)
+  transport.send(Buffer.from('large'))
+  transport.limitPackets(4)
+  t.equal(transport.send(Buffer.from('large')), false)
+  transport.send(Buffer.from('large'))
+  transport.send(Buffer.from('four'))
+  await turn()
+  t.equal(String(socket.writes), 'largefour')
+  t.same(seen.log, ['too large'])
+})
+
 t.test('is congested from its limit until half of it is taken, then says so', async t => {
   const socket = new ManualSocket(true)
   const { transport, seen } = open(socket, { maxBufferedBytes: 200_000 })

@@ -42,6 +42,11 @@ function isInbox(topic: string): boolean {
 }
 
 export const repliesTopic = (userId: UserId): string => `users/${userId}/replies`
+/** Those that subscribe to the reply topic itself: `#` includes the level above (MQTT 5, 4.7.1.2). */
+export const repliesFilters = (userId: UserId): readonly string[] => [
+  repliesTopic(userId),
+  `${repliesTopic(userId)}/#`,
+]
 /** A topic for replies of its own, as MQTT 5 clients name one with a request; or a filter of such. */
 export const isRepliesTopic = (topic: string, userId: UserId): boolean =>
   topic === repliesTopic(userId) || topic.startsWith(`${repliesTopic(userId)}/`)

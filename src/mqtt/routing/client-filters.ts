@@ -26,6 +26,11 @@ export class ClientFilters {
     return route && qosOfGrant(route.grant)
   }
 
+  /** @returns the highest QoS of its subscriptions to exactly these filters; undefined if it has none */
+  highestOf(filters: readonly string[]): QoS | undefined {
+    return highest(filters.flatMap(filter => this.granted(filter) ?? []))
+  }
+
   /** Packets are routed to the client from this turn on. Replaces a subscription with this filter [MQTT-3.8.4-3]. */
   add(filter: string, options: SubscriptionOptions): void {
     this.remove(filter)
@@ -52,8 +57,7 @@ export class ClientFilters {
 
   /** @returns the highest QoS of the filters that match; undefined if none does */
   highest(topic: string): QoS | undefined {
-    const granted = this.#matching(topic).map(({ grant }) => qosOfGrant(grant))
-    return granted.length === 0 ? undefined : (Math.max(...granted) as QoS)
+    return highest(this.#matching(topic).map(({ grant }) => qosOfGrant(grant)))
   }
 
   /** Identifiers of the subscriptions that match [MQTT-3.3.4-4]; undefined if there are none. */
@@ -86,3 +90,6 @@ export class ClientFilters {
     return index
   }
 }
+
+const highest = (granted: readonly QoS[]): QoS | undefined =>
+  granted.length === 0 ? undefined : (Math.max(...granted) as QoS)

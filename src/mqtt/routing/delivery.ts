@@ -7,13 +7,10 @@ import type { DeliveryRules, Recipient } from './delivery-rules.js'
 import { type Due, HeldPackets } from './held.js'
 import { isExpired, type Outgoing, type RoutedPacket } from './packet.js'
 import { encodeFor } from './packet-encoding.js'
+import { PacketIds } from './packet-ids.js'
 import type { BrokerPacket } from './persistence/kv.js'
 import { type Grant, keepsRetain, qosOfGrant, type Subscriber } from './router.js'
 import { SharedInFlight, sharedOf, type Unsettled } from './unsettled.js'
-
-/** Packet identifiers from here to 65535 belong to the inbox (mqtt/inbox-delivery.ts), those below to other topics. */
-export const FIRST_INBOX_ID = 32_768
-const LAST_ID = FIRST_INBOX_ID - 1
 
 /**
  * Each client gets a packet once, at the highest QoS of all matching filters [MQTT-3.3.5-1] but not above the packet's
@@ -33,8 +30,7 @@ export class ClientDelivery implements Subscriber {
   #retainedOrder: Serial | undefined
   /** Called when the client has acknowledged a packet. */
   #onRoom: (() => void) | undefined
-  /** Begins by chance: a client of a clean session that is back does not get the ids of its last connection again. */
-  #nextId = 1 + Math.floor(Math.random() * LAST_ID)
+  readonly #ids: PacketIds
 
   constructor(
     private readonly client: Recipient,
@@ -42,6 +38,7 @@ export class ClientDelivery implements Subscriber {
     private readonly rules: DeliveryRules,
   ) {
     this.filters = new ClientFilters(rules.router, this)
+    this.#ids = new PacketIds(client, rules)
   }
 
   get clientId(): string {
@@ -93,7 +90,7 @@ export class ClientDelivery implements Subscriber {
 
   async #sendQueued(packet: BrokerPacket): Promise<void> {
     const { client, rules, transport } = this
-    const messageId = packet.messageId ?? this.#takeId()
+    const messageId = packet.messageId ?? this.#ids.take()
     await rules.recordId(client, { ...packet, messageId })
     if (client.closed) return
     client.terms.inFlight?.add(messageId)
@@ -132,11 +129,11 @@ export class ClientDelivery implements Subscriber {
   /**
    * Sends a packet to this client only, if it has subscribed to its topic, at QoS 1 at most. The packet is not stored, so a
    * later connection does not get it again.
-   * @param byWildcard filters with wildcards count, too
+   * @param asked the filters of which the client must have one; undefined: any that matches
    */
-  tell(packet: RoutedPacket, byWildcard = false): void {
+  tell(packet: RoutedPacket, asked?: readonly string[]): void {
     const { filters, client } = this
-    const granted = filters.granted(packet.topic) ?? (byWildcard ? filters.highest(packet.topic) : undefined)
+    const granted = asked === undefined ? filters.highest(packet.topic) : filters.highestOf(asked)
     if (granted === undefined) return
     const due = { packet, grant: granted === 0 ? 0 : 1, isStored: false }
     if (granted > 0 && client.terms.inFlight?.isFull) this.#hold(due)
@@ -182,7 +179,9 @@ export class ClientDelivery implements Subscriber {
    */
   #hold(due: Due): void {
     this.#held ??= new HeldPackets(this.rules.maxHeldBytes)
-    if (!this.#held.push(due)) this.client.overrun()
+    if (this.#held.push(due)) return
+    for (let left = this.#held.lost; left > 0; left--) this.rules.onSkipped('mqtt.maxBufferedBytes')
+    this.client.overrun()
   }
 
   #send({ packet, grant, isStored }: Due): void {
@@ -196,14 +195,14 @@ export class ClientDelivery implements Subscriber {
   }
 
   #write(packet: RoutedPacket, qos: QoS, retain: boolean): void {
-    const messageId = qos > 0 ? this.#takeId() : undefined
+    const messageId = qos > 0 ? this.#ids.take() : undefined
     const outgoing = { packet, qos, retain, messageId }
     if (this.#tail === undefined) this.#put(outgoing)
     else this.#after(undefined, () => this.#put(outgoing))
   }
 
   #writeRecorded(packet: RoutedPacket, qos: QoS, retain: boolean, queued?: Promise<RoutedPacket>): void {
-    const messageId = this.#takeId()
+    const messageId = this.#ids.take()
     const record = (one: RoutedPacket) => this.rules.recordId(this.client, { ...one, qos, retain, messageId })
     this.#after(queued?.then(record) ?? record(packet), () => this.#put({ packet, qos, retain, messageId }))
   }
@@ -244,16 +243,5 @@ export class ClientDelivery implements Subscriber {
     this.client.terms.inFlight?.delete(messageId)
     if (!this.client.clean) this.rules.forgetId(this.client, { messageId }).catch(() => this.client.overrun())
     this.acknowledged()
-  }
-
-  /** The next packet id, and none that is in flight [MQTT-2.3.1-2]. */
-  #takeId(): number {
-    const { client, rules } = this
-    let id = this.#nextId
-    // Bounded: a session may have more packets in flight than there are ids.
-    for (let tries = 0; tries < LAST_ID && rules.isInFlight(client, id); tries++) id = 1 + (id % LAST_ID)
-    this.#nextId = 1 + (id % LAST_ID)
-    client.terms.inFlight?.add(id)
-    return id
   }
 }

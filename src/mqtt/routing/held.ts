@@ -10,7 +10,7 @@ export interface Due {
   readonly isStored: boolean
 }
 
-/** Estimated memory of a held packet besides topic and payload, bytes. */
+/** Estimated memory of a held packet besides topic, payload and properties, bytes. */
 const PACKET_BYTES = 200
 
 export class HeldPackets {
@@ -23,13 +23,16 @@ export class HeldPackets {
     return this.#due.length === 0
   }
 
-  /** @returns false if it was one too many: all are dropped then */
+  /** @returns false if it was one too many: the connection must end now, with all that is held */
   push(due: Due): boolean {
     this.#bytes += sizeOf(due)
     this.#due.push(due)
-    const isHeld = this.#bytes <= this.maxBytes
-    if (!isHeld) this.takeAll()
-    return isHeld
+    return this.#bytes <= this.maxBytes
+  }
+
+  /** How many are lost with the connection: those in no queue, and for no other member of a group. */
+  get lost(): number {
+    return this.#due.filter(({ packet, isStored }) => !isStored && packet.share === undefined).length
   }
 
   shift(): Due | undefined {
@@ -44,4 +47,5 @@ export class HeldPackets {
   }
 }
 
-const sizeOf = ({ packet }: Due): number => PACKET_BYTES + packet.topic.length + packet.payload.length
+const sizeOf = ({ packet: { topic, payload, block } }: Due): number =>
+  PACKET_BYTES + topic.length + payload.length + (block?.length ?? 0)

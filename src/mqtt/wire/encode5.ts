@@ -1,6 +1,7 @@
 /**
  * The packets that the gateway writes in MQTT 5. What only explains (reason string, user properties) is left out where the
- * client does not ask for it, and where its maximum packet size has no room for it.
+ * client does not ask for it, and where its maximum packet size has no room for it. What is longer all the same is not sent
+ * (transport.ts).
  */
 import { writeText } from '../../core/write-text.js'
 import {
@@ -15,7 +16,7 @@ import {
   type UNSUBACK,
 } from './packet-types.js'
 import { EMPTY_BLOCK, encodeProperties, varintBytes, writeVarint } from './property-block.js'
-import type { Properties } from './property-table.js'
+import type { Properties, PropertyName } from './property-table.js'
 import { REASON } from './reason-codes.js'
 
 /** What a client's CONNECT says of the packets that it takes. */
@@ -73,7 +74,7 @@ export function encodeConnack5(
   receiver: Receiver,
 ): Buffer {
   const head = Buffer.of(sessionPresent ? 1 : 0, reason)
-  return fitting(properties, receiver, block => whole(CONNACK, head, block))
+  return fitting(properties, receiver, block => whole(CONNACK, head, block), SPARE_IN_CONNACK)
 }
 
 /** Reason and properties are left out where they say nothing (3.14.2.1). */
@@ -123,19 +124,29 @@ function explained(problem: Problem, receiver: Receiver, make: (block: Buffer) =
     : fitting(problem, receiver, make)
 }
 
-/** Leaves out user properties, and then the reason string, until the packet fits. */
+/** What a packet can do without, in the order in which it is left out [MQTT-3.2.2-19] [MQTT-3.2.2-20] and their like. */
+const SPARE: readonly PropertyName[] = ['userProperties', 'reasonString']
+/** A client that is not told of these uses neither requests with responses nor aliases; all else it must know. */
+const SPARE_IN_CONNACK: readonly PropertyName[] = [...SPARE, 'responseInformation', 'topicAliasMaximum']
+
+/** Leaves out what can be spared until the packet fits. @returns the shortest there is where none does */
 function fitting(
   properties: Properties,
   { maxPacketBytes }: Receiver,
   make: (block: Buffer) => Buffer,
+  spare = SPARE,
 ): Buffer {
-  const { userProperties, ...brief } = properties
-  const { reasonString, ...necessary } = brief
-  const packet = make(encodeProperties(properties))
-  if (packet.length <= maxPacketBytes) return packet
-  const briefer = make(encodeProperties(brief))
-  return briefer.length <= maxPacketBytes ? briefer : make(encodeProperties(necessary))
+  let packet = make(encodeProperties(properties))
+  const left = new Set<string>()
+  for (const name of spare) {
+    if (packet.length <= maxPacketBytes) break
+    packet = make(encodeProperties(omit(properties, left.add(name))))
+  }
+  return packet
 }
+
+const omit = (properties: Properties, names: ReadonlySet<string>): Properties =>
+  Object.fromEntries(Object.entries(properties).filter(([name]) => !names.has(name)))
 
 /** Fixed header, what comes before the properties, those, and the payload. */
 function whole(first: number, head: Buffer, block: Buffer, payload: Buffer = EMPTY_BLOCK): Buffer {

@@ -1,16 +1,15 @@
 /** Blocks of MQTT 5 properties that clients send: checked, and read as values. */
 import { checkTextAt, Fields, MalformedPacket } from './packet-rules.js'
-import { PUBLISH } from './packet-types.js'
 import {
   type Form,
   fault,
+  mayClientSay,
   mayStandIn,
   PROPERTIES,
   type Properties,
   type PropertyName,
   type PropertyRow,
   type PropertyValue,
-  SUBSCRIPTION_IDENTIFIER,
   type UserProperty,
 } from './property-table.js'
 
@@ -84,8 +83,8 @@ function rowOf(id: number, packet: number): PropertyRow {
   const row = PROPERTIES.get(id)
   if (row === undefined || !mayStandIn(row, packet))
     throw new MalformedPacket(`property ${id} that the packet does not have`, '(MQTT 5, 2.2.2.2)')
-  if (id === SUBSCRIPTION_IDENTIFIER && packet === PUBLISH)
-    throw fault('subscription identifier in a PUBLISH from a client', '[MQTT-3.3.4-6]')
+  if (!mayClientSay(row, packet))
+    throw fault(`${row.name} from a client`, '[MQTT-3.3.4-6] (MQTT 5, 3.14.2.2.5)')
   return row
 }
 

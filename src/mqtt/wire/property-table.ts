@@ -66,6 +66,8 @@ export interface PropertyRow {
   readonly form: Form
   /** One bit for each packet that it may stand in. */
   readonly packets: number
+  /** Those of them that clients send, too, in which it may come from the server alone. Absent: none. */
+  readonly fromServer?: number
   /** @throws MalformedPacket for a value that has the form and is not allowed */
   readonly check?: (value: PropertyValue) => void
 }
@@ -107,8 +109,6 @@ function checkResponseTopic(topic: PropertyValue): void {
   if (/[+#]/.test(topic as string)) throw fault('wildcard in the response topic', '[MQTT-3.3.2-14]')
 }
 
-export const SUBSCRIPTION_IDENTIFIER = 11
-
 const ROWS: readonly PropertyRow[] = [
   { id: 1, name: 'payloadFormatIndicator', form: 'flag', packets: MESSAGE },
   { id: 2, name: 'messageExpiryInterval', form: 'uint32', packets: MESSAGE },
@@ -116,10 +116,12 @@ const ROWS: readonly PropertyRow[] = [
   { id: 8, name: 'responseTopic', form: 'text', packets: MESSAGE, check: checkResponseTopic },
   { id: 9, name: 'correlationData', form: 'data', packets: MESSAGE },
   {
-    id: SUBSCRIPTION_IDENTIFIER,
+    id: 11,
     name: 'subscriptionIdentifier',
     form: 'varint',
     packets: inPackets(PUBLISH, SUBSCRIBE),
+    // [MQTT-3.3.4-6]
+    fromServer: bit(PUBLISH),
     check: notZero('subscription identifier', '(MQTT 5, 3.8.2.1.2)'),
   },
   { id: 17, name: 'sessionExpiryInterval', form: 'uint32', packets: SESSION | bit(DISCONNECT) },
@@ -131,7 +133,14 @@ const ROWS: readonly PropertyRow[] = [
   { id: 24, name: 'willDelayInterval', form: 'uint32', packets: bit(WILL) },
   { id: 25, name: 'requestResponseInformation', form: 'flag', packets: bit(CONNECT) },
   { id: 26, name: 'responseInformation', form: 'text', packets: bit(CONNACK) },
-  { id: 28, name: 'serverReference', form: 'text', packets: inPackets(CONNACK, DISCONNECT) },
+  {
+    id: 28,
+    name: 'serverReference',
+    form: 'text',
+    packets: inPackets(CONNACK, DISCONNECT),
+    // (MQTT 5, 3.14.2.2.5)
+    fromServer: bit(DISCONNECT),
+  },
   { id: 31, name: 'reasonString', form: 'text', packets: ANSWERS },
   {
     id: 33,
@@ -168,3 +177,7 @@ export const PROPERTIES: ReadonlyMap<number, PropertyRow> = new Map(ROWS.map(row
 
 /** @param packet first byte of a packet, or WILL */
 export const mayStandIn = ({ packets }: PropertyRow, packet: number): boolean => (packets & bit(packet)) !== 0
+
+/** The same of a packet that a client sends. */
+export const mayClientSay = ({ fromServer = 0 }: PropertyRow, packet: number): boolean =>
+  (fromServer & bit(packet)) === 0

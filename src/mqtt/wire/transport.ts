@@ -3,11 +3,11 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { OnFault } from '../../core/faults.js'
 import type { ConnectPacket } from './connect-packet.js'
-import type { PacketSink } from './packet-gate.js'
 import { MalformedPacket } from './packet-rules.js'
 import { type InputOptions, type InputSink, SocketInput } from './socket-input.js'
 import { type Done, type OutputOptions, SocketOutput } from './socket-output.js'
 import type { Traffic } from './traffic.js'
+import type { TransportHandler } from './transport-handler.js'
 import { SWEEPS_TO_STALL } from './write-group.js'
 
 export interface TransportOptions extends InputOptions, OutputOptions {
@@ -16,24 +16,6 @@ export interface TransportOptions extends InputOptions, OutputOptions {
   readonly traffic?: Traffic
   /** The client's address, where the stream itself does not know it (WebSocket, proxy). */
   readonly remoteAddress?: string
-}
-
-/** Takes what comes: well-formed packets in order, and what happens to the connection. */
-export interface TransportHandler extends PacketSink {
-  /** The packets of one read were given. */
-  settle(): void
-  /** The client is no longer congested, or is gone. */
-  drained(): void
-  /** The client was silent for longer than its keep alive allows. */
-  silent(): void
-  /** The client sent a malformed packet. The connection ends now. */
-  malformed(error: MalformedPacket): void
-  /** The client took nothing for the stall timeout while packets waited. The connection ends now. */
-  stalled(): void
-  /** The socket failed. The connection ends now. */
-  failed(error: Error): void
-  /** Called once: the connection has ended. */
-  ended(): void
 }
 
 /**
@@ -59,6 +41,8 @@ export class MqttTransport implements InputSink {
   #socketError: Error | undefined
   #sweptProgress = 0
   #idleSweeps = 0
+  #maxPacketBytes = Number.POSITIVE_INFINITY
+  #isTooLarge = false
 
   constructor(socket: Duplex, options: TransportOptions) {
     this.#socket = socket
@@ -126,16 +110,31 @@ export class MqttTransport implements InputSink {
     this.#input.release()
   }
 
+  /** From now on no longer packet is sent. Whoever makes packets leaves out what it can; for the others this is the end. */
+  limitPackets(maxBytes: number): void {
+    this.#maxPacketBytes = maxBytes
+  }
+
   /**
    * Writes an encoded packet behind all that was written before.
    * @returns false if the client is congested (wait for `drained`), or the connection has ended
    */
   send(packet: Uint8Array): boolean {
     if (this.#isDestroyed) return false
+    if (packet.length > this.#maxPacketBytes) {
+      this.#refuse()
+      return false
+    }
     this.#output.push(packet)
     this.#options.traffic?.send(packet)
     this.#input.answered()
     return !this.#output.isCongested
+  }
+
+  #refuse(): void {
+    if (this.#isTooLarge) return
+    this.#isTooLarge = true
+    this.#guard('mqtt.too-large', () => this.#handler?.tooLarge())
   }
 
   /** Calls back when all that was written so far has left the process; with an error where it may not have. */

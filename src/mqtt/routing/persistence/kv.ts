@@ -29,7 +29,7 @@ export interface BrokerPacket {
   messageId?: number | undefined
   /** Set when the packet is queued; see OutgoingQueue. */
   queued?: Queued
-  /** Properties of MQTT 5, as bytes. Stored as base64. */
+  /** Properties of MQTT 5, as bytes. */
   block?: Uint8Array | undefined
   /** ms since the epoch: the packet is not delivered any more. */
   expiresAt?: number | undefined
@@ -64,39 +64,45 @@ export const packetKey = ({ brokerId, brokerCounter }: BrokerPacket): string => 
 const REMOVALS_PER_WRITE = 1000
 
 const HEADER_BYTES = 7
+const LENGTH_BYTES = 4
 const PAYLOAD_BYTES = 1
 const PAYLOAD_TEXT = 2
 const HAS_MESSAGE_ID = 4
+const HAS_BLOCK = 8
 
 /**
  * Layout: flags (1 byte), messageId (2 bytes), length of the head (4 bytes), all big endian; then the head: JSON of all
- * fields except messageId and payload; then the payload. A packet without a payload is a PUBREL.
+ * fields except messageId, block and payload; then, if there is one, the block behind its length (4 bytes); then the
+ * payload. A packet without a payload is a PUBREL. What a packet takes counts for limits, so that the bytes are as they came.
  */
 export function encodePacket(packet: BrokerPacket): KvValue {
   const { payload, messageId, block, ...fields } = packet
-  const head = JSON.stringify(block?.length ? { ...fields, block: base64(block) } : fields)
+  const head = JSON.stringify(fields)
   const headBytes = Buffer.byteLength(head)
   const body = typeof payload === 'string' ? Buffer.from(payload) : payload
-  const value = Buffer.allocUnsafe(HEADER_BYTES + headBytes + (body?.byteLength ?? 0))
+  const blockBytes = block?.length ? LENGTH_BYTES + block.length : 0
+  const value = Buffer.allocUnsafe(HEADER_BYTES + headBytes + blockBytes + (body?.byteLength ?? 0))
   let flags = body === undefined ? 0 : PAYLOAD_BYTES
   if (typeof payload === 'string') flags = PAYLOAD_TEXT
+  if (blockBytes > 0) flags |= HAS_BLOCK
   value.writeUInt8(messageId === undefined ? flags : flags | HAS_MESSAGE_ID, 0)
   value.writeUInt16BE(messageId ?? 0, 1)
   value.writeUInt32BE(headBytes, 3)
   value.write(head, HEADER_BYTES)
-  if (body !== undefined) value.set(body, HEADER_BYTES + headBytes)
+  const blockAt = HEADER_BYTES + headBytes
+  if (block?.length) value.set(block, value.writeUInt32BE(block.length, blockAt))
+  if (body !== undefined) value.set(body, blockAt + blockBytes)
   return value
 }
-
-const base64 = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
-  Buffer.from(buffer, byteOffset, byteLength).toString('base64')
 
 export function decodePacket(value: KvValue): BrokerPacket {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const flags = bytes.readUInt8(0)
-  const bodyStart = HEADER_BYTES + bytes.readUInt32BE(3)
-  const packet = JSON.parse(bytes.toString('utf8', HEADER_BYTES, bodyStart)) as BrokerPacket
-  if (packet.block !== undefined) packet.block = Buffer.from(`${packet.block}`, 'base64')
+  const headEnd = HEADER_BYTES + bytes.readUInt32BE(3)
+  const packet = JSON.parse(bytes.toString('utf8', HEADER_BYTES, headEnd)) as BrokerPacket
+  const blockAt = flags & HAS_BLOCK ? headEnd + LENGTH_BYTES : headEnd
+  const bodyStart = flags & HAS_BLOCK ? blockAt + bytes.readUInt32BE(headEnd) : headEnd
+  if (flags & HAS_BLOCK) packet.block = bytes.subarray(blockAt, bodyStart)
   if (flags & PAYLOAD_BYTES) packet.payload = bytes.subarray(bodyStart)
   if (flags & PAYLOAD_TEXT) packet.payload = bytes.toString('utf8', bodyStart)
   if (flags & HAS_MESSAGE_ID) packet.messageId = bytes.readUInt16BE(1)
