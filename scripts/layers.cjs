@@ -23,7 +23,7 @@ const MAY_IMPORT = {
   'src/accounts/': [STORE, 'src/flow/'],
   'src/auth/': [STORE, 'src/(flow|accounts)/'],
   'src/live/': ['src/auth/permissions\\.ts'],
-  'src/inbox/': [STORE],
+  'src/inbox/': [STORE, 'src/flow/'],
   'src/handle/': [STORE, 'src/(accounts|auth|flow|inbox|limits|live|protocol)/'],
   'src/json/': [
     'src/auth/(authenticate|permissions)\\.ts',

@@ -11,10 +11,11 @@ export class Due {
 
   /** Runs `job` with all others that wait then. An exception of it is uncaught and does not stop other jobs. */
   add(job: Job): void {
-    if (this.#jobs.push(job) === 1) this.schedule(this.#runAll)
+    if (this.#jobs.push(job) === 1) this.schedule(this.runAll)
   }
 
-  readonly #runAll = (): void => {
+  /** Runs those that wait now. */
+  readonly runAll = (): void => {
     const jobs = this.#jobs
     this.#jobs = []
     for (const job of jobs) {

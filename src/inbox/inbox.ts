@@ -17,6 +17,7 @@ import {
   type UserId,
 } from '../core/model.js'
 import { Several } from '../core/several.js'
+import { TurnEnd } from '../flow/turn-end.js'
 import type { Appended, ConversationRow, InboxLog } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
@@ -59,6 +60,8 @@ export class Inbox {
     private readonly metrics: Metrics,
     private readonly log: Logger,
     limits: BacklogLimits,
+    /** Of all who write what it answers and delivers. */
+    readonly turnEnd = new TurnEnd(),
   ) {
     this.#waiting = new Backlog(limits)
   }
@@ -79,7 +82,7 @@ export class Inbox {
     if (this.#writing) return
     this.#writing = true
     // End of this event-loop turn: all that one turn's sockets brought shares a commit.
-    setImmediate(() => void this.#writeAll())
+    setImmediate(this.#writeNext)
   }
 
   /** Resolves when everything accepted so far is answered. */
@@ -105,29 +108,53 @@ export class Inbox {
     return this.store.readConversation(conversation, limit, before)
   }
 
-  async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#write(this.#admitted(this.#waiting.take()))
+  /** The batches of a long backlog are written one a turn, so that sockets are read in between. */
+  readonly #writeNext = (): void => {
+    const writing = this.#write(this.#admitted(this.#waiting.take()))
+    if (writing === undefined) this.#goOn()
+    else void writing.then(this.#goOn)
+  }
+
+  readonly #goOn = (): void => {
+    if (this.#waiting.length > 0) {
+      setImmediate(this.#writeNext)
+      return
+    }
     this.#writing = false
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  async #write(batch: readonly Waiting[]): Promise<void> {
-    if (batch.length === 0) return
-    let results: readonly Appended[]
+  /** @returns undefined if nothing had to be waited for */
+  #write(batch: readonly Waiting[]): Promise<void> | undefined {
+    if (batch.length === 0) return undefined
+    const messages = batch.map(one => one.message)
+    const settle = (results: readonly Appended[]) => this.turnEnd.atOnce(() => this.#settle(batch, results))
+    const fail = (thrown: unknown) => this.turnEnd.atOnce(() => this.#fail(batch, thrown))
+    let results: readonly Appended[] | undefined
     try {
-      results = await this.store.append(batch.map(one => one.message))
+      results = this.store.appendNow?.(messages)
     } catch (thrown) {
-      const error = toGatewayError(thrown, 'STORE_UNAVAILABLE')
-      this.log.error(
-        { event: 'store.failed', operation: 'append', messages: batch.length, err: error },
-        'append failed',
-      )
-      for (const { message, waiter } of batch) {
-        this.#release(message)
-        waiter.failed(error)
-      }
-      return
+      fail(thrown)
+      return undefined
     }
+    if (results === undefined) return this.store.append(messages).then(settle, fail)
+    settle(results)
+    return undefined
+  }
+
+  #fail(batch: readonly Waiting[], thrown: unknown): void {
+    const error = toGatewayError(thrown, 'STORE_UNAVAILABLE')
+    this.log.error(
+      { event: 'store.failed', operation: 'append', messages: batch.length, err: error },
+      'append failed',
+    )
+    for (const { message, waiter } of batch) {
+      this.#release(message)
+      waiter.failed(error)
+    }
+  }
+
+  #settle(batch: readonly Waiting[], results: readonly Appended[]): void {
     const stored = performance.now()
     const isDebug = this.log.isLevelEnabled('debug')
     /** Of the first, which waited longest: one look at the clock for each commit. */

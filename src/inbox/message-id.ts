@@ -7,6 +7,9 @@ import { v7 } from 'uuid'
 import type { KeyValue } from '../store/store.js'
 
 const RANDOM_BYTES = 16
+/** Where the text form has the two digits of each byte (RFC 9562, 4). */
+const TEXT_AT = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34]
+const DIGITS = Buffer.from('0123456789abcdef')
 const PLACE = ['message-time'] as const
 /** The stored time is so far ahead of the clock: after a kill, ids are at most so far ahead of it. */
 const AHEAD_MS = 15_000
@@ -22,6 +25,8 @@ export class MessageIds {
   #seq = 0
   /** The stored time: no id is above it. */
   #limitMs = 0
+  readonly #bytes = new Uint8Array(16)
+  readonly #text = Buffer.alloc(36, '-')
   #timer: NodeJS.Timeout | undefined
 
   constructor(private readonly kv: Pick<KeyValue, 'kvGet' | 'kvWrite'>) {}
@@ -60,7 +65,19 @@ export class MessageIds {
       this.#seq = (this.#seq + 1) >>> 0
       if (this.#seq === 0) this.#lastMs++
     }
-    return v7({ random, msecs: this.#lastMs, seq: this.#seq })
+    return this.#textOf(v7({ random, msecs: this.#lastMs, seq: this.#seq }, this.#bytes))
+  }
+
+  /** uuid puts the text together from 20 strings; V8 joins them when it is first read. */
+  #textOf(bytes: Uint8Array): string {
+    const text = this.#text
+    for (let i = 0; i < bytes.length; i++) {
+      const at = TEXT_AT[i] ?? 0
+      const byte = bytes[i] ?? 0
+      text[at] = DIGITS[byte >>> 4] ?? 0
+      text[at + 1] = DIGITS[byte & 15] ?? 0
+    }
+    return text.toString('latin1')
   }
 
   async #write(limitMs: number): Promise<void> {

@@ -48,7 +48,7 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
     this.#quota = new Quota(limits, rules, remoteAddress)
     const { socket } = ws
     this.#liveness = new Liveness(ws, socket, rules, this.#control)
-    this.#out = new FrameWriter(ws, socket, host.turnEnd, rules, this)
+    this.#out = new FrameWriter(ws, socket, host.services.inbox.turnEnd, rules, this)
     this.target = new JsonLogin(host, this, ws, this.#out, this.#quota)
     this.#requests = new Requests(host, this, this.#out, this.#quota)
     this.#pressure = new BackPressure(ws, this.#requests, this.#out, this.#control, rules, this)

@@ -3,7 +3,6 @@ import type { CodeName } from '../core/errors.js'
 import type { Fuse, OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Later } from '../flow/later.js'
-import type { TurnEnd } from '../flow/turn-end.js'
 import type { Caller } from '../handle/context.js'
 import type { Services } from '../handle/services.js'
 import type { InboxReader } from '../inbox/reader.js'
@@ -24,7 +23,6 @@ export interface ConnectionHost {
   readonly services: Services
   readonly rules: ConnectionRules
   readonly metrics: Metrics
-  readonly turnEnd: TurnEnd
   /** For pings that may wait. */
   readonly later: Later
   readonly onFault: OnFault

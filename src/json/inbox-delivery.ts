@@ -19,10 +19,13 @@ export interface Writer {
 }
 
 /**
- * Shortest time between two pings, ms, while less than half of the window is in flight. To ping, to read the pong and to
- * move the cursor costs more than a message does, and a later confirmation only means that more comes twice after a crash.
+ * Shortest time between two pings, ms, while messages keep coming and less than half of the window is in flight. To ping, to
+ * read the pong and to move the cursor costs more than a message does, and a later confirmation only means that more comes
+ * twice after a crash.
  */
-const PING_PAUSE_MS = 200
+const PING_PAUSE_MS = 1000
+/** When nothing was sent for so long, ms, no more is waited for. */
+const QUIET_MS = 200
 
 /** The prefix keeps JSON devices apart from MQTT devices, whose client id may be the same text. */
 const deviceName = (name: string | undefined): string =>
@@ -45,8 +48,11 @@ export class InboxDelivery implements Sink {
   #pinged = 0
   /** performance.now() when the last ping went out. */
   #pingedAt = Number.NEGATIVE_INFINITY
-  /** Waits for the end of the pause. */
+  /** Waits for messages to stop coming, or for the end of the pause. */
   #isWaiting = false
+  /** The last seq sent, and performance.now() when that was seen. */
+  #sent = 0
+  #sentAt = 0
 
   /** @param nth logins on this connection before this one */
   constructor(
@@ -86,7 +92,11 @@ export class InboxDelivery implements Sink {
     const { sent, confirmed } = this.reader
     if (this.isExplicit || this.#pinged !== 0 || sent === confirmed) return undefined
     const now = performance.now()
-    if (now - this.#pingedAt < PING_PAUSE_MS && !this.reader.isHalfFull) {
+    if (sent !== this.#sent) {
+      this.#sent = sent
+      this.#sentAt = now
+    }
+    if (this.#mayWait(now)) {
       this.#pingLater()
       return undefined
     }
@@ -95,13 +105,17 @@ export class InboxDelivery implements Sink {
     return `${sent}${this.#suffix}`
   }
 
+  #mayWait(now: number): boolean {
+    return now - this.#pingedAt < PING_PAUSE_MS && now - this.#sentAt < QUIET_MS && !this.reader.isHalfFull
+  }
+
   #pingLater(): void {
     if (this.#isWaiting) return
     this.#isWaiting = true
     this.host.later.add(this)
   }
 
-  /** The pause is over. */
+  /** It has waited for a while. */
   run(): void {
     this.#isWaiting = false
     this.writer.wake()

@@ -5,7 +5,6 @@ import type { Locale } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
 import { Later } from '../flow/later.js'
 import { Rounds } from '../flow/rounds.js'
-import { TurnEnd } from '../flow/turn-end.js'
 import type { Services } from '../handle/services.js'
 import { InboxReader } from '../inbox/reader.js'
 import { askedLocale } from '../net/asked-locale.js'
@@ -28,7 +27,7 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
 }
 
 /** How long a ping that may wait for more messages waits at most, behind the pause between two pings. */
-const LATER_MS = 100
+const LATER_MS = 200
 /** How often each connection is checked within the ping time-out. */
 const CHECKS_A_TIMEOUT = 4
 /** Most parts of one check of all connections: of 10,000 that came at once all pings are due at once. */
@@ -120,7 +119,6 @@ export class JsonServer {
       services,
       metrics,
       rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
-      turnEnd: new TurnEnd(),
       later: new Later(LATER_MS),
       onFault: options.onFault,
       get isOpen() {

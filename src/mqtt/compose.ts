@@ -33,7 +33,7 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
     state,
     topics,
     delivery: deliveryRules(given, { router, state, topics }),
-    group: new WriteGroup(options.stallTimeoutMs),
+    group: new WriteGroup(options.stallTimeoutMs, services.inbox.turnEnd),
     phase: { isClosing: false },
   }
 }

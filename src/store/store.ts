@@ -116,6 +116,11 @@ export interface InboxLog {
    */
   append(batch: readonly NewMessage[]): Promise<Appended[]>
   /**
+   * The same where nothing has to be waited for, which costs less. @returns undefined if something has: nothing was done
+   * @throws GatewayError as `append` rejects
+   */
+  appendNow?(batch: readonly NewMessage[]): Appended[] | undefined
+  /**
    * Rows with seq > after, rising, at most `limit`. The page ends when its texts together have `maxChars` UTF-16 units.
    * It has at least one row unless nothing is newer. One range scan.
    */

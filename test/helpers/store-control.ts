@@ -56,7 +56,12 @@ export async function startControlled(
     const role: object = store[ROLE_OF[call]]
     const original: Call = Object.getPrototypeOf(role)[call]
     Object.assign(role, { [call]: replacement(argument => original.call(role, argument)) })
-    return () => void Reflect.deleteProperty(role, call)
+    // All appends go that way.
+    if (call === 'append') Object.assign(role, { appendNow: undefined })
+    return () => {
+      Reflect.deleteProperty(role, call)
+      if (call === 'append') Reflect.deleteProperty(role, 'appendNow')
+    }
   }
   return {
     ...gateway,

@@ -3,23 +3,35 @@ import { GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import { type InboxRow, type NewMessage, type Permissions, pairConversation } from '../../src/core/model.js'
+import { TurnEnd } from '../../src/flow/turn-end.js'
 import type { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import type { Retention } from '../../src/inbox/retention.js'
 import type { Appended, InboxLog } from '../../src/store/store.js'
 
 /** An inbox over a store whose appends the test answers, and the order of events. */
-function setUp() {
+function setUp(turnEnd = new TurnEnd()) {
   const batches: string[][] = []
   const answers: { ok(): void; fail(thrown: unknown): void }[] = []
   const events: string[] = []
   let seq = 0
+  /** What `appendNow` does: nothing, unless it `appends`. */
+  const now: { appends: boolean; thrown: GatewayError | undefined } = { appends: false, thrown: undefined }
+  const result = ({ id, dedupKey }: NewMessage): Appended => ({
+    id,
+    seq: ++seq,
+    repeat: dedupKey === 'again',
+  })
   const store = {
+    appendNow(batch: readonly NewMessage[]): Appended[] | undefined {
+      if (!now.appends) return undefined
+      if (now.thrown !== undefined) throw now.thrown
+      return batch.map(result)
+    },
     append: (batch: readonly NewMessage[]) =>
       new Promise<Appended[]>((resolve, reject) => {
         batches.push(batch.map(({ id }) => id))
-        const ok = () =>
-          resolve(batch.map(({ id, dedupKey }) => ({ id, seq: ++seq, repeat: dedupKey === 'again' })))
+        const ok = () => resolve(batch.map(result))
         answers.push({ ok, fail: reject })
       }),
   }
@@ -41,6 +53,7 @@ function setUp() {
     metrics,
     log,
     { maxWaitingBytes: 10_000_000, batchBytes: 1_000_000 },
+    turnEnd,
   )
   const send = (id: string, differing: Partial<NewMessage> = {}, rights?: Permissions) => {
     const message = {
@@ -66,7 +79,7 @@ function setUp() {
     offer: ({ seq, id, text }: InboxRow) => events.push(`offered ${userId} ${seq} ${id} ${text}`) > 0,
     touch: () => undefined,
   })
-  return { inbox, send, batches, answers, events, logs, reader }
+  return { inbox, send, batches, answers, events, logs, reader, now }
 }
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
@@ -82,6 +95,7 @@ t.test('the messages of one turn are one append; those that arrive meanwhile are
   await turn()
   t.same(batches, [['1', '2', '3']])
   answers[0]?.ok()
+  await turn()
   await turn()
   t.same(batches, [
     ['1', '2', '3'],
@@ -136,6 +150,7 @@ t.test(
     await turn()
     t.same(events, ['failed 1 STORE_FULL', 'failed 2 STORE_FULL'])
     t.match(logs, [{ level: 'error', event: 'store.failed', operation: 'append', messages: 2 }])
+    await turn()
     answers[1]?.fail(new Error('unforeseen'))
     await turn()
     t.equal(events.at(-1), 'failed 3 STORE_UNAVAILABLE')
@@ -159,10 +174,49 @@ t.test('drained resolves when everything accepted is answered, and at once when 
   send('2')
   answers[0]?.ok()
   await turn()
+  await turn()
   t.equal(isDrained, false, 'the second is still under way')
   answers[1]?.ok()
   await drained
 })
+
+t.test(
+  'a store that need not wait is asked first, and all that its answer writes leaves in that turn',
+  async t => {
+    const turnEnd = new TurnEnd()
+    const { send, batches, answers, events, now, inbox, reader } = setUp(turnEnd)
+    inbox.attach({
+      ...reader('ann'),
+      offer: () => {
+        turnEnd.add(() => events.push('written'))
+        return true
+      },
+    })
+    now.appends = true
+    send('1')
+    send('2')
+    await turn()
+    t.same(events, ['stored 1 1', 'retention ann 1', 'stored 2 2', 'retention ann 2', 'written', 'written'])
+    for (let i = 0; i < 20_000; i++) send(`${i}`)
+    let turns = 0
+    for (let before = -1; before < events.length; turns++) {
+      before = events.length
+      await turn()
+    }
+    t.ok(turns > 3, 'the batches of a long backlog do not follow each other in one turn')
+    now.thrown = new GatewayError('STORE_FULL')
+    send('3')
+    await turn()
+    t.equal(events.at(-1), 'failed 3 STORE_FULL')
+    now.appends = false
+    send('4')
+    await turn()
+    t.same(batches, [['4']])
+    answers[0]?.ok()
+    await inbox.drained()
+    t.equal(events.at(-1), 'written')
+  },
+)
 
 t.test('all readers of an inbox get each row; one that left gets none', async t => {
   const { inbox, send, answers, events, reader } = setUp()
@@ -207,6 +261,7 @@ t.test('a burst larger than one commit is stored by several, each sender in orde
   for (let i = 0; i < answers.length + 1 && batches.flat().length < ids.length; i++) {
     await turn()
     answers[i]?.ok()
+    await turn()
     await turn()
   }
   const stored = batches.flat()

@@ -291,24 +291,6 @@ t.test('an append is acknowledged by the journal, and goes to LMDB behind that',
   await die(made)
 })
 
-t.test('batches of one turn do not follow each other before the next one', async t => {
-  const made = await parts({ dir: join(dataDir(t), 'store') })
-  const { append } = made
-  await append.run([message(ANN, BOB)])
-  await nextTurn()
-  let turns = 0
-  let isOver = false
-  const count = () => {
-    turns++
-    if (!isOver) setImmediate(count)
-  }
-  setImmediate(count)
-  for (let i = 0; i < 5; i++) await append.run([message(ANN, BOB)])
-  isOver = true
-  t.ok(turns >= 4, `${turns}`)
-  await die(made)
-})
-
 t.test('a process that dies leaves nothing behind that the next one does not find', async t => {
   const dir = join(dataDir(t), 'store')
   const sent = messages(5)
@@ -520,9 +502,9 @@ t.test('append: with a commit that fails, or too much that waits for one, it wai
   const state = { isFailing: false, bytes: 0 }
   const made = {
     env: {
-      check: () => undefined,
+      checkLately: () => undefined,
       read: (work: () => unknown) => work(),
-      beforeAcknowledgement: async () => undefined,
+      acknowledged: undefined as Promise<unknown> | undefined,
     },
     planner: { plan: () => ({ results: [], added: [] }) },
     ends: { makeRoom: () => undefined, forgetAll: () => calls.push('forget') },
@@ -531,7 +513,7 @@ t.test('append: with a commit that fails, or too much that waits for one, it wai
         return state.bytes
       },
     },
-    journal: { begin: async () => undefined, synced: async () => void calls.push('synced') },
+    journal: { isBegun: true, begin: async () => undefined, synced: async () => void calls.push('synced') },
     apply: {
       get isFailing() {
         return state.isFailing
@@ -543,15 +525,30 @@ t.test('append: with a commit that fails, or too much that waits for one, it wai
     },
   }
   type Arguments = ConstructorParameters<typeof EmbeddedAppend>
-  const append = (durability: 'commit' | 'flush') =>
-    new EmbeddedAppend({ ...made, env: { ...made.env, dir: '', durability } } as unknown as Arguments[0]).run(
-      [],
-    )
+  const appender = (durability: 'commit' | 'flush') =>
+    new EmbeddedAppend({ ...made, env: { ...made.env, dir: '', durability } } as unknown as Arguments[0])
+  const append = (durability: 'commit' | 'flush') => appender(durability).run([])
   await append('commit')
   t.same(calls, [])
+  t.same(appender('commit').runNow([]), [], 'nothing to wait for')
+  t.equal(appender('flush').runNow([]), undefined)
+  const busy = appender('commit')
+  const first = busy.run([])
+  t.equal(busy.runNow([]), undefined, 'another batch is under way')
+  await first
+  for (const [part, value] of [
+    ['journal', { isBegun: false }],
+    ['env', { acknowledged: Promise.resolve() }],
+  ] as const) {
+    const before = { ...made[part] }
+    Object.assign(made[part], value)
+    t.equal(appender('commit').runNow([]), undefined, part)
+    Object.assign(made[part], before)
+  }
   await append('flush')
   t.same(calls.splice(0), ['synced'])
   state.bytes = 64 << 20
+  t.equal(appender('commit').runNow([]), undefined)
   await append('commit')
   t.same(calls.splice(0), ['all'])
   state.isFailing = true

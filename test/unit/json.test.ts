@@ -415,7 +415,17 @@ t.test(
     t.equal(one.pingPayload(), undefined, 'too early: it waits once more')
     t.equal(later.length, 1)
     now += 200
-    t.equal(one.pingPayload(), '3')
+    t.equal(one.pingPayload(), '3', 'no more was sent')
+    one.pong(Buffer.from('3'))
+    reader.confirmed = 3
+    for (let seq = 4; seq < 14; seq++) {
+      reader.sent = seq
+      now += 99
+      t.equal(one.pingPayload(), undefined, 'more keeps coming')
+    }
+    reader.sent = 14
+    now += 10
+    t.equal(one.pingPayload(), '14', 'for a second')
   },
 )
 

@@ -10,7 +10,6 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { CODES } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { Later } from '../../src/flow/later.js'
-import { TurnEnd } from '../../src/flow/turn-end.js'
 import { HttpServer, type HttpServerOptions, TURNED_AWAY } from '../../src/http/server.js'
 import { InboxReader } from '../../src/inbox/reader.js'
 import { JsonConnection } from '../../src/json/connection.js'
@@ -683,7 +682,6 @@ async function jsonConnection(t: Test, rules: Partial<ConnectionHost['rules']> =
     services,
     metrics,
     rules: { ...RULES, checkEveryMs: 1000, ...rules },
-    turnEnd: new TurnEnd(),
     later: new Later(1),
     onFault: (_where, thrown) => {
       throw thrown

@@ -14,17 +14,19 @@ export class WriteGroup {
   readonly #sweepIntervalMs: number
   readonly #watches = new Set<Job>()
   readonly #queue = new Set<Job>()
-  readonly #turnEnd = new TurnEnd()
   #timer: NodeJS.Timeout | undefined
 
   /** @param stallTimeoutMs a stall is found after this time, or up to a quarter later: one timer serves all connections */
-  constructor(stallTimeoutMs: number) {
+  constructor(
+    stallTimeoutMs: number,
+    private readonly turnEnd = new TurnEnd(),
+  ) {
     this.#sweepIntervalMs = stallTimeoutMs / SWEEPS_TO_STALL
   }
 
   /** Runs `job` once at the end of this event-loop turn, after all input of the turn was handled. */
   atTurnEnd(job: Job): void {
-    this.#turnEnd.add(job)
+    this.turnEnd.add(job)
   }
 
   /**

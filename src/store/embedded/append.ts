@@ -2,7 +2,6 @@
  * Appending to logs in the embedded store: a batch is planned, and written to the journal by one write. Then it is
  * acknowledged, and can be read (pending.ts). LMDB gets it behind that (apply.ts).
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.js'
 import type { NewMessage } from '../../core/model.js'
 import { Serial } from '../../flow/serial.js'
@@ -30,14 +29,20 @@ export interface AppendParts {
 
 export class EmbeddedAppend {
   readonly #appending = new Serial()
-  /** A batch was written in this turn of the event loop. */
-  #isTurnUsed = false
 
   constructor(private readonly parts: AppendParts) {}
 
   /** One batch after the other, in the order of the calls. */
   run(batch: readonly NewMessage[]): Promise<Appended[]> {
     return this.#appending.run(() => this.#append(batch))
+  }
+
+  /** The same, if no batch is under way and nothing else has to be waited for. @throws GatewayError */
+  runNow(batch: readonly NewMessage[]): Appended[] | undefined {
+    const { env, journal } = this.parts
+    const mustWait = env.durability === 'flush' || !journal.isBegun || env.acknowledged !== undefined
+    if (mustWait || this.#mustApply || !this.#appending.isIdle) return undefined
+    return this.#checkedWrite(batch)
   }
 
   /**
@@ -71,17 +76,25 @@ export class EmbeddedAppend {
   }
 
   async #append(batch: readonly NewMessage[]): Promise<Appended[]> {
-    const { env, ends, pending, journal, apply } = this.parts
-    // Nothing is waited for below, so the batches of a long backlog would be written before any socket is read.
-    if (this.#isTurnUsed) await nextTurn()
+    const { env, journal, apply } = this.parts
     await journal.begin()
-    if (apply.isFailing || pending.bytes > MAX_PENDING_BYTES) await apply.all()
-    ends.makeRoom()
-    env.check()
-    const results = this.#write(batch)
+    if (this.#mustApply) await apply.all()
+    const results = this.#checkedWrite(batch)
     if (env.durability === 'flush') await journal.synced()
-    await env.beforeAcknowledgement()
+    await env.acknowledged
     return results
+  }
+
+  get #mustApply(): boolean {
+    const { apply, pending } = this.parts
+    return apply.isFailing || pending.bytes > MAX_PENDING_BYTES
+  }
+
+  #checkedWrite(batch: readonly NewMessage[]): Appended[] {
+    const { env, ends } = this.parts
+    ends.makeRoom()
+    env.checkLately()
+    return this.#write(batch)
   }
 
   /** All in one turn: what is planned is in the journal before anything else looks. */
@@ -95,18 +108,10 @@ export class EmbeddedAppend {
       journal.append(record.bytes)
       pending.add(record)
       apply.added()
-      this.#useTurn()
       return results
     } catch (thrown) {
       ends.forgetAll()
       throw toStoreError(thrown, env.dir)
     }
-  }
-
-  #useTurn(): void {
-    this.#isTurnUsed = true
-    setImmediate(() => {
-      this.#isTurnUsed = false
-    })
   }
 }

@@ -39,6 +39,9 @@ const SETTINGS = {
   maxFreeSpaceToRetain: 600,
 }
 
+/** A message that goes to the journal costs little more than a look whether LMDB's files are there: one look in so many ms. */
+const LOOK_EVERY_MS = 100
+
 export class EmbeddedEnv {
   readonly #options: EnvOptions
   #opened: Opened | undefined
@@ -181,12 +184,9 @@ export class EmbeddedEnv {
     return this.#run({ run: work, reads: false, puts, isAcknowledged: true })
   }
 
-  /**
-   * To be called before what the journal has is acknowledged: resolves when all writes before it are.
-   * @throws GatewayError if the store is closed, or its folder is gone
-   */
-  async beforeAcknowledgement(): Promise<void> {
-    await this.#open.commits.acknowledged
+  /** To be waited for before what the journal has is acknowledged: all writes before it. undefined: they are. */
+  get acknowledged(): Promise<unknown> | undefined {
+    return this.#open.commits.acknowledged
   }
 
   /** Resolves when all that was written survives a power cut. @throws GatewayError */
@@ -197,11 +197,15 @@ export class EmbeddedEnv {
   /** Nothing is accepted any more: nobody can say what is on the disk. */
   readonly break = (cause: unknown): void => this.#opened?.commits.break(cause)
 
-  /** @throws GatewayError if nothing is accepted */
-  check(): void {
+  /** For what does not write to the file itself. @throws GatewayError if nothing is accepted */
+  checkLately(): void {
+    this.#check(LOOK_EVERY_MS)
+  }
+
+  #check(maxAgeMs?: number): void {
     const { commits, place } = this.#open
     commits.check()
-    place.check()
+    place.check(maxAgeMs)
   }
 
   /** Makes a commit. @throws GatewayError */
@@ -211,7 +215,7 @@ export class EmbeddedEnv {
   }
 
   async #run<T>(work: Work<T>): Promise<T> {
-    this.check()
+    this.#check()
     return await this.#open.commits.run(work)
   }
 

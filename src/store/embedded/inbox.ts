@@ -52,6 +52,10 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
     return this.#append.run(batch)
   }
 
+  appendNow(batch: readonly NewMessage[]): Appended[] | undefined {
+    return this.#append.runNow(batch)
+  }
+
   async lastSeq(userId: UserId): Promise<number> {
     return this.#env.read(() => this.#ends.read(userNumber(userId)).seq)
   }

@@ -60,6 +60,11 @@ export class Journal {
     this.#isBegun = true
   }
 
+  /** An append need not call `begin`. */
+  get isBegun(): boolean {
+    return this.#isBegun
+  }
+
   /** Number of the next record. */
   get next(): number {
     return this.#last + 1
