@@ -2,7 +2,17 @@
  * File permissions. Messages, password hashes, token keys and the audit are private to the user that the process runs
  * as.
  */
-import { chmodSync, readdirSync, type Stats, statSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 
 /** The umask of the process: no permissions for group and others. */
@@ -29,7 +39,8 @@ export interface Exposed {
 /**
  * Finds files and folders of the gateway that group or others may access.
  * @param isTightening removes these permissions where this process owns the file. A `data.dir` that holds more than the
- *   store (`/srv`, a home folder) is left as it is, because others may need what else is in it.
+ *   store (`/srv`, a home folder) is left as it is, because others may need what else is in it. So is what a symbolic link
+ *   leads to: whoever may write here could name any file of this user by one.
  */
 export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean): Exposed[] {
   const found: Exposed[] = []
@@ -39,7 +50,7 @@ export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean
     found.push({
       path: resolve(path),
       mode: (stats.mode & 0o777).toString(8),
-      isTightened: isTightening && mayTighten && isOwn(stats) && tighten(path, stats),
+      isTightened: isTightening && mayTighten && tighten(path),
     })
   }
   if (dataDir !== undefined) {
@@ -78,11 +89,21 @@ function listed(dir: string): string[] {
   }
 }
 
-function tighten(path: string, { mode }: Stats): boolean {
+/** By a descriptor: what is at the path may be another file by now. Without waiting for whoever writes to a FIFO. */
+const AS_IT_IS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+function tighten(path: string): boolean {
+  let file: number | undefined
   try {
-    chmodSync(path, mode & 0o777 & ~PRIVATE_UMASK)
+    if (lstatSync(path).isSymbolicLink()) return false
+    file = openSync(path, AS_IT_IS)
+    const stats = fstatSync(file)
+    if (!isOwn(stats)) return false
+    fchmodSync(file, stats.mode & 0o777 & ~PRIVATE_UMASK)
     return true
   } catch {
-    return false
+    return false // a link after all, or nothing that we may open
+  } finally {
+    if (file !== undefined) closeSync(file)
   }
 }

@@ -1,6 +1,6 @@
 /** Small rules at the edge of the process: HTTP, sockets, limits, files, faults. */
 import { EventEmitter } from 'node:events'
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -299,6 +299,29 @@ t.test('private files: exposed files are found, and tightened in folders of the 
     [{ path: dataPath, isTightened: false }],
     'not ours alone',
   )
+})
+
+t.test('private files: what a symbolic link leads to is told, and left as it is', async t => {
+  const dir = dataDir(t)
+  const [store, elsewhere] = [join(dir, 'data', 'store'), join(dir, 'elsewhere')]
+  mkdirSync(store, { recursive: true, mode: 0o700 })
+  writeFileSync(join(store, 'data.mdb'), '', { mode: 0o600 })
+  writeFileSync(elsewhere, '')
+  chmodSync(elsewhere, 0o644)
+  const link = join(store, 'link')
+  symlinkSync(elsewhere, link)
+  symlinkSync(join(dir, 'nowhere'), join(store, 'dangling'))
+  const kept = { dataDir: join(dir, 'data'), auditFile: '' }
+  t.same(exposedFiles(kept, true), [{ path: link, mode: '644', isTightened: false }])
+  t.equal(statSync(elsewhere).mode & 0o777, 0o644)
+  t.same(exposedFiles({ dataDir: undefined, auditFile: link }, true), [
+    { path: link, mode: '644', isTightened: false },
+  ])
+  t.equal(statSync(elsewhere).mode & 0o777, 0o644)
+  symlinkSync(join(dir, 'data'), join(dir, 'way'))
+  chmodSync(join(dir, 'data'), 0o755)
+  t.match(exposedFiles({ dataDir: join(dir, 'way'), auditFile: '' }, true)[0], { isTightened: false })
+  t.equal(statSync(join(dir, 'data')).mode & 0o777, 0o755)
 })
 
 t.test('net: the file limit is a number; an invalid certificate is a TlsError', async t => {

@@ -1,5 +1,15 @@
 /** The journal of the embedded store and what goes from it to LMDB, over real files and a real LMDB in a temporary folder. */
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -157,13 +167,69 @@ t.test('files: the end that a crash cut off does not count, and the next file go
     readJournal(dir, ID, 0).records.map(({ number }) => number),
     [1, 2],
   )
-  // The end of a file is lost, and the file behind it is there: what comes behind a loss is lost, too.
+  // The end of a file is lost by a power cut, and the file behind it is there: what comes behind a loss is lost, too.
   truncateSync(join(dir, 'journal-1'), STORE_ID_BYTES + 28)
+  ofAnotherStart(join(dir, 'journal-2'))
   writeFileSync(join(dir, 'journal-9'), '')
   writeFileSync(join(dir, 'journal-10'), Buffer.alloc(1000))
   t.same(readJournal(dir, ID, 0).records, [])
   t.same(filesOf(dir), [], 'of none of them anything counts')
 })
+
+/** As if the system had been started anew since. */
+function ofAnotherStart(path: string): void {
+  const bytes = readFileSync(path)
+  bytes.writeBigInt64BE(bootId() + 1n, STORE_ID_BYTES + 15)
+  writeFileSync(path, bytes)
+}
+
+t.test(
+  'files: one that is missing, emptied or under another name is refused, and nothing is removed',
+  async t => {
+    if (bootId() === 0n) return t.pass('the system does not tell when it was started')
+    const dir = dataDir(t)
+    let found: ConstructorParameters<typeof JournalFiles>[3] = NOTHING
+    for (const n of [1, 3, 5]) {
+      const journal = files(t, dir, n - 1, found)
+      for (const number of [n, n + 1]) journal.append(record(number, added(message(ANN, BOB), number)).bytes)
+      await journal.close(false)
+      found = readJournal(dir, ID, 0)
+    }
+    t.equal(found.records.length, 6)
+    const middle = join(dir, 'journal-3')
+    const bytes = readFileSync(middle)
+    const refused = (message: RegExp, after = 0) => {
+      const before = filesOf(dir)
+      t.throws(() => readJournal(dir, ID, after), { message })
+      t.same(filesOf(dir), before)
+    }
+    rmSync(middle)
+    refused(/journal-5: records 3 to 4 are missing before it/)
+    refused(/journal-5: record 4 is missing before it/, 3)
+    for (const emptied of [Buffer.alloc(bytes.length), Buffer.alloc(0), bytes.subarray(0, 39)]) {
+      writeFileSync(middle, emptied)
+      refused(/journal-5: records 3 to 4 are missing/)
+    }
+    writeFileSync(middle, bytes.subarray(0, -1))
+    refused(/journal-5: record 4 is missing/)
+    writeFileSync(middle, readFileSync(join(dir, 'journal-1')))
+    refused(/journal-3 has record 1 in the place of 3/)
+    writeFileSync(middle, bytes)
+    for (const name of ['journal-99999999999999999999', 'journal-07', 'journal-0', `journal-${2 ** 48}`]) {
+      writeFileSync(join(dir, name), bytes)
+      refused(new RegExp(`${name} is no file of the journal`))
+      rmSync(join(dir, name))
+    }
+    mkdirSync(join(dir, 'journal-9'))
+    refused(/journal-9 is no file of the journal/)
+    rmdirSync(join(dir, 'journal-9'))
+    symlinkSync(join(dir, 'nowhere'), join(dir, 'journal-9'))
+    refused(/journal-9 is no file of the journal/)
+    rmSync(join(dir, 'journal-9'))
+    writeFileSync(join(dir, 'journal-3.bak'), bytes)
+    t.equal(readJournal(dir, ID, 0).records.length, 6, 'other names are none of its business')
+  },
+)
 
 t.test('files: a journal of other data, or with a hole before it, is refused', async t => {
   const dir = dataDir(t)
@@ -174,13 +240,9 @@ t.test('files: a journal of other data, or with a hole before it, is refused', a
   t.throws(() => readJournal(dir, Buffer.alloc(STORE_ID_BYTES), 4), OTHER)
   t.throws(() => readJournal(dir, undefined, 4), OTHER)
   if (bootId() === 0n) return t.pass('the system does not tell when it was started')
-  t.throws(() => readJournal(dir, ID, 3), { message: /records before it are missing/ })
+  t.throws(() => readJournal(dir, ID, 3), { message: /record 4 is missing before it/ })
   t.same(filesOf(dir), ['journal-5'], 'and left as it is')
-  const path = join(dir, 'journal-5')
-  const bytes = readFileSync(path)
-  const ofAnotherStart = Buffer.from(bytes)
-  ofAnotherStart.writeBigInt64BE(bootId() + 1n, STORE_ID_BYTES + 15)
-  writeFileSync(path, ofAnotherStart)
+  ofAnotherStart(join(dir, 'journal-5'))
   t.same(readJournal(dir, ID, 3).records, [], 'after a power cut those before it may be lost')
   t.same(filesOf(dir), [])
   writeFileSync(join(dir, 'journal-5'), 'x'.repeat(1000))

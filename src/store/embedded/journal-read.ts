@@ -1,5 +1,5 @@
 /** What an earlier process left in the journal. The files and their form: journal-files.ts. */
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootId } from './boot-id.js'
 import { DamagedRecord, decodeRecords, type JournalRecord } from './journal-record.js'
@@ -13,6 +13,8 @@ export const STORE_ID_BYTES = 16
 const ID_END = MAGIC.length + STORE_ID_BYTES
 export const HEADER_BYTES = ID_END + 8
 const NAME = /^journal-(\d+)$/
+/** Six bytes (journal-record.ts). */
+const MAX_NUMBER = 2 ** 48 - 1
 
 /** A file of the journal. */
 export interface Segment {
@@ -40,29 +42,32 @@ export interface Found {
 export function readJournal(dir: string, id: Buffer | undefined, after: number): Found {
   const records: JournalRecord[] = []
   const segments: Segment[] = []
+  const useless: string[] = []
   let last = after
-  const files = filesIn(dir)
-  const [oldest] = files
-  // After a power cut that may be so, since the files before it were not on the disk.
-  if (oldest !== undefined && oldest.first > last + 1 && isOfThisStart(oldest.path))
-    throw new ForeignJournal(
-      `${oldest.path} is newer than the data.mdb beside it: records before it are missing`,
-    )
-  for (const { path } of files) {
-    const all = readSegment(path, id)
-    const [first] = all
+  for (const { path, first } of filesIn(dir)) {
+    const all = readSegment(path, first, id)
+    const isBehindHole = first > last + 1
     // After a power cut a file may be on the disk and the end of the one before it not: then it is lost, too.
-    if (first === undefined || first.number > last + 1) {
-      rmSync(path)
+    if (isBehindHole && isOfThisStart(path))
+      throw new ForeignJournal(`${path}: ${missing(last + 1, first - 1)} before it`)
+    const end = all.at(-1)
+    if (end === undefined || isBehindHole) {
+      useless.push(path)
       continue
     }
     records.push(...all.filter(({ number }) => number > last))
-    last = Math.max(last, all.at(-1)?.number ?? 0)
+    last = Math.max(last, end.number)
     // Also one of which LMDB has all: that need not be on the disk yet.
-    segments.push({ path, last: all.at(-1)?.number ?? 0 })
+    segments.push({ path, last: end.number })
   }
+  // Not before it is known that nothing is missing.
+  for (const path of useless) rmSync(path)
   return { records, segments }
 }
+
+/** Their file was removed, or emptied, or belongs to a newer data.mdb. */
+const missing = (from: number, to: number): string =>
+  from === to ? `record ${from} is missing` : `records ${from} to ${to} are missing`
 
 /** The header of a file that is begun now. */
 export const headerOf = (id: Buffer): Buffer => Buffer.concat([MAGIC, id, bootIdBytes()])
@@ -76,7 +81,8 @@ const bootIdBytes = (): Buffer => {
 const isOfThisStart = (path: string): boolean =>
   bootId() !== 0n && readFileSync(path).subarray(ID_END, HEADER_BYTES).equals(bootIdBytes())
 
-function readSegment(path: string, id: Buffer | undefined): JournalRecord[] {
+/** @param first by its name */
+function readSegment(path: string, first: number, id: Buffer | undefined): JournalRecord[] {
   const bytes = readFileSync(path)
   // It had just been made, or the power failed before it was on the disk.
   if (bytes.length < HEADER_BYTES || bytes.subarray(0, HEADER_BYTES).every(byte => byte === 0)) return []
@@ -84,19 +90,29 @@ function readSegment(path: string, id: Buffer | undefined): JournalRecord[] {
     bytes.subarray(0, MAGIC.length).equals(MAGIC) && id?.equals(bytes.subarray(MAGIC.length, ID_END))
   if (!isOurs) throw new ForeignJournal(`${path} belongs to other data than the data.mdb beside it`)
   try {
-    return decodeRecords(bytes, HEADER_BYTES, isOfThisStart(path))
+    const records = decodeRecords(bytes, HEADER_BYTES, isOfThisStart(path))
+    const wrong = records.findIndex(({ number }, at) => number !== first + at)
+    if (wrong === -1) return records
+    throw new ForeignJournal(`${path} has record ${records[wrong]?.number} in the place of ${first + wrong}`)
   } catch (thrown) {
     if (!(thrown instanceof DamagedRecord)) throw thrown
     throw new ForeignJournal(`${path}: ${thrown.message}`)
   }
 }
 
-/** Oldest first. `first`: number of the first record that was written to it. */
+/** Oldest first. `first`: number of the first record that was written to it. @throws ForeignJournal */
 function filesIn(dir: string): { readonly path: string; readonly first: number }[] {
-  const numbers = readdirSync(dir).flatMap(name => NAME.exec(name)?.[1] ?? [])
-  return numbers
-    .map(number => ({ path: pathOf(dir, Number(number)), first: Number(number) }))
-    .sort((a, b) => a.first - b.first)
+  const names = readdirSync(dir).filter(name => NAME.test(name))
+  return names.map(name => fileOf(dir, name)).sort((a, b) => a.first - b.first)
+}
+
+function fileOf(dir: string, name: string): { readonly path: string; readonly first: number } {
+  const path = join(dir, name)
+  const first = Number(NAME.exec(name)?.[1])
+  const isOurs = first > 0 && first <= MAX_NUMBER && path === pathOf(dir, first)
+  if (!isOurs || !statSync(path, { throwIfNoEntry: false })?.isFile())
+    throw new ForeignJournal(`${path} is no file of the journal`)
+  return { path, first }
 }
 
 export const pathOf = (dir: string, first: number): string => join(dir, `journal-${first}`)
