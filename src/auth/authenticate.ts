@@ -1,7 +1,15 @@
 /** Authentication by password, token or device credential, for both front ends. */
 import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
 import { GatewayError } from '../core/errors.js'
-import { LENGTHS, type Login, type LoginKind, type Role, type User, type UserId } from '../core/model.js'
+import {
+  isUserId,
+  LENGTHS,
+  type Login,
+  type LoginKind,
+  type Role,
+  type User,
+  type UserId,
+} from '../core/model.js'
 import type { ExternalTokens } from './external.js'
 import type { StoredLogin } from './login-rows.js'
 import { type Logins, newLoginId } from './logins.js'
@@ -32,6 +40,9 @@ const COMPACT_JWS = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/
  * Whether a text may be a password, which can be guessed: it has the form of neither a token nor a device's credential.
  */
 export const isPassword = (secret: string): boolean => !COMPACT_JWS.test(secret) && !isCredential(secret)
+
+/** Whether a name can be that of an account, whether or not there is one: it is an email address or a user id. */
+export const mayBeAccount = (name: string): boolean => isUserId(name) || normalizeEmail(name) !== ''
 
 export class Authenticator {
   constructor(private readonly options: AuthenticatorOptions) {}

@@ -1,5 +1,5 @@
 /** Who a CONNECT is from, and whether the account may have one more connection. */
-import { isPassword, type Principal } from '../auth/authenticate.js'
+import { isPassword, mayBeAccount, type Principal } from '../auth/authenticate.js'
 import { type CodeName, type Locale, toGatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
 import type { ConnectParts } from './connect-parts.js'
@@ -38,13 +38,21 @@ export function readUserName(userName: string | undefined): {
   return { name: userName?.slice(0, userName.length - suffix.length), locale: locale as Locale | undefined }
 }
 
+/**
+ * Whether the client does not say who it is. Devices that insist on a user name (many have one from the factory) are let in
+ * like others; whether an account exists cannot be found out by it.
+ */
+const isAnonymous = ({ name, password }: Credentials): boolean =>
+  name === undefined || (!mayBeAccount(name) && isPassword(password?.toString() ?? ''))
+
 /** @returns undefined for an anonymous client, where the config lets them in */
 export async function login(
   { services, options }: BrokerParts,
   connection: MqttConnection,
-  { clientId, name, password }: Credentials,
+  credentials: Credentials,
 ): Promise<Principal | undefined> {
-  if (name === undefined && options.anonymous) return undefined
+  const { clientId, name, password } = credentials
+  if (options.anonymous && isAnonymous(credentials)) return undefined
   if (name === undefined || password === undefined) throw new Refusal(REASON.NOT_AUTHORIZED)
   const { accounts, authenticator, limits } = services
   // MQTT allows 65,535 bytes each. UTF-8 has at least as many bytes as the text has UTF-16 units.

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { SignJWT } from 'jose/jwt/sign'
 import t from 'tap'
 import type { Accounts } from '../../src/accounts/accounts.js'
-import { Authenticator, isPassword } from '../../src/auth/authenticate.js'
+import { Authenticator, isPassword, mayBeAccount } from '../../src/auth/authenticate.js'
 import { ExternalTokens } from '../../src/auth/external.js'
 import { LoginLog, outcomeOf } from '../../src/auth/login-log.js'
 import { LoginRows, type StoredLogin } from '../../src/auth/login-rows.js'
@@ -33,6 +33,12 @@ import { ofKind } from '../helpers/kind.js'
 const ME = '271693512'
 const YOU = '289559048'
 const ID = 'a'.repeat(16)
+
+t.test('a name can be that of an account, or cannot', async t => {
+  for (const name of ['ann@example.com', 'ANN@EXAMPLE.COM', 'a b@c', ME]) t.ok(mayBeAccount(name), name)
+  for (const name of ['', '@', 'ann', 'ann@', '@example.com', '12345', `${ME}0`, 'a@b/c'])
+    t.notOk(mayBeAccount(name), name)
+})
 
 t.test('secrets: parsing reads what formatting writes, and nothing else', async t => {
   const secret = randomSecret()

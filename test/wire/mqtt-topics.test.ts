@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import {
+  loggedIn,
   type MqttTestClient,
   mqttClient,
   type RunningGateway,
@@ -7,6 +8,7 @@ import {
   startGateway,
 } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
+import { minted } from '../helpers/tokens.js'
 
 /** A plain broker: nobody logs in, everything is open. */
 const plain = await startGateway(t, { 'mqtt.acl': 'open', 'mqtt.anonymous': true })
@@ -206,8 +208,34 @@ t.test('anonymous clients with the same client id take each other over', async t
   t.same(one.unread, [])
 })
 
-t.test('credentials are checked where they are given, also on a plain broker', async t => {
-  await t.rejects(mqttClient(t, plain, { username: 'nobody@example.com', password: 'x' }), { code: 4 })
+t.test('credentials are checked where they may be those of an account, also on a plain broker', async t => {
+  const { password } = await minted(await loggedIn(t, plain), 'lamp')
+  for (const login of [
+    { username: 'nobody@example.com', password: 'x' },
+    { username: '123456789', password: 'x' },
+    { username: 'DVES_USER', password, clientId: 'lamp' },
+  ])
+    await t.rejects(mqttClient(t, plain, login), { code: 4 }, login.username)
+  await t.rejects(mqttClient(t, plain, { username: 'nobody@example.com' }), { code: 5 }, 'no password')
+})
+
+t.test('a user name that can be no account’s is none to a plain broker, and to no other', async t => {
+  const closed = await startGateway(t)
+  const { id } = await register(t, plain)
+  for (const login of [
+    { username: 'DVES_USER', password: 'DVES_PASS' },
+    { username: 'sensor' },
+    { username: '@', password: '' },
+  ]) {
+    const client = await mqttClient(t, plain, login)
+    const { mqtt } = client
+    const topic = tree()
+    await mqtt.subscribeAsync(topic, { qos: 1 })
+    await mqtt.publishAsync(topic, 'hello', { qos: 1 })
+    t.match(await client.next(), { payload: 'hello' })
+    await t.rejects(mqtt.subscribeAsync(`users/${id}/inbox/#`, { qos: 1 }), login.username)
+    await t.rejects(mqttClient(t, closed, login), { code: 'password' in login ? 4 : 5 }, login.username)
+  }
 })
 
 t.test('a list of patterns opens what it says, with %u for the user id', async t => {

@@ -1,6 +1,15 @@
 /** CONNECT and CONNACK of MQTT 5 (sections 3.1, 3.2), and DISCONNECT (3.14). */
 import t from 'tap'
-import { connect5, connectBytes, field, packet, plainBroker, socket5, unique } from '../helpers/raw-mqtt5.js'
+import {
+  bytes,
+  connect5,
+  connectBytes,
+  field,
+  packet,
+  plainBroker,
+  socket5,
+  unique,
+} from '../helpers/raw-mqtt5.js'
 
 const broker = await plainBroker(t)
 
@@ -106,10 +115,25 @@ t.test('a later version gets 0x84, and is closed [MQTT-3.1.2-2]', async t => {
   }
 })
 
+t.test('a CONNECT with flags in its fixed header is closed [MQTT-2.1.3-1]', async t => {
+  const client = await socket5(t, broker)
+  client.send(bytes(0x11, connectBytes(2, 0, field('me')).subarray(1)))
+  await client.closed
+  t.same(client.raw.unread, [])
+})
+
 t.test('another protocol name is closed [MQTT-3.1.2-1]', async t => {
   const client = await socket5(t, broker)
   client.send(packet(0x10, field('MQTS'), 5, 2, 0, 0, 0, field('me')))
   await client.closed
+})
+
+t.test('a password needs no user name, and may be empty', async t => {
+  for (const password of ['', 'secret']) {
+    const client = await socket5(t, broker)
+    client.send(connectBytes(0x42, 0, field(unique('client')), field(password)))
+    t.match(await client.take('connack'), { reasonCode: 0 })
+  }
 })
 
 t.test('a second CONNECT is a protocol error [MQTT-3.1.0-2]', async t => {

@@ -77,6 +77,9 @@ const PACKETS: readonly Case[] = [
   ['CONNACK from a client', packet(0x20, 0, 0, 0), 0x82],
   ['SUBACK from a client', packet(0x90, 0, 1, 0, 0), 0x82],
   ['PINGRESP from a client', packet(0xd0), 0x82],
+  ['PUBACK with flags [MQTT-2.1.3-1]', packet(0x42, 0, 1), 0x81],
+  ['PUBREC with flags [MQTT-2.1.3-1]', packet(0x52, 0, 1), 0x81],
+  ['PUBCOMP with flags [MQTT-2.1.3-1]', packet(0x72, 0, 1), 0x81],
   ['PUBREL with flags 0000 [MQTT-3.6.1-1]', packet(0x60, 0, 1), 0x81],
   ['SUBSCRIBE with flags 0000 [MQTT-3.8.1-1]', packet(0x80, 0, 1, NONE, field('a'), 0), 0x81],
   ['UNSUBSCRIBE with flags 0000 [MQTT-3.10.1-1]', packet(0xa0, 0, 1, NONE, field('a')), 0x81],
@@ -117,6 +120,12 @@ const PACKETS: readonly Case[] = [
   ['a property length longer than need be [MQTT-1.5.5-1]', packet(0x30, field('a'), 0x82, 0x00, 1, 0), 0x81],
 
   ['packet identifier 0 in PUBACK', packet(0x40, 0, 0), 0x82],
+  ['packet identifier 0 in PUBREC', packet(0x50, 0, 0), 0x82],
+  ['packet identifier 0 in PUBREL', packet(0x62, 0, 0), 0x82],
+  ['packet identifier 0 in PUBCOMP', packet(0x70, 0, 0), 0x82],
+  ['a property of PUBLISH in PUBACK', packet(0x40, 0, 1, 0, block(1, 0)), 0x81],
+  ['two reason strings in PUBACK', packet(0x40, 0, 1, 0, block(31, field('a'), 31, field('b'))), 0x82],
+  ['bytes behind the properties of PUBACK', packet(0x40, 0, 1, 0, NONE, 0), 0x81],
   ['a reason code that is not PUBACK’s [MQTT-3.4.2-1]', packet(0x40, 0, 1, 0x92), 0x82],
   ['a reason code that is not PUBREC’s [MQTT-3.5.2-1]', packet(0x50, 0, 1, 0x01), 0x82],
   ['a reason code that is not PUBREL’s [MQTT-3.6.2-1]', packet(0x62, 0, 1, 0x80), 0x82],
@@ -129,6 +138,15 @@ const PACKETS: readonly Case[] = [
   ['retain handling 3', subscribe(NONE, field('a'), 0x30), 0x82],
   ['no local of a shared subscription [MQTT-3.8.3-4]', subscribe(NONE, field('$share/g/a'), 0x04), 0x82],
   ['subscription identifier 0', subscribe(block(11, 0), field('a'), 0), 0x82],
+  [
+    'a subscription identifier of five bytes',
+    subscribe(block(11, 0x80, 0x80, 0x80, 0x80, 1), field('a'), 0),
+    0x81,
+  ],
+  ['a property of PUBLISH in SUBSCRIBE', subscribe(block(35, 0, 1), field('a'), 0), 0x81],
+  ['a filter without its options', subscribe(NONE, field('a')), 0x81],
+  ['an empty filter [MQTT-4.7.3-1]', subscribe(NONE, field(''), 0), 0x82],
+  ['NUL in a filter [MQTT-4.7.3-2]', subscribe(NONE, NUL, 0), 0x81],
   ['two subscription identifiers', subscribe(block(11, 1, 11, 2), field('a'), 0), 0x82],
   ['ill-formed UTF-8 in a filter [MQTT-3.8.3-1]', subscribe(NONE, ILL_FORMED, 0), 0x81],
   ['filter a# [MQTT-4.7.1-1]', subscribe(NONE, field('a#'), 0), 0x81],
@@ -139,8 +157,12 @@ const PACKETS: readonly Case[] = [
   ['a share without a filter [MQTT-4.8.2-2]', subscribe(NONE, field('$share/g'), 0), 0x8f],
 
   ['UNSUBSCRIBE without a filter [MQTT-3.10.3-2]', packet(0xa2, 0, 1, NONE), 0x82],
+  ['packet identifier 0 in UNSUBSCRIBE', packet(0xa2, 0, 0, NONE, field('a')), 0x82],
+  ['a subscription identifier in UNSUBSCRIBE', packet(0xa2, 0, 1, block(11, 1), field('a')), 0x81],
+  ['filter a/#/b in UNSUBSCRIBE [MQTT-4.7.1-1]', packet(0xa2, 0, 1, NONE, field('a/#/b')), 0x81],
   ['ill-formed UTF-8 in UNSUBSCRIBE [MQTT-3.10.3-1]', packet(0xa2, 0, 1, NONE, ILL_FORMED), 0x81],
 
+  ['an expiry twice in DISCONNECT', packet(0xe0, 0, block(17, 0, 0, 0, 0, 17, 0, 0, 0, 0)), 0x82],
   ['a reason code of the server in DISCONNECT [MQTT-3.14.2-1]', packet(0xe0, 0x8b), 0x82],
 ]
 

@@ -2,7 +2,18 @@
 import t, { type Test } from 'tap'
 import { register, startGateway } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
-import { connect5, type Packet5, plainBroker, type Raw5, unique } from '../helpers/raw-mqtt5.js'
+import {
+  block,
+  bytes,
+  connect5,
+  connectBytes,
+  field,
+  type Packet5,
+  plainBroker,
+  type Raw5,
+  socket5,
+  unique,
+} from '../helpers/raw-mqtt5.js'
 
 const broker = await plainBroker(t)
 
@@ -213,6 +224,23 @@ t.test(
     }
   },
 )
+
+t.test('user properties of a will arrive unaltered, in their order [MQTT-3.1.3-10]', async t => {
+  const topic = unique()
+  const watcher = await connect5(t, broker)
+  await watcher.subscribe(topic)
+  let received = Buffer.alloc(0)
+  watcher.raw.socket.on('data', chunk => {
+    received = Buffer.concat([received, chunk])
+  })
+  const properties = bytes(...['b', 'a', 'b', ''].map((name, i) => bytes(38, field(name), field(`${i}`))))
+  const client = await socket5(t, broker)
+  client.send(connectBytes(0x06, 0, field(unique('client')), block(properties), field(topic), field('gone')))
+  t.match(await client.take('connack'), { reasonCode: 0 })
+  await client.drop()
+  t.equal(text(await watcher.take('publish')), 'gone')
+  t.ok(received.includes(properties), 'byte by byte')
+})
 
 t.test(
   'no will after DISCONNECT, but with 0x04 and with each failure [MQTT-3.1.2-10] [MQTT-3.14.4-3]',

@@ -61,7 +61,7 @@ export const FRONT_ENDS = {
     ),
     anonymous: flag(
       false,
-      'Let clients without a user name connect. They may use the topics that `mqtt.acl` opens, and no inbox.',
+      'Let clients connect that have no user name, or one that is neither an email address nor a user id; their password is not looked at. They may use the topics that `mqtt.acl` opens, and no inbox.',
     ),
     acl: acl(
       'closed',
