@@ -38,8 +38,11 @@ const MAY_IMPORT = {
   'src/mqtt/acl/': [],
   'src/mqtt/routing/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
   'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
+  'src/admin/': ['src/(handle|protocol)/'],
   // The composition root.
-  'src/app/': ['src/(accounts|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/'],
+  'src/app/': [
+    'src/(accounts|admin|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/',
+  ],
   'src/cli/': ['src/(app|config)/'],
   'src/main\\.ts': ['src/cli/'],
 }
@@ -51,6 +54,7 @@ const HOMES = {
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
   jose: 'src/auth/',
   'lru-cache': 'src/core/recent\\.ts',
+  commander: 'src/cli/operator/',
   'ipaddr\\.js': 'src/limits/',
   '(convict|json5)': 'src/config/',
   lmdb: 'src/store/embedded/',

@@ -13,6 +13,11 @@ holdSignals(name === 'serve')
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
   refuseOldNode()
+  const { isOperatorCommand, runOperatorCommand } = await import('./cli/operator/names.js')
+  if (isOperatorCommand(name)) {
+    process.umask((await import('./core/private-files.js')).PRIVATE_UMASK)
+    return runOperatorCommand(process.argv.slice(2), process.env)
+  }
   const asks = (...options: string[]) => process.argv.slice(2).some(word => options.includes(word))
   if (asks('-h', '--help')) return (await import('./cli/help.js')).printHelp()
   if (asks('-v', '--version')) return (await import('./cli/version.js')).printVersion()

@@ -1,12 +1,12 @@
 /** Accounts: register, check a password, look up, delete. */
 import { createHash, randomInt } from 'node:crypto'
-import { domainToASCII } from 'node:url'
 import isEmail from 'validator/lib/isEmail.js'
 import { GatewayError } from '../core/errors.js'
-import { isUserId, LENGTHS, type User, type UserId } from '../core/model.js'
+import { type GrantedRole, isUserId, LENGTHS, type User, type UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
 import { KeyedSerial } from '../flow/serial.js'
-import type { UserQuery, Users } from '../store/store.js'
+import type { UserChange, UserQuery, Users } from '../store/store.js'
+import { normalizeEmail } from './email.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
@@ -16,6 +16,7 @@ export interface Registration {
   readonly firstName: string
   readonly lastName: string
   readonly username?: string
+  readonly role?: GrantedRole
 }
 
 export interface PasswordChange {
@@ -29,22 +30,6 @@ export interface PasswordChange {
 /** There are 900 million ids. Even if half are taken, all draws collide with a probability below one in a million. */
 const ID_DRAWS = 20
 const KNOWN_USERS = 100_000
-
-/** domainToASCII parses a URL's host: it stops at these characters and ignores what follows (WHATWG URL, 4.4). */
-const URL_SYNTAX = /[\s/?#\\@:%[\]]/
-
-/**
- * The form in which emails are compared: NFC, lower case, the domain in ASCII (RFC 5890). '' if it is not an address.
- */
-export function normalizeEmail(email: string): string {
-  // Checked before NFC and IDNA, whose time grows faster than the length.
-  if (email.length > LENGTHS.email) return ''
-  const text = email.normalize('NFC')
-  const at = text.lastIndexOf('@')
-  const host = text.slice(at + 1)
-  const domain = URL_SYNTAX.test(host) ? '' : domainToASCII(host)
-  return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
-}
 
 export class Accounts {
   /** Ids of existing accounts, so that sending a message need not ask the store. Deletion removes them. */
@@ -64,7 +49,7 @@ export class Accounts {
 
   /** @throws GatewayError BAD_FIELD (email, password), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
   async register(registration: Registration): Promise<User> {
-    const { email, password, firstName, lastName, username = '' } = registration
+    const { email, password, firstName, lastName, username = '', role } = registration
     // The library checks the lengths of RFC 5321, 4.5.3.1, too.
     if (email.length > LENGTHS.email || !isEmail.default(email))
       throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
@@ -85,6 +70,7 @@ export class Accounts {
       profileImage: '',
       key: '',
       createdAt: Date.now(),
+      ...(role && { role }),
     }
     for (let draw = 0; draw < ID_DRAWS; draw++) {
       const created = { id: String(randomInt(100_000_000, 1_000_000_000)), ...user }
@@ -136,13 +122,35 @@ export class Accounts {
     this.checkNew('newPassword', newPassword)
     await this.#changes.run(userId, async () => {
       if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
-      const hash = await this.passwords.hash(newPassword)
-      check?.()
-      // Called before, in case of a crash between the two, and after, for logins with the old password in between.
-      await endSessions()
-      await this.users.setPasswordHash(userId, hash)
-      await endSessions()
+      await this.#setPassword(userId, newPassword, endSessions, check)
     })
+  }
+
+  /** Without the old password: for an operator. @throws GatewayError BAD_FIELD (password) */
+  async resetPassword(userId: UserId, password: string, endSessions: () => Promise<unknown>): Promise<void> {
+    this.checkNew('password', password)
+    await this.#changes.run(userId, () => this.#setPassword(userId, password, endSessions))
+  }
+
+  async #setPassword(
+    userId: UserId,
+    password: string,
+    endSessions: () => Promise<unknown>,
+    check?: () => void,
+  ): Promise<void> {
+    const hash = await this.passwords.hash(password)
+    check?.()
+    // Called before, in case of a crash between the two, and after, for logins with the old password in between.
+    await endSessions()
+    await this.users.setPasswordHash(userId, hash)
+    await endSessions()
+  }
+
+  /** @throws GatewayError ERROR_FIND_USER */
+  async change(userId: UserId, change: UserChange): Promise<User> {
+    const changed = await this.users.changeUser(userId, change)
+    if (changed === undefined) throw new GatewayError('ERROR_FIND_USER')
+    return changed
   }
 
   /**
@@ -151,6 +159,11 @@ export class Accounts {
    */
   async delete(userId: UserId, password: string, gone?: () => Promise<unknown>): Promise<void> {
     if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
+    await this.remove(userId, gone)
+  }
+
+  /** Deletes an account without its password: for an operator. @param gone as for `delete` */
+  async remove(userId: UserId, gone?: () => Promise<unknown>): Promise<void> {
     this.#known.delete(userId)
     await this.#remove(userId, gone).finally(() => this.#onDeleted(userId))
   }

@@ -12,7 +12,7 @@ import type { Audit } from '../core/audit.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import type { Services } from '../handle/services.js'
+import type { Operation, Services } from '../handle/services.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
 import { MessageIds } from '../inbox/message-id.js'
@@ -42,9 +42,11 @@ export interface Given {
   readonly limits: Limits
   readonly passwords: Passwords
   readonly audit: Audit
+  readonly operation: (live: LiveConnections) => Operation
 }
 
 export interface Parts {
+  readonly services: Services
   readonly watch: StoreWatch
   readonly upkeep: Upkeep
   readonly cursors: Cursors
@@ -66,10 +68,11 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const ids = new MessageIds(store.kv)
   await ids.open()
   const { upkeep, ...identity } = await composeIdentity(given, store)
+  const live = new LiveConnections(config.sessions.multiple)
   const services: Services = {
     ...identity,
     audit,
-    live: new LiveConnections(config.sessions.multiple),
+    live,
     inbox,
     retention,
     ids,
@@ -77,11 +80,23 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     log,
     loginLog: new LoginLog(log, metrics),
     rules: handlerRules(config),
+    operation: given.operation(live),
   }
   const options = jsonOptions(config, await greetingKey(store.kv), new Faults(log, metrics).report)
   const json = new JsonServer(services, metrics, options)
   const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
-  return { watch: new StoreWatch(store, log), upkeep, ids, cursors, inbox, retention, limits, json, broker }
+  return {
+    services,
+    watch: new StoreWatch(store, log),
+    upkeep,
+    ids,
+    cursors,
+    inbox,
+    retention,
+    limits,
+    json,
+    broker,
+  }
 }
 
 /**

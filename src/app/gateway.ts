@@ -1,17 +1,24 @@
 /** A gateway: starts its parts and closes them, each in order. */
+
 import { Passwords } from '../accounts/passwords.js'
+import { askAdmin } from '../admin/ask.js'
+import { AdminServer } from '../admin/server.js'
 import type { Config } from '../config/config.js'
 import { type Audit, openAudit } from '../core/audit.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
+import type { Services } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
 import { opsRoute } from '../http/ops.js'
 import { Limits } from '../limits/limits.js'
+import type { LiveConnections } from '../live/live.js'
 import { watchFiles } from '../net/file-limit.js'
 import type { Store } from '../store/store.js'
+import { socketPath } from './admin-socket.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
+import { RunningOperation } from './operation.js'
 import { limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
 import { makeStore } from './stores.js'
@@ -33,6 +40,7 @@ export class Gateway {
   #parts: Parts | undefined
   #store: Store | undefined
   #audit: Audit | undefined
+  #admin: AdminServer | undefined
   #unwatchFiles: (() => void) | undefined
   #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
   #isClosing = false
@@ -69,7 +77,9 @@ export class Gateway {
     const audit = await this.#openAudit()
     this.#audit = audit
     const given = { config, log, audit, metrics: this.#metrics, limits: this.#limits }
-    const parts = await compose({ ...given, passwords: this.#passwords }, store)
+    const operation = (live: LiveConnections) =>
+      new RunningOperation({ config, log, live, totals: () => this.#metrics.totals() })
+    const parts = await compose({ ...given, passwords: this.#passwords, operation }, store)
     this.#parts = parts
     if (config.mqtt.enabled) await parts.broker.start()
     this.#front = new Front(config, {
@@ -79,7 +89,19 @@ export class Gateway {
       log,
       onFault: this.#faults.report,
     })
-    return this.#front.listen().catch(nameTlsFault)
+    const ports = await this.#front.listen().catch(nameTlsFault)
+    if (config.admin.enabled) await this.#openAdmin(parts.services)
+    return ports
+  }
+
+  /** Chat does not need the admin socket: where it cannot be made, the gateway serves without it. */
+  async #openAdmin(services: Services): Promise<void> {
+    const path = socketPath(this.config.data.dir)
+    const ask = (name: string, body: string) => askAdmin(services, this.#metrics, name, body)
+    this.#admin = new AdminServer({ path, ask, onFault: this.#faults.report })
+    await this.#admin.listen().catch(err => {
+      this.log.error({ event: 'admin.unavailable', path, err }, 'no admin socket')
+    })
   }
 
   /** Loads the certificate again; connections stay. */
@@ -107,6 +129,7 @@ export class Gateway {
   async #closeParts(): Promise<void> {
     const parts = this.#parts
     const listeners = this.#front?.close()
+    await this.#admin?.close()
     if (parts !== undefined) await closeParts(parts, CLOSE_GRACE_MS)
     const late = setTimeout(() => this.#front?.cut(), CLOSE_GRACE_MS)
     await listeners

@@ -1,5 +1,6 @@
 /** Authentication by password, token or device credential, for both front ends. */
-import { type Accounts, normalizeEmail } from '../accounts/accounts.js'
+import type { Accounts } from '../accounts/accounts.js'
+import { normalizeEmail } from '../accounts/email.js'
 import { GatewayError } from '../core/errors.js'
 import {
   isUserId,

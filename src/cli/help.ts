@@ -14,6 +14,14 @@ Commands:
   keys rotate [--now] a new key signs tokens; with --now those that were signed before are void at once,
                       else they are good until they expire; the gateway of this store may not be running
 
+Commands for operators (docs/operations.md), each with --help and --json:
+  user                list, show, create, disable, enable, delete, reset-password, grant, revoke-role
+  sessions            list, kick
+  stats               counts of the running gateway
+  log-level           print or set it
+  broadcast           a message to everybody who is online
+  completion          a script that completes commands in bash, zsh or fish
+
 Options:
   --config FILE       JSON or JSON5; may be repeated, later wins
   --section.key VALUE one config key, for example --http.port 9000

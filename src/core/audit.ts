@@ -7,6 +7,19 @@ import { pino } from 'pino'
 import type { LoginKind, UserId } from './model.js'
 
 export type AuditEvent =
+  | 'account.created'
+  | 'account.disabled'
+  | 'account.enabled'
+  | 'account.shown'
+  | 'accounts.listed'
+  | 'admin.refused'
+  | 'broadcast.sent'
+  | 'log-level.changed'
+  | 'password.reset'
+  | 'role.granted'
+  | 'role.revoked'
+  | 'session.kicked'
+  | 'stats.read'
   | 'account.registered'
   | 'account.delete-refused'
   | 'account.deleted'
@@ -38,6 +51,8 @@ export interface AuditEntry {
   readonly code?: number
   /** The number of logins that were revoked. */
   readonly count?: number
+  /** What an operator asked for, if it was refused. */
+  readonly request?: string
 }
 
 export interface Audit {

@@ -11,7 +11,8 @@ interface Tally {
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-export type FrontEnd = 'json' | 'mqtt'
+/** `admin`: the admin socket. */
+export type FrontEnd = 'json' | 'mqtt' | 'admin'
 
 export class Metrics {
   readonly registry = new Registry()
@@ -67,6 +68,7 @@ export class Metrics {
   readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {
     json: new Map(),
     mqtt: new Map(),
+    admin: new Map(),
   }
   readonly #stored = this.#histogram(
     'mumi_store_seconds',
@@ -115,6 +117,15 @@ export class Metrics {
   /** A commit's messages were handed to connected devices, `seconds` after the first of them was accepted. */
   sent(seconds: number): void {
     this.#sent.observe(seconds)
+  }
+
+  /** Sums over the labels, by the names of our counters and gauges. */
+  async totals(): Promise<Readonly<Record<string, number>>> {
+    const all = await this.registry.getMetricsAsJSON()
+    const ours = all.filter(({ name, type }) => name.startsWith('mumi_') && String(type) !== 'histogram')
+    return Object.fromEntries(
+      ours.map(({ name, values }) => [name, values.reduce((sum, { value }) => sum + value, 0)]),
+    )
   }
 
   #gauge<T extends string>(name: string, help: string, labelNames: T[] = []): Gauge<T> {

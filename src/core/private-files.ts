@@ -20,6 +20,8 @@ export const PRIVATE_UMASK = 0o077
 
 /** The folder of the store in `data.dir`. Every file in it belongs to the gateway. */
 const STORE = 'store'
+/** What the gateway has in `data.dir`: the store, and the admin socket. */
+const OWN: ReadonlySet<string> = new Set([STORE, 'admin.sock'])
 
 export interface Kept {
   /** `data.dir`; undefined if the store is not the embedded one. */
@@ -61,7 +63,7 @@ export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean
     if (files.includes('data.mdb')) {
       look(
         dataDir,
-        names.every(name => name === STORE),
+        names.every(name => OWN.has(name)),
       )
       look(store, true)
       for (const file of files) look(join(store, file), true)

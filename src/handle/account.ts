@@ -1,6 +1,8 @@
 import { nameStoreFault, toGatewayError } from '../core/errors.js'
+import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Handler, LoggedIn } from './context.js'
+import type { Services } from './services.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (
   { accounts, audit, limits, log },
@@ -24,45 +26,53 @@ const ENDED = 'ERROR_CONNECTION_CLOSED'
 
 /** Ends every connection of the account; the one that asks, behind its reply. */
 export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
-  { accounts, audit, inbox, limits, live, log, logins },
+  services,
   caller,
   { data },
   answer,
 ) => {
+  const { accounts, audit, limits, live } = services
   const { userId, front, remoteAddress } = caller
+  const remove = (gone: () => Promise<unknown>) =>
+    limits.logins.attempt(remoteAddress, userId, () => accounts.delete(userId, data.password, gone))
+  await removeAccount(services, caller, remove, one => Object.is(one, caller)).catch(thrown => {
+    const { number: code } = toGatewayError(thrown)
+    audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
+    throw thrown
+  })
+  answer.ok('SUCCESS')
+  live.endAll(userId, ENDED)
+}
+
+/**
+ * Removes an account and ends its connections. They lose their rights before its data is removed, so that none of them
+ * adds to the data.
+ * @param remove removes it from the store; calls `gone` as Accounts.delete does
+ * @param isSpared whether a connection is left open; it has no rights any more
+ * @throws what `remove` throws before the account is gone
+ */
+export async function removeAccount(
+  { audit, inbox, live, log, logins }: Services,
+  { userId, front, remoteAddress }: Pick<LoggedIn, 'userId' | 'front' | 'remoteAddress'>,
+  remove: (gone: () => Promise<unknown>) => Promise<unknown>,
+  isSpared: (connection: LiveConnection) => boolean = () => false,
+): Promise<void> {
   let isGone = false
-  /** Its connections lose their rights before its data is removed, so that none of them adds to the data. */
   const gone = () => {
     isGone = true
     const endLive = () => {
       audit.record({ event: 'account.deleted', userId, front, remoteAddress })
       inbox.cursors.forget(userId)
       for (const one of live.of(userId)) one.permissions?.revoke()
-      live.endAll(userId, ENDED, one => !Object.is(one, caller))
+      live.endAll(userId, ENDED, one => !isSpared(one))
     }
     return logins.revoke(userId, () => true, endLive)
   }
-  await limits.logins
-    .attempt(remoteAddress, userId, () => accounts.delete(userId, data.password, gone))
-    .catch(thrown => {
-      const error = toGatewayError(thrown)
-      if (!isGone) {
-        audit.record({
-          event: 'account.delete-refused',
-          userId,
-          front,
-          remoteAddress,
-          code: error.number,
-        })
-        throw thrown
-      }
-      // The store removes the rest when it is opened again.
-      log.error(
-        { event: 'store.failed', operation: 'deleteUser', userId, err: error },
-        'account not removed whole',
-      )
-    })
+  await remove(gone).catch(thrown => {
+    if (!isGone) throw thrown
+    // The store removes the rest when it is opened again.
+    const about = { event: 'store.failed', operation: 'deleteUser', userId, err: toGatewayError(thrown) }
+    log.error(about, 'account not removed whole')
+  })
   log.info({ event: 'account.deleted', userId }, 'account deleted')
-  answer.ok('SUCCESS')
-  live.endAll(userId, ENDED)
 }

@@ -55,9 +55,10 @@ export interface Answer extends StoreWaiter {
 /**
  * Who may make a request. `anyone`: without a login, too. `user`: whoever has logged in. `owner`: a user, and not by a
  * device's credential, which lies in a device that may be stolen: it neither rules the account nor is given anything
- * that lets somebody in. `admin`: an account that the config names. `nobody`: the config has switched it off.
+ * that lets somebody in. `admin`: an account with that role. `operator`: whoever may open the admin socket. `nobody`: the
+ * config has switched it off.
  */
-export type RequestAccess = 'anyone' | 'user' | 'owner' | 'admin' | 'nobody'
+export type RequestAccess = 'anyone' | 'user' | 'owner' | 'admin' | 'operator' | 'nobody'
 
 /**
  * Answers one request, now or later. Where it returns a promise, the connection's next request waits for that; what it

@@ -1,58 +1,11 @@
-/** Every request: its handler, who may make it, and the one door before it. */
+/** The one door before every request: who may make it. */
 import { GatewayError } from '../core/errors.js'
 import { admit } from '../core/model.js'
-import type { Request, RequestName } from '../protocol/requests.js'
-import { handleDelete, handleRegister } from './account.js'
-import type { Answer, Caller, Handler, LoggedIn, RequestAccess } from './context.js'
-import { handleAck, handleHistory } from './inbox.js'
-import { handleLogin } from './login.js'
-import {
-  handleLogout,
-  handleMint,
-  handlePassword,
-  handleRefresh,
-  handleRevoke,
-  handleSessions,
-} from './logins.js'
-import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
-import { handleQuery, queryAccess } from './query.js'
+import type { RequestName } from '../protocol/requests.js'
+import type { Answer, Caller, Handler, RequestAccess } from './context.js'
 import { type Refused, refuse } from './refuse.js'
 import type { HandlerRules, Services } from './services.js'
-
-/** The access to a request, or how the config and the request decide it. */
-type Rule<A extends RequestAccess, D> = A | ((rules: HandlerRules, data: D) => A)
-
-interface Traits {
-  /** A login by a device's credential may not make it. Of what only owners may, that need not be said. */
-  readonly notForDevices?: true
-  /** It changes nothing: it is not run for a client that has left. */
-  readonly isReadOnly?: true
-}
-
-type Entry<D> = Traits &
-  (
-    | { readonly access: Rule<'anyone' | 'user', D>; readonly run: Handler<D> }
-    | { readonly access: Rule<Exclude<RequestAccess, 'anyone'>, D>; readonly run: Handler<D, LoggedIn> }
-  )
-
-type Table = { readonly [N in RequestName]: Entry<Extract<Request, { name: N }>['data']> }
-
-const TABLE: Table = {
-  register: { access: 'anyone', run: handleRegister },
-  login: { access: 'anyone', run: handleLogin, notForDevices: true },
-  refresh: { access: 'anyone', run: handleRefresh, notForDevices: true },
-  query: { access: queryAccess, run: handleQuery, isReadOnly: true },
-  message: { access: 'user', run: handleMessage },
-  broadcast: { access: broadcastAccess, run: handleBroadcast },
-  history: { access: 'user', run: handleHistory, isReadOnly: true },
-  ack: { access: 'user', run: handleAck },
-  logout: { access: 'user', run: handleLogout },
-  delete: { access: 'owner', run: handleDelete },
-  sessions: { access: 'owner', run: handleSessions, isReadOnly: true },
-  revoke: { access: 'owner', run: handleRevoke },
-  mint: { access: 'owner', run: handleMint },
-  password: { access: 'owner', run: handlePassword },
-}
+import { type Asked, type AskedName, type Entry, TABLE } from './table.js'
 
 /** Whether a login by a device's credential may make this request, as far as its name says. */
 export function isForDevices(name: RequestName): boolean {
@@ -68,7 +21,7 @@ export function isForDevices(name: RequestName): boolean {
 export function handle(
   services: Services,
   caller: Caller,
-  request: Request,
+  request: Asked,
   answer: Answer,
 ): Promise<void> | undefined {
   if (caller.hasLeft && TABLE[request.name].isReadOnly) {
@@ -90,21 +43,30 @@ const refuseLater = (later: Promise<void>, log: Services['log'], refused: Refuse
   later.catch(thrown => refuse(log, refused, thrown))
 
 /** @returns the handler @throws GatewayError ERROR_UNAUTHORIZED, FORBIDDEN */
-function letIn(rules: HandlerRules, caller: Caller, { name, data }: Request): Handler<Request['data']> {
+function letIn(rules: HandlerRules, caller: Caller, { name, data }: Asked): Handler<Asked['data']> {
   admit(caller.permissions)
-  if (caller.login?.role === 'device' && !isForDevices(name))
+  if (caller.login?.role === 'device' && !isForDevices(name as RequestName))
     throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'not for devices' })
   // The table's types pair each name with its data and its caller; TypeScript cannot follow that through an index.
-  const { access, run } = TABLE[name] as Entry<Request['data']>
+  const { access, run } = TABLE[name] as Entry<Asked['data']>
   checkAccess(typeof access === 'string' ? access : access(rules, data), caller, name)
-  return run as Handler<Request['data']>
+  return run as Handler<Asked['data']>
 }
 
-function checkAccess(access: RequestAccess, { userId, login }: Caller, name: RequestName): void {
+function checkAccess(access: RequestAccess, { userId, login, front }: Caller, name: AskedName): void {
   if (access === 'anyone') return
+  if (access === 'operator') {
+    refuseClients(front)
+    return
+  }
   if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   if (access === 'admin' && login?.role !== 'admin')
     throw new GatewayError('FORBIDDEN', { field: 'type', reason: `${name}s are for admins` })
   if (access === 'nobody')
     throw new GatewayError('FORBIDDEN', { field: 'type', reason: `${name}s are switched off` })
+}
+
+/** No client can name such a request; this is the second lock. */
+function refuseClients(front: Caller['front']): void {
+  if (front !== 'admin') throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'for operators' })
 }

@@ -2,11 +2,12 @@
 import { outcomeOf } from '../auth/login-log.js'
 import { CODES, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
+import type { AdminName } from '../protocol/admin.js'
 import type { RequestName } from '../protocol/requests.js'
 import type { Answer, Caller } from './context.js'
 
 export interface Refused {
-  readonly request: RequestName | 'invalid'
+  readonly request: RequestName | AdminName | 'invalid'
   readonly caller: Caller
   readonly answer: Answer
 }

@@ -33,6 +33,14 @@ export interface HandlerRules extends RequestRules {
   readonly dedup: boolean
 }
 
+/** What an operator asks of the process as a whole. */
+export interface Operation {
+  /** Numbers of the running gateway, by name. */
+  stats(): Promise<Readonly<Record<string, string | number>>>
+  /** @param level sets it @returns the lowest level of lines that are logged */
+  logLevel(level?: string): string
+}
+
 export interface Services {
   readonly accounts: Accounts
   readonly authenticator: Authenticator
@@ -46,4 +54,5 @@ export interface Services {
   readonly log: Logger
   readonly loginLog: LoginLog
   readonly audit: Audit
+  readonly operation: Operation
 }

@@ -1,22 +1,17 @@
 /**
- * Parses requests. Every rule about a field is in this file, once; the types and the published documents derive from
- * it.
+ * Parses requests. Every rule about a field of a client's request is in this file, once; the types and the published
+ * documents derive from it.
  */
-import { type Static, type TObject, Type } from '@sinclair/typebox'
-import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
+import { type Static, Type } from '@sinclair/typebox'
 import { GatewayError } from '../core/errors.js'
 import { LENGTHS, USER_ID } from '../core/model.js'
+import { badField, checkFields, compileRules, isRecord, refuseUnknown, text, userId } from './fields.js'
 import { isTooManyValues } from './json-size.js'
-
-/** No NUL: it ends a string in the C clients of this protocol, and a key in many stores. */
-const NO_NUL = '^[^\\u0000]*$'
-const text = (maxLength: number, minLength = 0) => Type.String({ minLength, maxLength, pattern: NO_NUL })
 
 const name = text(128, 1)
 /** accounts/ decides whether it is an address. */
 const email = text(LENGTHS.email)
 const password = text(LENGTHS.password)
-const userId = Type.String({ pattern: `^${USER_ID}$` })
 const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
 
@@ -101,16 +96,7 @@ export interface RequestRules {
 
 const MAX_ID_LENGTH = 64
 const TOP_LEVEL = new Set(['type', 'action', 'data', 'id'])
-const compiled = new Map(
-  Object.entries(REQUESTS).map(([name, schema]) => [
-    name as RequestName,
-    {
-      schema: schema as TObject,
-      check: TypeCompiler.Compile(schema as TObject),
-      fields: new Set(Object.keys(schema.properties)),
-    },
-  ]),
-)
+const compiled = compileRules(REQUESTS)
 
 /**
  * @param frame one request as JSON text
@@ -162,7 +148,7 @@ function requestName(top: Record<string, unknown>): RequestName {
   if (type !== 'action') throw new GatewayError('UNKNOWN_REQUEST', { field: 'type', reason: 'unknown type' })
   if (typeof action !== 'string')
     throw badField('action', action === undefined ? 'is missing' : 'must be a string')
-  if (!DIRECT.has(action) && compiled.has(action as RequestName)) return action as RequestName
+  if (!DIRECT.has(action) && compiled.has(action)) return action as RequestName
   throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
 }
 
@@ -171,20 +157,7 @@ function checkData(name: RequestName, data: Record<string, unknown>, rules: Requ
   if (rule === undefined)
     throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
   // A mistyped condition must never widen a query, so a query refuses unknown members whatever the config says.
-  if (rules.unknownFields === 'refuse' || name === 'query') refuseUnknown(data, rule.fields)
-  if (!rule.check.Check(data)) throw firstFault(rule.check.Errors(data).First())
-  for (const key in data) {
-    const value = data[key]
-    // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent.
-    if (typeof value === 'string' && !value.isWellFormed())
-      throw badField(key.slice(0, 64), 'is not well-formed Unicode')
-  }
-}
-
-function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>): void {
-  for (const key in object) {
-    if (!known.has(key)) throw badField(key.slice(0, 64), 'unknown field')
-  }
+  checkFields(rule, data, name === 'query' ? 'refuse' : rules.unknownFields)
 }
 
 /** Looks no deeper than `levels`, so that no request can exhaust the stack. */
@@ -194,35 +167,3 @@ function isDeeper(value: unknown, levels: number): boolean {
   for (const key in value) if (isDeeper((value as Record<string, unknown>)[key], levels - 1)) return true
   return false
 }
-
-interface Fault {
-  readonly type: ValueErrorType
-  readonly path: string
-  readonly schema: { readonly [key: string]: unknown }
-}
-
-function firstFault(fault: Fault | undefined): GatewayError {
-  const field = fault?.path.slice(1) || 'data'
-  switch (fault?.type) {
-    case ValueErrorType.ObjectRequiredProperty:
-      return badField(field, 'is missing')
-    case ValueErrorType.StringMinLength:
-      return badField(field, 'must not be empty')
-    case ValueErrorType.StringMaxLength:
-      return new GatewayError('TOO_LARGE', {
-        field,
-        reason: `longer than ${fault.schema.maxLength} characters`,
-      })
-    case ValueErrorType.StringPattern:
-      return badField(field, fault.schema.pattern === NO_NUL ? 'must not contain NUL' : 'is not a user id')
-    case ValueErrorType.String:
-      return badField(field, 'must be a string')
-    default:
-      return badField(field, 'has the wrong type or value')
-  }
-}
-
-const badField = (field: string, reason: string) => new GatewayError('BAD_FIELD', { field, reason })
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -4,6 +4,7 @@ import { Duplex } from 'node:stream'
 import type { Test } from 'tap'
 import { Accounts } from '../../src/accounts/accounts.js'
 import { Passwords } from '../../src/accounts/passwords.js'
+import { IDLE_OPERATION } from '../../src/app/operation.js'
 import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
 import { Logins } from '../../src/auth/logins.js'
@@ -102,6 +103,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const ids = new MessageIds(store.kv)
   await ids.open()
   const services: Services = {
+    operation: IDLE_OPERATION,
     accounts,
     authenticator: new Authenticator({
       accounts,

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { Accounts, normalizeEmail } from '../../src/accounts/accounts.js'
+import { Accounts } from '../../src/accounts/accounts.js'
+import { normalizeEmail } from '../../src/accounts/email.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { GatewayError } from '../../src/core/errors.js'
 import type { User } from '../../src/core/model.js'

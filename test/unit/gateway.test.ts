@@ -6,6 +6,7 @@ import { WebSocket } from 'ws'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { closeParts, compose } from '../../src/app/compose.js'
 import { Gateway } from '../../src/app/gateway.js'
+import { IDLE_OPERATION } from '../../src/app/operation.js'
 import { limitRules } from '../../src/app/options.js'
 import { Front } from '../../src/app/ports.js'
 import { makeStore } from '../../src/app/stores.js'
@@ -62,7 +63,10 @@ async function composed(config: Config, store: CopyableStore) {
     record: ({ event }: { event: string }) => void audited.push(event),
     close: async () => undefined,
   }
-  const parts = await compose({ config, log, metrics, limits, passwords, audit }, store)
+  const parts = await compose(
+    { config, log, metrics, limits, passwords, audit, operation: () => IDLE_OPERATION },
+    store,
+  )
   await parts.broker.start()
   const close = async () => {
     await closeParts(parts, 0)

@@ -14,6 +14,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'handle/context.ts': TYPES,
   'handle/services.ts': TYPES,
   'inbox/sink.ts': TYPES,
+  'cli/operator/terminal.ts': TYPES,
   'json/host.ts': TYPES,
   'mqtt/link.ts': TYPES,
   'mqtt/options.ts': TYPES,

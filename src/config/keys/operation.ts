@@ -2,6 +2,12 @@
 import { duration, flag, optional, port, TIMER, text } from '../formats.js'
 
 export const OPERATION = {
+  admin: {
+    enabled: flag(
+      true,
+      'Serve the commands of `mumi` for operators at the Unix socket `admin.sock` in `data.dir`, which only the user of the process may open (docs/operations.md).',
+    ),
+  },
   audit: {
     file: optional(
       '',

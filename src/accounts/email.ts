@@ -1,0 +1,19 @@
+/** The form in which emails are compared. */
+import { domainToASCII } from 'node:url'
+import { LENGTHS } from '../core/model.js'
+
+/** domainToASCII parses a URL's host: it stops at these characters and ignores what follows (WHATWG URL, 4.4). */
+const URL_SYNTAX = /[\s/?#\\@:%[\]]/
+
+/**
+ * The form in which emails are compared: NFC, lower case, the domain in ASCII (RFC 5890). '' if it is not an address.
+ */
+export function normalizeEmail(email: string): string {
+  // Checked before NFC and IDNA, whose time grows faster than the length.
+  if (email.length > LENGTHS.email) return ''
+  const text = email.normalize('NFC')
+  const at = text.lastIndexOf('@')
+  const host = text.slice(at + 1)
+  const domain = URL_SYNTAX.test(host) ? '' : domainToASCII(host)
+  return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
+}

@@ -1,0 +1,51 @@
+/** What an operator asks of the process as a whole. */
+import type { Config } from '../config/config.js'
+import { GatewayError } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import { version } from '../core/version.js'
+import type { Operation } from '../handle/services.js'
+import type { LiveConnections } from '../live/live.js'
+
+export interface OperationParts {
+  readonly config: Config
+  readonly log: Logger
+  readonly live: LiveConnections
+  /** Values of the metrics without labels, and of those with the sum over their labels. */
+  readonly totals: () => Promise<Readonly<Record<string, number>>>
+}
+
+/** Of a gateway that runs. */
+export class RunningOperation implements Operation {
+  readonly #startedAt = Date.now()
+
+  constructor(private readonly parts: OperationParts) {}
+
+  async stats(): Promise<Readonly<Record<string, string | number>>> {
+    const { config, live, log, totals } = this.parts
+    const memory = process.memoryUsage()
+    return {
+      version: version(),
+      pid: process.pid,
+      started_at: new Date(this.#startedAt).toISOString(),
+      uptime_seconds: Math.round(process.uptime()),
+      store: config.store.type,
+      log_level: log.level,
+      users_online: [...live.online()].length,
+      memory_bytes: memory.rss,
+      ...(await totals()),
+    }
+  }
+
+  logLevel(level?: string): string {
+    const { log } = this.parts
+    if (level !== undefined) log.level = level
+    return log.level
+  }
+}
+
+const refuse = (): never => {
+  throw new GatewayError('FORBIDDEN', { field: 'action', reason: 'needs a gateway that runs' })
+}
+
+/** Of an idle store: there is no process to ask. */
+export const IDLE_OPERATION: Operation = { stats: async () => refuse(), logLevel: refuse }

@@ -1,0 +1,36 @@
+/** The commands for the gateway as a whole. */
+import { Command } from 'commander'
+import { lines, type Row } from './print.js'
+import type { Terminal } from './terminal.js'
+
+export function operationCommands(terminal: Terminal): Command[] {
+  return [stats(terminal), logLevel(terminal), broadcast(terminal)]
+}
+
+const stats = (terminal: Terminal): Command =>
+  new Command('stats')
+    .description('print counts of the running gateway; /metrics has more')
+    .addHelpText('after', '\nExample:\n  mumi stats --json')
+    .action(() => terminal.run({ name: 'stats', data: {}, idle: 'never' }, lines))
+
+const logLevel = (terminal: Terminal): Command =>
+  new Command('log-level')
+    .description('print or set the lowest level that is logged, until the next start or reload')
+    .argument('[level]', 'trace, debug, info, warn, error, fatal or silent')
+    .addHelpText('after', '\nExample:\n  mumi log-level debug')
+    .action((level: string | undefined) =>
+      terminal.run({ name: 'log.level', data: { level }, idle: 'never' }, (data: Row) => `${data.level}\n`),
+    )
+
+const broadcast = (terminal: Terminal): Command =>
+  new Command('broadcast')
+    .description('send a message to everybody who is online now')
+    .argument('<text...>', 'the message')
+    .option('--from <user>', 'its sender; default: the admin who registered first')
+    .addHelpText('after', '\nExample:\n  mumi broadcast "back in five minutes"')
+    .action((words: string[], { from }: { from?: string }) =>
+      terminal.run(
+        { name: 'broadcast.send', data: { content: words.join(' '), from }, idle: 'never' },
+        (data: Row) => `sent from ${data.from}\n`,
+      ),
+    )

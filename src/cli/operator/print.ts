@@ -1,0 +1,43 @@
+/** What commands print: tables and lines for people, JSON for machines. */
+
+/** Characters that move a terminal's cursor or hide text: names and ids come from clients. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** A text as it may be printed to a terminal. */
+export const safe = (value: unknown): string =>
+  String(value ?? '').replace(UNSAFE, char => `\\u{${char.codePointAt(0)?.toString(16)}}`)
+
+export type Row = Readonly<Record<string, unknown>>
+
+/** Columns of equal width, with a line of titles; `yes` and empty for booleans. @param columns members, in order */
+export function table(rows: readonly Row[], columns: readonly string[]): string {
+  const titles = columns.map(column => column.replaceAll('_', ' ').toUpperCase())
+  const cells = [titles, ...rows.map(row => columns.map(column => cell(row[column])))]
+  const widths = columns.map((_, i) => Math.max(...cells.map(line => (line[i] ?? '').length)))
+  return cells
+    .map(
+      line =>
+        `${line
+          .map((text, i) => text.padEnd(widths[i] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}
+
+const cell = (value: unknown): string => (typeof value === 'boolean' ? (value ? 'yes' : '') : safe(value))
+
+/** One line a member; members of an object within are named with a dot. */
+export function lines(row: Row): string {
+  const all = members(row, '')
+  const width = Math.max(0, ...all.map(([name]) => name.length))
+  return all.map(([name, value]) => `${name.padEnd(width)}  ${safe(value)}\n`).join('')
+}
+
+function members(row: Row, prefix: string): [string, unknown][] {
+  return Object.entries(row).flatMap(([name, value]) =>
+    typeof value === 'object' && value !== null
+      ? members(value as Row, `${prefix}${name}.`)
+      : [[`${prefix}${name}`, value] as [string, unknown]],
+  )
+}

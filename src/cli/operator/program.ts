@@ -1,0 +1,72 @@
+/** The commands for operators: what each takes, asks and prints. */
+import { Command, CommanderError } from 'commander'
+import { type ConfigSources, loadConfig } from '../../config/config.js'
+import { EXIT_USAGE } from '../exit-codes.js'
+import { splitConfig } from './arguments.js'
+import { ask, CommandError } from './ask.js'
+import { completion } from './completion.js'
+import { operationCommands } from './operation.js'
+import { sessionCommands } from './sessions.js'
+import type { Terminal } from './terminal.js'
+import { userCommands } from './users.js'
+
+const BEHIND = `
+Options of all commands:
+  --json               print the reply as JSON
+  --config FILE, --section.key VALUE
+                       the config of the gateway, as for serve; data.dir says which one
+Exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 no gateway runs.
+`
+
+export function makeProgram(terminal: Terminal): Command {
+  const program = new Command('mumi').helpCommand(false)
+  for (const command of [
+    ...userCommands(terminal),
+    ...sessionCommands(terminal),
+    ...operationCommands(terminal),
+  ])
+    program.addCommand(command)
+  program
+    .command('completion')
+    .description('print a script that completes commands in a shell')
+    .argument('<shell>', 'bash, zsh or fish')
+    .addHelpText('after', '\nExample:\n  mumi completion bash > /etc/bash_completion.d/mumi')
+    .action((shell: string) => void terminal.stdout.write(completion(program, shell)))
+  for (const command of leaves(program)) {
+    command.option('--json', 'print the reply as JSON').addHelpText('after', BEHIND)
+  }
+  for (const command of all(program)) {
+    command
+      .exitOverride()
+      .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'mumi: ')) })
+  }
+  return program
+}
+
+const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)]
+
+/** The commands that do something. */
+export const leaves = (command: Command): Command[] =>
+  command.commands.length === 0 ? [command] : command.commands.flatMap(leaves)
+
+/** @param words the command and what follows it */
+export async function operate(words: readonly string[], env: ConfigSources['env']): Promise<void> {
+  const { config, rest } = splitConfig(words)
+  const { stdin, stdout } = process
+  const isJson = rest.includes('--json')
+  const run: Terminal['run'] = async (asked, show) => {
+    const data = await ask(loadConfig({ argv: config, env }), asked)
+    stdout.write(isJson ? `${JSON.stringify(data)}\n` : show(data as never))
+  }
+  try {
+    await makeProgram({ run, stdin, stdout }).parseAsync(rest, { from: 'user' })
+  } catch (thrown) {
+    // Its text is printed already.
+    if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : EXIT_USAGE
+    else if (!(thrown instanceof CommandError)) throw thrown
+    else {
+      process.stderr.write(`mumi: ${thrown.message}\n`)
+      process.exitCode = thrown.exitCode
+    }
+  }
+}

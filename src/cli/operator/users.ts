@@ -1,0 +1,143 @@
+/** mumi user … */
+import { Command } from 'commander'
+import { confirm, readPassword } from './input.js'
+import { lines, type Row, safe, table } from './print.js'
+import type { Terminal } from './terminal.js'
+
+const USER = 'id, email or user name'
+const COLUMNS = ['id', 'email', 'username', 'role', 'disabled', 'online', 'created_at']
+
+interface Listed {
+  readonly users: readonly Row[]
+  readonly next?: string
+}
+
+function list(terminal: Terminal): Command {
+  return new Command('list')
+    .description('list accounts, oldest first')
+    .option('--role <role>', 'only accounts with this role (admin)')
+    .option('--disabled', 'only disabled accounts')
+    .option('--limit <n>', 'at most so many (1 to 1000)', Number, 100)
+    .option('--after <id>', 'begin behind this account')
+    .addHelpText('after', '\nExamples:\n  mumi user list\n  mumi user list --role admin --json')
+    .action(({ json: _, ...data }) =>
+      terminal.run({ name: 'user.list', data, idle: 'open' }, ({ users, next }: Listed) => {
+        const more = next === undefined ? '' : `There may be more: mumi user list --after ${next}\n`
+        return `${table(users, COLUMNS)}${more}`
+      }),
+    )
+}
+
+function show(terminal: Terminal): Command {
+  return new Command('show')
+    .description('show an account, its logins and its inbox')
+    .argument('<user>', USER)
+    .addHelpText('after', '\nExample:\n  mumi user show ann@example.com')
+    .action((user: string) => terminal.run({ name: 'user.show', data: { user }, idle: 'open' }, lines))
+}
+
+interface CreateOptions {
+  readonly admin?: true
+  readonly passwordStdin?: true
+  readonly firstName?: string
+  readonly lastName?: string
+  readonly username?: string
+}
+
+function create(terminal: Terminal): Command {
+  return new Command('create')
+    .description('make an account; prints the password that it makes, unless one comes on stdin')
+    .argument('<email>', 'email')
+    .option('--admin', 'with the role admin')
+    .option('--password-stdin', 'read the password from the first line of stdin')
+    .option('--first-name <name>', 'default: what stands before the @')
+    .option('--last-name <name>', 'default: -')
+    .option('--username <name>', 'default: none')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mumi user create ann@example.com --admin\n  pass show chat/bob | mumi user create bob@example.com --password-stdin',
+    )
+    .action(async (email: string, options: CreateOptions) => {
+      const { admin, passwordStdin, firstName, lastName, username } = options
+      const password = passwordStdin && (await readPassword(terminal.stdin))
+      const data = { email, password, firstName, lastName, username, role: admin && 'admin' }
+      await terminal.run({ name: 'user.create', data, idle: 'make' }, lines)
+    })
+}
+
+/** A command that takes an account and nothing else. */
+function simple(terminal: Terminal, verb: string, description: string, done: (data: Row) => string): Command {
+  return new Command(verb)
+    .description(description)
+    .argument('<user>', USER)
+    .addHelpText('after', `\nExample:\n  mumi user ${verb} ann@example.com`)
+    .action((user: string) => terminal.run({ name: `user.${verb}`, data: { user }, idle: 'open' }, done))
+}
+
+const named = ({ id, email }: Row): string => `${id} (${safe(email)})`
+
+function remove(terminal: Terminal): Command {
+  return new Command('delete')
+    .description('delete an account, its inbox and its logins, for good')
+    .argument('<user>', USER)
+    .option('--yes', 'do not ask')
+    .addHelpText('after', '\nExample:\n  mumi user delete ann@example.com --yes')
+    .action(async (user: string, { yes }: { yes?: true }) => {
+      if (!yes) await confirm(`Delete ${safe(user)}, for good?`, terminal.stdin, terminal.stdout)
+      await terminal.run(
+        { name: 'user.delete', data: { user }, idle: 'open' },
+        (data: Row) => `deleted ${named(data)}\n`,
+      )
+    })
+}
+
+function resetPassword(terminal: Terminal): Command {
+  return new Command('reset-password')
+    .description('give an account a new password and end its logins; prints the password that it makes')
+    .argument('<user>', USER)
+    .option('--password-stdin', 'read the password from the first line of stdin')
+    .option('--keep-devices', 'credentials of devices stay good')
+    .addHelpText('after', '\nExample:\n  mumi user reset-password ann@example.com --keep-devices')
+    .action(async (user: string, options: { passwordStdin?: true; keepDevices?: true }) => {
+      const password = options.passwordStdin && (await readPassword(terminal.stdin))
+      const data = { user, password, keepDevices: options.keepDevices }
+      await terminal.run({ name: 'user.reset-password', data, idle: 'open' }, lines)
+    })
+}
+
+/** Grants or takes a role. */
+function role(terminal: Terminal, verb: 'grant' | 'revoke-role', description: string): Command {
+  return new Command(verb)
+    .description(description)
+    .argument('<user>', USER)
+    .argument('[role]', 'admin', 'admin')
+    .addHelpText('after', `\nExample:\n  mumi user ${verb} ann@example.com admin`)
+    .action((user: string, role: string) =>
+      terminal.run(
+        { name: `user.${verb}`, data: { user, role }, idle: 'open' },
+        (data: Row) => `${named(data)} is ${data.role} now\n`,
+      ),
+    )
+}
+
+export function userCommands(terminal: Terminal): Command[] {
+  const user = new Command('user').description('accounts: also where no gateway runs').helpCommand(false)
+  const all = [
+    list(terminal),
+    show(terminal),
+    create(terminal),
+    simple(
+      terminal,
+      'disable',
+      'refuse an account at login, and end its connections and tokens',
+      data => `disabled ${named(data)}; ${data.ended} connections ended\n`,
+    ),
+    simple(terminal, 'enable', 'let a disabled account log in again', data => `enabled ${named(data)}\n`),
+    remove(terminal),
+    resetPassword(terminal),
+    role(terminal, 'grant', 'give an account a role, from its next login on'),
+    role(terminal, 'revoke-role', 'take a role from an account, and end its connections'),
+  ]
+  for (const command of all) user.addCommand(command)
+  return [user]
+}

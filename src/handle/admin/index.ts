@@ -1,0 +1,6 @@
+/** The acts of operators: rows of the table of requests (handle/table.ts). */
+import { OPERATION_ACTS } from './operation.js'
+import { SESSION_ACTS } from './sessions.js'
+import { USER_ACTS } from './users.js'
+
+export const ADMIN_ACTS = { ...USER_ACTS, ...SESSION_ACTS, ...OPERATION_ACTS } as const

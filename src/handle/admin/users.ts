@@ -1,0 +1,156 @@
+/** What operators do with accounts. */
+import { randomBytes } from 'node:crypto'
+import { GatewayError } from '../../core/errors.js'
+import type { User, UserId } from '../../core/model.js'
+import { formatTime } from '../../core/time.js'
+import type { AdminData } from '../../protocol/admin.js'
+import { removeAccount } from '../account.js'
+import type { Services } from '../services.js'
+import { act, type Done, findAccount } from './act.js'
+
+/** Accounts in a reply, where the request does not say how many. */
+const PAGE = 100
+/** Accounts read at a time while those with a role, or disabled ones, are looked for. */
+const READ = 500
+
+const ENDED = 'ERROR_CONNECTION_CLOSED'
+
+/** An account as operators see it. Times are those of the wire. */
+function describe({ authenticator, live }: Services, user: User) {
+  const { id, email, username, firstName, lastName, createdAt, disabledAt } = user
+  return {
+    ...{ id, email, username, firstName, lastName },
+    role: authenticator.isAdmin(user) ? 'admin' : 'user',
+    disabled: disabledAt !== undefined,
+    online: live.isOnline(id),
+    created_at: formatTime(createdAt),
+    ...(disabledAt !== undefined && { disabled_at: formatTime(disabledAt) }),
+  }
+}
+
+/** Oldest first. `next`: there may be more; it is the `after` of the next page. */
+async function list(services: Services, data: AdminData<'user.list'>): Promise<Done> {
+  const { after, limit = PAGE, role, disabled } = data
+  const isMeant = (user: User) =>
+    (role === undefined || services.authenticator.isAdmin(user)) &&
+    (disabled === undefined || user.disabledAt !== undefined)
+  const read = role === undefined && disabled === undefined ? limit : READ
+  const found: User[] = []
+  let from = after
+  for (let isMore = true; isMore; ) {
+    const page = await services.accounts.query({}, read, from)
+    for (const user of page) {
+      if (isMeant(user)) found.push(user)
+      from = user.id
+      if (found.length === limit) break
+    }
+    isMore = page.length === read && found.length < limit
+  }
+  const users = found.map(user => describe(services, user))
+  return { data: { users, ...(found.length === limit && { next: from }) } }
+}
+
+async function show(services: Services, data: AdminData<'user.show'>): Promise<Done> {
+  const user = await findAccount(services, data.user)
+  const { inbox, live, logins } = services
+  const [last, first, bytes, furthest, stored] = await Promise.all([
+    inbox.store.lastSeq(user.id),
+    inbox.store.firstSeq(user.id),
+    inbox.store.inboxBytes(user.id),
+    inbox.cursors.furthest(user.id),
+    logins.list(user.id),
+  ])
+  const connections = live.of(user.id).length
+  const kept = { messages: last - first + 1, bytes, last_seq: last, confirmed_seq: furthest }
+  const about = { userId: user.id }
+  return { data: { ...describe(services, user), connections, logins: stored.length, inbox: kept }, about }
+}
+
+/** 16 characters, 96 bits. */
+const makePassword = (): string => randomBytes(12).toString('base64url')
+
+async function create(services: Services, data: AdminData<'user.create'>): Promise<Done> {
+  const { email, password = makePassword(), username, role } = data
+  const [local = ''] = email.split('@', 1)
+  const { firstName = local, lastName = '-' } = data
+  const user = await services.accounts.register({
+    ...{ email, password, firstName, lastName },
+    ...(username !== undefined && { username }),
+    ...(role && { role }),
+  })
+  const made = data.password === undefined && { password }
+  return { data: { ...describe(services, user), ...made }, about: { userId: user.id } }
+}
+
+/** Its connections and tokens end; credentials of its devices stay, and are good again when it is enabled. */
+async function disable(services: Services, data: AdminData<'user.disable'>): Promise<Done> {
+  const { accounts, live, logins } = services
+  const { id, disabledAt = Date.now() } = await findAccount(services, data.user)
+  const user = await accounts.change(id, { disabledAt })
+  const count = live.of(id).length
+  const endLive = () => live.endAll(id, 'ACCOUNT_DISABLED')
+  await logins.revoke(id, ({ kind }) => kind === 'token', endLive)
+  return { data: { ...describe(services, user), ended: count }, about: { userId: id, count } }
+}
+
+async function enable(services: Services, data: AdminData<'user.enable'>): Promise<Done> {
+  const { id } = await findAccount(services, data.user)
+  const user = await services.accounts.change(id, { disabledAt: null })
+  return { data: describe(services, user), about: { userId: id } }
+}
+
+async function remove(services: Services, data: AdminData<'user.delete'>): Promise<Done> {
+  const user = await findAccount(services, data.user)
+  const { id: userId } = user
+  await removeAccount(services, { userId, front: 'admin', remoteAddress: undefined }, gone =>
+    services.accounts.remove(userId, gone),
+  )
+  return { data: { id: userId, email: user.email } }
+}
+
+/** Ends every login of the account, since whoever knows the old password may have one. */
+async function resetPassword(services: Services, data: AdminData<'user.reset-password'>): Promise<Done> {
+  const { accounts, live, logins } = services
+  const { password = makePassword(), keepDevices = false } = data
+  const { id } = await findAccount(services, data.user)
+  const ends = (isDevice: boolean) => !(keepDevices && isDevice)
+  const endLive = () => live.endAll(id, ENDED, ({ login }) => ends(login?.kind === 'device'))
+  const endSessions = () => logins.revoke(id, ({ kind }) => ends(kind === 'device'), endLive)
+  await accounts.resetPassword(id, password, endSessions)
+  return { data: { id, ...(data.password === undefined && { password }) }, about: { userId: id } }
+}
+
+/** Logins from now on have the role; open connections keep the one that they have. */
+async function grant(services: Services, { user, role }: AdminData<'user.grant'>): Promise<Done> {
+  const { id } = await findAccount(services, user)
+  const changed = await services.accounts.change(id, { role })
+  return { data: describe(services, changed), about: { userId: id } }
+}
+
+/** Ends the connections of the account, which have the role. */
+async function revokeRole(services: Services, data: AdminData<'user.revoke-role'>): Promise<Done> {
+  const { accounts, authenticator, live, logins } = services
+  const { id } = await findAccount(services, data.user)
+  const user = await accounts.change(id, { role: null })
+  if (authenticator.isAdmin(user)) throw new GatewayError('FORBIDDEN', byConfig(id))
+  await logins.revoke(
+    id,
+    () => false,
+    () => live.endAll(id, ENDED),
+  )
+  return { data: describe(services, user), about: { userId: id } }
+}
+
+const byConfig = (id: UserId) => ({ field: 'user', reason: `roles.admins of the config names ${id}` })
+
+export const USER_ACTS = {
+  'user.list': act('user.list', 'accounts.listed', list),
+  'user.show': act('user.show', 'account.shown', show),
+  'user.create': act('user.create', 'account.created', create),
+  'user.disable': act('user.disable', 'account.disabled', disable),
+  'user.enable': act('user.enable', 'account.enabled', enable),
+  'user.delete': act('user.delete', undefined, remove),
+  'user.reset-password': act('user.reset-password', 'password.reset', resetPassword),
+  'user.grant': act('user.grant', 'role.granted', grant),
+  'user.revoke-role': act('user.revoke-role', 'role.revoked', revokeRole),
+} as const

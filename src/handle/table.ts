@@ -1,0 +1,63 @@
+/** Every request, of clients and of the operator: who may make it, and its handler. */
+import type { AdminRequest } from '../protocol/admin.js'
+import type { Request } from '../protocol/requests.js'
+import { handleDelete, handleRegister } from './account.js'
+import { ADMIN_ACTS } from './admin/index.js'
+import type { Handler, LoggedIn, RequestAccess } from './context.js'
+import { handleAck, handleHistory } from './inbox.js'
+import { handleLogin } from './login.js'
+import {
+  handleLogout,
+  handleMint,
+  handlePassword,
+  handleRefresh,
+  handleRevoke,
+  handleSessions,
+} from './logins.js'
+import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
+import { handleQuery, queryAccess } from './query.js'
+import type { HandlerRules } from './services.js'
+
+/** The access to a request, or how the config and the request decide it. */
+type Rule<A extends RequestAccess, D> = A | ((rules: HandlerRules, data: D) => A)
+
+interface Traits {
+  /** A login by a device's credential may not make it. Of what only owners may, that need not be said. */
+  readonly notForDevices?: true
+  /** It changes nothing: it is not run for a client that has left. */
+  readonly isReadOnly?: true
+}
+
+export type Entry<D> = Traits &
+  (
+    | { readonly access: Rule<'anyone' | 'user' | 'operator', D>; readonly run: Handler<D> }
+    | {
+        readonly access: Rule<Exclude<RequestAccess, 'anyone' | 'operator'>, D>
+        readonly run: Handler<D, LoggedIn>
+      }
+  )
+
+/** What the door takes. */
+export type Asked = Request | AdminRequest
+
+export type AskedName = Asked['name']
+
+type Table = { readonly [N in AskedName]: Entry<Extract<Asked, { name: N }>['data']> }
+
+export const TABLE: Table = {
+  register: { access: 'anyone', run: handleRegister },
+  login: { access: 'anyone', run: handleLogin, notForDevices: true },
+  refresh: { access: 'anyone', run: handleRefresh, notForDevices: true },
+  query: { access: queryAccess, run: handleQuery, isReadOnly: true },
+  message: { access: 'user', run: handleMessage },
+  broadcast: { access: broadcastAccess, run: handleBroadcast },
+  history: { access: 'user', run: handleHistory, isReadOnly: true },
+  ack: { access: 'user', run: handleAck },
+  logout: { access: 'user', run: handleLogout },
+  delete: { access: 'owner', run: handleDelete },
+  sessions: { access: 'owner', run: handleSessions, isReadOnly: true },
+  revoke: { access: 'owner', run: handleRevoke },
+  mint: { access: 'owner', run: handleMint },
+  password: { access: 'owner', run: handlePassword },
+  ...ADMIN_ACTS,
+}

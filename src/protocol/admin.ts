@@ -1,0 +1,93 @@
+/** Requests of the operator, which come by the admin socket alone: `POST /v1/<name>` with the fields as a JSON object. */
+import { type Static, Type } from '@sinclair/typebox'
+import { GatewayError } from '../core/errors.js'
+import { LENGTHS } from '../core/model.js'
+import { badField, checkFields, compileRules, isRecord, text, userId } from './fields.js'
+
+/** An account by id, email or user name. */
+const user = text(LENGTHS.email, 1)
+const password = text(LENGTHS.password, 1)
+const role = Type.Literal('admin')
+
+/** One schema per request (docs/operations.md). */
+export const ADMIN_REQUESTS = {
+  'user.list': Type.Object({
+    after: Type.Optional(userId),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+    role: Type.Optional(role),
+    disabled: Type.Optional(Type.Literal(true)),
+  }),
+  'user.show': Type.Object({ user }),
+  // Without a password one is made.
+  'user.create': Type.Object({
+    email: text(LENGTHS.email, 1),
+    password: Type.Optional(password),
+    firstName: Type.Optional(text(128, 1)),
+    lastName: Type.Optional(text(128, 1)),
+    username: Type.Optional(text(64, 1)),
+    role: Type.Optional(role),
+  }),
+  'user.disable': Type.Object({ user }),
+  'user.enable': Type.Object({ user }),
+  'user.delete': Type.Object({ user }),
+  'user.reset-password': Type.Object({
+    user,
+    password: Type.Optional(password),
+    keepDevices: Type.Optional(Type.Boolean()),
+  }),
+  'user.grant': Type.Object({ user, role }),
+  'user.revoke-role': Type.Object({ user, role }),
+  'session.list': Type.Object({
+    user: Type.Optional(user),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+  }),
+  'session.kick': Type.Object({
+    user,
+    session: Type.Optional(text(64, 1)),
+    revoke: Type.Optional(Type.Boolean()),
+  }),
+  stats: Type.Object({}),
+  'log.level': Type.Object({
+    level: Type.Optional(
+      Type.Union(
+        (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map(level =>
+          Type.Literal(level),
+        ),
+      ),
+    ),
+  }),
+  // `from`: default, the account with the role that registered first.
+  'broadcast.send': Type.Object({ content: text(16_777_216, 1), from: Type.Optional(user) }),
+} as const
+
+export type AdminName = keyof typeof ADMIN_REQUESTS
+export type AdminData<N extends AdminName> = Static<(typeof ADMIN_REQUESTS)[N]>
+
+export type AdminRequest = {
+  [N in AdminName]: { readonly name: N; readonly id: undefined; readonly data: AdminData<N> }
+}[AdminName]
+
+const compiled = compileRules(ADMIN_REQUESTS)
+
+/**
+ * @param name what stands behind `/v1/`
+ * @param body JSON text; '' = no fields
+ * @throws GatewayError UNKNOWN_REQUEST, BAD_JSON, BAD_FIELD, TOO_LARGE
+ */
+export function parseAdminRequest(name: string, body: string): AdminRequest {
+  const rules = compiled.get(name)
+  if (rules === undefined) throw new GatewayError('UNKNOWN_REQUEST', { reason: 'no such request' })
+  const data = body === '' ? {} : parse(body)
+  if (!isRecord(data)) throw badField('data', 'must be an object')
+  checkFields(rules, data, 'refuse')
+  // The data passed its schema above.
+  return { name, id: undefined, data } as AdminRequest
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    throw new GatewayError('BAD_JSON', { reason: 'not valid JSON' })
+  }
+}

@@ -1,0 +1,88 @@
+/** Checks the fields of a request against its schema, and words what is wrong with one. */
+import { type TObject, Type } from '@sinclair/typebox'
+import { TypeCompiler, ValueErrorType } from '@sinclair/typebox/compiler'
+import { GatewayError } from '../core/errors.js'
+import { USER_ID } from '../core/model.js'
+
+/** No NUL: it ends a string in the C clients of this protocol, and a key in many stores. */
+const NO_NUL = '^[^\\u0000]*$'
+
+/** Lengths are in UTF-16 code units. */
+export const text = (maxLength: number, minLength = 0) =>
+  Type.String({ minLength, maxLength, pattern: NO_NUL })
+
+export const userId = Type.String({ pattern: `^${USER_ID}$` })
+
+/** The rules of one request's fields. */
+export interface FieldRules {
+  readonly fields: ReadonlySet<string>
+  readonly check: ReturnType<typeof TypeCompiler.Compile<TObject>>
+}
+
+/** @param schemas by the name of the request */
+export function compileRules<N extends string>(
+  schemas: Readonly<Record<N, TObject>>,
+): ReadonlyMap<string, FieldRules> {
+  const all = Object.entries<TObject>(schemas)
+  return new Map(
+    all.map(([name, schema]) => [
+      name,
+      { check: TypeCompiler.Compile(schema), fields: new Set(Object.keys(schema.properties)) },
+    ]),
+  )
+}
+
+/** @throws GatewayError BAD_FIELD, TOO_LARGE */
+export function checkFields(
+  rules: FieldRules,
+  data: Record<string, unknown>,
+  unknownFields: 'refuse' | 'ignore',
+): void {
+  if (unknownFields === 'refuse') refuseUnknown(data, rules.fields)
+  if (!rules.check.Check(data)) throw firstFault(rules.check.Errors(data).First())
+  for (const key in data) {
+    const value = data[key]
+    // A lone surrogate has no UTF-8 form (RFC 3629): it could be stored but not sent.
+    if (typeof value === 'string' && !value.isWellFormed())
+      throw badField(key.slice(0, 64), 'is not well-formed Unicode')
+  }
+}
+
+/** @throws GatewayError BAD_FIELD */
+export function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>): void {
+  for (const key in object) {
+    if (!known.has(key)) throw badField(key.slice(0, 64), 'unknown field')
+  }
+}
+
+interface Fault {
+  readonly type: ValueErrorType
+  readonly path: string
+  readonly schema: { readonly [key: string]: unknown }
+}
+
+function firstFault(fault: Fault | undefined): GatewayError {
+  const field = fault?.path.slice(1) || 'data'
+  switch (fault?.type) {
+    case ValueErrorType.ObjectRequiredProperty:
+      return badField(field, 'is missing')
+    case ValueErrorType.StringMinLength:
+      return badField(field, 'must not be empty')
+    case ValueErrorType.StringMaxLength:
+      return new GatewayError('TOO_LARGE', {
+        field,
+        reason: `longer than ${fault.schema.maxLength} characters`,
+      })
+    case ValueErrorType.StringPattern:
+      return badField(field, fault.schema.pattern === NO_NUL ? 'must not contain NUL' : 'is not a user id')
+    case ValueErrorType.String:
+      return badField(field, 'must be a string')
+    default:
+      return badField(field, 'has the wrong type or value')
+  }
+}
+
+export const badField = (field: string, reason: string) => new GatewayError('BAD_FIELD', { field, reason })
+
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,167 @@
+/** The commands of operators: words, requests, and what is printed. */
+import { spawnSync } from 'node:child_process'
+import { PassThrough, Readable } from 'node:stream'
+import t from 'tap'
+import { splitConfig } from '../../src/cli/operator/arguments.js'
+import { ask, CommandError } from '../../src/cli/operator/ask.js'
+import { completion } from '../../src/cli/operator/completion.js'
+import { confirm, readPassword } from '../../src/cli/operator/input.js'
+import { isOperatorCommand } from '../../src/cli/operator/names.js'
+import { operationCommands } from '../../src/cli/operator/operation.js'
+import { lines, safe, table } from '../../src/cli/operator/print.js'
+import { leaves, makeProgram } from '../../src/cli/operator/program.js'
+import { sessionCommands } from '../../src/cli/operator/sessions.js'
+import type { Terminal } from '../../src/cli/operator/terminal.js'
+import { userCommands } from '../../src/cli/operator/users.js'
+import { loadConfig } from '../../src/config/config.js'
+import { ADMIN_REQUESTS, parseAdminRequest } from '../../src/protocol/admin.js'
+import { dataDir } from '../helpers/gateway.js'
+
+t.test('config keys are told from options, wherever they stand', async t => {
+  const words = ['user', '--data.dir', 'x', 'list', '--json', '--config=f', '--limit', '3', '--locale', 'en']
+  t.same(splitConfig(words), {
+    config: ['--data.dir', 'x', '--config=f', '--locale', 'en'],
+    rest: ['user', 'list', '--json', '--limit', '3'],
+  })
+  t.same(splitConfig(['--http.tls', '--json']), { config: ['--http.tls'], rest: ['--json'] })
+  t.same(splitConfig(['a', '--', '--data.dir', 'x']), { config: [], rest: ['a', '--', '--data.dir', 'x'] })
+})
+
+/** Runs words without a gateway. @returns what was asked, and printed */
+async function run(words: string[], input = '') {
+  const asked: { name: string; data: object; idle: string }[] = []
+  const stdout = new PassThrough({ encoding: 'utf8' })
+  const terminal: Terminal = {
+    run: async request => void asked.push(request),
+    stdin: Readable.from([input]),
+    stdout,
+  }
+  await makeProgram(terminal).parseAsync(words, { from: 'user' })
+  return { asked, printed: String(stdout.read() ?? '') }
+}
+
+const REQUESTS: readonly [words: string, name: string, data: object, input?: string][] = [
+  ['user list', 'user.list', { limit: 100 }],
+  [
+    'user list --role admin --limit 5 --after 271693512',
+    'user.list',
+    { role: 'admin', limit: 5, after: '271693512' },
+  ],
+  ['user list --disabled --json', 'user.list', { disabled: true, limit: 100 }],
+  ['user show ann', 'user.show', { user: 'ann' }],
+  ['user create a@b.c --admin --username a', 'user.create', { email: 'a@b.c', role: 'admin', username: 'a' }],
+  [
+    'user create a@b.c --password-stdin',
+    'user.create',
+    { email: 'a@b.c', password: 'se cret' },
+    'se cret\nrest\n',
+  ],
+  ['user disable ann', 'user.disable', { user: 'ann' }],
+  ['user enable ann', 'user.enable', { user: 'ann' }],
+  ['user delete ann --yes', 'user.delete', { user: 'ann' }],
+  ['user reset-password ann --keep-devices', 'user.reset-password', { user: 'ann', keepDevices: true }],
+  ['user grant ann', 'user.grant', { user: 'ann', role: 'admin' }],
+  ['user revoke-role ann admin', 'user.revoke-role', { user: 'ann', role: 'admin' }],
+  ['sessions list', 'session.list', { limit: 1000 }],
+  ['sessions list ann --limit 1', 'session.list', { user: 'ann', limit: 1 }],
+  ['sessions kick ann s --revoke', 'session.kick', { user: 'ann', session: 's', revoke: true }],
+  ['stats', 'stats', {}],
+  ['log-level debug', 'log.level', { level: 'debug' }],
+  ['broadcast back in five --from ann', 'broadcast.send', { content: 'back in five', from: 'ann' }],
+]
+
+t.test('each command makes its request, with fields that the gateway takes', async t => {
+  for (const [words, name, data, input] of REQUESTS) {
+    const { asked } = await run(words.split(' '), input)
+    const body = JSON.stringify(asked[0]?.data)
+    t.same([asked[0]?.name, JSON.parse(body)], [name, data], words)
+    t.doesNotThrow(() => parseAdminRequest(name, body), words)
+  }
+  t.same(
+    [...new Set(REQUESTS.map(([, name]) => name))].sort(),
+    Object.keys(ADMIN_REQUESTS).sort(),
+    'all of them',
+  )
+})
+
+t.test('only what changes accounts is done on an idle store, and only a new account makes one', async t => {
+  for (const [words, name, , input] of REQUESTS) {
+    const { asked } = await run(words.split(' '), input)
+    const idle = name === 'user.create' ? 'make' : name.startsWith('user.') ? 'open' : 'never'
+    t.equal(asked[0]?.idle, idle, words)
+  }
+})
+
+t.test('every command has help with an example and the exit codes, and main.ts knows it', async t => {
+  const terminal = { run: async () => undefined, stdin: Readable.from([]), stdout: new PassThrough() }
+  const program = makeProgram(terminal)
+  for (const command of leaves(program)) {
+    let help = ''
+    command.configureOutput({ writeOut: text => (help += text) })
+    command.outputHelp()
+    for (const part of [/Examples?:\n {2}.*mumi /, '--json', 'Exit code: 0', '--section.key'])
+      t.match(help, part, command.name())
+  }
+  for (const { name } of program.commands.map(one => ({ name: one.name() })))
+    t.ok(isOperatorCommand(name), name)
+  for (const name of ['serve', undefined, 'constructor']) t.notOk(isOperatorCommand(name))
+  const made = [...userCommands(terminal), ...sessionCommands(terminal), ...operationCommands(terminal)]
+  t.equal(made.length + 1, program.commands.length)
+})
+
+t.test('wrong words are an error of usage', async t => {
+  for (const words of ['user', 'user foo', 'user show', 'user show a b', 'stats --what', 'completion'])
+    await t.rejects(run(words.split(' ')), { code: /^commander\./ }, words)
+})
+
+t.test('a password comes from stdin; a deletion is confirmed or not done', async t => {
+  t.equal(await readPassword(Readable.from(['\n', 'one\ntwo'])), 'one')
+  await t.rejects(readPassword(Readable.from([])), CommandError)
+  const answer = (text: string) =>
+    confirm('Sure?', Object.assign(Readable.from([text]), { isTTY: true }), new PassThrough())
+  await answer('y\n')
+  await answer('YES\n')
+  await t.rejects(answer('\n'), /nothing was done/)
+  await t.rejects(confirm('Sure?', Readable.from(['y\n']), new PassThrough()), /--yes/)
+})
+
+t.test('printing: columns, members, and no control characters of clients', async t => {
+  t.equal(
+    table(
+      [
+        { id: 1, is_on: true },
+        { id: 22, is_on: false },
+      ],
+      ['id', 'is_on'],
+    ),
+    'ID  IS ON\n1   yes\n22\n',
+  )
+  t.equal(
+    lines({ a: 1, inbox: { bytes: 2 }, none: undefined }),
+    'a            1\ninbox.bytes  2\nnone         \n',
+  )
+  t.equal(safe('a\u001b[2Jb\u202e\n'), 'a\\u{1b}[2Jb\\u{202e}\\u{a}')
+})
+
+t.test('where no gateway runs, a command that needs one says so, with an exit code of its own', async t => {
+  const config = loadConfig({ argv: ['--data.dir', dataDir(t)], env: {} })
+  const asked = ask(config, { name: 'stats', data: {}, idle: 'never' })
+  await t.rejects(asked, { exitCode: 3 } as unknown as Error)
+})
+
+t.test('completion: bash proposes commands, then options', async t => {
+  const { printed } = await run(['completion', 'bash'])
+  const complete = (...words: string[]) => {
+    const script = `${printed}\nCOMP_WORDS=(${words.map(word => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _mumi; echo "\${COMPREPLY[@]}"`
+    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' })
+    return stderr + stdout.trim()
+  }
+  t.match(complete('mumi', ''), /\bserve\b.*\buser\b/)
+  t.equal(complete('mumi', 'us'), 'user')
+  t.equal(complete('mumi', 'user', 're'), 'reset-password revoke-role')
+  t.match(complete('mumi', 'user', 'list', '--'), /--role.*--json/)
+  t.match(complete('mumi', 'user', 'show', 'ann', '--'), /--json/)
+  t.match((await run(['completion', 'zsh'])).printed, /^#compdef mumi/)
+  t.match((await run(['completion', 'fish'])).printed, /-n '__fish_seen_subcommand_from user' -a list\n/)
+  t.throws(() => completion(makeProgram({} as Terminal), 'csh'), CommandError)
+})
