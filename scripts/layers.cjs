@@ -43,7 +43,9 @@ const MAY_IMPORT = {
   'src/app/': [
     'src/(accounts|admin|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/',
   ],
-  'src/cli/': ['src/(app|config)/'],
+  // A client: it knows the wire and no part of the server.
+  'src/chat/': [],
+  'src/cli/': ['src/(app|chat|config)/'],
   'src/main\\.ts': ['src/cli/'],
 }
 
@@ -62,7 +64,7 @@ const HOMES = {
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
   'prom-client': 'src/core/metrics\\.ts',
   uuid: 'src/inbox/',
-  ws: 'src/mqtt/wire/|^src/net/websocket',
+  ws: 'src/mqtt/wire/|^src/net/websocket|^src/chat/link\\.ts',
 }
 
 const error = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to })

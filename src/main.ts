@@ -8,7 +8,7 @@ const [name, ...argv] = process.argv.slice(2)
 holdSignals(name === 'serve')
 
 /**
- * Each command loads only what it needs: help, version and config work at once, even where native modules do not load.
+ * Help and version work at once, even where native modules do not load.
  */
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
@@ -23,21 +23,9 @@ async function run(): Promise<void> {
   if (asks('-v', '--version')) return (await import('./cli/version.js')).printVersion()
   // Files that any command creates are private to this user.
   process.umask((await import('./core/private-files.js')).PRIVATE_UMASK)
-  const sources = { argv, env: process.env }
-  switch (name) {
-    case 'serve':
-      return (await import('./cli/serve.js')).serve(sources)
-    case 'config':
-      return (await import('./cli/config.js')).config(sources)
-    case 'check':
-      return (await import('./cli/check.js')).check(sources)
-    case 'copy':
-      return (await import('./cli/copy.js')).copy(sources)
-    case 'keys':
-      return (await import('./cli/keys.js')).keys(sources)
-    default:
-      return (await import('./cli/help.js')).printUsage(name)
-  }
+  const command = (await import('./cli/commands.js')).COMMANDS.get(name)
+  if (command === undefined) (await import('./cli/help.js')).printUsage(name)
+  else await command({ argv, env: process.env })
 }
 
 try {

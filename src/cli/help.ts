@@ -13,6 +13,11 @@ Commands:
                       no gateway may be running on either; started again, it goes on where it was
   keys rotate [--now] a new key signs tokens; with --now those that were signed before are void at once,
                       else they are good until they expire; the gateway of this store may not be running
+  chat [--server URL] EMAIL [NAME]
+                      talk in this terminal, with NAME at first; asks for the password, makes the account if
+                      there is none; the server is CHAT_URL, or ws://127.0.0.1:8080
+  chat [--server URL] --id EMAIL
+                      print the id of a user
 
 Commands for operators (docs/operations.md), each with --help and --json:
   user                list, show, create, disable, enable, delete, reset-password, grant, revoke-role

@@ -2,12 +2,13 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { type ConfigSources, loadConfig } from '../config/config.js'
-import { createLogger } from '../core/log.js'
+import { createLogger, isPretty } from '../core/log.js'
 import { version } from '../core/version.js'
 import { Exit } from './exit.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 import { explain } from './explain.js'
 import { answerSignals } from './signals.js'
+import { welcome } from './welcome.js'
 
 /** Resolves when the gateway is ready or its start has failed; in the latter case `Exit` ends the process. */
 export async function serve(sources: ConfigSources): Promise<void> {
@@ -19,10 +20,8 @@ export async function serve(sources: ConfigSources): Promise<void> {
   // Node may load modules without a turn of the event loop, in which signals arrive. This turn handles those that came.
   await setImmediate()
   const log = createLogger(config.log)
-  log.info(
-    { event: 'gateway.starting', version: version(), pid: process.pid, dataDir: resolve(config.data.dir) },
-    'starting',
-  )
+  const dataDir = resolve(config.data.dir)
+  log.info({ event: 'gateway.starting', version: version(), pid: process.pid, dataDir }, 'starting')
   for (const exposed of exposedBy(config, true))
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
   const gateway = new Gateway(config, log)
@@ -47,6 +46,8 @@ export async function serve(sources: ConfigSources): Promise<void> {
     const ports = { http: place(http), mqtt: place(mqtt), mqtts: place(mqtts), ops: place(metrics) }
     isReady = true
     log.info({ event: 'gateway.ready', ...ports }, 'ready')
+    if (isPretty(config.log.pretty))
+      process.stdout.write(welcome({ ...ports, dataDir, hasTls: config.tls.cert !== '' && config.http.tls }))
   } catch (error) {
     process.stderr.write(explain(error, config))
     exit.leave(EXIT_FAILURE)

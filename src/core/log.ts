@@ -42,7 +42,6 @@ const MAX_WAITING_BYTES = 16 * 2 ** 20
 export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Logger {
   const { level, pretty, repeatWindow = REPEAT_WINDOW_MS } = options
   const repeats = new LogRepeats(repeatWindow)
-  const isPretty = pretty === 'always' || (pretty === 'auto' && stdout.isTTY)
   return pino(
     {
       level,
@@ -59,9 +58,13 @@ export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Lo
       // One level deeper would double the cost of every line.
       redact: SECRET.flatMap(name => [name, `*.${name}`]),
     },
-    withRepeats(isPretty ? prettySink(sink) : sink, repeats),
+    withRepeats(isPretty(pretty) ? prettySink(sink) : sink, repeats),
   )
 }
+
+/** Whether stdout is for a person and not for a program. */
+export const isPretty = (pretty: LogOptions['pretty']): boolean =>
+  pretty === 'always' || (pretty === 'auto' && stdout.isTTY)
 
 interface Sink extends DestinationStream {
   /** Calls back when all lines are written. */

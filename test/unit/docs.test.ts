@@ -83,3 +83,65 @@ t.test('docs/mqtt5-statements.md: each test file that holds a statement names it
     for (const [, file = ''] of cell.matchAll(/`((?:unit|wire)\/[\w-]+)`/g))
       if (!textOf(file)?.includes(`[${statement}]`)) t.fail(`${file} does not hold ${statement}`)
 })
+
+/** Documents that come with the package. */
+const DOCUMENTS = [
+  'README.md',
+  'README.zh-TW.md',
+  'CHANGELOG.md',
+  '.github/SECURITY.md',
+  ...readdirSync(new URL('docs/', ROOT)).map(name => `docs/${name}`),
+]
+
+t.test('every link in a document leads to a file of the package, and to a heading that is there', async t => {
+  const { files }: { files: string[] } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8'))
+  let links = 0
+  for (const document of DOCUMENTS) {
+    const base = new URL(document, ROOT)
+    for (const [, link = ''] of readFileSync(base, 'utf8').matchAll(/\]\((?!\w+:)([^)\s]+)\)/g)) {
+      links++
+      const target = new URL(link, base)
+      const hash = decodeURIComponent(target.hash.slice(1))
+      target.hash = ''
+      if (!existsSync(target)) t.fail(`${document}: ${link}: no such file`)
+      else if (hash !== '' && !anchors(target).includes(hash)) t.fail(`${document}: ${link}: no such heading`)
+      const path = target.href.slice(ROOT.href.length)
+      t.ok(files.includes(path) || files.includes(path.split('/')[0] ?? ''), `${document}: ${path} is packed`)
+    }
+  }
+  t.ok(links > 40, `${links} links`)
+})
+
+/** The anchors that GitHub makes of the headings. */
+function anchors(document: URL): string[] {
+  const headings = readFileSync(document, 'utf8').matchAll(/^#+ (.+)$/gm)
+  return Array.from(headings, ([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
+/** Blocks of a shell in a document. */
+const blocks = (document: string) =>
+  Array.from(
+    readFileSync(new URL(document, ROOT), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm),
+    ([, block]) => block,
+  )
+
+t.test('both READMEs have the same commands, links and sections', async t => {
+  const parts = (document: string) => {
+    const text = readFileSync(new URL(document, ROOT), 'utf8')
+    const inline = [...text.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code)
+    const links = [...text.matchAll(/\]\((docs[^)]*)\)/g)].map(([, link]) => link)
+    return {
+      blocks: blocks(document),
+      inline: inline.sort(),
+      links: links.sort(),
+      sections: text.match(/^## /gm)?.length,
+    }
+  }
+  t.same(parts('README.zh-TW.md'), parts('README.md'))
+  t.ok(blocks('README.md').length >= 5)
+})
