@@ -1,4 +1,4 @@
-/** Runs a scenario with all peers in turn, round by round. */
+/** Runs a scenario with all wires and all peers in turn, round by round. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Peer, Wire } from './peers.js'
@@ -20,21 +20,22 @@ export async function runAll(
   { peers, wires, rounds, options, program }: Plan,
   record: (result: Result) => void,
 ): Promise<void> {
-  for (const wire of scenario.wires.filter(one => wires.includes(one))) {
-    const chosen = peers.filter(
+  const chosen = scenario.wires.filter(wire => wires.includes(wire))
+  for (let round = 1; round <= rounds; round++) for (const wire of chosen) await runWire(wire, round)
+
+  async function runWire(wire: Wire, round: number): Promise<void> {
+    const contestants = peers.filter(
       peer =>
         peer.wires.includes(wire) && (peer.program !== undefined || scenario.against.includes(peer.name)),
     )
-    for (let round = 1; round <= rounds; round++) {
-      await withFolder(root =>
-        runRound(
-          scenario,
-          chosen.map((peer, n) => contextOf(peer, wire, join(root, String(n)))),
-          ({ name }, { step, values }) =>
-            record({ scenario: scenario.name, wire, step, peer: name, round, values }),
-        ),
-      )
-    }
+    await withFolder(root =>
+      runRound(
+        scenario,
+        contestants.map((peer, n) => contextOf(peer, wire, join(root, String(n)))),
+        ({ name }, { step, values }) =>
+          record({ scenario: scenario.name, wire, step, peer: name, round, values }),
+      ),
+    )
   }
 
   function contextOf(peer: Peer, wire: Wire, dir: string): Context {
