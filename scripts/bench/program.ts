@@ -25,6 +25,7 @@ const COUNTED = {
   'limits.connectionsPerAddress': NEVER,
   'limits.handshakes': NEVER,
   'limits.handshakesPerAddress': NEVER,
+  'limits.requestsBeforeLogin': NEVER,
   'limits.requests': NEVER,
   'limits.accountRequests': NEVER,
   'limits.accountBytes': NEVER,
