@@ -12,6 +12,7 @@ import type { Audit } from '../core/audit.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
+import type { UserId } from '../core/model.js'
 import type { Operation, Services } from '../handle/services.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
@@ -46,6 +47,8 @@ export interface Given {
 }
 
 export interface Parts {
+  /** Accounts that are admins by the config. */
+  readonly admins: { current: ReadonlySet<UserId> }
   readonly services: Services
   readonly watch: StoreWatch
   readonly upkeep: Upkeep
@@ -67,7 +70,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   retention.start(() => inbox.touchAll())
   const ids = new MessageIds(store.kv)
   await ids.open()
-  const { upkeep, ...identity } = await composeIdentity(given, store)
+  const { upkeep, admins, ...identity } = await composeIdentity(given, store)
   const live = new LiveConnections(config.sessions.multiple)
   const services: Services = {
     ...identity,
@@ -86,6 +89,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const json = new JsonServer(services, metrics, options)
   const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
   return {
+    admins,
     services,
     watch: new StoreWatch(store, log),
     upkeep,
@@ -122,7 +126,12 @@ export async function closeParts(parts: Parts, graceMs: number): Promise<void> {
 async function composeIdentity(
   { config, log, passwords, audit }: Given,
   store: Store,
-): Promise<Pick<Services, 'accounts' | 'logins' | 'authenticator'> & { readonly upkeep: Upkeep }> {
+): Promise<
+  Pick<Services, 'accounts' | 'logins' | 'authenticator'> & { readonly upkeep: Upkeep } & Pick<
+      Parts,
+      'admins'
+    >
+> {
   const { tokens, jwt, roles } = config
   const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords))
   const keys = new TokenKeys(store.kv, keyOptions(tokens))
@@ -130,7 +139,7 @@ async function composeIdentity(
   if (isRotated) audit.record({ event: 'keys.rotated' })
   const logins = new Logins(store.kv, keys, loginRules(tokens))
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
-  const admins = new Set(roles.admins)
-  const authenticator = new Authenticator({ accounts, logins, keys, external, admins: () => admins })
-  return { accounts, logins, authenticator, upkeep: new Upkeep(keys, logins, audit, log) }
+  const admins = { current: new Set(roles.admins) }
+  const authenticator = new Authenticator({ accounts, logins, keys, external, admins: () => admins.current })
+  return { admins, accounts, logins, authenticator, upkeep: new Upkeep(keys, logins, audit, log) }
 }

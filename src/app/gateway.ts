@@ -5,13 +5,14 @@ import { askAdmin } from '../admin/ask.js'
 import { AdminServer } from '../admin/server.js'
 import type { Config } from '../config/config.js'
 import { type Audit, openAudit } from '../core/audit.js'
+import { GatewayError } from '../core/errors.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
-import type { Services } from '../handle/services.js'
+import type { Operation, Services } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
 import { opsRoute } from '../http/ops.js'
-import { Limits } from '../limits/limits.js'
+import { type LimitRules, Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
 import { watchFiles } from '../net/file-limit.js'
 import type { Store } from '../store/store.js'
@@ -19,8 +20,9 @@ import { socketPath } from './admin-socket.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
 import { RunningOperation } from './operation.js'
-import { limitRules } from './options.js'
+import { handlerRules, limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
+import { assignDeep, Reload } from './reload.js'
 import { makeStore } from './stores.js'
 
 export type { Ports } from './ports.js'
@@ -34,7 +36,9 @@ const OUT_OF_FILES_EVERY_MS = 60_000
 export class Gateway {
   readonly #metrics = new Metrics()
   readonly #passwords: Passwords
+  readonly #limitRules: LimitRules
   readonly #limits: Limits
+  #reload: Reload | undefined
   readonly #faults: Faults
   #front: Front | undefined
   #parts: Parts | undefined
@@ -48,9 +52,12 @@ export class Gateway {
   constructor(
     private readonly config: Config,
     private readonly log: Logger,
+    /** Reads the config again. @throws ConfigError */
+    private readonly load: () => Config = () => config,
   ) {
     this.#faults = new Faults(log, this.#metrics)
-    this.#limits = new Limits(limitRules(config), this.#metrics)
+    this.#limitRules = limitRules(config)
+    this.#limits = new Limits(this.#limitRules, this.#metrics)
     const onBusy = () => this.#limits.count('passwords.queue')
     const onThreadError = (err: Error) => this.#faults.report('passwords.thread', err)
     this.#passwords = new Passwords({ ...config.passwords, onBusy, onThreadError })
@@ -78,9 +85,16 @@ export class Gateway {
     this.#audit = audit
     const given = { config, log, audit, metrics: this.#metrics, limits: this.#limits }
     const operation = (live: LiveConnections) =>
-      new RunningOperation({ config, log, live, totals: () => this.#metrics.totals() })
+      new RunningOperation({
+        config,
+        log,
+        live,
+        reload: () => this.#runReload(),
+        totals: () => this.#metrics.totals(),
+      })
     const parts = await compose({ ...given, passwords: this.#passwords, operation }, store)
     this.#parts = parts
+    this.#reload = this.#makeReload(parts)
     if (config.mqtt.enabled) await parts.broker.start()
     this.#front = new Front(config, {
       ...parts,
@@ -104,9 +118,42 @@ export class Gateway {
     })
   }
 
-  /** Loads the certificate again; connections stay. */
+  /** Loads the certificate and the config again; connections stay. A fault of the config is logged, and nothing is changed. */
   reload(): void {
     this.#front?.reload()
+    this.#reload?.run().catch(thrown => {
+      if (!(thrown instanceof GatewayError)) this.#faults.report('reload', thrown)
+    })
+  }
+
+  #makeReload({ admins, broker, services }: Parts): Reload {
+    const { live, logins, rules } = services
+    const { log, load } = this
+    return new Reload(
+      {
+        ...{ log, load, audit: services.audit },
+        apply: config => {
+          assignDeep(this.#limitRules, limitRules(config))
+          assignDeep(rules, handlerRules(config))
+          admins.current = new Set(config.roles.admins)
+          broker.replaceAcl(config.mqtt.acl)
+          this.#front?.allowOrigins(config.http.origins)
+        },
+        // Open connections have the role of their login.
+        demote: id =>
+          logins.revoke(
+            id,
+            () => false,
+            () => live.endAll(id, 'ERROR_CONNECTION_CLOSED'),
+          ),
+      },
+      this.config,
+    )
+  }
+
+  async #runReload(): ReturnType<Operation['reload']> {
+    if (this.#reload === undefined) throw new GatewayError('STORE_UNAVAILABLE', { reason: 'not started' })
+    return this.#reload.run()
   }
 
   /** An exception that no handler caught; see Faults. */

@@ -10,7 +10,8 @@ export interface OperationParts {
   readonly config: Config
   readonly log: Logger
   readonly live: LiveConnections
-  /** Values of the metrics without labels, and of those with the sum over their labels. */
+  readonly reload: Operation['reload']
+  /** See Metrics.totals. */
   readonly totals: () => Promise<Readonly<Record<string, number>>>
 }
 
@@ -36,6 +37,10 @@ export class RunningOperation implements Operation {
     }
   }
 
+  reload(): ReturnType<Operation['reload']> {
+    return this.parts.reload()
+  }
+
   logLevel(level?: string): string {
     const { log } = this.parts
     if (level !== undefined) log.level = level
@@ -48,4 +53,8 @@ const refuse = (): never => {
 }
 
 /** Of an idle store: there is no process to ask. */
-export const IDLE_OPERATION: Operation = { stats: async () => refuse(), logLevel: refuse }
+export const IDLE_OPERATION: Operation = {
+  stats: async () => refuse(),
+  reload: async () => refuse(),
+  logLevel: refuse,
+}

@@ -31,7 +31,7 @@ export const retentionLimits = ({ inbox, devices }: Config): RetentionLimits => 
 export const handlerRules = (config: Config): HandlerRules => ({
   anonymousQuery: config.query.anonymous,
   queryLimit: config.query.limit,
-  privacy: config.privacy,
+  privacy: { ...config.privacy },
   maxContentBytes: config.limits.content,
   offlineDelivery: config.delivery.offline,
   broadcast: config.accounts.broadcast,

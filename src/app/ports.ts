@@ -52,7 +52,7 @@ export class Front {
   readonly #listeners: Listener[] = []
   readonly #http: HttpServer[] = []
   readonly #proxies: AddressList
-  readonly #isOrigin: (origin: string) => boolean
+  #isOrigin: (origin: string) => boolean
   readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
   #tls: TlsFiles | undefined
   #isClosing = false
@@ -78,6 +78,11 @@ export class Front {
       http: http.enabled ? await this.#listenHttp(http.tls ? secure : undefined) : undefined,
       metrics: ops.enabled ? await this.#listenOps() : undefined,
     }
+  }
+
+  /** Pages of these origins may connect from now on. */
+  allowOrigins(origins: readonly string[]): void {
+    this.#isOrigin = originCheck(origins)
   }
 
   /** Loads the certificate again. */

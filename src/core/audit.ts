@@ -14,6 +14,7 @@ export type AuditEvent =
   | 'accounts.listed'
   | 'admin.refused'
   | 'broadcast.sent'
+  | 'config.reloaded'
   | 'log-level.changed'
   | 'password.reset'
   | 'role.granted'

@@ -50,31 +50,44 @@ export class AddressBucket {
 export class AddressBuckets {
   readonly #buckets = recentMap<string, TokenBucket>(MAX_BUCKETS)
 
+  /** By the multiple. They follow the rate of one address, which may change. */
+  readonly #rates: ReadonlyMap<number, Rate>
+
   /** @param rate of one address */
-  constructor(private readonly rate: Rate) {}
+  constructor(rate: Rate) {
+    this.#rates = new Map(NETWORKS.map(({ times }) => [times, times === 1 ? rate : multiple(rate, times)]))
+  }
 
   of(address: string | undefined): AddressBucket {
     return new AddressBucket(networksOf(address).map(network => this.#bucket(network)))
   }
 
   #bucket({ group, times }: Network): TokenBucket {
-    const { perSecond, burst } = this.rate
-    const bucket =
-      this.#buckets.get(group) ?? new TokenBucket({ perSecond: perSecond * times, burst: burst * times })
+    const bucket = this.#buckets.get(group) ?? new TokenBucket(this.#rates.get(times) as Rate)
     this.#buckets.set(group, bucket)
     return bucket
   }
 }
+
+const multiple = (rate: Rate, times: number): Rate => ({
+  get perSecond() {
+    return rate.perSecond * times
+  },
+  get burst() {
+    return rate.burst * times
+  },
+})
 
 /** Counts what is open at one time, by address and network. */
 export class AddressCounts {
   readonly #open = new Map<string, number>()
 
   /** @param max of one address */
-  constructor(private readonly max: number) {}
+  constructor(private readonly max: () => number) {}
 
   hasRoom(address: string | undefined): boolean {
-    return networksOf(address).every(({ group, times }) => (this.#open.get(group) ?? 0) < this.max * times)
+    const max = this.max()
+    return networksOf(address).every(({ group, times }) => (this.#open.get(group) ?? 0) < max * times)
   }
 
   enter(address: string | undefined): void {

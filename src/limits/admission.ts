@@ -29,7 +29,7 @@ export class Admission {
     private readonly exempt: AddressList,
     private readonly isKnown: (address: string | undefined) => boolean = () => false,
   ) {
-    this.#open = new AddressCounts(rules.perAddress)
+    this.#open = new AddressCounts(() => rules.perAddress)
     this.#all = new TokenBucket(rules.handshakes)
     this.#buckets = new AddressBuckets(rules.handshakesPerAddress)
   }

@@ -59,6 +59,11 @@ export class MqttBroker {
     return this.#isRunning && !this.#parts.phase.isClosing
   }
 
+  /** From now on these rights to topics outside `users/` count. */
+  replaceAcl(acl: BrokerOptions['acl']): void {
+    this.#parts.access.replace(acl)
+  }
+
   /** Takes an open byte stream that speaks MQTT. */
   take(stream: Duplex, origin: SocketOrigin = {}): void {
     openConnection(this.#parts, stream, origin)

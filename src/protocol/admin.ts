@@ -47,6 +47,7 @@ export const ADMIN_REQUESTS = {
     revoke: Type.Optional(Type.Boolean()),
   }),
   stats: Type.Object({}),
+  reload: Type.Object({}),
   'log.level': Type.Object({
     level: Type.Optional(
       Type.Union(

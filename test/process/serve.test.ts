@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmodSync, existsSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -94,6 +94,26 @@ t.test(
     t.match(await plain.ended, { code: 0, stderr: '' }, 'no "Debugger listening"')
   },
 )
+
+t.test('SIGHUP reads the config again; one with a fault is logged, and the process goes on', async t => {
+  const file = join(t.testdir({ 'config.json': '{}' }), 'config.json')
+  const { child, ended, logged } = mumi(t, [
+    ...['serve', ...FREE_PORTS, '--data.dir', join(t.testdirName, 'data'), '--config', file],
+  ])
+  await logged('gateway.ready')
+  writeFileSync(file, '{ log: { level: "loud" } }')
+  child.kill('SIGHUP')
+  t.match(await logged('config.refused'), { level: 'error', faults: [/^log\.level/] })
+  writeFileSync(file, '{ http: { port: 81 }, query: { limit: 3 } }')
+  child.kill('SIGHUP')
+  t.match(
+    await logged('config.reloaded'),
+    { changed: ['query.limit'], atRestart: [] },
+    'options win over files',
+  )
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, stderr: '' })
+})
 
 t.test(
   'an exception that no handler caught is logged with its stack and counted, and serve continues',

@@ -168,7 +168,13 @@ t.test('the running gateway: numbers by name, and the level of its log', async t
   const log = createLogger({ level: 'warn', pretty: 'never' }, { write: () => undefined })
   const config = loadConfig({ argv: [], env: {} })
   const live = new LiveConnections('allow')
-  const operation = new RunningOperation({ config, log, live, totals: async () => ({ mumi_x: 3 }) })
+  const operation = new RunningOperation({
+    config,
+    log,
+    live,
+    totals: async () => ({ mumi_x: 3 }),
+    reload: async () => ({ changed: [], atRestart: [] }),
+  })
   t.match(await operation.stats(), { mumi_x: 3, users_online: 0, store: 'embedded', log_level: 'warn' })
   t.equal(operation.logLevel(), 'warn')
   t.equal(operation.logLevel('debug'), 'debug')

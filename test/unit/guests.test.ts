@@ -37,7 +37,7 @@ t.test('limits of an address, its /56 and its /48', async t => {
   t.equal(taken(of48.slice(0, 16)), 8, 'sixteen /64 of one /56')
   t.equal(taken(of48), 24, 'the rest of the /48')
   t.equal(taken(['2001:db8:1::1', '2001:db8:1::2', '2001:db8:1::3']), 2, 'elsewhere')
-  const counts = new AddressCounts(1)
+  const counts = new AddressCounts(() => 1)
   for (const one of ['2001:db8::1', '2001:db8:0:1::1', '2001:db8:0:2::1', '2001:db8:0:3::1']) {
     t.ok(counts.hasRoom(one))
     counts.enter(one)

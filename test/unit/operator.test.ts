@@ -66,6 +66,7 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['sessions list ann --limit 1', 'session.list', { user: 'ann', limit: 1 }],
   ['sessions kick ann s --revoke', 'session.kick', { user: 'ann', session: 's', revoke: true }],
   ['stats', 'stats', {}],
+  ['reload', 'reload', {}],
   ['log-level debug', 'log.level', { level: 'debug' }],
   ['broadcast back in five --from ann', 'broadcast.send', { content: 'back in five', from: 'ann' }],
 ]

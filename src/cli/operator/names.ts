@@ -6,6 +6,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'sessions',
   'stats',
   'log-level',
+  'reload',
   'broadcast',
   'completion',
 ])

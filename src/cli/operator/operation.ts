@@ -4,7 +4,7 @@ import { lines, type Row } from './print.js'
 import type { Terminal } from './terminal.js'
 
 export function operationCommands(terminal: Terminal): Command[] {
-  return [stats(terminal), logLevel(terminal), broadcast(terminal)]
+  return [stats(terminal), logLevel(terminal), reload(terminal), broadcast(terminal)]
 }
 
 const stats = (terminal: Terminal): Command =>
@@ -20,6 +20,19 @@ const logLevel = (terminal: Terminal): Command =>
     .addHelpText('after', '\nExample:\n  mumi log-level debug')
     .action((level: string | undefined) =>
       terminal.run({ name: 'log.level', data: { level }, idle: 'never' }, (data: Row) => `${data.level}\n`),
+    )
+
+const list = (keys: unknown): string => (keys as readonly string[]).join(', ') || 'nothing'
+
+const reload = (terminal: Terminal): Command =>
+  new Command('reload')
+    .description('read the config of the running gateway again, as SIGHUP does')
+    .addHelpText('after', '\nExample:\n  mumi reload')
+    .action(() =>
+      terminal.run({ name: 'reload', data: {}, idle: 'never' }, ({ changed, atRestart }: Row) => {
+        const later = atRestart as readonly string[]
+        return `changed: ${list(changed)}\n${later.length > 0 ? `from the next start on: ${list(later)}\n` : ''}`
+      }),
     )
 
 const broadcast = (terminal: Terminal): Command =>

@@ -18,6 +18,10 @@ async function logLevel({ operation }: Services, { level }: AdminData<'log.level
   return { data: { level: operation.logLevel(level) } }
 }
 
+async function reload({ operation }: Services): Promise<Done> {
+  return { data: await operation.reload() }
+}
+
 /** Messages have a sender, so an operator's has the account that `from` names, or that of the oldest admin. */
 async function broadcast(
   services: Services,
@@ -57,5 +61,7 @@ async function oldestAdmin({ accounts, authenticator }: Services): Promise<User>
 export const OPERATION_ACTS = {
   stats: act('stats', 'stats.read', stats),
   'log.level': act('log.level', 'log-level.changed', logLevel),
+  // `operation` writes the line: SIGHUP does the same.
+  reload: act('reload', undefined, reload),
   'broadcast.send': act('broadcast.send', 'broadcast.sent', broadcast),
 } as const

@@ -47,9 +47,14 @@ const ONE_LEVEL = /^[^/+#\0]+$/
 export class TopicAccess {
   /** @param presence who may read the presence of other users */
   constructor(
-    private readonly acl: Acl,
+    private acl: Acl,
     private readonly presence: 'everyone' | 'users' | 'self' = 'everyone',
   ) {}
+
+  /** From now on these rules count. Filters that were granted stay; what they get is asked for each packet (`read`). */
+  replace(acl: Acl): void {
+    this.acl = acl
+  }
 
   /**
    * The right that a PUBLISH to this topic needs, or its refusal.
