@@ -9,6 +9,7 @@ import type { RetentionLimits } from '../inbox/retention.js'
 import type { JsonServerOptions } from '../json/server.js'
 import type { LimitRules } from '../limits/limits.js'
 import type { BrokerOptions } from '../mqtt/options.js'
+import { maxConnectBytes } from '../mqtt/wire/connect-rules.js'
 
 export const keyOptions = ({ accessLifetime, keyLifetime }: Config['tokens']): TokenKeyOptions => ({
   accessLifetimeMs: accessLifetime,
@@ -76,6 +77,15 @@ export const brokerOptions = ({ mqtt, delivery, locale, privacy, limits }: Confi
   stallTimeoutMs: delivery.stallTimeout,
   stateLimits: { ...mqtt, sessionExpiryMs: mqtt.sessionExpiry },
 })
+
+/** What an MQTT client may send behind its CONNECT before it has read CONNACK, over WebSocket in the same message. */
+const BEHIND_CONNECT_BYTES = 65_536
+
+/** Longest WebSocket message of an MQTT client. */
+export function frameBytes({ mqtt }: Config) {
+  const frame = Math.max(mqtt.maxFrameBytes, mqtt.maxPacketBytes)
+  return { frame, frameBeforeConnack: Math.min(frame, maxConnectBytes(mqtt) + BEHIND_CONNECT_BYTES) }
+}
 
 /** A bucket that holds ten seconds of its rate. */
 const rate = (perSecond: number) => ({ perSecond, burst: 10 * perSecond })

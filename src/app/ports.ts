@@ -16,6 +16,7 @@ import { encodeRefusal } from '../mqtt/wire/encode.js'
 import { MqttWebSocketServer } from '../mqtt/wire/websocket.js'
 import { Listener, type ListenerOptions } from '../net/listener.js'
 import { TlsFiles } from '../net/tls.js'
+import { frameBytes } from './options.js'
 import { ProxyWarnings } from './proxy-warnings.js'
 
 export interface Ports {
@@ -123,7 +124,7 @@ export class Front {
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
       const webSocket = new MqttWebSocketServer(
-        Math.max(mqtt.maxFrameBytes, mqtt.maxPacketBytes),
+        frameBytes(this.config),
         (stream, webSocket, { address, locale }) =>
           broker.take(stream, { webSocket, locale, ...(address && { remoteAddress: address }) }),
         limits,

@@ -12,8 +12,7 @@ import { Quota } from './quota.js'
 import { Requests } from './requests.js'
 import type { ClientSocket, SocketOwner } from './socket.js'
 
-/** RFC 6455, 7.4.1. */
-const TOO_LONG = 1009
+const TOO_LONG = 1009 // RFC 6455, 7.4.1
 
 export class JsonConnection implements Asker, LiveConnection, SocketOwner, WriterOwner {
   readonly front = 'json'
@@ -52,7 +51,7 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
     this.target = new JsonLogin(host, this, ws, this.#out, this.#quota)
     this.#requests = new Requests(host, this, this.#out, this.#quota)
     this.#pressure = new BackPressure(ws, this.#requests, this.#out, this.#control, rules, this)
-    ws.listen(this)
+    ws.listen(this, this.#out)
   }
 
   /** Resolves when the socket is closed. */
@@ -102,7 +101,8 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
 
   failed(code: number, reason: string): void {
     const { limits, log } = this.host.services
-    if (code === TOO_LONG) limits.count('limits.frame')
+    const limit = this.userId === undefined ? 'limits.frameBeforeLogin' : 'limits.frame'
+    if (code === TOO_LONG) limits.count(limit)
     log.info({ event: 'socket.failed', front: 'json', code, reason }, 'client broke the protocol')
   }
 

@@ -117,8 +117,13 @@ export class FrameWriter implements Writer {
 
   /** Sends a close frame behind what was written. */
   close(code: number, reason: string): void {
-    this.#flush(undefined)
+    this.flush()
     this.ws.close(code, reason)
+  }
+
+  /** What was written leaves now, and not at the end of the turn. */
+  flush(): void {
+    this.#flush(undefined)
   }
 
   /** For the end of the turn. */

@@ -5,23 +5,12 @@
 
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Fuse } from '../core/faults.js'
 import { closeFault, closeFrame, controlFrame } from '../net/control-frame.js'
 import { type FrameFault, FrameReader, type FrameTaker, OPCODE } from '../net/frames.js'
 import { acceptWebSocket } from '../net/handshake.js'
+import type { MessageLimits, SocketOwner, Unwritten } from './socket-owner.js'
 
-/** What is told of the events. An exception of a method becomes a fault of the owner. */
-export interface SocketOwner extends Fuse {
-  received(data: Buffer, isBinary: boolean): void
-  pinged(payload: Buffer): void
-  ponged(payload: Buffer): void
-  /** The socket took what was written. */
-  drained(): void
-  /** The socket has closed. @param saidSo by a close frame */
-  clientLeft(saidSo: boolean): void
-  /** The client broke the protocol. @param code of the close frame that tells it so @param what it did */
-  failed(code: number, what: string): void
-}
+export type { MessageLimits, SocketOwner } from './socket-owner.js'
 
 /** How long a client has for its part of the closing handshake, ms. */
 const CLOSE_TIMEOUT_MS = 30_000
@@ -30,10 +19,10 @@ const WS = Symbol('websocket')
 type Owned = Socket & { [WS]?: ClientSocket }
 
 export class ClientSocket implements FrameTaker {
-  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
-  isTrusted = false
+  #isTrusted = false
   #isOpen = true
   #owner: SocketOwner | undefined
+  #out: Unwritten | undefined
   readonly #frames: FrameReader
   /** Frames that were read may wait for `resume`. */
   #hasRest = false
@@ -43,32 +32,42 @@ export class ClientSocket implements FrameTaker {
   #saidSo = false
   #closeTimer: NodeJS.Timeout | undefined
 
-  /** @param maxPayload most bytes of one message */
   constructor(
     readonly socket: Socket,
-    maxPayload: number,
+    private readonly limits: MessageLimits,
   ) {
-    this.#frames = new FrameReader(this, maxPayload)
+    this.#frames = new FrameReader(this, limits.maxUntrustedBytes)
   }
 
   /**
    * Answers a request to upgrade. @param head what came behind it
    * @returns undefined if it was refused
    */
-  static accept(request: IncomingMessage, head: Buffer, maxPayload: number): ClientSocket | undefined {
+  static accept(request: IncomingMessage, head: Buffer, limits: MessageLimits): ClientSocket | undefined {
     const { socket } = request
     if (!acceptWebSocket(request, socket)) return undefined
     if (head.length > 0) socket.unshift(head)
-    return new ClientSocket(socket, maxPayload)
+    return new ClientSocket(socket, limits)
   }
 
-  /** From now on `owner` is told of the events. */
-  listen(owner: SocketOwner): void {
+  /** From now on `owner` is told of the events. @param out leaves before a close frame, behind which nothing may (RFC 6455, 5.5.1) */
+  listen(owner: SocketOwner, out: Unwritten): void {
     this.#owner = owner
+    this.#out = out
     const socket: Owned = this.socket
     socket[WS] = this
     socket.on('data', onData).on('drain', onDrain)
     socket.on('end', onEnd).on('error', onError).on('close', onClose)
+  }
+
+  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
+  get isTrusted(): boolean {
+    return this.#isTrusted
+  }
+
+  set isTrusted(isTrusted: boolean) {
+    this.#isTrusted = isTrusted
+    this.#frames.maxPayload = isTrusted ? this.limits.maxBytes : this.limits.maxUntrustedBytes
   }
 
   get isOpen(): boolean {
@@ -87,7 +86,7 @@ export class ClientSocket implements FrameTaker {
   pause(): void {
     this.socket.pause()
     this.#isDue = false
-    if (this.isTrusted || !this.#frames.isReading) return
+    if (this.#isTrusted || !this.#frames.isReading) return
     this.#frames.stop()
     this.#hasRest = true
   }
@@ -122,6 +121,7 @@ export class ClientSocket implements FrameTaker {
   /** Begins the closing handshake. @param reason at most 123 bytes */
   close(code: number, reason: string): void {
     if (!this.#isOpen) return
+    this.#out?.flush()
     this.#isOpen = false
     this.socket.write(closeFrame(code, reason))
     this.#closeTimer = setTimeout(() => this.socket.destroy(), CLOSE_TIMEOUT_MS)
@@ -171,6 +171,7 @@ export class ClientSocket implements FrameTaker {
     }
     this.#saidSo = true
     if (this.#isOpen) {
+      this.#out?.flush()
       this.#isOpen = false
       this.socket.write(controlFrame(OPCODE.close, payload))
     }

@@ -59,10 +59,10 @@ export class FrameReader {
   #needed = 0
   #fragments: Fragments | undefined
 
-  /** @param maxPayload most bytes of one message */
+  /** @param maxPayload most bytes of one message; it may be changed between two frames */
   constructor(
     private readonly taker: FrameTaker,
-    private readonly maxPayload: number,
+    public maxPayload: number,
   ) {}
 
   /** Whether it is inside `read` or `goOn`. */

@@ -14,6 +14,8 @@ interface Receiver {
    * write.
    */
   _loop: boolean
+  /** Most bytes of one message. */
+  _maxPayload: number
   readonly writable: boolean
   write(bytes: Buffer): boolean
   _write(bytes: Buffer, encoding: string, done: () => void): void
@@ -46,6 +48,12 @@ export class PausableWebSocket extends WebSocket {
       this.#isDue = true
       setImmediate(() => this.#goOn())
     }
+  }
+
+  /** From the next frame on. @param maxPayload most bytes of one message */
+  limit(maxPayload: number): void {
+    const receiver = this.#receiver
+    if (receiver !== undefined) receiver._maxPayload = maxPayload
   }
 
   override terminate(): void {
@@ -87,4 +95,8 @@ export const serverOptions = (maxPayload: number) => ({
 })
 
 const isReceiver = (value: unknown): value is Receiver =>
-  typeof value === 'object' && value !== null && '_loop' in value && '_write' in value
+  typeof value === 'object' &&
+  value !== null &&
+  '_loop' in value &&
+  '_maxPayload' in value &&
+  '_write' in value

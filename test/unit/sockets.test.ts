@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer as createHttp, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -394,7 +394,7 @@ async function mqttServer(t: Test) {
     controlFrames: () => new ControlFrames({ perSecond: 9, burst: 9 }, () => undefined),
   }
   const server = new MqttWebSocketServer(
-    100,
+    { frame: 100, frameBeforeConnack: 50 },
     (stream, _ws, client) => streams.push({ stream, client }),
     limits,
   )
@@ -406,6 +406,30 @@ async function mqttServer(t: Test) {
   }
   return { open, streams }
 }
+
+t.test('MQTT over WebSocket: before the first answer messages are shorter', async t => {
+  const { open, streams } = await mqttServer(t)
+  const ws = open('mqtt')
+  await once(ws, 'open')
+  while (streams.length === 0) await turn()
+  const [{ stream } = { stream: new Duplex() }] = streams
+  const taken = async (bytes: number) => {
+    const data = once(stream, 'data')
+    ws.send(Buffer.alloc(bytes))
+    return (await data)[0].length
+  }
+  t.equal(await taken(50), 50)
+  const answer = once(ws, 'message')
+  stream.write('connack')
+  await answer
+  t.equal(await taken(100), 100)
+  const early = open('mqtt')
+  await once(early, 'open')
+  while (streams.length < 2) await turn()
+  streams[1]?.stream.on('error', () => undefined)
+  early.send(Buffer.alloc(51))
+  t.equal((await once(early, 'close'))[0], 1009)
+})
 
 t.test('MQTT over WebSocket: the client asks for the subprotocol [MQTT-6.0.0-3]', async t => {
   const { open, streams } = await mqttServer(t)
@@ -542,7 +566,7 @@ async function jsonPair(t: Test) {
   let opened = (_: ClientSocket) => {}
   const opening = new Promise<ClientSocket>(resolve => (opened = resolve))
   const port = await upgrades(t, (request, _socket, head) => {
-    const ws = ClientSocket.accept(request, head, 1000)
+    const ws = ClientSocket.accept(request, head, { maxBytes: 1000, maxUntrustedBytes: 500 })
     if (ws !== undefined) opened(ws)
   })
   const other = new WebSocket(`ws://127.0.0.1:${port}/`)
@@ -561,23 +585,27 @@ async function owned(t: Test, hook: (ws: ClientSocket, count: number) => void = 
     told.push(what)
     hook(ws, told.length)
   }
-  ws.listen({
-    received: data => tell(`received ${data}`),
-    pinged: data => tell(`pinged ${data}`),
-    ponged: data => tell(`ponged ${data}`),
-    drained: () => tell('drained'),
-    clientLeft: saidSo => tell(`left ${saidSo}`),
-    failed: code => tell(`failed ${code}`),
-    fault: where => {
-      told.push(`fault ${where}`)
-      ws.terminate()
+  const flushed: boolean[] = []
+  ws.listen(
+    {
+      received: data => tell(`received ${data}`),
+      pinged: data => tell(`pinged ${data}`),
+      ponged: data => tell(`ponged ${data}`),
+      drained: () => tell('drained'),
+      clientLeft: saidSo => tell(`left ${saidSo}`),
+      failed: code => tell(`failed ${code}`),
+      fault: where => {
+        told.push(`fault ${where}`)
+        ws.terminate()
+      },
     },
-  })
+    { flush: () => void flushed.push(ws.isOpen) },
+  )
   const heard = async (count: number) => {
     while (told.length < count) await turn()
     return told
   }
-  return { ws, other, told, heard }
+  return { ws, other, told, heard, flushed }
 }
 
 t.test('JSON socket: what an owner throws is a fault by the name of the event', async t => {
@@ -599,10 +627,11 @@ t.test('JSON socket: what an owner throws is a fault by the name of the event', 
 })
 
 t.test('JSON socket: a close frame is answered by the same code, and the owner hears of the end', async t => {
-  const { ws, other, heard } = await owned(t)
+  const { ws, other, heard, flushed } = await owned(t)
   other.close(4321, 'bye')
   const [code, reason] = await once(other, 'close')
   t.same([code, String(reason)], [4321, 'bye'])
+  t.same(flushed, [true], 'what was written leaves before the answer')
   t.same(await heard(1), ['left true'])
   t.notOk(ws.isOpen)
   t.equal(ws.readyState, 3)
@@ -625,6 +654,20 @@ t.test('JSON socket: its own close frame; a client that is lost, or that ends, s
     t.same(await lost.heard(1), ['left false'])
     t.notOk(lost.ws.isOpen)
   }
+})
+
+t.test('JSON socket: long messages are for clients that are trusted; others are not even read', async t => {
+  const { ws, other, heard } = await owned(t, (ws, count) => {
+    if (count === 2) ws.isTrusted = false
+  })
+  ws.isTrusted = true
+  t.ok(ws.isTrusted)
+  other.send('x'.repeat(1000))
+  other.send('y')
+  // The head of a frame alone.
+  rawWrite(other, Buffer.of(0x81, 0xfe, 1, 0xf5, 0, 0, 0, 0))
+  t.equal((await once(other, 'close'))[0], 1009)
+  t.same((await heard(3)).slice(1, 3), ['received y', 'failed 1009'])
 })
 
 t.test('JSON socket: of a broken frame both are told, and nothing behind it is taken', async t => {

@@ -16,6 +16,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'inbox/sink.ts': TYPES,
   'cli/operator/terminal.ts': TYPES,
   'json/host.ts': TYPES,
+  'json/socket-owner.ts': TYPES,
   'mqtt/link.ts': TYPES,
   'mqtt/options.ts': TYPES,
   'mqtt/stored-will.ts': TYPES,

@@ -1,9 +1,17 @@
 import { createPublicKey, diffieHellman, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import t from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
-import { dataDir, jsonClient, type RunningGateway, startGateway } from '../helpers/gateway.js'
+import {
+  dataDir,
+  jsonClient,
+  limited,
+  loggedIn,
+  type RunningGateway,
+  startGateway,
+} from '../helpers/gateway.js'
 
 /** The first frame, and what the handshake answered. */
 async function greeting({ httpPort }: RunningGateway, options: ClientOptions = {}) {
@@ -55,4 +63,54 @@ t.test('a client is greeted with or without Origin, and with a query in the path
   t.match((await greeting(gateway, { origin: 'https://chat.example' })).text, /^\{"key"/)
   const client = await jsonClient(t, gateway, '/?x=1&lang=')
   t.match(await client.action('login'), { code: 10000 })
+})
+
+t.test(
+  'what comes right behind the handshake is answered behind the greeting, also a frame that is none',
+  async t => {
+    const { httpPort } = await startGateway(t)
+    /** Sends bytes in the same write as the request to upgrade. @returns all that the server sent, then it is closed */
+    const behind = async (bytes: Buffer) => {
+      const socket = connect(httpPort, '127.0.0.1')
+      t.teardown(() => socket.destroy())
+      const key = 'dGhlIHNhbXBsZSBub25jZQ=='
+      const head = `GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n\r\n`
+      socket.write(Buffer.concat([Buffer.from(head), bytes]))
+      const parts: Buffer[] = []
+      socket.on('data', part => parts.push(part))
+      await once(socket, 'end')
+      const all = Buffer.concat(parts)
+      return all.subarray(all.indexOf('\r\n\r\n') + 4)
+    }
+    const masked = (first: number, payload: string) =>
+      Buffer.concat([Buffer.of(first, 0x80 | Buffer.byteLength(payload), 0, 0, 0, 0), Buffer.from(payload)])
+    for (const [what, bytes, code] of [
+      ['not masked', Buffer.of(0x81, 1, 0x61), 1002],
+      ['a reserved bit', masked(0xc1, 'a'), 1002],
+      ['not UTF-8', Buffer.of(0x81, 0x81, 0, 0, 0, 0, 0xff), 1007],
+      ['too long', Buffer.of(0x81, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0, 0, 0), 1009],
+      ['a close frame', masked(0x88, String.fromCharCode(4, 0)), 1024],
+    ] as const) {
+      const got = await behind(bytes)
+      const length = got.readUInt8(1)
+      t.match(String(got.subarray(2, 2 + length)), /^\{"key"/, what)
+      t.equal(got.readUInt8(2 + length), 0x88, 'then a close frame')
+      if (code !== 1024) t.equal(got.readUInt16BE(4 + length), code)
+      t.equal(got.length, 4 + length + got.readUInt8(3 + length), 'and nothing behind it')
+    }
+  },
+)
+
+t.test('before login a frame that no login can be is cut off when its head comes', async t => {
+  const gateway = await startGateway(t, { 'limits.frameBeforeLogin': '1KiB' })
+  const text = (length: number) =>
+    JSON.stringify({ type: 'action', action: 'query', data: { id: 'x'.repeat(length) } })
+  const client = await jsonClient(t, gateway)
+  t.match(await client.ask(text(2000)), { code: 10103 }, 'as long as may be')
+  client.send(text(4000))
+  t.equal((await client.closed)[0], 1009)
+  t.equal(await limited(gateway, 'limits.frameBeforeLogin'), 2)
+  const known = await loggedIn(t, gateway)
+  const data = { recipient: known.userId, content: 'x'.repeat(4000) }
+  t.match(await known.ask({ type: 'message', data }), { code: 201 })
 })

@@ -25,7 +25,11 @@ const MAX_PROPERTY_BYTES = 4096
  * Longest CONNECT: fixed header (5 bytes), protocol name to keep alive (12), properties of CONNECT and will behind lengths of up
  * to four bytes, and five fields, each behind its length in two bytes.
  */
-export const maxConnectBytes = ({ maxClientIdBytes, maxTopicBytes, maxWillBytes }: PacketLimits): number =>
+export const maxConnectBytes = ({
+  maxClientIdBytes,
+  maxTopicBytes,
+  maxWillBytes,
+}: Pick<PacketLimits, 'maxClientIdBytes' | 'maxTopicBytes' | 'maxWillBytes'>): number =>
   5 +
   12 +
   (2 * 4 + MAX_PROPERTY_BYTES) +

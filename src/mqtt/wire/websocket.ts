@@ -26,7 +26,12 @@ export class MqttWebSocketServer {
 
   /** @param take gets each open WebSocket as a stream of MQTT bytes */
   constructor(
-    maxFrameBytes: number,
+    private readonly maxBytes: {
+      /** Of one WebSocket message. */
+      readonly frame: number
+      /** The same before CONNACK: a CONNECT, and what may come with it. */
+      readonly frameBeforeConnack: number
+    },
     private readonly take: (
       stream: Duplex,
       webSocket: WebSocket,
@@ -35,7 +40,7 @@ export class MqttWebSocketServer {
     private readonly limits: Pick<Limits, 'controlFrames'>,
   ) {
     this.#wss = new WebSocketServer({
-      ...serverOptions(maxFrameBytes),
+      ...serverOptions(maxBytes.frame),
       handleProtocols: offered => SUBPROTOCOLS.find(name => offered.has(name)) ?? false,
     })
   }
@@ -59,6 +64,7 @@ export class MqttWebSocketServer {
   #stream(ws: PausableWebSocket): Duplex {
     let isAnswered = false
     let unanswered = 0
+    ws.limit(this.maxBytes.frameBeforeConnack)
     // Added before the stream's listener: where the stream pauses the WebSocket, that comes after `endTurn`.
     ws.on('message', (_data, isBinary) => {
       // MQTT is binary: a text frame ends the connection [MQTT-6.0.0-1].
@@ -71,6 +77,7 @@ export class MqttWebSocketServer {
     const { _write } = stream
     stream._write = (...write) => {
       isAnswered = true
+      ws.limit(this.maxBytes.frame)
       stream._write = _write
       stream._write(...write)
     }
