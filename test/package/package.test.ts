@@ -16,11 +16,13 @@ const ENV = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(npm|tap|_tap|node)_/i.test(name)),
 )
 
+const run = promisify(execFile)
+
 t.setTimeout(300_000)
 
 async function npm(cwd: string, ...args: string[]): Promise<string> {
   const options = { cwd, env: ENV, maxBuffer: 2 ** 26, shell: process.platform === 'win32' }
-  return (await promisify(execFile)('npm', args, options)).stdout
+  return (await run('npm', args, options)).stdout
 }
 
 interface Installed {
@@ -37,6 +39,8 @@ const versions = (name: string, { dependencies = {} }: Installed): string[] =>
 
 const dir = mkdtempSync(join(tmpdir(), 'mumi-package-'))
 t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+
+const MUMI = join(dir, 'node_modules', '.bin', 'mumi')
 
 t.before(async () => {
   const [{ filename }] = JSON.parse(
@@ -62,13 +66,17 @@ t.test('the program runs and answers', async t => {
   const [greeting] = await once(ws, 'message')
   t.match(String(greeting), /^\{"key":"[0-9A-F]{64}"\}$/)
   ws.terminate()
+  const server = ['--server', `127.0.0.1:${http}`]
+  const chat = run(MUMI, ['chat', ...server, 'ann@example.com'], { cwd: dir, env: ENV })
+  chat.child.stdin?.end('secret\n')
+  t.match((await chat).stdout, /you are logged in; your id is \d{9}/)
+  t.match((await run(MUMI, ['chat', ...server, '--id', 'ann@example.com'])).stdout, /^\d{9}\n$/)
   t.equal(await stop(), 0)
 })
 
 async function serve(t: Test): Promise<{ http: number; stop: () => Promise<number | null> }> {
-  const main = join(dir, 'node_modules', '.bin', 'mumi')
   const args = ['serve', '--data.dir', join(dir, 'data'), '--http.port', '0', '--mqtt.port', '0']
-  const child = spawn(main, args, { cwd: dir, env: ENV, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(MUMI, args, { cwd: dir, env: ENV, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const exit = once(child, 'exit')
   for await (const line of createInterface(child.stdout)) {
