@@ -58,7 +58,7 @@ const HOMES = {
   'lru-cache': 'src/core/recent\\.ts',
   commander: 'src/cli/operator/',
   'ipaddr\\.js': 'src/limits/',
-  '(convict|json5)': 'src/config/',
+  '(convict|json5|smol-toml|yaml)': 'src/config/',
   lmdb: 'src/store/embedded/',
   mongodb: 'src/store/mongodb/',
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',

@@ -29,7 +29,7 @@ Commands for operators (docs/operations.md), each with --help and --json:
   completion          a script that completes commands in bash, zsh or fish
 
 Options:
-  --config FILE       JSON or JSON5; may be repeated, later wins
+  --config FILE       JSON, JSON5, YAML or TOML, by its ending; may be repeated, later wins
   --section.key VALUE one config key, for example --http.port 9000
   -h, --help          this text
   -v, --version       the version

@@ -1,6 +1,6 @@
 /** Reads config values from files, the environment and the command line. Each source becomes a layer of known keys. */
 import { readFileSync } from 'node:fs'
-import JSON5 from 'json5'
+import { parseConfigFile } from './parse-file.js'
 import { envName, KEYS } from './schema.js'
 
 /** The unchecked values of one source, by dotted key. */
@@ -56,11 +56,13 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   return { origin: envName, values }
 }
 
-/** @param path of a JSON5 file; JSON is valid JSON5 */
+/** @param path of a file in one of the formats of parse-file.ts */
 export function readConfigFile(path: string, faults: Faults): Layer {
   const values = new Map<string, unknown>()
   const visit = (node: unknown, name: string): void => {
-    const isObject = typeof node === 'object' && node !== null && !Array.isArray(node)
+    // TOML has dates, too.
+    const isObject =
+      typeof node === 'object' && node !== null && !Array.isArray(node) && !(node instanceof Date)
     if (KEYS.has(name) && !isObject) values.set(name, node)
     else if (KEYS.has(name)) faults.push(`${name}: must be a value, not an object (${path})`)
     else if (name !== '' && !isSection(name)) faults.push(`${shown(name)}: no such key (${path})`)
@@ -68,10 +70,9 @@ export function readConfigFile(path: string, faults: Faults): Layer {
     else for (const [key, child] of Object.entries(node)) visit(child, name === '' ? key : `${name}.${key}`)
   }
   try {
-    visit(JSON5.parse(readFileSync(path, 'utf8')), '')
+    visit(parseConfigFile(path, readFileSync(path, 'utf8')), '')
   } catch (error) {
-    // JSON5's message contains the unexpected character, which may be part of a secret. Its position is enough.
-    const reason = error instanceof Error ? error.message.replace(/ '.*'(?= at \d)/s, '') : String(error)
+    const reason = error instanceof Error ? error.message : String(error)
     faults.push(`cannot read config file ${path}: ${reason}`)
   }
   return { origin: () => path, values }

@@ -52,6 +52,46 @@ t.test('the order of precedence is defaults, files in turn, environment, command
   t.match(config, { http: { port: 1 }, mqtt: { port: 2 }, ops: { port: 3 }, query: { limit: 4 } })
 })
 
+t.test('a config file is YAML or TOML where its name says so', async t => {
+  const dir = t.testdir({
+    'one.yaml': '# chat\nhttp:\n  port: 1 # here\nheartbeat: { interval: 30s }\nmqtt:\n  anonymous: true\n',
+    'one.yml': 'http: {port: 1}\nheartbeat:\n  interval: "30s"\nmqtt.anonymous: true\n',
+    'one.toml': 'mqtt.anonymous = true\n[http]\nport = 1\n[heartbeat]\ninterval = "30s"\n',
+  })
+  for (const name of ['one.yaml', 'one.toml'])
+    t.match(load(['--config', join(dir, name)]), {
+      http: { port: 1 },
+      heartbeat: { interval: 30_000 },
+      mqtt: { anonymous: true },
+    })
+  t.match(load(['--config', join(dir, 'one.yml')]), { http: { port: 1 }, mqtt: { anonymous: true } })
+})
+
+t.test('a fault in a config file is told with its place, and without a piece of the file', async t => {
+  const dir = t.testdir({
+    'a.yaml': 'jwt:\n  secret: "hush\nhttp: 1\n',
+    'b.yaml': 'http:\n  port: 1\n  port: 2\n',
+    'c.yaml': 'http: &hush\n  port: *none\n',
+    'd.toml': '[jwt]\nsecret = hush\n',
+    'e.toml': '[http]\nport = 1\nport = 2\n',
+    'f.toml': 'http = 2026-11-29T00:00:00Z\n',
+    'g.json5': '{jwt: {secret: hush}}',
+    'h.yaml': '- hush\n',
+  })
+  const told = (name: string) => faults(['--config', join(dir, name)]).join('\n')
+  t.match(told('a.yaml'), /cannot read config file .*a\.yaml: YAML: [A-Z_]+ at \d+:\d+/)
+  t.match(told('b.yaml'), /DUPLICATE_KEY at 3:3/)
+  t.match(told('c.yaml'), /c\.yaml/)
+  t.match(told('d.toml'), /TOML: not valid at 2:\d+/)
+  t.match(told('e.toml'), /TOML: not valid at 3:\d+/)
+  t.match(told('f.toml'), /http: /)
+  t.match(told('h.yaml'), /must be an object of keys/)
+  for (const name of ['a.yaml', 'b.yaml', 'c.yaml', 'd.toml', 'e.toml', 'f.toml', 'g.json5', 'h.yaml']) {
+    t.not(told(name), '')
+    t.notMatch(told(name), /hush/, name)
+  }
+})
+
 t.test('durations and sizes take a number or a unit', async t => {
   const interval = (text: string) => load(['--heartbeat.interval', text]).heartbeat.interval
   t.strictSame(
