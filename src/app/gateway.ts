@@ -89,6 +89,7 @@ export class Gateway {
         config,
         log,
         live,
+        backup: file => store.backup(file),
         reload: () => this.#runReload(),
         totals: () => this.#metrics.totals(),
       })
@@ -121,9 +122,16 @@ export class Gateway {
   /** Loads the certificate and the config again; connections stay. A fault of the config is logged, and nothing is changed. */
   reload(): void {
     this.#front?.reload()
-    this.#reload?.run().catch(thrown => {
+    void this.#reloadBySignal()
+  }
+
+  async #reloadBySignal(): Promise<void> {
+    try {
+      await this.#reload?.run()
+      this.#audit?.record({ event: 'config.reloaded', front: 'signal' })
+    } catch (thrown) {
       if (!(thrown instanceof GatewayError)) this.#faults.report('reload', thrown)
-    })
+    }
   }
 
   #makeReload({ admins, broker, services }: Parts): Reload {
@@ -131,7 +139,7 @@ export class Gateway {
     const { log, load } = this
     return new Reload(
       {
-        ...{ log, load, audit: services.audit },
+        ...{ log, load },
         apply: config => {
           assignDeep(this.#limitRules, limitRules(config))
           assignDeep(rules, handlerRules(config))

@@ -28,8 +28,9 @@ export async function askIdle(
     await store.open()
     const unheard = { onError: () => undefined, onDropped: () => undefined }
     const audit = await openAudit(config.audit.file, unheard)
+    const operation = { ...IDLE_OPERATION, backup: (file: string) => store.backup(file) }
     const limits = new Limits(limitRules(config), metrics)
-    const given = { config, log, metrics, limits, passwords, audit, operation: () => IDLE_OPERATION }
+    const given = { config, log, metrics, limits, passwords, audit, operation: () => operation }
     const parts = await compose(given, store)
     const reply = await askAdmin(parts.services, metrics, name, body)
     await closeParts(parts, 0)

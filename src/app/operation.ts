@@ -11,6 +11,7 @@ export interface OperationParts {
   readonly log: Logger
   readonly live: LiveConnections
   readonly reload: Operation['reload']
+  readonly backup: Operation['backup']
   /** See Metrics.totals. */
   readonly totals: () => Promise<Readonly<Record<string, number>>>
 }
@@ -41,6 +42,10 @@ export class RunningOperation implements Operation {
     return this.parts.reload()
   }
 
+  backup(file: string): Promise<number> {
+    return this.parts.backup(file)
+  }
+
   logLevel(level?: string): string {
     const { log } = this.parts
     if (level !== undefined) log.level = level
@@ -54,6 +59,7 @@ const refuse = (): never => {
 
 /** Of an idle store: there is no process to ask. */
 export const IDLE_OPERATION: Operation = {
+  backup: async () => refuse(),
   stats: async () => refuse(),
   reload: async () => refuse(),
   logLevel: refuse,

@@ -1,14 +1,12 @@
 /** Reads the config again, and gives new values to the parts that take them while they run. */
 import { type Config, ConfigError } from '../config/config.js'
 import { difference, type Reloaded, withLive } from '../config/reload.js'
-import type { Audit } from '../core/audit.js'
 import { GatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { UserId } from '../core/model.js'
 
 export interface ReloadParts {
   readonly log: Logger
-  readonly audit: Pick<Audit, 'record'>
   /** @throws ConfigError */
   readonly load: () => Config
   /** Gives a config to the parts. Its values differ from the last one's only where that counts at once. */
@@ -30,7 +28,7 @@ export class Reload {
 
   /** Nothing is changed if the config has a fault. @throws GatewayError BAD_FIELD {field: 'config'} */
   async run(): Promise<Reloaded> {
-    const { log, audit, apply, demote } = this.parts
+    const { log, apply, demote } = this.parts
     const loaded = this.#load()
     const before = this.#config
     const result = difference(before, loaded)
@@ -40,7 +38,6 @@ export class Reload {
     log.level = this.#config.log.level
     const level = result.atRestart.length > 0 ? 'warn' : 'info'
     log[level]({ event: 'config.reloaded', ...result }, 'config read again')
-    audit.record({ event: 'config.reloaded' })
     const admins = new Set(this.#config.roles.admins)
     for (const userId of before.roles.admins) if (!admins.has(userId)) await demote(userId)
     return result

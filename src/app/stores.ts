@@ -1,10 +1,11 @@
 /** Makes, checks and copies stores as the config says. */
 import { accessSync, constants, existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import type { Config } from '../config/config.js'
+import { type Config, ConfigError } from '../config/config.js'
 import { GatewayError } from '../core/errors.js'
 import type { CopyableStore } from '../store/contents.js'
 import { copyStore } from '../store/copy.js'
+import { restoreBackup } from '../store/embedded/backup.js'
 import type { FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
@@ -84,6 +85,21 @@ export async function checkStore(config: Config): Promise<string> {
   } finally {
     await store.close()
   }
+}
+
+/**
+ * Makes the embedded store of a backup, and opens it once, to see that it can be.
+ * @throws ConfigError for another kind of store; GatewayError if there is a store already, or the file is no whole backup
+ */
+export async function restoreStore(config: Config, file: string): Promise<{ dir: string; bytes: number }> {
+  if (config.store.type !== 'embedded')
+    throw new ConfigError(['store.type: must be embedded; MongoDB has its own: mongorestore'])
+  const dir = join(resolve(config.data.dir), 'store')
+  const bytes = restoreBackup(file, dir)
+  const store = makeEmbedded(config, { upgrade: false })
+  await store.open()
+  await store.close()
+  return { dir, bytes }
 }
 
 /** @throws the system's error if a folder `dir` could not be used or made */

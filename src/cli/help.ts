@@ -24,6 +24,8 @@ Commands for operators (docs/operations.md), each with --help and --json:
   sessions            list, kick
   stats               counts of the running gateway
   log-level           print or set it
+  backup FILE         a whole copy of the store in one file, while the gateway serves
+  restore FILE        a store made of such a file
   reload              reads the config again, as SIGHUP does
   broadcast           a message to everybody who is online
   completion          a script that completes commands in bash, zsh or fish

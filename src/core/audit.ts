@@ -13,6 +13,7 @@ export type AuditEvent =
   | 'account.shown'
   | 'accounts.listed'
   | 'admin.refused'
+  | 'backup.made'
   | 'broadcast.sent'
   | 'config.reloaded'
   | 'log-level.changed'

@@ -39,6 +39,8 @@ export interface Operation {
   stats(): Promise<Readonly<Record<string, string | number>>>
   /** @param level sets it @returns the lowest level of lines that are logged */
   logLevel(level?: string): string
+  /** See CopyableStore.backup. */
+  backup(file: string): Promise<number>
   /** Reads the config again. @throws GatewayError BAD_FIELD if it has a fault; then nothing is changed */
   reload(): Promise<{ readonly changed: readonly string[]; readonly atRestart: readonly string[] }>
 }

@@ -46,6 +46,8 @@ export const ADMIN_REQUESTS = {
     session: Type.Optional(text(64, 1)),
     revoke: Type.Optional(Type.Boolean()),
   }),
+  // A path on the machine of the gateway.
+  backup: Type.Object({ file: text(4096, 1) }),
   stats: Type.Object({}),
   reload: Type.Object({}),
   'log.level': Type.Object({

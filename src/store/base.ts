@@ -28,6 +28,7 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   /** Waits for what was accepted, then closes. */
   protected abstract closeParts(parts: P): Promise<void>
   abstract ping(): Promise<void>
+  abstract backup(file: string): Promise<number>
 
   async open(): Promise<void> {
     const parts = await this.openParts()

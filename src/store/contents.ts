@@ -38,6 +38,13 @@ export interface Contents {
 export interface CopyableStore extends Store {
   /** @throws GatewayError STORE_UNAVAILABLE if the store is not open */
   contents(): Contents
+  /**
+   * Writes a copy into one file while the store is used. It has all that was acknowledged before the call.
+   * @returns its bytes
+   * @throws GatewayError BAD_FIELD {field: 'file'} if it is there already or cannot be made, FORBIDDEN if the store has no such
+   *   copies, STORE_UNAVAILABLE, STORE_FULL
+   */
+  backup(file: string): Promise<number>
 }
 
 /** Entries in one page, and characters of rows in it. */

@@ -174,6 +174,7 @@ t.test('the running gateway: numbers by name, and the level of its log', async t
     live,
     totals: async () => ({ mumi_x: 3 }),
     reload: async () => ({ changed: [], atRestart: [] }),
+    backup: async () => 1,
   })
   t.match(await operation.stats(), { mumi_x: 3, users_online: 0, store: 'embedded', log_level: 'warn' })
   t.equal(operation.logLevel(), 'warn')

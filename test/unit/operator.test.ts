@@ -33,6 +33,7 @@ async function run(words: string[], input = '') {
   const stdout = new PassThrough({ encoding: 'utf8' })
   const terminal: Terminal = {
     run: async request => void asked.push(request),
+    restore: async file => void asked.push({ name: 'restore', data: { file }, idle: 'never' }),
     stdin: Readable.from([input]),
     stdout,
   }
@@ -67,6 +68,7 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['sessions kick ann s --revoke', 'session.kick', { user: 'ann', session: 's', revoke: true }],
   ['stats', 'stats', {}],
   ['reload', 'reload', {}],
+  ['backup /b.mdb', 'backup', { file: '/b.mdb' }],
   ['log-level debug', 'log.level', { level: 'debug' }],
   ['broadcast back in five --from ann', 'broadcast.send', { content: 'back in five', from: 'ann' }],
 ]
@@ -88,13 +90,19 @@ t.test('each command makes its request, with fields that the gateway takes', asy
 t.test('only what changes accounts is done on an idle store, and only a new account makes one', async t => {
   for (const [words, name, , input] of REQUESTS) {
     const { asked } = await run(words.split(' '), input)
-    const idle = name === 'user.create' ? 'make' : name.startsWith('user.') ? 'open' : 'never'
+    const idle =
+      name === 'user.create' ? 'make' : name.startsWith('user.') || name === 'backup' ? 'open' : 'never'
     t.equal(asked[0]?.idle, idle, words)
   }
 })
 
 t.test('every command has help with an example and the exit codes, and main.ts knows it', async t => {
-  const terminal = { run: async () => undefined, stdin: Readable.from([]), stdout: new PassThrough() }
+  const terminal = {
+    run: async () => undefined,
+    restore: async () => undefined,
+    stdin: Readable.from([]),
+    stdout: new PassThrough(),
+  }
   const program = makeProgram(terminal)
   for (const command of leaves(program)) {
     let help = ''

@@ -7,6 +7,10 @@ const SHUT = { kind: 'STORE_UNAVAILABLE' } as never
 
 /** A store with a real life cycle and no data. */
 class Fake extends BaseStore<StoreParts> {
+  async backup(): Promise<number> {
+    return 0
+  }
+
   readonly log: string[] = []
   fault: Error | undefined
   left = 0

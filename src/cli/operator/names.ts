@@ -7,6 +7,8 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'stats',
   'log-level',
   'reload',
+  'backup',
+  'restore',
   'broadcast',
   'completion',
 ])

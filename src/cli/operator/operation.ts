@@ -1,10 +1,18 @@
 /** The commands for the gateway as a whole. */
+import { resolve } from 'node:path'
 import { Command } from 'commander'
-import { lines, type Row } from './print.js'
+import { lines, type Row, safe } from './print.js'
 import type { Terminal } from './terminal.js'
 
 export function operationCommands(terminal: Terminal): Command[] {
-  return [stats(terminal), logLevel(terminal), reload(terminal), broadcast(terminal)]
+  return [
+    stats(terminal),
+    logLevel(terminal),
+    reload(terminal),
+    backup(terminal),
+    restore(terminal),
+    broadcast(terminal),
+  ]
 }
 
 const stats = (terminal: Terminal): Command =>
@@ -20,6 +28,32 @@ const logLevel = (terminal: Terminal): Command =>
     .addHelpText('after', '\nExample:\n  mumi log-level debug')
     .action((level: string | undefined) =>
       terminal.run({ name: 'log.level', data: { level }, idle: 'never' }, (data: Row) => `${data.level}\n`),
+    )
+
+const backup = (terminal: Terminal): Command =>
+  new Command('backup')
+    .description(
+      'write a copy of the embedded store into one file, while the gateway serves, or of an idle store',
+    )
+    .argument('<file>', 'a file that is not there yet, on the machine of the gateway')
+    .addHelpText('after', '\nExample:\n  mumi backup /backups/mumi-$(date +%F).mdb')
+    .action((file: string) =>
+      terminal.run(
+        { name: 'backup', data: { file: resolve(file) }, idle: 'open' },
+        (data: Row) => `${safe(data.file)}: ${data.bytes} bytes in ${data.seconds} s\n`,
+      ),
+    )
+
+const restore = (terminal: Terminal): Command =>
+  new Command('restore')
+    .description('make the embedded store of a backup; no store may be in data.dir')
+    .argument('<file>', 'a backup')
+    .addHelpText(
+      'after',
+      '\nExample:\n  mv data/store data/store.old && mumi restore /backups/mumi-2026-01-31.mdb',
+    )
+    .action((file: string) =>
+      terminal.restore(resolve(file), (data: Row) => `${data.dir}: ${data.bytes} bytes, checked\n`),
     )
 
 const list = (keys: unknown): string => (keys as readonly string[]).join(', ') || 'nothing'

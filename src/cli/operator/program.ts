@@ -54,12 +54,16 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
   const { config, rest } = splitConfig(words)
   const { stdin, stdout } = process
   const isJson = rest.includes('--json')
-  const run: Terminal['run'] = async (asked, show) => {
-    const data = await ask(loadConfig({ argv: config, env }), asked)
-    stdout.write(isJson ? `${JSON.stringify(data)}\n` : show(data as never))
+  const print = (data: unknown, show: (data: never) => string) =>
+    void stdout.write(isJson ? `${JSON.stringify(data)}\n` : show(data as never))
+  const run: Terminal['run'] = async (asked, show) =>
+    print(await ask(loadConfig({ argv: config, env }), asked), show)
+  const restore: Terminal['restore'] = async (file, show) => {
+    const { restoreStore } = await import('../../app/stores.js')
+    print(await restoreStore(loadConfig({ argv: config, env }), file), show)
   }
   try {
-    await makeProgram({ run, stdin, stdout }).parseAsync(rest, { from: 'user' })
+    await makeProgram({ run, restore, stdin, stdout }).parseAsync(rest, { from: 'user' })
   } catch (thrown) {
     // Its text is printed already.
     if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : EXIT_USAGE

@@ -4,6 +4,8 @@ import type { Asked } from './ask.js'
 export interface Terminal {
   /** Makes the request; prints `data` of its reply as JSON with `--json`, else what `show` makes of it. */
   run(asked: Asked, show: (data: never) => string): Promise<void>
+  /** Makes the store of the config of a backup. @param show as for `run` */
+  restore(file: string, show: (data: never) => string): Promise<void>
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: NodeJS.WritableStream
 }

@@ -18,6 +18,12 @@ async function logLevel({ operation }: Services, { level }: AdminData<'log.level
   return { data: { level: operation.logLevel(level) } }
 }
 
+async function backup({ operation }: Services, { file }: AdminData<'backup'>): Promise<Done> {
+  const begun = performance.now()
+  const bytes = await operation.backup(file)
+  return { data: { file, bytes, seconds: Math.round(performance.now() - begun) / 1000 } }
+}
+
 async function reload({ operation }: Services): Promise<Done> {
   return { data: await operation.reload() }
 }
@@ -60,8 +66,8 @@ async function oldestAdmin({ accounts, authenticator }: Services): Promise<User>
 
 export const OPERATION_ACTS = {
   stats: act('stats', 'stats.read', stats),
+  backup: act('backup', 'backup.made', backup),
   'log.level': act('log.level', 'log-level.changed', logLevel),
-  // `operation` writes the line: SIGHUP does the same.
-  reload: act('reload', undefined, reload),
+  reload: act('reload', 'config.reloaded', reload),
   'broadcast.send': act('broadcast.send', 'broadcast.sent', broadcast),
 } as const

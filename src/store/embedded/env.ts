@@ -219,6 +219,15 @@ export class EmbeddedEnv {
     return await this.#open.commits.run(work)
   }
 
+  /** Writes all that is committed into a new `data.mdb`, without free pages, on a thread of lmdb. @param folder empty */
+  async copyTo(folder: string): Promise<void> {
+    try {
+      await this.#open.root.backup(folder, true)
+    } catch (thrown) {
+      throw toStoreError(thrown, folder)
+    }
+  }
+
   /** Waits for the writes that were accepted, then closes. @throws GatewayError if the disk refused the last sync */
   async close(): Promise<void> {
     const opened = this.#opened

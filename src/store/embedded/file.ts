@@ -39,6 +39,20 @@ export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
 }
 
 /**
+ * Reads all of a file that nobody has open.
+ * @param name what the error calls it
+ * @throws GatewayError STORE_UNAVAILABLE if it is not whole, or no file of this store
+ */
+export function checkWhole(path: string, name = path): void {
+  try {
+    withFile(path, 'r', file => checkQuiet(file, readMeta(file, bootId()), Number.POSITIVE_INFINITY))
+  } catch (thrown) {
+    if (!(thrown instanceof Damage)) throw thrown
+    throw refusal(`${name} is damaged, or no backup of this store: ${thrown.message}`)
+  }
+}
+
+/**
  * What is to be done with the file before the store opens it.
  * `ahead`: the system was started anew, and the newest snapshot may be on the disk in part: see `restoreFile`.
  * `synced by lmdb`: an older version of this store wrote it, and may not have synced its newest snapshot.

@@ -1,5 +1,6 @@
 /** The store that needs nothing installed: LMDB in one folder, for one process. */
 import { BaseStore } from '../base.js'
+import { makeBackup } from './backup.js'
 import type { Durability } from './commits.js'
 import { EmbeddedEnv } from './env.js'
 import type { FileCheck } from './file.js'
@@ -55,6 +56,12 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   async ping(): Promise<void> {
     await this.#env.ping()
     await this.users.findUsers({}, 1)
+  }
+
+  /** What the journal has goes to LMDB first, so that the copy has all that was acknowledged before. */
+  async backup(file: string): Promise<number> {
+    await this.parts.inbox.stored()
+    return makeBackup(file, folder => this.#env.copyTo(folder))
   }
 
   /** Whether rows of an older data format may be left. */

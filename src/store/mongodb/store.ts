@@ -1,4 +1,5 @@
 /** The store in MongoDB or a compatible server. docs/mongodb.md describes its documents and indexes. */
+import { GatewayError } from '../../core/errors.js'
 import { AnswersInOrder } from '../../flow/in-order.js'
 import { BaseStore } from '../base.js'
 import { MongoEnv, type MongoOptions } from './env.js'
@@ -43,6 +44,10 @@ export class MongoStore extends BaseStore<MongoParts> {
   async #release({ lease }: MongoParts): Promise<void> {
     await lease.release()
     await this.#env.close()
+  }
+
+  async backup(): Promise<number> {
+    throw new GatewayError('FORBIDDEN', { field: 'file', reason: 'MongoDB has its own backups: mongodump' })
   }
 
   async ping(): Promise<void> {

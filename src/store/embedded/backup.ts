@@ -1,0 +1,118 @@
+/** A copy of the store in one file, made while the store is used; and a store made of such a file. */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { GatewayError } from '../../core/errors.js'
+import { reasonText, toStoreError } from './errors.js'
+import { checkWhole } from './file.js'
+
+/** What is wrong with the name of a file, not with a disk. */
+const OF_NAME: ReadonlySet<unknown> = new Set([
+  'EACCES',
+  'EEXIST',
+  'EISDIR',
+  'ENOENT',
+  'ENOTDIR',
+  'EPERM',
+  'EROFS',
+])
+
+/**
+ * Makes a backup. The file gets its name when it is whole and on the disk, so that there is a whole backup or none.
+ * @param copy writes `data.mdb` into a folder
+ * @returns its bytes
+ * @throws GatewayError BAD_FIELD {field: 'file'} if it is there already or cannot be made; STORE_FULL, STORE_UNAVAILABLE
+ */
+export async function makeBackup(file: string, copy: (folder: string) => Promise<void>): Promise<number> {
+  let folder: string | undefined
+  try {
+    if (existsSync(file)) throw badFile(`${file} is there already`)
+    // Beside the file, to be on the same file system.
+    folder = mkdtempSync(`${resolve(file)}.part-`)
+    await copy(folder)
+    const data = join(folder, 'data.mdb')
+    // It holds what is private, whatever the umask.
+    chmodSync(data, 0o600)
+    syncPath(data)
+    linkSync(data, file)
+    syncPath(dirname(resolve(file)))
+    return statSync(file).size
+  } catch (thrown) {
+    throw ofFile(thrown, dirname(resolve(file)))
+  } finally {
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Makes the store of a backup. The store is there when it is whole, and on the disk.
+ * @param dir of the store; made if it is not there
+ * @returns bytes
+ * @throws GatewayError STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
+ */
+export function restoreBackup(file: string, dir: string): number {
+  if (hasData(dir))
+    throw new GatewayError('STORE_UNAVAILABLE', { reason: `${dir} has a store already: move it away first` })
+  // Before it is copied: a wrong name should not cost the time of a copy.
+  if (!statOf(file).isFile()) throw badFile(`${file} is no file`)
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const part = join(dir, 'restore.part')
+  try {
+    copyFileSync(file, part, constants.COPYFILE_FICLONE)
+    checkWhole(part, file)
+    chmodSync(part, 0o600)
+    syncPath(part)
+    linkSync(part, join(dir, 'data.mdb'))
+    // Of an earlier store.
+    rmSync(join(dir, 'closed'), { force: true })
+    syncPath(dir)
+    return statSync(part).size
+  } catch (thrown) {
+    throw toStoreError(thrown, dir)
+  } finally {
+    rmSync(part, { force: true })
+  }
+}
+
+/** Whether a folder has the data of a store, or a journal, which would be taken for that of another one. */
+const hasData = (dir: string): boolean =>
+  existsSync(dir) && readdirSync(dir).some(name => name === 'data.mdb' || name.startsWith('journal-'))
+
+function statOf(file: string) {
+  try {
+    return statSync(file)
+  } catch (thrown) {
+    throw badFile(reasonText(thrown), thrown)
+  }
+}
+
+const badFile = (reason: string, cause?: unknown): GatewayError =>
+  new GatewayError('BAD_FIELD', { field: 'file', reason }, cause)
+
+function ofFile(thrown: unknown, dir: string): GatewayError {
+  const { code }: NodeJS.ErrnoException = thrown instanceof Error ? thrown : ({} as Error)
+  return OF_NAME.has(code) ? badFile(reasonText(thrown), thrown) : toStoreError(thrown, dir)
+}
+
+/** Of a file or folder. */
+function syncPath(path: string): void {
+  const file = openSync(path, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}

@@ -1,0 +1,134 @@
+/** Backup and restore, as a program: while clients send, and of files that are damaged. */
+import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import {
+  type JsonClient,
+  jsonClient,
+  loggedIn,
+  type Reply,
+  register,
+  type TestAccount,
+} from '../helpers/gateway.js'
+import { FREE_PORTS, mumi, serve } from '../helpers/program.js'
+
+const portOf = async ({ logged }: ReturnType<typeof serve>) => {
+  const { http } = (await logged('gateway.ready')) as { http: { port: number } }
+  return { httpPort: http.port }
+}
+
+/** Sends without an end. @returns contents that were acknowledged, and a function that stops */
+function sender(client: JsonClient, recipient: string, name: string) {
+  const acknowledged: string[] = []
+  let isOn = true
+  const running = (async () => {
+    for (let i = 0; isOn; i++) {
+      const content = `${name} ${i}`
+      const { code } = await client.ask({ type: 'message', data: { recipient, content } })
+      if (code === 201) acknowledged.push(content)
+    }
+  })()
+  return {
+    acknowledged,
+    stop: async () => {
+      isOn = false
+      await running
+    },
+  }
+}
+
+/** Contents of an inbox, from its beginning. */
+async function contentsOf(
+  t: Test,
+  gateway: { httpPort: number },
+  { email, password }: TestAccount,
+  last: string,
+) {
+  const client = await jsonClient(t, gateway)
+  client.send({ type: 'action', action: 'login', data: { email, password, device: 'new', from: 'start' } })
+  const contents: string[] = []
+  while (!contents.includes(last)) {
+    const frame = await client.next<Reply & { content?: string }>()
+    if (frame.content !== undefined) contents.push(frame.content)
+  }
+  return contents
+}
+
+t.test(
+  'a backup under load, restored: nothing acknowledged before is missing, and nothing is out of order',
+  async t => {
+    const first = serve(t, ['--passwords.cost=4'])
+    const gateway = await portOf(first)
+    const reader = await register(t, gateway)
+    const names = ['a', 'b', 'c']
+    const senders = []
+    for (const name of names) senders.push(sender(await loggedIn(t, gateway), reader.id, name))
+    while (senders.some(({ acknowledged }) => acknowledged.length < 100)) await new Promise(setImmediate)
+    const before = senders.map(({ acknowledged }) => acknowledged.length)
+    const file = join(t.testdirName, 'backup.mdb')
+    const data = ['--data.dir', join(t.testdirName, 'data')]
+    const made = await mumi(t, ['backup', file, ...data]).ended
+    t.match(made, { code: 0, stdout: /backup\.mdb: \d+ bytes in .* s$/ })
+    const after = senders.map(({ acknowledged }) => acknowledged.length)
+    t.ok(
+      after.every((count, i) => count > (before[i] ?? 0)),
+      'it served on',
+    )
+    for (const { stop } of senders) await stop()
+    first.child.kill('SIGKILL')
+    await first.ended
+    t.match(await mumi(t, ['restore', file, ...data]).ended, { code: 1, stderr: /has a store already/ })
+    const other = ['--data.dir', join(t.testdirName, 'other')]
+    t.match(await mumi(t, ['restore', file, ...other]).ended, { code: 0, stdout: /checked$/, stderr: '' })
+    t.match(await mumi(t, ['check', ...other]).ended, { code: 0, stdout: /store is good/ })
+    const second = mumi(t, ['serve', ...FREE_PORTS, ...other])
+    const end = await loggedIn(t, await portOf(second))
+    t.match(await end.ask({ type: 'message', data: { recipient: reader.id, content: 'end' } }), { code: 201 })
+    const restored = await contentsOf(t, await portOf(second), reader, 'end')
+    names.forEach((name, i) => {
+      const mine = restored.filter(content => content.startsWith(`${name} `))
+      t.same(
+        mine,
+        mine.map((_, n) => `${name} ${n}`),
+        'in order, each once',
+      )
+      t.ok(
+        mine.length >= (before[i] ?? 0),
+        `${mine.length} of ${name}, ${before[i]} were acknowledged before`,
+      )
+    })
+    second.child.kill('SIGTERM')
+    t.match(await second.ended, { code: 0 })
+  },
+)
+
+t.test('of an idle store, and of files that are damaged', async t => {
+  const dir = t.testdir()
+  const data = ['--data.dir', join(dir, 'data'), '--passwords.cost', '4']
+  const file = join(dir, 'backup.mdb')
+  t.match(await mumi(t, ['backup', file, ...data]).ended, { code: 1, stderr: /no store in/ })
+  t.match(await mumi(t, ['user', 'create', 'ann@example.com', ...data]).ended, { code: 0 })
+  t.match(await mumi(t, ['backup', file, ...data]).ended, { code: 0 })
+  t.match(await mumi(t, ['backup', file, ...data]).ended, { code: 1, stderr: /is there already/ })
+  const other = ['--data.dir', join(dir, 'other')]
+  t.match(await mumi(t, ['restore', join(dir, 'none'), ...other]).ended, {
+    code: 1,
+    stderr: /^mumi: .*ENOENT.*\n$/,
+  })
+  const whole = readFileSync(file)
+  writeFileSync(join(dir, 'cut'), whole)
+  truncateSync(join(dir, 'cut'), whole.length / 2)
+  const cut = await mumi(t, ['restore', join(dir, 'cut'), ...other]).ended
+  t.match(cut, { code: 1, stdout: '', stderr: /^mumi: .*cut is damaged, or no backup of this store: .*\n$/ })
+  t.notOk(existsSync(join(dir, 'other', 'store', 'data.mdb')))
+  t.match(await mumi(t, ['restore', file, ...other]).ended, { code: 0 })
+  t.match(await mumi(t, ['user', 'list', ...other]).ended, { code: 0, stdout: /ann@example\.com/ })
+  // What a start says of a store file that is damaged.
+  truncateSync(join(dir, 'other', 'store', 'data.mdb'), whole.length / 2)
+  for (const command of ['check', 'serve'])
+    t.match(
+      await mumi(t, [command, ...(command === 'serve' ? FREE_PORTS : []), ...other]).ended,
+      { code: 1, signal: null, stderr: /^mumi: .*is damaged.*put a backup in its place\n$/ },
+      command,
+    )
+})
