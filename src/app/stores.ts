@@ -10,6 +10,7 @@ import type { FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
 import { DATA_FORMAT } from '../store/upgrade.js'
+import { Verification, type Verified } from '../store/verify.js'
 
 export type StoreType = Config['store']['type']
 
@@ -82,6 +83,25 @@ export async function checkStore(config: Config): Promise<string> {
     const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
     if (inUse === undefined) throw error
     return `store is ${inUse}, not checked`
+  } finally {
+    await store.close()
+  }
+}
+
+/**
+ * Reads all of an embedded store that no gateway has open.
+ * @throws ConfigError if there is none, or it is of another kind; GatewayError if it is in use or damaged
+ */
+export async function verifyStore(config: Config): Promise<Verified> {
+  if (config.store.type !== 'embedded') throw new ConfigError(['store.type: must be embedded'])
+  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
+  const store = makeEmbedded(config, {
+    check: { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY },
+    upgrade: false,
+  })
+  try {
+    await store.open()
+    return await new Verification(store).run()
   } finally {
     await store.close()
   }

@@ -26,6 +26,7 @@ Commands for operators (docs/operations.md), each with --help and --json:
   log-level           print or set it
   backup FILE         a whole copy of the store in one file, while the gateway serves
   restore FILE        a store made of such a file
+  verify              reads a whole store that no gateway has open, and says what contradicts itself
   reload              reads the config again, as SIGHUP does
   broadcast           a message to everybody who is online
   completion          a script that completes commands in bash, zsh or fish

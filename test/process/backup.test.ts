@@ -77,10 +77,15 @@ t.test(
     for (const { stop } of senders) await stop()
     first.child.kill('SIGKILL')
     await first.ended
+    const left = await mumi(t, ['verify', ...data]).ended
+    t.match(left, { code: 0, stdout: /^accounts +4$/m, stderr: '' }, 'what kill -9 left, too')
     t.match(await mumi(t, ['restore', file, ...data]).ended, { code: 1, stderr: /has a store already/ })
     const other = ['--data.dir', join(t.testdirName, 'other')]
     t.match(await mumi(t, ['restore', file, ...other]).ended, { code: 0, stdout: /checked$/, stderr: '' })
     t.match(await mumi(t, ['check', ...other]).ended, { code: 0, stdout: /store is good/ })
+    const verified = await mumi(t, ['verify', '--json', ...other]).ended
+    t.match(verified, { code: 0, stderr: '' })
+    t.match(JSON.parse(verified.stdout), { inboxes: 1, faults: [] })
     const second = mumi(t, ['serve', ...FREE_PORTS, ...other])
     const end = await loggedIn(t, await portOf(second))
     t.match(await end.ask({ type: 'message', data: { recipient: reader.id, content: 'end' } }), { code: 201 })

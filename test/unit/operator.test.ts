@@ -33,6 +33,7 @@ async function run(words: string[], input = '') {
   const stdout = new PassThrough({ encoding: 'utf8' })
   const terminal: Terminal = {
     run: async request => void asked.push(request),
+    verify: async () => undefined,
     restore: async file => void asked.push({ name: 'restore', data: { file }, idle: 'never' }),
     stdin: Readable.from([input]),
     stdout,
@@ -100,6 +101,7 @@ t.test('every command has help with an example and the exit codes, and main.ts k
   const terminal = {
     run: async () => undefined,
     restore: async () => undefined,
+    verify: async () => undefined,
     stdin: Readable.from([]),
     stdout: new PassThrough(),
   }

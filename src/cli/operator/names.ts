@@ -9,6 +9,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'reload',
   'backup',
   'restore',
+  'verify',
   'broadcast',
   'completion',
 ])

@@ -11,6 +11,7 @@ export function operationCommands(terminal: Terminal): Command[] {
     reload(terminal),
     backup(terminal),
     restore(terminal),
+    verify(terminal),
     broadcast(terminal),
   ]
 }
@@ -54,6 +55,16 @@ const restore = (terminal: Terminal): Command =>
     )
     .action((file: string) =>
       terminal.restore(resolve(file), (data: Row) => `${data.dir}: ${data.bytes} bytes, checked\n`),
+    )
+
+const verify = (terminal: Terminal): Command =>
+  new Command('verify')
+    .description('read the embedded store of a gateway that does not run, and say what contradicts itself')
+    .addHelpText('after', '\nExample:\n  mumi verify --data.dir /var/lib/mumi')
+    .action(() =>
+      terminal.verify(({ faults, ...counts }: Row) =>
+        [lines(counts), ...(faults as readonly string[]).map(fault => `${safe(fault)}\n`)].join(''),
+      ),
     )
 
 const list = (keys: unknown): string => (keys as readonly string[]).join(', ') || 'nothing'

@@ -62,8 +62,14 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     const { restoreStore } = await import('../../app/stores.js')
     print(await restoreStore(loadConfig({ argv: config, env }), file), show)
   }
+  const verify: Terminal['verify'] = async show => {
+    const { verifyStore } = await import('../../app/stores.js')
+    const found = await verifyStore(loadConfig({ argv: config, env }))
+    print(found, show)
+    if (found.faults.length > 0) throw new CommandError(`${found.faults.length} faults`)
+  }
   try {
-    await makeProgram({ run, restore, stdin, stdout }).parseAsync(rest, { from: 'user' })
+    await makeProgram({ run, restore, verify, stdin, stdout }).parseAsync(rest, { from: 'user' })
   } catch (thrown) {
     // Its text is printed already.
     if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : EXIT_USAGE

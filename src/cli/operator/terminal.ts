@@ -6,6 +6,8 @@ export interface Terminal {
   run(asked: Asked, show: (data: never) => string): Promise<void>
   /** Makes the store of the config of a backup. @param show as for `run` */
   restore(file: string, show: (data: never) => string): Promise<void>
+  /** Reads the store of the config. @throws CommandError if it has a fault, behind what is printed */
+  verify(show: (data: never) => string): Promise<void>
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: NodeJS.WritableStream
 }

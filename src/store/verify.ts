@@ -1,0 +1,151 @@
+/** Reads a store that nobody writes to, and finds what contradicts itself. */
+import type { ConversationId, UserId } from '../core/model.js'
+import type { CopyableStore, Entries, Section } from './contents.js'
+
+export interface Verified {
+  readonly accounts: number
+  readonly inboxes: number
+  readonly rows: number
+  readonly conversations: number
+  readonly devices: number
+  /** What is wrong, a line each; without texts of messages, emails and names. */
+  readonly faults: readonly string[]
+}
+
+/** Rows of a conversation read at a time. */
+const PAGE = 500
+
+type Row = Entries['rows']
+
+/** Faults of one kind tell the same after some, and a broken store may have a million. */
+const MAX_FAULTS = 1000
+
+export class Verification {
+  readonly #faults: string[] = []
+  readonly #ids = new Set<UserId>()
+  readonly #conversations = new Map<ConversationId, number>()
+  readonly #byNames = new Map<string, ReadonlySet<UserId>>()
+  #inboxes = 0
+  #accounts = 0
+  #rows = 0
+  #devices = 0
+  /** The row before, of the same inbox. */
+  #before: Row | undefined
+
+  /** @param store its rows come in the order of inbox and seq: the embedded one */
+  constructor(private readonly store: CopyableStore) {}
+
+  /** @throws GatewayError if the store cannot be read */
+  async run(): Promise<Verified> {
+    for await (const entry of this.#all('accounts')) await this.#account(entry)
+    for await (const row of this.#all('rows')) await this.#row(row)
+    await this.#endOfInbox()
+    for (const [conversation, count] of this.#conversations) await this.#conversation(conversation, count)
+    for await (const device of this.#all('devices')) await this.#device(device)
+    for await (const { userId, seq } of this.#all('furthest'))
+      if (seq > (await this.store.inbox.lastSeq(userId)))
+        this.#fault(`inbox ${userId}: confirmed up to ${seq}, beyond its end`)
+    return {
+      ...{ accounts: this.#accounts, inboxes: this.#inboxes, rows: this.#rows },
+      ...{ conversations: this.#conversations.size, devices: this.#devices, faults: this.#faults },
+    }
+  }
+
+  async *#all<S extends Section>(section: S): AsyncGenerator<Entries[S]> {
+    let from: string | undefined
+    do {
+      const page = await this.store.contents().read(section, from)
+      yield* page.entries
+      from = page.next
+    } while (from !== undefined)
+  }
+
+  #fault(line: string): void {
+    if (this.#faults.length < MAX_FAULTS) this.#faults.push(line)
+  }
+
+  /** Each index finds it. */
+  async #account({ id, user }: Entries['accounts']): Promise<void> {
+    this.#ids.add(id)
+    if (user === undefined) return
+    this.#accounts++
+    const { users } = this.store
+    const { emailKey, username, firstName, lastName, passwordHash } = user
+    const finds = async (what: string, found: Promise<{ id: UserId }[]>) => {
+      if (!(await found).some(one => one.id === id)) this.#fault(`account ${id}: not found by its ${what}`)
+    }
+    if (user.id !== id) this.#fault(`account ${id}: is stored as ${user.id}`)
+    if (passwordHash === '') this.#fault(`account ${id}: has no password hash`)
+    await finds('email', users.findUsers({ emailKey }, 1))
+    if (username !== '') await finds('user name', users.findUsers({ username }, 1))
+    if (!(await this.#named(firstName, lastName)).has(id))
+      this.#fault(`account ${id}: not found by its names`)
+  }
+
+  /** Read once for all who have the same names. */
+  async #named(firstName: string, lastName: string): Promise<ReadonlySet<UserId>> {
+    const names = JSON.stringify([firstName, lastName])
+    const known = this.#byNames.get(names)
+    if (known !== undefined) return known
+    const found = await this.store.users.findUsers({ firstName, lastName }, Number.MAX_SAFE_INTEGER)
+    const ids = new Set(found.map(({ id }) => id))
+    this.#byNames.set(names, ids)
+    return ids
+  }
+
+  async #row(row: Row): Promise<void> {
+    const { inbox, seq, text, end, conversation } = row
+    if (inbox !== this.#before?.inbox) {
+      await this.#endOfInbox()
+      await this.#beginInbox(row)
+    } else this.#next(row, this.#before)
+    if (conversation !== undefined)
+      this.#conversations.set(conversation, (this.#conversations.get(conversation) ?? 0) + 1)
+    if (end > 0 && end < Buffer.byteLength(text)) this.#fault(`inbox ${inbox}: size of ${seq} is wrong`)
+    this.#rows++
+    this.#before = row
+  }
+
+  async #beginInbox({ inbox, seq }: Row): Promise<void> {
+    this.#inboxes++
+    if (!this.#ids.has(inbox)) this.#fault(`inbox ${inbox}: there is no such account`)
+    const first = await this.store.inbox.firstSeq(inbox)
+    if (seq !== first) this.#fault(`inbox ${inbox}: begins with ${seq}, and should with ${first}`)
+  }
+
+  #next({ inbox, seq, text, end }: Row, before: Row): void {
+    if (seq !== before.seq + 1) this.#fault(`inbox ${inbox}: a hole between ${before.seq} and ${seq}`)
+    // Rows from before bytes were counted have 0.
+    else if (before.end > 0 && end !== before.end + Buffer.byteLength(text))
+      this.#fault(`inbox ${inbox}: size of ${seq} is wrong`)
+  }
+
+  async #endOfInbox(): Promise<void> {
+    if (this.#before === undefined) return
+    const { inbox, seq } = this.#before
+    const last = await this.store.inbox.lastSeq(inbox)
+    if (seq !== last) this.#fault(`inbox ${inbox}: ends with ${seq}, and should with ${last}`)
+  }
+
+  async #conversation(id: ConversationId, count: number): Promise<void> {
+    let found = 0
+    let before: string | undefined
+    for (let isMore = true; isMore; ) {
+      const page = await this.store.inbox.readConversation(id, PAGE, before)
+      found += page.length
+      before = page.at(-1)?.row.id
+      isMore = page.length === PAGE
+    }
+    if (found !== count) this.#fault(`conversation ${id}: has ${found} of ${count} messages`)
+  }
+
+  async #device({ userId, device, confirmed, sent, released }: Entries['devices']): Promise<void> {
+    this.#devices++
+    const last = await this.store.inbox.lastSeq(userId)
+    const name = `inbox ${userId}: device ${JSON.stringify(device)}`
+    if (confirmed > last || sent > last) this.#fault(`${name} is beyond its end, ${last}`)
+    if (confirmed > (await this.store.cursors.furthest(userId)))
+      this.#fault(`${name} has confirmed more than its inbox knows`)
+    if (released.some(seq => seq > last)) this.#fault(`${name} has released more than there is`)
+  }
+}
