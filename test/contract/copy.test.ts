@@ -8,6 +8,7 @@ import { copyStore } from '../../src/store/copy.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { dataDir } from '../helpers/gateway.js'
 import { MONGODB_URL, mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
+import { plainNode } from '../helpers/plain-node.js'
 import { ANN, BOB, broadcast, EVE, message, messages, move, user } from '../helpers/store-samples.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
@@ -142,7 +143,7 @@ t.test('a copy that differs from its source fails', async t => {
 
 const mumi = (args: string[]) =>
   new Promise<{ code: number; output: string }>(resolve => {
-    execFile(process.execPath, [MAIN, ...args], { env: {} }, (error, stdout, stderr) =>
+    execFile(...plainNode([MAIN, ...args]), { env: {} }, (error, stdout, stderr) =>
       resolve({ code: Number(error?.code ?? 0), output: stdout + stderr }),
     )
   })

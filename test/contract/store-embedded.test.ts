@@ -13,6 +13,7 @@ import { fileState } from '../../src/store/embedded/file.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { tableOpener } from '../../src/store/embedded/table.js'
 import { ofKind } from '../helpers/kind.js'
+import { plainNode } from '../helpers/plain-node.js'
 import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
@@ -56,8 +57,8 @@ async function open(t: Test, { dedupWindowMs }: StoreOptions = {}): Promise<Stor
 function child(t: Test, dir: string, task: string): [ChildProcess, AsyncIterator<string>] {
   const script = join(import.meta.dirname, '../helpers/store-child.ts')
   // Without what tap loads into every process: it ends one on signals that Node.js ignores, SIGXFSZ among them.
-  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--import', TYPESCRIPT, script, dir, task]
-  const running = spawn('env', command, { stdio: ['pipe', 'pipe', 'ignore'] })
+  const command = plainNode(['--import', TYPESCRIPT, script, dir, task])
+  const running = spawn(...command, { stdio: ['pipe', 'pipe', 'ignore'] })
   t.teardown(() => running.kill('SIGKILL'))
   const lines = createInterface({ input: running.stdout })[Symbol.asyncIterator]()
   return [running, lines]

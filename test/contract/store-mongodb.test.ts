@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
 import { ofKind } from '../helpers/kind.js'
 import { MONGODB_URL, mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
+import { plainNode } from '../helpers/plain-node.js'
 import { TYPESCRIPT } from '../helpers/script.js'
 import {
   ANN,
@@ -170,7 +171,7 @@ t.test('the journal is applied at the next start', skip, async t => {
 /** A process with a store on `database`, and what it tells line by line. */
 function child(t: Test, database: string, task: string): [ChildProcess, AsyncIterator<string>] {
   const script = join(import.meta.dirname, '../helpers/store-child.ts')
-  const running = spawn(process.execPath, ['--import', TYPESCRIPT, script, database, task], {
+  const running = spawn(...plainNode(['--import', TYPESCRIPT, script, database, task]), {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: { ...process.env, MUMI_TEST_STORE: 'mongodb' },
   })

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { dataDir, storeSettings } from './gateway.js'
+import { plainNode } from './plain-node.js'
 
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
@@ -47,7 +48,8 @@ export function watch(t: Test, child: ChildProcessWithoutNullStreams): Watched {
 /** Runs the command with only this environment. */
 export function mumi(t: Test, args: string[], env: Record<string, string> = {}): Watched {
   const { PATH = '' } = process.env
-  return watch(t, spawn(process.execPath, [MAIN, ...args], { env: { PATH, ...env }, cwd: t.testdirName }))
+  const command = plainNode([MAIN, ...args], env.NODE_OPTIONS)
+  return watch(t, spawn(...command, { env: { PATH, ...env }, cwd: t.testdirName }))
 }
 
 /** Runs `serve` on free ports, with its data in the test's folder. */
@@ -87,7 +89,7 @@ export class Program {
       ...this.settings,
     }
     const args = Object.entries(all).map(([key, value]) => `--${key}=${value}`)
-    const child = spawn(process.execPath, [MAIN, 'serve', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(...plainNode([MAIN, 'serve', ...args]), { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
     for await (const line of createInterface(child.stdout)) {
       const { event, http, mqtt } = JSON.parse(line)

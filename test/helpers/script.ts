@@ -1,9 +1,11 @@
 /** Runs a program of scripts/ as a process until it ends. */
+
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { plainNode } from './plain-node.js'
 
 /** Module for `node --import` that runs TypeScript. */
 export const TYPESCRIPT = new URL('../../scripts/typescript.mjs', import.meta.url).href
@@ -19,7 +21,7 @@ export async function runScript(t: Test, path: string, args: readonly string[]):
   const { PATH = '', TMPDIR = '' } = process.env
   const env = { PATH, ...(TMPDIR && { TMPDIR }) }
   const main = fileURLToPath(new URL(`../../scripts/${path}`, import.meta.url))
-  const child = spawn(process.execPath, ['--import', TYPESCRIPT, main, ...args], { env })
+  const child = spawn(...plainNode(['--import', TYPESCRIPT, main, ...args]), { env })
   t.teardown(() => child.kill('SIGTERM'))
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),

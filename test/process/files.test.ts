@@ -1,8 +1,10 @@
 /** A process with few file descriptors, and clients that use them up. */
+
 import { spawn } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { dataDir, type JsonClient, jsonClient, register } from '../helpers/gateway.js'
+import { plain } from '../helpers/plain-node.js'
 import { MAIN, watch } from '../helpers/program.js'
 
 const FILES = 300
@@ -11,7 +13,7 @@ const FILES = 300
 function limited(t: Test, command: string, settings: Record<string, string>) {
   const args = Object.entries(settings).map(([key, value]) => `--${key}=${value}`)
   const shell = `ulimit -n ${FILES}; exec "$0" "$@"`
-  return watch(t, spawn('sh', ['-c', shell, process.execPath, MAIN, command, ...args]))
+  return watch(t, spawn(...plain(['sh', '-c', shell, process.execPath, MAIN, command, ...args])))
 }
 
 const settings = (t: Test) => ({

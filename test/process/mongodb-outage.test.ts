@@ -15,6 +15,7 @@ import {
   startGateway,
 } from '../helpers/gateway.js'
 import { type MongoServer, mongoServer, skipWithoutStart } from '../helpers/mongodb-server.js'
+import { plainNode } from '../helpers/plain-node.js'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 const TIMEOUT_MS = 1000
@@ -75,7 +76,7 @@ t.test(
       '--store.mongodb.startTimeout',
       '300ms',
     ]
-    const child = spawn(process.execPath, [MAIN, ...args], { env: { MUMI_STORE_MONGODB_URL: url } })
+    const child = spawn(...plainNode([MAIN, ...args]), { env: { MUMI_STORE_MONGODB_URL: url } })
     t.teardown(() => child.kill('SIGKILL'))
     const [stdout, stderr, [code]] = await Promise.all([
       text(child.stdout),

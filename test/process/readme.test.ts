@@ -1,10 +1,12 @@
 /** The README's commands, as they are printed there, on the running program. */
+
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { plain, plainNode } from '../helpers/plain-node.js'
 import { type Program, startProgram } from '../helpers/program.js'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -28,7 +30,7 @@ function run(t: Test, program: Program, part: string) {
 mosquitto_pub() { command mosquitto_pub -p ${program.mqttPort} "$@"; }
 `
   const env = { ...process.env, CHAT_URL: `ws://127.0.0.1:${program.httpPort}` }
-  const child = spawn('sh', ['-c', ports + block(part)], { cwd: ROOT, env, detached: true })
+  const child = spawn(...plain(['sh', '-c', ports + block(part)]), { cwd: ROOT, env, detached: true })
   return watched(t, child)
 }
 
@@ -115,7 +117,7 @@ t.test(
   async t => {
     const program = await startProgram(t)
     const command = `npx mumi chat --server 127.0.0.1:${program.httpPort} ann@example.com`
-    const child = spawn(PTY, ['-qec', command, '/dev/null'], { cwd: ROOT, detached: true })
+    const child = spawn(...plain([PTY, '-qec', command, '/dev/null']), { cwd: ROOT, detached: true })
     const ann = watched(t, child)
     await ann.shows('password for ann@example.com: ')
     ann.says('a secret')
@@ -133,7 +135,7 @@ t.test('a gateway in a terminal ends its start with where it is and what to type
   const dir = t.testdir()
   const args = ['serve', '--log.pretty=always', '--http.port=0', '--mqtt.port=0', '--ops.port=0']
   const main = join(ROOT, 'dist', 'main.js')
-  const child = spawn(process.execPath, [main, ...args, `--data.dir=${join(dir, 'data')}`], {
+  const child = spawn(...plainNode([main, ...args, `--data.dir=${join(dir, 'data')}`]), {
     detached: true,
   })
   const gateway = watched(t, child)

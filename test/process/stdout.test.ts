@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
+import { plainNode } from '../helpers/plain-node.js'
 
 const LOG = new URL('../../dist/core/log.js', import.meta.url)
 
@@ -15,7 +16,7 @@ function writer(t: Test, pretty: string, end: string) {
     const log = createLogger({ level: 'info', pretty: '${pretty}' })
     for (let i = 0; i < ${LINES}; i++) log.info({ event: 'test.line', i }, 'a line')
     ${end}`
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', code])
+  const child = spawn(...plainNode(['--input-type=module', '--eval', code]))
   t.teardown(() => child.kill('SIGKILL'))
   return child
 }
