@@ -2,7 +2,6 @@
 import { Faults } from '../core/faults.js'
 import type { KeyValue } from '../store/store.js'
 import { TopicAccess } from './acl/access.js'
-import { userIdOf } from './acl/client-id.js'
 import type { Connections } from './connections.js'
 import { type BrokerParts, logStoreFault } from './parts.js'
 import type { DeliveryRules } from './routing/delivery-rules.js'
@@ -19,7 +18,7 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
   const { services, metrics, options } = given
   const access = new TopicAccess(options.acl, options.presence)
   const router = new Router()
-  const state = makeState(given, { kv, access, connections })
+  const state = makeState(given, kv, connections)
   const topics = new TopicStore(router, state, access, {
     maxUnreleased: options.maxUnreleased,
     onTooMany: ({ closed }) => closed || services.limits.count('mqtt.maxUnreleased'),
@@ -55,18 +54,10 @@ function deliveryRules(
   }
 }
 
-interface StateParts {
-  readonly kv: KeyValue
-  readonly access: TopicAccess
-  readonly connections: Connections
-}
-
-function makeState(given: Given, { kv, access, connections }: StateParts): BrokerState {
+function makeState(given: Given, kv: KeyValue, connections: Connections): BrokerState {
   const { services, metrics, options } = given
   return new BrokerState(kv, services.live, {
     ...options.stateLimits,
-    isAllowed: (clientId, filter) =>
-      access.subscribe(userIdOf(clientId), filter, connections.granteeOf(clientId)),
     isConnected: clientId => connections.holderOf(clientId) !== undefined,
     onDropped: (_clientId, count) => metrics.dropped.inc({ limit: 'mqtt.maxQueuedMessages' }, count),
     onNotRetained: limit => {

@@ -71,7 +71,7 @@ export class Connections {
     return this.#grantees.get(scoped) ?? { clientId: clientIdOf(scoped), role: 'any' }
   }
 
-  /** Known from before the store is asked for the session, whose restored filters are judged by it. */
+  /** Known from before the session is found: its will is judged by it. */
   grant({ id }: MqttConnection, grantee: Grantee): void {
     this.#grantees.set(id, grantee)
   }

@@ -43,13 +43,16 @@ export function subscribe(
 function refusalOf(parts: BrokerParts, connection: MqttConnection, filter: string): number | undefined {
   if (connection.hasLeft) return REASON.UNSPECIFIED_ERROR
   if (sharesOwnTree(filter)) return REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
-  if (!parts.access.subscribe(connection.userId, filter, connection.grantee)) return REASON.NOT_AUTHORIZED
+  if (!mayHave(parts, connection, filter)) return REASON.NOT_AUTHORIZED
   const { filters } = connection
   if (filters.admit(filter)) return undefined
   parts.services.limits.count('mqtt.maxSubscriptions')
   if (filters.isIgnored) connection.end('OVER_LIMITS')
   return REASON.QUOTA_EXCEEDED
 }
+
+const mayHave = ({ access }: BrokerParts, { userId, grantee }: MqttConnection, filter: string): boolean =>
+  access.subscribe(userId, filter, grantee)
 
 /** Retain handling (MQTT 5, 3.8.3.1): 1 sends retained messages only where the subscription is new. */
 const wantsRetained = ({ delivery }: MqttConnection, { topic, retainHandling = 0 }: FilterRequest): boolean =>
@@ -150,13 +153,15 @@ export function unsubscribe(
   return undefined
 }
 
-/** @returns the stored filters that the session may still have @throws GatewayError */
+/** @returns the stored filters that the session may still have; what this login may not have is removed @throws GatewayError */
 export async function restoreFilters(
   parts: BrokerParts,
   connection: MqttConnection,
 ): Promise<readonly ReturnType<typeof fromStored>[]> {
   if (!connection.isResumed) return []
   const stored = await parts.state.subscriptionsByClient(connection)
+  const lost = stored.map(({ topic }) => topic).filter(topic => !mayHave(parts, connection, topic))
+  if (lost.length > 0) await parts.state.removeSubscriptions(connection, lost)
   const granted = stored
     .filter(({ topic }) => refusalOf(parts, connection, topic) === undefined)
     .map(fromStored)

@@ -77,27 +77,6 @@ for (const { name, open } of STORES) {
     },
   )
 
-  t.test(`${name}: only the granted filters of a SUBSCRIBE are stored`, async t => {
-    const store = await open(t)
-    const isAllowed = (clientId: string, filter: string) => filter.startsWith(clientId)
-    const packet = [sub('c/inbox'), sub('other/inbox')]
-    const before = await start(store.kv, { isAllowed })
-    await before.addSubscriptions({ id: 'c' }, packet)
-    t.same(await before.subscriptionsByTopic('other/inbox'), [])
-    const after = await start(store.kv)
-    t.match(await after.subscriptionsByClient({ id: 'c' }), [{ topic: 'c/inbox' }])
-  })
-
-  t.test(`${name}: a subscription that is no longer permitted is not restored, but removed`, async t => {
-    const store = await open(t)
-    const before = await start(store.kv)
-    await before.addSubscriptions({ id: 'c' }, [sub('kept'), sub('lost')])
-    const after = await start(store.kv, { isAllowed: (_clientId, filter) => filter !== 'lost' })
-    t.match(await after.subscriptionsByClient({ id: 'c' }), [{ topic: 'kept' }])
-    t.same(await after.subscriptionsByTopic('lost'), [])
-    t.notOk((await dump(store.kv)).includes('subscriptions ["c","lost"]'))
-  })
-
   t.test(`${name}: a SUBSCRIBE of many filters is stored once, not once a filter`, async t => {
     const kv = new WatchedKv((await open(t)).kv)
     const persistence = await start(kv)

@@ -7,7 +7,7 @@ import { capabilities, keepAliveOf } from '../../src/mqtt/capabilities.js'
 import { connect } from '../../src/mqtt/connect.js'
 import { disconnect } from '../../src/mqtt/disconnect.js'
 import { failed } from '../../src/mqtt/failure.js'
-import { contentOf, payloadFault } from '../../src/mqtt/message-payload.js'
+import { contentOf, payloadFault } from '../../src/mqtt/payload.js'
 import { isExpected, Refusal, refuseMalformed, toRefusal } from '../../src/mqtt/refusal.js'
 import { ClientFilters } from '../../src/mqtt/routing/client-filters.js'
 import { makePacket, type RoutedPacket } from '../../src/mqtt/routing/packet.js'
@@ -225,7 +225,7 @@ const recorder = (differing: object = {}) => {
     leftFor: 0,
     expirySeconds: 0,
     link: { pacer: {} },
-    transport: { send, destroy: () => log.push('destroyed') },
+    transport: { send, limitPackets: () => undefined, destroy: () => log.push('destroyed') },
     answer: send,
     endsFor: (reason: string) => log.push(reason),
     fail: (error: Error) => log.push(error.message),

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseContent } from '../../src/protocol/mqtt-payload.js'
+import { parseContent } from '../../src/mqtt/payload.js'
 import { ofKind } from '../helpers/kind.js'
 
 const REFUSED = ofKind('BAD_FIELD', { info: { field: 'payload', reason: String } })

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
 import { CODES, GatewayError } from '../../src/core/errors.js'
-import { decodeText, parseContent } from '../../src/protocol/mqtt-payload.js'
+import { decodeText, parseContent } from '../../src/mqtt/payload.js'
 import { parseRequest, REQUESTS, RefusedRequest, type RequestRules } from '../../src/protocol/requests.js'
 import { check } from '../helpers/property.js'
 

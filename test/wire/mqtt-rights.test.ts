@@ -120,8 +120,22 @@ t.test('what the ACL no longer opens is gone from a restored session, its queue 
   const two = await rawConnect(t, closed, options)
   t.ok(two.connack.sessionPresent)
   two.publish(`users/${account.id}/inbox`, 'still there', { qos: 0 })
-  t.match(await two.take('publish'), { topic: `users/${account.id}/inbox/1` })
+  const message = await two.take('publish')
+  t.equal(message.topic, `users/${account.id}/inbox/1`)
   t.same(two.unread, [])
+  two.ack('puback', message.messageId)
+  await two.disconnect()
+  await closed.close()
+  const again = await startGateway(t, { 'data.dir': open.dir, 'mqtt.acl': 'open' })
+  const three = await rawConnect(t, again, options)
+  three.publish('news', 'for whom?', { qos: 1, messageId: 4 })
+  await three.take('puback')
+  three.send({ cmd: 'pingreq' })
+  await three.take('pingresp')
+  t.notOk(
+    three.unread.some(({ cmd }) => cmd === 'publish'),
+    'its filter was removed',
+  )
 })
 
 t.test('a refused PUBLISH is acknowledged and dropped, and the reply topic says why', async t => {

@@ -6,12 +6,11 @@ import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../../../s
 
 export type KvStore = KeyValue
 
-/** The fields that we use of the packets from Aedes: packets of mqtt-packet, of aedes-packet, and plain objects. */
+/** The fields that are stored of packets, and used of those that the contract of aedes-persistence brings. */
 export interface BrokerPacket {
   cmd?: string
   /**
-   * The broker that published the packet. With `brokerCounter` it identifies a packet, and the copies that Aedes makes
-   * of it.
+   * The broker that published the packet. With `brokerCounter` it identifies a packet, and the copies of it.
    */
   brokerId?: string | undefined
   brokerCounter?: number | undefined
@@ -48,7 +47,7 @@ export interface Queued {
   readonly sizes: ReadonlyMap<string, number>
 }
 
-/** The fields that we use of an Aedes `Client`. Some callers pass only `{ id }`. */
+/** The fields that are used of a client. Some callers pass only `{ id }`. */
 export interface ClientRef {
   readonly id: string
   readonly clean?: boolean
@@ -118,7 +117,7 @@ export function peekPacket(value: KvValue): { messageId: number | undefined; isR
   }
 }
 
-/** A new PUBLISH object with exactly the fields of Aedes' Packet, and those of MQTT 5 that it has. */
+/** A new PUBLISH object with exactly the fields that the contract of aedes-persistence compares, and those of MQTT 5 that it has. */
 export function publishFields(packet: BrokerPacket): BrokerPacket {
   return {
     ...(packet.clientId === undefined ? {} : { clientId: packet.clientId }),

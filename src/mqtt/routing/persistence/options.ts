@@ -24,11 +24,9 @@ export interface StateLimits {
 
 /** A limit that is absent does not apply. */
 export interface PersistenceOptions extends Partial<StateLimits> {
-  /** Whether a filter may be stored at SUBSCRIBE and restored at CONNECT. Default: always true. */
-  readonly isAllowed?: (clientId: string, filter: string) => boolean
   readonly onDropped?: (clientId: string, count: number) => void
   /** Called when a message is not retained. @param limit the config key of the limit */
   readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
-  /** Called for a store failure if no caller waits for the result, or if a rejection to Aedes would end the process. */
+  /** Called for a store failure if no caller waits for the result, or if nobody would handle the rejection. */
   readonly onError?: (error: unknown) => void
 }

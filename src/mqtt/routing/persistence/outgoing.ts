@@ -92,7 +92,7 @@ export class Outgoing {
 
   /** @returns the confirmed packet; undefined if there is none */
   async acknowledged(clientId: string, messageId: number | undefined): Promise<BrokerPacket | undefined> {
-    // Aedes calls this without an identifier for a queued packet that it does not forward. That packet stays queued.
+    // Without an identifier: the packet was not sent, and stays queued.
     return messageId === undefined ? undefined : this.#handshakes.take(clientId, messageId)
   }
 

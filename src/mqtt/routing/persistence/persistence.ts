@@ -1,7 +1,7 @@
 /**
  * The broker's stored state, over any Store: MQTT sessions with their subscriptions, queued packets and unreleased QoS
  * 2 identifiers, retained messages, and wills. Implements the async interface of aedes-persistence 11. A method must
- * not reject where Aedes 1.2 does not handle the rejection; see `subscriptionsByTopic` and `delWill`.
+ * not reject where that contract handles no rejection; see `subscriptionsByTopic` and `delWill`.
  *
  * Store keys: subscriptions [clientId, filter], queue [clientId, n], incoming [clientId, messageId],
  * wills [clientId], retained [level, level, …], meta ['session', clientId], meta ['retained', account, hash of topic].
@@ -54,7 +54,7 @@ export class BrokerPersistence {
     )
     this.outgoing = new Outgoing(kv, { sessions: this.#records, incoming: this.#incoming }, options)
     const parts = { sessions: this.#records, subscriptions: this.#subscriptions }
-    this.#sessionSubscriptions = new SessionSubscriptions(kv, parts, options.isAllowed ?? (() => true))
+    this.#sessionSubscriptions = new SessionSubscriptions(kv, parts)
     const { queue } = this.outgoing
     const [incoming, wills, retained] = [this.#incoming, this.#wills, this.#retained]
     this.sessions = new SessionLife(kv, { ...parts, queue, incoming, wills, retained }, options)
@@ -64,7 +64,7 @@ export class BrokerPersistence {
     return this.#broker
   }
 
-  /** Loads the part of the state that is kept in memory. Aedes requires that this is an `async function`. */
+  /** Loads the part of the state that is kept in memory. The contract of aedes-persistence asks for an `async function`. */
   async setup(broker: BrokerRef): Promise<void> {
     this.#broker = broker
     const [ended] = await Promise.all([
@@ -101,12 +101,12 @@ export class BrokerPersistence {
     await this.#sessionSubscriptions.remove(client, filters)
   }
 
-  /** Called at CONNECT. Subscriptions that are no longer allowed are removed. */
+  /** Called at CONNECT. */
   async subscriptionsByClient(client: ClientRef): Promise<Subscription[]> {
     return this.#sessionSubscriptions.restore(client)
   }
 
-  /** Answers from memory. Must never reject: Aedes would then emit 'error' and not continue. */
+  /** Answers from memory. Never rejects: the contract of aedes-persistence handles no rejection here. */
   async subscriptionsByTopic(topic: string): Promise<TrieEntry[]> {
     return this.#subscriptions.matching(topic)
   }
@@ -116,7 +116,7 @@ export class BrokerPersistence {
     return this.#subscriptions.matchingShares(topic)
   }
 
-  /** Removes the whole session [MQTT-3.1.2-6]; Aedes calls this when a session ends. */
+  /** Removes the whole session [MQTT-3.1.2-6]; called when a session ends. */
   async cleanSubscriptions(client: ClientRef): Promise<void> {
     await this.sessions.clear(client.id)
   }
@@ -161,7 +161,7 @@ export class BrokerPersistence {
     await this.#incoming.add(client.id, messageId, this.#records.ensureFor(client))
   }
 
-  /** Rejects for an unknown packet, which tells Aedes that it is new. Aedes does not use the result. */
+  /** Rejects for an unknown packet, as the contract of aedes-persistence says that it is new. */
   async incomingGetPacket(client: ClientRef, packet: BrokerPacket): Promise<BrokerPacket> {
     if (!(await this.hasIncoming(client, packet))) throw new Error('no such packet')
     return { messageId: packet.messageId }
@@ -182,7 +182,7 @@ export class BrokerPersistence {
   }
 
   /**
-   * Aedes calls this when a connection without a stored session ends. Three cases must not remove identifiers: the
+   * Called when a connection without a stored session ends. Three cases must not remove identifiers: the
    * client sent no CONNECT (its id is null), its CONNECT was refused and named the id of another client, or a later
    * connection holds its id by now.
    */
@@ -218,7 +218,7 @@ export class BrokerPersistence {
 
   // ── wills ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Stores a will. Sets `brokerId` and `clientId` in `packet` itself, since Aedes publishes that object later. */
+  /** Stores a will. Sets `brokerId` and `clientId` in `packet` itself, since that object is published later. */
   async putWill(client: ClientRef, packet: BrokerPacket): Promise<void> {
     packet.brokerId = this.#broker.id
     packet.clientId = client.id
@@ -229,7 +229,7 @@ export class BrokerPersistence {
     return this.#wills.get(client.id)
   }
 
-  /** Never rejects: at CONNECT Aedes attaches no rejection handler, so a rejection would end the process. */
+  /** Never rejects: the contract of aedes-persistence handles no rejection here. */
   async delWill(client: ClientRef): Promise<BrokerPacket | undefined> {
     try {
       return await this.#wills.remove(client.id)

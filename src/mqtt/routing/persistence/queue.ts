@@ -162,7 +162,7 @@ async function packetDue(
   const packet = decodePacket(value)
   const { messageId } = packet
   if (messageId === undefined) {
-    packet.messageId = undefined // present in any case, as in Aedes' own packets
+    packet.messageId = undefined // present in any case: packets have one shape
     packet.dup = false
   } else {
     const sent = queue.inFlight.get(messageId)

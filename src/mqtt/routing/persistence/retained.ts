@@ -99,8 +99,8 @@ export class Retained {
   }
 
   /**
-   * The matching messages, each once. If the store fails, it reports that and ends early: Aedes has no 'error' listener
-   * on the stream made of this, so an error would end the process.
+   * The matching messages, each once. If the store fails, it reports that and ends early: the contract of aedes-persistence
+   * has no 'error' listener on the stream made of this, so an error would end the process.
    */
   async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
     const split = filters.map(filter => filter.split('/'))

@@ -1,11 +1,14 @@
-/** SUBSCRIBE and UNSUBSCRIBE of persistent sessions: what is allowed is stored, and restored at CONNECT. */
+/**
+ * SUBSCRIBE and UNSUBSCRIBE of persistent sessions: what was granted is stored, and restored at CONNECT. Who may have which
+ * filter is asked by mqtt/subscribe.ts alone.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { KeyedSerial } from '../../../flow/serial.js'
 import type { ClientRef, KvStore } from './kv.js'
 import type { Sessions } from './sessions.js'
 import type { Subscription, Subscriptions } from './subscriptions.js'
 
-/** The SUBSCRIBE being stored: Aedes passes all its subscriptions once for each that was granted. */
+/** The SUBSCRIBE being stored: the contract of aedes-persistence lets it be passed once for each of its filters. */
 interface Storing {
   readonly clientId: string
   readonly done: Promise<void>
@@ -19,10 +22,9 @@ export class SessionSubscriptions {
   constructor(
     private readonly kv: KvStore,
     private readonly parts: { readonly sessions: Sessions; readonly subscriptions: Subscriptions },
-    private readonly isAllowed: (clientId: string, filter: string) => boolean,
   ) {}
 
-  /** Takes a whole SUBSCRIBE as Aedes passes it, refused filters included, and stores what is allowed. */
+  /** Stores the filters of a SUBSCRIBE. */
   async add({ id }: ClientRef, subscriptions: readonly Subscription[]): Promise<void> {
     const storing = this.#storing.get(subscriptions)
     if (storing?.clientId === id) return storing.done
@@ -36,10 +38,7 @@ export class SessionSubscriptions {
   }
 
   async #store(clientId: string, subscriptions: readonly Subscription[]): Promise<void> {
-    // Aedes calls this when the first filter is granted, and asks about the rest of them later in the same turn.
-    await undefined
-    const allowed = subscriptions.filter(({ topic }) => this.isAllowed(clientId, topic))
-    const writes = this.parts.subscriptions.add(clientId, allowed)
+    const writes = this.parts.subscriptions.add(clientId, subscriptions)
     const session = this.parts.sessions.ensure(clientId, Date.now())
     if (writes.length > 0) await this.kv.kvWrite([...session, ...writes])
   }
@@ -52,8 +51,8 @@ export class SessionSubscriptions {
   }
 
   /**
-   * One client's SUBSCRIBEs and UNSUBSCRIBEs one behind the other: Aedes begins with the next one of a read while this one
-   * is stored. The next one waits a turn longer, in which Aedes acts upon this one and acknowledges it.
+   * One client's SUBSCRIBEs and UNSUBSCRIBEs one behind the other, also those of its connection before. The next one waits a
+   * turn longer, in which this one is acted upon and acknowledged.
    */
   #inOrder(clientId: string, work: () => Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -64,13 +63,9 @@ export class SessionSubscriptions {
     })
   }
 
-  /** @returns those of the session that are allowed still; the others are removed */
-  async restore(client: ClientRef): Promise<Subscription[]> {
-    const filters = this.parts.subscriptions.of(client.id).map(({ topic }) => topic)
-    await this.remove(
-      client,
-      filters.filter(filter => !this.isAllowed(client.id, filter)),
-    )
-    return this.parts.subscriptions.of(client.id)
+  /** @returns those of the session, when what was asked for before is stored */
+  async restore({ id }: ClientRef): Promise<Subscription[]> {
+    await this.#inOrder(id, async () => undefined)
+    return this.parts.subscriptions.of(id)
   }
 }

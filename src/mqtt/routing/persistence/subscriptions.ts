@@ -78,7 +78,7 @@ export class Subscriptions {
   /** Matching subscriptions of QoS 1 and 2, one entry per client and filter. For QoS 0 no packet is queued. */
   matching(topic: string): TrieEntry[] {
     const matches = this.#trie.match(topic)
-    // [MQTT-4.7.2-1]. Aedes checks this only for `$SYS/`.
+    // [MQTT-4.7.2-1]
     return topic.startsWith('$')
       ? matches.filter(({ topic: filter }) => !beginsWithWildcard(filter))
       : matches

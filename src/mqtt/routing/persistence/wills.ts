@@ -30,9 +30,8 @@ export class Wills {
   }
 
   /**
-   * Removes a client's will, unless its connection is open. Aedes passes only the client id, and also calls this after
-   * a connection that was taken over has published its will. The stored will then belongs to the new connection and
-   * stays.
+   * Removes a client's will, unless its connection is open: when that of a connection which was taken over is published, the
+   * stored one is the new connection's, and stays.
    */
   async remove(clientId: string): Promise<BrokerPacket | undefined> {
     const removal = this.#remove(clientId)
@@ -49,7 +48,7 @@ export class Wills {
     this.#held.delete(clientId)
   }
 
-  /** Resolves when no removal is under way. Aedes does not wait for removals. */
+  /** Resolves when no removal is under way. */
   async settled(): Promise<void> {
     while (this.#removals.size > 0) await Promise.allSettled(this.#removals)
   }
