@@ -23,7 +23,7 @@ import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
 import { assignDeep, Reload } from './reload.js'
-import { makeStore } from './stores.js'
+import { makeStore, storeBytes } from './stores.js'
 
 export type { Ports } from './ports.js'
 
@@ -80,6 +80,7 @@ export class Gateway {
     this.#unwatchFiles = watchFiles(err => this.#outOfFiles(err))
     const store = await makeStore(config)
     this.#store = store
+    if (config.store.type === 'embedded') this.#metrics.watchStore(() => storeBytes(config))
     await store.open()
     const audit = await this.#openAudit()
     this.#audit = audit

@@ -1,5 +1,5 @@
 /** Makes, checks and copies stores as the config says. */
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { type Config, ConfigError } from '../config/config.js'
 import { GatewayError } from '../core/errors.js'
@@ -54,6 +54,19 @@ function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoO
 /** Whether there is a store to open. Of MongoDB only the server knows, so it counts as there. */
 export const hasStore = ({ data, store }: Config): boolean =>
   store.type === 'mongodb' || existsSync(join(data.dir, 'store', 'data.mdb'))
+
+/** Size of all files of the embedded store; undefined if its folder is gone. */
+export function storeBytes({ data }: Config): number | undefined {
+  const dir = join(data.dir, 'store')
+  try {
+    const sizes = readdirSync(dir).map(
+      name => statSync(join(dir, name), { throwIfNoEntry: false })?.size ?? 0,
+    )
+    return sizes.reduce((sum, size) => sum + size, 0)
+  } catch {
+    return undefined
+  }
+}
 
 /**
  * Checks the store if there is one, and makes none. A store that a gateway has open is not checked.

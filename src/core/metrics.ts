@@ -1,5 +1,7 @@
 /** All metrics, in the Prometheus text format (prom-client). No other file names one. */
+
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { version } from './version.js'
 
 /**
  * A counter for events of every message: `inc` is one addition, and prom-client (one hash per call) reads it at a
@@ -49,6 +51,11 @@ export class Metrics {
     'front',
     'outcome',
   ])
+  readonly mqttConnects = this.#counter(
+    'mumi_mqtt_connects_total',
+    'CONNECTs by the version of MQTT and by what became of them, as in `mumi_logins_total`.',
+    ['version', 'outcome'],
+  )
   readonly ended = this.#counter(
     'mumi_connections_ended_total',
     'Connections that ended: `left` with a goodbye of the client, `dropped` without, else why the server ended it.',
@@ -82,6 +89,10 @@ export class Metrics {
   constructor() {
     // Process, garbage collection and event-loop delay (nodejs_eventloop_lag_*).
     collectDefaultMetrics({ register: this.registry })
+    this.#gauge('mumi_build_info', 'Always 1; the labels tell what runs.', ['version', 'node']).set(
+      { version: version(), node: process.versions.node },
+      1,
+    )
     const answered = this.#answered
     new Counter({
       name: 'mumi_requests_total',
@@ -117,6 +128,19 @@ export class Metrics {
   /** A commit's messages were handed to connected devices, `seconds` after the first of them was accepted. */
   sent(seconds: number): void {
     this.#sent.observe(seconds)
+  }
+
+  /** @param bytes asked at each scrape; undefined if it cannot be told then */
+  watchStore(bytes: () => number | undefined): void {
+    new Gauge({
+      name: 'mumi_store_bytes',
+      help: 'Size of all files of the embedded store: data and journal.',
+      registers: [this.registry],
+      collect() {
+        const now = bytes()
+        if (now !== undefined) this.set(now)
+      },
+    })
   }
 
   /** Sums over the labels, by the names of our counters and gauges. */

@@ -24,7 +24,7 @@ export async function connect(
 ): Promise<void> {
   const { name, locale } = readUserName(packet.userName)
   if (locale !== undefined) connection.locale = locale
-  const { password, will } = packet
+  const { password, version, will } = packet
   const clientId = packet.clientId || `auto-${crypto.randomUUID()}`
   connection.terms = termsOf(packet)
   connection.transport.limitPackets(connection.terms.encoder.maxPacketBytes)
@@ -52,10 +52,10 @@ export async function connect(
     checkConnack(parts, connection, packet)
     const stored = will && storedWill(connection, will, who)
     await parts.connections.inOrder(connection.id, () => openSession(parts, connection, packet, stored))
-    recordLogin(parts, connection, { clientId, who, reason: REASON.SUCCESS })
+    recordLogin(parts, connection, { clientId, who, version, reason: REASON.SUCCESS })
   } catch (thrown) {
     const { reason } = toRefusal(thrown)
-    recordLogin(parts, connection, { clientId, who, reason })
+    recordLogin(parts, connection, { clientId, who, version, reason })
     connection.transport.send(connection.terms.encoder.connack(reason, false))
     connection.transport.destroy()
     if (!isExpected(thrown)) throw thrown

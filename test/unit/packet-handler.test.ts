@@ -338,6 +338,8 @@ t.test('PUBREL: PUBCOMP when the id is forgotten', async t => {
 
 t.test('a CONNECT is in the log and the audit by its return code', async t => {
   const log: unknown[] = []
+  const counted: unknown[] = []
+  const metrics = { mqttConnects: { inc: (labels: unknown) => void counted.push(labels) } }
   const services = {
     audit: { record: ({ event }: { event: string }) => log.push(event) },
     loginLog: {
@@ -346,7 +348,12 @@ t.test('a CONNECT is in the log and the audit by its return code', async t => {
     },
   }
   for (const reason of [0, 0x88, 0x86, 0x87])
-    recordLogin({ services } as never, {} as never, { clientId: 'a', who: undefined, reason })
+    recordLogin({ services, metrics } as never, {} as never, {
+      clientId: 'a',
+      who: undefined,
+      version: 4,
+      reason,
+    })
   t.same(log, [
     'accepted',
     'unavailable 3',
@@ -356,6 +363,7 @@ t.test('a CONNECT is in the log and the audit by its return code', async t => {
     'not-allowed 5',
     'login.failed',
   ])
+  t.match(counted, [{ version: '3.1.1', outcome: 'accepted' }, {}, { outcome: 'wrong-credentials' }, {}])
 })
 
 t.test('QoS 2 ids of a clean session are forgotten, unless another connection has the session', async t => {

@@ -2,7 +2,15 @@
 
 import mqtt from 'mqtt'
 import t, { type Test } from 'tap'
-import { jsonClient, loggedIn, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import {
+  jsonClient,
+  loggedIn,
+  mqttClient,
+  register,
+  startGateway,
+  type TestAccount,
+} from '../helpers/gateway.js'
+import { TEST_STORE } from '../helpers/mongodb.js'
 import { type RawMqtt, rawConnect } from '../helpers/raw-mqtt.js'
 
 const gateway = await startGateway(t)
@@ -110,4 +118,41 @@ t.test('over WebSocket its address may say so', async t => {
   )
   await client.publishAsync(`users/${id}/requests`, 'nonsense')
   t.equal(JSON.parse(await reply).msg, ENGLISH[0])
+})
+
+t.test('MQTT: connects by version and outcome', async t => {
+  const account = await register(t, gateway)
+  const connect = (protocolVersion: 3 | 4 | 5, password = account.password) =>
+    mqttClient(t, gateway, {
+      username: account.email,
+      password,
+      clientId: `v${protocolVersion}`,
+      protocolVersion,
+      ...(protocolVersion === 3 && { protocolId: 'MQIsdp' }),
+    })
+  const counts = () =>
+    Promise.all(
+      [
+        ['3.1', 'accepted'],
+        ['3.1.1', 'accepted'],
+        ['5', 'accepted'],
+        ['5', 'wrong-credentials'],
+      ].map(([version, outcome]) =>
+        metric(`mumi_mqtt_connects_total{version="${version}",outcome="${outcome}"}`),
+      ),
+    )
+  const before = await counts()
+  for (const version of [3, 4, 5] as const) await connect(version)
+  await t.rejects(connect(5, 'wrong'))
+  t.same(
+    (await counts()).map((count, i) => count - (before[i] ?? 0)),
+    [1, 1, 1, 1],
+  )
+})
+
+t.test('what runs, how large its store is, and its file descriptors', async t => {
+  const text = await (await fetch(`${gateway.http}/metrics`)).text()
+  t.match(text, /^mumi_build_info\{version="\d+\.\d+\.\d+",node="\d+\.\d+\.\d+"\} 1$/m)
+  if (TEST_STORE !== 'mongodb') t.match(text, /^mumi_store_bytes \d{5,}$/m)
+  if (process.platform === 'linux') t.match(text, /^process_open_fds [1-9]\d*$/m)
 })
