@@ -101,8 +101,7 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
 
   failed(code: number, reason: string): void {
     const { limits, log } = this.host.services
-    const limit = this.userId === undefined ? 'limits.frameBeforeLogin' : 'limits.frame'
-    if (code === TOO_LONG) limits.count(limit)
+    if (code === TOO_LONG) limits.count('limits.frame')
     log.info({ event: 'socket.failed', front: 'json', code, reason }, 'client broke the protocol')
   }
 

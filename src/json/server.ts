@@ -11,7 +11,7 @@ import { askedLocale } from '../net/asked-locale.js'
 import { encodeGreeting } from '../protocol/replies.js'
 import { JsonConnection } from './connection.js'
 import type { ConnectionHost, ConnectionRules } from './host.js'
-import { ClientSocket, type MessageLimits } from './socket.js'
+import { ClientSocket } from './socket.js'
 
 export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
   /** X25519 public key that the greeting carries, 64 upper-case hex digits. */
@@ -28,8 +28,6 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
 
 /** How long a ping that may wait for more messages waits at most, behind the pause between two pings. */
 const LATER_MS = 200
-/** Of one UTF-16 unit. */
-const MAX_UTF8_BYTES = 3
 /** How often each connection is checked within the ping time-out. */
 const CHECKS_A_TIMEOUT = 4
 /** Most parts of one check of all connections: of 10,000 that came at once all pings are due at once. */
@@ -40,7 +38,6 @@ const MIN_PART_MS = 20
 export class JsonServer {
   readonly #connections = new Set<JsonConnection>()
   readonly #greeting: string
-  readonly #limits: MessageLimits
   readonly #host: ConnectionHost
   readonly #checker: NodeJS.Timeout
   readonly #rounds: Rounds<JsonConnection>
@@ -55,8 +52,6 @@ export class JsonServer {
     private readonly options: JsonServerOptions,
   ) {
     this.#greeting = encodeGreeting(options.greeting)
-    const { maxMessageBytes: maxBytes, maxMessageBeforeLogin } = options
-    this.#limits = { maxBytes, maxUntrustedBytes: Math.min(maxBytes, MAX_UTF8_BYTES * maxMessageBeforeLogin) }
     this.#host = this.#makeHost(services)
     const { checkEveryMs } = this.#host.rules
     const parts = Math.max(1, Math.min(MAX_PARTS, Math.floor(checkEveryMs / MIN_PART_MS)))
@@ -71,7 +66,7 @@ export class JsonServer {
 
   /** Completes the handshake (RFC 6455 4.2) and greets. */
   upgrade(request: IncomingMessage, _socket: Duplex, head: Buffer, address: string | undefined): void {
-    const ws = ClientSocket.accept(request, head, this.#limits)
+    const ws = ClientSocket.accept(request, head, this.options.maxMessageBytes)
     if (ws === undefined) return
     const locale = askedLocale(request.url) ?? this.options.locale
     const connection = new JsonConnection(this.#host, ws, locale, address, this.#closed)

@@ -19,10 +19,3 @@ export interface Unwritten {
   /** Writes it now. */
   flush(): void
 }
-
-/** Most bytes of one message. */
-export interface MessageLimits {
-  readonly maxBytes: number
-  /** While the client is not trusted. */
-  readonly maxUntrustedBytes: number
-}

@@ -8,9 +8,9 @@ import type { Socket } from 'node:net'
 import { closeFault, closeFrame, controlFrame } from '../net/control-frame.js'
 import { type FrameFault, FrameReader, type FrameTaker, OPCODE } from '../net/frames.js'
 import { acceptWebSocket } from '../net/handshake.js'
-import type { MessageLimits, SocketOwner, Unwritten } from './socket-owner.js'
+import type { SocketOwner, Unwritten } from './socket-owner.js'
 
-export type { MessageLimits, SocketOwner } from './socket-owner.js'
+export type { SocketOwner } from './socket-owner.js'
 
 /** How long a client has for its part of the closing handshake, ms. */
 const CLOSE_TIMEOUT_MS = 30_000
@@ -19,7 +19,8 @@ const WS = Symbol('websocket')
 type Owned = Socket & { [WS]?: ClientSocket }
 
 export class ClientSocket implements FrameTaker {
-  #isTrusted = false
+  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
+  isTrusted = false
   #isOpen = true
   #owner: SocketOwner | undefined
   #out: Unwritten | undefined
@@ -32,22 +33,23 @@ export class ClientSocket implements FrameTaker {
   #saidSo = false
   #closeTimer: NodeJS.Timeout | undefined
 
+  /** @param maxPayload most bytes of one message */
   constructor(
     readonly socket: Socket,
-    private readonly limits: MessageLimits,
+    maxPayload: number,
   ) {
-    this.#frames = new FrameReader(this, limits.maxUntrustedBytes)
+    this.#frames = new FrameReader(this, maxPayload)
   }
 
   /**
    * Answers a request to upgrade. @param head what came behind it
    * @returns undefined if it was refused
    */
-  static accept(request: IncomingMessage, head: Buffer, limits: MessageLimits): ClientSocket | undefined {
+  static accept(request: IncomingMessage, head: Buffer, maxPayload: number): ClientSocket | undefined {
     const { socket } = request
     if (!acceptWebSocket(request, socket)) return undefined
     if (head.length > 0) socket.unshift(head)
-    return new ClientSocket(socket, limits)
+    return new ClientSocket(socket, maxPayload)
   }
 
   /** From now on `owner` is told of the events. @param out leaves before a close frame, behind which nothing may (RFC 6455, 5.5.1) */
@@ -58,16 +60,6 @@ export class ClientSocket implements FrameTaker {
     socket[WS] = this
     socket.on('data', onData).on('drain', onDrain)
     socket.on('end', onEnd).on('error', onError).on('close', onClose)
-  }
-
-  /** True while a client is logged in: `pause` then stops the socket only, and what was read is processed. */
-  get isTrusted(): boolean {
-    return this.#isTrusted
-  }
-
-  set isTrusted(isTrusted: boolean) {
-    this.#isTrusted = isTrusted
-    this.#frames.maxPayload = isTrusted ? this.limits.maxBytes : this.limits.maxUntrustedBytes
   }
 
   get isOpen(): boolean {
@@ -86,7 +78,7 @@ export class ClientSocket implements FrameTaker {
   pause(): void {
     this.socket.pause()
     this.#isDue = false
-    if (this.#isTrusted || !this.#frames.isReading) return
+    if (this.isTrusted || !this.#frames.isReading) return
     this.#frames.stop()
     this.#hasRest = true
   }

@@ -59,10 +59,10 @@ export class FrameReader {
   #needed = 0
   #fragments: Fragments | undefined
 
-  /** @param maxPayload most bytes of one message; it may be changed between two frames */
+  /** @param maxPayload most bytes of one message */
   constructor(
     private readonly taker: FrameTaker,
-    public maxPayload: number,
+    private readonly maxPayload: number,
   ) {}
 
   /** Whether it is inside `read` or `goOn`. */

@@ -566,7 +566,7 @@ async function jsonPair(t: Test) {
   let opened = (_: ClientSocket) => {}
   const opening = new Promise<ClientSocket>(resolve => (opened = resolve))
   const port = await upgrades(t, (request, _socket, head) => {
-    const ws = ClientSocket.accept(request, head, { maxBytes: 1000, maxUntrustedBytes: 500 })
+    const ws = ClientSocket.accept(request, head, 1000)
     if (ws !== undefined) opened(ws)
   })
   const other = new WebSocket(`ws://127.0.0.1:${port}/`)
@@ -654,20 +654,6 @@ t.test('JSON socket: its own close frame; a client that is lost, or that ends, s
     t.same(await lost.heard(1), ['left false'])
     t.notOk(lost.ws.isOpen)
   }
-})
-
-t.test('JSON socket: long messages are for clients that are trusted; others are not even read', async t => {
-  const { ws, other, heard } = await owned(t, (ws, count) => {
-    if (count === 2) ws.isTrusted = false
-  })
-  ws.isTrusted = true
-  t.ok(ws.isTrusted)
-  other.send('x'.repeat(1000))
-  other.send('y')
-  // The head of a frame alone.
-  rawWrite(other, Buffer.of(0x81, 0xfe, 1, 0xf5, 0, 0, 0, 0))
-  t.equal((await once(other, 'close'))[0], 1009)
-  t.same((await heard(3)).slice(1, 3), ['received y', 'failed 1009'])
 })
 
 t.test('JSON socket: of a broken frame both are told, and nothing behind it is taken', async t => {

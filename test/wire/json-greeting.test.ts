@@ -4,14 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
 import { type ClientOptions, WebSocket } from 'ws'
-import {
-  dataDir,
-  jsonClient,
-  limited,
-  loggedIn,
-  type RunningGateway,
-  startGateway,
-} from '../helpers/gateway.js'
+import { dataDir, jsonClient, type RunningGateway, startGateway } from '../helpers/gateway.js'
 
 /** The first frame, and what the handshake answered. */
 async function greeting({ httpPort }: RunningGateway, options: ClientOptions = {}) {
@@ -100,17 +93,3 @@ t.test(
     }
   },
 )
-
-t.test('before login a frame that no login can be is cut off when its head comes', async t => {
-  const gateway = await startGateway(t, { 'limits.frameBeforeLogin': '1KiB' })
-  const text = (length: number) =>
-    JSON.stringify({ type: 'action', action: 'query', data: { id: 'x'.repeat(length) } })
-  const client = await jsonClient(t, gateway)
-  t.match(await client.ask(text(2000)), { code: 10103 }, 'as long as may be')
-  client.send(text(4000))
-  t.equal((await client.closed)[0], 1009)
-  t.equal(await limited(gateway, 'limits.frameBeforeLogin'), 2)
-  const known = await loggedIn(t, gateway)
-  const data = { recipient: known.userId, content: 'x'.repeat(4000) }
-  t.match(await known.ask({ type: 'message', data }), { code: 201 })
-})

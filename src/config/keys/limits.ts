@@ -16,7 +16,7 @@ export const LIMITS = {
     frameBeforeLogin: bytes(
       '16KiB',
       { min: '1KiB', max: '128MiB' },
-      'The same before login, in UTF-16 units; a longer one is not parsed and answered 10103, and one of three times as many bytes closes the connection (1009). A login with the longest token fits.',
+      'The same before login, in UTF-16 units; a longer one is not parsed and answered 10103. A login with the longest token fits.',
     ),
     controlFrames: count(
       50,
