@@ -10,6 +10,7 @@ import { DELIVERY } from '../../src/config/keys/delivery.js'
 import { FRONT_ENDS } from '../../src/config/keys/front-ends.js'
 import { LIMITS } from '../../src/config/keys/limits.js'
 import { OPERATION } from '../../src/config/keys/operation.js'
+import { parseConfigFile } from '../../src/config/parse-file.js'
 import { envName, KEYS, SCHEMA } from '../../src/config/schema.js'
 
 const load = (argv: string[] = [], env: Record<string, string> = {}) => loadConfig({ argv, env })
@@ -90,6 +91,19 @@ t.test('a fault in a config file is told with its place, and without a piece of 
     t.not(told(name), '')
     t.notMatch(told(name), /hush/, name)
   }
+})
+
+t.test('parseConfigFile: the ending of a name, in either case, says what the text is', async t => {
+  const value = { a: { b: 1 } }
+  for (const [name, text] of [
+    ['x', '{a: {b: 1}}'],
+    ['x.JSON', '{"a": {"b": 1}}'],
+    ['x.YML', 'a:\n  b: 1'],
+    ['x.Toml', 'a.b = 1'],
+  ] as const)
+    t.same(JSON.parse(JSON.stringify(parseConfigFile(name, text))), value, name)
+  t.throws(() => parseConfigFile('x.toml', 'a: {b: 1}'), { message: /^TOML: not valid at 1:/ })
+  t.throws(() => parseConfigFile('x.json', 'a = hush'), { message: /^(?!.*hush)/ })
 })
 
 t.test('durations and sizes take a number or a unit', async t => {
