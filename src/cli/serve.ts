@@ -24,7 +24,7 @@ export async function serve(sources: ConfigSources): Promise<void> {
   log.info({ event: 'gateway.starting', version: version(), pid: process.pid, dataDir }, 'starting')
   for (const exposed of exposedBy(config, true))
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
-  const gateway = new Gateway(config, log, () => loadConfig(sources))
+  const gateway = new Gateway(config, log, () => loadConfig({ ...sources, isRunning: true }))
   const starting = gateway.start()
   // Closing waits for the start: a part that opens after the close would stay open.
   const close = () => starting.catch(() => undefined).then(() => gateway.close())

@@ -12,6 +12,8 @@ export interface ConfigSources {
   /** The words after the command: `--section.key value`, and `--config FILE`, which may be repeated. */
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Whether a gateway runs in this process: then only regular files are read. */
+  readonly isRunning?: boolean
 }
 
 /** Faults of a config, one line each: the key, the fault, and where the value was set. */
@@ -43,10 +45,11 @@ function masked(value: unknown, name: string): unknown {
   )
 }
 
-function resolve({ argv, env }: ConfigSources): convict.Config<object> {
+function resolve({ argv, env, isRunning = false }: ConfigSources): convict.Config<object> {
   const faults: string[] = []
   const { files, layer } = readArguments(argv, faults)
-  const layers = [...files.map(file => readConfigFile(file, faults)), readEnvironment(env, faults), layer]
+  const read = files.map(file => readConfigFile(file, faults, isRunning))
+  const layers = [...read, readEnvironment(env, faults), layer]
   // convict gets no env and args: it would ignore unknown ones, and convert `--data.dir 1e3` to 1000.
   const settings = convict<object>(SCHEMA, { env: {}, args: [] })
   for (const { values } of layers) for (const [key, value] of values) settings.set(key, value)

@@ -1,5 +1,6 @@
 /** Reads config values from files, the environment and the command line. Each source becomes a layer of known keys. */
 import { readFileSync } from 'node:fs'
+import { checkRegular } from '../core/regular-file.js'
 import { parseConfigFile } from './parse-file.js'
 import { envName, KEYS } from './schema.js'
 
@@ -56,8 +57,11 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   return { origin: envName, values }
 }
 
-/** @param path of a file in one of the formats of parse-file.ts */
-export function readConfigFile(path: string, faults: Faults): Layer {
+/**
+ * @param path of a file in one of the formats of parse-file.ts
+ * @param isRunning whether a gateway runs in this process, which reading must not stop
+ */
+export function readConfigFile(path: string, faults: Faults, isRunning: boolean): Layer {
   const values = new Map<string, unknown>()
   const visit = (node: unknown, name: string): void => {
     // TOML has dates, too.
@@ -70,6 +74,7 @@ export function readConfigFile(path: string, faults: Faults): Layer {
     else for (const [key, child] of Object.entries(node)) visit(child, name === '' ? key : `${name}.${key}`)
   }
   try {
+    if (isRunning) checkRegular(path)
     visit(parseConfigFile(path, readFileSync(path, 'utf8')), '')
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)

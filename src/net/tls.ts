@@ -3,6 +3,7 @@ import { readFileSync, type Stats, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type SecureVersion, type Server } from 'node:tls'
 import type { Logger } from '../core/log.js'
+import { checkRegular } from '../core/regular-file.js'
 
 export interface TlsOptions {
   /** Paths of PEM files: the certificate followed by its intermediates, and the private key. */
@@ -52,6 +53,7 @@ export class TlsFiles {
   reload(): void {
     try {
       this.#seen = this.#look()
+      for (const path of [this.options.cert, this.options.key]) checkRegular(path)
       this.#context = loadContext(this.options)
       for (const server of this.#servers) server.setSecureContext(this.#context)
       this.log.info({ event: 'tls.reloaded', cert: this.options.cert }, 'certificate loaded')

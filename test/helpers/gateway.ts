@@ -75,7 +75,7 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
   const logs: Record<string, unknown>[] = []
   const config = loadConfig({ argv, env: {} })
   const log = createLogger(config.log, { write: line => void logs.push(JSON.parse(line)) })
-  const gateway = new Gateway(config, log, () => loadConfig({ argv, env: {} }))
+  const gateway = new Gateway(config, log, () => loadConfig({ argv, env: {}, isRunning: true }))
   const ports: Ports = await gateway.start()
   t.teardown(() => gateway.close())
   return {

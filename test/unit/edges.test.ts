@@ -12,6 +12,7 @@ import { Faults, guarded } from '../../src/core/faults.js'
 import type { Logger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import { exposedFiles } from '../../src/core/private-files.js'
+import { checkRegular } from '../../src/core/regular-file.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
 import { isRead, pathOf, testRoute } from '../../src/http/answers.js'
 import { HttpInput } from '../../src/http/input.js'
@@ -299,6 +300,16 @@ t.test('private files: exposed files are found, and tightened in folders of the 
     [{ path: dataPath, isTightened: false }],
     'not ours alone',
   )
+})
+
+t.test('regular files: others are refused by name, and a missing one passes', async t => {
+  const dir = dataDir(t)
+  writeFileSync(join(dir, 'file'), '')
+  symlinkSync('file', join(dir, 'link'))
+  symlinkSync('/dev/null', join(dir, 'device'))
+  for (const name of ['file', 'link', 'none']) t.doesNotThrow(() => checkRegular(join(dir, name)), name)
+  for (const path of [dir, join(dir, 'device')])
+    t.throws(() => checkRegular(path), { message: `${path} is not a regular file` })
 })
 
 t.test('private files: what a symbolic link leads to is told, and left as it is', async t => {

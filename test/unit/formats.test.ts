@@ -62,7 +62,7 @@ t.test('files: JSON5 of known keys; a section cannot be a value, nor a value a s
   const read = (text: string) => {
     writeFileSync(file, text)
     const faults: string[] = []
-    return { faults, values: [...readConfigFile(file, faults).values] }
+    return { faults, values: [...readConfigFile(file, faults, false).values] }
   }
   t.same(read('{http: {port: 9}, /* c */}').values, [['http.port', 9]])
   for (const [text, fault] of [

@@ -1,5 +1,7 @@
 /** The config is read again while clients are connected: `reload` of the admin socket, which SIGHUP does, too. */
-import { writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -128,4 +130,24 @@ t.test('a config with a fault changes nothing', async t => {
     gateway.logs.filter(({ event }) => event === 'config.refused'),
     [{ level: 'error' }, { faults: [/^query\.limit/] }, { faults: [/^limits\.contents/] }],
   )
+})
+
+t.test('a config that was a FIFO at the start is not read again, nor is what is no regular file', async t => {
+  const dir = dataDir(t)
+  const file = join(dir, 'config.json')
+  execFileSync('mkfifo', [file])
+  const writer = spawn('sh', ['-c', `echo '{limits: {content: "4B"}}' > "$0"`, file])
+  const gateway = await startGateway(t, { 'data.dir': dir, config: file })
+  if (writer.exitCode === null) await once(writer, 'exit')
+  const refused = { status: 400, data: { field: 'config', reason: `cannot read config file ${file}: ` } }
+  const isNone = `${file} is not a regular file`
+  t.match(await askAdmin(gateway, 'reload'), refused)
+  t.match((await askAdmin(gateway, 'reload')).data.reason, isNone, 'and the gateway goes on')
+  rmSync(file)
+  symlinkSync('/dev/zero', file)
+  t.match((await askAdmin(gateway, 'reload')).data.reason, isNone)
+  rmSync(file)
+  writeFileSync(join(dir, 'real.json'), '{}')
+  symlinkSync('real.json', file)
+  t.match(await askAdmin(gateway, 'reload'), { status: 200, data: { changed: ['limits.content'] } })
 })

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, rmSync } from 'node:fs'
 import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { connect, type TLSSocket } from 'node:tls'
@@ -27,7 +28,7 @@ async function startSecure(t: Test, settings: Record<string, unknown> = {}) {
     'tls.watch': '0',
     ...settings,
   })
-  return { ...gateway, use }
+  return { ...gateway, use, cert }
 }
 
 async function secureClient(t: Test, { httpPort }: { httpPort: number }): Promise<JsonClient> {
@@ -126,6 +127,16 @@ t.test('changed files are loaded, and an invalid one leaves the old certificate'
   const isReported = () => gateway.logs.some(({ event }) => event === 'tls.reload-failed')
   while (!isReported()) t.equal(await certificateOf(t, gateway.httpPort), 'localhost-new')
   t.equal(await certificateOf(t, gateway.mqttsPort), 'localhost-new')
+})
+
+t.test('a certificate that is a FIFO now is not waited for', async t => {
+  const gateway = await startSecure(t)
+  rmSync(gateway.cert)
+  execFileSync('mkfifo', [gateway.cert])
+  gateway.gateway.reload()
+  const failed = gateway.logs.find(({ event }) => event === 'tls.reload-failed')
+  t.match(failed, { err: { message: `${gateway.cert} is not a regular file` } })
+  t.equal(await certificateOf(t, gateway.httpPort), 'localhost-old')
 })
 
 t.test('an unusable certificate or key stops the start, with the config keys in the message', async t => {
