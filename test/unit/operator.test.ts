@@ -8,7 +8,7 @@ import { completion } from '../../src/cli/operator/completion.js'
 import { confirm, readPassword } from '../../src/cli/operator/input.js'
 import { isOperatorCommand } from '../../src/cli/operator/names.js'
 import { operationCommands } from '../../src/cli/operator/operation.js'
-import { lines, safe, table } from '../../src/cli/operator/print.js'
+import { jsonLine, lines, safe, table } from '../../src/cli/operator/print.js'
 import { leaves, makeProgram } from '../../src/cli/operator/program.js'
 import { sessionCommands } from '../../src/cli/operator/sessions.js'
 import type { Terminal } from '../../src/cli/operator/terminal.js'
@@ -152,6 +152,13 @@ t.test('printing: columns, members, and no control characters of clients', async
     'a            1\ninbox.bytes  2\nnone         \n',
   )
   t.equal(safe('a\u001b[2Jb\u202e\n'), 'a\\u{1b}[2Jb\\u{202e}\\u{a}')
+  const data = { '\u009b2J': ['\u007f\u0085\u009f', '\u202a\u202e\u2066\u2069', '\u{e0041}', 'ü漢😀\n'] }
+  t.equal(
+    jsonLine(data),
+    String.raw`{"\u009b2J":["\u007f\u0085\u009f","\u202a\u202e\u2066\u2069","\udb40\udc41","ü漢😀\n"]}` +
+      '\n',
+  )
+  t.same(JSON.parse(jsonLine(data)), data)
 })
 
 t.test('where no gateway runs, a command that needs one says so, with an exit code of its own', async t => {

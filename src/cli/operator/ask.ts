@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { socketPath } from '../../app/admin-socket.js'
 import type { Config } from '../../config/config.js'
 import { EXIT_FAILURE, EXIT_NOT_RUNNING } from '../exit-codes.js'
+import { safe } from './print.js'
 
 export interface Reply {
   readonly code: number
@@ -43,7 +44,7 @@ export async function ask(config: Config, asked: Asked): Promise<unknown> {
 
 function wordsOf({ code, msg, data }: Reply): string {
   const { field, reason }: { field?: string; reason?: string } = data ?? {}
-  return `${[msg, field, reason].filter(part => part !== undefined).join(': ')} (${code})`
+  return `${safe([msg, field, reason].filter(part => part !== undefined).join(': '))} (${code})`
 }
 
 /** @returns undefined if no gateway runs */

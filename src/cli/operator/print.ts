@@ -7,6 +7,16 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 export const safe = (value: unknown): string =>
   String(value ?? '').replace(UNSAFE, char => `\\u{${char.codePointAt(0)?.toString(16)}}`)
 
+/** A line of JSON that a terminal may show: what JSON lets stand raw is escaped, too, and reads the same. */
+export const jsonLine = (data: unknown): string => `${JSON.stringify(data ?? null).replace(UNSAFE, units)}\n`
+
+/** Characters beyond U+FFFF are two units in JSON. */
+const units = (char: string): string =>
+  char
+    .split('')
+    .map(unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('')
+
 export type Row = Readonly<Record<string, unknown>>
 
 /** Columns of equal width, with a line of titles; `yes` and empty for booleans. @param columns members, in order */

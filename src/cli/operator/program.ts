@@ -6,6 +6,7 @@ import { splitConfig } from './arguments.js'
 import { ask, CommandError } from './ask.js'
 import { completion } from './completion.js'
 import { operationCommands } from './operation.js'
+import { jsonLine } from './print.js'
 import { sessionCommands } from './sessions.js'
 import type { Terminal } from './terminal.js'
 import { userCommands } from './users.js'
@@ -55,7 +56,7 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
   const { stdin, stdout } = process
   const isJson = rest.includes('--json')
   const print = (data: unknown, show: (data: never) => string) =>
-    void stdout.write(isJson ? `${JSON.stringify(data)}\n` : show(data as never))
+    void stdout.write(isJson ? jsonLine(data) : show(data as never))
   const run: Terminal['run'] = async (asked, show) =>
     print(await ask(loadConfig({ argv: config, env }), asked), show)
   const restore: Terminal['restore'] = async (file, show) => {
