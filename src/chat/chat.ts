@@ -18,7 +18,7 @@ export interface ChatOptions {
 /**
  * Talks until the input ends, the user leaves, or the server does not want them any more.
  * @returns whether all went well; from a pipe also, whether every line was done
- * @throws the error of the first connection
+ * @throws the error of the first connection, or Unfit
  */
 export async function chat({ url, email, partner, screen }: ChatOptions): Promise<boolean> {
   const credentials = await askPassword(url, email, screen)
@@ -29,10 +29,13 @@ export async function chat({ url, email, partner, screen }: ChatOptions): Promis
   // A person leaves at once, also while the server does not answer. What a pipe said is sent first.
   if (screen.isInteractive) void screen.ended.then(() => session.close())
   // Each line waits for those before it; so does the end of the input.
-  await talk(conversation, session, screen, partner).catch(error => {
+  try {
+    await talk(conversation, session, screen, partner)
+  } catch (error) {
     if (!isLost(error)) throw error
-  })
-  await session.close()
+  } finally {
+    await session.close()
+  }
   return (await ending) && (screen.isInteractive || !conversation.wasRefused)
 }
 

@@ -1,6 +1,6 @@
 /** What typed lines do, and how messages are shown. */
 import { parseLine } from './line.js'
-import type { Arrival, Reply } from './link.js'
+import { type Arrival, type Reply, Unfit } from './link.js'
 import { type Ask, type People, type Person, Refused } from './people.js'
 import { clock, HELP, printable, refusal } from './words.js'
 
@@ -133,7 +133,8 @@ export class Conversation {
     const data = { with: partner.id, limit }
     const reply = await this.#options.ask({ type: 'action', action: 'history', data })
     if (reply.code !== FOUND) throw new Refused(reply)
-    const { messages } = reply.data as { readonly messages: readonly Arrival[] }
+    const { messages }: { readonly messages?: readonly Arrival[] } = Object(reply.data)
+    if (!Array.isArray(messages)) throw new Unfit('history')
     for (const { sender, content, created_at } of [...messages].reverse()) {
       const name = await this.#options.people.nameOf(sender)
       this.#options.print(`${clock(created_at)} ${printable(`${name}: ${content}`)}`)

@@ -43,10 +43,25 @@ export interface Ending {
 /** The connection ended before the reply came. */
 export class LinkLost extends Error {
   override readonly name = 'LinkLost'
+  constructor(why = 'the connection ended before the answer came') {
+    super(why)
+  }
+}
+
+/** A reply lacks what the chat needs. */
+export class Unfit extends Error {
+  override readonly name = 'Unfit'
+  /** @param asked what was asked for */
+  constructor(asked: string) {
+    super(`the server's answer to ${asked} lacks what this chat needs; is it a MumiChat Gateway?`)
+  }
 }
 
 /** A server that sends nothing for so long, pongs included, is taken for gone. */
 const PING_MS = 20_000
+
+/** The same for one that owes a greeting or a reply, and sends no frame. */
+const SILENCE_MS = 10_000
 
 const IGNORE: LinkEvents = { onMessage: () => undefined, onDropped: () => undefined }
 
@@ -55,12 +70,16 @@ export class Link {
   readonly #events: LinkEvents
   readonly #waiting = new Map<string, (reply: Reply | undefined) => void>()
   #farewell: string | undefined
+  readonly #silenceMs: number
+  #silence: NodeJS.Timeout | undefined
   #isAlive = true
   readonly ended: Promise<Ending>
 
-  private constructor(socket: WebSocket, events: LinkEvents) {
+  private constructor(socket: WebSocket, events: LinkEvents, silenceMs: number) {
     this.#socket = socket
     this.#events = events
+    this.#silenceMs = silenceMs
+    this.#expect()
     socket.on('message', data => this.#take(String(data)))
     socket.on('pong', () => {
       this.#isAlive = true
@@ -71,6 +90,7 @@ export class Link {
     this.ended = new Promise(resolve => {
       socket.on('close', code => {
         clearInterval(pings)
+        clearTimeout(this.#silence)
         for (const answer of this.#waiting.values()) answer(undefined)
         this.#waiting.clear()
         resolve({ code, farewell: this.#farewell })
@@ -78,11 +98,19 @@ export class Link {
     })
   }
 
-  /** @throws the error of the connection or the handshake */
-  static async open(url: URL, events: LinkEvents = IGNORE): Promise<Link> {
-    const socket = new WebSocket(url, { perMessageDeflate: false, handshakeTimeout: 10_000 })
-    const link = new Link(socket, events)
-    await once(socket, 'open')
+  /**
+   * Resolves with the greeting.
+   * @param silenceMs see SILENCE_MS
+   * @throws the error of the connection or the handshake; LinkLost if no greeting comes
+   */
+  static async open(url: URL, events: LinkEvents = IGNORE, silenceMs = SILENCE_MS): Promise<Link> {
+    const socket = new WebSocket(url, { perMessageDeflate: false })
+    const link = new Link(socket, events, silenceMs)
+    const lost = link.ended.then(({ farewell }) => Promise.reject(new LinkLost(farewell)))
+    await Promise.race([once(socket, 'message'), lost]).catch(error => {
+      // What `terminate` makes of a handshake says less.
+      throw link.#farewell === undefined ? error : new LinkLost(link.#farewell)
+    })
     return link
   }
 
@@ -94,9 +122,10 @@ export class Link {
     const reply = await new Promise<Reply | undefined>(answer => {
       if (this.#socket.readyState !== WebSocket.OPEN) return answer(undefined)
       this.#waiting.set(id, answer)
+      this.#expect()
       this.#socket.send(JSON.stringify({ ...request, id }))
     })
-    if (reply === undefined) throw new LinkLost()
+    if (reply === undefined) throw new LinkLost(this.#farewell)
     return reply
   }
 
@@ -110,13 +139,29 @@ export class Link {
     this.#isAlive = false
   }
 
+  /** From now on the server owes a frame. */
+  #expect(): void {
+    this.#silence ??= setTimeout(
+      () => this.#cut(`the server takes connections, and says nothing for ${this.#silenceMs / 1000} s`),
+      this.#silenceMs,
+    )
+  }
+
+  #cut(why: string): void {
+    this.#farewell = why
+    this.#socket.terminate()
+  }
+
   /** docs/protocol.md, section 1, says how to tell frames apart. Every request has an `id`, so every reply has it. */
   #take(text: string): void {
+    clearTimeout(this.#silence)
+    this.#silence = undefined
     const frame = parsed(text)
-    if (frame === undefined) this.#socket.terminate()
+    if (frame === undefined) this.#cut('the server speaks no JSON; is it a MumiChat Gateway?')
     else if (frame.sender) this.#events.onMessage(frame as unknown as Arrival)
     else if (frame.event === 'dropped') this.#dropped(Object(frame.data))
     else if (!frame.key) this.#reply(frame as unknown as Reply & { readonly id?: unknown })
+    if (this.#waiting.size > 0) this.#expect()
   }
 
   #dropped({ from, to }: { readonly from: number; readonly to: number }): void {
@@ -127,7 +172,7 @@ export class Link {
     const id = String(reply.id)
     const answer = this.#waiting.get(id)
     this.#waiting.delete(id)
-    if (answer === undefined) this.#farewell = String(reply.msg)
+    if (answer === undefined) this.#farewell = reply.msg ? String(reply.msg) : undefined
     else answer(reply)
   }
 }

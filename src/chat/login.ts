@@ -1,5 +1,5 @@
 /** Who the user is to the server: an account that is there, or a new one. */
-import { Link, type Reply } from './link.js'
+import { Link, type Reply, Unfit } from './link.js'
 import type { Screen } from './screen.js'
 import { printable, refusal } from './words.js'
 
@@ -24,7 +24,9 @@ const ATTEMPTS = 3
  */
 export async function isKnown(link: Link, email: string): Promise<boolean | undefined> {
   const { code, data } = await link.ask({ type: 'action', action: 'query', data: { email } })
-  return code === USER_FOUND ? (data as readonly unknown[]).length > 0 : undefined
+  if (code !== USER_FOUND) return undefined
+  if (!Array.isArray(data)) throw new Unfit('query')
+  return data.length > 0
 }
 
 /** @param link without a login yet */

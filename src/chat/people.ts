@@ -1,5 +1,5 @@
 /** Who the users are: ids and the names that people type. */
-import type { ChatRequest, Reply } from './link.js'
+import { type ChatRequest, type Reply, Unfit } from './link.js'
 
 /** A user as `query` returns it; more fields come and are not used. */
 export interface Person {
@@ -49,10 +49,16 @@ export class People {
   async #query(data: Readonly<Record<string, string>>): Promise<readonly Person[]> {
     const reply = await this.#ask({ type: 'action', action: 'query', data })
     if (reply.code !== SUCCESS) throw new Refused(reply)
-    const found = reply.data as readonly Person[]
+    const found = reply.data
+    if (!Array.isArray(found) || !found.every(isPerson)) throw new Unfit('query')
     for (const { id, email } of found) this.#emails.set(id, email)
     return found
   }
+}
+
+function isPerson(one: unknown): one is Person {
+  const { id, email }: { id?: unknown; email?: unknown } = Object(one)
+  return typeof id === 'string' && typeof email === 'string'
 }
 
 export class Refused extends Error {

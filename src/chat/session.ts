@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Arrival, ChatRequest, Reply } from './link.js'
-import { Link, type LinkEvents, LinkLost } from './link.js'
+import { Link, type LinkEvents, LinkLost, Unfit } from './link.js'
 import { type Credentials, inWords, LOGGED_IN, logIn } from './login.js'
-import { mayRetry, printable } from './words.js'
+import { mayRetry, printable, refusal } from './words.js'
 
 export interface SessionEvents {
   /** @param missedBefore what was sent before this time came while the user was away, ms since 1970 */
@@ -33,6 +33,8 @@ export class Session {
   #link: Link | undefined
   #userId = ''
   #isOver = false
+  /** Whether the user knows that there is no connection. */
+  #isTold = false
   /** Resolves with the next link, or undefined when the session is over. */
   #next = new Pending()
   readonly #over = new AbortController()
@@ -103,25 +105,46 @@ export class Session {
 
   /** One connection, from its start to its end. */
   async #visit(): Promise<'refused' | 'was in' | 'never in'> {
-    const { url, credentials, events } = this.#options
+    const { url, events } = this.#options
     const missedBefore = Date.now()
-    const opened = await Link.open(url, this.#listener(missedBefore)).catch(() => undefined)
+    const opened = await Link.open(url, this.#listener(missedBefore)).catch(this.#failed)
     if (opened === undefined) return 'never in'
-    const login = await logIn(opened, credentials).catch(() => undefined)
-    if (login?.code !== LOGGED_IN) {
+    const login = await this.#logIn(opened)
+    if (typeof login === 'string') {
       opened.close()
-      if (login === undefined || mayRetry(login)) return 'never in'
-      events.onNotice(inWords(login, credentials.email))
-      return 'refused'
+      return login
     }
-    this.#enter(opened, (login.data as { id: string }).id)
+    this.#enter(opened, login.id)
     const { code, farewell } = await opened.ended
     this.#leave()
     if (this.#isOver) return 'was in'
     const why = farewell === undefined ? '' : ` (${printable(farewell)})`
     const isFinal = code >= STAY_AWAY && code < 5000
+    this.#isTold = true
     events.onNotice(`connection lost${why}${isFinal ? '' : '; trying again'}`)
     return isFinal ? 'refused' : 'was in'
+  }
+
+  async #logIn(link: Link): Promise<{ readonly id: string } | 'refused' | 'never in'> {
+    const { credentials, events } = this.#options
+    const reply = await logIn(link, credentials).catch(this.#failed)
+    if (reply === undefined) return 'never in'
+    const { id }: { id?: unknown } = Object(reply.data)
+    if (reply.code === LOGGED_IN && typeof id === 'string') return { id }
+    if (mayRetry(reply)) {
+      this.#failed(new Error(refusal(reply)))
+      return 'never in'
+    }
+    const why = reply.code === LOGGED_IN ? new Unfit('login').message : inWords(reply, credentials.email)
+    events.onNotice(why)
+    return 'refused'
+  }
+
+  /** Says it once until the next login. */
+  readonly #failed = (error: Error): undefined => {
+    if (this.#isTold || this.#isOver) return
+    this.#isTold = true
+    this.#options.events.onNotice(`no connection (${printable(error.message)}); trying again`)
   }
 
   #enter(link: Link, userId: string): void {
@@ -131,6 +154,7 @@ export class Session {
     this.#confirmed = 0
     if (isBack) this.#options.events.onNotice('connected again')
     this.#userId = userId
+    this.#isTold = false
     this.#link = link
     this.#next.resolve(link)
     if (this.#isOver) link.close()
@@ -177,7 +201,7 @@ export class Session {
   async #confirm(): Promise<void> {
     this.#confirming = undefined
     const seq = this.#shown
-    if (seq <= this.#confirmed || this.#link === undefined) return
+    if (!(seq > this.#confirmed) || this.#link === undefined) return
     const request = { type: 'action', action: 'ack', data: { seq } } as const
     await this.#link.ask(request).then(
       () => (this.#confirmed = seq),

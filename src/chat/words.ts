@@ -9,12 +9,14 @@ const CONTROL = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
 export const printable = (text: string): string =>
   text.replace(/\r?\n/g, '\n    ').replace(CONTROL, one => (one === '\n' || one === '\t' ? one : '\ufffd'))
 
-/** Why a request was refused, for example `bad field: password is too short`. */
-export function refusal({ msg, data }: Reply): string {
+/** Why a request was refused, for example `bad field: password is too short`; never empty. */
+export function refusal({ code, msg, data }: Reply): string {
   const { field, reason }: { field?: unknown; reason?: unknown } = Object(data)
-  const why = [field, reason].filter(one => typeof one === 'string').join(' ')
-  return printable(why === '' ? msg : `${msg}: ${why}`)
+  const why = [field, reason].filter(isText).join(' ')
+  return printable([msg, why].filter(isText).join(': ') || `the server gives no reason (code ${code})`)
 }
+
+const isText = (one: unknown): one is string => typeof one === 'string' && one !== ''
 
 const RETRIED: ReadonlySet<number> = new Set(
   Object.values(CODES)

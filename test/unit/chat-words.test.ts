@@ -51,6 +51,7 @@ t.test('a refusal is words: the message, the field and the reason', async t => {
   t.equal(refusal({ code: 10010, msg: 'user not found', data: null }), 'user not found')
   const data = { field: 'password', reason: 'is too short' }
   t.equal(refusal({ code: 10101, msg: 'bad field', data }), 'bad field: password is too short')
+  t.equal(refusal({ code: 9, msg: '', data: { field: '' } }), 'the server gives no reason (code 9)')
   t.equal(refusal({ code: 10122, msg: 'later', data: { reason: 'in 2 s' } }), 'later: in 2 s')
 })
 

@@ -1,11 +1,12 @@
 /** The chat against a real gateway, in this process. */
 import { EventEmitter, once } from 'node:events'
+import { createServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { chat, idOf } from '../../src/chat/chat.js'
 import { Conversation } from '../../src/chat/conversation.js'
-import { type Arrival, Link, LinkLost } from '../../src/chat/link.js'
+import { type Arrival, Link, LinkLost, Unfit } from '../../src/chat/link.js'
 import { askPassword, inWords, isKnown, LOGGED_IN, logIn } from '../../src/chat/login.js'
 import { People } from '../../src/chat/people.js'
 import { Screen } from '../../src/chat/screen.js'
@@ -264,6 +265,96 @@ t.test(
 t.test('a login that is refused is told in words', async t => {
   t.equal(inWords({ code: 10000, msg: 'no', data: null }, 'a@b.c'), 'not logged in: no')
   t.match(inWords({ code: 10005, msg: 'no', data: null }, 'a@b.c'), 'a@b.c is logged in already')
+})
+
+/** A server that answers each request by the next of `frames`, behind a greeting. @returns its URL */
+async function strange(t: Test, frames: readonly object[], greeting: string | undefined = '{"key":"AB"}') {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => {
+    for (const socket of server.clients) socket.terminate()
+    server.close()
+  })
+  await once(server, 'listening')
+  const left = [...frames]
+  server.on('connection', socket => {
+    if (greeting !== '') socket.send(greeting)
+    socket.on('message', text => {
+      const frame = left.shift()
+      if (frame !== undefined) socket.send(JSON.stringify({ ...frame, id: JSON.parse(String(text)).id }))
+    })
+  })
+  return { httpPort: (server.address() as { port: number }).port }
+}
+
+const KNOWN = { code: 200, msg: 'success', data: [{ id: '271693512', email: 'ann@example.com' }] }
+const IN = { code: 202, msg: 'login success', data: null }
+
+t.test('a server whose answers lack what chat needs is told so in words, and the chat ends', async t => {
+  for (const [frames, words] of [
+    [[KNOWN, IN, IN], /answer to login lacks what this chat needs/],
+    [
+      [KNOWN, { code: 10000, msg: '', data: null }],
+      /not logged in: the server gives no reason \(code 10000\)\n/,
+    ],
+    [[KNOWN, { code: 10000 }], /not logged in: the server gives no reason \(code 10000\)\n/],
+  ] as const) {
+    const ann = person(t, await strange(t, frames), 'ann@example.com')
+    ann.says('secret')
+    t.equal(await ann.done, false)
+    t.match(ann.printed(), words)
+  }
+  const isIn = { ...IN, data: { id: '271693512' } }
+  for (const [frames, asked] of [
+    [[{ code: 200, msg: '', data: null }], 'query'],
+    [[KNOWN, isIn, isIn, { code: 200, msg: '', data: null }], 'query'],
+    [[KNOWN, isIn, isIn, { code: 200, msg: '', data: [null] }], 'query'],
+    [[KNOWN, isIn, isIn, KNOWN, KNOWN, { code: 200, msg: '', data: null }], 'history'],
+  ] as const) {
+    const ann = person(t, await strange(t, frames), 'ann@example.com', { partner: 'ann' })
+    for (const line of ['secret', '/history']) ann.says(line)
+    await t.rejects(ann.done, new Unfit(asked))
+  }
+  await t.rejects(idOf(address(await strange(t, [{ code: 200, msg: '', data: {} }])), 'a@b.c'), Unfit)
+})
+
+t.test('a server that says nothing is told so, and left', async t => {
+  const silent = /the server takes connections, and says nothing for 0\.05 s/
+  const lost = { name: 'LinkLost', message: silent }
+  const idle = await Link.open(address(await startGateway(t)), undefined, 50)
+  const tcp = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => tcp.close())
+  await once(tcp, 'listening')
+  const { port } = tcp.address() as { port: number }
+  await t.rejects(Link.open(address({ httpPort: port }), undefined, 50), lost, 'not to the handshake')
+  await t.rejects(Link.open(address(await strange(t, [], '')), undefined, 50), lost, 'no greeting')
+  const link = await Link.open(address(await strange(t, [])), undefined, 50)
+  await t.rejects(logIn(link, { email: 'a', password: 'b' }), lost, 'no reply')
+  t.match(await isKnown(idle, 'a@b.c'), false, 'who owes nothing may say nothing')
+  idle.close()
+})
+
+t.test('a session that cannot log in says why, once', async t => {
+  const later = { code: 10122, msg: 'later', data: null }
+  const notices: string[] = []
+  const news = new EventEmitter()
+  const isIn = { ...IN, data: { id: '271693512' } }
+  const session = new Session({
+    url: address(await strange(t, [later, later, isIn])),
+    credentials: { email: 'a@b.c', password: 'secret' },
+    retryMs: [1, 1],
+    events: {
+      onMessage: async () => undefined,
+      onNotice: text => {
+        notices.push(text)
+        news.emit('news')
+      },
+    },
+  })
+  const over = session.run()
+  t.equal(await session.userIdOnceIn(), '271693512')
+  t.same(notices, ['no connection (later); trying again'])
+  await session.close()
+  t.equal(await over, true)
 })
 
 t.test('a server that speaks another language is left, and what was asked is lost', async t => {
