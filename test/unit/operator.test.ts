@@ -1,5 +1,8 @@
 /** The commands of operators: words, requests, and what is printed. */
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import t from 'tap'
 import { splitConfig } from '../../src/cli/operator/arguments.js'
@@ -165,6 +168,25 @@ t.test('where no gateway runs, a command that needs one says so, with an exit co
   const config = loadConfig({ argv: ['--data.dir', dataDir(t)], env: {} })
   const asked = ask(config, { name: 'stats', data: {}, idle: 'never' })
   await t.rejects(asked, { exitCode: 3 } as unknown as Error)
+})
+
+t.test('a gateway that does not answer is not waited for; a backup takes its time', async t => {
+  const dir = dataDir(t)
+  const config = loadConfig({ argv: ['--data.dir', dir], env: {} })
+  const server = createServer((asked, response) => {
+    // `stats` gets no answer, and the backup gets its own when that was given up.
+    if (asked.url === '/v1/stats') asked.socket.once('close', () => backup?.end('{"code":200,"data":1}'))
+    else backup = response
+  }).listen(join(dir, 'admin.sock'))
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  let backup: ServerResponse | undefined
+  const taken = once(server, 'request')
+  const done = ask(config, { name: 'backup', data: {}, idle: 'never', isLong: true }, 500)
+  await taken
+  const late = ask(config, { name: 'stats', data: {}, idle: 'never' }, 500)
+  await t.rejects(late, { message: /admin\.sock: no answer for 0\.5 s; it may still be done$/, exitCode: 1 })
+  t.equal(await done, 1)
 })
 
 t.test('completion: bash proposes commands, then options', async t => {

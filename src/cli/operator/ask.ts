@@ -29,15 +29,24 @@ export interface Asked {
   readonly data: object
   /** What is done where no gateway runs: nothing, or the request on its store, which is made for `make`. */
   readonly idle: 'never' | 'open' | 'make'
+  /** Takes as long as the store is large: the gateway only says in time that it is at it. */
+  readonly isLong?: boolean
 }
+
+/** A gateway that is stopped (SIGSTOP) takes connections, and never answers. */
+const ANSWER_MS = 30_000
 
 /** System errors of a socket that nobody listens at. */
 const NOBODY: ReadonlySet<unknown> = new Set(['ENOENT', 'ECONNREFUSED'])
 
-/** @returns `data` of the reply @throws CommandError for a refusal, or if no gateway runs and one is needed */
-export async function ask(config: Config, asked: Asked): Promise<unknown> {
+/**
+ * @param answerMs see ANSWER_MS
+ * @returns `data` of the reply
+ * @throws CommandError for a refusal, if no answer comes, or if no gateway runs and one is needed
+ */
+export async function ask(config: Config, asked: Asked, answerMs = ANSWER_MS): Promise<unknown> {
   const body = JSON.stringify(asked.data)
-  const reply = (await askGateway(config, asked.name, body)) ?? (await askStore(config, asked, body))
+  const reply = (await askGateway(config, asked, body, answerMs)) ?? (await askStore(config, asked, body))
   if (reply.code !== 200) throw new CommandError(wordsOf(reply))
   return reply.data
 }
@@ -48,10 +57,15 @@ function wordsOf({ code, msg, data }: Reply): string {
 }
 
 /** @returns undefined if no gateway runs */
-async function askGateway({ data }: Config, name: string, body: string): Promise<Reply | undefined> {
+async function askGateway(
+  { data }: Config,
+  { name, isLong = false }: Asked,
+  body: string,
+  answerMs: number,
+): Promise<Reply | undefined> {
   const path = socketPath(data.dir)
   try {
-    return JSON.parse(await post(path, `/v1/${name}`, body))
+    return JSON.parse(await post(path, { path: `/v1/${name}`, body, isLong, answerMs }))
   } catch (thrown) {
     const { code }: NodeJS.ErrnoException = thrown instanceof Error ? thrown : ({} as Error)
     if (NOBODY.has(code)) return undefined
@@ -61,11 +75,30 @@ async function askGateway({ data }: Config, name: string, body: string): Promise
   }
 }
 
-function post(socketPath: string, path: string, body: string): Promise<string> {
+interface Post {
+  readonly path: string
+  readonly body: string
+  readonly isLong: boolean
+  readonly answerMs: number
+}
+
+function post(socketPath: string, { path, body, isLong, answerMs }: Post): Promise<string> {
   return new Promise((resolve, reject) => {
     const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }
-    request({ socketPath, path, method: 'POST', headers }, response => text(response).then(resolve, reject))
+    // Node answers 100 at once, before the request is done.
+    const waits = isLong ? { Expect: '100-continue' } : {}
+    const asking = request(
+      { socketPath, path, method: 'POST', headers: { ...headers, ...waits } },
+      response => text(response).then(resolve, reject),
+    )
+    const late = setTimeout(() => {
+      reject(new CommandError(`${socketPath}: no answer for ${answerMs / 1000} s; it may still be done`))
+      asking.destroy()
+    }, answerMs)
+    asking
       .on('error', reject)
+      .on('close', () => clearTimeout(late))
+      .on('continue', () => clearTimeout(late))
       .end(body)
   })
 }

@@ -40,7 +40,7 @@ const backup = (terminal: Terminal): Command =>
     .addHelpText('after', '\nExample:\n  mumi backup /backups/mumi-$(date +%F).mdb')
     .action((file: string) =>
       terminal.run(
-        { name: 'backup', data: { file: resolve(file) }, idle: 'open' },
+        { name: 'backup', data: { file: resolve(file) }, idle: 'open', isLong: true },
         (data: Row) => `${safe(data.file)}: ${data.bytes} bytes in ${data.seconds} s\n`,
       ),
     )
