@@ -128,18 +128,19 @@ export class InboxDelivery implements Sink {
     this.reader.resume()
   }
 
-  /** QoS 0 has no acknowledgement: a message is confirmed when it has left the process. One callback an event-loop turn. */
+  /**
+   * QoS 0 has no acknowledgement: a message is confirmed when it has left the process. Not a turn later: by then its client
+   * may have got it and gone.
+   */
   #confirmWhenWritten(): void {
     if (this.#flushing) return
     this.#flushing = true
-    setImmediate(() => {
-      const { sent } = this.reader
-      this.transport.flushed(error => {
-        if (error) return
-        this.#flushing = false
-        this.reader.confirmUpTo(sent)
-        if (this.reader.sent > sent) this.#confirmWhenWritten()
-      })
+    const { sent } = this.reader
+    this.transport.flushed(error => {
+      if (error) return
+      this.#flushing = false
+      this.reader.confirmUpTo(sent)
+      if (this.reader.sent > sent) this.#confirmWhenWritten()
     })
   }
 }
