@@ -17,6 +17,9 @@ const hasMosquitto = spawnSync('mosquitto_pub', ['--help']).error === undefined
 
 t.setTimeout(120_000)
 
+/** What `npx -p node@24 npm test` sets would go for the `npx` of the README, too. */
+const ENV = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')))
+
 /** The one block of the README that has this. */
 function block(part: string): string {
   const [found, ...more] = BLOCKS.filter(text => text.includes(part))
@@ -29,7 +32,7 @@ function run(t: Test, program: Program, part: string) {
   const ports = `mosquitto_sub() { command mosquitto_sub -p ${program.mqttPort} "$@"; }
 mosquitto_pub() { command mosquitto_pub -p ${program.mqttPort} "$@"; }
 `
-  const env = { ...process.env, CHAT_URL: `ws://127.0.0.1:${program.httpPort}` }
+  const env = { ...ENV, CHAT_URL: `ws://127.0.0.1:${program.httpPort}` }
   const child = spawn(...plain(['sh', '-c', ports + block(part)]), { cwd: ROOT, env, detached: true })
   return watched(t, child)
 }
@@ -117,7 +120,11 @@ t.test(
   async t => {
     const program = await startProgram(t)
     const command = `npx mumi chat --server 127.0.0.1:${program.httpPort} ann@example.com`
-    const child = spawn(...plain([PTY, '-qec', command, '/dev/null']), { cwd: ROOT, detached: true })
+    const child = spawn(...plain([PTY, '-qec', command, '/dev/null']), {
+      cwd: ROOT,
+      env: ENV,
+      detached: true,
+    })
     const ann = watched(t, child)
     await ann.shows('password for ann@example.com: ')
     ann.says('a secret')
