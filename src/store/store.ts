@@ -163,11 +163,13 @@ export interface KeyValue {
   /**
    * Entries whose key begins with `prefix` (whole parts), rising, read in pages so that nothing is held open.
    * @param between only entries whose next key part is a text from the first to before the second
+   * @param wants only entries with such keys: values of others are not read, and other work goes on between pages
    */
   kvRange(
     collection: KvCollection,
     prefix: KvKey,
     between?: readonly [from: string, to: string],
+    wants?: (key: KvKey) => boolean,
   ): AsyncIterable<{ key: KvKey; value: KvValue }>
 }
 

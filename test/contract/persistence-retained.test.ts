@@ -30,6 +30,23 @@ for (const { name, open } of STORES) {
   )
 
   t.test(
+    `${name}: however many filters there are, keys are looked at once, and values that none matches are not read`,
+    async t => {
+      const kv = new WatchedKv((await open(t)).kv)
+      const persistence = await start(kv)
+      const text = 'x'.repeat(100_000)
+      for (let i = 0; i < 20; i++) await persistence.storeRetained(retained(`t/${i}`, text))
+      await persistence.storeRetained(retained('u/1'))
+      kv.reset()
+      const filters = Array.from({ length: 500 }, (_, i) => `+/none/${i}`)
+      t.same(await all(persistence.createRetainedStreamCombi(filters)), [])
+      t.same([kv.walked, kv.valueBytes], [21, 0])
+      const found = persistence.createRetainedStreamCombi(['+/1', 'u/1', 'u/+', '+/1', 't/1', 't/3'])
+      t.same((await all(found)).map(({ topic }) => topic).sort(), ['t/1', 't/3', 'u/1'], 'each once')
+    },
+  )
+
+  t.test(
     `${name}: + matches an empty level, # its parent, and neither a topic that begins with $`,
     async t => {
       const persistence = await start((await open(t)).kv)

@@ -224,6 +224,31 @@ function ranging(t: Test, open: OpenStore): void {
     t.equal(expected, 1100)
   })
 
+  t.test('a range of the keys that are wanted alone, large values among them', async t => {
+    const { store } = await open(t)
+    const large = 'x'.repeat(50_000)
+    await store.kv.kvWrite(
+      Array.from({ length: 600 }, (_, i) => put(['q', i], i % 100 === 7 ? large : String(i))),
+    )
+    const wanted = [7, 107, 207, 255, 256, 257, 307, 511, 512, 599]
+    const asked: unknown[] = []
+    const wants = ([, n]: KvKey) => {
+      asked.push(n)
+      return wanted.includes(Number(n))
+    }
+    const seen: unknown[] = []
+    for await (const { key, value } of store.kv.kvRange('meta', ['q'], undefined, wants)) {
+      seen.push(key[1])
+      t.equal(Buffer.from(value).toString(), Number(key[1]) % 100 === 7 ? large : String(key[1]))
+    }
+    t.same(seen, wanted)
+    t.same(
+      asked,
+      Array.from({ length: 600 }, (_, i) => i),
+      'each key is asked for once',
+    )
+  })
+
   t.test('a range returns unchanged keys while others change', async t => {
     const { store } = await open(t)
     await store.kv.kvWrite(Array.from({ length: 1000 }, (_, i) => put(['q', i])))

@@ -53,6 +53,7 @@ function counting(table: OpenTable, rows: { count: number }): OpenTable {
       },
       put: (key: never, value: never) => inner.put(key, value),
       remove: (key: never) => inner.remove(key),
+      getKeys: (bounds: never) => inner.getKeys(bounds),
       clearAsync: () => inner.clearAsync(),
       getStats: () => inner.getStats(),
     }

@@ -69,8 +69,10 @@ export const payloads = (packets: readonly BrokerPacket[]): string[] =>
 /** Forwards all calls, counts them, and fails on request. */
 export class WatchedKv implements KvStore {
   gets = 0
-  /** Entries returned by ranges. */
+  /** Keys that ranges looked at. */
   walked = 0
+  /** Of the values that they read. */
+  valueBytes = 0
   writes: (readonly KvWrite[])[] = []
   isFailing = false
   readonly #kv: KvStore
@@ -82,6 +84,7 @@ export class WatchedKv implements KvStore {
   reset(): void {
     this.gets = 0
     this.walked = 0
+    this.valueBytes = 0
     this.writes = []
   }
 
@@ -97,10 +100,19 @@ export class WatchedKv implements KvStore {
     return this.#kv.kvGet(collection, key)
   }
 
-  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: Uint8Array }> {
+  async *kvRange(
+    collection: KvCollection,
+    prefix: KvKey,
+    between?: readonly [string, string],
+    wants?: (key: KvKey) => boolean,
+  ): AsyncGenerator<{ key: KvKey; value: Uint8Array }> {
     this.#check()
-    for await (const entry of this.#kv.kvRange(collection, prefix)) {
+    const counted = (key: KvKey) => {
       this.walked += 1
+      return wants === undefined || wants(key)
+    }
+    for await (const entry of this.#kv.kvRange(collection, prefix, between, counted)) {
+      this.valueBytes += entry.value.byteLength
       yield entry
     }
   }

@@ -59,8 +59,13 @@ export class HeldKv implements KvStore {
   }
 
   /** The content at the start of the range, like a store that reads in pages. */
-  async *kvRange(collection: KvCollection, prefix: KvKey): AsyncGenerator<{ key: KvKey; value: KvValue }> {
-    yield* this.#of(collection, prefix)
+  async *kvRange(
+    collection: KvCollection,
+    prefix: KvKey,
+    _between?: readonly [string, string],
+    wants: (key: KvKey) => boolean = () => true,
+  ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    yield* this.#of(collection, prefix).filter(({ key }) => wants(key))
   }
 
   #of(collection: KvCollection, prefix: KvKey): Entry[] {

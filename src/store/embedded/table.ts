@@ -9,6 +9,7 @@ export interface Table<V, K = Key, Read = (string | number)[]> {
   remove(key: K): unknown
   clearAsync(): unknown
   getRange(bounds: Bounds<K>): Iterable<{ key: Read; value: V }>
+  getKeys(bounds: Bounds<K>): Iterable<Read>
   getStats(): { entryCount: number }
 }
 
@@ -68,10 +69,19 @@ class CheckedTable<V, K extends Key | Buffer, Read> implements Table<V, K, Read>
   }
 
   /** Closes its cursor however it ends: lmdb's own does not when it throws, nor does `for` where `next` threw. */
-  *getRange(bounds: Bounds<K>): Generator<{ key: Read; value: V }> {
+  getRange(bounds: Bounds<K>): Generator<{ key: Read; value: V }> {
+    return this.#closing(bounds, () => this.db.getRange(bounds))
+  }
+
+  /** Reads no values. */
+  getKeys(bounds: Bounds<K>): Generator<Read> {
+    return this.#closing(bounds, () => this.db.getKeys(bounds))
+  }
+
+  *#closing<T>(bounds: Bounds<K>, range: () => Iterable<T>): Generator<T> {
     boundedKey(bounds.start)
     boundedKey(bounds.end)
-    const cursor = this.db.getRange(bounds)[Symbol.iterator]()
+    const cursor = range()[Symbol.iterator]()
     try {
       for (let next = cursor.next(); !next.done; next = cursor.next()) yield next.value
     } finally {

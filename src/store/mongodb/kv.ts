@@ -31,6 +31,10 @@ const WRITE_BYTES = 40
 /** The last write to each key; undefined = removed. */
 type Changes = ReadonlyMap<string, KvValue | undefined>
 
+type Range = { readonly $gte: string; readonly $lt: string } | { readonly $gt: string; readonly $lt: string }
+
+const entryOf = ({ _id, value }: BrokerDocument) => ({ key: readTextKey(_id, 2), value })
+
 export class MongoKv implements KeyValue {
   readonly #env: MongoEnv
   readonly #lease: MongoLease
@@ -91,6 +95,7 @@ export class MongoKv implements KeyValue {
     collection: KvCollection,
     prefix: KvKey,
     between?: readonly [string, string],
+    wants?: (key: KvKey) => boolean,
   ): AsyncGenerator<{ key: KvKey; value: KvValue }> {
     const { gateway } = this.#env.options
     const place = [gateway, collection, ...prefix]
@@ -99,15 +104,41 @@ export class MongoKv implements KeyValue {
     const { $gte = under.$gte, $lt = under.$lt } = { $gte: bounds?.[0], $lt: bounds?.[1] }
     let from: { $gte: string } | { $gt: string } = { $gte }
     for (;;) {
-      const page = await this.#env.run(() => this.#page({ ...from, $lt }))
-      for (const { _id, value } of page) yield { key: readTextKey(_id, 2), value }
-      const last = page.at(-1)
+      const range: Range = { ...from, $lt }
+      let last: string | undefined
+      if (wants === undefined) {
+        const page: readonly BrokerDocument[] = await this.#env.run(() => this.#page(range))
+        yield* page.map(entryOf)
+        last = page.at(-1)?._id
+      } else {
+        const keys = await this.#env.run(() => this.#keys(range))
+        yield* this.#withKeys(keys.filter(_id => wants(readTextKey(_id, 2))))
+        last = keys.at(-1)
+      }
       if (last === undefined) return
-      from = { $gt: last._id }
+      from = { $gt: last }
     }
   }
 
-  async #page(_id: { $gte: string; $lt: string } | { $gt: string; $lt: string }) {
+  /** @param ids in the order of the server */
+  async *#withKeys(ids: readonly string[]): AsyncGenerator<{ key: KvKey; value: KvValue }> {
+    for (let left = ids; left.length > 0; ) {
+      const page = await this.#env.run(() => this.#page({ $in: left }))
+      yield* page.map(entryOf)
+      const last = page.at(-1)
+      left = last === undefined ? [] : left.slice(left.indexOf(last._id) + 1)
+    }
+  }
+
+  async #keys(_id: Range): Promise<string[]> {
+    const found = this.#env.broker
+      .find({ _id }, { projection: { _id: 1 } })
+      .sort({ _id: 1 })
+      .limit(PAGE)
+    return (await found.toArray()).map(({ _id }) => _id)
+  }
+
+  async #page(_id: Range | { readonly $in: readonly string[] }) {
     const found = this.#env.broker.find({ _id }).sort({ _id: 1 }).limit(PAGE).batchSize(BATCH)
     const page: Awaited<ReturnType<typeof found.toArray>> = []
     let bytes = 0

@@ -3,11 +3,10 @@
  * before the filter's first wildcard.
  */
 import { createHash } from 'node:crypto'
-import { setImmediate } from 'node:timers/promises'
 import { GatewayError } from '../../../core/errors.js'
 import { isUserId, type UserId } from '../../../core/model.js'
 import { levelsCover } from '../../../core/topic-filter.js'
-import type { KvWrite } from '../../../store/store.js'
+import type { KvKey, KvWrite } from '../../../store/store.js'
 import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
 
 interface RetainedLimits {
@@ -29,8 +28,30 @@ export class OverRetainedLimit extends GatewayError {
   }
 }
 
-/** Rows read per event-loop turn, about a millisecond: a filter such as `+/x` reads all rows. */
-const WALKED_PER_TURN = 500
+/** Levels of a filter, or of a topic. */
+type Filter = readonly string[]
+
+const isWild = (filter: Filter | undefined): boolean =>
+  filter?.some(level => level === '+' || level === '#') ?? false
+
+/**
+ * Filters that look at the same part of the keys: below the levels before the first wildcard, so that a filter such as
+ * `+/x` looks at all. One look serves all of a part, since one SUBSCRIBE may have thousands.
+ */
+function groups(
+  filters: readonly Filter[],
+): Iterable<{ readonly place: Filter; readonly filters: Filter[] }> {
+  const found = new Map<string, { readonly place: Filter; readonly filters: Filter[] }>()
+  for (const filter of filters) {
+    const wildcard = filter.findIndex(level => level === '+' || level === '#')
+    const place = wildcard < 0 ? filter : filter.slice(0, wildcard)
+    const name = JSON.stringify([wildcard < 0, ...place])
+    const group = found.get(name) ?? { place, filters: [] }
+    group.filters.push(filter)
+    found.set(name, group)
+  }
+  return found.values()
+}
 
 /** State of a topic during writes to it. */
 interface Slot {
@@ -50,10 +71,7 @@ interface Kept {
 const NOTHING: Kept = { size: 0, owner: '' }
 
 /** Totals of one account, or of all accounts. */
-interface Total {
-  count: number
-  bytes: number
-}
+type Total = { count: number; bytes: number }
 
 export class Retained {
   readonly #kv: KvStore
@@ -103,32 +121,32 @@ export class Retained {
    * has no 'error' listener on the stream made of this, so an error would end the process.
    */
   async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
-    const split = filters.map(filter => filter.split('/'))
-    let walked = 0
+    const seen: Filter[] = []
     try {
-      for (const [i, filter] of split.entries()) {
-        const earlier = split.slice(0, i)
-        for await (const { key, value } of this.#candidates(filter)) {
-          const topic = key as readonly string[]
-          const isFound = levelsCover(filter, topic) && !earlier.some(other => levelsCover(other, topic))
-          if (isFound) yield decodePacket(value)
-          walked += 1
-          if (walked % WALKED_PER_TURN === 0) await setImmediate()
-        }
+      for (const { place, filters: alike } of groups(filters.map(filter => filter.split('/')))) {
+        const isFound = (topic: Filter) =>
+          alike.some(filter => levelsCover(filter, topic)) && !seen.some(filter => levelsCover(filter, topic))
+        for await (const value of this.#under(place, alike, isFound)) yield decodePacket(value)
+        seen.push(...alike)
       }
     } catch (error) {
       this.#onError(error)
     }
   }
 
-  #candidates(filter: readonly string[]): ReturnType<KvStore['kvRange']> {
-    const wildcard = filter.findIndex(level => level === '+' || level === '#')
-    return wildcard < 0 ? this.#exactly(filter) : this.#kv.kvRange('retained', filter.slice(0, wildcard))
-  }
-
-  async *#exactly(topic: readonly string[]): ReturnType<KvStore['kvRange']> {
-    const value = await this.#kv.kvGet('retained', topic)
-    if (value !== undefined) yield { key: topic, value }
+  /** Looks at keys, and reads what is found alone: a message may be large, and filters many. */
+  async *#under(
+    place: Filter,
+    filters: readonly Filter[],
+    isFound: (topic: Filter) => boolean,
+  ): AsyncGenerator<Uint8Array> {
+    if (!isWild(filters[0])) {
+      const value = isFound(place) ? await this.#kv.kvGet('retained', place) : undefined
+      if (value !== undefined) yield value
+      return
+    }
+    const wants = (key: KvKey) => isFound(key as Filter)
+    for await (const { value } of this.#kv.kvRange('retained', place, undefined, wants)) yield value
   }
 
   async #replace(slot: Slot, topic: string, packet: BrokerPacket | undefined): Promise<void> {
