@@ -1,4 +1,5 @@
 import { type ConfigSources, loadConfig } from '../config/config.js'
+import { writableFault } from '../core/private-files.js'
 
 export async function check(sources: ConfigSources): Promise<void> {
   const config = loadConfig(sources)
@@ -9,6 +10,6 @@ export async function check(sources: ConfigSources): Promise<void> {
   const warnings = exposedBy(config, false).map(
     ({ path, mode }) => `${path}: others may read it (mode ${mode}); serve takes that away where it may`,
   )
-  for (const warning of [fileLimitFault(config) ?? [], warnings].flat())
+  for (const warning of [fileLimitFault(config) ?? [], writableFault(config.data.dir) ?? [], warnings].flat())
     process.stderr.write(`mumi: warning: ${warning}\n`)
 }

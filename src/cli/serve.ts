@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { type ConfigSources, loadConfig } from '../config/config.js'
 import { createLogger, isPretty } from '../core/log.js'
+import { writableFault } from '../core/private-files.js'
 import { version } from '../core/version.js'
 import { Exit } from './exit.js'
 import { EXIT_FAILURE } from './exit-codes.js'
@@ -24,6 +25,8 @@ export async function serve(sources: ConfigSources): Promise<void> {
   log.info({ event: 'gateway.starting', version: version(), pid: process.pid, dataDir }, 'starting')
   for (const exposed of exposedBy(config, true))
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
+  const fault = writableFault(dataDir)
+  if (fault !== undefined) log.warn({ event: 'data.writable' }, fault)
   const gateway = new Gateway(config, log, () => loadConfig({ ...sources, isRunning: true }))
   const starting = gateway.start()
   // Closing waits for the start: a part that opens after the close would stay open.

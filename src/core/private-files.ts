@@ -73,6 +73,20 @@ export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean
   return found
 }
 
+/** By these permissions others than the owner put files of their own into a folder. */
+const FOREIGN_WRITE = 0o022
+
+/**
+ * @param dir symbolic links are followed
+ * @returns what is wrong with a folder into which group or others may write; undefined if nothing, or if it is not there
+ */
+export function writableFault(dir: string): string | undefined {
+  const stats = statOf(dir)
+  if (stats === undefined || (stats.mode & FOREIGN_WRITE) === 0) return undefined
+  const mode = (stats.mode & 0o777).toString(8)
+  return `${dir}: group or others may write to this folder (mode ${mode}), so the files in it may be theirs; chmod go-w it`
+}
+
 function statOf(path: string): Stats | undefined {
   try {
     return statSync(path)

@@ -172,7 +172,7 @@ t.test('new files are private, and the permissions of older ones are tightened a
 
 t.test('a data folder with other files keeps its mode', async t => {
   const data = t.testdir({ 'index.html': '' })
-  chmodSync(data, 0o755)
+  chmodSync(data, 0o775)
   const { child, ended, logged } = mumi(t, [
     'serve',
     '--http.port=0',
@@ -181,7 +181,10 @@ t.test('a data folder with other files keeps its mode', async t => {
     `--data.dir=${data}`,
   ])
   await logged('gateway.ready')
-  t.equal(statSync(data).mode & 0o777, 0o755)
+  t.equal(statSync(data).mode & 0o777, 0o775)
+  const fault = `${data}: group or others may write to this folder (mode 775)`
+  t.match(await logged('data.writable'), { level: 'warn', msg: fault })
+  t.match((await mumi(t, ['check', `--data.dir=${data}`]).ended).stderr, `mumi: warning: ${fault}`)
   t.equal(statSync(join(data, 'store', 'data.mdb')).mode & 0o777, 0o600)
   child.kill('SIGTERM')
   t.match(await ended, { code: 0 })

@@ -1,16 +1,19 @@
 /** Requests of the operator: their fields, the table, and what each act tells the audit. */
-import { chmodSync, existsSync, statSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, chownSync, existsSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { askAdmin } from '../../src/admin/ask.js'
 import { AdminServer, statusOf } from '../../src/admin/server.js'
-import { socketPath } from '../../src/app/admin-socket.js'
+import { socketFault, socketPath } from '../../src/app/admin-socket.js'
 import { askIdle } from '../../src/app/idle.js'
 import { IDLE_OPERATION, RunningOperation } from '../../src/app/operation.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
 import { GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
+import { writableFault } from '../../src/core/private-files.js'
 import { act, findAccount } from '../../src/handle/admin/act.js'
 import { ADMIN_ACTS } from '../../src/handle/admin/index.js'
 import { OPERATION_ACTS } from '../../src/handle/admin/operation.js'
@@ -197,5 +200,50 @@ t.test(
     t.match(await idle('user.list', {}), { code: 200, data: { users: [{ email: 'a@example.com' }] } })
     t.match(await idle('stats', {}), { code: 10110 })
     t.match(await idle('log.level', {}), { code: 10110 })
+  },
+)
+
+t.test('a socket is trusted if only its owner can have put it there', async t => {
+  const dir = dataDir(t)
+  const path = join(dir, 'admin.sock')
+  t.equal(socketFault(path), undefined, 'none there')
+  writeFileSync(path, '')
+  t.match(socketFault(path), 'is not a socket')
+  rmSync(path)
+  const server = createServer().listen(path)
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  t.equal(socketFault(path), undefined)
+  const link = join(dir, 'link')
+  symlinkSync(path, link)
+  t.match(socketFault(link), 'is not a socket')
+  for (const mode of [0o777, 0o1777, 0o775, 0o702]) {
+    chmodSync(dir, mode)
+    t.match(socketFault(path), /: group or others may write to this folder \(mode \d+\).*; chmod go-w it$/)
+    t.match(writableFault(dir), dir)
+  }
+  chmodSync(dir, 0o755)
+  t.equal(socketFault(path), undefined, 'others may look')
+  t.equal(writableFault(dir), undefined)
+  t.equal(writableFault(join(dir, 'none')), undefined)
+})
+
+t.test(
+  'a socket of another user',
+  { skip: process.getuid?.() !== 0 && 'only root gives files away' },
+  async t => {
+    const dir = dataDir(t)
+    const path = join(dir, 'admin.sock')
+    const server = createServer().listen(path)
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const [gateway, other] = [1001, 1002]
+    t.equal(socketFault(path, gateway), undefined, 'of root')
+    chownSync(path, gateway, gateway)
+    t.match(socketFault(path), 'is of user 1001, who does not own the folder')
+    chownSync(dir, gateway, gateway)
+    t.equal(socketFault(path, 0), undefined)
+    t.equal(socketFault(path, gateway), undefined)
+    t.match(socketFault(path, other), 'is of user 1001: only that user and root may use it')
   },
 )

@@ -1,6 +1,7 @@
 /** The commands of operators: words, requests, and what is printed. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
@@ -187,6 +188,25 @@ t.test('a gateway that does not answer is not waited for; a backup takes its tim
   const late = ask(config, { name: 'stats', data: {}, idle: 'never' }, 500)
   await t.rejects(late, { message: /admin\.sock: no answer for 0\.5 s; it may still be done$/, exitCode: 1 })
   t.equal(await done, 1)
+})
+
+t.test('nothing is sent to a socket that another user may have made', async t => {
+  const dir = dataDir(t)
+  const config = loadConfig({ argv: ['--data.dir', dir], env: {} })
+  let asked = 0
+  const server = createServer((_, response) => {
+    asked++
+    response.end('{"code":200}')
+  }).listen(join(dir, 'admin.sock'))
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  chmodSync(dir, 0o777)
+  const create = { name: 'user.create', data: { password: 'secret' }, idle: 'make' } as const
+  await t.rejects(ask(config, create), { message: /chmod go-w/, exitCode: 1 })
+  t.equal(asked, 0)
+  chmodSync(dir, 0o700)
+  await ask(config, create)
+  t.equal(asked, 1)
 })
 
 t.test('completion: bash proposes commands, then options', async t => {

@@ -1,7 +1,7 @@
 /** Makes a request of the operator: of the gateway that runs, by its admin socket; if none does, on its store. */
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { socketPath } from '../../app/admin-socket.js'
+import { socketFault, socketPath } from '../../app/admin-socket.js'
 import type { Config } from '../../config/config.js'
 import { EXIT_FAILURE, EXIT_NOT_RUNNING } from '../exit-codes.js'
 import { safe } from './print.js'
@@ -65,6 +65,8 @@ async function askGateway(
 ): Promise<Reply | undefined> {
   const path = socketPath(data.dir)
   try {
+    const fault = socketFault(path)
+    if (fault !== undefined) throw new CommandError(fault)
     return JSON.parse(await post(path, { path: `/v1/${name}`, body, isLong, answerMs }))
   } catch (thrown) {
     const { code }: NodeJS.ErrnoException = thrown instanceof Error ? thrown : ({} as Error)
