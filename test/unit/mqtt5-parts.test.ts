@@ -2,6 +2,7 @@
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import t from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
+import { Metrics } from '../../src/core/metrics.js'
 import { Deadlines } from '../../src/flow/deadlines.js'
 import { capabilities, keepAliveOf } from '../../src/mqtt/capabilities.js'
 import { connect } from '../../src/mqtt/connect.js'
@@ -254,7 +255,9 @@ t.test('CONNECT that asks for enhanced authentication is refused with 0x8C', asy
     audit: { record: () => undefined },
     loginLog: { refused: () => log.push('refused') },
   }
-  await connect({ services } as never, connection, connect5({ authenticationMethod: 'SCRAM-SHA-256' }))
+  const metrics = new Metrics()
+  const asked = connect5({ authenticationMethod: 'SCRAM-SHA-256' })
+  await connect({ services, metrics } as never, connection, asked)
   t.match(sent, [{ cmd: 'connack', reasonCode: 0x8c }])
   t.same(log, ['refused', 'destroyed'])
 })

@@ -2,14 +2,23 @@
 import t from 'tap'
 import type { MqttConnection } from '../../src/mqtt/connection.js'
 import { inboxWanted } from '../../src/mqtt/open-inbox.js'
+import { ClientFilters } from '../../src/mqtt/routing/client-filters.js'
+import { Router, type SubscriptionOptions } from '../../src/mqtt/routing/router.js'
 
 const ME = '100000001'
 const INBOX = `users/${ME}/inbox`
 
+/** Those of a session whose filters were granted so. */
+function filtersOf(granted: Record<string, number>): ClientFilters {
+  const filters = new ClientFilters(new Router(), { id: 'x' } as never)
+  for (const [filter, qos] of Object.entries(granted)) filters.add(filter, { qos } as SubscriptionOptions)
+  return filters
+}
+
 const subscribed = (granted: Record<string, number>, userId: string | undefined = ME) =>
   inboxWanted({
     userId,
-    delivery: { filters: { granted: (filter: string) => granted[filter] } },
+    delivery: { filters: filtersOf(granted) },
   } as unknown as MqttConnection)
 
 t.test('JSON goes before the content alone, and the highest QoS counts', async t => {
