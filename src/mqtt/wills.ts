@@ -96,7 +96,7 @@ export class Wills {
   }
 
   async #publishNow(will: StoredWill): Promise<void> {
-    const error = (await this.#isOfEndedLogin(will))
+    const error = (await this.#isVoid(will))
       ? undefined
       : await this.#outcomeOf(receipt => this.publishAbsent(will, receipt))
     if (error) logStoreFault(this.parts, 'publishWill', error)
@@ -184,11 +184,14 @@ export class Wills {
     absent.closed = true
   }
 
-  /** The login was revoked, and the process died before the connection had ended. */
-  async #isOfEndedLogin({ clientId, session }: StoredWill): Promise<boolean> {
+  /** Its account is disabled; or the login was revoked, and the process died before the connection had ended. */
+  async #isVoid({ clientId, session }: StoredWill): Promise<boolean> {
+    const { accounts, logins } = this.parts.services
     const userId = userIdOf(clientId)
-    if (session === undefined || userId === undefined) return false
-    return !(await this.parts.services.logins.has(userId, session))
+    if (userId === undefined) return false
+    const user = await accounts.find(userId)
+    if (user?.disabledAt !== undefined) return true
+    return session !== undefined && !(await logins.has(userId, session))
   }
 
   /** @returns why it could not be published, if so */

@@ -15,6 +15,7 @@ import {
   type TestAccount,
 } from '../helpers/gateway.js'
 import { TEST_STORE } from '../helpers/mongodb.js'
+import { connect5 } from '../helpers/raw-mqtt5.js'
 import { minted, withTokens } from '../helpers/tokens.js'
 
 const settings = { 'sessions.multiple': 'allow' }
@@ -49,6 +50,32 @@ t.test('a socket that a killed gateway left is replaced; one that is answered is
   await register(t, without)
   const off = await startGateway(t, { 'admin.enabled': false })
   t.notOk(existsSync(join(off.dir, 'admin.sock')))
+})
+
+t.test('of an account that is disabled no will is published, however long it was delayed', async t => {
+  const gateway = await startGateway(t, settings)
+  const [eve, ann] = [await register(t, gateway), await register(t, gateway)]
+  const bob = await loggedIn(t, gateway)
+  for (const [account, delay] of [
+    [eve, 1],
+    [ann, 2],
+  ] as const) {
+    const client = await connect5(t, gateway, {
+      account,
+      properties: { sessionExpiryInterval: 3600 },
+      will: {
+        topic: `users/${bob.userId}/inbox`,
+        payload: account.id,
+        qos: 1,
+        retain: false,
+        properties: { willDelayInterval: delay },
+      },
+    })
+    t.equal(client.connack.reasonCode, 0)
+    await client.drop()
+  }
+  t.match(await askAdmin(gateway, 'user.disable', { user: eve.id }), { status: 200 })
+  t.match(await bob.next(), { sender: ann.id, content: ann.id }, 'that of Eve was due before')
 })
 
 t.test('what is no request is refused, and the gateway goes on', async t => {
