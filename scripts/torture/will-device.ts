@@ -75,6 +75,7 @@ export class WillDevice {
     await Promise.race([closed, patience])
     const fate = random.pick(FATES)
     if (fate === 'take over' && this.#canAct(connection)) {
+      connection.will.takenOver()
       const next = await this.#connect().catch(() => undefined)
       if (next !== undefined) await this.#live(next)
     } else if (fate === 'leave' && this.#canAct(connection)) this.#leave(connection)

@@ -13,6 +13,11 @@ export class Will {
   end: WillEnd | undefined
   /** performance.now() of the end. */
   endedAt = Number.POSITIVE_INFINITY
+  /**
+   * performance.now() from when on the server may have ended the connection, which the client sees later: its device begins to
+   * take it over.
+   */
+  mayEndAt = Number.POSITIVE_INFINITY
   /** performance.now() of a clean stop after the connection's end: the will must not be published after it. */
   settledAt = Number.POSITIVE_INFINITY
   firstAt = Number.POSITIVE_INFINITY
@@ -31,6 +36,11 @@ export class Will {
   /** How often each reader has got it. */
   counts(readers: Iterable<string>): number[] {
     return Array.from(readers, reader => this.#arrivals.get(reader)?.size ?? 0)
+  }
+
+  /** Another connection of its device is about to take its own over. */
+  takenOver(): void {
+    this.mayEndAt = performance.now()
   }
 
   ended(how: WillEnd): void {
@@ -146,9 +156,10 @@ export class WillLedger {
    * have been removed. The times of the two writes are not seen from outside, but they lie between the end of the connection
    * and SETTLE_MS after the first arrival at a reader: each kill in that time allows one publication more.
    */
-  #most({ end, endedAt, firstAt, settledAt }: Will): number {
+  #most({ end, endedAt, mayEndAt, firstAt, settledAt }: Will): number {
+    const from = Math.min(endedAt, mayEndAt)
     const until = Math.min(settledAt, (end === 'left' ? endedAt : firstAt) + SETTLE_MS)
-    const kills = this.#kills.filter(at => at >= endedAt && at <= until).length
+    const kills = this.#kills.filter(at => at >= from && at <= until).length
     return end === 'left' ? Math.min(1, kills) : 1 + kills
   }
 }
