@@ -99,7 +99,9 @@ t.test('two people talk by the README’s commands, also over an outage, and rea
   back.says('secret')
   await back.shows('typed while nothing answered')
   const texts = [...back.printed().matchAll(/bob@example\.com: (.+)/g)].map(([, text]) => text)
-  t.same(texts, ['are you there?', 'typed while nothing answered'], 'what she missed, once and in order')
+  // Where Ann stands is written once a second, so that the kill may have cost it (docs/promise.md).
+  const missed = texts.filter(text => text !== 'hello ann')
+  t.same(missed, ['are you there?', 'typed while nothing answered'], 'what she missed, once and in order')
 
   await t.test('the phone', { skip: !hasMosquitto && 'NOT TESTED: no mosquitto-clients' }, async t => {
     const phone = run(t, program, 'mosquitto_sub')
