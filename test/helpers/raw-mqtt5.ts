@@ -176,6 +176,20 @@ export async function connect5(
   return client
 }
 
+/** Resolves when so many whole seconds have passed, as a server tells: a will that it delays by them is published. */
+export async function elapsed(t: Test, gateway: { mqttPort: number }, seconds: number): Promise<void> {
+  const topic = unique('clock')
+  const watcher = await connect5(t, gateway)
+  await watcher.subscribe(topic)
+  const properties = { willDelayInterval: seconds }
+  const client = await connect5(t, gateway, {
+    properties: { sessionExpiryInterval: 3600 },
+    will: { topic, payload: 'x', qos: 1, retain: false, properties },
+  })
+  await client.drop()
+  await watcher.take('publish')
+}
+
 /** Bytes in a row. */
 export const bytes = (...parts: (number | string | Uint8Array)[]): Buffer =>
   Buffer.concat(parts.map(one => (typeof one === 'number' ? Buffer.of(one) : Buffer.from(one))))

@@ -5,6 +5,7 @@ import {
   block,
   bytes,
   connect5,
+  elapsed,
   field,
   type Packet5,
   packet,
@@ -184,7 +185,7 @@ t.test('message expiry: what has expired is not delivered [MQTT-3.3.2-5]', async
   await client.publish1(`${topic}/x`, 'short', { retain: true, properties: { messageExpiryInterval: 1 } })
   await client.publish1(topic, 'long', { properties: { messageExpiryInterval: 100 } })
   await client.publish1(topic, 'forever')
-  await new Promise(resolve => setTimeout(resolve, 1600))
+  await elapsed(t, broker, 2)
   const back = await connect5(t, broker, session)
   const long = await back.take('publish')
   t.equal(text(long), 'long')
@@ -344,7 +345,7 @@ t.test('once it is sent a message does not expire [MQTT-4.3.3-7] [MQTT-4.3.3-13]
   await client.publishAt(2, topic, 'received', { properties })
   await client.publishAt(2, topic, 'sent', { properties })
   const [received, sent] = [await one.take('publish'), await one.take('publish')]
-  await new Promise(resolve => setTimeout(resolve, 1500))
+  await elapsed(t, broker, 2)
   one.ack('pubrec', received.messageId)
   t.match(await one.take('pubrel'), { messageId: received.messageId, reasonCode: 0 })
   await one.drop()

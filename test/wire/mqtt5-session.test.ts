@@ -7,6 +7,7 @@ import {
   bytes,
   connect5,
   connectBytes,
+  elapsed,
   field,
   type Packet5,
   plainBroker,
@@ -94,7 +95,7 @@ t.test('a session expires when its time has passed, and not before [MQTT-4.1.0-2
   const back = await connect5(t, broker, session)
   t.match(back.connack, { sessionPresent: true })
   await back.drop()
-  await new Promise(resolve => setTimeout(resolve, 2500))
+  await elapsed(t, broker, 3)
   t.match((await connect5(t, broker, session)).connack, { sessionPresent: false })
 })
 
@@ -105,7 +106,7 @@ t.test('DISCONNECT may give another expiry: none, or some', async t => {
   const second = await connect5(t, broker, { ...session, properties: { sessionExpiryInterval: 1 } })
   t.match(second.connack, { sessionPresent: false })
   await second.disconnect({ properties: KEPT })
-  await new Promise(resolve => setTimeout(resolve, 1500))
+  await elapsed(t, broker, 2)
   t.match((await connect5(t, broker, session)).connack, { sessionPresent: true })
 })
 
@@ -303,7 +304,7 @@ t.test('no delayed will when its client is back in time [MQTT-3.1.3-9]', async t
   await client.drop()
   const back = await connect5(t, broker, session)
   t.match(back.connack, { sessionPresent: true })
-  await new Promise(resolve => setTimeout(resolve, 2000))
+  await elapsed(t, broker, 2)
   await publish(t, topic, 'end')
   t.same((await watcher.settled()).map(text), ['end'])
 })
@@ -465,7 +466,7 @@ t.test('sessions, wills and expiries outlive the server', async t => {
   await from.publish1(topic, 'kept', { properties, retain: true })
   await from.publish1(topic, 'expires', { properties: { messageExpiryInterval: 1 } })
   await first.close()
-  await new Promise(resolve => setTimeout(resolve, 1500))
+  await elapsed(t, broker, 2)
   const second = await plainBroker(t, { 'data.dir': first.dir })
   const back = await connect5(t, second, session)
   t.match(back.connack, { sessionPresent: true })
