@@ -51,12 +51,12 @@ export async function askAdmin(
 }
 
 function answerBy(resolve: (reply: AdminReply) => void): Answer {
-  const ok = (name: CodeName, data: unknown = null) => resolve(encode(name, data))
-  const refused = ({ kind, info }: GatewayError) => resolve(encode(kind, info))
+  const ok = (name: CodeName, data: unknown = null) => resolve(adminReply(name, data))
+  const refused = ({ kind, info }: GatewayError) => resolve(adminReply(kind, info))
   return { ok, refuse: refused, failed: refused, stored: () => ok('MESSAGE_SUCCESS') }
 }
 
-const encode = (name: CodeName, data: unknown): AdminReply => ({
+export const adminReply = (name: CodeName, data: unknown = null): AdminReply => ({
   code: CODES[name].code,
   name,
   msg: CODES[name].en,

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { CODES, type CodeName } from '../core/errors.js'
 import type { OnFault } from '../core/faults.js'
-import type { AdminReply } from './ask.js'
+import { type AdminReply, adminReply } from './ask.js'
 
 export interface AdminServerOptions {
   /** Of the socket; see `socketPath`. */
@@ -74,20 +74,14 @@ export class AdminServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method, url = '' } = request
-    if (method !== 'POST' || !url.startsWith(PREFIX)) return send(response, 404, refusal('UNKNOWN_REQUEST'))
+    if (method !== 'POST' || !url.startsWith(PREFIX))
+      return send(response, 404, adminReply('UNKNOWN_REQUEST'))
     const body = await readBody(request)
-    if (body === undefined) return send(response, 413, refusal('TOO_LARGE'))
+    if (body === undefined) return send(response, 413, adminReply('TOO_LARGE'))
     const reply = await this.options.ask(url.slice(PREFIX.length), body)
     send(response, statusOf(reply.name), reply)
   }
 }
-
-const refusal = (name: CodeName): AdminReply => ({
-  code: CODES[name].code,
-  name,
-  msg: CODES[name].en,
-  data: null,
-})
 
 function send(response: ServerResponse, status: number, { code, msg, data }: AdminReply): void {
   // One request a connection: what the socket is for, and nothing stays open at the close.

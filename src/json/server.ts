@@ -26,7 +26,7 @@ export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'>
   readonly windowChars: number
 }
 
-/** How long a ping that may wait for more messages waits at most, behind the pause between two pings. */
+/** A ping that may wait for more messages is thought of again within so many ms. */
 const LATER_MS = 200
 /** How often each connection is checked within the ping time-out. */
 const CHECKS_A_TIMEOUT = 4

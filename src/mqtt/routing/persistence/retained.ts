@@ -31,22 +31,25 @@ export class OverRetainedLimit extends GatewayError {
 /** Levels of a filter, or of a topic. */
 type Filter = readonly string[]
 
-const isWild = (filter: Filter | undefined): boolean =>
-  filter?.some(level => level === '+' || level === '#') ?? false
+interface FilterGroup {
+  readonly place: Filter
+  /** They have no wildcard: `place` is the one topic that they name. */
+  readonly isExact: boolean
+  readonly filters: Filter[]
+}
 
 /**
  * Filters that look at the same part of the keys: below the levels before the first wildcard, so that a filter such as
  * `+/x` looks at all. One look serves all of a part, since one SUBSCRIBE may have thousands.
  */
-function groups(
-  filters: readonly Filter[],
-): Iterable<{ readonly place: Filter; readonly filters: Filter[] }> {
-  const found = new Map<string, { readonly place: Filter; readonly filters: Filter[] }>()
+function groups(filters: readonly Filter[]): Iterable<FilterGroup> {
+  const found = new Map<string, FilterGroup>()
   for (const filter of filters) {
     const wildcard = filter.findIndex(level => level === '+' || level === '#')
-    const place = wildcard < 0 ? filter : filter.slice(0, wildcard)
-    const name = JSON.stringify([wildcard < 0, ...place])
-    const group = found.get(name) ?? { place, filters: [] }
+    const isExact = wildcard < 0
+    const place = isExact ? filter : filter.slice(0, wildcard)
+    const name = JSON.stringify([isExact, ...place])
+    const group = found.get(name) ?? { place, isExact, filters: [] }
     group.filters.push(filter)
     found.set(name, group)
   }
@@ -123,10 +126,11 @@ export class Retained {
   async *matching(filters: readonly string[]): AsyncGenerator<BrokerPacket> {
     const seen: Filter[] = []
     try {
-      for (const { place, filters: alike } of groups(filters.map(filter => filter.split('/')))) {
+      for (const group of groups(filters.map(filter => filter.split('/')))) {
+        const { filters: alike } = group
         const isFound = (topic: Filter) =>
           alike.some(filter => levelsCover(filter, topic)) && !seen.some(filter => levelsCover(filter, topic))
-        for await (const value of this.#under(place, alike, isFound)) yield decodePacket(value)
+        for await (const value of this.#under(group, isFound)) yield decodePacket(value)
         seen.push(...alike)
       }
     } catch (error) {
@@ -136,11 +140,10 @@ export class Retained {
 
   /** Looks at keys, and reads what is found alone: a message may be large, and filters many. */
   async *#under(
-    place: Filter,
-    filters: readonly Filter[],
+    { place, isExact }: FilterGroup,
     isFound: (topic: Filter) => boolean,
   ): AsyncGenerator<Uint8Array> {
-    if (!isWild(filters[0])) {
+    if (isExact) {
       const value = isFound(place) ? await this.#kv.kvGet('retained', place) : undefined
       if (value !== undefined) yield value
       return
