@@ -84,28 +84,39 @@ for (const durability of ['commit', 'flush'] as const) {
   })
 }
 
-for (const fault of ['no pin', 'no sync'] as const) {
-  t.test(`a store with the fault "${fault}" is found`, async t => {
-    const dir = join(t.testdir(), 'store')
-    const all = await run(t, { dir, durability: 'commit', seed: fault, count: 20, fault })
-    const wrong = await faultsOf(t, all)
-    t.comment(`${wrong.length} of ${all.length}`)
-    t.ok(wrong.length > 0)
-  })
+/**
+ * Makes images until one of them is wrong. Some faults show in one of twenty only, for it is chance which pages a cut leaves
+ * behind: then others are made, from another seed.
+ */
+async function findsFault(
+  t: Test,
+  seed: string,
+  fault: { readonly run?: RunSettings['fault']; readonly verify?: VerifySettings['fault'] },
+) {
+  for (let round = 1; round <= 10; round++) {
+    const dir = join(t.testdir({}), `${round}`)
+    const settings = {
+      dir,
+      durability: 'commit',
+      seed: `${seed} ${round}`,
+      count: 20,
+      fault: fault.run,
+    } as const
+    const all = await run(t, settings)
+    const wrong = await faultsOf(t, all, fault.verify)
+    t.comment(`round ${round}: ${wrong.length} of ${all.length}`)
+    if (wrong.length > 0) return t.pass(`found in round ${round}`)
+  }
+  t.fail('not found')
 }
 
-t.test('without checksums in the journal the images are not whole', async t => {
-  const dir = join(t.testdir(), 'store')
-  const all = await run(t, { dir, durability: 'commit', seed: 'torn', count: 20, fault: 'no checksum' })
-  const wrong = await faultsOf(t, all, 'no checksum')
-  t.comment(`${wrong.length} of ${all.length}`)
-  t.ok(wrong.length > 0)
-})
+for (const fault of ['no pin', 'no sync'] as const)
+  t.test(`a store with the fault "${fault}" is found`, t => findsFault(t, fault, { run: fault }))
 
-t.test('without the way back to the noted snapshot the images are not whole', async t => {
-  const dir = join(t.testdir(), 'store')
-  const all = await run(t, { dir, durability: 'commit', seed: 'no restore', count: 20 })
-  const wrong = await faultsOf(t, all, 'no restore')
-  t.comment(`${wrong.length} of ${all.length}`)
-  t.ok(wrong.length > 0)
-})
+t.test('without checksums in the journal the images are not whole', t =>
+  findsFault(t, 'torn', { run: 'no checksum', verify: 'no checksum' }),
+)
+
+t.test('without the way back to the noted snapshot the images are not whole', t =>
+  findsFault(t, 'no restore', { verify: 'no restore' }),
+)
