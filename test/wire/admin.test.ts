@@ -137,10 +137,11 @@ t.test('accounts are made, listed, shown, and given and taken the role', async t
   t.match(await ask('user.grant', { user: 'ann', role: 'king' }), { status: 400 })
 })
 
-t.test('a role by the config is not taken', async t => {
+t.test('a role by the config is not taken, and one that was granted besides stays', async t => {
   const dir = dataDir(t)
   const first = await startGateway(t, { 'data.dir': dir })
   const { id } = await register(t, first)
+  await askAdmin(first, 'user.grant', { user: id, role: 'admin' })
   await first.close()
   const gateway = await startGateway(t, { 'data.dir': dir, 'roles.admins': id })
   t.match((await askAdmin(gateway, 'user.show', { user: id })).data, { role: 'admin' })
@@ -148,6 +149,9 @@ t.test('a role by the config is not taken', async t => {
     status: 403,
     data: { reason: /roles\.admins/ },
   })
+  await gateway.close()
+  const without = await startGateway(t, { 'data.dir': dir })
+  t.match((await askAdmin(without, 'user.show', { user: id })).data, { role: 'admin' }, 'nothing was changed')
 })
 
 t.test(

@@ -130,9 +130,11 @@ async function grant(services: Services, { user, role }: AdminData<'user.grant'>
 /** Ends the connections of the account, which have the role. */
 async function revokeRole(services: Services, data: AdminData<'user.revoke-role'>): Promise<Done> {
   const { accounts, authenticator, live, logins } = services
-  const { id } = await findAccount(services, data.user)
+  const { role: _, ...without } = await findAccount(services, data.user)
+  const { id } = without
+  // Before anything is changed: what is refused is not done by half.
+  if (authenticator.isAdmin(without)) throw new GatewayError('FORBIDDEN', byConfig(id))
   const user = await accounts.change(id, { role: null })
-  if (authenticator.isAdmin(user)) throw new GatewayError('FORBIDDEN', byConfig(id))
   await logins.revoke(
     id,
     () => false,
