@@ -16,6 +16,7 @@ import { type LimitRules, Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
 import { watchFiles } from '../net/file-limit.js'
 import type { Store } from '../store/store.js'
+import type { UpgradeBegun } from '../store/upgrade.js'
 import { socketPath } from './admin-socket.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
@@ -78,7 +79,7 @@ export class Gateway {
     const fault = fileLimitFault(config)
     if (fault !== undefined) log.warn({ event: 'files.too-few' }, fault)
     this.#unwatchFiles = watchFiles(err => this.#outOfFiles(err))
-    const store = await makeStore(config)
+    const store = await makeStore(config, config.store.type, { onUpgrade: begun => this.#sayUpgrade(begun) })
     this.#store = store
     if (config.store.type === 'embedded') this.#metrics.watchStore(() => storeBytes(config))
     await store.open()
@@ -108,6 +109,15 @@ export class Gateway {
     const ports = await this.#front.listen().catch(nameTlsFault)
     if (config.admin.enabled) await this.#openAdmin(parts.services)
     return ports
+  }
+
+  /** Of MongoDB no backup was made: only its operator knows where one belongs. */
+  #sayUpgrade(begun: UpgradeBegun): void {
+    const how = begun.backup ?? 'no backup was made'
+    this.log.warn(
+      { event: 'store.upgrading', ...begun },
+      `data of an older format are upgraded; before: ${how}`,
+    )
   }
 
   /** Chat does not need the admin socket: where it cannot be made, the gateway serves without it. */

@@ -9,7 +9,7 @@ import { restoreBackup } from '../store/embedded/backup.js'
 import type { FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
-import { DATA_FORMAT } from '../store/upgrade.js'
+import { DATA_FORMAT, type UpgradeBegun, type UpgradeOptions } from '../store/upgrade.js'
 import { Verification, type Verified } from '../store/verify.js'
 
 export type StoreType = Config['store']['type']
@@ -19,6 +19,8 @@ interface StoreUse {
   readonly check?: FileCheck
   /** Whether data of an older format is upgraded. Default: true. */
   readonly upgrade?: boolean
+  /** Told when an upgrade begins. */
+  readonly onUpgrade?: (begun: UpgradeBegun) => void
 }
 
 /**
@@ -32,17 +34,24 @@ export async function makeStore(
 ): Promise<CopyableStore> {
   if (type === 'embedded') return makeEmbedded(config, use)
   const { MongoStore } = await import('../store/mongodb/store.js')
-  return new MongoStore({ ...mongoOptions(config), upgrade: use.upgrade ?? true })
+  return new MongoStore({ ...mongoOptions(config), upgrade: upgradeOptions(use) })
 }
 
-function makeEmbedded({ data, store, dedup }: Config, { check, upgrade }: StoreUse): EmbeddedStore {
+const upgradeOptions = (
+  { upgrade = true, onUpgrade }: StoreUse,
+  backupDir?: string,
+): UpgradeOptions | false =>
+  upgrade && { ...(onUpgrade && { onBegin: onUpgrade }), ...(backupDir !== undefined && { backupDir }) }
+
+function makeEmbedded({ data, store, dedup }: Config, use: StoreUse): EmbeddedStore {
+  const backupDir = store.upgradeBackup ? resolve(data.dir) : undefined
   return new EmbeddedStore({
     // No dot in the last part: lmdb takes such a path for a file.
     dir: join(data.dir, 'store'),
     durability: store.durability,
     dedupWindowMs: dedup.window,
-    check: check ?? { pages: 'unclean', timeoutMs: store.checkTimeout },
-    upgrade: upgrade ?? true,
+    check: use.check ?? { pages: 'unclean', timeoutMs: store.checkTimeout },
+    upgrade: upgradeOptions(use, backupDir),
   })
 }
 

@@ -2,7 +2,7 @@
 import { GatewayError } from '../core/errors.js'
 import type { Contents, CopyableStore } from './contents.js'
 import type { CursorStore, InboxLog, KeyValue, Roles, Users } from './store.js'
-import { type OldData, Upgrade } from './upgrade.js'
+import { backUpFirst, DATA_FORMAT, type OldData, Upgrade, type UpgradeOptions } from './upgrade.js'
 
 /** The parts of one open store. A store that is opened again gets new ones. */
 export interface StoreParts extends Roles {
@@ -10,6 +10,8 @@ export interface StoreParts extends Roles {
   readonly format: OldData & {
     /** Notes today's format. Called before anything else is written. @throws GatewayError if a newer program wrote the data */
     begin(): Promise<void>
+    /** Number of the older format that there are data of; undefined if there are none. */
+    old(): Promise<number | undefined>
   }
 }
 
@@ -18,8 +20,11 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   #upgrade: Upgrade | undefined
   #closing: Promise<void> | undefined
 
+  /** Of the files that `backupOf` writes. */
+  protected abstract readonly backupEnding: string
+
   /** @param upgrades false: data of an older format is left as it is, to look at it or to copy it */
-  constructor(private readonly upgrades = true) {}
+  constructor(private readonly upgrades: UpgradeOptions | boolean = true) {}
 
   /** Opens and locks. If it fails, nothing is open. */
   protected abstract openParts(): Promise<P>
@@ -28,12 +33,13 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   /** Waits for what was accepted, then closes. */
   protected abstract closeParts(parts: P): Promise<void>
   abstract ping(): Promise<void>
-  abstract backup(file: string): Promise<number>
+  /** See CopyableStore.backup. */
+  protected abstract backupOf(parts: P, file: string): Promise<number>
 
   async open(): Promise<void> {
     const parts = await this.openParts()
     try {
-      if (this.upgrades) await parts.format.begin()
+      await this.#begin(parts)
     } catch (thrown) {
       await this.closeParts(parts)
       throw thrown
@@ -42,6 +48,24 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
     this.#closing = undefined
     if (this.upgrades) this.#upgrade = new Upgrade(parts.format)
     await this.tidy(parts)
+  }
+
+  /** What an older program could not read comes behind a backup that it can. */
+  async #begin(parts: P): Promise<void> {
+    if (this.upgrades === false) return
+    const from = await parts.format.old()
+    const { backupDir: dir, onBegin } = this.upgrades === true ? {} : this.upgrades
+    if (from !== undefined) {
+      const place = dir && { dir, format: from, ending: this.backupEnding }
+      const backup = place && (await backUpFirst(place, file => this.backupOf(parts, file)))
+      onBegin?.({ from, to: DATA_FORMAT, backup: backup || undefined })
+    }
+    await parts.format.begin()
+  }
+
+  /** See CopyableStore. */
+  async backup(file: string): Promise<number> {
+    return this.backupOf(this.parts, file)
   }
 
   close(): Promise<void> {

@@ -1,5 +1,5 @@
-/** Data of version 0.1.0, kept in test/fixtures: readable immediately, and upgraded in the background. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+/** Data of older versions, kept in test/fixtures: readable immediately, and upgraded in the background behind a backup. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { BSON, MongoClient } from 'mongodb'
@@ -7,12 +7,15 @@ import t, { type Test } from 'tap'
 import { pairConversation } from '../../src/core/model.js'
 import type { CopyableStore } from '../../src/store/contents.js'
 import { copyStore } from '../../src/store/copy.js'
+import { restoreBackup } from '../../src/store/embedded/backup.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
 import { LAST } from '../../src/store/embedded/keys.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import type { OpenTable } from '../../src/store/embedded/table.js'
-import { DATA_FORMAT } from '../../src/store/upgrade.js'
+import { DATA_FORMAT, type UpgradeBegun } from '../../src/store/upgrade.js'
+import { Verification } from '../../src/store/verify.js'
 import { dataDir } from '../helpers/gateway.js'
+import { view as keptView } from '../helpers/keep-store.js'
 import { ofKind } from '../helpers/kind.js'
 import { MONGODB_URL, mongoStore, skipWithoutMongo, testDatabase } from '../helpers/mongodb.js'
 import { ANN, BOB, EVE, keysOf, message, user } from '../helpers/store-samples.js'
@@ -160,6 +163,80 @@ for (const [name, prepare, make, skip] of STORES) {
     t.equal((await target.inbox.readInbox(ANN, 0, 10)).length, 4)
   })
 }
+
+/** A folder of test/fixtures/, which a killed process left: see test/helpers/keep-store.ts. */
+function unpacked(t: Test, name: string): string {
+  const [from, dir] = [new URL(`../fixtures/${name}/`, import.meta.url), join(dataDir(t), 'store')]
+  mkdirSync(dir)
+  for (const file of readdirSync(from).filter(one => one.endsWith('.gz')))
+    writeFileSync(join(dir, file.slice(0, -3)), gunzipSync(readFileSync(new URL(file, from))))
+  return dir
+}
+
+const KEPT = readdirSync(new URL('../fixtures/', import.meta.url)).filter(name =>
+  /^store-format-\d+$/.test(name),
+)
+
+t.test(
+  'the folder that is kept of each format, with its journal, is read as its version read it',
+  async t => {
+    t.ok(KEPT.includes(`store-format-${DATA_FORMAT}`), 'one of the newest format, too')
+    for (const name of KEPT) {
+      const path = new URL(`../fixtures/${name}/expected.json`, import.meta.url)
+      const seen = JSON.parse(readFileSync(path, 'utf8'))
+      const store = embedded(unpacked(t, name))
+      await store.open()
+      await store.upgraded()
+      t.same(JSON.parse(JSON.stringify(await keptView(store))), seen, name)
+      t.same((await new Verification(store).run()).faults, [], name)
+      await store.close()
+    }
+  },
+)
+
+t.test('an upgrade begins with a backup, which is as the old version left its data', async t => {
+  const dir = keptFolder(t)
+  const backupDir = dataDir(t)
+  // As a kill during the copy leaves it.
+  mkdirSync(join(backupDir, 'backup-format-1-x.mdb.part-y'))
+  const begun: UpgradeBegun[] = []
+  const upgrade = { backupDir, onBegin: (one: UpgradeBegun) => void begun.push(one) }
+  const make = (place: string) =>
+    new EmbeddedStore({ dir: place, durability: 'commit', dedupWindowMs: DEDUP_MS, upgrade })
+  for (let starts = 0; starts < 2; starts++) {
+    const store = make(dir)
+    await store.open()
+    await store.upgraded()
+    await store.close()
+  }
+  const files = readdirSync(backupDir)
+  t.match(files, [/^backup-format-1-.*\.mdb$/], 'one, and nothing else')
+  const file = join(backupDir, files[0] ?? '')
+  t.same(begun, [{ from: 1, to: DATA_FORMAT, backup: file }])
+  const restored = join(dataDir(t), 'restored')
+  restoreBackup(file, restored)
+  t.equal(await withFolder(restored, kindsIn), '........', 'all of format 1')
+  const again = make(restored)
+  await again.open()
+  t.same(await view(again), expected)
+  await again.close()
+  const empty = make(join(dataDir(t), 'new'))
+  await empty.open()
+  await empty.close()
+  t.equal(begun.length, 2, 'a new store has nothing to back up')
+})
+
+t.test('data are left as they are where no backup can be made, and what can be done is said', async t => {
+  const dir = keptFolder(t)
+  const backupDir = join(dataDir(t), 'none')
+  const store = new EmbeddedStore({
+    ...{ dir, durability: 'commit', dedupWindowMs: DEDUP_MS },
+    upgrade: { backupDir },
+  })
+  const refusal = { info: { reason: /no backup of them could be written to .*; make room, or / } }
+  await t.rejects(store.open(), ofKind('STORE_UNAVAILABLE', refusal))
+  t.equal(await withFolder(dir, kindsIn), '........', 'all of format 1')
+})
 
 const setFolderFormat = (_t: Test, dir: string, number: number) =>
   withFolder(dir, (table, env) =>

@@ -7,7 +7,8 @@ const SHUT = { kind: 'STORE_UNAVAILABLE' } as never
 
 /** A store with a real life cycle and no data. */
 class Fake extends BaseStore<StoreParts> {
-  async backup(): Promise<number> {
+  protected readonly backupEnding = 'x'
+  protected async backupOf(): Promise<number> {
     return 0
   }
 
@@ -25,6 +26,7 @@ class Fake extends BaseStore<StoreParts> {
       kv: role<KeyValue>('kv'),
       contents: role<Contents>('contents'),
       format: {
+        old: async () => undefined,
         begin: async () => {
           this.log.push('begin')
           if (this.fault !== undefined) throw this.fault

@@ -24,6 +24,10 @@ export const DATA = {
       { min: 0, max: '1h' },
       'How long the start may check the file of `embedded` for damage, if the last stop was not clean or the file has been replaced. What is not checked by then stays unchecked. `mumi check` checks all of it.',
     ),
+    upgradeBackup: flag(
+      true,
+      'Whether a start that upgrades data of an older format first writes a backup of them into `data.dir` (`backup-format-…`), and fails without. With `false` make one before.',
+    ),
     mongodb: {
       url: mongoUrl(
         'mongodb://127.0.0.1:27017',

@@ -25,18 +25,26 @@ export class DataFormat implements OldData {
   /** [KEY] → state. */
   readonly #table: Table<State>
   readonly #rows: Rows
+  /** Of all accounts that there ever were: what is in the store belongs to one of them. */
+  readonly #ordinals: Table<number>
 
   /** @throws GatewayError STORE_UNAVAILABLE if a newer program has written this data */
   constructor(env: EmbeddedEnv, table: OpenTable, dir: string) {
     this.#env = env
     this.#table = table('format')
     this.#rows = new Rows(table)
+    this.#ordinals = table('ordinals')
     refuseNewer(dir, this.#state.number)
   }
 
   /** Whether rows of an older format may be left. */
   get isOld(): boolean {
     return !this.#state.isUpgraded
+  }
+
+  async old(): Promise<number | undefined> {
+    const { number } = this.#state
+    return number < DATA_FORMAT && this.#ordinals.getStats().entryCount > 0 ? number : undefined
   }
 
   /** Stores today's number. Call it before anything is written that an older program cannot read. */

@@ -1,5 +1,6 @@
 /** The store that needs nothing installed: LMDB in one folder, for one process. */
 import { BaseStore } from '../base.js'
+import type { UpgradeOptions } from '../upgrade.js'
 import { makeBackup } from './backup.js'
 import type { Durability } from './commits.js'
 import { EmbeddedEnv } from './env.js'
@@ -16,12 +17,13 @@ export interface EmbeddedOptions {
   /** What is checked of the file before it is opened. Default: what a gateway checks at its start. */
   readonly check?: FileCheck
   /** false: data of an older format is left as it is, to look at it or to copy it. Default: true. */
-  readonly upgrade?: boolean
+  readonly upgrade?: UpgradeOptions | boolean
 }
 
 const DEFAULT_CHECK: FileCheck = { pages: 'unclean', timeoutMs: 30_000 }
 
 export class EmbeddedStore extends BaseStore<EmbeddedParts> {
+  protected readonly backupEnding = 'mdb'
   readonly #env: EmbeddedEnv
   readonly #options: EmbeddedOptions
 
@@ -59,8 +61,8 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   }
 
   /** What the journal has goes to LMDB first, so that the copy has all that was acknowledged before. */
-  async backup(file: string): Promise<number> {
-    await this.parts.inbox.stored()
+  protected async backupOf({ inbox }: EmbeddedParts, file: string): Promise<number> {
+    await inbox.stored()
     return makeBackup(file, folder => this.#env.copyTo(folder))
   }
 

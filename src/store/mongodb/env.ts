@@ -1,7 +1,7 @@
 /** The connection of the MongoDB store: options, collections, time-outs. */
 import { type Collection, type Db, MongoClient, type MongoClientOptions, ReadPreference } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
-import { refuseNewer } from '../upgrade.js'
+import { refuseNewer, type UpgradeOptions } from '../upgrade.js'
 import type {
   BrokerDocument,
   DeviceDocument,
@@ -35,8 +35,8 @@ export interface MongoOptions {
   readonly startTimeoutMs: number
   /** How long a dedupKey is recognised, ms. */
   readonly dedupWindowMs: number
-  /** Whether data of an older format is upgraded; default true. */
-  readonly upgrade?: boolean
+  /** Whether, and how, data of an older format is upgraded; default true. */
+  readonly upgrade?: UpgradeOptions | boolean
 }
 
 export class MongoEnv {

@@ -20,6 +20,14 @@ export class MongoFormat implements OldData {
     private readonly texts: MongoTexts,
   ) {}
 
+  /** Without accounts there is nothing to upgrade. */
+  async old(): Promise<number | undefined> {
+    const { number = 1 } = (await this.#find()) ?? {}
+    if (number >= DATA_FORMAT) return undefined
+    const account = await this.env.run(() => this.env.users.findOne({}, { projection: { _id: 1 } }))
+    return account === null ? undefined : number
+  }
+
   /**
    * Stores the current number.
    * @throws GatewayError STORE_UNAVAILABLE, also if a newer program has written this data

@@ -6,6 +6,7 @@ import { MongoEnv, type MongoOptions } from './env.js'
 import { type MongoParts, makeParts } from './parts.js'
 
 export class MongoStore extends BaseStore<MongoParts> {
+  protected readonly backupEnding = 'jsonl.gz'
   readonly #env: MongoEnv
   /** All roles share it: their writes are answered in the order of the calls. */
   readonly #writes = new AnswersInOrder()
@@ -46,7 +47,7 @@ export class MongoStore extends BaseStore<MongoParts> {
     await this.#env.close()
   }
 
-  async backup(): Promise<number> {
+  protected async backupOf(): Promise<number> {
     throw new GatewayError('FORBIDDEN', { field: 'file', reason: 'MongoDB has its own backups: mongodump' })
   }
 
