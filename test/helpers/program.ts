@@ -68,6 +68,8 @@ export class Program {
   #child: ChildProcess | undefined
   httpPort = 0
   mqttPort = 0
+  /** 0 without TLS. */
+  mqttsPort = 0
 
   constructor(
     t: Test,
@@ -83,6 +85,7 @@ export class Program {
       'data.dir': this.dir,
       'http.port': '0',
       'mqtt.port': '0',
+      'mqtts.port': '0',
       'ops.port': '0',
       'passwords.cost': '4',
       ...storeSettings(this.dir),
@@ -92,10 +95,11 @@ export class Program {
     const child = spawn(...plainNode([MAIN, 'serve', ...args]), { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
     for await (const line of createInterface(child.stdout)) {
-      const { event, http, mqtt } = JSON.parse(line)
+      const { event, http, mqtt, mqtts } = JSON.parse(line)
       if (event !== 'gateway.ready') continue
       this.httpPort = http.port
       this.mqttPort = mqtt.port
+      this.mqttsPort = mqtts?.port ?? 0
       child.stdout.resume()
       return
     }
