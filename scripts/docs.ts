@@ -1,13 +1,15 @@
 /**
- * Writes the code table of docs/protocol.md from src/core/codes.ts, and the count of packages in docs/security.md:
- * `npm run docs`. A test fails if they differ.
+ * Writes the code table of docs/protocol.md from src/core/codes.ts, the count of packages in docs/security.md, and the man page
+ * docs/mumi.1: `npm run docs`. A test fails if they differ.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { CODES } from '../src/core/errors.js'
 import { counted } from './dependencies.js'
+import { manPage } from './man.js'
 
 const PATH = new URL('../docs/protocol.md', import.meta.url)
 const SECURITY = new URL('../docs/security.md', import.meta.url)
+const MAN = new URL('../docs/mumi.1', import.meta.url)
 const REGION = /<!-- codes -->\n[\s\S]*<!-- \/codes -->/
 
 export function codeTable(): string {
@@ -32,5 +34,6 @@ export const withCount = (document: string): string =>
 
 if (process.argv[1] === import.meta.filename) {
   writeFileSync(PATH, withCodeTable(readFileSync(PATH, 'utf8')))
+  writeFileSync(MAN, manPage())
   writeFileSync(SECURITY, withCount(readFileSync(SECURITY, 'utf8')))
 }

@@ -1,6 +1,6 @@
 import { EXIT_USAGE } from './exit-codes.js'
 
-const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
+export const HELP = `Usage: mumi <command> [--config FILE]... [--section.key VALUE]...
 
 Commands:
   serve               run the gateway until SIGTERM or SIGINT
@@ -11,7 +11,8 @@ Commands:
   copy --from TYPE --to TYPE
                       copy one store (embedded, mongodb) into another that is empty, and compare them;
                       no gateway may be running on either; started again, it goes on where it was
-  keys rotate [--now] a new key signs tokens; with --now those that were signed before are void at once,
+  keys rotate [--now]
+                      a new key signs tokens; with --now those that were signed before are void at once,
                       else they are good until they expire; the gateway of this store may not be running
   chat [--server URL] EMAIL [NAME]
                       talk in this terminal, with NAME at first; asks for the password, makes the account if
@@ -33,7 +34,8 @@ Commands for operators (docs/operations.md), each with --help and --json:
 
 Options:
   --config FILE       JSON, JSON5, YAML or TOML, by its ending; may be repeated, later wins
-  --section.key VALUE one config key, for example --http.port 9000
+  --section.key VALUE
+                      one config key, for example --http.port 9000
   -h, --help          this text
   -v, --version       the version
 

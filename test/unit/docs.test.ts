@@ -3,6 +3,7 @@ import { isBuiltin } from 'node:module'
 import t from 'tap'
 import { direct } from '../../scripts/dependencies.js'
 import { withCodeTable, withCount } from '../../scripts/docs.js'
+import { manPage } from '../../scripts/man.js'
 import { CODES } from '../../src/core/errors.js'
 
 const SRC = new URL('../../src/', import.meta.url)
@@ -11,6 +12,15 @@ t.test('the code table in docs/protocol.md is the one in src/core/codes.ts', asy
   const document = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
   t.equal(withCodeTable(document), document)
   t.ok(document.includes('| 10010 | ERROR_FIND_USER |'), 'and it is there at all')
+})
+
+t.test('the man page docs/mumi.1 is what `npm run docs` makes of the help', async t => {
+  const page = readFileSync(new URL('../../docs/mumi.1', import.meta.url), 'utf8')
+  t.equal(page, manPage(), 'run npm run docs')
+  for (const name of ['serve', 'chat [\\-\\-server URL] EMAIL [NAME]', '\\-h, \\-\\-help'])
+    t.ok(page.includes(`\n.B ${name}\n`), name)
+  t.match(page, '.SS mumi user create <email>\n')
+  t.match(page, '  mumi sessions kick ann@example.com \\-\\-revoke\n', 'and its examples')
 })
 
 t.test('numbers of codes are unique, and our own start at 10100', async t => {
