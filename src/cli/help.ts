@@ -23,6 +23,8 @@ Commands:
 Commands for operators (docs/operations.md), each with --help and --json:
   user                list, show, create, disable, enable, delete, reset-password, grant, revoke-role
   sessions            list, kick
+  inbox               show, purge: what waits for a user, and its removal
+  trace ID            where a message is: stored, sent, confirmed
   stats               counts of the running gateway
   log-level           print or set it
   backup FILE         a whole copy of the store in one file, while the gateway serves

@@ -16,7 +16,11 @@ export type AuditEvent =
   | 'backup.made'
   | 'broadcast.sent'
   | 'config.reloaded'
+  | 'inbox.purged'
+  | 'inbox.read'
+  | 'inbox.shown'
   | 'log-level.changed'
+  | 'message.traced'
   | 'password.reset'
   | 'role.granted'
   | 'role.revoked'
@@ -51,8 +55,9 @@ export interface AuditEntry {
   readonly device?: string | undefined
   /** The number of the refusal (docs/protocol.md, section 3), or the return code of the CONNACK. */
   readonly code?: number
-  /** The number of logins that were revoked. */
+  /** The number of logins that were revoked, of connections that ended, or of messages that were removed. */
   readonly count?: number
+  readonly messageId?: string
   /** What an operator asked for, if it was refused. */
   readonly request?: string
 }

@@ -31,7 +31,7 @@ export class Metrics {
   readonly confirmed = this.#tally('mumi_messages_confirmed_total', 'Messages confirmed by a device.')
   readonly dropped = this.#counter(
     'mumi_messages_dropped_total',
-    'Unconfirmed messages removed by a limit.',
+    'Unconfirmed messages removed by a limit, or by the operator.',
     ['limit'],
   )
   readonly expired = this.#tally(

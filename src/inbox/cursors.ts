@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Cursor, UserId } from '../core/model.js'
-import type { CursorMove, CursorStore } from '../store/store.js'
+import type { CursorMove, CursorStore, StoredDevice } from '../store/store.js'
 
 const WRITE_DELAY_MS = 1000
 const RETRY_DELAY_MS = 1000
@@ -88,6 +88,21 @@ export class Cursors {
       }
     }
     return furthest
+  }
+
+  /** The account's devices by name, at most `limit` of those that are stored. @throws GatewayError */
+  async devices(userId: UserId, limit: number): Promise<StoredDevice[]> {
+    const stored = await this.store.devices(userId, limit)
+    const all = new Map(stored.map(one => [one.device, one]))
+    this.#askMovers()
+    for (const moves of [this.#writing, this.#dirty]) {
+      for (const move of moves.values()) {
+        if (move.userId !== userId) continue
+        const confirmed = Math.max(move.confirmed, all.get(move.device)?.confirmed ?? 0)
+        all.set(move.device, { ...move, confirmed })
+      }
+    }
+    return [...all.values()]
   }
 
   /** Makes an account's moves durable now. @throws GatewayError */

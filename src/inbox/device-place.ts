@@ -13,10 +13,10 @@ export abstract class DevicePlace implements Mover {
   #sentBefore = 0
   #isFound = false
 
-  /** @param device whose cursor this is */
+  /** @param device whose cursor this is; DEFAULT_DEVICE has the name '' */
   constructor(
     readonly userId: UserId,
-    protected readonly device: string,
+    readonly device: string,
     private readonly cursors: Cursors,
     protected readonly metrics: Metrics,
     { windowMessages, windowChars }: WindowLimits,
@@ -31,6 +31,12 @@ export abstract class DevicePlace implements Mover {
 
   get confirmed(): number {
     return this.#confirmed
+  }
+
+  /** What became of a message on this connection; undefined: it was not written to it yet. */
+  stateOf(seq: number): 'confirmed' | 'sent' | undefined {
+    if (this.window.has(seq)) return 'sent'
+    return seq <= this.#sent ? 'confirmed' : undefined
   }
 
   /** Whether the device should confirm soon: half of what may be in flight is. */

@@ -32,6 +32,10 @@ export interface StoreWaiter {
 /** A device that is connected now. */
 export interface LiveReader {
   readonly userId: UserId
+  /** Its name. */
+  readonly device: string
+  /** See DevicePlace. */
+  stateOf(seq: number): 'confirmed' | 'sent' | undefined
   /** A row that has just become durable; rows of one inbox come in rising order. @returns whether it was written */
   offer(row: InboxRow): boolean
   /** Keeps the device's place. */
@@ -96,6 +100,11 @@ export class Inbox {
 
   detach(reader: LiveReader): void {
     this.#readers.delete(reader.userId, reader)
+  }
+
+  /** Devices of this account that are connected. */
+  readersOf(userId: UserId): readonly LiveReader[] {
+    return this.#readers.of(userId)
   }
 
   /** Keeps the places of all devices that are connected. */

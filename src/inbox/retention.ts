@@ -7,11 +7,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import { madeAt, type NewMessage, type UserId } from '../core/model.js'
+import type { NewMessage, UserId } from '../core/model.js'
 import type { Roles } from '../store/store.js'
 import type { Cursors } from './cursors.js'
 import { isMuch, Occupancy, Tally } from './occupancy.js'
-import { Trimmer } from './trimmer.js'
+import { type Removed, Trimmer } from './trimmer.js'
 
 export interface RetentionLimits {
   /** Messages kept in one inbox, and bytes of their text. */
@@ -124,6 +124,25 @@ export class Retention {
     if (!this.#occupancy(inbox).isKnown && !this.#isClosed) throw new GatewayError('STORE_UNAVAILABLE')
   }
 
+  /**
+   * Removes messages for an operator, confirmed or not; their devices are told as by age.
+   * @param before only those made before this time, ms since the epoch; undefined: all that are there now
+   * @throws GatewayError
+   */
+  async purge(inbox: UserId, before: number | undefined): Promise<Removed> {
+    // What was confirmed lately is not dropped.
+    await this.cursors.writeNow(inbox)
+    const all = before === undefined
+    const upTo = await (all ? this.store.inbox.lastSeq(inbox) : this.#trimmer.olderUpTo(inbox, before))
+    if (upTo === 0) return { removed: 0, dropped: 0 }
+    const removed = await this.#trimmer.remove(inbox, upTo, 'operator')
+    // Who was refused for want of room has room from now on.
+    await this.#trimming.get(inbox)
+    this.#occupancy(inbox).freshUntil = 0
+    await this.#look(inbox, true)
+    return removed
+  }
+
   /** All inboxes by age, all devices by when they were last seen. @param now ms since the epoch */
   async sweep(now: number): Promise<void> {
     const { maxAgeMs, deviceExpiryMs } = this.limits
@@ -141,28 +160,13 @@ export class Retention {
       const users = await this.store.users.findUsers({}, USERS_PAGE, after)
       for (const { id } of users) {
         if (this.#isClosed) return
-        await this.#trimOld(id, before)
+        const upTo = await this.#trimmer.olderUpTo(id, before)
+        if (upTo > 0) await this.#trimmer.remove(id, upTo, 'inbox.maxAge')
         // A store that answers at once would hold the event loop for all of them.
         await nextTurn()
       }
       after = users.length === USERS_PAGE ? users.at(-1)?.id : undefined
     } while (after !== undefined)
-  }
-
-  /** Most inboxes have nothing old: the first row tells. */
-  async #trimOld(userId: UserId, before: number): Promise<void> {
-    let upTo = 0
-    let limit = 1
-    let isOld = true
-    while (isOld && !this.#isClosed) {
-      const rows = await this.store.inbox.readInbox(userId, upTo, limit, SWEEP_CHARS)
-      const fresh = rows.findIndex(row => madeAt(row.id) >= before)
-      upTo = (fresh === -1 ? rows.at(-1) : rows[fresh - 1])?.seq ?? upTo
-      isOld = fresh === -1 && rows.length > 0
-      limit = CHUNK
-      if (isOld) await nextTurn()
-    }
-    if (upTo > 0) await this.#trimmer.remove(userId, upTo, 'inbox.maxAge')
   }
 
   #occupancy(inbox: UserId): Occupancy {

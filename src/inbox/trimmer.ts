@@ -2,11 +2,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import type { UserId } from '../core/model.js'
+import { madeAt, type UserId } from '../core/model.js'
 import type { Roles } from '../store/store.js'
+
+export interface Removed {
+  readonly removed: number
+  readonly dropped: number
+}
 
 /** Rows removed in one call of the store. */
 const CHUNK = 500
+/** UTF-16 units of one page of rows that are looked at. */
+const PAGE_CHARS = 1_000_000
 
 export class Trimmer {
   #isClosed = false
@@ -23,8 +30,12 @@ export class Trimmer {
     this.#isClosed = true
   }
 
-  /** Removes rows up to `upTo`. @param limit the config key that asks for it @throws GatewayError */
-  async remove(userId: UserId, upTo: number, limit: string): Promise<void> {
+  /**
+   * Removes rows up to `upTo`.
+   * @param limit the config key that asks for it, or `operator`
+   * @returns how many rows, and how many of them some device had not confirmed @throws GatewayError
+   */
+  async remove(userId: UserId, upTo: number, limit: string): Promise<Removed> {
     const from = await this.store.inbox.firstSeq(userId)
     // Rows that every device has confirmed are history; the others count as dropped.
     const confirmed = await this.confirmedByAll(userId)
@@ -34,9 +45,26 @@ export class Trimmer {
       await nextTurn()
     }
     const dropped = Math.max(0, Math.min(removed, from + removed - 1 - confirmed))
-    if (dropped === 0) return
+    if (dropped === 0) return { removed, dropped }
     this.metrics.dropped.inc({ limit }, dropped)
     this.log.warn({ event: 'message.dropped', userId, limit, dropped, upTo }, 'unconfirmed messages dropped')
+    return { removed, dropped }
+  }
+
+  /** Most inboxes have nothing old: the first row tells. @returns the seq up to which all were made before; 0 for none */
+  async olderUpTo(userId: UserId, before: number): Promise<number> {
+    let upTo = 0
+    let limit = 1
+    let isOld = true
+    while (isOld && !this.#isClosed) {
+      const rows = await this.store.inbox.readInbox(userId, upTo, limit, PAGE_CHARS)
+      const fresh = rows.findIndex(row => madeAt(row.id) >= before)
+      upTo = (fresh === -1 ? rows.at(-1) : rows[fresh - 1])?.seq ?? upTo
+      isOld = fresh === -1 && rows.length > 0
+      limit = CHUNK
+      if (isOld) await nextTurn()
+    }
+    return upTo
   }
 
   /** Highest seq that every device has confirmed; that of the furthest one if no device was seen. @throws GatewayError */

@@ -46,6 +46,21 @@ export const ADMIN_REQUESTS = {
     session: Type.Optional(text(64, 1)),
     revoke: Type.Optional(Type.Boolean()),
   }),
+  // Heads of messages: behind `after`, default the slowest device's place. `text`: their contents, too.
+  'inbox.show': Type.Object({
+    user,
+    messages: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+    after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    text: Type.Optional(Type.Boolean()),
+  }),
+  // Those made before that time (RFC 3339), or all: one of the two.
+  'inbox.purge': Type.Object({
+    user,
+    before: Type.Optional(text(40, 1)),
+    all: Type.Optional(Type.Literal(true)),
+  }),
+  // `user`: only this inbox is looked in.
+  'message.trace': Type.Object({ id: text(36, 36), user: Type.Optional(user) }),
   // A path on the machine of the gateway.
   backup: Type.Object({ file: text(4096, 1) }),
   stats: Type.Object({}),

@@ -55,6 +55,13 @@ export interface CursorMove extends Cursor {
   readonly seenAt: number
 }
 
+/** A device as it is stored. */
+export interface StoredDevice extends Cursor {
+  readonly device: string
+  /** ms since the epoch. */
+  readonly seenAt: number
+}
+
 export interface ConversationRow {
   readonly inbox: UserId
   readonly row: InboxRow
@@ -129,8 +136,8 @@ export interface InboxLog {
   lastSeq(userId: UserId): Promise<number>
   /** Lowest seq still there; lastSeq + 1 if the log is empty. */
   firstSeq(userId: UserId): Promise<number>
-  /** Bytes of the text of all rows together, without rows from before bytes were counted. */
-  inboxBytes(userId: UserId): Promise<number>
+  /** Bytes of the text of rows with seq > `after` (default 0), without rows from before bytes were counted. */
+  inboxBytes(userId: UserId, after?: number): Promise<number>
   /** Deletes rows with seq ≤ upTo and their conversation entries, at most `limit` rows a call. @returns how many */
   trimInbox(userId: UserId, upTo: number, limit: number): Promise<number>
   /** Messages of a conversation, newest first, older than the message with id `before` if given. */
@@ -141,6 +148,8 @@ export interface InboxLog {
 export interface CursorStore {
   /** undefined: this device was never seen. */
   cursor(userId: UserId, device: string): Promise<Cursor | undefined>
+  /** The account's devices by name, at most `limit`. */
+  devices(userId: UserId, limit: number): Promise<StoredDevice[]>
   /** Highest seq confirmed by any device of the account, 0 for none. */
   furthest(userId: UserId): Promise<number>
   /** Also advances `furthest`. One commit for all. */

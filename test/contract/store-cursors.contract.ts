@@ -32,6 +32,22 @@ export function cursorsContract(t: Test, open: OpenStore): void {
     t.equal(await store.cursors.cursor(BOB, ''), undefined)
   })
 
+  t.test(
+    'lists the devices of an account, those with the lowest names first where there are many',
+    async t => {
+      const { store } = await open(t)
+      t.same(await store.cursors.devices(ANN, 10), [])
+      const place = { confirmed: 3, sent: 9, released: [5] }
+      await store.cursors.moveCursors([
+        ...['手機', 'ab', '', 'a'].map(device => move(ANN, device, { ...place, seenAt: 7 })),
+        move(BOB, 'b', {}),
+      ])
+      const all = ['', 'a', 'ab', '手機'].map(device => ({ device, ...place, seenAt: 7 }))
+      t.same(await store.cursors.devices(ANN, 10), all)
+      t.same(await store.cursors.devices(ANN, 2), all.slice(0, 2))
+    },
+  )
+
   t.test('never moves `confirmed` back, whatever the rest of the move', async t => {
     const { store } = await open(t)
     await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 7, sent: 9, released: [8] })])

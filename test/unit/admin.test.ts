@@ -15,6 +15,7 @@ import { GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { writableFault } from '../../src/core/private-files.js'
 import { act, findAccount } from '../../src/handle/admin/act.js'
+import { INBOX_ACTS } from '../../src/handle/admin/inbox.js'
 import { ADMIN_ACTS } from '../../src/handle/admin/index.js'
 import { OPERATION_ACTS } from '../../src/handle/admin/operation.js'
 import { SESSION_ACTS } from '../../src/handle/admin/sessions.js'
@@ -57,7 +58,7 @@ t.test('requests of operators have names that no request of a client has, and ea
   for (const name of names) t.notOk(name in REQUESTS, name)
   t.same(Object.keys(ADMIN_ACTS).sort(), [...names].sort())
   t.same(Object.keys(TABLE).sort(), [...names, ...Object.keys(REQUESTS)].sort())
-  t.same({ ...USER_ACTS, ...SESSION_ACTS, ...OPERATION_ACTS }, ADMIN_ACTS)
+  t.same({ ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS }, ADMIN_ACTS)
   for (const name of names as AdminName[]) t.equal(TABLE[name].access, 'operator')
 })
 

@@ -42,6 +42,18 @@ function setUp(cursor: Partial<Cursor> = {}) {
   return { place, moves, begin: () => place.found({ confirmed: 0, sent: 0, released: [], ...cursor }) }
 }
 
+t.test('what became of a message: written, confirmed also out of order, or neither yet', async t => {
+  const { place, begin } = setUp({ confirmed: 2 })
+  const states = () => [2, 3, 4, 5, 6, 7].map(seq => place.stateOf(seq))
+  t.same(states(), Array(6).fill(undefined), 'before it is known where the device stands')
+  begin()
+  place.sendUpTo(5)
+  t.same(states(), ['confirmed', 'sent', 'sent', 'sent', undefined, undefined])
+  place.confirmOne(4)
+  place.pass(6)
+  t.same(states(), ['confirmed', 'sent', 'confirmed', 'sent', 'confirmed', undefined])
+})
+
 t.test('a place is kept when it is found, and nothing of it before', async t => {
   const { place, moves, begin } = setUp({ confirmed: 2, sent: 5, released: [4] })
   place.touch()

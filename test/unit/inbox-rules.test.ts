@@ -86,6 +86,9 @@ t.test('rows are removed in chunks of 500, until one is not full', async t => {
   await removing
   t.same(closed.calls, [])
   t.same(closed.logs, [], 'nothing was removed')
+  const some = makeTrimmer({ first: 11, last: 30, slowest: 14, furthest: 14 })
+  t.same(await some.trimmer.remove(ANN, 20, 'operator'), { removed: 10, dropped: 6 })
+  t.same(await some.trimmer.remove(ANN, 20, 'operator'), { removed: 0, dropped: 0 })
 })
 
 t.test('an expired device does not count; without an expiry all devices do', async t => {
@@ -219,6 +222,10 @@ function makeCursors(furthest = 0) {
   const written: CursorMove[][] = []
   const state = { isFailing: false, reads: 0 }
   const store = {
+    devices: async () => [
+      { device: '', confirmed: 4, sent: 4, released: [], seenAt: 5 },
+      { device: 'a', confirmed: 4, sent: 6, released: [], seenAt: 5 },
+    ],
     cursor: async () => {
       state.reads++
       return undefined
@@ -255,6 +262,20 @@ t.test('moves are seen at once, never go back, and are written together at the l
   t.match(await cursors.load(ANN, 'a'), { confirmed: 9, sent: 9, seenAt: 2000 })
   t.equal(await cursors.furthest(ANN), 9, 'of what is written and what is not')
   t.equal(await cursors.furthest(BOB), 7)
+  const of = async (user: string) =>
+    (await cursors.devices(user, 9)).map(({ device, confirmed }) => [device, confirmed])
+  t.same(await of(ANN), [
+    ['', 4],
+    ['a', 9],
+  ])
+  t.same(
+    await of(BOB),
+    [
+      ['', 4],
+      ['a', 4],
+    ],
+    'a move that is behind what is stored',
+  )
   await cursors.writeNow(ANN)
   t.match(written, [[{ userId: ANN, confirmed: 9 }]])
   await cursors.close()

@@ -78,6 +78,8 @@ function setUp(turnEnd = new TurnEnd()) {
     userId,
     offer: ({ seq, id, text }: InboxRow) => events.push(`offered ${userId} ${seq} ${id} ${text}`) > 0,
     touch: () => undefined,
+    device: '',
+    stateOf: () => undefined,
   })
   return { inbox, send, batches, answers, events, logs, reader, now }
 }
@@ -244,6 +246,8 @@ t.test('a reader that leaves while a row is offered does not affect the others',
       return true
     },
     touch: () => undefined,
+    device: '',
+    stateOf: () => undefined,
   }
   inbox.attach(leaving)
   inbox.attach(reader('ann'))

@@ -9,6 +9,7 @@ import t from 'tap'
 import { splitConfig } from '../../src/cli/operator/arguments.js'
 import { ask, CommandError } from '../../src/cli/operator/ask.js'
 import { completion } from '../../src/cli/operator/completion.js'
+import { age, inboxCommands, timeBefore } from '../../src/cli/operator/inbox.js'
 import { confirm, readPassword } from '../../src/cli/operator/input.js'
 import { isOperatorCommand } from '../../src/cli/operator/names.js'
 import { operationCommands } from '../../src/cli/operator/operation.js'
@@ -46,6 +47,8 @@ async function run(words: string[], input = '') {
   return { asked, printed: String(stdout.read() ?? '') }
 }
 
+const MESSAGE = '0198c3f1-9a2b-7c3d-8e4f-5a6b7c8d9e0f'
+
 const REQUESTS: readonly [words: string, name: string, data: object, input?: string][] = [
   ['user list', 'user.list', { limit: 100 }],
   [
@@ -71,6 +74,13 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['sessions list', 'session.list', { limit: 1000 }],
   ['sessions list ann --limit 1', 'session.list', { user: 'ann', limit: 1 }],
   ['sessions kick ann s --revoke', 'session.kick', { user: 'ann', session: 's', revoke: true }],
+  ['inbox show ann', 'inbox.show', { user: 'ann' }],
+  ['inbox show ann --messages 5 --after 7', 'inbox.show', { user: 'ann', messages: 5, after: 7 }],
+  ['inbox show ann --text', 'inbox.show', { user: 'ann', messages: 10, text: true }],
+  ['inbox purge ann --all --yes', 'inbox.purge', { user: 'ann', all: true }],
+  ['inbox purge ann --before 2026-01-31 --yes', 'inbox.purge', { user: 'ann', before: '2026-01-31' }],
+  [`trace ${MESSAGE}`, 'message.trace', { id: MESSAGE }],
+  [`trace ${MESSAGE} --user ann`, 'message.trace', { id: MESSAGE, user: 'ann' }],
   ['stats', 'stats', {}],
   ['reload', 'reload', {}],
   ['backup /b.mdb', 'backup', { file: '/b.mdb' }],
@@ -92,14 +102,16 @@ t.test('each command makes its request, with fields that the gateway takes', asy
   )
 })
 
-t.test('only what changes accounts is done on an idle store, and only a new account makes one', async t => {
-  for (const [words, name, , input] of REQUESTS) {
-    const { asked } = await run(words.split(' '), input)
-    const idle =
-      name === 'user.create' ? 'make' : name.startsWith('user.') || name === 'backup' ? 'open' : 'never'
-    t.equal(asked[0]?.idle, idle, words)
-  }
-})
+t.test(
+  'what concerns accounts and inboxes is also done on an idle store, and only a new account makes one',
+  async t => {
+    for (const [words, name, , input] of REQUESTS) {
+      const { asked } = await run(words.split(' '), input)
+      const isOfStore = /^(user|inbox|message)\.|^backup$/.test(name)
+      t.equal(asked[0]?.idle, name === 'user.create' ? 'make' : isOfStore ? 'open' : 'never', words)
+    }
+  },
+)
 
 t.test('every command has help with an example and the exit codes, and main.ts knows it', async t => {
   const terminal = {
@@ -120,7 +132,9 @@ t.test('every command has help with an example and the exit codes, and main.ts k
   for (const { name } of program.commands.map(one => ({ name: one.name() })))
     t.ok(isOperatorCommand(name), name)
   for (const name of ['serve', undefined, 'constructor']) t.notOk(isOperatorCommand(name))
-  const made = [...userCommands(terminal), ...sessionCommands(terminal), ...operationCommands(terminal)]
+  const made = [userCommands, sessionCommands, inboxCommands, operationCommands].flatMap(make =>
+    make(terminal),
+  )
   t.equal(made.length + 1, program.commands.length)
 })
 
@@ -138,6 +152,29 @@ t.test('a password comes from stdin; a deletion is confirmed or not done', async
   await answer('YES\n')
   await t.rejects(answer('\n'), /nothing was done/)
   await t.rejects(confirm('Sure?', Readable.from(['y\n']), new PassThrough()), /--yes/)
+})
+
+t.test('a purge says of what, and an age is a time', async t => {
+  for (const words of ['', ' --all --older 1d', ' --older 1w', ' --older d', ' --before 2026-01-31 --all'])
+    await t.rejects(
+      run(`inbox purge ann --yes${words}`.split(' ')),
+      { exitCode: 2 } as unknown as Error,
+      words,
+    )
+  await t.rejects(run(['inbox', 'purge', 'ann', '--all']), /all messages from the inbox of ann.*--yes/)
+  const now = Date.UTC(2026, 0, 31)
+  t.equal(timeBefore('30d', now), '2026-01-01T00:00:00.000Z')
+  t.equal(timeBefore('90s', now), '2026-01-30T23:58:30.000Z')
+  t.same([0, 59, 60, 3599, 3600, 86_399, 86_400, 1e6].map(age), [
+    '0s',
+    '59s',
+    '1m',
+    '59m',
+    '1h',
+    '23h',
+    '1d',
+    '11d',
+  ])
 })
 
 t.test('printing: columns, members, and no control characters of clients', async t => {

@@ -128,3 +128,20 @@ t.test('a store failure is logged and has no other effect', async t => {
   await retention.close()
   t.match(logs, [{ event: 'store.failed', operation: 'sweep' }])
 })
+
+t.test('an operator removes what is older than some time, or all, and there is room again', async t => {
+  const times = Array.from({ length: 1200 }, (_, i) => NOW + i)
+  const { retention, left, logs } = setUp({ ann: [...times] }, { maxMessages: 100 }, 100)
+  await retention.ask('ann', 'bob')
+  t.notOk(retention.admits('ann', 'bob'), 'it is full of what was not confirmed')
+  t.same(await retention.purge('ann', NOW), { removed: 0, dropped: 0 })
+  // The first look removed the hundred that were confirmed.
+  t.same(await retention.purge('ann', NOW + 700), { removed: 600, dropped: 600 })
+  t.equal(left('ann')[0], 701)
+  t.same(await retention.purge('ann', undefined), { removed: 500, dropped: 500 })
+  t.same(left('ann'), [])
+  t.ok(retention.admits('ann', 'bob'))
+  t.same(await retention.purge('nobody', undefined), { removed: 0, dropped: 0 })
+  t.match(logs, [{ event: 'message.dropped', limit: 'operator', dropped: 600 }])
+  await retention.close()
+})

@@ -281,6 +281,9 @@ t.test('every act is in the audit, done or refused, without a password or an ema
   const file = join(dir, 'audit.log')
   const gateway = await startGateway(t, { 'data.dir': dir, 'audit.file': file })
   await askAdmin(gateway, 'user.create', { email: 'op@example.com', role: 'admin', password: 'secret' })
+  const op = (await askAdmin(gateway, 'user.show', { user: 'op@example.com' })).data
+  const sender = await loggedIn(t, gateway)
+  const sent = await sender.ask({ type: 'message', id: 'm', data: { recipient: op.id, content: 'hi' } })
   const lines = () =>
     existsSync(file)
       ? readFileSync(file, 'utf8')
@@ -290,9 +293,12 @@ t.test('every act is in the audit, done or refused, without a password or an ema
           .filter(({ front }) => front === 'admin')
       : []
   const names = Object.keys(ADMIN_REQUESTS).filter(name => name !== 'backup' || TEST_STORE !== 'mongodb')
-  let count = 1
-  for (const name of names.sort((a, b) => Number(a === 'user.delete') - Number(b === 'user.delete'))) {
+  let count = 2
+  const isEnd = (name: string) => Number(name === 'inbox.purge') + 2 * Number(name === 'user.delete')
+  for (const name of names.sort((a, b) => isEnd(a) - isEnd(b))) {
     const data = {
+      all: true,
+      id: (sent.data as { id: string }).id,
       user: 'op@example.com',
       role: 'admin',
       content: 'hi',

@@ -4,6 +4,8 @@ import type { ConfigSources } from '../../config/config.js'
 const NAMES: ReadonlySet<string | undefined> = new Set([
   'user',
   'sessions',
+  'inbox',
+  'trace',
   'stats',
   'log-level',
   'reload',

@@ -5,6 +5,7 @@ import { EXIT_USAGE } from '../exit-codes.js'
 import { splitConfig } from './arguments.js'
 import { ask, CommandError } from './ask.js'
 import { completion } from './completion.js'
+import { inboxCommands } from './inbox.js'
 import { operationCommands } from './operation.js'
 import { jsonLine } from './print.js'
 import { sessionCommands } from './sessions.js'
@@ -24,6 +25,7 @@ export function makeProgram(terminal: Terminal): Command {
   for (const command of [
     ...userCommands(terminal),
     ...sessionCommands(terminal),
+    ...inboxCommands(terminal),
     ...operationCommands(terminal),
   ])
     program.addCommand(command)

@@ -1,7 +1,7 @@
 /** Cursors of devices in the embedded store. */
 import type { Cursor, UserId } from '../../core/model.js'
 import type { DeletedUsers, Purgeable } from '../deleted.js'
-import type { CursorMove, CursorStore } from '../store.js'
+import type { CursorMove, CursorStore, StoredDevice } from '../store.js'
 import type { EmbeddedEnv } from './env.js'
 import { boundedKey, FIRST, LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
@@ -36,6 +36,14 @@ export class EmbeddedCursors implements CursorStore, Purgeable {
     if (found === undefined) return undefined
     const { confirmed, sent, released } = found
     return { confirmed, sent, released }
+  }
+
+  async devices(userId: UserId, limit: number): Promise<StoredDevice[]> {
+    const owner = userNumber(userId)
+    const bounds = { start: [owner], end: [owner, LAST], limit }
+    return this.#env.read(() =>
+      Array.from(this.#devices.getRange(bounds), ({ key, value }) => ({ ...value, device: String(key[1]) })),
+    )
   }
 
   async furthest(userId: UserId): Promise<number> {

@@ -67,13 +67,15 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
     })
   }
 
-  async inboxBytes(userId: UserId): Promise<number> {
+  async inboxBytes(userId: UserId, after = 0): Promise<number> {
     const owner = userNumber(userId)
-    const waiting = this.#pending.of(owner)
+    const waiting = this.#pending.of(owner).filter(({ seq }) => seq > after)
     return this.#env.read(() => {
-      const first = this.#rows.first(owner) ?? waiting[0]?.value.toString()
+      const inLmdb = this.#rows.first(owner, after)
+      const first = inLmdb ?? waiting[0]?.value.toString()
+      const textApart = inLmdb === undefined ? waiting[0]?.textApart : undefined
       const last = waiting.at(-1)?.value.toString() ?? this.#rows.last(owner)
-      return first === undefined || last === undefined ? 0 : this.#rows.bytesBetween(first, last)
+      return first === undefined || last === undefined ? 0 : this.#rows.bytesBetween(first, last, textApart)
     })
   }
 

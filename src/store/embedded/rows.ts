@@ -108,9 +108,9 @@ export class Rows {
     return value === undefined ? undefined : this.row(String(owner), seq, value)
   }
 
-  /** Value of the first row of an inbox in LMDB. */
-  first(owner: number): string | undefined {
-    return this.#one({ start: [owner], end: [owner, LAST], limit: 1 })
+  /** Value of the first row of an inbox in LMDB with a seq above `after`. */
+  first(owner: number, after: number): string | undefined {
+    return this.#one({ start: [owner, after + 1], end: [owner, LAST], limit: 1 })
   }
 
   last(owner: number): string | undefined {
@@ -142,9 +142,12 @@ export class Rows {
     this.#holders.put([id, owner, seq], 0)
   }
 
-  /** Bytes of text from the first row to the last, without rows from before they were counted. */
-  bytesBetween(first: string, last: string): number {
-    const { id, end, text = this.#texts.get([id]) ?? '' } = partsOf('', first)
+  /**
+   * Bytes of text from the first row to the last, without rows from before they were counted.
+   * @param textApart of the first, where it is in the journal alone
+   */
+  bytesBetween(first: string, last: string, textApart?: string): number {
+    const { id, end, text = textApart ?? this.#texts.get([id]) ?? '' } = partsOf('', first)
     return partsOf('', last).end - Math.max(0, end - Buffer.byteLength(text))
   }
 

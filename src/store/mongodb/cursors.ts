@@ -3,7 +3,7 @@ import type { AnyBulkWriteOperation } from 'mongodb'
 import type { Cursor, UserId } from '../../core/model.js'
 import type { AnswersInOrder } from '../../flow/in-order.js'
 import type { DeletedUsers, Purgeable } from '../deleted.js'
-import type { CursorMove, CursorStore } from '../store.js'
+import type { CursorMove, CursorStore, StoredDevice } from '../store.js'
 import type { DeviceDocument, InboxDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
 import { isDuplicate, toStoreError } from './errors.js'
@@ -69,6 +69,18 @@ export class MongoCursors implements CursorStore, Purgeable {
     if (found === null) return undefined
     const { confirmed, sent, released } = found
     return { confirmed, sent, released }
+  }
+
+  async devices(userId: UserId, limit: number): Promise<StoredDevice[]> {
+    const all = this.#env.devices
+      .find({ _id: keysUnder([userId]) })
+      .sort({ _id: 1 })
+      .limit(limit)
+    const found = await this.#env.run(() => all.toArray())
+    return found.map(({ device, confirmed, sent, released, seenAt }) => ({
+      ...{ device, confirmed, sent, released },
+      seenAt: seenAt.getTime(),
+    }))
   }
 
   async furthest(userId: UserId): Promise<number> {

@@ -127,10 +127,10 @@ export class MongoInbox implements InboxLog, Purgeable {
     return deletedCount
   }
 
-  async inboxBytes(userId: UserId): Promise<number> {
+  async inboxBytes(userId: UserId, after = 0): Promise<number> {
     const end = (order: 1 | -1) =>
       this.#env.messages
-        .find({ _id: rowsBehind(userId, 0) }, { projection: { bytes: 1, end: 1 } })
+        .find({ _id: rowsBehind(userId, after) }, { projection: { bytes: 1, end: 1 } })
         .sort({ _id: order })
         .limit(1)
         .toArray()
