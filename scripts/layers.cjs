@@ -62,7 +62,7 @@ const HOMES = {
   lmdb: 'src/store/embedded/',
   mongodb: 'src/store/mongodb/',
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
-  'prom-client': 'src/core/metrics\\.ts',
+  'prom-client': 'src/core/(metrics|watched)\\.ts',
   uuid: 'src/inbox/',
   ws: 'src/mqtt/wire/|^src/net/websocket|^src/chat/link\\.ts',
 }

@@ -24,7 +24,8 @@ import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
 import { assignDeep, Reload } from './reload.js'
-import { makeStore, storeBytes } from './stores.js'
+import { makeStore } from './stores.js'
+import { startWatching, type Watching } from './watched.js'
 
 export type { Ports } from './ports.js'
 
@@ -47,6 +48,7 @@ export class Gateway {
   #audit: Audit | undefined
   #admin: AdminServer | undefined
   #unwatchFiles: (() => void) | undefined
+  #watching: Watching | undefined
   #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
   #isClosing = false
 
@@ -79,9 +81,12 @@ export class Gateway {
     const fault = fileLimitFault(config)
     if (fault !== undefined) log.warn({ event: 'files.too-few' }, fault)
     this.#unwatchFiles = watchFiles(err => this.#outOfFiles(err))
-    const store = await makeStore(config, config.store.type, { onUpgrade: begun => this.#sayUpgrade(begun) })
+    const { commits, syncs } = this.#metrics
+    const store = await makeStore(config, config.store.type, {
+      onUpgrade: begun => this.#sayUpgrade(begun),
+      times: { commit: s => commits.observe(s), sync: s => syncs.observe(s) },
+    })
     this.#store = store
-    if (config.store.type === 'embedded') this.#metrics.watchStore(() => storeBytes(config))
     await store.open()
     const audit = await this.#openAudit()
     this.#audit = audit
@@ -97,6 +102,8 @@ export class Gateway {
       })
     const parts = await compose({ ...given, passwords: this.#passwords, operation }, store)
     this.#parts = parts
+    this.#watching = startWatching(config, store, parts)
+    this.#metrics.watch(this.#watching.sources)
     this.#reload = this.#makeReload(parts)
     if (config.mqtt.enabled) await parts.broker.start()
     this.#front = new Front(config, {
@@ -196,6 +203,7 @@ export class Gateway {
     const parts = this.#parts
     const listeners = this.#front?.close()
     await this.#admin?.close()
+    await this.#watching?.stop()
     if (parts !== undefined) await closeParts(parts, CLOSE_GRACE_MS)
     const late = setTimeout(() => this.#front?.cut(), CLOSE_GRACE_MS)
     await listeners

@@ -6,6 +6,7 @@ import { GatewayError } from '../core/errors.js'
 import type { CopyableStore } from '../store/contents.js'
 import { copyStore } from '../store/copy.js'
 import { restoreBackup } from '../store/embedded/backup.js'
+import type { StoreTimes } from '../store/embedded/commits.js'
 import type { FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
@@ -21,6 +22,8 @@ interface StoreUse {
   readonly upgrade?: boolean
   /** Told when an upgrade begins. */
   readonly onUpgrade?: (begun: UpgradeBegun) => void
+  /** Called with how long commits and syncs of the embedded store take. */
+  readonly times?: StoreTimes
 }
 
 /**
@@ -52,6 +55,7 @@ function makeEmbedded({ data, store, dedup }: Config, use: StoreUse): EmbeddedSt
     dedupWindowMs: dedup.window,
     check: use.check ?? { pages: 'unclean', timeoutMs: store.checkTimeout },
     upgrade: upgradeOptions(use, backupDir),
+    times: use.times,
   })
 }
 

@@ -1,5 +1,5 @@
 /** A log line and a metric for each login and each end of a connection, in the same form for both front ends. */
-import type { CodeName } from '../core/errors.js'
+import { CODES, type CodeName } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { FrontEnd, Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
@@ -33,6 +33,13 @@ export function outcomeOf(code: CodeName): LoginOutcome {
   return NOT_ALLOWED.has(code) ? 'not-allowed' : 'unavailable'
 }
 
+/** A label of a metric, as above. */
+function refusedAs(code: CodeName): string {
+  if (code === 'ERROR_EXIST_USER') return 'taken'
+  if (code === 'TOO_MANY_REGISTRATIONS') return 'limited'
+  return CODES[code].retry ? 'unavailable' : 'refused'
+}
+
 export class LoginLog {
   constructor(
     private readonly log: Logger,
@@ -52,6 +59,11 @@ export class LoginLog {
 
   count(front: FrontEnd, outcome: LoginOutcome): void {
     this.metrics.logins.inc({ front, outcome })
+  }
+
+  /** Somebody asked for a new account. @param code why it was not made; undefined: it was */
+  registered(front: FrontEnd, code?: CodeName): void {
+    this.metrics.registrations.inc({ front, outcome: code === undefined ? 'accepted' : refusedAs(code) })
   }
 
   /**

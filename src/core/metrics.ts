@@ -1,7 +1,10 @@
-/** All metrics, in the Prometheus text format (prom-client). No other file names one. */
+/** What happens, as metrics in the Prometheus text format (prom-client). What is asked at a scrape is in watched.ts. */
 
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import { Buckets } from './histogram.js'
+import { Samples } from './samples.js'
 import { version } from './version.js'
+import { type Watched, watch } from './watched.js'
 
 /**
  * A counter for events of every message: `inc` is one addition, and prom-client (one hash per call) reads it at a
@@ -12,6 +15,8 @@ interface Tally {
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** Messages of one commit. */
+const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 
 /** `admin`: the admin socket. */
 export type FrontEnd = 'json' | 'mqtt' | 'admin'
@@ -66,6 +71,11 @@ export class Metrics {
     'Exceptions that a handler should not have thrown; `process` are those of an unknown one.',
     ['where'],
   )
+  readonly registrations = this.#counter(
+    'mumi_registrations_total',
+    'New accounts that were asked for, by what became of them.',
+    ['front', 'outcome'],
+  )
   readonly outOfFiles = this.#counter(
     'mumi_out_of_files_total',
     'Looks, one a second, that found no file descriptor left (EMFILE, ENFILE): new connections are closed.',
@@ -81,9 +91,36 @@ export class Metrics {
     'mumi_store_seconds',
     'From accepting the first message of a commit to its being durable; one observation a commit.',
   )
+  readonly #rows = this.#histogram('mumi_store_rows', 'Messages of one commit.', ROWS)
   readonly #sent = this.#histogram(
     'mumi_deliver_seconds',
     'From accepting the first message of a commit for a connected device to handing all of them over.',
+  )
+  /** Of the embedded store. */
+  readonly commits = this.#histogram(
+    'mumi_lmdb_commit_seconds',
+    'Commits of LMDB, which are made behind the journal.',
+  )
+  readonly syncs = this.#histogram(
+    'mumi_disk_sync_seconds',
+    'Syncs of the files of the embedded store to the disk.',
+  )
+  readonly passwordWaits = this.#histogram(
+    'mumi_password_wait_seconds',
+    'How long a password waited for its turn to be hashed.',
+  )
+  readonly passwordHashes = this.#histogram(
+    'mumi_password_hash_seconds',
+    'How long a password took to be hashed, from its turn on.',
+  )
+  readonly #confirmSeconds = { json: new Buckets(SECONDS), mqtt: new Buckets(SECONDS) }
+  /** Of one message in 32. */
+  readonly samples = new Samples(
+    this.#histogram(
+      'mumi_delivery_lag_seconds',
+      'From accepting a message to writing it to a device that was connected by then; one message in 32.',
+    ),
+    this.#confirmSeconds,
   )
 
   constructor() {
@@ -92,6 +129,11 @@ export class Metrics {
     this.#gauge('mumi_build_info', 'Always 1; the labels tell what runs.', ['version', 'node']).set(
       { version: version(), node: process.versions.node },
       1,
+    )
+    this.#registerHistogram(
+      'mumi_confirm_seconds',
+      'From accepting a message to its confirmation by a device that was connected by then; one message in 32.',
+      Object.entries(this.#confirmSeconds).map(([front, buckets]) => [{ front }, buckets]),
     )
     const answered = this.#answered
     new Counter({
@@ -123,6 +165,7 @@ export class Metrics {
   stored(count: number, seconds: number): void {
     this.#accepted.inc(count)
     this.#stored.observe(seconds)
+    if (count > 0) this.#rows.observe(count)
   }
 
   /** A commit's messages were handed to connected devices, `seconds` after the first of them was accepted. */
@@ -130,23 +173,16 @@ export class Metrics {
     this.#sent.observe(seconds)
   }
 
-  /** @param bytes asked at each scrape; undefined if it cannot be told then */
-  watchStore(bytes: () => number | undefined): void {
-    new Gauge({
-      name: 'mumi_store_bytes',
-      help: 'Size of all files of the embedded store: data and journal.',
-      registers: [this.registry],
-      collect() {
-        const now = bytes()
-        if (now !== undefined) this.set(now)
-      },
-    })
+  /** Gauges that are asked at each scrape. To be called once. */
+  watch(sources: Watched): void {
+    watch(this.registry, sources)
   }
 
   /** Sums over the labels, by the names of our counters and gauges. */
   async totals(): Promise<Readonly<Record<string, number>>> {
     const all = await this.registry.getMetricsAsJSON()
-    const ours = all.filter(({ name, type }) => name.startsWith('mumi_') && String(type) !== 'histogram')
+    const isSum = ({ values: [first] }: (typeof all)[number]) => !('le' in (first?.labels ?? {}))
+    const ours = all.filter(one => one.name.startsWith('mumi_') && isSum(one))
     return Object.fromEntries(
       ours.map(({ name, values }) => [name, values.reduce((sum, { value }) => sum + value, 0)]),
     )
@@ -178,7 +214,22 @@ export class Metrics {
     }
   }
 
-  #histogram(name: string, help: string): Histogram {
-    return new Histogram({ name, help, buckets: SECONDS, registers: [this.registry] })
+  #histogram(name: string, help: string, bounds: readonly number[] = SECONDS): Buckets {
+    const buckets = new Buckets(bounds)
+    this.#registerHistogram(name, help, [[{}, buckets]])
+    return buckets
+  }
+
+  #registerHistogram(
+    name: string,
+    help: string,
+    series: readonly (readonly [labels: Record<string, string>, Buckets])[],
+  ): void {
+    const get = async () => {
+      const values = series.flatMap(([labels, buckets]) => buckets.samples(name, labels))
+      return { name, help, type: 'histogram', values, aggregator: 'sum' }
+    }
+    // All that the registry asks of a metric.
+    this.registry.registerMetric({ name, help, get } as unknown as Metric)
   }
 }

@@ -6,6 +6,11 @@ export class Several<K, V extends object> {
     return this.#all.has(key)
   }
 
+  /** Number of keys. */
+  get size(): number {
+    return this.#all.size
+  }
+
   keys(): IterableIterator<K> {
     return this.#all.keys()
   }

@@ -22,6 +22,8 @@ export interface FairQueueRules {
   readonly max: number
   /** Called when one is refused. */
   readonly onFull: () => void
+  /** Called when a piece of work has its turn, with how long it waited, ms. */
+  readonly onTurn?: (waitedMs: number) => void
 }
 
 /** Whether the result is still wanted. */
@@ -91,6 +93,11 @@ export class FairQueue {
 
   constructor(private readonly rules: FairQueueRules) {}
 
+  /** How many pieces of work wait for their turn, and how many run. */
+  get load(): { readonly waiting: number; readonly running: number } {
+    return { waiting: this.#waiting, running: this.#running }
+  }
+
   /**
    * @param isWanted asked when the turn has come: work that is no longer wanted is not run
    * @throws GatewayError ERROR_CONNECTION_CLOSED if it is not wanted, ERROR_AUTH_FAILED (retry) if too many wait, or
@@ -98,8 +105,10 @@ export class FairQueue {
    */
   async run<T>(place: Place, work: () => Promise<T>, isWanted: IsWanted = always): Promise<T> {
     if (!isWanted()) throw unwanted()
+    const since = performance.now()
     if (this.#running < this.rules.concurrency) this.#running++
     else await this.#wait(place, isWanted)
+    this.rules.onTurn?.(performance.now() - since)
     try {
       return await work()
     } finally {

@@ -1,25 +1,42 @@
 import { nameStoreFault, toGatewayError } from '../core/errors.js'
+import type { User } from '../core/model.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
-import type { Handler, LoggedIn } from './context.js'
+import type { Caller, Handler, LoggedIn } from './context.js'
 import type { Services } from './services.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (
-  { accounts, audit, limits, log },
+  services,
   caller,
   { data, id },
   answer,
 ) => {
+  const { audit, log, loginLog } = services
   const { front, remoteAddress } = caller
-  limits.register(remoteAddress)
-  const work = () => accounts.register(data)
-  const isWanted = () => !caller.isGone
-  const user = await limits.logins.hash(remoteAddress, '', work, isWanted).catch(error => {
-    throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
+  const user = await register(services, caller, data).catch(thrown => {
+    const error = toGatewayError(thrown)
+    loginLog.registered(front, error.kind)
+    throw error
   })
+  loginLog.registered(front)
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')
   audit.record({ event: 'account.registered', userId: user.id, front, remoteAddress })
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
+}
+
+/** @throws GatewayError */
+async function register(
+  { accounts, limits }: Services,
+  caller: Caller,
+  data: RequestData<'register'>,
+): Promise<User> {
+  const { remoteAddress } = caller
+  limits.register(remoteAddress)
+  const work = () => accounts.register(data)
+  const isWanted = () => !caller.isGone
+  return limits.logins.hash(remoteAddress, '', work, isWanted).catch(error => {
+    throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
+  })
 }
 
 const ENDED = 'ERROR_CONNECTION_CLOSED'

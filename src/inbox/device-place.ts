@@ -1,5 +1,5 @@
 /** Where one connected device stands in its owner's inbox: what it was sent, and what of it it has confirmed. */
-import type { Metrics } from '../core/metrics.js'
+import type { FrontEnd, Metrics } from '../core/metrics.js'
 import type { Cursor, UserId } from '../core/model.js'
 import type { CursorMove } from '../store/store.js'
 import type { Cursors, Mover } from './cursors.js'
@@ -48,6 +48,8 @@ export abstract class DevicePlace implements Mover {
   protected get isFound(): boolean {
     return this.#isFound
   }
+
+  abstract get front(): FrontEnd
 
   /** There may be room in the window again. */
   abstract resume(): void
@@ -137,6 +139,7 @@ export abstract class DevicePlace implements Mover {
     const confirmed = oldest === undefined ? this.#sent : oldest - 1
     if (confirmed <= this.#confirmed) return
     this.#confirmed = confirmed
+    this.metrics.samples.settled(this, this.front, confirmed)
     this.touch()
   }
 }

@@ -7,7 +7,7 @@
  */
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
-import type { Metrics } from '../core/metrics.js'
+import type { FrontEnd, Metrics } from '../core/metrics.js'
 import {
   admit,
   type ConversationId,
@@ -17,6 +17,7 @@ import {
   type UserId,
 } from '../core/model.js'
 import { Several } from '../core/several.js'
+import type { ReaderState } from '../core/watched.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Appended, ConversationRow, InboxLog } from '../store/store.js'
 import { Backlog, type BacklogLimits } from './backlog.js'
@@ -36,6 +37,8 @@ export interface LiveReader {
   readonly device: string
   /** See DevicePlace. */
   stateOf(seq: number): 'confirmed' | 'sent' | undefined
+  readonly front: FrontEnd
+  readonly state: ReaderState
   /** A row that has just become durable; rows of one inbox come in rising order. @returns whether it was written */
   offer(row: InboxRow): boolean
   /** Keeps the device's place. */
@@ -109,7 +112,22 @@ export class Inbox {
 
   /** Keeps the places of all devices that are connected. */
   touchAll(): void {
-    for (const userId of this.#readers.keys()) for (const reader of this.#readers.of(userId)) reader.touch()
+    for (const reader of this.readers()) reader.touch()
+  }
+
+  /** All that are attached, one after the other; others may come and go meanwhile. */
+  *readers(): Generator<LiveReader> {
+    for (const userId of this.#readers.keys()) yield* this.#readers.of(userId)
+  }
+
+  /** Accounts with a reader. */
+  get readerCount(): number {
+    return this.#readers.size
+  }
+
+  /** Messages that wait to be stored. */
+  get waiting(): number {
+    return this.#waiting.length
   }
 
   /** Messages of a conversation, newest first, older than the message with id `before` if given. @throws GatewayError */

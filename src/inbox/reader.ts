@@ -8,8 +8,9 @@
  */
 import { toGatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
-import type { Metrics } from '../core/metrics.js'
+import type { FrontEnd, Metrics } from '../core/metrics.js'
 import type { Cursor, InboxRow } from '../core/model.js'
+import type { ReaderState } from '../core/watched.js'
 import { DevicePlace } from './device-place.js'
 import type { Inbox, LiveReader } from './inbox.js'
 import type { ReaderOptions, Sink } from './sink.js'
@@ -93,7 +94,18 @@ export class InboxReader extends DevicePlace implements LiveReader {
     this.#closed = true
     clearTimeout(this.#retry)
     this.inbox.detach(this)
+    this.metrics.samples.forget(this)
     if (this.sent > 0) this.touch()
+  }
+
+  get front(): FrontEnd {
+    return this.#sink.front
+  }
+
+  /** `parked`: its client must confirm, or take what was written, before more is read for it. */
+  get state(): ReaderState {
+    if (this.#live) return 'live'
+    return this.isFound && !this.#hasRoom() ? 'parked' : 'catching-up'
   }
 
   #hasRoom(): boolean {
@@ -114,11 +126,13 @@ export class InboxReader extends DevicePlace implements LiveReader {
     this.#told = seq
     this.send(seq, text.length)
     this.metrics.delivered.inc()
+    const waited = seq <= this.#waitedUpTo
     this.#sink.deliver(row, {
-      waited: seq <= this.#waitedUpTo,
+      waited,
       again: this.wasSent(seq),
       released: this.isReleased(seq),
     })
+    if (!waited) this.metrics.samples.handed(this, seq, row.id)
     return true
   }
 

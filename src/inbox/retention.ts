@@ -93,6 +93,9 @@ export class Retention {
     if (seq % this.#stride === 0 || occupancy.hasGrown) void this.#look(inbox)
   }
 
+  /** See Trimmer. @throws GatewayError */
+  readonly confirmedByAll = (userId: UserId): Promise<number> => this.#trimmer.confirmedByAll(userId)
+
   /** Whether there is room for a message of this sender in that inbox, as far as it is known. */
   admits(inbox: UserId, sender: UserId): boolean {
     return this.#occupancy(inbox).admits(sender)

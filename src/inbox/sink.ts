@@ -1,4 +1,5 @@
 /** The way from an InboxReader to its client, which each front end makes for itself. */
+import type { FrontEnd } from '../core/metrics.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import type { WindowLimits } from './window.js'
 
@@ -14,6 +15,7 @@ export interface Delivery {
 
 /** The way out to one client. */
 export interface Sink {
+  readonly front: FrontEnd
   /** False while the client's socket is full; call `InboxReader.resume` when it takes bytes again. */
   readonly canTake: boolean
   deliver(row: InboxRow, how: Delivery): void

@@ -70,6 +70,10 @@ export class InboxDelivery implements Sink {
     this.reader = host.openReader({ userId, device: deviceName(device), sink: this, from })
   }
 
+  get front() {
+    return 'json' as const
+  }
+
   get canTake(): boolean {
     return this.writer.canTake
   }

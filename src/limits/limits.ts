@@ -57,7 +57,7 @@ export class Limits {
     private readonly metrics: Metrics,
   ) {
     this.#exempt = new AddressList(rules.exempt)
-    this.logins = new LoginAttempts(rules, this.#exempt, limit => this.count(limit))
+    this.logins = new LoginAttempts(rules, this.#exempt, limit => this.count(limit), metrics)
     this.#admission = new Admission(rules.admission, this.#exempt, address => this.logins.isKnown(address))
     this.#crowd = new Guests(rules.crowd, () => this.count('limits.connections'))
     this.#registrations = new AddressBuckets(rules.registrations)

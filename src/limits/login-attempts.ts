@@ -1,5 +1,6 @@
 /** Checks of passwords: delays after wrong ones, and turns on the few threads that hash them. */
 import { GatewayError, toGatewayError } from '../core/errors.js'
+import type { Metrics } from '../core/metrics.js'
 import { recentMap } from '../core/recent.js'
 import { FairQueue, type IsWanted, type Place } from '../flow/fair-queue.js'
 import { type AddressList, addressGroup } from './address.js'
@@ -18,14 +19,19 @@ export class LoginAttempts {
   /** Address groups from which a client has logged in, and `<group> <account>` for each account. */
   readonly #known = recentMap<string, true>(MAX_BUCKETS)
 
-  /** @param onLimit called with the config key of a limit that is reached */
+  /** @param onLimit called with the config key of a limit that is reached @param times how long passwords wait and take, s */
   constructor(
     rules: LoginAttemptRules,
     private readonly exempt: AddressList,
     private readonly onLimit: (limit: string) => void,
+    private readonly times: Partial<Pick<Metrics, 'passwordWaits' | 'passwordHashes'>> = {},
   ) {
     const { concurrency, queue } = rules.passwords
-    this.#passwords = new FairQueue({ concurrency, max: queue, onFull: () => onLimit('passwords.queue') })
+    const onTurn = (ms: number) => times.passwordWaits?.observe(ms / 1000)
+    this.#passwords = new FairQueue({
+      ...{ concurrency, max: queue, onTurn },
+      onFull: () => onLimit('passwords.queue'),
+    })
     this.#failed = new FailedLogins(rules.failedLogins)
   }
 
@@ -82,9 +88,23 @@ export class LoginAttempts {
     isWanted?: IsWanted,
   ): Promise<T> {
     const pair = `${addressGroup(address)} ${account}`
-    const result = await this.#passwords.run(this.#placeOf(address, pair), work, isWanted)
+    const result = await this.#passwords.run(this.#placeOf(address, pair), () => this.#timed(work), isWanted)
     this.#known.set(pair, true)
     return result
+  }
+
+  /** Passwords that wait for their turn, and that are being hashed. */
+  get load(): { readonly waiting: number; readonly running: number } {
+    return this.#passwords.load
+  }
+
+  async #timed<T>(work: () => Promise<T>): Promise<T> {
+    const since = performance.now()
+    try {
+      return await work()
+    } finally {
+      this.times.passwordHashes?.observe((performance.now() - since) / 1000)
+    }
   }
 
   #placeOf(address: string | undefined, pair: string): Place {

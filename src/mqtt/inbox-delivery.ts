@@ -56,6 +56,10 @@ export class InboxDelivery implements Sink {
     private readonly options: InboxDeliveryOptions,
   ) {}
 
+  get front() {
+    return 'mqtt' as const
+  }
+
   get qos(): QoS {
     return this.options.qos
   }

@@ -45,6 +45,8 @@ export interface CopyableStore extends Store {
    *   copies, STORE_UNAVAILABLE, STORE_FULL
    */
   backup(file: string): Promise<number>
+  /** How its file is used, bytes; undefined if it is not open, or has no such file. */
+  readonly space?: { readonly freeBytes: number; readonly mapBytes: number } | undefined
 }
 
 /** Entries in one page, and characters of rows in it. */

@@ -39,7 +39,9 @@ t.test('alerts and panels use only metrics and labels that are there', async t =
   const gateway = await startGateway(t)
   const text = await (await fetch(`${gateway.http}/metrics`)).text()
   const declared = new Set(Array.from(text.matchAll(/^# TYPE (\w+)/gm), ([, name]) => name))
-  const source = readFileSync(new URL('../../src/core/metrics.ts', import.meta.url), 'utf8')
+  const source = ['metrics', 'watched']
+    .map(file => readFileSync(new URL(`../../src/core/${file}.ts`, import.meta.url), 'utf8'))
+    .join('')
   const expressions = [
     ...rules.map(({ expr }) => expr),
     ...panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
@@ -49,7 +51,7 @@ t.test('alerts and panels use only metrics and labels that are there', async t =
     const { names, labels } = used(expr)
     for (const name of names) t.ok(declared.has(name.replace(/_bucket$/, '')), name)
     for (const label of labels.filter(label => !FOREIGN.includes(label)))
-      t.ok(source.includes(`'${label}'`), `${label} in ${expr}`)
+      t.ok(source.includes(`'${label}'`) || source.includes(`{ ${label} }`), `${label} in ${expr}`)
   }
   t.ok(rules.every(({ annotations }) => annotations.summary !== '' && annotations.action !== ''))
 })
@@ -77,13 +79,22 @@ const FIRING: Readonly<Record<string, readonly (readonly [series: string, values
   MumiConnectionsFull: [['mumi_limited_total{instance="a",limit="limits.connections"}', '_x14 1x20']],
   MumiMessagesDropped: [['mumi_messages_dropped_total{instance="a",limit="inbox.maxMessages"}', '_x14 1x20']],
   MumiFaults: [['mumi_faults_total{instance="a",where="ws.message"}', '3x10 3+1x20']],
+  MumiDiskNearlyFull: [['mumi_disk_free_bytes{instance="a"}', '5e8x30']],
+  MumiDiskSlow: bucketed('mumi_disk_sync_seconds', ['0.5', '2.5', '+Inf']),
+  MumiInboxesFull: [['mumi_limited_total{instance="a",limit="inbox.maxMessages"}', '_x14 1x20']],
+  MumiLoginsSlow: bucketed('mumi_password_wait_seconds', ['0.5', '2.5', '+Inf']),
+  MumiDevicesParked: [
+    ['mumi_sessions{instance="a",front="json",state="live"}', '40x30'],
+    ['mumi_sessions{instance="a",front="mqtt",state="parked"}', '11x30'],
+  ],
+  MumiReconnectLoop: [
+    ['mumi_connections_ended_total{instance="a",front="mqtt",reason="taken-over"}', '0+60x30'],
+  ],
 }
 
-function bucketed(name: string): (readonly [string, string])[] {
-  return ['0.1', '1', '+Inf'].map(le => [
-    `${name}_bucket{instance="a",le="${le}"}`,
-    le === '0.1' ? '0+1x30' : '0+100x30',
-  ])
+/** Most values are above the first bound. */
+function bucketed(name: string, bounds = ['0.1', '1', '+Inf']): (readonly [string, string])[] {
+  return bounds.map((le, i) => [`${name}_bucket{instance="a",le="${le}"}`, i === 0 ? '0+1x30' : '0+100x30'])
 }
 
 /** The same gateway, well. */
@@ -101,6 +112,15 @@ const WELL = [
   ['mumi_out_of_files_total{instance="b"}', '0x30'],
   ['mumi_messages_dropped_total{instance="b",limit="inbox.maxMessages"}', '4x30'],
   ['mumi_faults_total{instance="b",where="ws.message"}', '1x30'],
+  ['mumi_disk_free_bytes{instance="b"}', '5e10x30'],
+  ['mumi_disk_sync_seconds_bucket{instance="b",le="0.5"}', '0+100x30'],
+  ['mumi_disk_sync_seconds_bucket{instance="b",le="+Inf"}', '0+100x30'],
+  ['mumi_password_wait_seconds_bucket{instance="b",le="0.5"}', '0+100x30'],
+  ['mumi_password_wait_seconds_bucket{instance="b",le="+Inf"}', '0+100x30'],
+  ['mumi_limited_total{instance="b",limit="inbox.maxMessages"}', '4x30'],
+  ['mumi_sessions{instance="b",front="json",state="live"}', '100x30'],
+  ['mumi_sessions{instance="b",front="json",state="parked"}', '11x30'],
+  ['mumi_connections_ended_total{instance="b",front="mqtt",reason="taken-over"}', '0+6x30'],
 ] as const
 
 function promtool(t: Test, ...args: string[]): void {

@@ -6,6 +6,7 @@ import { DevicePlace } from '../../src/inbox/device-place.js'
 
 /** A place that is driven by the test. */
 class Place extends DevicePlace {
+  readonly front = 'json'
   resumed = 0
 
   resume(): void {

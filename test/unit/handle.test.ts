@@ -73,7 +73,7 @@ function setUp({
     },
     logins: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
     audit: { record: () => undefined },
-    loginLog: { accepted: () => undefined, count: () => undefined },
+    loginLog: { accepted: () => undefined, count: () => undefined, registered: () => undefined },
     live: {
       online: () => online.values(),
       isOnline: (id: string) => online.includes(id),

@@ -76,6 +76,8 @@ function setUp(turnEnd = new TurnEnd()) {
   }
   const reader = (userId: string) => ({
     userId,
+    front: 'json' as const,
+    state: 'live' as const,
     offer: ({ seq, id, text }: InboxRow) => events.push(`offered ${userId} ${seq} ${id} ${text}`) > 0,
     touch: () => undefined,
     device: '',
@@ -241,6 +243,8 @@ t.test('a reader that leaves while a row is offered does not affect the others',
   const { inbox, send, answers, events, reader } = setUp()
   const leaving = {
     userId: 'ann',
+    front: 'json' as const,
+    state: 'live' as const,
     offer: () => {
       inbox.detach(leaving)
       return true

@@ -56,6 +56,7 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6
     detach: (one: InboxReader) => void readers.delete(one),
   }
   const sink = {
+    front: 'json' as const,
     get canTake() {
       return state.canTake
     },

@@ -1,5 +1,5 @@
 /** What an operator sees, and how the process ends. See schema.ts. */
-import { duration, flag, optional, port, TIMER, text } from '../formats.js'
+import { count, duration, flag, optional, port, TIMER, text } from '../formats.js'
 
 export const OPERATION = {
   admin: {
@@ -22,6 +22,11 @@ export const OPERATION = {
     public: flag(
       false,
       'Answer `GET /metrics` on the HTTP port, too. Everyone who can reach that port can then read how many clients connect, log in and send.',
+    ),
+    inboxesPerSecond: count(
+      50,
+      { max: 10_000 },
+      'Inboxes that are looked at each second for messages that are not confirmed (`mumi_inbox_…`), round after round. An inbox costs a few reads of the store; with `mongodb` each is a query. 0: none.',
     ),
     cache: duration(
       '1s',

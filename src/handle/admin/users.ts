@@ -78,6 +78,7 @@ async function create(services: Services, data: AdminData<'user.create'>): Promi
     ...(username !== undefined && { username }),
     ...(role && { role }),
   })
+  services.loginLog.registered('admin')
   const made = data.password === undefined && { password }
   return { data: { ...describe(services, user), ...made }, about: { userId: user.id } }
 }

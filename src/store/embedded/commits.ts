@@ -26,6 +26,13 @@ export interface CommitOptions {
   readonly durability: Durability
   /** undefined: lmdb syncs by itself, and its promises wait for that. */
   readonly disk: DiskSync | undefined
+  readonly times?: StoreTimes | undefined
+}
+
+/** Called with how long something took, s. */
+export interface StoreTimes {
+  readonly commit: (seconds: number) => void
+  readonly sync: (seconds: number) => void
 }
 
 export interface Work<T> {
@@ -74,10 +81,12 @@ export class Commits {
   /** Resolves when the commit is as durable as was asked for, in the order of the calls. @throws GatewayError */
   async run<T>(work: Work<T>): Promise<T> {
     this.check()
-    const { disk, durability } = this.#options
+    const { disk, durability, times } = this.#options
+    const since = performance.now()
     const isHere =
       disk !== undefined && !this.#isTurnUsed && this.#underWay.size === 0 && work.puts <= FEW_PUTS
     const result = isHere ? this.#runHere(work.run) : await this.#runBehind(work)
+    times?.commit((performance.now() - since) / 1000)
     disk?.committed()
     if (disk !== undefined && durability === 'flush' && !work.isAcknowledged) await this.#synced(disk)
     return result

@@ -34,13 +34,15 @@ export class DiskSync {
    * Pins and notes the snapshot that is there. To be called before the first commit, which may use its pages again, and
    * when it is certain that no other process commits.
    * @param failed called when the disk refused a sync: nobody can say what of the file is on it
+   * @param took called with how long a sync took, s
    */
   constructor(
     private readonly root: RootDatabase,
     dir: string,
     failed: (cause: unknown) => void,
+    took?: (seconds: number) => void,
   ) {
-    this.#behind = new SyncBehind(isAwaited => this.#syncOnce(isAwaited), failed)
+    this.#behind = new SyncBehind(isAwaited => this.#syncOnce(isAwaited), failed, took)
     this.#file = openSync(join(dir, 'data.mdb'), 'r+')
     try {
       this.#pageSize = readMeta(this.#file, bootId()).pageSize

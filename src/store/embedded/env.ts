@@ -1,15 +1,13 @@
-/**
- * The LMDB environment of the embedded store: opening, the lock, one way to read, two ways to write.
- * lmdb is imported here, and its types in commits.ts, commit-failures.ts and disk-sync.ts.
- */
+/** The LMDB environment of the embedded store: opening, the lock, one way to read, two ways to write. */
 import { open, type RootDatabase } from 'lmdb'
 import { GatewayError } from '../../core/errors.js'
 import { bootId } from './boot-id.js'
-import { Commits, type Durability, type Work } from './commits.js'
+import { Commits, type Durability, type StoreTimes, type Work } from './commits.js'
 import { DiskSync } from './disk-sync.js'
 import { reasonText, toStoreError } from './errors.js'
 import { checkFile, type FileCheck, fileState, noteClosed, restoreFile } from './file.js'
 import { Place } from './place.js'
+import { type Space, spaceOf } from './space.js'
 import { type OpenTable, type Table, tableOpener } from './table.js'
 
 interface Opened {
@@ -18,12 +16,14 @@ interface Opened {
   readonly place: Place
   readonly disk: DiskSync | undefined
   readonly marks: Table<string>
+  readonly tables: ReadonlyMap<string, { getStats(): object }>
 }
 
 export interface EnvOptions {
   readonly dir: string
   readonly durability: Durability
   readonly check: FileCheck
+  readonly times?: StoreTimes | undefined
 }
 
 // eventTurnBatching: it adds a promise to each commit that nobody gets: a failed commit ends the process.
@@ -55,6 +55,10 @@ export class EmbeddedEnv {
     return this.#options.dir
   }
 
+  get times(): StoreTimes | undefined {
+    return this.#options.times
+  }
+
   get durability(): Durability {
     return this.#options.durability
   }
@@ -79,15 +83,16 @@ export class EmbeddedEnv {
       await this.#prepare(syncsBehind)
       root = open({ path: this.dir, ...SETTINGS, ...(syncsBehind && { noSync: true }) })
       const row = this.#takeRow(root)
-      if (syncsBehind) disk = new DiskSync(root, this.dir, this.break)
-      const table = tableOpener(root)
+      if (syncsBehind) disk = new DiskSync(root, this.dir, this.break, this.times?.sync)
+      const tables = new Map<string, { getStats(): object }>()
+      const table = tableOpener(root, tables)
       const marks = table<string>('marks', 'string')
       const built = build(table)
       marks.get([0]) // another row
       row.done()
-      const { durability } = this.#options
-      const commits = new Commits({ root, marks, dir: this.dir, durability, disk })
-      this.#opened = { root, commits, place: new Place(this.dir), disk, marks }
+      const { durability, times } = this.#options
+      const commits = new Commits({ root, marks, dir: this.dir, durability, disk, times })
+      this.#opened = { root, commits, place: new Place(this.dir), disk, marks, tables }
       return built
     } catch (cause) {
       await disk?.close().catch(() => undefined)
@@ -226,6 +231,11 @@ export class EmbeddedEnv {
     } catch (thrown) {
       throw toStoreError(thrown, folder)
     }
+  }
+
+  /** How the pages of the file are used. @throws GatewayError */
+  get space(): Space {
+    return this.read(() => spaceOf(this.#open.root, this.#open.tables.values()))
   }
 
   /** Waits for the writes that were accepted, then closes. @throws GatewayError if the disk refused the last sync */

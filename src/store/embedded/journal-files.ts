@@ -41,6 +41,7 @@ export class JournalFiles {
    * @param last number of the last record, whether or not it is still in the journal
    * @param found from `readJournal`
    * @param failed called when the disk refused a sync, or when it cannot be told what a file has
+   * @param took called with how long a sync took, s
    */
   constructor(
     private readonly dir: string,
@@ -48,10 +49,11 @@ export class JournalFiles {
     last: number,
     found: Found,
     private readonly failed: (cause: unknown) => void,
+    took?: (seconds: number) => void,
   ) {
     this.#last = last
     this.#old = [...found.segments]
-    this.#behind = new SyncBehind(() => this.#sync(), failed)
+    this.#behind = new SyncBehind(() => this.#sync(), failed, took)
   }
 
   /** Number of the next record. */

@@ -137,6 +137,7 @@ export class Journal {
       this.#last,
       this.#found,
       this.env.break,
+      this.env.times?.sync,
     )
   }
 }

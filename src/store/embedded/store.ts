@@ -2,7 +2,7 @@
 import { BaseStore } from '../base.js'
 import type { UpgradeOptions } from '../upgrade.js'
 import { makeBackup } from './backup.js'
-import type { Durability } from './commits.js'
+import type { Durability, StoreTimes } from './commits.js'
 import { EmbeddedEnv } from './env.js'
 import type { FileCheck } from './file.js'
 import { type EmbeddedParts, makeParts } from './parts.js'
@@ -18,6 +18,7 @@ export interface EmbeddedOptions {
   readonly check?: FileCheck
   /** false: data of an older format is left as it is, to look at it or to copy it. Default: true. */
   readonly upgrade?: UpgradeOptions | boolean
+  readonly times?: StoreTimes | undefined
 }
 
 const DEFAULT_CHECK: FileCheck = { pages: 'unclean', timeoutMs: 30_000 }
@@ -64,6 +65,15 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   protected async backupOf({ inbox }: EmbeddedParts, file: string): Promise<number> {
     await inbox.stored()
     return makeBackup(file, folder => this.#env.copyTo(folder))
+  }
+
+  /** How the pages of its file are used; undefined if the store is not open. */
+  get space(): { readonly freeBytes: number; readonly mapBytes: number } | undefined {
+    try {
+      return this.#env.space
+    } catch {
+      return undefined
+    }
   }
 
   /** Whether rows of an older data format may be left. */

@@ -22,6 +22,8 @@ export class SyncBehind {
   constructor(
     private readonly syncOnce: (isAwaited: boolean) => Promise<void>,
     private readonly failed: (cause: unknown) => void,
+    /** Called with how long a sync took, s. */
+    private readonly took: (seconds: number) => void = () => undefined,
   ) {}
 
   /** Something was written since the last sync began. */
@@ -50,8 +52,10 @@ export class SyncBehind {
     this.#timer = undefined
     const waiters = this.#waiters.splice(0)
     this.#isDirty = false
+    const since = performance.now()
     try {
       await this.syncOnce(waiters.length > 0)
+      this.took((performance.now() - since) / 1000)
       for (const { resolve } of waiters) resolve()
     } catch (thrown) {
       this.#failure ??= thrown

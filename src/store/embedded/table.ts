@@ -28,7 +28,8 @@ export interface Bounds<K = Key> {
 
 export type OpenTable = ReturnType<typeof tableOpener>
 
-export function tableOpener(root: RootDatabase) {
+/** @param opened gets each table by its name */
+export function tableOpener(root: RootDatabase, opened?: Map<string, { getStats(): object }>) {
   /** @param keys tuples, or bytes as they are (copied by each call) for what every message writes */
   return <V, K extends Key | Buffer = Key, Read = (string | number)[]>(
     name: string,
@@ -37,7 +38,9 @@ export function tableOpener(root: RootDatabase) {
   ): Table<V, K, Read> => {
     const keyOptions =
       keys === 'tuple' ? { keyEncoder: { writeKey, readKey } } : { keyEncoding: 'binary' as const }
-    return new CheckedTable(root.openDB({ name, encoding, ...keyOptions }) as unknown as Table<V, K, Read>)
+    const db = root.openDB({ name, encoding, ...keyOptions })
+    opened?.set(name, db)
+    return new CheckedTable(db as unknown as Table<V, K, Read>)
   }
 }
 
