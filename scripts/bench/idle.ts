@@ -44,4 +44,9 @@ function compare(values: Values, alone: Values | undefined, count: number): Valu
   }
 }
 
-export const idle: Scenario = { name: 'idle', wires: ['json'], against: ['relay', 'socketio'], run }
+export const idle: Scenario = {
+  name: 'idle',
+  wires: ['json', 'mqtt'],
+  against: ['relay', 'socketio', 'aedes', 'mosquitto'],
+  run,
+}

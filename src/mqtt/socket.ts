@@ -23,12 +23,14 @@ export function openConnection(parts: ConnectParts, stream: Duplex, origin: Sock
   const pacer = makePacer(parts, stream, origin)
   const { report: onFault } = faults
   const transport = new MqttTransport(stream, {
-    ...options,
-    ...origin,
-    meter: pacer,
+    limits: options,
+    maxBufferedBytes: options.maxBufferedBytes,
     group,
     traffic: system.traffic,
     onFault,
+    meter: pacer,
+    webSocket: origin.webSocket,
+    remoteAddress: origin.remoteAddress,
   })
   const guest = services.limits.join(() => transport.destroy())
   const connection = new MqttConnection(parts, { transport, pacer, guest, locale: origin.locale })

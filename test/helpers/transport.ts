@@ -3,15 +3,14 @@ import type { EventEmitter } from 'node:events'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import type { ConnectPacket } from '../../src/mqtt/wire/connect-packet.js'
 import { encodeConnack, encodeRefusal } from '../../src/mqtt/wire/encode.js'
-import type { MalformedPacket } from '../../src/mqtt/wire/packet-rules.js'
+import type { MalformedPacket, PacketLimits } from '../../src/mqtt/wire/packet-rules.js'
 import type { MqttTransport, TransportOptions } from '../../src/mqtt/wire/transport.js'
 import type { TransportHandler } from '../../src/mqtt/wire/transport-handler.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 
 export const MB = 1_048_576
 
-export const options = (changes: Partial<TransportOptions> = {}): TransportOptions => ({
-  group: new WriteGroup(600_000),
+const LIMITS: PacketLimits = {
   maxPacketBytes: 8 * MB,
   maxTopicBytes: 1_000,
   maxTopicLevels: 10,
@@ -19,6 +18,11 @@ export const options = (changes: Partial<TransportOptions> = {}): TransportOptio
   maxWillBytes: 1_000,
   keepaliveLimitSeconds: 0,
   maxSubscriptions: 100,
+}
+
+export const options = (changes: Partial<TransportOptions> = {}): TransportOptions => ({
+  group: new WriteGroup(600_000),
+  limits: LIMITS,
   maxBufferedBytes: MB,
   ...changes,
 })

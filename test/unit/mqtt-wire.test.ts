@@ -22,7 +22,7 @@ import { options } from '../helpers/transport.js'
 const turn = () => new Promise<void>(resolve => setImmediate(resolve))
 const wait = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
 
-const LIMITS = options()
+const LIMITS = options().limits
 
 // ── CONNECT ─────────────────────────────────────────────────────────────────────────────────────────────────
 

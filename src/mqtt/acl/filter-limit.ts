@@ -1,7 +1,8 @@
 /** Counts the filters of one session, up to `mqtt.maxSubscriptions`. */
 export class FilterLimit {
   readonly #granted = new Set<string>()
-  readonly #refused = new Set<string>()
+  /** Made at the first one: most sessions have none. */
+  #refused: Set<string> | undefined
 
   constructor(private readonly max: number) {}
 
@@ -9,16 +10,17 @@ export class FilterLimit {
   admit(filter: string): boolean {
     if (this.#granted.has(filter) || this.#granted.size < this.max) {
       this.#granted.add(filter)
-      this.#refused.delete(filter)
+      this.#refused?.delete(filter)
       return true
     }
+    this.#refused ??= new Set()
     this.#refused.add(filter)
     return false
   }
 
   /** More filters were refused than may be granted: the client ignores SUBACK. */
   get isIgnored(): boolean {
-    return this.#refused.size > this.max
+    return this.#refused !== undefined && this.#refused.size > this.max
   }
 
   /** UNSUBSCRIBE. */

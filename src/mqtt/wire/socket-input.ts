@@ -12,7 +12,8 @@ import { PendingInput } from './pending-input.js'
 import { SilenceWatch } from './silence.js'
 import type { WriteGroup } from './write-group.js'
 
-export interface InputOptions extends PacketLimits {
+export interface InputOptions {
+  readonly limits: PacketLimits
   readonly group: WriteGroup
   /** Counts what packets cost; without it a client may be as fast as it likes. */
   readonly meter?: Pick<Pacer, 'admit' | 'expect' | 'settle'>
@@ -56,7 +57,7 @@ export class SocketInput implements PacketSink {
     this.#socket = socket
     this.#options = options
     this.#sink = sink
-    this.#gate = new PacketGate(options, options.meter)
+    this.#gate = new PacketGate(options.limits, options.meter)
   }
 
   start(): void {

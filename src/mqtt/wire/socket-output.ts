@@ -11,7 +11,7 @@ export interface OutputOptions {
   /** With so many bytes waiting the client is congested, until half of them have left. */
   readonly maxBufferedBytes: number
   /** The WebSocket under the stream. During its closing handshake the stream still says that it is writable. */
-  readonly webSocket?: WebSocket
+  readonly webSocket?: WebSocket | undefined
 }
 
 /** Most bytes given to the socket at a time. A slow client must take so many within the stall timeout. */

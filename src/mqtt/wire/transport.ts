@@ -15,7 +15,7 @@ export interface TransportOptions extends InputOptions, OutputOptions {
   readonly onFault?: OnFault
   readonly traffic?: Traffic
   /** The client's address, where the stream itself does not know it (WebSocket, proxy). */
-  readonly remoteAddress?: string
+  readonly remoteAddress?: string | undefined
 }
 
 /**
