@@ -20,6 +20,7 @@ import type { UpgradeBegun } from '../store/upgrade.js'
 import { socketPath } from './admin-socket.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
+import { Drain } from './drain.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
@@ -34,6 +35,14 @@ const CLOSE_GRACE_MS = 2000
 
 /** That no file descriptor is left is logged no more often, ms: it is found once a second while it lasts. */
 const OUT_OF_FILES_EVERY_MS = 60_000
+
+/** The process that a gateway runs in. */
+export interface Owner {
+  /** Reads the config again. @throws ConfigError */
+  load(): Config
+  /** An operator asks for it: `drain`, then `close`. */
+  leave(): void
+}
 
 export class Gateway {
   readonly #metrics = new Metrics()
@@ -50,14 +59,18 @@ export class Gateway {
   #unwatchFiles: (() => void) | undefined
   #watching: Watching | undefined
   #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
-  #isClosing = false
+  readonly #drain: Drain
+  #closed: Promise<void> | undefined
 
   constructor(
     private readonly config: Config,
     private readonly log: Logger,
-    /** Reads the config again. @throws ConfigError */
-    private readonly load: () => Config = () => config,
+    private readonly owner: Owner = {
+      load: () => config,
+      leave: () => void this.drain().then(() => this.close()),
+    },
   ) {
+    this.#drain = new Drain(config.shutdown.spread, log, this.#metrics)
     this.#faults = new Faults(log, this.#metrics)
     this.#limitRules = limitRules(config)
     this.#limits = new Limits(this.#limitRules, this.#metrics)
@@ -98,6 +111,7 @@ export class Gateway {
         live,
         backup: file => store.backup(file),
         reload: () => this.#runReload(),
+        drain: seconds => this.#leave(seconds),
         totals: () => this.#metrics.totals(),
       })
     const parts = await compose({ ...given, passwords: this.#passwords, operation }, store)
@@ -154,16 +168,18 @@ export class Gateway {
 
   #makeReload({ admins, broker, services }: Parts): Reload {
     const { live, logins, rules } = services
-    const { log, load } = this
+    const { log, owner } = this
     return new Reload(
       {
-        ...{ log, load },
+        log,
+        load: owner.load,
         apply: config => {
           assignDeep(this.#limitRules, limitRules(config))
           assignDeep(rules, handlerRules(config))
           admins.current = new Set(config.roles.admins)
           broker.replaceAcl(config.mqtt.acl)
           this.#front?.allowOrigins(config.http.origins)
+          this.#drain.spreadMs = config.shutdown.spread
         },
         // Open connections have the role of their login.
         demote: id =>
@@ -187,10 +203,37 @@ export class Gateway {
     this.#faults.reportUnknown(err)
   }
 
-  /** Answers what was accepted, sends clients away, writes what waits, closes the store. Safe to call twice. */
-  async close(): Promise<void> {
-    if (this.#isClosing) return
-    this.#isClosing = true
+  /** Takes no more clients, and sends away those that are there over `shutdown.spread`. Then call `close`. */
+  async drain(): Promise<void> {
+    const [parts, front] = [this.#parts, this.#front]
+    if (parts === undefined || front === undefined || this.#closed !== undefined) return
+    await this.#drain.run(front, [parts.json, parts.broker])
+  }
+
+  /** Clients that `drain` has not yet sent away leave all at once. */
+  hurry(): void {
+    this.#drain.hurry()
+  }
+
+  #leave(seconds?: number): ReturnType<Operation['drain']> {
+    const drain = this.#drain
+    const { json, broker } = this.#parts ?? {}
+    const connections = (json?.connections ?? 0) + (broker?.connections ?? 0)
+    if (!drain.isOn && this.#closed === undefined) {
+      if (seconds !== undefined) drain.spreadMs = seconds * 1000
+      this.owner.leave()
+    }
+    return { pid: process.pid, connections, seconds: drain.spreadMs / 1000 }
+  }
+
+  /** Answers what was accepted, sends clients away, writes what waits, closes the store. Called again it waits for the same. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#drain.hurry()
     try {
       await this.#closeParts()
     } finally {
@@ -244,7 +287,8 @@ export class Gateway {
 
   /** @returns why the gateway is not ready, if it is not */
   async #notReady(): Promise<string | undefined> {
-    if (this.#isClosing) return 'closing'
+    if (this.#closed !== undefined) return 'closing'
+    if (this.#drain.isOn) return 'draining'
     if (this.config.mqtt.enabled && this.#parts?.broker.isRunning !== true) return 'broker is not running'
     return (await this.#parts?.watch.isGood()) === true ? undefined : 'store does not answer'
   }

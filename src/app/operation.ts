@@ -12,6 +12,7 @@ export interface OperationParts {
   readonly live: LiveConnections
   readonly reload: Operation['reload']
   readonly backup: Operation['backup']
+  readonly drain: Operation['drain']
   /** See Metrics.totals. */
   readonly totals: () => Promise<Readonly<Record<string, number>>>
 }
@@ -46,6 +47,10 @@ export class RunningOperation implements Operation {
     return this.parts.backup(file)
   }
 
+  drain(seconds?: number): ReturnType<Operation['drain']> {
+    return this.parts.drain(seconds)
+  }
+
   logLevel(level?: string): string {
     const { log } = this.parts
     if (level !== undefined) log.level = level
@@ -61,6 +66,7 @@ const refuse = (): never => {
 export const IDLE_OPERATION: Operation = {
   backup: async () => refuse(),
   stats: async () => refuse(),
+  drain: refuse,
   reload: async () => refuse(),
   logLevel: refuse,
 }

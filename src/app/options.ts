@@ -64,9 +64,17 @@ export const jsonOptions = (
   windowChars: delivery.windowBytes,
 })
 
-export const brokerOptions = ({ mqtt, delivery, locale, privacy, limits }: Config): BrokerOptions => ({
+export const brokerOptions = ({
+  mqtt,
+  delivery,
+  locale,
+  privacy,
+  limits,
+  shutdown,
+}: Config): BrokerOptions => ({
   ...mqtt,
   presence: privacy.presence,
+  serverReference: shutdown.serverReference,
   presenceWindowMs: mqtt.presenceWindow,
   locale,
   // CONNECT has whole seconds.

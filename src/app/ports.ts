@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { Config } from '../config/config.js'
 import type { OnFault } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
-import { type Route, testRoute } from '../http/answers.js'
+import { type Route, testRoute, type UpgradeRefusal } from '../http/answers.js'
 import { originCheck } from '../http/origins.js'
 import { HttpServer, TURNED_AWAY, type Upgrade } from '../http/server.js'
 import type { JsonServer } from '../json/server.js'
@@ -57,6 +57,10 @@ export class Front {
   readonly #loopback = new AddressList(['127.0.0.0/8', '::1'])
   #tls: TlsFiles | undefined
   #isClosing = false
+  /** Those that stop to listen when clients are sent away. */
+  readonly #stopping: Listener[] = []
+  /** While clients are sent away: s until one should be back. */
+  #comeBackSeconds: (() => number) | undefined
   readonly #proxyWarnings: ProxyWarnings
 
   constructor(
@@ -86,6 +90,16 @@ export class Front {
     this.#isOrigin = originCheck(origins)
   }
 
+  /**
+   * Takes no more clients while those that are there are sent away: a WebSocket is refused with 503, and the ports of MQTT
+   * do not listen, since some clients give up for good when a CONNACK refuses them (MQTT.js), and none when nobody listens.
+   * @param comeBackSeconds s until a client should be back
+   */
+  drain(comeBackSeconds: () => number): void {
+    this.#comeBackSeconds = comeBackSeconds
+    for (const listener of this.#stopping) void listener.stop()
+  }
+
   /** Loads the certificate again. */
   reload(): void {
     this.#tls?.reload()
@@ -110,6 +124,7 @@ export class Front {
     return this.#listen({
       place,
       tls,
+      stopsEarly: true,
       farewell: MQTT_TURNED_AWAY,
       maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
       admit: address => this.#hasRoom(address) && limits.admit(address),
@@ -184,18 +199,24 @@ export class Front {
     return server
   }
 
-  /** @returns the HTTP status that a WebSocket is refused with; undefined if it is let in */
-  #refusal(request: IncomingMessage, socket: Duplex, address: string | undefined): string | undefined {
+  /** @returns undefined if a WebSocket is let in */
+  #refusal(
+    request: IncomingMessage,
+    socket: Duplex,
+    address: string | undefined,
+  ): UpgradeRefusal | undefined {
     const { origin } = request.headers
     if (origin !== undefined && !this.#isOrigin(origin)) {
       this.parts.log.info({ event: 'origin.refused', remoteAddress: address }, 'page not in http.origins')
-      return '403 Forbidden'
+      return { status: '403 Forbidden' }
     }
     this.#proxyWarnings.look(request, address)
-    if (!this.#hasRoom(address)) return '503 Service Unavailable'
+    if (this.#comeBackSeconds !== undefined)
+      return { status: '503 Service Unavailable', retryAfterSeconds: this.#comeBackSeconds() }
+    if (!this.#hasRoom(address)) return { status: '503 Service Unavailable' }
     if (!this.#proxies.has(request.socket.remoteAddress)) return undefined
     const { limits } = this.parts
-    if (!limits.admit(address)) return '429 Too Many Requests'
+    if (!limits.admit(address)) return { status: '429 Too Many Requests' }
     socket.once('close', () => limits.left(address))
     return undefined
   }
@@ -206,9 +227,11 @@ export class Front {
 
   async #listen({
     place,
+    stopsEarly = false,
     ...options
   }: Pick<ListenerOptions, 'tls' | 'farewell' | 'maxSockets' | 'admit' | 'left' | 'take'> & {
     place: Place
+    stopsEarly?: boolean
   }): Promise<AddressInfo> {
     const { log, limits, onFault } = this.parts
     const { host, port } = place
@@ -227,6 +250,7 @@ export class Front {
       onFull: () => limits.count('limits.connections'),
     })
     this.#listeners.push(listener)
+    if (stopsEarly) this.#stopping.push(listener)
     const address = await listener.listen()
     if (options.tls === undefined && !this.#loopback.has(address.address))
       log.warn({ event: 'tls.off', host, port: address.port }, 'open to other machines without TLS')

@@ -2,40 +2,71 @@ import { constants } from 'node:os'
 import type { Logger } from '../core/log.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 
-/** The end of the process: closes the gateway within a deadline. */
+/** What comes before the close. */
+export interface Draining {
+  /** Resolves when clients have been sent away. */
+  run(): Promise<void>
+  /** Ends `run` now. */
+  hurry(): void
+}
+
+/** The end of the process: sends clients away, then closes the gateway within a deadline. */
 export class Exit {
   readonly #close: () => Promise<void>
   readonly #timeoutMs: number
   readonly #log: Logger
+  readonly #draining: Draining | undefined
+  #isDraining = false
   #first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined
   #code: number | undefined
 
-  constructor(close: () => Promise<void>, timeoutMs: number, log: Logger) {
+  /** @param timeoutMs of the close: the time before it, which `draining` takes, does not count */
+  constructor(close: () => Promise<void>, timeoutMs: number, log: Logger, draining?: Draining) {
     this.#close = close
     this.#timeoutMs = timeoutMs
     this.#log = log
+    this.#draining = draining
   }
 
   get isLeaving(): boolean {
     return this.#code !== undefined
   }
 
-  /** The first signal starts closing; a second one ends the process at once. */
+  /**
+   * The first signal starts closing, or, where an operator's command has begun to send clients away, does not wait for the
+   * rest of them; a second one ends the process at once.
+   */
   onSignal(signal: NodeJS.Signals): void {
-    if (!this.isLeaving) {
-      this.#first = { signal, at: performance.now() }
-      this.#log.info({ event: 'gateway.closing', signal }, 'closing')
-      this.leave(0)
-    } else if (!this.#isEcho(signal)) {
-      process.exit(128 + constants.signals[signal])
+    const isFirst = !this.isLeaving || (this.#isDraining && this.#first === undefined)
+    if (!isFirst) {
+      if (!this.#isEcho(signal)) process.exit(128 + constants.signals[signal])
+      return
     }
+    this.#first = { signal, at: performance.now() }
+    this.#log.info({ event: 'gateway.closing', signal }, 'closing')
+    if (this.isLeaving) this.#draining?.hurry()
+    else this.leave(0)
   }
 
-  /** Starts closing. Further calls can only raise the exit code. */
+  /** Starts to leave; after a failure without draining. Further calls can only raise the exit code. */
   leave(code: number): void {
     const wasLeaving = this.isLeaving
     this.#code = Math.max(code, this.#code ?? 0)
     if (wasLeaving) return
+    if (this.#draining === undefined || code !== 0) this.#end()
+    else void this.#drainFirst(this.#draining)
+  }
+
+  async #drainFirst(draining: Draining): Promise<void> {
+    this.#isDraining = true
+    await draining.run().catch(err => {
+      this.#log.error({ event: 'gateway.drain-failed', err }, 'clients not sent away one by one')
+    })
+    this.#isDraining = false
+    this.#end()
+  }
+
+  #end(): void {
     setTimeout(() => {
       this.#log.error(
         { event: 'gateway.close-timed-out', timeoutMs: this.#timeoutMs },

@@ -31,6 +31,7 @@ Commands for operators (docs/operations.md), each with --help and --json:
   restore FILE        a store made of such a file
   verify              reads a whole store that no gateway has open, and says what contradicts itself
   reload              reads the config again, as SIGHUP does
+  drain               sends clients away one after the other, and then ends the gateway
   broadcast           a message to everybody who is online
   completion          a script that completes commands in bash, zsh or fish
 

@@ -27,15 +27,23 @@ export async function serve(sources: ConfigSources): Promise<void> {
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
   const fault = writableFault(dataDir)
   if (fault !== undefined) log.warn({ event: 'data.writable' }, fault)
-  const gateway = new Gateway(config, log, () => loadConfig({ ...sources, isRunning: true }))
+  const gateway = new Gateway(config, log, {
+    load: () => loadConfig({ ...sources, isRunning: true }),
+    leave: () => exit.leave(0),
+  })
   const starting = gateway.start()
   // Closing waits for the start: a part that opens after the close would stay open.
   const close = () => starting.catch(() => undefined).then(() => gateway.close())
-  const exit = new Exit(close, config.shutdown.timeout, log)
+  let isReady = false
+  const exit = new Exit(close, config.shutdown.timeout, log, {
+    run: async () => {
+      if (isReady) await gateway.drain()
+    },
+    hurry: () => gateway.hurry(),
+  })
   // There was no turn since `setImmediate`, so no signal is missed. A SIGHUP before the certificate is read has no
   // effect.
   answerSignals({ end: signal => exit.onSignal(signal), reload: () => gateway.reload() })
-  let isReady = false
   // By Node's default, unhandled rejections come here too.
   process.on('uncaughtException', err => {
     // During the start or the shutdown the process ends.

@@ -32,6 +32,7 @@ const LIVE: readonly string[] = [
   'query.limit',
   'request.unknownFields',
   'roles.admins',
+  'shutdown.spread',
 ]
 
 export interface Reloaded {

@@ -19,6 +19,7 @@ export type AuditEvent =
   | 'inbox.purged'
   | 'inbox.read'
   | 'inbox.shown'
+  | 'gateway.drained'
   | 'log-level.changed'
   | 'message.traced'
   | 'password.reset'

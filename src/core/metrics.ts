@@ -25,6 +25,7 @@ export class Metrics {
   readonly registry = new Registry()
 
   readonly connections = this.#gauge('mumi_connections', 'Open connections by front end.', ['front'])
+  readonly draining = this.#gauge('mumi_draining', '1 while clients are sent away before the process ends.')
   readonly #accepted = this.#tally(
     'mumi_messages_accepted_total',
     'Messages stored: answered 201, 204 or PUBACK.',

@@ -41,6 +41,11 @@ export interface Operation {
   logLevel(level?: string): string
   /** See CopyableStore.backup. */
   backup(file: string): Promise<number>
+  /**
+   * Begins to send clients away, and then ends the process; see docs/operations.md.
+   * @param seconds until the last client is sent away; default: `shutdown.spread`
+   */
+  drain(seconds?: number): { readonly pid: number; readonly connections: number; readonly seconds: number }
   /** Reads the config again. @throws GatewayError BAD_FIELD if it has a fault; then nothing is changed */
   reload(): Promise<{ readonly changed: readonly string[]; readonly atRestart: readonly string[] }>
 }

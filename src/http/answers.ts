@@ -27,6 +27,14 @@ export function send(response: ServerResponse, status: number, type: string, bod
   response.end(body)
 }
 
-export function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+/** Why a WebSocket is refused. */
+export interface UpgradeRefusal {
+  /** HTTP status with its words. */
+  readonly status: string
+  readonly retryAfterSeconds?: number
+}
+
+export function refuseUpgrade(socket: Duplex, { status, retryAfterSeconds }: UpgradeRefusal): void {
+  const retry = retryAfterSeconds === undefined ? '' : `Retry-After: ${retryAfterSeconds}\r\n`
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n${retry}Content-Length: 0\r\n\r\n`)
 }

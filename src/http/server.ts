@@ -9,7 +9,7 @@ import {
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { guarded, type OnFault } from '../core/faults.js'
-import { isRead, pathOf, type Route, refuseUpgrade, send } from './answers.js'
+import { isRead, pathOf, type Route, refuseUpgrade, send, type UpgradeRefusal } from './answers.js'
 import { MAX_REQUESTS_PER_SOCKET, Pipeline } from './pipeline.js'
 
 /** Takes over an upgraded socket. @param address the client's, also if it is behind a proxy */
@@ -28,12 +28,12 @@ export interface HttpServerOptions {
   readonly handshakeTimeoutMs: number
   /** The client's address of a request. */
   readonly clientOf: (peer: string | undefined, forwardedFor: string | undefined) => string | undefined
-  /** The HTTP status with which a further WebSocket is refused; undefined = admitted. */
+  /** Why a further WebSocket is refused; undefined = admitted. */
   readonly refusal: (
     request: IncomingMessage,
     socket: Duplex,
     address: string | undefined,
-  ) => string | undefined
+  ) => UpgradeRefusal | undefined
   /** Counts a request that is not a WebSocket upgrade. @returns whether it is allowed */
   readonly mayAsk: (address: string | undefined) => boolean
   /** Whether the lower limits for unknown clients apply. */
@@ -187,7 +187,7 @@ export class HttpServer {
     const head = Buffer.concat([parsed, pipeline.input.detach()])
     const upgrade = pipeline.mayUpgrade
       ? () => this.#upgrade(request, socket, head)
-      : () => refuseUpgrade(socket, '503 Service Unavailable')
+      : () => refuseUpgrade(socket, { status: '503 Service Unavailable' })
     pipeline.whenFree(() => this.#guard('http.upgrade', socket, upgrade))
   }
 
@@ -200,9 +200,9 @@ export class HttpServer {
     const { upgrades, refusal } = this.options
     const address = this.#clientOf(request)
     const take = upgrades.get(pathOf(request))
-    const status = take === undefined ? '404 Not Found' : refusal(request, socket, address)
-    if (status !== undefined || take === undefined) {
-      refuseUpgrade(socket, status ?? '404 Not Found')
+    const refused = take === undefined ? { status: '404 Not Found' } : refusal(request, socket, address)
+    if (take === undefined || refused !== undefined) {
+      refuseUpgrade(socket, refused ?? { status: '404 Not Found' })
       return
     }
     this.#forget(socket)

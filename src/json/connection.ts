@@ -3,7 +3,7 @@ import type { CodeName, Locale } from '../core/errors.js'
 import type { ControlFrames } from '../limits/control-frames.js'
 import type { LiveConnection } from '../live/live.js'
 import { BackPressure } from './back-pressure.js'
-import { Closing } from './closing.js'
+import { Closing, GOING_AWAY } from './closing.js'
 import { FrameWriter, type WriterOwner } from './frame-writer.js'
 import type { Asker, ConnectionHost } from './host.js'
 import { Liveness } from './liveness.js'
@@ -215,7 +215,17 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
   /** The server is leaving. */
   goAway(): void {
     this.#finish('SHUTDOWN')
-    this.#out.close(1001, 'SHUTDOWN')
+    this.#out.close(GOING_AWAY, 'SHUTDOWN')
+  }
+
+  /** The same while others stay: what is being answered is answered first. @param after s until the client should be back */
+  dismiss(after: number): void {
+    if (this.#ended) return
+    const notice = this.target.notice('closing', { after })
+    this.#finish('SHUTDOWN')
+    this.#closing = new Closing(this.ws, this.#out, this.locale)
+    this.#closing.away(notice)
+    this.#sayFarewell()
   }
 
   destroy(): void {

@@ -83,7 +83,13 @@ export class InboxDelivery implements Sink {
   }
 
   gap(from: number, to: number): void {
-    if (this.#events?.includes('dropped')) this.writer.write(encodeEvent('dropped', { from, to }))
+    const notice = this.notice('dropped', { from, to })
+    if (notice !== undefined) this.writer.write(notice)
+  }
+
+  /** @returns the text of an event; undefined if the client did not ask for this kind */
+  notice(event: string, data: unknown): string | undefined {
+    return this.#events?.includes(event) ? encodeEvent(event, data) : undefined
   }
 
   /**

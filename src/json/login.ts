@@ -107,6 +107,11 @@ export class JsonLogin implements LoginTarget {
     return true
   }
 
+  /** See InboxDelivery.notice. */
+  notice(event: string, data: unknown): string | undefined {
+    return this.#inbox?.notice(event, data)
+  }
+
   /** See InboxDelivery.pingPayload. */
   pingPayload(): string | undefined {
     return this.#inbox?.pingPayload()

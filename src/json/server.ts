@@ -80,6 +80,12 @@ export class JsonServer {
     this.#isOpen = false
   }
 
+  /** Sends away those that have been connected longest (1001). @param after s until a client should be back */
+  dismiss(count: number, after: () => number): void {
+    const some = [...this.#connections].slice(0, count)
+    for (const connection of some) connection.dismiss(after())
+  }
+
   /** Sends every client away (1001); resolves when the sockets are closed or `graceMs` is over. */
   async close(graceMs: number): Promise<void> {
     clearInterval(this.#checker)

@@ -17,9 +17,6 @@ import { Wills } from './wills.js'
 /** How often sessions are looked for that were not seen for `mqtt.sessionExpiry`, ms. */
 const EXPIRE_EVERY_MS = 3_600_000
 
-/** Event-loop turns in which a closing broker reads what clients had sent: sockets, then TLS or WebSocket, then packets. */
-const TURNS_TO_READ = 5
-
 export class MqttBroker {
   readonly #parts: ConnectParts
   readonly #presence: Presence
@@ -69,6 +66,11 @@ export class MqttBroker {
     openConnection(this.#parts, stream, origin)
   }
 
+  /** Sends away those that have been connected longest. @param after s until a client should be back */
+  async dismiss(count: number, after: () => number): Promise<void> {
+    await this.#parts.connections.dismiss(count, after, this.#parts.options.serverReference)
+  }
+
   /** Every PUBLISH from now on is refused, while those under way are answered. Then call `close`. */
   stopTaking(): void {
     this.#parts.phase.isClosing = true
@@ -81,9 +83,7 @@ export class MqttBroker {
     clearInterval(this.#expiry)
     this.#presence.close()
     system.close()
-    // A client that sent DISCONNECT just before leaves no will [MQTT-3.1.2-10].
-    for (const { transport } of connections.open) transport.catchUp()
-    for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
+    await connections.caughtUp()
     connections.shutDown()
     await wills.settled()
     await connections.settled()

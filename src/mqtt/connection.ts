@@ -10,6 +10,7 @@ import { Publisher } from './publish.js'
 import { type Asker, tellReply } from './replies.js'
 import { ClientDelivery } from './routing/delivery.js'
 import type { Recipient } from './routing/delivery-rules.js'
+import type { Properties } from './wire/property-table.js'
 import { TERMS4, type Terms } from './wire/terms.js'
 
 export class MqttConnection implements Asker, LiveConnection, Recipient {
@@ -171,12 +172,17 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     return !this.hasLeft
   }
 
-  /** Closes the connection. @param code why, for the metrics and the log: MQTT 3.1.1 cannot tell the client */
-  end(code: CodeName): void {
+  /**
+   * Closes the connection.
+   * @param code why, for the metrics and the log: MQTT 3.1.1 cannot tell the client
+   * @param reason told to a client of MQTT 5, if it is not that of `code`
+   * @param properties of its DISCONNECT
+   */
+  end(code: CodeName, reason: number | CodeName = code, properties?: Properties): void {
     if (this.hasLeft) return
     this.parts.metrics.closed.inc({ front: 'mqtt', reason: code })
     this.endsFor(code)
-    this.dismiss(code)
+    this.dismiss(reason, properties)
   }
 
   /** @param packet undefined where the client's version has none */
@@ -185,10 +191,10 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
   }
 
   /** Closes the connection, and says why to a client of MQTT 5: not one that has left properly [MQTT-3.14.4-1]. */
-  dismiss(reason: number | CodeName, why?: string): void {
+  dismiss(reason: number | CodeName, properties?: Properties): void {
     if (this.hasLeft) return
     if (this.isAccepted && !this.transport.hasDisconnected)
-      this.answer(this.terms.encoder.disconnect(reason, why))
+      this.answer(this.terms.encoder.disconnect(reason, properties))
     this.transport.destroy()
   }
 

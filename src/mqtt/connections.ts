@@ -4,6 +4,16 @@ import type { Grantee } from './acl/access.js'
 import { clientIdOf } from './acl/client-id.js'
 import type { MqttConnection } from './connection.js'
 import type { ConnectionCounts } from './system-topics.js'
+import { REASON } from './wire/reason-codes.js'
+
+/** Event-loop turns in which what clients had sent is read: sockets, then TLS or WebSocket, then packets. */
+const TURNS_TO_READ = 5
+
+/** Resolves when what they had sent is handled: a client that sent DISCONNECT just before leaves no will [MQTT-3.1.2-10]. */
+async function caughtUp(connections: readonly MqttConnection[]): Promise<void> {
+  for (const { transport } of connections) transport.catchUp()
+  for (let turn = 0; turn < TURNS_TO_READ; turn++) await new Promise(setImmediate)
+}
 
 export class Connections {
   /** Those that have not ended. */
@@ -40,6 +50,30 @@ export class Connections {
       connection.endsFor('SHUTDOWN')
       connection.dismiss('SHUTDOWN')
     }
+  }
+
+  /**
+   * Ends those that have been open longest, when what they had sent is read.
+   * @param after s until a client should be back
+   * @param serverReference where clients of MQTT 5 should go instead; '': back here
+   */
+  async dismiss(count: number, after: () => number, serverReference: string): Promise<void> {
+    const some = [...this.open].slice(0, count)
+    await caughtUp(some)
+    const reason = serverReference === '' ? 'SHUTDOWN' : REASON.USE_ANOTHER_SERVER
+    for (const connection of some) {
+      const seconds = String(after())
+      connection.end('SHUTDOWN', reason, {
+        reasonString: `server is closing, come back in ${seconds} s`,
+        userProperties: [['retry-after', seconds]],
+        ...(serverReference !== '' && { serverReference }),
+      })
+    }
+  }
+
+  /** See `caughtUp`. */
+  async caughtUp(): Promise<void> {
+    await caughtUp([...this.open])
   }
 
   get counts(): ConnectionCounts {

@@ -30,7 +30,7 @@ export function malformed(parts: BrokerParts, connection: MqttConnection, error:
   if (/^[a-z]/.test(clause)) services.limits.count(`mqtt.${clause}`)
   services.log.info({ event: 'packet.refused', reason, clause }, 'malformed packet')
   if (!connection.isAccepted) refuseMalformed(connection, error)
-  connection.dismiss(code, reason)
+  connection.dismiss(code, { reasonString: reason })
 }
 
 /** The client takes no packet as large as the answer to one of its packets must be. */

@@ -40,4 +40,6 @@ export interface BrokerOptions {
   /** Persistent sessions of one account. */
   readonly maxSessions: number
   readonly locale: Locale
+  /** Where clients of MQTT 5 should go when this server is left; '': back here. */
+  readonly serverReference: string
 }

@@ -41,6 +41,8 @@ export class Listener {
   readonly #closed: (this: Socket) => void
   /** Sockets in their TLS handshake or refused, which no front end holds. The key is remote address and port. */
   readonly #strays = new Map<string, Socket>()
+  /** Resolves when it does not listen any more and all sockets are closed. */
+  #stopped = Promise.resolve()
 
   constructor(private readonly options: ListenerOptions) {
     this.#server = createServer({ noDelay: true }, socket =>
@@ -69,7 +71,13 @@ export class Listener {
   /** Stops listening. Resolves when all sockets are closed; the front ends close those that were handed on. */
   async close(): Promise<void> {
     for (const socket of this.#strays.values()) socket.destroy()
-    if (this.#server.listening) await new Promise<void>(resolve => this.#server.close(() => resolve()))
+    await this.stop()
+  }
+
+  /** The same; sockets in their TLS handshake may go on. */
+  stop(): Promise<void> {
+    if (this.#server.listening) this.#stopped = new Promise(resolve => this.#server.close(() => resolve()))
+    return this.#stopped
   }
 
   /** Destroys all open sockets. */

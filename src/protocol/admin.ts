@@ -63,6 +63,8 @@ export const ADMIN_REQUESTS = {
   'message.trace': Type.Object({ id: text(36, 36), user: Type.Optional(user) }),
   // A path on the machine of the gateway.
   backup: Type.Object({ file: text(4096, 1) }),
+  // `spread`: seconds until the last client is sent away; default `shutdown.spread`.
+  drain: Type.Object({ spread: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600 })) }),
   stats: Type.Object({}),
   reload: Type.Object({}),
   'log.level': Type.Object({

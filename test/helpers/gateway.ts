@@ -75,7 +75,10 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
   const logs: Record<string, unknown>[] = []
   const config = loadConfig({ argv, env: {} })
   const log = createLogger(config.log, { write: line => void logs.push(JSON.parse(line)) })
-  const gateway = new Gateway(config, log, () => loadConfig({ argv, env: {}, isRunning: true }))
+  const gateway: Gateway = new Gateway(config, log, {
+    load: () => loadConfig({ argv, env: {}, isRunning: true }),
+    leave: () => void gateway.drain().then(() => gateway.close()),
+  })
   const ports: Ports = await gateway.start()
   t.teardown(() => gateway.close())
   return {

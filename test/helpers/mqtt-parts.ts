@@ -41,6 +41,7 @@ const OPTIONS: BrokerOptions = {
   anonymous: true,
   acl: 'open',
   presence: 'everyone',
+  serverReference: '',
   presenceWindowMs: 1,
   closeOnRefused: false,
   keepaliveLimitSeconds: 0,

@@ -83,6 +83,8 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   [`trace ${MESSAGE} --user ann`, 'message.trace', { id: MESSAGE, user: 'ann' }],
   ['stats', 'stats', {}],
   ['reload', 'reload', {}],
+  ['drain', 'drain', {}],
+  ['drain --spread 60 --wait 90', 'drain', { spread: 60 }],
   ['backup /b.mdb', 'backup', { file: '/b.mdb' }],
   ['log-level debug', 'log.level', { level: 'debug' }],
   ['broadcast back in five --from ann', 'broadcast.send', { content: 'back in five', from: 'ann' }],
@@ -139,7 +141,15 @@ t.test('every command has help with an example and the exit codes, and main.ts k
 })
 
 t.test('wrong words are an error of usage', async t => {
-  for (const words of ['user', 'user foo', 'user show', 'user show a b', 'stats --what', 'completion'])
+  for (const words of [
+    'user',
+    'user foo',
+    'user show',
+    'user show a b',
+    'stats --what',
+    'completion',
+    'drain --wait x',
+  ])
     await t.rejects(run(words.split(' ')), { code: /^commander\./ }, words)
 })
 

@@ -253,7 +253,7 @@ t.test(
           },
         ],
       ]),
-      refusal: ({ headers }) => (headers.origin === undefined ? undefined : '403 Forbidden'),
+      refusal: ({ headers }) => (headers.origin === undefined ? undefined : { status: '403 Forbidden' }),
     })
     const forwarded = 'X-Forwarded-For: 192.0.2.1\r\n'
     t.equal(await send(`GET / HTTP/1.1\r\n${UPGRADE}${forwarded}\r\n`), 'upgraded')

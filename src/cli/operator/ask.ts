@@ -31,6 +31,8 @@ export interface Asked {
   readonly idle: 'never' | 'open' | 'make'
   /** Takes as long as the store is large: the gateway only says in time that it is at it. */
   readonly isLong?: boolean
+  /** Then it is waited so many seconds for the end of the process that the reply names. */
+  readonly waitSeconds?: number | undefined
 }
 
 /** A gateway that is stopped (SIGSTOP) takes connections, and never answers. */

@@ -9,6 +9,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'stats',
   'log-level',
   'reload',
+  'drain',
   'backup',
   'restore',
   'verify',

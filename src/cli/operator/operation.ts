@@ -1,6 +1,6 @@
 /** The commands for the gateway as a whole. */
 import { resolve } from 'node:path'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { lines, type Row, safe } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -9,6 +9,7 @@ export function operationCommands(terminal: Terminal): Command[] {
     stats(terminal),
     logLevel(terminal),
     reload(terminal),
+    drain(terminal),
     backup(terminal),
     restore(terminal),
     verify(terminal),
@@ -78,6 +79,28 @@ const reload = (terminal: Terminal): Command =>
         const later = atRestart as readonly string[]
         return `changed: ${list(changed)}\n${later.length > 0 ? `from the next start on: ${list(later)}\n` : ''}`
       }),
+    )
+
+function asSeconds(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('must be whole seconds.')
+  return Number(text)
+}
+
+const drain = (terminal: Terminal): Command =>
+  new Command('drain')
+    .description('send clients away one after the other, and then end the gateway')
+    .option(
+      '--spread <seconds>',
+      'the last one leaves after so long (0 to 3600); default: shutdown.spread',
+      asSeconds,
+    )
+    .option('--wait <seconds>', 'return when the gateway has ended, at most after so long', asSeconds)
+    .addHelpText('after', '\nExample:\n  mumi drain --spread 60 --wait 90 && systemctl restart mumi')
+    .action(({ spread, wait }: { spread?: number; wait?: number }) =>
+      terminal.run(
+        { name: 'drain', data: { spread }, idle: 'never', waitSeconds: wait },
+        ({ connections, seconds }: Row) => `${connections} connections end within ${seconds} s\n`,
+      ),
     )
 
 const broadcast = (terminal: Terminal): Command =>

@@ -5,6 +5,7 @@ import { EXIT_USAGE } from '../exit-codes.js'
 import { splitConfig } from './arguments.js'
 import { ask, CommandError } from './ask.js'
 import { completion } from './completion.js'
+import { ended } from './ended.js'
 import { inboxCommands } from './inbox.js'
 import { operationCommands } from './operation.js'
 import { jsonLine } from './print.js'
@@ -59,8 +60,12 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
   const isJson = rest.includes('--json')
   const print = (data: unknown, show: (data: never) => string) =>
     void stdout.write(isJson ? jsonLine(data) : show(data as never))
-  const run: Terminal['run'] = async (asked, show) =>
-    print(await ask(loadConfig({ argv: config, env }), asked), show)
+  const run: Terminal['run'] = async (asked, show) => {
+    const data = await ask(loadConfig({ argv: config, env }), asked)
+    print(data, show)
+    const { waitSeconds } = asked
+    if (waitSeconds !== undefined) await ended((data as { pid: number }).pid, waitSeconds)
+  }
   const restore: Terminal['restore'] = async (file, show) => {
     const { restoreStore } = await import('../../app/stores.js')
     print(await restoreStore(loadConfig({ argv: config, env }), file), show)

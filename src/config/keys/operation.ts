@@ -49,7 +49,16 @@ export const OPERATION = {
     timeout: duration(
       '10s',
       { min: '10ms', ...TIMER },
-      'How long a clean shutdown may take. Then the process ends with exit code 1.',
+      'How long a clean shutdown may take, after `spread`. Then the process ends with exit code 1.',
+    ),
+    spread: duration(
+      '0s',
+      { max: '1h' },
+      'At SIGTERM and `mumi drain`, connections end one after the other over this time, and clients that can be told are told when to come back (docs/operations.md). 0: all at once.',
+    ),
+    serverReference: optional(
+      '',
+      'Another server, such as `chat2.example:8883`, to which clients of MQTT 5 are sent (0x9C) as their connections end over `spread`. Empty: they are to come back here (0x8B).',
     ),
   },
 } as const

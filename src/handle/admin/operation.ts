@@ -28,6 +28,11 @@ async function reload({ operation }: Services): Promise<Done> {
   return { data: await operation.reload() }
 }
 
+async function drain({ operation }: Services, { spread }: AdminData<'drain'>): Promise<Done> {
+  const begun = operation.drain(spread)
+  return { data: begun, about: { count: begun.connections } }
+}
+
 /** Messages have a sender, so an operator's has the account that `from` names, or that of the oldest admin. */
 async function broadcast(
   services: Services,
@@ -68,6 +73,7 @@ export const OPERATION_ACTS = {
   stats: act('stats', 'stats.read', stats),
   backup: act('backup', 'backup.made', backup),
   'log.level': act('log.level', 'log-level.changed', logLevel),
+  drain: act('drain', 'gateway.drained', drain),
   reload: act('reload', 'config.reloaded', reload),
   'broadcast.send': act('broadcast.send', 'broadcast.sent', broadcast),
 } as const

@@ -55,7 +55,7 @@ export interface Encoder {
   suback(packetId: number, reasons: readonly number[]): Buffer
   unsuback(packetId: number, reasons: readonly number[]): Buffer
   /** @returns undefined in a version that has none from the server */
-  disconnect(reason: number | CodeName, why?: string): Buffer | undefined
+  disconnect(reason: number | CodeName, properties?: Properties): Buffer | undefined
 }
 
 /** Of MQTT 3.1 and 3.1.1. */
@@ -124,8 +124,8 @@ export class Encoder5 implements Encoder {
     return encodeFilterReasons5(UNSUBACK, packetId, reasons)
   }
 
-  disconnect(reason: number | CodeName, why?: string): Buffer {
+  disconnect(reason: number | CodeName, properties: Properties = {}): Buffer {
     const code = typeof reason === 'string' ? reasonOf(reason, DISCONNECT) : reason
-    return encodeDisconnect5(code, why === undefined ? {} : { reasonString: why }, this.receiver)
+    return encodeDisconnect5(code, properties, this.receiver)
   }
 }
