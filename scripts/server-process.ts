@@ -123,6 +123,11 @@ export class ServerProcess {
     await this.#end('SIGKILL')
   }
 
+  /** SIGHUP. @returns false if the server is not ready, or is about to end */
+  reload(): boolean {
+    return this.isReady && this.#child?.kill('SIGHUP') === true
+  }
+
   /** SIGTERM. */
   async stop(): Promise<void> {
     this.graceful++

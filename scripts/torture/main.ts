@@ -24,6 +24,8 @@ const HELP = `Usage: npm run torture -- [options]
   --minutes N            how long there are messages and mishaps (2)
   --seed S               makes the same decisions again (a random one, printed)
   --kills-per-minute K   kill -9 so often; SIGTERM a third as often (8)
+  --restarts graceful    no kill -9: SIGTERM as often, at which clients are sent away over a second, and SIGHUP in between;
+                         also fails if a message comes twice on one connection
   --clock H,H,...        the clock is so many hours off at each start, in turn (random hours at half of the starts)
   --users N              accounts (12)
   --rate N               messages a second, all senders together (1500)
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
     'kills-per-minute': { type: 'string', default: '8' },
+    restarts: { type: 'string', default: 'killed' },
     clock: { type: 'string' },
     users: { type: 'string', default: '12' },
     rate: { type: 'string', default: '1500' },
@@ -48,6 +51,9 @@ const { values } = parseArgs({
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
+
+if (!['killed', 'graceful'].includes(values.restarts)) throw new Error('--restarts must be graceful')
+const isGraceful = values.restarts === 'graceful'
 
 const PLANT = new URL('plant.mjs', import.meta.url).href
 
@@ -90,6 +96,7 @@ function settings(random: Random, [http, mqtt]: readonly number[]): Record<strin
     'heartbeat.interval': '3s',
     'heartbeat.timeout': '3s',
     'delivery.stallTimeout': '5s',
+    ...(isGraceful && { 'shutdown.spread': '1s' }),
     'delivery.windowMessages': random.pick(['20', '100', '1000']),
     'delivery.maxBufferedBytes': random.pick(['8KiB', '64KiB', '1MiB']),
     'mqtt.maxInflight': random.pick(['5', '20', '100']),
@@ -141,6 +148,7 @@ async function build(dir: string): Promise<Run> {
   const killsPerMinute = amount('kills-per-minute')
   const restarts = new Restarts(server, {
     killsPerMinute,
+    isGraceful,
     clockHours: clockHours(),
     random: random.fork('restarts'),
     watcher: wills,
@@ -158,7 +166,7 @@ async function live({ server, world, wills, crowd, restarts }: Run): Promise<voi
   await Promise.all([restarts.run(), crowd.run(), world.live(amount('minutes') * 60_000).finally(stop)])
   say('no more messages; everyone comes back')
   wills.retire()
-  await restarts.restart(true)
+  await restarts.restart(!isGraceful)
   await Promise.all([world.drain(say), wills.settle()])
   await server.stop()
   wills.end()
@@ -181,7 +189,7 @@ async function torture(dir: string): Promise<number> {
   }
   const findings = check(ledger)
   if (findings.acknowledged === 0) throw new Error('nothing was acknowledged, so nothing was tried')
-  const summary = summarize(values.seed, { ...run, findings })
+  const summary = summarize(values.seed, { ...run, findings, isGraceful })
   process.stdout.write(report(summary))
   return isBroken(summary) ? 1 : 0
 }

@@ -21,6 +21,10 @@ export interface Summary extends Findings {
   readonly unclean: number
   readonly sessionsLost: number
   readonly clockJumps: number
+  /** How often the config was read again. */
+  readonly reloads: number
+  /** Nothing was killed. */
+  readonly isGraceful: boolean
   readonly wills: WillFindings
   /** Crowds that used up the descriptors. */
   readonly crowds: number
@@ -39,6 +43,7 @@ export interface Run {
   readonly wills: Wills
   readonly crowd: Crowd
   readonly restarts: Restarts
+  readonly isGraceful: boolean
 }
 
 export function summarize(seed: string, run: Run): Summary {
@@ -56,6 +61,8 @@ export function summarize(seed: string, run: Run): Summary {
     unclean: server.unclean,
     sessionsLost: world.sessionsLost,
     clockJumps: restarts.clockJumps,
+    reloads: restarts.reloads,
+    isGraceful: run.isGraceful,
     wills: run.wills.findings(),
     crowds: crowd.full,
     crowdsRefused: crowd.refused,
@@ -70,7 +77,10 @@ export function isBroken(summary: Summary): boolean {
   const messages = [lost, reordered, gaps, corrupt, idsBack, doubled.json, doubled.mqttSession]
   const { died, unclean, sessionsLost, crowdsRefused } = summary
   const server = [died, unclean, sessionsLost, crowdsRefused]
-  return [...messages, wills.missing, wills.repeated, wills.unwanted, ...server].some(count => count > 0)
+  const twice = summary.isGraceful ? summary.repeatedOnConnection : 0
+  return [...messages, twice, wills.missing, wills.repeated, wills.unwanted, ...server].some(
+    count => count > 0,
+  )
 }
 
 export function report(summary: Summary): string {
@@ -94,7 +104,7 @@ export function report(summary: Summary): string {
     ['sessions lost', summary.sessionsLost],
     [
       'restarts',
-      `${summary.graceful} graceful (${summary.unclean} not clean), ${summary.killed} kill -9, ${summary.died} died`,
+      `${summary.graceful} graceful (${summary.unclean} not clean), ${summary.killed} kill -9, ${summary.died} died; ${summary.reloads} × SIGHUP`,
     ],
     [
       'wills',

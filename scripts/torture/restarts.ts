@@ -1,4 +1,4 @@
-/** Kills the server again and again, sometimes stops it cleanly, and sets its clock between starts. */
+/** Kills the server again and again, or stops it cleanly, and sets its clock between starts. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Random } from '../random.js'
 import type { ServerProcess } from '../server-process.js'
@@ -28,8 +28,13 @@ export interface EndWatcher {
   resume(): void
 }
 
+/** Every end is clean, and between two of them the config is read again so often. */
+const RELOAD_MS = 500
+
 export interface RestartOptions {
   readonly killsPerMinute: number
+  /** Nothing is killed: clients are sent away one after the other, and the config is read again in between. */
+  readonly isGraceful: boolean
   /** Hours by which the clock is off at each start, in turn and again. Empty: random ones, at half of the starts. */
   readonly clockHours: readonly number[]
   readonly random: Random
@@ -40,6 +45,8 @@ export interface RestartOptions {
 export class Restarts {
   /** Starts with a clock that differs from that of the start before. */
   clockJumps = 0
+  /** How often the config was read again. */
+  reloads = 0
   readonly #stopping = new AbortController()
 
   constructor(
@@ -49,8 +56,9 @@ export class Restarts {
 
   /** Runs until `stop`. @throws StartError if the server does not start again */
   async run(): Promise<void> {
-    const { killsPerMinute, random } = this.options
+    const { killsPerMinute, isGraceful, random } = this.options
     if (killsPerMinute === 0) return
+    if (isGraceful) void this.#reload()
     const everyMs = (60_000 / killsPerMinute) * (1 - 1 / GRACEFUL_EVERY)
     const begin = performance.now()
     for (let i = 1; ; i++) {
@@ -60,7 +68,14 @@ export class Restarts {
         () => undefined,
       )
       if (this.#stopping.signal.aborted) return
-      await this.restart(i % GRACEFUL_EVERY !== GRACEFUL)
+      await this.restart(!isGraceful && i % GRACEFUL_EVERY !== GRACEFUL)
+    }
+  }
+
+  async #reload(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await delay(RELOAD_MS)
+      if (this.server.reload()) this.reloads++
     }
   }
 
@@ -70,13 +85,13 @@ export class Restarts {
 
   async restart(isKill: boolean): Promise<void> {
     const { server } = this
-    const { clockHours, random, watcher, say } = this.options
+    const { clockHours, isGraceful, random, watcher, say } = this.options
     say(isKill ? 'kill -9' : 'SIGTERM')
     await this.#end(isKill)
     if (random.chance(DOWN)) await delay(random.between(...DOWN_MS))
     if (clockHours.length > 0) this.#setClock(clockHours[this.clockJumps % clockHours.length] ?? 0)
     else if (random.chance(CLOCK_SET)) this.#setClock(Math.round(random.between(...CLOCK_HOURS)))
-    if (random.chance(KILLED_AGAIN)) {
+    if (!isGraceful && random.chance(KILLED_AGAIN)) {
       server.spawn()
       await delay(random.between(...KILLED_AGAIN_MS))
       say('kill -9 while it starts')

@@ -10,8 +10,10 @@ import { Publisher } from './publish.js'
 import { type Asker, tellReply } from './replies.js'
 import { ClientDelivery } from './routing/delivery.js'
 import type { Recipient } from './routing/delivery-rules.js'
-import type { Properties } from './wire/property-table.js'
 import { TERMS4, type Terms } from './wire/terms.js'
+
+/** What else a DISCONNECT of MQTT 5 says. */
+type Properties = Parameters<Terms['encoder']['disconnect']>[1]
 
 export class MqttConnection implements Asker, LiveConnection, Recipient {
   readonly front = 'mqtt'

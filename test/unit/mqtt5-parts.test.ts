@@ -292,7 +292,7 @@ t.test('what a handler throws: a store that fails, a packet that is wrong, a bug
   failed(parts, connection, 'x', new GatewayError('STORE_FULL'))
   failed(parts, connection, 'x', new MalformedPacket('wrong', '[x]', 0x94))
   failed(parts, connection, 'x', new TypeError('bug'))
-  t.same(log.slice(1), ['malformed', [0x94, 'wrong'], ['ERROR']])
+  t.same(log.slice(1), ['malformed', [0x94, { reasonString: 'wrong' }], ['ERROR']])
   t.same(faults, ['x'])
 })
 

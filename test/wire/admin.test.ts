@@ -292,7 +292,9 @@ t.test('every act is in the audit, done or refused, without a password or an ema
           .map(line => JSON.parse(line))
           .filter(({ front }) => front === 'admin')
       : []
-  const names = Object.keys(ADMIN_REQUESTS).filter(name => name !== 'backup' || TEST_STORE !== 'mongodb')
+  const names = Object.keys(ADMIN_REQUESTS)
+    .filter(name => name !== 'backup' || TEST_STORE !== 'mongodb')
+    .filter(name => name !== 'drain')
   let count = 2
   const isEnd = (name: string) => Number(name === 'inbox.purge') + 2 * Number(name === 'user.delete')
   for (const name of names.sort((a, b) => isEnd(a) - isEnd(b))) {
@@ -317,4 +319,7 @@ t.test('every act is in the audit, done or refused, without a password or an ema
   t.notMatch(readFileSync(file, 'utf8'), /secret|example\.com/)
   const events = lines().map(({ event }) => event)
   t.equal(new Set(events).size, names.length + 1, 'an event of its own for each')
+  await askAdmin(gateway, 'drain')
+  await gateway.close()
+  t.match(lines().at(-1), { event: 'gateway.drained', count: 1 }, 'it ends the gateway')
 })

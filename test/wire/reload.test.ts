@@ -151,3 +151,44 @@ t.test('a config that was a FIFO at the start is not read again, nor is what is 
   symlinkSync('real.json', file)
   t.match(await askAdmin(gateway, 'reload'), { status: 200, data: { changed: ['limits.content'] } })
 })
+
+t.test('under load no connection ends, and every message comes once and in order', async t => {
+  const { gateway, reload } = await withFile(t)
+  const [ann, bob] = [await register(t, gateway), await register(t, gateway)]
+  const reader = await loggedIn(t, gateway, ann)
+  const lamp = await mqttClient(t, gateway, { username: ann.email, password: ann.password, clientId: 'lamp' })
+  await lamp.mqtt.subscribeAsync(`users/${ann.id}/inbox/+/content`, { qos: 1 })
+  const sender = await loggedIn(t, gateway, bob)
+  let closed = 0
+  for (const { ws } of [reader, sender]) ws.once('close', () => closed++)
+  lamp.mqtt.once('close', () => closed++)
+  const reloads = 20
+  let [sent, isOver] = [0, false]
+  const flow = (async () => {
+    while (!isOver) {
+      for (let i = 0; i < 20; i++)
+        sender.send({ type: 'message', data: { recipient: ann.id, content: `${sent++}` } })
+      for (let i = 0; i < 20; i++) t.equal((await sender.next()).code, 201)
+    }
+  })()
+  for (let i = 0; i < reloads; i++) {
+    const answer = await reload({
+      limits: { content: `${i % 2 === 0 ? 32 : 64}KiB`, connectionsPerAccount: 40 + (i % 2) },
+      mqtt: { acl: [{ pattern: `lamps/${i}`, access: 'read' }] },
+    })
+    t.match(answer, { status: 200 })
+    const before = sent
+    while (sent === before) await new Promise(setImmediate)
+  }
+  isOver = true
+  await flow
+  const wanted = Array.from({ length: sent }, (_, i) => `${i}`)
+  const read: string[] = []
+  for (const _ of wanted) read.push((await reader.next<{ content: string }>()).content)
+  t.same(read, wanted, 'JSON')
+  const lit: string[] = []
+  for (const _ of wanted) lit.push((await lamp.next()).payload)
+  t.same(lit, wanted, 'MQTT')
+  t.equal(closed, 0)
+  t.same([reader.unread, lamp.messages], [[], []])
+})

@@ -1,6 +1,7 @@
 /** Makes a request of the operator: of the gateway that runs, by its admin socket; if none does, on its store. */
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import { socketFault, socketPath } from '../../app/admin-socket.js'
 import type { Config } from '../../config/config.js'
 import { EXIT_FAILURE, EXIT_NOT_RUNNING } from '../exit-codes.js'
@@ -112,4 +113,25 @@ async function askStore(config: Config, { name, idle }: Asked, body: string): Pr
     throw new CommandError(`no gateway runs on ${config.data.dir} (data.dir)`, EXIT_NOT_RUNNING)
   const { askIdle } = await import('../../app/idle.js')
   return askIdle(config, { name, body, mayMake: idle === 'make' })
+}
+
+const LOOK_MS = 100
+
+/** Waits for the end of the gateway's process. @throws CommandError if it runs after so many seconds */
+export async function ended(pid: number, seconds: number): Promise<void> {
+  const until = performance.now() + seconds * 1000
+  while (isRunning(pid)) {
+    if (performance.now() >= until) throw new CommandError(`it runs after ${seconds} s (process ${pid})`)
+    await delay(LOOK_MS)
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (thrown) {
+    // EPERM: it is another user's.
+    return (thrown as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
 }
