@@ -7,7 +7,7 @@ import type { CopyableStore } from '../store/contents.js'
 import { copyStore } from '../store/copy.js'
 import { restoreBackup } from '../store/embedded/backup.js'
 import type { StoreTimes } from '../store/embedded/commits.js'
-import type { FileCheck } from '../store/embedded/file.js'
+import { checkFile, type FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
 import { DATA_FORMAT, type UpgradeBegun, type UpgradeOptions } from '../store/upgrade.js'
@@ -92,11 +92,12 @@ export async function checkStore(config: Config): Promise<string> {
     return 'MongoDB answers'
   }
   const dir = resolve(config.data.dir)
+  const wholly: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
   if (!hasStore(config)) {
+    checkFile(join(dir, 'store'), wholly)
     checkCanMake(join(dir, 'store'))
     return `no store yet in ${dir}: serve makes it`
   }
-  const wholly: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
   const store = makeEmbedded(config, { check: wholly, upgrade: false })
   try {
     await store.open()
@@ -115,13 +116,12 @@ export async function checkStore(config: Config): Promise<string> {
 }
 
 /**
- * Reads all of an embedded store that no gateway has open.
- * @throws ConfigError if there is none, or it is of another kind; GatewayError if it is in use or damaged
+ * Reads all of a store that no gateway has open.
+ * @throws ConfigError if there is none; GatewayError if it is in use or damaged
  */
 export async function verifyStore(config: Config): Promise<Verified> {
-  if (config.store.type !== 'embedded') throw new ConfigError(['store.type: must be embedded'])
   if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
-  const store = makeEmbedded(config, {
+  const store = await makeStore(config, config.store.type, {
     check: { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY },
     upgrade: false,
   })

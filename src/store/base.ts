@@ -33,6 +33,7 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   /** Waits for what was accepted, then closes. */
   protected abstract closeParts(parts: P): Promise<void>
   abstract ping(): Promise<void>
+  abstract strays(): AsyncIterable<string>
   /** See CopyableStore.backup. */
   protected abstract backupOf(parts: P, file: string): Promise<number>
 

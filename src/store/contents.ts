@@ -36,6 +36,8 @@ export interface Contents {
 }
 
 export interface CopyableStore extends Store {
+  /** What indexes have, and no account or row does, a line each; after deletions that a stop interrupted are finished. */
+  strays(): AsyncIterable<string>
   /** @throws GatewayError STORE_UNAVAILABLE if the store is not open */
   contents(): Contents
   /**

@@ -40,7 +40,8 @@ export class DeletedUsers {
   }
 }
 
-function accountOf(collection: KvCollection, key: KvKey): UserId {
+/** The account that an entry belongs to; another text where it belongs to none. */
+export function accountOf(collection: KvCollection, key: KvKey): UserId {
   if (collection === 'sessions') return String(key[0])
   const part = collection === 'meta' ? (OF_ACCOUNT.has(key[0]) ? key[1] : '') : key[0]
   return collection === 'retained' ? '' : (String(part).split(':', 1)[0] ?? '')
@@ -118,6 +119,8 @@ export interface DeletableUsers {
 
 /** The order of a deletion: the account first, then what it has in all roles. The same in every store. */
 export class Deletions {
+  #finishing: Promise<void> = Promise.resolve()
+
   constructor(
     private readonly users: DeletableUsers,
     private readonly deleted: DeletedUsers,
@@ -139,7 +142,12 @@ export class Deletions {
   async finish(): Promise<void> {
     const left = await this.users.toPurge()
     await this.remains.purgeKv(left)
-    void this.#purgeAll(left).catch(() => undefined)
+    this.#finishing = this.#purgeAll(left).catch(() => undefined)
+  }
+
+  /** Resolves when `finish` has done the rest, or has failed. */
+  finished(): Promise<void> {
+    return this.#finishing
   }
 
   async #purgeAll(ids: readonly UserId[]): Promise<void> {

@@ -1,6 +1,8 @@
 /** Reads a store that nobody writes to, and finds what contradicts itself. */
-import type { ConversationId, UserId } from '../core/model.js'
+import { type ConversationId, isUserId, type UserId } from '../core/model.js'
 import type { CopyableStore, Entries, Section } from './contents.js'
+import { accountOf } from './deleted.js'
+import { KV_COLLECTIONS } from './store.js'
 
 export interface Verified {
   readonly accounts: number
@@ -22,7 +24,7 @@ const MAX_FAULTS = 1000
 
 export class Verification {
   readonly #faults: string[] = []
-  readonly #ids = new Set<UserId>()
+  readonly #live = new Set<UserId>()
   readonly #conversations = new Map<ConversationId, number>()
   readonly #byNames = new Map<string, ReadonlySet<UserId>>()
   #inboxes = 0
@@ -37,14 +39,22 @@ export class Verification {
 
   /** @throws GatewayError if the store cannot be read */
   async run(): Promise<Verified> {
+    // First, since it waits for deletions.
+    for await (const line of this.store.strays()) this.#fault(line)
     for await (const entry of this.#all('accounts')) await this.#account(entry)
     for await (const row of this.#all('rows')) await this.#row(row)
     await this.#endOfInbox()
     for (const [conversation, count] of this.#conversations) await this.#conversation(conversation, count)
     for await (const device of this.#all('devices')) await this.#device(device)
-    for await (const { userId, seq } of this.#all('furthest'))
+    for await (const { userId, seq } of this.#all('furthest')) {
+      this.#owner('furthest', userId)
       if (seq > (await this.store.inbox.lastSeq(userId)))
         this.#fault(`inbox ${userId}: confirmed up to ${seq}, beyond its end`)
+    }
+    for await (const { userId } of this.#all('trimmed')) this.#owner('trimmed', userId)
+    for (const collection of KV_COLLECTIONS)
+      for await (const { key } of this.store.kv.kvRange(collection, []))
+        this.#owner(collection, accountOf(collection, key))
     return {
       ...{ accounts: this.#accounts, inboxes: this.#inboxes, rows: this.#rows },
       ...{ conversations: this.#conversations.size, devices: this.#devices, faults: this.#faults },
@@ -64,10 +74,15 @@ export class Verification {
     if (this.#faults.length < MAX_FAULTS) this.#faults.push(line)
   }
 
+  /** What has an owner has one with an account. */
+  #owner(what: string, id: string): void {
+    if (isUserId(id) && !this.#live.has(id)) this.#fault(`${what}: an entry of ${id}, who has no account`)
+  }
+
   /** Each index finds it. */
   async #account({ id, user }: Entries['accounts']): Promise<void> {
-    this.#ids.add(id)
     if (user === undefined) return
+    this.#live.add(id)
     this.#accounts++
     const { users } = this.store
     const { emailKey, username, firstName, lastName, passwordHash } = user
@@ -108,7 +123,7 @@ export class Verification {
 
   async #beginInbox({ inbox, seq }: Row): Promise<void> {
     this.#inboxes++
-    if (!this.#ids.has(inbox)) this.#fault(`inbox ${inbox}: there is no such account`)
+    if (!this.#live.has(inbox)) this.#fault(`inbox ${inbox}: there is no such account`)
     const first = await this.store.inbox.firstSeq(inbox)
     if (seq !== first) this.#fault(`inbox ${inbox}: begins with ${seq}, and should with ${first}`)
   }
@@ -141,6 +156,7 @@ export class Verification {
 
   async #device({ userId, device, confirmed, sent, released }: Entries['devices']): Promise<void> {
     this.#devices++
+    this.#owner('devices', userId)
     const last = await this.store.inbox.lastSeq(userId)
     const name = `inbox ${userId}: device ${JSON.stringify(device)}`
     if (confirmed > last || sent > last) this.#fault(`${name} is beyond its end, ${last}`)

@@ -12,6 +12,8 @@ class Fake extends BaseStore<StoreParts> {
     return 0
   }
 
+  async *strays() {}
+
   readonly log: string[] = []
   fault: Error | undefined
   left = 0

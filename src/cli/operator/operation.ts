@@ -60,7 +60,7 @@ const restore = (terminal: Terminal): Command =>
 
 const verify = (terminal: Terminal): Command =>
   new Command('verify')
-    .description('read the embedded store of a gateway that does not run, and say what contradicts itself')
+    .description('read the store of a gateway that does not run, and say what contradicts itself')
     .addHelpText('after', '\nExample:\n  mumi verify --data.dir /var/lib/mumi')
     .action(() =>
       terminal.verify(({ faults, ...counts }: Row) =>

@@ -18,6 +18,7 @@ import { dirname, join, resolve } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { reasonText, toStoreError } from './errors.js'
 import { checkWhole } from './file.js'
+import { OPENED } from './opened.js'
 
 /** What is wrong with the name of a file, not with a disk. */
 const OF_NAME: ReadonlySet<unknown> = new Set([
@@ -77,7 +78,7 @@ export function restoreBackup(file: string, dir: string): number {
     syncPath(part)
     linkSync(part, join(dir, 'data.mdb'))
     // Of an earlier store.
-    rmSync(join(dir, 'closed'), { force: true })
+    for (const name of ['closed', OPENED]) rmSync(join(dir, name), { force: true })
     syncPath(dir)
     return statSync(part).size
   } catch (thrown) {

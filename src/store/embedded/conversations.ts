@@ -50,6 +50,19 @@ export class Conversations {
     for (const { value } of this.#places.getRange(bounds)) yield toPlace(value)
   }
 
+  /** All entries behind one, in the order of their keys. @param after its key */
+  *entries(
+    after: Buffer | undefined,
+    limit: number,
+  ): Generator<Place & { key: Buffer; conversation: string; id: string }> {
+    const bounds = { start: after ?? Buffer.of(0), end: Buffer.of(0xff), exclusiveStart: true, limit }
+    for (const { key: shared, value } of this.#places.getRange(bounds)) {
+      const key = Buffer.from(shared)
+      const conversation = `${key.readUInt32BE(0)}:${key.readUInt32BE(4)}`
+      yield { key, conversation, id: key.toString('latin1', CONVERSATION_KEY_BYTES), ...toPlace(value) }
+    }
+  }
+
   #keyOf(conversation: ConversationId, id: string): Buffer {
     writeConversationKey(conversation, this.#key, 0)
     this.#key.write(id, CONVERSATION_KEY_BYTES, 'latin1')

@@ -1,10 +1,21 @@
 /** The data file before LMDB maps it: what would end the process by a signal is refused with a word. */
-import { closeSync, fstatSync, openSync, readFileSync, type Stats, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { bootId } from './boot-id.js'
 import { reasonText } from './errors.js'
 import { Damage, isAhead, isSyncedByLmdb, type Meta, readMeta, restoreSynced } from './meta-page.js'
+import { OPENED } from './opened.js'
 import { checkPages } from './pages.js'
 
 /** Notes how the data file was when it was last closed: where it still is so, its pages need not be read. */
@@ -23,7 +34,10 @@ export interface FileCheck {
  */
 export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
   const path = join(dir, 'data.mdb')
-  if (fileAt(path) === undefined) return
+  if (fileAt(path) === undefined) {
+    refuseRemains(dir, path)
+    return
+  }
   try {
     withFile(path, 'r', file => {
       const meta = readMeta(file, bootId())
@@ -37,6 +51,17 @@ export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
     )
   }
 }
+
+/** LMDB would make a new file, and nobody would be told that all accounts are gone. */
+function refuseRemains(dir: string, path: string): void {
+  const remains = existsSync(dir) ? readdirSync(dir).find(isRemains) : undefined
+  if (remains === undefined) return
+  throw refusal(
+    `${path} is missing, and ${remains} beside it is of a store: put a backup in its place, or remove ${dir} to begin anew`,
+  )
+}
+
+const isRemains = (name: string): boolean => name === NOTE || name === OPENED || name.startsWith('journal-')
 
 /**
  * Reads all of a file that nobody has open.
@@ -131,7 +156,9 @@ function fileAt(path: string): Stats | undefined {
   if (!found.isFile()) throw refusal(`${path} is not a file`)
   // LMDB would fill it, and nobody would be told that all accounts are gone.
   if (found.size === 0)
-    throw refusal(`${path} is damaged: it is empty; put a backup in its place, or remove it to begin anew`)
+    throw refusal(
+      `${path} is damaged: it is empty; put a backup in its place, or remove ${dirname(path)} to begin anew`,
+    )
   return found
 }
 

@@ -10,6 +10,7 @@ import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from
 import { open } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { type Found, HEADER_BYTES, headerOf, pathOf, type Segment } from './journal-read.js'
+import { forgetOpened, noteOpened } from './opened.js'
 import { SyncBehind } from './sync-behind.js'
 
 /** A file of this size is full. */
@@ -98,8 +99,13 @@ export class JournalFiles {
     return this.#behind.synced()
   }
 
-  /** LMDB has all records up to `number`, on the disk: removes the files that have no others. */
+  /**
+   * LMDB has all records up to `number`, on the disk: removes the files that have no others.
+   * @throws what the system says, if no other file can be begun
+   */
   removeUpTo(number: number): void {
+    // The one that the note names goes behind another one.
+    this.prepare()
     while (this.oldest !== undefined && this.oldest <= number) {
       const segment = this.#old.shift() ?? this.#shiftOpen()
       if (segment !== undefined) rmSync(segment.path, { force: true })
@@ -114,7 +120,9 @@ export class JournalFiles {
     } finally {
       for (const { file } of this.#open.splice(0)) closeSync(file)
     }
-    if (isStored) for (const { path } of segments) rmSync(path, { force: true })
+    if (!isStored) return
+    forgetOpened(this.dir)
+    for (const { path } of segments) rmSync(path, { force: true })
   }
 
   #shiftOpen(): Segment | undefined {
@@ -140,6 +148,7 @@ export class JournalFiles {
     const file = openSync(path, 'w', 0o600)
     try {
       write(file, headerOf(this.id), 0)
+      noteOpened(this.dir, this.next)
     } catch (thrown) {
       closeSync(file)
       rmSync(path, { force: true })

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootId } from './boot-id.js'
 import { DamagedRecord, decodeRecords, type JournalRecord } from './journal-record.js'
+import { readOpened } from './opened.js'
 
 /**
  * Then the store's id, since a journal belongs to one `data.mdb`, and the id of the start of the system in which the file was
@@ -44,13 +45,17 @@ export function readJournal(dir: string, id: Buffer | undefined, after: number):
   const segments: Segment[] = []
   const useless: string[] = []
   let last = after
-  for (const { path, first } of filesIn(dir)) {
+  /** Of all that is there, also of what LMDB has. */
+  let newest = 0
+  const files = filesIn(dir)
+  for (const { path, first } of files) {
     const all = readSegment(path, first, id)
     const isBehindHole = first > last + 1
     // After a power cut a file may be on the disk and the end of the one before it not: then it is lost, too.
     if (isBehindHole && isOfThisStart(path))
       throw new ForeignJournal(`${path}: ${missing(last + 1, first - 1)} before it`)
     const end = all.at(-1)
+    newest = Math.max(newest, end?.number ?? first - 1)
     if (end === undefined || isBehindHole) {
       useless.push(path)
       continue
@@ -60,9 +65,30 @@ export function readJournal(dir: string, id: Buffer | undefined, after: number):
     // Also one of which LMDB has all: that need not be on the disk yet.
     segments.push({ path, last: end.number })
   }
+  checkNewest(dir, files, { newest, after })
   // Not before it is known that nothing is missing.
   for (const path of useless) rmSync(path)
   return { records, segments }
+}
+
+/**
+ * While the system runs, a file that was begun is there with its header, and has at least what LMDB has.
+ * @throws ForeignJournal
+ */
+function checkNewest(
+  dir: string,
+  files: readonly { readonly path: string; readonly first: number }[],
+  { newest, after }: { readonly newest: number; readonly after: number },
+): void {
+  const begun = readOpened(dir)
+  if (begun === undefined) return
+  const path = pathOf(dir, begun)
+  if (!files.some(({ first }) => first === begun)) throw new ForeignJournal(`${path} is missing`)
+  if (statSync(path).size < HEADER_BYTES) throw new ForeignJournal(`${path} was cut short`)
+  if (newest < after)
+    throw new ForeignJournal(
+      `${path} was cut short: it ends with record ${newest}, and data.mdb has ${after}`,
+    )
 }
 
 /** Their file was removed, or emptied, or belongs to a newer data.mdb. */

@@ -34,7 +34,7 @@ export class Journal {
       this.#found = readJournal(this.env.dir, this.#id, this.#last)
     } catch (thrown) {
       if (!(thrown instanceof ForeignJournal)) throw toStoreError(thrown, this.env.dir)
-      const reason = `${reasonText(thrown)}; put the files of one backup in their place, or remove the journal and what is in it`
+      const reason = `${reasonText(thrown)}; put the files of one backup in their place, or remove the journal (journal-… and opened) and what is in it`
       throw new GatewayError('STORE_UNAVAILABLE', { reason }, thrown)
     }
     const { records, segments } = this.#found
@@ -116,7 +116,11 @@ export class Journal {
   async removeUpTo(number: number): Promise<void> {
     await this.synced()
     await this.env.durable()
-    this.#files?.removeUpTo(number)
+    try {
+      this.#files?.removeUpTo(number)
+    } catch (thrown) {
+      throw toStoreError(thrown, this.env.dir)
+    }
   }
 
   /** To be called when nothing is appended any more. @param isStored LMDB has all of it, on the disk */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { User } from '../../core/model.js'
 import type { UserQuery } from '../store.js'
-import { FIRST, LAST } from './keys.js'
+import { FIRST, type Key, LAST } from './keys.js'
 import type { OpenTable, Table } from './table.js'
 
 type Names = Pick<UserQuery, 'firstName' | 'lastName'>
@@ -36,6 +36,18 @@ export class NameIndex {
     const digest = digestOf(names)
     const bounds = { start: [digest, after, FIRST], end: [digest, LAST], limit }
     return Array.from(this.#entries.getRange(bounds), ({ key }) => Number(key[1]))
+  }
+
+  /** All entries behind one, in the order of their keys. */
+  *entries(after: Key | undefined, limit: number): Generator<{ key: Key; ordinal: number }> {
+    const bounds = { start: [...(after ?? []), FIRST], end: [LAST], limit }
+    for (const key of this.#entries.getKeys(bounds)) yield { key, ordinal: Number(key[1]) }
+  }
+
+  /** Whether an entry is one of the account's, or the mark. */
+  isOf([digest, ordinal]: Key, user: User | undefined): boolean {
+    if (ordinal === undefined) return digest === INDEXED[0]
+    return user !== undefined && digestsOf(user).includes(String(digest))
   }
 
   /** Accounts behind this one may have been written by a version without this index. */

@@ -7,6 +7,7 @@ import { DataFormat } from './format.js'
 import { EmbeddedInbox } from './inbox.js'
 import { inboxParts } from './inbox-parts.js'
 import { EmbeddedKv } from './kv.js'
+import { Strays } from './strays.js'
 import type { OpenTable } from './table.js'
 import { EmbeddedUsers } from './users.js'
 
@@ -17,6 +18,7 @@ export interface EmbeddedParts {
   readonly kv: EmbeddedKv
   readonly contents: EmbeddedContents
   readonly format: DataFormat
+  readonly strays: Strays
 }
 
 export function makeParts(
@@ -35,5 +37,6 @@ export function makeParts(
     kv,
     contents: new EmbeddedContents(env, table, inbox),
     format: new DataFormat(env, table, dir),
+    strays: new Strays(env, table),
   }
 }

@@ -164,6 +164,13 @@ export class Rows {
     for (const id of unheld) this.#texts.remove([id])
   }
 
+  /** Whether a row refers to a text. @param by this one; default: any */
+  isHeld(id: string, by?: { readonly owner: number; readonly seq: number }): boolean {
+    return by === undefined
+      ? this.#countHolders(id, 1) > 0
+      : this.#holders.get([id, by.owner, by.seq]) !== undefined
+  }
+
   #countHolders(id: string, limit: number): number {
     return [...this.#holders.getRange({ start: [id], end: [id, LAST], limit })].length
   }

@@ -76,6 +76,13 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
     }
   }
 
+  async *strays(): AsyncGenerator<string> {
+    const { users, inbox, strays } = this.parts
+    await users.deletionsFinished()
+    await inbox.stored()
+    yield* strays.all()
+  }
+
   /** Whether rows of an older data format may be left. */
   get isOldFormat(): boolean {
     return this.parts.format.isOld

@@ -196,6 +196,11 @@ export class EmbeddedUsers implements Users {
     return this.#deletions.finish()
   }
 
+  /** See Deletions.finished. */
+  deletionsFinished(): Promise<void> {
+    return this.#deletions.finished()
+  }
+
   /** The account itself is gone when this resolves, and noted as one of which something may remain. */
   async #remove(id: UserId): Promise<void> {
     const number = userNumber(id)

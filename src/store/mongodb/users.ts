@@ -184,6 +184,11 @@ export class MongoUsers implements Users {
     return this.#deletions.finish()
   }
 
+  /** See Deletions.finished. */
+  deletionsFinished(): Promise<void> {
+    return this.#deletions.finished()
+  }
+
   /** Resolves when the account is deleted and marked as one whose data may remain. */
   async #remove(id: UserId): Promise<void> {
     const filter = { _id: id, deleted: { $exists: false } } as const
