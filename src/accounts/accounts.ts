@@ -1,12 +1,12 @@
 /** Accounts: register, check a password, look up, delete. */
 import { createHash, randomInt } from 'node:crypto'
-import isEmail from 'validator/lib/isEmail.js'
 import { GatewayError } from '../core/errors.js'
-import { type GrantedRole, isUserId, LENGTHS, type User, type UserId } from '../core/model.js'
+import { type GrantedRole, isUserId, type User, type UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
 import { KeyedSerial } from '../flow/serial.js'
 import type { UserChange, UserQuery, Users } from '../store/store.js'
-import { normalizeEmail } from './email.js'
+import { newEmailKey, normalizeEmail } from './email.js'
+import { MovingIn } from './moving-in.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
@@ -39,23 +39,22 @@ export class Accounts {
   /** Changes of a password, one at a time per account. */
   readonly #changes = new KeyedSerial()
   #deletions = 0
+  /** Accounts of the old server. */
+  readonly movingIn: MovingIn
   #onDeleted: (userId: UserId) => void = () => undefined
 
   constructor(
     private readonly users: Users,
     private readonly passwords: Passwords,
     private readonly checkNew: PasswordCheck = () => undefined,
-  ) {}
+  ) {
+    this.movingIn = new MovingIn(users, passwords)
+  }
 
   /** @throws GatewayError BAD_FIELD (email, password), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
   async register(registration: Registration): Promise<User> {
     const { email, password, firstName, lastName, username = '', role } = registration
-    // The library checks the lengths of RFC 5321, 4.5.3.1, too.
-    if (email.length > LENGTHS.email || !isEmail.default(email))
-      throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
-    const emailKey = normalizeEmail(email)
-    if (emailKey === '')
-      throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+    const emailKey = newEmailKey(email)
     this.checkNew('password', password)
     // An early check, so that a taken email costs no hashing. The store decides.
     if (await this.users.findUserByEmail(emailKey))
@@ -86,9 +85,9 @@ export class Accounts {
    */
   async authenticate(login: string, password: string): Promise<User> {
     const user = await this.find(login)
-    let isCheap = false
+    let isOutdated = false
     const compare = (hash: string) => {
-      isCheap = this.passwords.isCheap(hash)
+      isOutdated = this.passwords.isOutdated(hash)
       return this.passwords.matches(password, hash)
     }
     const matches = user
@@ -96,7 +95,7 @@ export class Accounts {
       : await this.passwords.matchesNobody(password)
     if (user === undefined || !matches) throw new GatewayError('ERROR_AUTH')
     // In the background. If it fails, the next login tries again.
-    if (isCheap) this.#rehash(user.id, password).catch(() => undefined)
+    if (isOutdated) this.#rehash(user.id, password).catch(() => undefined)
     return user
   }
 
@@ -216,7 +215,7 @@ export class Accounts {
     return this.users.checkPassword(userId, hash => this.passwords.matches(password, hash))
   }
 
-  /** Hashes the password again after `cost` was raised, unless it has been changed meanwhile. */
+  /** Hashes the password again after `cost` was raised or it came from the old server, unless it has been changed meanwhile. */
   async #rehash(userId: UserId, password: string): Promise<void> {
     await this.#changes.run(userId, async () => {
       if (await this.#matches(userId, password))

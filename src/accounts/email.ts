@@ -1,5 +1,7 @@
 /** The form in which emails are compared. */
 import { domainToASCII } from 'node:url'
+import isEmail from 'validator/lib/isEmail.js'
+import { GatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
 
 /** domainToASCII parses a URL's host: it stops at these characters and ignores what follows (WHATWG URL, 4.4). */
@@ -16,4 +18,13 @@ export function normalizeEmail(email: string): string {
   const host = text.slice(at + 1)
   const domain = URL_SYNTAX.test(host) ? '' : domainToASCII(host)
   return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
+}
+
+/** The same for the email of a new account. @throws GatewayError BAD_FIELD (email) if it is not an address */
+export function newEmailKey(email: string): string {
+  // The library checks the lengths of RFC 5321, 4.5.3.1, too.
+  const emailKey = email.length <= LENGTHS.email && isEmail.default(email) ? normalizeEmail(email) : ''
+  if (emailKey === '')
+    throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
+  return emailKey
 }

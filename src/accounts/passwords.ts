@@ -44,6 +44,12 @@ const formerly = (password: string) => password.normalize('NFC')
 export const hashThreads = (concurrency: number): number =>
   concurrency || Math.max(1, availableParallelism() - 1)
 
+/** Before bcrypt of what the old MumiChat server stored instead of a password. */
+const OF_OLD = 'mumichat:'
+/** What that server stored: SHAKE-256 of the password's UTF-8, 64 bytes, in base64, without a salt. */
+const oldHash = (password: string) =>
+  createHash('shake256', { outputLength: 64 }).update(password).digest('base64')
+
 export class Passwords {
   readonly #threads: Piscina
   /** Thread → a promise that resolves when it has loaded its code or has failed. */
@@ -81,15 +87,31 @@ export class Passwords {
   async matches(password: string, hash: string): Promise<boolean> {
     // No password of that length was ever accepted, so it is not hashed.
     if (password.length > LENGTHS.password) return false
-    const text = opaque(password)
-    if (await this.#run('compare', { text: prehash(text), hash })) return true
-    const old = formerly(password)
-    return old !== text && this.#run('compare', { text: prehash(old), hash })
+    const [text, old] = [opaque(password), formerly(password)]
+    const isOfOld = hash.startsWith(OF_OLD)
+    const bcrypt = isOfOld ? hash.slice(OF_OLD.length) : hash
+    const compare = (text: string) => this.#run<boolean>('compare', { text: prehash(text), hash: bcrypt })
+    // The old server took a password as it came.
+    if (await compare(isOfOld ? oldHash(password) : text)) return true
+    return old !== text && compare(isOfOld ? oldHash(text) : old)
   }
 
-  /** Whether a hash has a lower cost than `cost` asks for today. The text of a hash begins with `$2b$<cost>$`. */
-  isCheap(hash: string): boolean {
-    return Number(hash.split('$')[2]) < this.options.cost
+  /**
+   * What is kept of a password that the old server had hashed: bcrypt of its hash, so that no hash without a salt is
+   * stored. `matches` takes it, and the first login replaces it.
+   * @param hash as the old server stored it
+   * @throws GatewayError ERROR_AUTH_FAILED (retry) if too many hashes wait
+   */
+  async hashOld(hash: string): Promise<string> {
+    return OF_OLD + (await this.#run<string>('hash', { text: prehash(hash), cost: this.options.cost }))
+  }
+
+  /**
+   * Whether the password should be hashed again: at a lower cost than `cost` asks for today, or by the old server. The
+   * text of a hash begins with `$2b$<cost>$`.
+   */
+  isOutdated(hash: string): boolean {
+    return hash.startsWith(OF_OLD) || Number(hash.split('$')[2]) < this.options.cost
   }
 
   /** Takes as long as `matches` and returns false: for an account that does not exist. */

@@ -2,7 +2,8 @@ import { type ConfigSources, loadConfig } from '../config/config.js'
 import { writableFault } from '../core/private-files.js'
 
 export async function check(sources: ConfigSources): Promise<void> {
-  const config = loadConfig(sources)
+  const ignored: string[] = []
+  const config = loadConfig({ ...sources, warn: line => ignored.push(line) })
   const { checkStore } = await import('../app/stores.js')
   const { checkTls, exposedBy, fileLimitFault } = await import('../app/checks.js')
   checkTls(config)
@@ -10,6 +11,11 @@ export async function check(sources: ConfigSources): Promise<void> {
   const warnings = exposedBy(config, false).map(
     ({ path, mode }) => `${path}: others may read it (mode ${mode}); serve takes that away where it may`,
   )
-  for (const warning of [fileLimitFault(config) ?? [], writableFault(config.data.dir) ?? [], warnings].flat())
+  for (const warning of [
+    ignored,
+    fileLimitFault(config) ?? [],
+    writableFault(config.data.dir) ?? [],
+    warnings,
+  ].flat())
     process.stderr.write(`mumi: warning: ${warning}\n`)
 }

@@ -33,10 +33,12 @@ Commands for operators (docs/operations.md), each with --help and --json:
   reload              reads the config again, as SIGHUP does
   drain               sends clients away one after the other, and then ends the gateway
   broadcast           a message to everybody who is online
+  import mumichat     the accounts of the old MumiChat server, from its database or app.ini
   completion          a script that completes commands in bash, zsh or fish
 
 Options:
-  --config FILE       JSON, JSON5, YAML or TOML, by its ending; may be repeated, later wins
+  --config FILE       JSON, JSON5, YAML, TOML or the old server's app.ini, by its
+                      ending; may be repeated, later wins
   --section.key VALUE
                       one config key, for example --http.port 9000
   -h, --help          this text

@@ -13,7 +13,8 @@ import { welcome } from './welcome.js'
 
 /** Resolves when the gateway is ready or its start has failed; in the latter case `Exit` ends the process. */
 export async function serve(sources: ConfigSources): Promise<void> {
-  const config = loadConfig(sources)
+  const warnings: string[] = []
+  const config = loadConfig({ ...sources, warn: line => warnings.push(line) })
   const [{ Gateway }, { exposedBy }] = await Promise.all([
     import('../app/gateway.js'),
     import('../app/checks.js'),
@@ -23,6 +24,7 @@ export async function serve(sources: ConfigSources): Promise<void> {
   const log = createLogger(config.log)
   const dataDir = resolve(config.data.dir)
   log.info({ event: 'gateway.starting', version: version(), pid: process.pid, dataDir }, 'starting')
+  for (const warning of warnings) log.warn({ event: 'config.ignored' }, warning)
   for (const exposed of exposedBy(config, true))
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
   const fault = writableFault(dataDir)

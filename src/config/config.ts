@@ -14,6 +14,8 @@ export interface ConfigSources {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Whether a gateway runs in this process: then only regular files are read. */
   readonly isRunning?: boolean
+  /** Called with a line for each key that has no effect. */
+  readonly warn?: (line: string) => void
 }
 
 /** Faults of a config, one line each: the key, the fault, and where the value was set. */
@@ -45,10 +47,15 @@ function masked(value: unknown, name: string): unknown {
   )
 }
 
-function resolve({ argv, env, isRunning = false }: ConfigSources): convict.Config<object> {
+function resolve({
+  argv,
+  env,
+  isRunning = false,
+  warn = () => undefined,
+}: ConfigSources): convict.Config<object> {
   const faults: string[] = []
   const { files, layer } = readArguments(argv, faults)
-  const read = files.map(file => readConfigFile(file, faults, isRunning))
+  const read = files.map(file => readConfigFile(file, faults, isRunning, warn))
   const layers = [...read, readEnvironment(env, faults), layer]
   // convict gets no env and args: it would ignore unknown ones, and convert `--data.dir 1e3` to 1000.
   const settings = convict<object>(SCHEMA, { env: {}, args: [] })

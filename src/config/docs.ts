@@ -55,7 +55,7 @@ function typeOf({ format, min, max }: Key<unknown>): string {
 
 const HEAD = `# Configuration
 
-Later wins: the defaults below; files named with \`--config FILE\` (JSON, JSON5, YAML or TOML, by the ending of the name; may be repeated); the environment;
+Later wins: the defaults below; files named with \`--config FILE\` (JSON, JSON5, YAML, TOML or the old server's app.ini, by the ending of the name; may be repeated); the environment;
 the command line (\`--http.port 9000\`). An unknown key, an unknown \`MUMI_*\` variable or a bad value stops the start,
 and all of them are reported at once. \`mumi config\` prints what is in effect, \`mumi check\` tries it and the store.
 

@@ -60,8 +60,14 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
 /**
  * @param path of a file in one of the formats of parse-file.ts
  * @param isRunning whether a gateway runs in this process, which reading must not stop
+ * @param warn called with a line for a key that has no effect
  */
-export function readConfigFile(path: string, faults: Faults, isRunning: boolean): Layer {
+export function readConfigFile(
+  path: string,
+  faults: Faults,
+  isRunning: boolean,
+  warn: (line: string) => void = () => undefined,
+): Layer {
   const values = new Map<string, unknown>()
   const visit = (node: unknown, name: string): void => {
     // TOML has dates, too.
@@ -75,7 +81,10 @@ export function readConfigFile(path: string, faults: Faults, isRunning: boolean)
   }
   try {
     if (isRunning) checkRegular(path)
-    visit(parseConfigFile(path, readFileSync(path, 'utf8')), '')
+    visit(
+      parseConfigFile(path, readFileSync(path, 'utf8'), line => warn(`${line} (${path})`)),
+      '',
+    )
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     faults.push(`cannot read config file ${path}: ${reason}`)

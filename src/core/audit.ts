@@ -11,6 +11,7 @@ export type AuditEvent =
   | 'account.disabled'
   | 'account.enabled'
   | 'account.shown'
+  | 'accounts.imported'
   | 'accounts.listed'
   | 'admin.refused'
   | 'backup.made'

@@ -9,6 +9,24 @@ const user = text(LENGTHS.email, 1)
 const password = text(LENGTHS.password, 1)
 const role = Type.Literal('admin')
 
+/** An account as the old MumiChat server stored it. */
+const OLD_ACCOUNT = Type.Object({
+  id: userId,
+  email: text(LENGTHS.email, 1),
+  // 64 bytes in base64; it had '' for an empty password, by which nobody could log in.
+  passwordHash: Type.String({
+    pattern: '^([A-Za-z0-9+/]{85}[AQgw]==)?$',
+    reason: 'is not one that the old server made',
+  }),
+  username: text(64),
+  firstName: text(128),
+  lastName: text(128),
+  profileImage: text(2048),
+  key: text(2048),
+})
+
+export type OldAccount = Static<typeof OLD_ACCOUNT>
+
 /** One schema per request (docs/operations.md). */
 export const ADMIN_REQUESTS = {
   'user.list': Type.Object({
@@ -34,6 +52,11 @@ export const ADMIN_REQUESTS = {
     user,
     password: Type.Optional(password),
     keepDevices: Type.Optional(Type.Boolean()),
+  }),
+  // Each as OldAccount; checked one by one, so that a bad one refuses itself alone.
+  'user.import': Type.Object({
+    users: Type.Array(Type.Unknown(), { maxItems: 100 }),
+    dryRun: Type.Optional(Type.Boolean()),
   }),
   'user.grant': Type.Object({ user, role }),
   'user.revoke-role': Type.Object({ user, role }),
@@ -88,6 +111,15 @@ export type AdminRequest = {
 }[AdminName]
 
 const compiled = compileRules(ADMIN_REQUESTS)
+const oldAccount = compileRules({ account: OLD_ACCOUNT }).get('account')
+
+/** @throws GatewayError BAD_FIELD, TOO_LARGE */
+export function checkOldAccount(data: unknown): OldAccount {
+  if (oldAccount === undefined || !isRecord(data)) throw badField('users', 'must be objects')
+  checkFields(oldAccount, data, 'refuse')
+  // The data passed its schema above.
+  return data as OldAccount
+}
 
 /**
  * @param name what stands behind `/v1/`

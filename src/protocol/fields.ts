@@ -9,9 +9,15 @@ const NO_NUL = '^[^\\u0000]*$'
 
 /** Lengths are in UTF-16 code units. */
 export const text = (maxLength: number, minLength = 0) =>
-  Type.String({ minLength, maxLength, pattern: NO_NUL })
+  Type.String({ minLength, maxLength, pattern: NO_NUL, reason: 'must not contain NUL' })
 
-export const userId = Type.String({ pattern: `^${USER_ID}$` })
+/** A schema with a pattern has the words for what does not match it. */
+const ID = { reason: 'is not a user id' }
+
+export const userId = Type.String({ pattern: `^${USER_ID}$`, ...ID })
+
+/** The same, or ''. */
+export const maybeUserId = Type.String({ pattern: `^(${USER_ID})?$`, ...ID })
 
 /** The rules of one request's fields. */
 export interface FieldRules {
@@ -74,7 +80,7 @@ function firstFault(fault: Fault | undefined): GatewayError {
         reason: `longer than ${fault.schema.maxLength} characters`,
       })
     case ValueErrorType.StringPattern:
-      return badField(field, fault.schema.pattern === NO_NUL ? 'must not contain NUL' : 'is not a user id')
+      return badField(field, String(fault.schema.reason))
     case ValueErrorType.String:
       return badField(field, 'must be a string')
     default:

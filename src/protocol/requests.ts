@@ -4,8 +4,17 @@
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { GatewayError } from '../core/errors.js'
-import { LENGTHS, USER_ID } from '../core/model.js'
-import { badField, checkFields, compileRules, isRecord, refuseUnknown, text, userId } from './fields.js'
+import { LENGTHS } from '../core/model.js'
+import {
+  badField,
+  checkFields,
+  compileRules,
+  isRecord,
+  maybeUserId,
+  refuseUnknown,
+  text,
+  userId,
+} from './fields.js'
 import { isTooManyValues } from './json-size.js'
 
 const name = text(128, 1)
@@ -54,7 +63,7 @@ export const REQUESTS = {
     id: Type.Optional(text(16)),
     firstName: Type.Optional(text(128)),
     lastName: Type.Optional(text(128)),
-    after: Type.Optional(Type.String({ pattern: `^(${USER_ID})?$` })),
+    after: Type.Optional(maybeUserId),
   }),
   delete: Type.Object({ password }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),

@@ -8,13 +8,14 @@ import t from 'tap'
 import { askAdmin } from '../../src/admin/ask.js'
 import { AdminServer, statusOf } from '../../src/admin/server.js'
 import { socketFault, socketPath } from '../../src/app/admin-socket.js'
-import { askIdle } from '../../src/app/idle.js'
+import { openIdle } from '../../src/app/idle.js'
 import { IDLE_OPERATION, RunningOperation } from '../../src/app/operation.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
 import { GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { writableFault } from '../../src/core/private-files.js'
 import { act, findAccount } from '../../src/handle/admin/act.js'
+import { IMPORT_ACTS } from '../../src/handle/admin/import.js'
 import { INBOX_ACTS } from '../../src/handle/admin/inbox.js'
 import { ADMIN_ACTS } from '../../src/handle/admin/index.js'
 import { OPERATION_ACTS } from '../../src/handle/admin/operation.js'
@@ -58,7 +59,7 @@ t.test('requests of operators have names that no request of a client has, and ea
   for (const name of names) t.notOk(name in REQUESTS, name)
   t.same(Object.keys(ADMIN_ACTS).sort(), [...names].sort())
   t.same(Object.keys(TABLE).sort(), [...names, ...Object.keys(REQUESTS)].sort())
-  t.same({ ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS }, ADMIN_ACTS)
+  t.same({ ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS, ...IMPORT_ACTS }, ADMIN_ACTS)
   for (const name of names as AdminName[]) t.equal(TABLE[name].access, 'operator')
 })
 
@@ -196,8 +197,10 @@ t.test(
       argv: ['--data.dir', dir, '--passwords.cost', '4', '--store.type', 'embedded'],
       env: {},
     })
-    const idle = (name: string, data: object, mayMake = false) =>
-      askIdle(config, { name, body: JSON.stringify(data), mayMake })
+    const idle = async (name: string, data: object, mayMake = false) => {
+      const store = await openIdle(config, mayMake)
+      return store.ask(name, JSON.stringify(data)).finally(() => store.close())
+    }
     await t.rejects(idle('user.list', {}), ConfigError)
     t.match(await idle('user.create', { email: 'a@example.com' }, true), { code: 200 })
     t.match(await idle('user.list', {}), { code: 200, data: { users: [{ email: 'a@example.com' }] } })

@@ -106,6 +106,43 @@ t.test('parseConfigFile: the ending of a name, in either case, says what the tex
   t.throws(() => parseConfigFile('x.json', 'a = hush'), { message: /^(?!.*hush)/ })
 })
 
+t.test("the old server's app.ini is understood, and what has no effect is told", async t => {
+  const dir = t.testdir({
+    'app.ini': [
+      '# possible values : release, debug',
+      'app_mode = debug',
+      '[paths]',
+      'data = ./old',
+      '[server]',
+      '; the port',
+      'HTTP_PORT = 8123',
+      'READ_TIMEOUT = 60',
+      '[database]',
+      'TYPE = sqlite3',
+      'NAME = chat',
+      'PATH = ./',
+      'SECRET WORD = x',
+      '[__proto__]',
+      'polluted = 1',
+    ].join('\r\n'),
+    'bad.ini': '[server]\nHTTP_PORT = 80a\n[paths]\ndata =\n',
+  })
+  const told: string[] = []
+  const argv = ['--config', join(dir, 'app.ini')]
+  const config = loadConfig({ argv, env: {}, warn: line => told.push(line) })
+  t.match(config, { http: { port: 8123 }, data: { dir: './old' }, log: { level: 'debug' } })
+  t.equal(loadConfig({ argv: [...argv, '--http.port', '9'], env: {} }).http.port, 9)
+  t.same(
+    told.map(line => line.slice(0, line.indexOf(':'))),
+    ['server.HTTP_PORT', 'server.READ_TIMEOUT', 'database.TYPE', 'database.NAME', 'database.PATH', '…'],
+  )
+  t.match(told.at(-1), /is unknown, and has no effect \(.*app\.ini\)$/)
+  t.equal('polluted' in {}, false)
+  t.throws(() => loadConfig({ argv: ['--config', join(dir, 'bad.ini')], env: {} }), {
+    message: /http\.port: .*bad\.ini\)\ndata\.dir: .*bad\.ini\)/,
+  })
+})
+
 t.test('durations and sizes take a number or a unit', async t => {
   const interval = (text: string) => load(['--heartbeat.interval', text]).heartbeat.interval
   t.strictSame(

@@ -8,16 +8,14 @@ import { PassThrough, Readable } from 'node:stream'
 import t from 'tap'
 import { splitConfig } from '../../src/cli/operator/arguments.js'
 import { ask, CommandError } from '../../src/cli/operator/ask.js'
+import { operatorCommands } from '../../src/cli/operator/commands.js'
 import { completion } from '../../src/cli/operator/completion.js'
-import { age, inboxCommands, timeBefore } from '../../src/cli/operator/inbox.js'
+import { age, timeBefore } from '../../src/cli/operator/inbox.js'
 import { confirm, readPassword } from '../../src/cli/operator/input.js'
 import { isOperatorCommand } from '../../src/cli/operator/names.js'
-import { operationCommands } from '../../src/cli/operator/operation.js'
 import { jsonLine, lines, safe, table } from '../../src/cli/operator/print.js'
 import { leaves, makeProgram } from '../../src/cli/operator/program.js'
-import { sessionCommands } from '../../src/cli/operator/sessions.js'
 import type { Terminal } from '../../src/cli/operator/terminal.js'
-import { userCommands } from '../../src/cli/operator/users.js'
 import { loadConfig } from '../../src/config/config.js'
 import { ADMIN_REQUESTS, parseAdminRequest } from '../../src/protocol/admin.js'
 import { dataDir } from '../helpers/gateway.js'
@@ -40,6 +38,7 @@ async function run(words: string[], input = '') {
     run: async request => void asked.push(request),
     verify: async () => undefined,
     restore: async file => void asked.push({ name: 'restore', data: { file }, idle: 'never' }),
+    takeOver: async from => void asked.push({ name: 'import', data: from, idle: 'make' }),
     stdin: Readable.from([input]),
     stdout,
   }
@@ -98,7 +97,8 @@ t.test('each command makes its request, with fields that the gateway takes', asy
     t.doesNotThrow(() => parseAdminRequest(name, body), words)
   }
   t.same(
-    [...new Set(REQUESTS.map(([, name]) => name))].sort(),
+    // `mumi import` makes requests of what it reads: test/process/import.test.ts.
+    [...new Set([...REQUESTS.map(([, name]) => name), 'user.import'])].sort(),
     Object.keys(ADMIN_REQUESTS).sort(),
     'all of them',
   )
@@ -120,6 +120,7 @@ t.test('every command has help with an example and the exit codes, and main.ts k
     run: async () => undefined,
     restore: async () => undefined,
     verify: async () => undefined,
+    takeOver: async () => undefined,
     stdin: Readable.from([]),
     stdout: new PassThrough(),
   }
@@ -134,9 +135,7 @@ t.test('every command has help with an example and the exit codes, and main.ts k
   for (const { name } of program.commands.map(one => ({ name: one.name() })))
     t.ok(isOperatorCommand(name), name)
   for (const name of ['serve', undefined, 'constructor']) t.notOk(isOperatorCommand(name))
-  const made = [userCommands, sessionCommands, inboxCommands, operationCommands].flatMap(make =>
-    make(terminal),
-  )
+  const made = operatorCommands(terminal)
   t.equal(made.length + 1, program.commands.length)
 })
 

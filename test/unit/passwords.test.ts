@@ -81,13 +81,37 @@ t.test('all spaces are equivalent, and older hashes still match', async t => {
 
 t.test('a hash is cheap if its cost is below the configured one', async t => {
   const passwords = make(t, { cost: 6 })
-  for (const [cost, isCheap] of [
+  for (const [cost, isOutdated] of [
     [5, true],
     [6, false],
     [7, false],
   ] as const)
-    t.equal(passwords.isCheap(await bcrypt.hash('x', cost)), isCheap, String(cost))
+    t.equal(passwords.isOutdated(await bcrypt.hash('x', cost)), isOutdated, String(cost))
 })
+
+t.test(
+  'a hash of the old server is kept as a hash of it, matches its password, and is to be replaced',
+  async t => {
+    const passwords = make(t)
+    // Made by the old server itself.
+    const old = 'XUBuXESv/wD75nprJz0C6DYoHS32tW3ekoKuwhZdFDPpeeZQ+jlQwRmZSpiLFPurS+FqCwwzeEnxitkzREhS9w=='
+    const hash = await passwords.hashOld(old)
+    t.match(hash, /^mumichat:\$2b\$04\$/)
+    t.equal(await passwords.matches('p@ssw0rd', hash), true)
+    for (const wrong of ['p@ssw0rD', '', old, hash])
+      t.equal(await passwords.matches(wrong, hash), false, wrong)
+    t.equal(passwords.isOutdated(hash), true)
+    t.equal(await passwords.matches('', await passwords.hashOld('')), false, 'no password is no empty one')
+    const shake = (text: string) => createHash('shake256', { outputLength: 64 }).update(text).digest('base64')
+    const decomposed = 'Jose\u0301'
+    t.equal(
+      await passwords.matches(decomposed, await passwords.hashOld(shake(decomposed))),
+      true,
+      'as it came',
+    )
+    t.equal(await passwords.matches('a\u3000b', await passwords.hashOld(shake('a b'))), true, 'any space')
+  },
+)
 
 t.test('threads are not ended while they load, since that would abort the process', async t => {
   const events: string[][] = []

@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { socketFault, socketPath } from '../../app/admin-socket.js'
+import type { IdleStore } from '../../app/idle.js'
 import type { Config } from '../../config/config.js'
 import { EXIT_FAILURE, EXIT_NOT_RUNNING } from '../exit-codes.js'
 import { safe } from './print.js'
@@ -48,10 +49,47 @@ const NOBODY: ReadonlySet<unknown> = new Set(['ENOENT', 'ECONNREFUSED'])
  * @throws CommandError for a refusal, if no answer comes, or if no gateway runs and one is needed
  */
 export async function ask(config: Config, asked: Asked, answerMs = ANSWER_MS): Promise<unknown> {
-  const body = JSON.stringify(asked.data)
-  const reply = (await askGateway(config, asked, body, answerMs)) ?? (await askStore(config, asked, body))
-  if (reply.code !== 200) throw new CommandError(wordsOf(reply))
-  return reply.data
+  const asking = new Asking(config, answerMs)
+  try {
+    return await asking.ask(asked)
+  } finally {
+    await asking.close()
+  }
+}
+
+/** Requests one after the other. The store of a gateway that does not run stays open until `close`. */
+export class Asking {
+  #idle: IdleStore | undefined
+
+  constructor(
+    private readonly config: Config,
+    private readonly answerMs = ANSWER_MS,
+  ) {}
+
+  /** As `ask`. */
+  async ask(asked: Asked): Promise<unknown> {
+    const body = JSON.stringify(asked.data)
+    const reply =
+      (this.#idle === undefined && (await askGateway(this.config, asked, body, this.answerMs))) ||
+      (await this.#askStore(asked, body))
+    if (reply.code !== 200) throw new CommandError(wordsOf(reply))
+    return reply.data
+  }
+
+  async close(): Promise<void> {
+    await this.#idle?.close()
+  }
+
+  async #askStore({ name, idle }: Asked, body: string): Promise<Reply> {
+    const { config } = this
+    if (idle === 'never')
+      throw new CommandError(`no gateway runs on ${config.data.dir} (data.dir)`, EXIT_NOT_RUNNING)
+    if (this.#idle === undefined) {
+      const { openIdle } = await import('../../app/idle.js')
+      this.#idle = await openIdle(config, idle === 'make')
+    }
+    return this.#idle.ask(name, body)
+  }
 }
 
 function wordsOf({ code, msg, data }: Reply): string {
@@ -106,13 +144,6 @@ function post(socketPath: string, { path, body, isLong, answerMs }: Post): Promi
       .on('continue', () => clearTimeout(late))
       .end(body)
   })
-}
-
-async function askStore(config: Config, { name, idle }: Asked, body: string): Promise<Reply> {
-  if (idle === 'never')
-    throw new CommandError(`no gateway runs on ${config.data.dir} (data.dir)`, EXIT_NOT_RUNNING)
-  const { askIdle } = await import('../../app/idle.js')
-  return askIdle(config, { name, body, mayMake: idle === 'make' })
 }
 
 const LOOK_MS = 100

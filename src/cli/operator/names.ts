@@ -14,6 +14,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'restore',
   'verify',
   'broadcast',
+  'import',
   'completion',
 ])
 

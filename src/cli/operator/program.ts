@@ -4,13 +4,10 @@ import { type ConfigSources, loadConfig } from '../../config/config.js'
 import { EXIT_USAGE } from '../exit-codes.js'
 import { splitConfig } from './arguments.js'
 import { ask, CommandError, ended } from './ask.js'
+import { operatorCommands } from './commands.js'
 import { completion } from './completion.js'
-import { inboxCommands } from './inbox.js'
-import { operationCommands } from './operation.js'
 import { jsonLine } from './print.js'
-import { sessionCommands } from './sessions.js'
 import type { Terminal } from './terminal.js'
-import { userCommands } from './users.js'
 
 const BEHIND = `
 Options of all commands:
@@ -22,13 +19,7 @@ Exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 no gateway runs.
 
 export function makeProgram(terminal: Terminal): Command {
   const program = new Command('mumi').helpCommand(false)
-  for (const command of [
-    ...userCommands(terminal),
-    ...sessionCommands(terminal),
-    ...inboxCommands(terminal),
-    ...operationCommands(terminal),
-  ])
-    program.addCommand(command)
+  for (const command of operatorCommands(terminal)) program.addCommand(command)
   program
     .command('completion')
     .description('print a script that completes commands in a shell')
@@ -75,8 +66,14 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     print(found, show)
     if (found.faults.length > 0) throw new CommandError(`${found.faults.length} faults`)
   }
+  const takeOver: Terminal['takeOver'] = async (from, show) => {
+    const { takeAccounts } = await import('./take-accounts.js')
+    const report = await takeAccounts(loadConfig({ argv: config, env }), from)
+    print(report, show)
+    if (report.refused.length > 0) throw new CommandError(`${report.refused.length} accounts were not taken`)
+  }
   try {
-    await makeProgram({ run, restore, verify, stdin, stdout }).parseAsync(rest, { from: 'user' })
+    await makeProgram({ run, restore, verify, takeOver, stdin, stdout }).parseAsync(rest, { from: 'user' })
   } catch (thrown) {
     // Its text is printed already.
     if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : EXIT_USAGE

@@ -1,5 +1,12 @@
 import type { Asked } from './ask.js'
 
+/** What is taken of the old server. */
+export interface OldServer {
+  /** Its database, or its app.ini, which says where that is. */
+  readonly file: string
+  readonly isDry: boolean
+}
+
 /** What a command is given besides its words. */
 export interface Terminal {
   /** Makes the request; prints `data` of its reply as JSON with `--json`, else what `show` makes of it. */
@@ -8,6 +15,8 @@ export interface Terminal {
   restore(file: string, show: (data: never) => string): Promise<void>
   /** Reads the store of the config. @throws CommandError if it has a fault, behind what is printed */
   verify(show: (data: never) => string): Promise<void>
+  /** Takes the accounts of the old server. @param show as for `run` @throws CommandError if it cannot take all */
+  takeOver(from: OldServer, show: (data: never) => string): Promise<void>
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: NodeJS.WritableStream
 }

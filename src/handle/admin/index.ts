@@ -1,7 +1,14 @@
 /** The acts of operators: rows of the table of requests (handle/table.ts). */
+import { IMPORT_ACTS } from './import.js'
 import { INBOX_ACTS } from './inbox.js'
 import { OPERATION_ACTS } from './operation.js'
 import { SESSION_ACTS } from './sessions.js'
 import { USER_ACTS } from './users.js'
 
-export const ADMIN_ACTS = { ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS } as const
+export const ADMIN_ACTS = {
+  ...USER_ACTS,
+  ...SESSION_ACTS,
+  ...INBOX_ACTS,
+  ...OPERATION_ACTS,
+  ...IMPORT_ACTS,
+} as const

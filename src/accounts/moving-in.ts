@@ -1,0 +1,47 @@
+/** Takes accounts of the old MumiChat server. */
+import { GatewayError } from '../core/errors.js'
+import type { User } from '../core/model.js'
+import type { Users } from '../store/store.js'
+import { newEmailKey } from './email.js'
+import type { Passwords } from './passwords.js'
+
+export interface OldUser
+  extends Pick<User, 'id' | 'email' | 'username' | 'firstName' | 'lastName' | 'profileImage' | 'key'> {
+  /** As the old server stored it; '' = no password, and none is right. */
+  readonly passwordHash: string
+}
+
+export class MovingIn {
+  constructor(
+    private readonly users: Users,
+    private readonly passwords: Passwords,
+  ) {}
+
+  /**
+   * Makes the account with the id that it had.
+   * @param isDry only says what would be done; that the id was that of a deleted account is not known then
+   * @returns whether it was not there yet
+   * @throws GatewayError BAD_FIELD (email); ERROR_EXIST_USER (id, email, username) if another account has it
+   */
+  async take({ passwordHash, ...old }: OldUser, isDry: boolean): Promise<boolean> {
+    const emailKey = newEmailKey(old.email)
+    if (await this.#isThere(old, emailKey)) return false
+    if (isDry) return true
+    const hash = await this.passwords.hashOld(passwordHash)
+    await this.users.createUser({ ...old, emailKey, createdAt: Date.now(), passwordHash: hash })
+    return true
+  }
+
+  /** Asked before anything is hashed; the store decides. */
+  async #isThere({ id, username }: Omit<OldUser, 'passwordHash'>, emailKey: string): Promise<boolean> {
+    const own = await this.users.findUser(id)
+    if (own?.emailKey === emailKey) return true
+    if (own !== undefined) throw taken('id')
+    if ((await this.users.findUserByEmail(emailKey)) !== undefined) throw taken('email')
+    if (username !== '' && (await this.users.findUsers({ username }, 1)).length > 0) throw taken('username')
+    return false
+  }
+}
+
+const taken = (field: string) =>
+  new GatewayError('ERROR_EXIST_USER', { field, reason: 'another account has it' })

@@ -1,0 +1,13 @@
+/** All commands for operators but `completion`, which knows them. */
+import type { Command } from 'commander'
+import { importCommands } from './import.js'
+import { inboxCommands } from './inbox.js'
+import { operationCommands } from './operation.js'
+import { sessionCommands } from './sessions.js'
+import type { Terminal } from './terminal.js'
+import { userCommands } from './users.js'
+
+export const operatorCommands = (terminal: Terminal): Command[] =>
+  [userCommands, sessionCommands, inboxCommands, operationCommands, importCommands].flatMap(make =>
+    make(terminal),
+  )

@@ -1,0 +1,83 @@
+/** Reads the accounts of the old MumiChat server, and has the gateway, or its store, take them. */
+import { hasStore } from '../../app/stores.js'
+import type { Config } from '../../config/config.js'
+import { databaseOf } from '../../config/old-server.js'
+import { type OldRow, type Refused, readOldAccounts, reasonOf } from '../../import/mumichat.js'
+import { SourceError } from '../../import/sqlite.js'
+import { Asking, CommandError } from './ask.js'
+import type { OldServer } from './terminal.js'
+
+export interface TakeReport {
+  /** The database. */
+  readonly file: string
+  readonly dryRun: boolean
+  /** Accounts that were made, or would be. */
+  readonly taken: number
+  /** Accounts with this id and email were there before. */
+  readonly there: number
+  /** Accounts taken that nobody can log in to: the old server had none for them either. */
+  readonly withoutPassword: readonly Omit<Refused, 'reason'>[]
+  readonly refused: readonly Refused[]
+}
+
+/** Accounts in a request: what the slowest hashes take a minute for. */
+const BATCH = 20
+
+interface Outcome {
+  readonly outcome: 'taken' | 'there' | 'refused'
+  readonly field?: string
+  readonly reason?: string
+}
+
+/** @throws CommandError if the file cannot be read, or if a request is refused as a whole: run again, it goes on there */
+export async function takeAccounts(config: Config, { file, isDry }: OldServer): Promise<TakeReport> {
+  const { path, rows, refused } = await readOld(file).catch(explain)
+  // Where there is no store yet, nothing is taken already; a dry run makes none.
+  const outcomes = isDry && !hasStore(config) ? rows.map(() => NEW) : await askForAll(config, rows, isDry)
+  const of = (outcome: Outcome['outcome']) => rows.filter((_, at) => outcomes[at]?.outcome === outcome)
+  for (const [at, { row, account }] of rows.entries()) {
+    const one = outcomes[at]
+    if (one?.outcome === 'refused') refused.push({ ...nameOf({ row, account }), reason: reasonOf(one) })
+  }
+  return {
+    file: path,
+    dryRun: isDry,
+    taken: of('taken').length,
+    there: of('there').length,
+    withoutPassword: of('taken')
+      .filter(({ account }) => account.passwordHash === '')
+      .map(nameOf),
+    refused: refused.sort((a, b) => a.row - b.row),
+  }
+}
+
+async function readOld(file: string) {
+  const path = databaseOf(file) ?? file
+  return { path, ...(await readOldAccounts(path)) }
+}
+
+const NEW: Outcome = { outcome: 'taken' }
+
+const nameOf = ({ row, account: { id, email } }: OldRow) => ({ row, id, email })
+
+async function askForAll(config: Config, rows: readonly OldRow[], dryRun: boolean): Promise<Outcome[]> {
+  const asking = new Asking(config)
+  const outcomes: Outcome[] = []
+  try {
+    for (let at = 0; at < rows.length; at += BATCH) {
+      const users = rows.slice(at, at + BATCH).map(({ account }) => account)
+      const data = { users, ...(dryRun && { dryRun }) }
+      const reply = await asking.ask({ name: 'user.import', data, idle: 'make', isLong: true })
+      outcomes.push(...(reply as { outcomes: Outcome[] }).outcomes)
+    }
+    return outcomes
+  } finally {
+    await asking.close()
+  }
+}
+
+function explain(thrown: unknown): never {
+  const { syscall, message }: NodeJS.ErrnoException =
+    thrown instanceof Error ? thrown : new Error(String(thrown))
+  throw thrown instanceof SourceError || syscall !== undefined ? new CommandError(message) : thrown
+}

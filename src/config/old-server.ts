@@ -1,0 +1,77 @@
+/** The old MumiChat server's conf/app.ini, in our keys. */
+import { readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { parse } from 'ini'
+
+/** Its log levels: gin's. */
+const LEVELS: ReadonlyMap<unknown, string> = new Map([
+  ['debug', 'debug'],
+  ['release', 'info'],
+  ['test', 'info'],
+])
+
+/** Our key, and what makes its value of the old one. */
+interface Ours {
+  readonly key: string
+  readonly value?: (old: string) => string
+}
+
+const LOG_LEVEL: Ours = { key: 'log.level', value: old => LEVELS.get(old) ?? old }
+const ACCOUNTS =
+  'says where the old accounts are; mumi import mumichat takes them, and our store is in data.dir'
+const NOTHING = 'has no meaning here'
+
+/** Its keys, in lower case: ours, or why there is none. */
+const KEYS: ReadonlyMap<string, Ours | string> = new Map<string, Ours | string>([
+  ['app_mode', LOG_LEVEL],
+  ['run_mode', LOG_LEVEL],
+  ['paths.data', { key: 'data.dir' }],
+  ['server.http_port', { key: 'http.port' }],
+  ['server.read_timeout', NOTHING],
+  ['server.write_timeout', NOTHING],
+  ['database.path', ACCOUNTS],
+  ['database.name', ACCOUNTS],
+  ['database.type', NOTHING],
+  ['database.table_prefix', NOTHING],
+  ['database.logmode', NOTHING],
+])
+
+/**
+ * @param warn called with a line for each key that has no effect
+ * @returns an object of our keys
+ */
+export function parseOldConfig(text: string, warn: (line: string) => void): object {
+  const config: Record<string, Record<string, unknown>> = {}
+  for (const [name, value] of settings(text)) {
+    const ours = KEYS.get(name.toLowerCase())
+    if (typeof ours !== 'object') {
+      // The name may be the rest of a secret.
+      warn(`${/^[\w.-]{1,100}$/.test(name) ? name : '…'}: ${ours ?? 'is unknown, and has no effect'}`)
+      continue
+    }
+    const [section = '', key = ''] = ours.key.split('.')
+    config[section] = { ...config[section], [key]: ours.value?.(value) ?? value }
+    if (ours.key === 'http.port')
+      warn(`${name}: the old server listened on all addresses of the machine; here http.host says on which`)
+  }
+  return config
+}
+
+/** @returns the path of the database that an app.ini names; undefined if `file` has another ending @throws the system's error */
+export function databaseOf(file: string): string | undefined {
+  if (extname(file).toLowerCase() !== '.ini') return undefined
+  const all = new Map(
+    settings(readFileSync(file, 'utf8')).map(([name, value]) => [name.toLowerCase(), value]),
+  )
+  // The old server joined the two without a slash.
+  return `${all.get('database.path') ?? ''}${all.get('database.name') ?? ''}.db`
+}
+
+/** All settings by dotted name. */
+function settings(text: string): [name: string, value: string][] {
+  return Object.entries<unknown>(parse(text)).flatMap(([name, value]): [string, string][] =>
+    typeof value === 'object' && value !== null
+      ? Object.entries(value).map(([key, one]) => [`${name}.${key}`, String(one)])
+      : [[name, String(value)]],
+  )
+}
