@@ -10,6 +10,8 @@ import { MovingIn } from './moving-in.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
+export type { Invites } from './invites.js'
+
 export interface Registration {
   readonly email: string
   readonly password: string

@@ -1,5 +1,6 @@
 /** Makes the parts of a gateway and joins them. The only place that knows which concrete part each port gets. */
 import { Accounts } from '../accounts/accounts.js'
+import { Invites } from '../accounts/invites.js'
 import { passwordCheck } from '../accounts/password-rules.js'
 import type { Passwords } from '../accounts/passwords.js'
 import { Authenticator } from '../auth/authenticate.js'
@@ -74,6 +75,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const live = new LiveConnections(config.sessions.multiple)
   const services: Services = {
     ...identity,
+    invites: new Invites(store.kv),
     audit,
     live,
     inbox,

@@ -35,6 +35,7 @@ export const handlerRules = (config: Config): HandlerRules => ({
   privacy: { ...config.privacy },
   maxContentBytes: config.limits.content,
   offlineDelivery: config.delivery.offline,
+  registration: config.accounts.registration,
   broadcast: config.accounts.broadcast,
   dedup: config.dedup.window > 0,
   unknownFields: config.request.unknownFields,

@@ -33,6 +33,7 @@ Commands for operators (docs/operations.md), each with --help and --json:
   reload              reads the config again, as SIGHUP does
   drain               sends clients away one after the other, and then ends the gateway
   broadcast           a message to everybody who is online
+  invite              create, list, revoke: codes by which people may register
   import mumichat     the accounts of the old MumiChat server, from its database or app.ini
   completion          a script that completes commands in bash, zsh or fish
 

@@ -4,6 +4,7 @@ import { type Config, KEYS } from './schema.js'
 /** Each of these is read where it is used, so that a new value counts from then on. */
 const LIVE: readonly string[] = [
   'accounts.broadcast',
+  'accounts.registration',
   'delivery.offline',
   'http.origins',
   'limits.accountBytes',

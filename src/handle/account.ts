@@ -1,4 +1,4 @@
-import { nameStoreFault, toGatewayError } from '../core/errors.js'
+import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { User } from '../core/model.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
@@ -26,15 +26,20 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
 
 /** @throws GatewayError */
 async function register(
-  { accounts, limits }: Services,
+  { accounts, invites, limits, rules }: Services,
   caller: Caller,
   data: RequestData<'register'>,
 ): Promise<User> {
   const { remoteAddress } = caller
+  const { registration } = rules
+  if (registration === 'closed') throw new GatewayError('REGISTRATION_CLOSED')
+  // Wrong invites count as registrations, so that guessing is as slow.
   limits.register(remoteAddress)
   const work = () => accounts.register(data)
   const isWanted = () => !caller.isGone
-  return limits.logins.hash(remoteAddress, '', work, isWanted).catch(error => {
+  const hashed = () => limits.logins.hash(remoteAddress, '', work, isWanted)
+  const made = registration === 'invite' ? invites.use(data.invite, hashed) : hashed()
+  return made.catch(error => {
     throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')
   })
 }

@@ -1,5 +1,5 @@
 /** The services that handlers use, and the rules from the config. */
-import type { Accounts } from '../accounts/accounts.js'
+import type { Accounts, Invites } from '../accounts/accounts.js'
 import type { Authenticator } from '../auth/authenticate.js'
 import type { LoginLog } from '../auth/login-log.js'
 import type { Logins } from '../auth/logins.js'
@@ -27,6 +27,8 @@ export interface HandlerRules extends RequestRules {
   readonly maxContentBytes: number
   /** False: a message to a user who is offline is refused (10008) instead of stored. */
   readonly offlineDelivery: boolean
+  /** Who may register: `invite`: who has one; `closed`: nobody. */
+  readonly registration: 'open' | 'invite' | 'closed'
   /** Who may send broadcasts; `off`: nobody. */
   readonly broadcast: 'users' | 'admins' | 'off'
   /** Whether a message with the `id` of one before it is looked up as a repeat. */
@@ -52,6 +54,7 @@ export interface Operation {
 
 export interface Services {
   readonly accounts: Accounts
+  readonly invites: Invites
   readonly authenticator: Authenticator
   readonly logins: Logins
   readonly live: LiveConnections

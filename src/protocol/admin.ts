@@ -60,6 +60,14 @@ export const ADMIN_REQUESTS = {
   }),
   'user.grant': Type.Object({ user, role }),
   'user.revoke-role': Type.Object({ user, role }),
+  // Without `seconds` it does not expire; `uses`: default 1.
+  'invite.create': Type.Object({
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+    seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 })),
+  }),
+  'invite.list': Type.Object({}),
+  // Its id or its code.
+  'invite.revoke': Type.Object({ invite: text(64, 1) }),
   'session.list': Type.Object({
     user: Type.Optional(user),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),

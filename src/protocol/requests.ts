@@ -32,6 +32,7 @@ export const REQUESTS = {
     firstName: name,
     lastName: name,
     username: Type.Optional(text(64)),
+    invite: Type.Optional(text(64, 1)),
   }),
   login: Type.Object({
     email: Type.Optional(email),

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import type { Test } from 'tap'
 import { Accounts } from '../../src/accounts/accounts.js'
+import { Invites } from '../../src/accounts/invites.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
 import { Authenticator } from '../../src/auth/authenticate.js'
@@ -106,6 +107,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const services: Services = {
     operation: IDLE_OPERATION,
     accounts,
+    invites: new Invites(store.kv),
     authenticator: new Authenticator({
       accounts,
       logins,
@@ -128,6 +130,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       privacy: { email: 'everyone', presence: 'everyone', listing: 'users' },
       maxContentBytes: 1000,
       offlineDelivery: true,
+      registration: 'open',
       broadcast: 'users',
       dedup: true,
       unknownFields: 'ignore',

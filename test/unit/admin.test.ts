@@ -18,6 +18,7 @@ import { act, findAccount } from '../../src/handle/admin/act.js'
 import { IMPORT_ACTS } from '../../src/handle/admin/import.js'
 import { INBOX_ACTS } from '../../src/handle/admin/inbox.js'
 import { ADMIN_ACTS } from '../../src/handle/admin/index.js'
+import { INVITE_ACTS } from '../../src/handle/admin/invites.js'
 import { OPERATION_ACTS } from '../../src/handle/admin/operation.js'
 import { SESSION_ACTS } from '../../src/handle/admin/sessions.js'
 import { USER_ACTS } from '../../src/handle/admin/users.js'
@@ -59,7 +60,10 @@ t.test('requests of operators have names that no request of a client has, and ea
   for (const name of names) t.notOk(name in REQUESTS, name)
   t.same(Object.keys(ADMIN_ACTS).sort(), [...names].sort())
   t.same(Object.keys(TABLE).sort(), [...names, ...Object.keys(REQUESTS)].sort())
-  t.same({ ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS, ...IMPORT_ACTS }, ADMIN_ACTS)
+  t.same(
+    { ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS, ...IMPORT_ACTS, ...INVITE_ACTS },
+    ADMIN_ACTS,
+  )
   for (const name of names as AdminName[]) t.equal(TABLE[name].access, 'operator')
 })
 

@@ -80,6 +80,10 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['inbox purge ann --before 2026-01-31 --yes', 'inbox.purge', { user: 'ann', before: '2026-01-31' }],
   [`trace ${MESSAGE}`, 'message.trace', { id: MESSAGE }],
   [`trace ${MESSAGE} --user ann`, 'message.trace', { id: MESSAGE, user: 'ann' }],
+  ['invite create --uses 5 --expires 2d', 'invite.create', { uses: 5, seconds: 172_800 }],
+  ['invite create --expires never', 'invite.create', { uses: 1 }],
+  ['invite list', 'invite.list', {}],
+  ['invite revoke 3fK0aQz_', 'invite.revoke', { invite: '3fK0aQz_' }],
   ['stats', 'stats', {}],
   ['reload', 'reload', {}],
   ['drain', 'drain', {}],
@@ -105,12 +109,16 @@ t.test('each command makes its request, with fields that the gateway takes', asy
 })
 
 t.test(
-  'what concerns accounts and inboxes is also done on an idle store, and only a new account makes one',
+  'what concerns accounts and inboxes is also done on an idle store, and only a new account or invite makes one',
   async t => {
     for (const [words, name, , input] of REQUESTS) {
       const { asked } = await run(words.split(' '), input)
-      const isOfStore = /^(user|inbox|message)\.|^backup$/.test(name)
-      t.equal(asked[0]?.idle, name === 'user.create' ? 'make' : isOfStore ? 'open' : 'never', words)
+      const isOfStore = /^(user|inbox|invite|message)\.|^backup$/.test(name)
+      t.equal(
+        asked[0]?.idle,
+        /^(user|invite)\.create$/.test(name) ? 'make' : isOfStore ? 'open' : 'never',
+        words,
+      )
     }
   },
 )

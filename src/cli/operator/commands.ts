@@ -2,12 +2,13 @@
 import type { Command } from 'commander'
 import { importCommands } from './import.js'
 import { inboxCommands } from './inbox.js'
+import { inviteCommands } from './invites.js'
 import { operationCommands } from './operation.js'
 import { sessionCommands } from './sessions.js'
 import type { Terminal } from './terminal.js'
 import { userCommands } from './users.js'
 
 export const operatorCommands = (terminal: Terminal): Command[] =>
-  [userCommands, sessionCommands, inboxCommands, operationCommands, importCommands].flatMap(make =>
-    make(terminal),
+  [userCommands, sessionCommands, inboxCommands, operationCommands, importCommands, inviteCommands].flatMap(
+    make => make(terminal),
   )

@@ -50,17 +50,21 @@ export function age(seconds: number): string {
 
 const SECONDS: ReadonlyMap<string, number> = new Map([...UNITS, ['s', 1]])
 
-/** @param text such as '30d' @returns the time so long ago, RFC 3339 @throws CommandError */
-export function timeBefore(text: string, now = Date.now()): string {
+/** @param text such as '30d' @throws CommandError */
+export function secondsOf(option: string, text: string): number {
   const [, count, unit = ''] = /^(\d{1,6})([dhms])$/.exec(text) ?? []
   const seconds = SECONDS.get(unit)
   if (count === undefined || seconds === undefined)
     throw new CommandError(
-      `--older: must be a number and s, m, h or d, as 30d; not '${safe(text)}'`,
+      `${option}: must be a number and s, m, h or d, as 30d; not '${safe(text)}'`,
       EXIT_USAGE,
     )
-  return new Date(now - Number(count) * seconds * 1000).toISOString()
+  return Number(count) * seconds
 }
+
+/** @param text such as '30d' @returns the time so long ago, RFC 3339 @throws CommandError */
+export const timeBefore = (text: string, now = Date.now()): string =>
+  new Date(now - secondsOf('--older', text) * 1000).toISOString()
 
 function printShown({ user, inbox, devices, devices_total, messages, next }: Shown): string {
   const rows = devices.map(row => {

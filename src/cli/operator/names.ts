@@ -15,6 +15,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'verify',
   'broadcast',
   'import',
+  'invite',
   'completion',
 ])
 

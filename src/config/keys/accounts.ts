@@ -3,6 +3,11 @@ import { bytes, choice, count, duration, optional, secretUrl, text, userIds } fr
 
 export const ACCOUNTS = {
   accounts: {
+    registration: choice(
+      'open',
+      ['open', 'invite', 'closed'],
+      'Who may register: everyone; who has an invite (`mumi invite create`), others are answered 10136; nobody, all are answered 10135. The operator can always make accounts.',
+    ),
     broadcast: choice(
       'users',
       ['users', 'admins', 'off'],

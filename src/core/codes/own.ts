@@ -197,4 +197,22 @@ export const OWN_CODES = table({
     mqtt5: 0x8a,
     when: 'An operator has disabled the account. Whoever does not know the password, or a token, is answered 10000 as ever.',
   },
+  REGISTRATION_CLOSED: {
+    code: 10135,
+    'zh-TW': '目前不開放註冊',
+    en: 'registration is closed',
+    retry: false,
+    level: 'info',
+    mqtt5: 0x87,
+    when: 'Nobody may register here (`accounts.registration` = `closed`): the operator makes accounts.',
+  },
+  BAD_INVITE: {
+    code: 10136,
+    'zh-TW': '邀請碼無效',
+    en: 'no valid invite',
+    retry: false,
+    level: 'info',
+    mqtt5: 0x87,
+    when: 'Who registers here needs an invite (`accounts.registration` = `invite`), and `invite` is missing, unknown, used up or expired.',
+  },
 })

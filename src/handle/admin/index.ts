@@ -1,6 +1,7 @@
 /** The acts of operators: rows of the table of requests (handle/table.ts). */
 import { IMPORT_ACTS } from './import.js'
 import { INBOX_ACTS } from './inbox.js'
+import { INVITE_ACTS } from './invites.js'
 import { OPERATION_ACTS } from './operation.js'
 import { SESSION_ACTS } from './sessions.js'
 import { USER_ACTS } from './users.js'
@@ -11,4 +12,5 @@ export const ADMIN_ACTS = {
   ...INBOX_ACTS,
   ...OPERATION_ACTS,
   ...IMPORT_ACTS,
+  ...INVITE_ACTS,
 } as const
