@@ -7,6 +7,7 @@ import type { CopyableStore } from '../store/contents.js'
 import { copyStore } from '../store/copy.js'
 import { restoreBackup } from '../store/embedded/backup.js'
 import type { StoreTimes } from '../store/embedded/commits.js'
+import type { Compacted } from '../store/embedded/compact.js'
 import { checkFile, type FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
@@ -14,6 +15,8 @@ import { DATA_FORMAT, type UpgradeBegun, type UpgradeOptions } from '../store/up
 import { Verification, type Verified } from '../store/verify.js'
 
 export type StoreType = Config['store']['type']
+
+const WHOLLY: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
 
 interface StoreUse {
   /** How the file is checked before it is opened. Default: as at a start. */
@@ -92,13 +95,12 @@ export async function checkStore(config: Config): Promise<string> {
     return 'MongoDB answers'
   }
   const dir = resolve(config.data.dir)
-  const wholly: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
   if (!hasStore(config)) {
-    checkFile(join(dir, 'store'), wholly)
+    checkFile(join(dir, 'store'), WHOLLY)
     checkCanMake(join(dir, 'store'))
     return `no store yet in ${dir}: serve makes it`
   }
-  const store = makeEmbedded(config, { check: wholly, upgrade: false })
+  const store = makeEmbedded(config, { check: WHOLLY, upgrade: false })
   try {
     await store.open()
     await store.ping()
@@ -122,7 +124,7 @@ export async function checkStore(config: Config): Promise<string> {
 export async function verifyStore(config: Config): Promise<Verified> {
   if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
   const store = await makeStore(config, config.store.type, {
-    check: { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY },
+    check: WHOLLY,
     upgrade: false,
   })
   try {
@@ -146,6 +148,24 @@ export async function restoreStore(config: Config, file: string): Promise<{ dir:
   await store.open()
   await store.close()
   return { dir, bytes }
+}
+
+/**
+ * Makes the file of an embedded store that no gateway has open small.
+ * @throws ConfigError for another kind of store, or none; GatewayError, and then the store is as it was
+ */
+export async function compactStore(config: Config): Promise<Compacted & { readonly dir: string }> {
+  if (config.store.type !== 'embedded')
+    throw new ConfigError(['store.type: must be embedded; MongoDB has its own: compact'])
+  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
+  // All pages: a damaged one must not get into the new file, beside which there is no old one.
+  const store = makeEmbedded(config, { check: WHOLLY, upgrade: false })
+  try {
+    await store.open()
+    return { dir: join(resolve(config.data.dir), 'store'), ...(await store.compact()) }
+  } finally {
+    await store.close()
+  }
 }
 
 /** @throws the system's error if a folder `dir` could not be used or made */

@@ -30,6 +30,7 @@ Commands for operators (docs/operations.md), each with --help and --json:
   backup FILE         a whole copy of the store in one file, while the gateway serves
   restore FILE        a store made of such a file
   verify              reads a whole store that no gateway has open, and says what contradicts itself
+  compact             makes the file of a store that no gateway has open small again
   reload              reads the config again, as SIGHUP does
   drain               sends clients away one after the other, and then ends the gateway
   broadcast           a message to everybody who is online

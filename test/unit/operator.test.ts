@@ -37,6 +37,7 @@ async function run(words: string[], input = '') {
   const terminal: Terminal = {
     run: async request => void asked.push(request),
     verify: async () => undefined,
+    compact: async () => undefined,
     restore: async file => void asked.push({ name: 'restore', data: { file }, idle: 'never' }),
     takeOver: async from => void asked.push({ name: 'import', data: from, idle: 'make' }),
     stdin: Readable.from([input]),
@@ -129,6 +130,7 @@ t.test('every command has help with an example and the exit codes, and main.ts k
     restore: async () => undefined,
     verify: async () => undefined,
     takeOver: async () => undefined,
+    compact: async () => undefined,
     stdin: Readable.from([]),
     stdout: new PassThrough(),
   }

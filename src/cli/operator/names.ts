@@ -13,6 +13,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'backup',
   'restore',
   'verify',
+  'compact',
   'broadcast',
   'import',
   'invite',

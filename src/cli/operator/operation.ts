@@ -13,6 +13,7 @@ export function operationCommands(terminal: Terminal): Command[] {
     backup(terminal),
     restore(terminal),
     verify(terminal),
+    compact(terminal),
     broadcast(terminal),
   ]
 }
@@ -65,6 +66,16 @@ const verify = (terminal: Terminal): Command =>
     .action(() =>
       terminal.verify(({ faults, ...counts }: Row) =>
         [lines(counts), ...(faults as readonly string[]).map(fault => `${safe(fault)}\n`)].join(''),
+      ),
+    )
+
+const compact = (terminal: Terminal): Command =>
+  new Command('compact')
+    .description('make the file of the embedded store of a gateway that does not run small again')
+    .addHelpText('after', '\nExample:\n  mumi compact --data.dir /var/lib/mumi')
+    .action(() =>
+      terminal.compact(
+        ({ dir, before, after }: Row) => `${safe(dir)}: ${before} bytes before, ${after} bytes now\n`,
       ),
     )
 

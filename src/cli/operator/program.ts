@@ -60,6 +60,10 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     const { restoreStore } = await import('../../app/stores.js')
     print(await restoreStore(loadConfig({ argv: config, env }), file), show)
   }
+  const compact: Terminal['compact'] = async show => {
+    const { compactStore } = await import('../../app/stores.js')
+    print(await compactStore(loadConfig({ argv: config, env })), show)
+  }
   const verify: Terminal['verify'] = async show => {
     const { verifyStore } = await import('../../app/stores.js')
     const found = await verifyStore(loadConfig({ argv: config, env }))
@@ -73,7 +77,8 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     if (report.refused.length > 0) throw new CommandError(`${report.refused.length} accounts were not taken`)
   }
   try {
-    await makeProgram({ run, restore, verify, takeOver, stdin, stdout }).parseAsync(rest, { from: 'user' })
+    const terminal = { run, restore, verify, compact, takeOver, stdin, stdout }
+    await makeProgram(terminal).parseAsync(rest, { from: 'user' })
   } catch (thrown) {
     // Its text is printed already.
     if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : EXIT_USAGE

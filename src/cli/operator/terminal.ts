@@ -17,6 +17,8 @@ export interface Terminal {
   verify(show: (data: never) => string): Promise<void>
   /** Takes the accounts of the old server. @param show as for `run` @throws CommandError if it cannot take all */
   takeOver(from: OldServer, show: (data: never) => string): Promise<void>
+  /** Makes the file of the store of the config small. */
+  compact(show: (data: never) => string): Promise<void>
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: NodeJS.WritableStream
 }

@@ -109,7 +109,7 @@ function ofFile(thrown: unknown, dir: string): GatewayError {
 }
 
 /** Of a file or folder. */
-function syncPath(path: string): void {
+export function syncPath(path: string): void {
   const file = openSync(path, 'r')
   try {
     fsyncSync(file)

@@ -6,7 +6,7 @@ import { Commits, type Durability, type StoreTimes, type Work } from './commits.
 import { DiskSync } from './disk-sync.js'
 import { reasonText, toStoreError } from './errors.js'
 import { checkFile, type FileCheck, fileState, noteClosed, restoreFile } from './file.js'
-import { Place } from './place.js'
+import { dataFileOf, Place } from './place.js'
 import { type Space, spaceOf } from './space.js'
 import { type OpenTable, type Table, tableOpener } from './table.js'
 
@@ -81,8 +81,12 @@ export class EmbeddedEnv {
       // Where it cannot be told whether the system was started anew, lmdb syncs each commit by itself.
       const syncsBehind = bootId() !== 0n
       await this.#prepare(syncsBehind)
+      const before = dataFileOf(this.dir)
       root = open({ path: this.dir, ...SETTINGS, ...(syncsBehind && { noSync: true }) })
       const row = this.#takeRow(root)
+      // `mumi compact` of another process, which has ended by now: what is written to the old file is lost.
+      if (before !== '' && before !== dataFileOf(this.dir))
+        throw unavailable(`${this.dir}/data.mdb was replaced while it was opened; try again`)
       if (syncsBehind) disk = new DiskSync(root, this.dir, this.break, this.times?.sync)
       const tables = new Map<string, { getStats(): object }>()
       const table = tableOpener(root, tables)

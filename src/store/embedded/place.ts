@@ -36,6 +36,9 @@ export class Place {
   }
 }
 
+/** Which file is `data.mdb` of a folder; '' if there is none. */
+export const dataFileOf = (dir: string): string => identity(join(dir, 'data.mdb'))
+
 /** '' if there is no such file or it cannot be read. */
 function identity(path: string): string {
   try {

@@ -3,6 +3,7 @@ import { BaseStore } from '../base.js'
 import type { UpgradeOptions } from '../upgrade.js'
 import { makeBackup } from './backup.js'
 import type { Durability, StoreTimes } from './commits.js'
+import { type Compacted, compactFile, removeParts } from './compact.js'
 import { EmbeddedEnv } from './env.js'
 import type { FileCheck } from './file.js'
 import { type EmbeddedParts, makeParts } from './parts.js'
@@ -37,6 +38,7 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   protected async openParts(): Promise<EmbeddedParts> {
     const parts = await this.#env.open(table => makeParts(this.#env, table, this.#options))
     try {
+      removeParts(this.#options.dir)
       await parts.inbox.recover()
       return parts
     } catch (thrown) {
@@ -65,6 +67,14 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   protected async backupOf({ inbox }: EmbeddedParts, file: string): Promise<number> {
     await inbox.stored()
     return makeBackup(file, folder => this.#env.copyTo(folder))
+  }
+
+  /** Makes its file small. Nothing may be written any more: close it afterwards. @throws GatewayError; nothing is changed then */
+  async compact(): Promise<Compacted> {
+    const { users, inbox } = this.parts
+    await users.deletionsFinished()
+    await inbox.stored()
+    return compactFile(this.#options.dir, folder => this.#env.copyTo(folder))
   }
 
   /** How the pages of its file are used; undefined if the store is not open. */
