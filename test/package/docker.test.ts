@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { parse } from 'yaml'
+import { mumi } from '../helpers/program.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
@@ -144,4 +146,29 @@ t.test('the image gets from the clone what it copies, and nothing else', async t
   const files = [...sent.matchAll(/^!(.+)$/gm)].map(([, file = '']) => file)
   t.match(sent, /^\*$/m)
   t.same([...new Set(copied)].sort(), files.sort())
+})
+
+t.test('the compose files: keys, ports, times and descriptors are those of the config', async t => {
+  t.testdir()
+  const [alone, beside] = ['config/compose.yaml', 'config/compose.mongodb.yaml'].map(file =>
+    parse(readFileSync(join(ROOT, file), 'utf8')),
+  )
+  const { gateway } = alone.services
+  t.same(beside.services.gateway.extends, { file: 'compose.yaml', service: 'gateway' })
+  const { text = '' } = steps('config/Dockerfile').find(({ name }) => name === 'ENV') ?? {}
+  const image = Object.fromEntries(text.split(' ').map(pair => pair.split('=')))
+  for (const environment of [{}, beside.services.gateway.environment]) {
+    const { code, stdout, stderr } = await mumi(t, ['config'], { ...image, ...environment }).ended
+    t.equal(code, 0, stderr)
+    const { http, mqtt, data, shutdown, limits, store } = JSON.parse(stdout)
+    t.equal(store.type, 'MUMI_STORE_TYPE' in environment ? 'mongodb' : 'embedded')
+    t.same(
+      gateway.ports,
+      [http.port, mqtt.port].map(port => `127.0.0.1:${port}:${port}`),
+    )
+    t.same(gateway.volumes, [`data:${data.dir}`])
+    t.ok(gateway.ulimits.nofile >= limits.connections + 100)
+    t.ok(Number(gateway.stop_grace_period.replace('s', '')) * 1000 > shutdown.timeout + shutdown.spread)
+  }
+  t.ok('data' in alone.volumes && 'data' in beside.volumes)
 })

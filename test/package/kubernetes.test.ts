@@ -59,10 +59,8 @@ t.test('ports, folders and times are those of the config that its environment ma
   t.match(dockerfile, `\nVOLUME ${mountPath}\n`)
   t.equal(name, spec.volumeClaimTemplates[0].metadata.name)
   t.match(config.data.dir, new RegExp(`^${mountPath}/\\w`), 'a folder in the volume')
-  t.ok(
-    pod.terminationGracePeriodSeconds * 1000 > config.shutdown.timeout,
-    'longer than a clean shutdown may take',
-  )
+  const { timeout, spread } = config.shutdown
+  t.ok(pod.terminationGracePeriodSeconds * 1000 > timeout + spread, 'longer than a clean shutdown may take')
 })
 
 t.test('one pod, without rights and without variables of Services', async t => {
