@@ -64,6 +64,7 @@ const HOMES = {
   lmdb: 'src/store/embedded/',
   mongodb: 'src/store/mongodb/',
   '(pino|pino-pretty)': 'src/core/(audit|log)\\.ts',
+  '@opentelemetry/(api|exporter-trace-otlp-http|resources|sdk-trace)': 'src/app/tracing\\.ts',
   'prom-client': 'src/core/(metrics|watched)\\.ts',
   uuid: 'src/inbox/',
   ws: 'src/mqtt/wire/|^src/net/websocket|^src/chat/link\\.ts',

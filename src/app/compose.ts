@@ -14,6 +14,7 @@ import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
+import type { Tracing } from '../core/tracing.js'
 import type { Operation, Services } from '../handle/services.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
@@ -44,6 +45,8 @@ export interface Given {
   readonly limits: Limits
   readonly passwords: Passwords
   readonly audit: Audit
+  /** undefined: messages are not traced. */
+  readonly tracing?: Tracing | undefined
   readonly operation: (live: LiveConnections) => Operation
 }
 
@@ -68,6 +71,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const cursors = new Cursors(store.cursors, log)
   const retention = new Retention(store, cursors, retentionLimits(config), metrics, log)
   const inbox = new Inbox(store.inbox, cursors, retention, metrics, log, config.inbox)
+  inbox.tracing = given.tracing
   retention.start(() => inbox.touchAll())
   const ids = new MessageIds(store.kv)
   await ids.open()

@@ -9,6 +9,7 @@ import { GatewayError } from '../core/errors.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
+import type { Tracing } from '../core/tracing.js'
 import type { Operation, Services } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
 import { opsRoute } from '../http/ops.js'
@@ -26,6 +27,7 @@ import { handlerRules, limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
 import { assignDeep, Reload } from './reload.js'
 import { makeStore } from './stores.js'
+import { startTracing } from './tracing.js'
 import { startWatching, type Watching } from './watched.js'
 
 export type { Ports } from './ports.js'
@@ -61,6 +63,7 @@ export class Gateway {
   #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
   readonly #drain: Drain
   #closed: Promise<void> | undefined
+  #tracing: Tracing | undefined
 
   constructor(
     private readonly config: Config,
@@ -103,7 +106,9 @@ export class Gateway {
     await store.open()
     const audit = await this.#openAudit()
     this.#audit = audit
-    const given = { config, log, audit, metrics: this.#metrics, limits: this.#limits }
+    this.#tracing = await startTracing(config, log)
+    const tracing = this.#tracing
+    const given = { config, log, audit, tracing, metrics: this.#metrics, limits: this.#limits }
     const operation = (live: LiveConnections) =>
       new RunningOperation({
         config,
@@ -252,6 +257,7 @@ export class Gateway {
     await listeners
     clearTimeout(late)
     this.#unwatchFiles?.()
+    await this.#tracing?.close()
     await this.#audit?.close()
   }
 

@@ -95,6 +95,8 @@ function crossFaults(config: Config): string[] {
     faults.push('tls.cert, tls.key: both or none of them')
   if (config.limits.loginDelayMax < config.limits.loginDelay)
     faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
+  if (config.tracing.otlp.url !== '' && !/^https?:/.test(config.tracing.otlp.url))
+    faults.push('tracing.otlp.url: must be a URL, http://… or https://…')
   faults.push(...issuerFaults(config))
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
 }

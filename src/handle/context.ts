@@ -3,6 +3,7 @@ import type { Principal } from '../auth/authenticate.js'
 import type { CodeName, GatewayError, Locale } from '../core/errors.js'
 import type { FrontEnd } from '../core/metrics.js'
 import type { Login, Permissions, UserId } from '../core/model.js'
+import type { MessageTrace } from '../core/tracing.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Services } from './services.js'
@@ -48,6 +49,7 @@ export type LoggedIn = Caller & { readonly userId: UserId; readonly login: Login
  * The place of one request's reply. Exactly one of the methods is called, once. Replies leave in the order of requests.
  */
 export interface Answer extends StoreWaiter {
+  trace?: MessageTrace | undefined
   ok(code: CodeName, data?: unknown): void
   refuse(error: GatewayError): void
 }

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, nameStoreFault } from '../core/errors.js'
 import { encodeMessage } from '../core/message.js'
 import { admit, type NewMessage, type Permissions, pairConversation, type UserId } from '../core/model.js'
+import type { MessageTrace } from '../core/tracing.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
@@ -87,6 +88,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
 
 /** Counts messages that are refused because the inbox is full. */
 const counted = (waiter: StoreWaiter, limits: Services['limits']): StoreWaiter => ({
+  trace: waiter.trace,
   stored: result => waiter.stored(result),
   failed: error => {
     if (error.kind === 'INBOX_FULL') limits.count('inbox.maxMessages')
@@ -154,9 +156,9 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   )
   if (recipients.length === 0) return answer.ok('BROADCAST_SUCCESS')
   services.limits.broadcast(sender, recipients.length * Buffer.byteLength(text))
-  const waiter = new BroadcastWaiter(recipients.length, error =>
-    error === undefined ? answer.ok('BROADCAST_SUCCESS') : answer.refuse(error),
-  )
+  const done = (error: GatewayError | undefined) =>
+    error === undefined ? answer.ok('BROADCAST_SUCCESS') : answer.refuse(error)
+  const waiter = new BroadcastWaiter(recipients.length, done, answer.trace)
   for (const inbox of recipients) {
     const dedupKey = key === undefined ? undefined : `${key} ${inbox}`
     services.inbox.send(
@@ -207,6 +209,7 @@ class BroadcastWaiter implements StoreWaiter {
   constructor(
     private left: number,
     private readonly done: (error: GatewayError | undefined) => void,
+    readonly trace: MessageTrace | undefined,
   ) {}
 
   stored(_result: Appended): void {

@@ -1,5 +1,6 @@
 /** The replies of one connection leave in the order of its requests, however the answers come. */
 import { type CodeName, type GatewayError, isFixed } from '../core/errors.js'
+import type { MessageTrace } from '../core/tracing.js'
 import { InOrder, type Place } from '../flow/in-order.js'
 import type { RequestName } from '../protocol/requests.js'
 import type { Appended } from '../store/store.js'
@@ -10,12 +11,14 @@ export interface Outcome {
   readonly id: string | undefined
   readonly code: CodeName
   readonly data: unknown
+  readonly trace?: MessageTrace | undefined
 }
 
 class Reply implements Answer, Outcome, Place {
   code: CodeName = 'ERROR'
   data: unknown = null
   isDecided = false
+  trace: MessageTrace | undefined
   constructor(
     readonly replies: Replies<unknown>,
     readonly request: RequestName | 'invalid',

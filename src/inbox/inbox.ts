@@ -17,6 +17,7 @@ import {
   type UserId,
 } from '../core/model.js'
 import { Several } from '../core/several.js'
+import type { MessageTrace, Tracing } from '../core/tracing.js'
 import type { ReaderState } from '../core/watched.js'
 import { TurnEnd } from '../flow/turn-end.js'
 import type { Appended, ConversationRow, InboxLog } from '../store/store.js'
@@ -26,6 +27,8 @@ import type { Retention } from './retention.js'
 
 /** Called exactly once when a message is stored or has failed; must not throw. */
 export interface StoreWaiter {
+  /** Of a message that is traced. */
+  readonly trace?: MessageTrace | undefined
   stored(result: Appended): void
   failed(error: GatewayError): void
 }
@@ -57,6 +60,8 @@ interface Waiting {
 export class Inbox {
   readonly #readers = new Several<UserId, LiveReader>()
   readonly #waiting: Backlog<Waiting>
+  /** undefined: messages are not traced. */
+  tracing: Tracing | undefined
   #writing = false
   #idle: (() => void)[] = []
 
@@ -196,6 +201,8 @@ export class Inbox {
         waiter.failed(new GatewayError(result.isGone ? 'ERROR_FIND_USER' : 'INBOX_FULL'))
         return
       }
+      if (this.tracing !== undefined)
+        waiter.trace?.stored({ acceptedAt: since, storedAt: stored, messages: batch.length, message: result })
       waiter.stored(result)
       if (isDebug) this.log.debug(about(message, result), 'message stored')
       if (result.repeat) {

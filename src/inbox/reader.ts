@@ -132,6 +132,7 @@ export class InboxReader extends DevicePlace implements LiveReader {
       again: this.wasSent(seq),
       released: this.isReleased(seq),
     })
+    this.inbox.tracing?.delivered(row.id, seq, this.front)
     if (!waited) this.metrics.samples.handed(this, seq, row.id)
     return true
   }

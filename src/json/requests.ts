@@ -14,6 +14,8 @@ import { RequestQueue, type Runner } from './request-queue.js'
 /** Open requests of a client that is not logged in, where `maxPipelined` allows more. */
 const MAX_OPEN_BEFORE_LOGIN = 100
 
+const TRACED: ReadonlySet<string> = new Set(['message', 'broadcast'])
+
 /** One function for the replies of all connections. */
 const reply = (outcome: Outcome, to: Requests): void => to.reply(outcome)
 
@@ -84,6 +86,7 @@ export class Requests implements Runner {
 
   /** For the queue. */
   begin(text: string | undefined, bytes: number): Promise<void> | undefined {
+    const since = this.#tracing === undefined ? 0 : performance.now()
     const limit = this.quota.take(bytes)
     if (this.asker.userId === undefined) this.#payBeforeLogin()
     let request: Request
@@ -95,7 +98,14 @@ export class Requests implements Runner {
       this.#refuse(thrown)
       return undefined
     }
-    return handle(this.host.services, this.asker, request, this.#replies.reserve(request.name, request.id))
+    const answer = this.#replies.reserve(request.name, request.id)
+    if (this.#tracing !== undefined && TRACED.has(request.name))
+      answer.trace = this.#tracing.begin(request.name, 'json', since)
+    return handle(this.host.services, this.asker, request, answer)
+  }
+
+  get #tracing() {
+    return this.host.services.inbox.tracing
   }
 
   #payBeforeLogin(): void {
@@ -136,7 +146,8 @@ export class Requests implements Runner {
     }
   }
 
-  #write({ request, id, code, data }: Outcome): void {
+  #write({ request, id, code, data, trace }: Outcome): void {
+    trace?.ended(code)
     this.host.metrics.answered('json', request, CODES[code].code)
     const text = encodeReply(code, this.asker.locale, data, id)
     if (data === null && id === undefined) this.out.writeFixed(text)

@@ -1,6 +1,7 @@
 /** Acknowledgements of PUBLISH: in order, and only after what they promise is stored. */
-import { CODES, type CodeName, type GatewayError } from '../core/errors.js'
+import { CODES, type CodeName, GatewayError } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
+import type { MessageTrace } from '../core/tracing.js'
 import { InOrder, type Place } from '../flow/in-order.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 
@@ -28,6 +29,8 @@ export class Receipt implements Place, StoreWaiter {
   /** QoS 2: called in place of the acknowledgement, which it makes when the packet id is stored. */
   recorder: ((receipt: Receipt) => void) | undefined
 
+  trace: MessageTrace | undefined
+
   /** @param bytes length of the packet */
   constructor(
     readonly sender: Sender,
@@ -52,8 +55,14 @@ export class Receipt implements Place, StoreWaiter {
   /** The acknowledgement goes out when those before it have. */
   leave(): void {
     this.isDecided = true
+    this.trace?.ended(this.#outcome)
     if (this.order === undefined) this.sender.published(this)
     else this.order.flush()
+  }
+
+  get #outcome(): string {
+    if (this.error !== null) return this.error instanceof GatewayError ? this.error.kind : 'ERROR'
+    return typeof this.reason === 'string' ? this.reason : 'SUCCESS'
   }
 
   stored(): void {

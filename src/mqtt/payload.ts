@@ -38,6 +38,10 @@ export function expiresAt({ properties }: PublishPacket): number | undefined {
   return seconds === undefined ? undefined : Date.now() + seconds * 1000
 }
 
+/** The client's place in a trace of its own (W3C Trace Context), unchecked. */
+export const traceParentOf = ({ block }: PublishPacket): string | undefined =>
+  block?.length ? userPropertyOf(block, 'traceparent') : undefined
+
 /** @throws GatewayError BAD_FIELD {field: 'id'} unless the user property `id` of a PUBLISH can be an id */
 function checkId(id: string): string {
   if (isId(id) && id.isWellFormed()) return id

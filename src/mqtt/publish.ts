@@ -10,7 +10,7 @@ import { NO_REPEAT, type RepeatKey, repeatKey, sendMessage } from '../handle/mes
 import { Acknowledgements, type Receipt } from './acknowledgements.js'
 import type { Grantee, MessageRight } from './acl/access.js'
 import type { BrokerParts } from './parts.js'
-import { contentOf, expiresAt, payloadFault } from './payload.js'
+import { contentOf, expiresAt, payloadFault, traceParentOf } from './payload.js'
 import { type Asker, answer } from './replies.js'
 import { Requests } from './requests.js'
 import type { PublishPacket } from './wire/decode.js'
@@ -116,6 +116,7 @@ export class Publisher {
   ): Promise<void> | undefined {
     const { services, options } = this.parts
     const { permissions } = this.author
+    receipt.trace = this.#beginTrace(packet)
     try {
       const { content, key } = contentOf(packet, options.payload)
       const repeat = key === undefined ? this.#resendKey(packet) : repeatKey(services, sender, key)
@@ -136,6 +137,11 @@ export class Publisher {
       this.#refuseMessage(packet, thrown, receipt)
       return undefined
     }
+  }
+
+  #beginTrace(packet: PublishPacket) {
+    const { tracing } = this.parts.services.inbox
+    return tracing?.begin('publish', 'mqtt', performance.now(), () => traceParentOf(packet))
   }
 
   /**
@@ -169,9 +175,15 @@ export class Publisher {
     const { topics } = this.parts
     const { userId: owner, permissions } = this.author
     const from = { owner, permissions, publisher: this.asker?.id, receiver: this.#receiver(packet) }
+    const trace = this.#beginTrace(packet)
+    receipt.trace = trace
+    const acceptedAt = trace === undefined ? 0 : performance.now()
     this.#stores
       .keep(topics.store(packet, from))
-      .then(stored => receipt.settle(null, topics.route(stored, permissions)))
+      .then(stored => {
+        trace?.stored({ acceptedAt, storedAt: performance.now(), messages: 1 })
+        receipt.settle(null, topics.route(stored, permissions))
+      })
       .catch(thrown => receipt.settle(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
   }
 

@@ -35,7 +35,7 @@ const events = new Set(
     .flatMap(file => Array.from(readFileSync(new URL(file, SRC), 'utf8').matchAll(/event: '([a-z.-]+)'/g)))
     .map(([, event = '']) => event),
 )
-const FILES = ['admin.sock']
+const FILES = ['admin.sock', 'data.mdb']
 
 t.test('config keys and events of the log', async t => {
   const sections = new Set(Array.from(KEYS.keys(), key => key.split('.', 1)[0] ?? ''))

@@ -13,6 +13,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'main.ts': 'the program itself: test/process starts it',
   'handle/context.ts': TYPES,
   'handle/services.ts': TYPES,
+  'core/tracing.ts': TYPES,
   'inbox/sink.ts': TYPES,
   'cli/operator/terminal.ts': TYPES,
   'json/host.ts': TYPES,

@@ -1,5 +1,5 @@
 /** What an operator sees, and how the process ends. See schema.ts. */
-import { count, duration, flag, optional, port, TIMER, text } from '../formats.js'
+import { count, duration, flag, optional, port, secretUrl, TIMER, text } from '../formats.js'
 
 export const OPERATION = {
   admin: {
@@ -43,6 +43,19 @@ export const OPERATION = {
     port: port(
       9090,
       'TCP port of the ops listener; 0 = any free one. If it is in use, the gateway runs without it and logs `ops.unavailable`.',
+    ),
+  },
+  tracing: {
+    otlp: {
+      url: secretUrl(
+        '',
+        'Collector to which traces of messages are sent by OTLP over HTTP (JSON): `http://127.0.0.1:4318`; `/v1/traces` is added where the URL has no path. Headers may be set by `OTEL_EXPORTER_OTLP_HEADERS`. Empty: none.',
+      ),
+    },
+    sample: count(100, { min: 1, max: 1_000_000 }, 'One message in so many is traced; 1: each.'),
+    traceparent: flag(
+      false,
+      'Whether the user property `traceparent` of an MQTT 5 PUBLISH (W3C Trace Context) decides whether that message is traced, and in which trace. At most 100 a second.',
     ),
   },
   shutdown: {
