@@ -1,5 +1,8 @@
 /** `offline`: sends messages to 100 users who are away; then all log in at once. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Values } from './chat.js'
 import { enterAll, settled } from './chat.js'
 import type { Chatter } from './chatter.js'
 import { Flow, Meter } from './flow.js'
@@ -26,18 +29,26 @@ async function run(context: Context): Promise<Step[]> {
   const { peer, dir, program } = context
   // Senders are users 0 to 99, recipients 100 to 199.
   if (peer.program !== undefined) await program.addUsers(dir, 0, 2 * USERS)
+  const before = storeBytes(dir)
   const cycle = { ...context, server: await peer.start(dir) }
+  let values: Values
   try {
     // A broker only keeps messages for a session that exists.
     await timeLogins(cycle)
     for (let n = 0; n < WARM_UPS; n++) await measure(cycle)
-    const many = { step: '100 users', values: await measure(cycle) }
-    const isBig = context.options.big && peer.name === 'mumi' && context.wire === 'json'
-    return isBig ? [many, await withFolder(one => drainOne({ ...context, dir: one }))] : [many]
+    values = await measure(cycle)
   } finally {
     await cycle.server.stop()
   }
+  const stored = (storeBytes(dir) - before) / ((WARM_UPS + 1) * context.options.messages)
+  const many = { step: '100 users', values: { ...values, ...(before > 0 && { 'disk B/message': stored }) } }
+  const isBig = context.options.big && peer.name === 'mumi' && context.wire === 'json'
+  return isBig ? [many, await withFolder(one => drainOne({ ...context, dir: one }))] : [many]
 }
+
+/** Size of the embedded store of a gateway that does not run; 0 where there is none. */
+const storeBytes = (dir: string): number =>
+  statSync(join(dir, 'store', 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
 
 /** One user with a million messages, the default limit of an inbox. */
 async function drainOne({ peer, wire, dir, program }: Context): Promise<Step> {
