@@ -1,6 +1,7 @@
 /**
  * Writes the code table of docs/protocol.md from src/core/codes.ts, the count of packages in docs/security.md, and the man page
- * docs/mumi.1: `npm run docs`. A test fails if they differ.
+ * docs/mumi.1: `npm run docs`. With --check it writes nothing and fails if they differ,
+ * as a test does.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { CODES } from '../src/core/errors.js'
@@ -33,7 +34,16 @@ export const withCount = (document: string): string =>
   document.replace(/(<!-- dependencies -->\n).*/, (_, mark: string) => `${mark}${counted()}`)
 
 if (process.argv[1] === import.meta.filename) {
-  writeFileSync(PATH, withCodeTable(readFileSync(PATH, 'utf8')))
-  writeFileSync(MAN, manPage())
-  writeFileSync(SECURITY, withCount(readFileSync(SECURITY, 'utf8')))
+  const written = [
+    [PATH, withCodeTable(readFileSync(PATH, 'utf8'))],
+    [SECURITY, withCount(readFileSync(SECURITY, 'utf8'))],
+    [MAN, manPage()],
+  ] as const
+  for (const [path, text] of written) {
+    if (readFileSync(path, 'utf8') === text) continue
+    if (process.argv.includes('--check')) {
+      console.error(`${path.pathname} is not what npm run docs writes`)
+      process.exitCode = 1
+    } else writeFileSync(path, text)
+  }
 }
