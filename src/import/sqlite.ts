@@ -29,8 +29,6 @@ const FORMAT_VERSIONS = [18, 19]
  */
 export async function readTable(path: string, table: string, columns: readonly string[]): Promise<Value[][]> {
   const bytes = readDatabase(path)
-  // Loaded only here.
-  const { default: load } = await import('@sqlite.org/sqlite-wasm')
   const sqlite = await load()
   try {
     return rowsOf(sqlite, bytes, table, columns)
@@ -38,6 +36,14 @@ export async function readTable(path: string, table: string, columns: readonly s
     if (thrown instanceof sqlite.SQLite3Error) throw new SourceError(`${path}: SQLite: ${thrown.message}`)
     throw thrown instanceof SourceError ? new SourceError(`${path}: ${thrown.message}`) : thrown
   }
+}
+
+let loading: Promise<Sqlite3Static> | undefined
+
+/** Once a process: each instance takes 10 GiB of address space, and where none is left, loading never ends. */
+function load(): Promise<Sqlite3Static> {
+  loading ??= import('@sqlite.org/sqlite-wasm').then(({ default: start }) => start())
+  return loading
 }
 
 /** A file's bytes. Changes that SQLite has not put into it yet are in files beside it, so with them it is half of the data. */

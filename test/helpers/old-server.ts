@@ -1,6 +1,9 @@
 /** Databases as the old MumiChat server made them, and others. */
 import { createHash } from 'node:crypto'
-import load from '@sqlite.org/sqlite-wasm'
+import start from '@sqlite.org/sqlite-wasm'
+
+/** Once a process: see src/import/sqlite.ts. */
+const loading = start()
 
 /** What gorm made of the old server's User. */
 export const OLD_SCHEMA =
@@ -27,7 +30,7 @@ export const oldHash = (password: string): string =>
 
 /** @returns the bytes of a database in which these statements were run */
 export async function database(...statements: readonly string[]): Promise<Uint8Array> {
-  const { capi, oo1 } = await load()
+  const { capi, oo1 } = await loading
   const db = new oo1.DB()
   for (const statement of statements) db.exec(statement)
   const bytes = capi.sqlite3_js_db_export(db)
@@ -37,7 +40,7 @@ export async function database(...statements: readonly string[]): Promise<Uint8A
 
 /** The old server's database with these rows. */
 export async function oldDatabase(rows: readonly OldUserRow[], schema = OLD_SCHEMA): Promise<Uint8Array> {
-  const { capi, oo1 } = await load()
+  const { capi, oo1 } = await loading
   const db = new oo1.DB()
   db.exec(schema)
   for (const { id, username = '', email, password = '', hash = oldHash(password), ...rest } of rows) {
