@@ -4,6 +4,8 @@ import { type Exposed, exposedFiles } from '../core/private-files.js'
 import { fileLimit } from '../net/file-limit.js'
 import { loadContext, TlsError } from '../net/tls.js'
 
+export { risks } from './risks.js'
+
 /** @returns a warning where this process may open fewer files than `limits.connections` */
 export function fileLimitFault({ limits }: Config): string | undefined {
   const files = fileLimit()
@@ -12,9 +14,9 @@ export function fileLimitFault({ limits }: Config): string | undefined {
 }
 
 /** Files named by the config that other users may read; see exposedFiles. */
-export function exposedBy({ store, data, audit }: Config, isTightening: boolean): Exposed[] {
+export function exposedBy({ store, data, audit, log }: Config, isTightening: boolean): Exposed[] {
   const dataDir = store.type === 'embedded' ? data.dir : undefined
-  return exposedFiles({ dataDir, auditFile: audit.file }, isTightening)
+  return exposedFiles({ dataDir, lineFiles: [audit.file, log.file] }, isTightening)
 }
 
 /** @throws ConfigError where certificate and key cannot be used */

@@ -87,7 +87,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     ids,
     limits,
     log,
-    loginLog: new LoginLog(log, metrics),
+    loginLog: new LoginLog(log, metrics, config.log.connections),
     rules: handlerRules(config),
     operation: given.operation(live),
   }

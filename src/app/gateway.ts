@@ -159,6 +159,7 @@ export class Gateway {
   /** Loads the certificate and the config again; connections stay. A fault of the config is logged, and nothing is changed. */
   reload(): void {
     this.#front?.reload()
+    this.#audit?.reopen()
     void this.#reloadBySignal()
   }
 
@@ -263,13 +264,12 @@ export class Gateway {
 
   #openAudit(): Promise<Audit> {
     const { config, log } = this
-    return openAudit(config.audit.file, {
-      onError: err => log.error({ event: 'audit.failed', err }, 'audit line not written'),
-      onDropped: () => {
-        this.#limits.count('audit.file')
-        log.error({ event: 'audit.dropped' }, 'audit line dropped: the disk is too slow')
-      },
-    })
+    const onError = (err: Error) => log.error({ event: 'audit.failed', err }, 'audit line not written')
+    const onDropped = () => {
+      this.#limits.count('audit.file')
+      log.error({ event: 'audit.dropped' }, 'audit line dropped: the disk is too slow')
+    }
+    return openAudit(config.audit.file, { onError, onDropped }, config.log.redact)
   }
 
   #outOfFiles({ code }: NodeJS.ErrnoException): void {

@@ -34,7 +34,7 @@ export async function openIdle(config: Config, mayMake: boolean): Promise<IdleSt
   try {
     await store.open()
     const unheard = { onError: () => undefined, onDropped: () => undefined }
-    const audit = await openAudit(config.audit.file, unheard)
+    const audit = await openAudit(config.audit.file, unheard, config.log.redact)
     const operation = { ...IDLE_OPERATION, backup: (file: string) => store.backup(file) }
     const limits = new Limits(limitRules(config), metrics)
     const given = { config, log, metrics, limits, passwords, audit, operation: () => operation }

@@ -44,17 +44,19 @@ export class LoginLog {
   constructor(
     private readonly log: Logger,
     private readonly metrics: Metrics,
+    /** Level of the lines; `silent`: none. */
+    private readonly level: 'debug' | 'info' | 'warn' | 'silent' = 'info',
   ) {}
 
   accepted(facts: LoginFacts): void {
     this.count(facts.front, 'accepted')
-    this.log.info({ event: 'account.logged-in', ...bounded(facts), outcome: 'accepted' }, 'logged in')
+    this.log[this.level]({ event: 'account.logged-in', ...bounded(facts), outcome: 'accepted' }, 'logged in')
   }
 
   /** @param code the number of the refusal, or the return code of CONNACK */
   refused(facts: LoginFacts, outcome: LoginOutcome, code: number): void {
     this.count(facts.front, outcome)
-    this.log.info({ event: 'login.refused', ...bounded(facts), outcome, code }, 'login refused')
+    this.log[this.level]({ event: 'login.refused', ...bounded(facts), outcome, code }, 'login refused')
   }
 
   count(front: FrontEnd, outcome: LoginOutcome): void {
@@ -74,7 +76,10 @@ export class LoginLog {
     this.metrics.ended.inc({ front: facts.front, reason })
     if (facts.userId === undefined) return
     const durationMs = Math.round(performance.now() - openedAt)
-    this.log.info({ event: 'connection.ended', ...bounded(facts), reason, durationMs }, 'connection ended')
+    this.log[this.level](
+      { event: 'connection.ended', ...bounded(facts), reason, durationMs },
+      'connection ended',
+    )
   }
 }
 

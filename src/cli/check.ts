@@ -1,11 +1,11 @@
-import { type ConfigSources, loadConfig } from '../config/config.js'
+import { type ConfigSources, configFiles, loadConfig } from '../config/config.js'
 import { writableFault } from '../core/private-files.js'
 
 export async function check(sources: ConfigSources): Promise<void> {
   const ignored: string[] = []
   const config = loadConfig({ ...sources, warn: line => ignored.push(line) })
   const { checkStore } = await import('../app/stores.js')
-  const { checkTls, exposedBy, fileLimitFault } = await import('../app/checks.js')
+  const { checkTls, exposedBy, fileLimitFault, risks } = await import('../app/checks.js')
   checkTls(config)
   process.stdout.write(`config is good; ${await checkStore(config)}\n`)
   const warnings = exposedBy(config, false).map(
@@ -16,6 +16,7 @@ export async function check(sources: ConfigSources): Promise<void> {
     fileLimitFault(config) ?? [],
     writableFault(config.data.dir) ?? [],
     warnings,
+    risks(config, configFiles(sources)),
   ].flat())
     process.stderr.write(`mumi: warning: ${warning}\n`)
 }

@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { type ConfigSources, loadConfig } from '../config/config.js'
+import { type ConfigSources, configFiles, loadConfig } from '../config/config.js'
 import { createLogger, isPretty } from '../core/log.js'
+import { LogFile } from '../core/log-file.js'
 import { writableFault } from '../core/private-files.js'
 import { version } from '../core/version.js'
 import { Exit } from './exit.js'
@@ -15,18 +16,20 @@ import { welcome } from './welcome.js'
 export async function serve(sources: ConfigSources): Promise<void> {
   const warnings: string[] = []
   const config = loadConfig({ ...sources, warn: line => warnings.push(line) })
-  const [{ Gateway }, { exposedBy }] = await Promise.all([
+  const [{ Gateway }, { exposedBy, risks }] = await Promise.all([
     import('../app/gateway.js'),
     import('../app/checks.js'),
   ])
   // Node may load modules without a turn of the event loop, in which signals arrive. This turn handles those that came.
   await setImmediate()
-  const log = createLogger(config.log)
+  const logFile = config.log.file === '' ? undefined : new LogFile(config.log.file)
+  const log = createLogger(config.log, logFile)
   const dataDir = resolve(config.data.dir)
   log.info({ event: 'gateway.starting', version: version(), pid: process.pid, dataDir }, 'starting')
   for (const warning of warnings) log.warn({ event: 'config.ignored' }, warning)
   for (const exposed of exposedBy(config, true))
     log.warn({ event: 'file.exposed', ...exposed }, 'others than this user could read it')
+  for (const risk of risks(config, configFiles(sources))) log.warn({ event: 'config.risk' }, risk)
   const fault = writableFault(dataDir)
   if (fault !== undefined) log.warn({ event: 'data.writable' }, fault)
   const gateway = new Gateway(config, log, {
@@ -45,7 +48,14 @@ export async function serve(sources: ConfigSources): Promise<void> {
   })
   // There was no turn since `setImmediate`, so no signal is missed. A SIGHUP before the certificate is read has no
   // effect.
-  answerSignals({ end: signal => exit.onSignal(signal), reload: () => gateway.reload() })
+  answerSignals({
+    end: signal => exit.onSignal(signal),
+    reload: () => {
+      const err = logFile?.reopen()
+      if (err !== undefined) log.error({ event: 'log.failed', err }, 'log file not opened anew')
+      gateway.reload()
+    },
+  })
   // By Node's default, unhandled rejections come here too.
   process.on('uncaughtException', err => {
     // During the start or the shutdown the process ends.

@@ -32,6 +32,9 @@ export function loadConfig(sources: ConfigSources): Config {
   return deepFreeze(resolve(sources).getProperties()) as unknown as Config
 }
 
+/** The files that are named by `--config`. */
+export const configFiles = ({ argv }: ConfigSources): readonly string[] => readArguments(argv, []).files
+
 /** The effective config as JSON that `--config` accepts. Secrets are masked. @throws ConfigError */
 export function printConfig(sources: ConfigSources): string {
   return JSON.stringify(masked(resolve(sources).getProperties(), ''), null, 2)

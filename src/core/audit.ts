@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { pino } from 'pino'
 import type { LoginKind, UserId } from './model.js'
+import { type Redaction, redacted } from './redact.js'
 
 export type AuditEvent =
   | 'account.created'
@@ -69,11 +70,13 @@ export interface AuditEntry {
 
 export interface Audit {
   record(entry: AuditEntry): void
+  /** Lines from now on go to the file that has the path now: the one before may have been renamed. */
+  reopen(): void
   /** Resolves when all lines are written, or after 5 s. */
   close(): Promise<void>
 }
 
-const OFF: Audit = { record: () => undefined, close: async () => undefined }
+const OFF: Audit = { record: () => undefined, reopen: () => undefined, close: async () => undefined }
 
 /** Most bytes of lines that wait for a slow disk. Further lines are dropped and counted. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20
@@ -91,9 +94,14 @@ export interface AuditEvents {
  * Opens the audit file for appending and creates it with mode 0600 if it does not exist. Writes are asynchronous: a
  * request may be answered before its line is on the disk.
  * @param file path of the file; '' switches the audit off
+ * @param redact what is left out of clients' addresses
  * @throws the system's error if the file cannot be opened
  */
-export async function openAudit(file: string, { onError, onDropped }: AuditEvents): Promise<Audit> {
+export async function openAudit(
+  file: string,
+  { onError, onDropped }: AuditEvents,
+  redact: Redaction = 'none',
+): Promise<Audit> {
   if (file === '') return OFF
   const sink = pino.destination({
     dest: file,
@@ -113,7 +121,10 @@ export async function openAudit(file: string, { onError, onDropped }: AuditEvent
   let isOpen = true
   return {
     record: entry => {
-      if (isOpen) log.info(entry)
+      if (isOpen) log.info(redacted(entry, redact))
+    },
+    reopen() {
+      if (isOpen) sink.reopen()
     },
     async close() {
       if (!isOpen) return

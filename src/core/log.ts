@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { stdout } from 'node:process'
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import { LogRepeats } from './log-repeats.js'
+import { type Redaction, redacted } from './redact.js'
 
 export type { Logger } from 'pino'
 
@@ -13,6 +14,10 @@ interface LogOptions {
   /** Lowest level that is written; `silent` writes nothing. */
   readonly level: string
   readonly pretty: 'auto' | 'always' | 'never'
+  /** What is left out of clients' addresses; default: nothing. */
+  readonly redact?: Redaction
+  /** Whether the lines go to a file: then `auto` means JSON. */
+  readonly file?: string
   /**
    * How long repeated refusals and faults are counted instead of written, ms; default 10,000; 0 = every line is
    * written.
@@ -40,14 +45,18 @@ const MAX_WAITING_BYTES = 16 * 2 ** 20
 
 /** @param sink receives the lines instead of stdout, for tests */
 export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Logger {
-  const { level, pretty, repeatWindow = REPEAT_WINDOW_MS } = options
+  const { level, repeatWindow = REPEAT_WINDOW_MS, redact = 'none' } = options
+  const pretty = options.file && options.pretty === 'auto' ? 'never' : options.pretty
   const repeats = new LogRepeats(repeatWindow)
   return pino(
     {
       level,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: label => ({ level: label }) },
+      formatters: {
+        level: label => ({ level: label }),
+        ...(redact !== 'none' && { log: about => redacted(about, redact) }),
+      },
       hooks: {
         logMethod(args, method) {
           const [about, message] = args as unknown[]

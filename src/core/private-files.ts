@@ -26,8 +26,8 @@ const OWN: ReadonlySet<string> = new Set([STORE, 'admin.sock'])
 export interface Kept {
   /** `data.dir`; undefined if the store is not the embedded one. */
   readonly dataDir: string | undefined
-  /** Path of the audit file; '' = none. */
-  readonly auditFile: string
+  /** Paths of the audit and of the log; '' = none. */
+  readonly lineFiles: readonly string[]
 }
 
 export interface Exposed {
@@ -44,7 +44,7 @@ export interface Exposed {
  *   store (`/srv`, a home folder) is left as it is, because others may need what else is in it. So is what a symbolic link
  *   leads to: whoever may write here could name any file of this user by one.
  */
-export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean): Exposed[] {
+export function exposedFiles({ dataDir, lineFiles }: Kept, isTightening: boolean): Exposed[] {
   const found: Exposed[] = []
   const look = (path: string, mayTighten: boolean) => {
     const stats = statOf(path)
@@ -69,7 +69,7 @@ export function exposedFiles({ dataDir, auditFile }: Kept, isTightening: boolean
       for (const file of files) look(join(store, file), true)
     }
   }
-  if (auditFile !== '') look(auditFile, true)
+  for (const file of lineFiles) if (file !== '') look(file, true)
   return found
 }
 

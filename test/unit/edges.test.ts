@@ -284,19 +284,19 @@ t.test('private files: exposed files are found, and tightened in folders of the 
   const dir = dataDir(t)
   const dataPath = join(dir, 'data')
   mkdirSync(join(dataPath, 'store'), { recursive: true, mode: 0o700 })
-  t.same(exposedFiles({ dataDir: dataPath, auditFile: '' }, true), [], 'no store yet')
+  t.same(exposedFiles({ dataDir: dataPath, lineFiles: [''] }, true), [], 'no store yet')
   const file = join(dataPath, 'store', 'data.mdb')
   writeFileSync(file, '')
   chmodSync(file, 0o644)
-  t.match(exposedFiles({ dataDir: dataPath, auditFile: '' }, false), [
+  t.match(exposedFiles({ dataDir: dataPath, lineFiles: [''] }, false), [
     { path: file, mode: '644', isTightened: false },
   ])
-  t.match(exposedFiles({ dataDir: dataPath, auditFile: '' }, true), [{ isTightened: true }])
-  t.same(exposedFiles({ dataDir: dataPath, auditFile: '' }, true), [])
+  t.match(exposedFiles({ dataDir: dataPath, lineFiles: [''] }, true), [{ isTightened: true }])
+  t.same(exposedFiles({ dataDir: dataPath, lineFiles: [''] }, true), [])
   chmodSync(dataPath, 0o755)
   writeFileSync(join(dataPath, 'other'), '')
   t.match(
-    exposedFiles({ dataDir: dataPath, auditFile: '' }, true),
+    exposedFiles({ dataDir: dataPath, lineFiles: [''] }, true),
     [{ path: dataPath, isTightened: false }],
     'not ours alone',
   )
@@ -322,16 +322,16 @@ t.test('private files: what a symbolic link leads to is told, and left as it is'
   const link = join(store, 'link')
   symlinkSync(elsewhere, link)
   symlinkSync(join(dir, 'nowhere'), join(store, 'dangling'))
-  const kept = { dataDir: join(dir, 'data'), auditFile: '' }
+  const kept = { dataDir: join(dir, 'data'), lineFiles: [''] }
   t.same(exposedFiles(kept, true), [{ path: link, mode: '644', isTightened: false }])
   t.equal(statSync(elsewhere).mode & 0o777, 0o644)
-  t.same(exposedFiles({ dataDir: undefined, auditFile: link }, true), [
+  t.same(exposedFiles({ dataDir: undefined, lineFiles: [link] }, true), [
     { path: link, mode: '644', isTightened: false },
   ])
   t.equal(statSync(elsewhere).mode & 0o777, 0o644)
   symlinkSync(join(dir, 'data'), join(dir, 'way'))
   chmodSync(join(dir, 'data'), 0o755)
-  t.match(exposedFiles({ dataDir: join(dir, 'way'), auditFile: '' }, true)[0], { isTightened: false })
+  t.match(exposedFiles({ dataDir: join(dir, 'way'), lineFiles: [''] }, true)[0], { isTightened: false })
   t.equal(statSync(join(dir, 'data')).mode & 0o777, 0o755)
 })
 

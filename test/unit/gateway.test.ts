@@ -61,6 +61,7 @@ async function composed(config: Config, store: CopyableStore) {
   const audited: string[] = []
   const audit = {
     record: ({ event }: { event: string }) => void audited.push(event),
+    reopen: () => undefined,
     close: async () => undefined,
   }
   const parts = await compose(

@@ -1,5 +1,5 @@
 /** Where data and log lines go. See schema.ts. */
-import { choice, count, duration, flag, mongoUrl, text } from '../formats.js'
+import { choice, count, duration, file, flag, mongoUrl, text } from '../formats.js'
 
 export const DATA = {
   data: {
@@ -75,6 +75,20 @@ export const DATA = {
       'auto',
       ['auto', 'always', 'never'],
       'Readable lines instead of JSON; `auto`: if stdout is a terminal.',
+    ),
+    file: file(
+      '',
+      'File to which log lines are appended, as JSON unless `log.pretty` is `always`, instead of stdout. SIGHUP opens it anew (logrotate: rename it, then send SIGHUP), and `audit.file`, too. Empty: stdout.',
+    ),
+    connections: choice(
+      'info',
+      ['debug', 'info', 'warn', 'silent'],
+      'Level of the lines of each login and each end of a connection.',
+    ),
+    redact: choice(
+      'none',
+      ['none', 'network', 'all'],
+      'What is left out of the addresses of clients in log and audit: `network` leaves the first 24 bits of IPv4 and the first 48 of IPv6, `all` nothing.',
     ),
     repeatWindow: duration(
       '10s',
