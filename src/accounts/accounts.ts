@@ -11,6 +11,7 @@ import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
 export type { Invites } from './invites.js'
+export type { PendingDeletions } from './pending-deletions.js'
 
 export interface Registration {
   readonly email: string
@@ -159,8 +160,13 @@ export class Accounts {
    * @throws GatewayError ERROR_AUTH if the password is wrong
    */
   async delete(userId: UserId, password: string, gone?: () => Promise<unknown>): Promise<void> {
-    if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
+    await this.confirm(userId, password)
     await this.remove(userId, gone)
+  }
+
+  /** @throws GatewayError ERROR_AUTH if the password is wrong */
+  async confirm(userId: UserId, password: string): Promise<void> {
+    if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
   }
 
   /** Deletes an account without its password: for an operator. @param gone as for `delete` */

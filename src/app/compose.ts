@@ -3,6 +3,7 @@ import { Accounts } from '../accounts/accounts.js'
 import { Invites } from '../accounts/invites.js'
 import { passwordCheck } from '../accounts/password-rules.js'
 import type { Passwords } from '../accounts/passwords.js'
+import { PendingDeletions } from '../accounts/pending-deletions.js'
 import { Authenticator } from '../auth/authenticate.js'
 import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
@@ -15,6 +16,7 @@ import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 import type { Tracing } from '../core/tracing.js'
+import { removeDue } from '../handle/account.js'
 import type { Operation, Services } from '../handle/services.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
@@ -75,7 +77,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   retention.start(() => inbox.touchAll())
   const ids = new MessageIds(store.kv)
   await ids.open()
-  const { upkeep, admins, ...identity } = await composeIdentity(given, store)
+  const { keys, admins, ...identity } = await composeIdentity(given, store)
   const live = new LiveConnections(config.sessions.multiple)
   const services: Services = {
     ...identity,
@@ -98,7 +100,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     admins,
     services,
     watch: new StoreWatch(store, log),
-    upkeep,
+    upkeep: new Upkeep(keys, services.logins, () => removeDue(services), audit, log),
     ids,
     cursors,
     inbox,
@@ -125,7 +127,7 @@ export async function closeParts(parts: Parts, graceMs: number): Promise<void> {
   await retention.close()
   await cursors.close()
   await ids.close()
-  upkeep.stop()
+  await upkeep.stop()
 }
 
 /** Who is who, and what tends their logins. */
@@ -133,10 +135,9 @@ async function composeIdentity(
   { config, log, passwords, audit }: Given,
   store: Store,
 ): Promise<
-  Pick<Services, 'accounts' | 'logins' | 'authenticator'> & { readonly upkeep: Upkeep } & Pick<
-      Parts,
-      'admins'
-    >
+  Pick<Services, 'accounts' | 'logins' | 'authenticator' | 'pendingDeletions'> & {
+    readonly keys: TokenKeys
+  } & Pick<Parts, 'admins'>
 > {
   const { tokens, jwt, roles } = config
   const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords))
@@ -146,6 +147,12 @@ async function composeIdentity(
   const logins = new Logins(store.kv, keys, loginRules(tokens))
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
   const admins = { current: new Set(roles.admins) }
-  const authenticator = new Authenticator({ accounts, logins, keys, external, admins: () => admins.current })
-  return { admins, accounts, logins, authenticator, upkeep: new Upkeep(keys, logins, audit, log) }
+  const pendingDeletions = new PendingDeletions(store.kv, config.accounts.deletionGrace)
+  const onKept = (userId: UserId) => {
+    audit.record({ event: 'account.kept', userId })
+    log.info({ event: 'account.kept', userId }, 'account not removed: its owner has logged in')
+  }
+  const isAdmin = { admins: () => admins.current }
+  const parts = { accounts, logins, keys, external, pendingDeletions, onKept, ...isAdmin }
+  return { admins, accounts, logins, keys, pendingDeletions, authenticator: new Authenticator(parts) }
 }

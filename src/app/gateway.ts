@@ -133,6 +133,7 @@ export class Gateway {
       onFault: this.#faults.report,
     })
     const ports = await this.#front.listen().catch(nameTlsFault)
+    void parts.upkeep.run()
     if (config.admin.enabled) await this.#openAdmin(parts.services)
     return ports
   }

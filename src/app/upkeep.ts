@@ -6,13 +6,18 @@ import type { Logger } from '../core/log.js'
 
 const EVERY_MS = 3_600_000
 
-/** Once an hour: replaces a key that is too old to sign, and removes logins that have expired. */
+/**
+ * Once an hour: replaces a key that is too old to sign, and removes logins that have expired and accounts that their owners
+ * deleted long enough ago.
+ */
 export class Upkeep {
   readonly #timer: NodeJS.Timeout
+  #running: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly keys: Pick<TokenKeys, 'rotateIfDue'>,
     private readonly logins: Pick<Logins, 'sweep'>,
+    private readonly removeDue: () => Promise<void>,
     private readonly audit: Pick<Audit, 'record'>,
     private readonly log: Pick<Logger, 'error'>,
   ) {
@@ -20,16 +25,22 @@ export class Upkeep {
   }
 
   /** Never rejects: what fails is logged, and due again an hour later. */
-  async run(): Promise<void> {
-    try {
-      const [isRotated] = await Promise.all([this.keys.rotateIfDue(), this.logins.sweep()])
-      if (isRotated) this.audit.record({ event: 'keys.rotated' })
-    } catch (err) {
-      this.log.error({ event: 'store.failed', operation: 'keepUp', err }, 'tokens not tended')
-    }
+  run(): Promise<void> {
+    this.#running = this.#tend().catch(err =>
+      this.log.error({ event: 'store.failed', operation: 'keepUp', err }, 'tokens and deletions not tended'),
+    )
+    return this.#running
   }
 
-  stop(): void {
+  /** Resolves when nothing of it is under way. */
+  async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await this.#running
+  }
+
+  async #tend(): Promise<void> {
+    const work = [this.keys.rotateIfDue(), this.logins.sweep(), this.removeDue()] as const
+    const [isRotated] = await Promise.all(work)
+    if (isRotated) this.audit.record({ event: 'keys.rotated' })
   }
 }

@@ -1,5 +1,5 @@
 /** Authentication by password, token or device credential, for both front ends. */
-import type { Accounts } from '../accounts/accounts.js'
+import type { Accounts, PendingDeletions } from '../accounts/accounts.js'
 import { normalizeEmail } from '../accounts/email.js'
 import { GatewayError } from '../core/errors.js'
 import {
@@ -26,6 +26,9 @@ export interface Principal {
 
 export interface AuthenticatorOptions {
   readonly accounts: Accounts
+  readonly pendingDeletions: Pick<PendingDeletions, 'cancel'>
+  /** The owner of an account has logged in that was to be removed. */
+  readonly onKept: (userId: UserId) => void
   readonly logins: Logins
   readonly keys: TokenKeys
   /** undefined: tokens of other issuers are refused. */
@@ -129,9 +132,10 @@ export class Authenticator {
     return this.#principal(user, stored.kind, stored.id, device)
   }
 
-  /** Every way in ends here. @throws GatewayError ACCOUNT_DISABLED */
-  #principal(user: User, kind: LoginKind, id: string, device: string | undefined): Principal {
+  /** Every way in ends here. Who gets here keeps the account that is to be removed. @throws GatewayError ACCOUNT_DISABLED */
+  async #principal(user: User, kind: LoginKind, id: string, device: string | undefined): Promise<Principal> {
     if (user.disabledAt !== undefined) throw new GatewayError('ACCOUNT_DISABLED')
+    if (await this.options.pendingDeletions.cancel(user.id)) this.options.onKept(user.id)
     const role: Role = kind === 'device' ? 'device' : this.isAdmin(user) ? 'admin' : 'user'
     return { user, login: { id, kind, role, device, since: Date.now() } }
   }

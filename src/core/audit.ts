@@ -35,6 +35,8 @@ export type AuditEvent =
   | 'account.registered'
   | 'account.delete-refused'
   | 'account.deleted'
+  | 'account.deletion-scheduled'
+  | 'account.kept'
   | 'credential.minted'
   | 'keys.rotated'
   | 'login.failed'

@@ -1,5 +1,6 @@
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { User } from '../core/model.js'
+import { formatTime } from '../core/time.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
@@ -50,20 +51,57 @@ const ENDED = 'ERROR_CONNECTION_CLOSED'
 export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
   services,
   caller,
-  { data },
+  { data, id },
   answer,
 ) => {
-  const { accounts, audit, limits, live } = services
+  const { audit, live, pendingDeletions } = services
   const { userId, front, remoteAddress } = caller
-  const remove = (gone: () => Promise<unknown>) =>
-    limits.logins.attempt(remoteAddress, userId, () => accounts.delete(userId, data.password, gone))
-  await removeAccount(services, caller, remove, one => Object.is(one, caller)).catch(thrown => {
+  const work = pendingDeletions.graceMs > 0 ? deleteLater : deleteNow
+  const at = await work(services, caller, data.password).catch(thrown => {
     const { number: code } = toGatewayError(thrown)
     audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
     throw thrown
   })
-  answer.ok('SUCCESS')
+  answer.ok('SUCCESS', id === undefined || at === undefined ? null : { deletedAt: formatTime(at) })
   live.endAll(userId, ENDED)
+}
+
+/** @throws GatewayError ERROR_AUTH */
+async function deleteNow(services: Services, caller: LoggedIn, password: string): Promise<undefined> {
+  const { accounts, limits } = services
+  const { userId, remoteAddress } = caller
+  const remove = (gone: () => Promise<unknown>) =>
+    limits.logins.attempt(remoteAddress, userId, () => accounts.delete(userId, password, gone))
+  await removeAccount(services, caller, remove, one => Object.is(one, caller))
+}
+
+/** Ends all logins now; `removeDue` removes the account, unless its owner logs in before. @throws GatewayError ERROR_AUTH */
+async function deleteLater(services: Services, caller: LoggedIn, password: string): Promise<number> {
+  const { accounts, audit, limits, live, log, logins, pendingDeletions } = services
+  const { userId, front, remoteAddress } = caller
+  await limits.logins.attempt(remoteAddress, userId, () => accounts.confirm(userId, password))
+  const at = await pendingDeletions.schedule(userId)
+  const endLive = () => {
+    for (const one of live.of(userId)) one.permissions?.revoke()
+    live.endAll(userId, ENDED, one => !Object.is(one, caller))
+  }
+  await logins.revoke(userId, () => true, endLive)
+  audit.record({ event: 'account.deletion-scheduled', userId, front, remoteAddress })
+  log.info({ event: 'account.deletion-scheduled', userId, at: formatTime(at) }, 'account to be removed')
+  return at
+}
+
+/** Removes the accounts whose time is over. */
+export async function removeDue(services: Services): Promise<void> {
+  const { accounts, pendingDeletions } = services
+  for (const userId of await pendingDeletions.due()) {
+    const about = { userId, front: 'upkeep', remoteAddress: undefined } as const
+    // An operator may have removed it meanwhile.
+    if ((await accounts.find(userId)) !== undefined)
+      await removeAccount(services, about, gone => accounts.remove(userId, gone))
+    // Last, so that it is tried again after a stop in between.
+    await pendingDeletions.cancel(userId)
+  }
 }
 
 /**
@@ -75,7 +113,7 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
  */
 export async function removeAccount(
   { audit, inbox, live, log, logins }: Services,
-  { userId, front, remoteAddress }: Pick<LoggedIn, 'userId' | 'front' | 'remoteAddress'>,
+  { userId, front, remoteAddress }: Pick<LoggedIn, 'userId' | 'remoteAddress'> & { readonly front: string },
   remove: (gone: () => Promise<unknown>) => Promise<unknown>,
   isSpared: (connection: LiveConnection) => boolean = () => false,
 ): Promise<void> {

@@ -1,5 +1,5 @@
 /** The services that handlers use, and the rules from the config. */
-import type { Accounts, Invites } from '../accounts/accounts.js'
+import type { Accounts, Invites, PendingDeletions } from '../accounts/accounts.js'
 import type { Authenticator } from '../auth/authenticate.js'
 import type { LoginLog } from '../auth/login-log.js'
 import type { Logins } from '../auth/logins.js'
@@ -55,6 +55,7 @@ export interface Operation {
 export interface Services {
   readonly accounts: Accounts
   readonly invites: Invites
+  readonly pendingDeletions: PendingDeletions
   readonly authenticator: Authenticator
   readonly logins: Logins
   readonly live: LiveConnections

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import { Accounts } from '../../src/accounts/accounts.js'
 import { Invites } from '../../src/accounts/invites.js'
 import { Passwords } from '../../src/accounts/passwords.js'
+import { PendingDeletions } from '../../src/accounts/pending-deletions.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
 import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
@@ -104,15 +105,19 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const retention = new Retention(store, cursors, kept, metrics, log)
   const ids = new MessageIds(store.kv)
   await ids.open()
+  const pendingDeletions = new PendingDeletions(store.kv, 0)
   const services: Services = {
     operation: IDLE_OPERATION,
     accounts,
     invites: new Invites(store.kv),
+    pendingDeletions,
     authenticator: new Authenticator({
       accounts,
       logins,
       keys,
       external: undefined,
+      pendingDeletions,
+      onKept: () => undefined,
       admins: () => new Set(),
     }),
     logins,

@@ -84,6 +84,7 @@ t.test('the key of the greeting is made once: 64 upper-case hex digits', async t
 t.test('Upkeep: a new key is recorded in the audit, and a failure in the log', async t => {
   const events: string[] = []
   const state = { isRotated: false, fails: false }
+  let removals = 0
   const upkeep = new Upkeep(
     { rotateIfDue: async () => state.isRotated },
     {
@@ -91,6 +92,7 @@ t.test('Upkeep: a new key is recorded in the audit, and a failure in the log', a
         if (state.fails) throw new Error('store')
       },
     },
+    async () => void removals++,
     { record: ({ event }) => void events.push(event) },
     { error: (({ event }: { event: string }) => void events.push(event)) as never },
   )
@@ -102,6 +104,7 @@ t.test('Upkeep: a new key is recorded in the audit, and a failure in the log', a
   state.fails = true
   await upkeep.run()
   t.same(events, ['keys.rotated', 'store.failed'])
+  t.equal(removals, 3)
 })
 
 t.test('checks: a file limit below the connections is a fault, as are unreadable TLS files', async t => {

@@ -107,6 +107,8 @@ function authenticator({ external, stored = {}, user = {} }: Setting = {}) {
   const revocations = new Revocations()
   const login = { id: 's', kind: 'token', device: 'phone', ...stored }
   const one = new Authenticator({
+    pendingDeletions: { cancel: async () => false },
+    onKept: () => undefined,
     accounts: {
       authenticate: async () => account,
       find: async (name: string) => (name === ME || name === USER.emailKey ? account : undefined),

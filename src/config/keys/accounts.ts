@@ -8,6 +8,11 @@ export const ACCOUNTS = {
       ['open', 'invite', 'closed'],
       'Who may register: everyone; who has an invite (`mumi invite create`), others are answered 10136; nobody, all are answered 10135. The operator can always make accounts.',
     ),
+    deletionGrace: duration(
+      '0',
+      {},
+      'How long an account stays after its owner has deleted it: all its logins end at once, and a login with the password takes the deletion back. Then it is removed, at the next full hour of uptime or the next start. 0: it is removed at once.',
+    ),
     broadcast: choice(
       'users',
       ['users', 'admins', 'off'],

@@ -52,18 +52,23 @@ async function list(services: Services, data: AdminData<'user.list'>): Promise<D
 
 async function show(services: Services, data: AdminData<'user.show'>): Promise<Done> {
   const user = await findAccount(services, data.user)
-  const { inbox, live, logins } = services
-  const [last, first, bytes, furthest, stored] = await Promise.all([
+  const { inbox, live, logins, pendingDeletions } = services
+  const [last, first, bytes, furthest, stored, deletedAt] = await Promise.all([
     inbox.store.lastSeq(user.id),
     inbox.store.firstSeq(user.id),
     inbox.store.inboxBytes(user.id),
     inbox.cursors.furthest(user.id),
     logins.list(user.id),
+    pendingDeletions.at(user.id),
   ])
   const connections = live.of(user.id).length
   const kept = { messages: last - first + 1, bytes, last_seq: last, confirmed_seq: furthest }
   const about = { userId: user.id }
-  return { data: { ...describe(services, user), connections, logins: stored.length, inbox: kept }, about }
+  const leaves = deletedAt !== undefined && { deleted_at: formatTime(deletedAt) }
+  return {
+    data: { ...describe(services, user), ...leaves, connections, logins: stored.length, inbox: kept },
+    about,
+  }
 }
 
 /** 16 characters, 96 bits. */

@@ -1,0 +1,58 @@
+/** accounts.deletionGrace: a deleted account stays for a time, and a login takes the deletion back. */
+import t from 'tap'
+import { askAdmin } from '../helpers/admin.js'
+import { dataDir, jsonClient, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
+import { minted } from '../helpers/tokens.js'
+
+const password = 'correct horse'
+const shown = async (dir: string, id: string) => (await askAdmin({ dir }, 'user.show', { user: id })).data
+
+t.test('all logins end at once; messages still come; a login keeps the account', async t => {
+  const dir = dataDir(t)
+  const gateway = await startGateway(t, { 'data.dir': dir, 'accounts.deletionGrace': '1h' })
+  const [ann, bob] = [await register(t, gateway), await loggedIn(t, gateway)]
+  const client = await loggedIn(t, gateway, ann)
+  const phone = {
+    username: ann.id,
+    clientId: 'phone',
+    password: (await minted(client, 'phone')).password,
+  }
+  await mqttClient(t, gateway, phone)
+  t.match(await client.action('delete', { password: 'wrong' }), { code: 10000 })
+  t.notMatch(await shown(dir, ann.id), { deleted_at: String })
+  t.match(await client.action('delete', { password }, 'i'), { code: 200, data: { deletedAt: /^\d{4}-.*Z$/ } })
+  const [code] = await client.closed
+  t.equal(code, 4501)
+  t.match(await shown(dir, ann.id), { deleted_at: /Z$/, logins: 0 })
+  await t.rejects(mqttClient(t, gateway, phone), 'credentials are void')
+  t.match(await shown(dir, ann.id), { deleted_at: /Z$/ }, 'and keep nothing')
+  t.match(await (await jsonClient(t, gateway)).action('login', { email: ann.email, password: 'x' }), {
+    code: 10000,
+  })
+  t.match(await shown(dir, ann.id), { deleted_at: /Z$/ }, 'nor does a wrong password')
+  t.match(await bob.ask({ type: 'message', data: { recipient: ann.id, content: 'stay' } }), { code: 201 })
+  const again = await loggedIn(t, gateway, ann)
+  t.match(await again.next(), { content: 'stay' })
+  t.notMatch(await shown(dir, ann.id), { deleted_at: String })
+})
+
+t.test('when its time is over it is removed, by the next start', async t => {
+  const dir = dataDir(t)
+  const settings = { 'data.dir': dir, 'accounts.deletionGrace': '1ms' }
+  const gateway = await startGateway(t, settings)
+  const ann = await register(t, gateway)
+  const client = await loggedIn(t, gateway, ann)
+  t.strictSame(await client.action('delete', { password }), { code: 200, msg: '操作成功', data: null })
+  await client.closed
+  t.match(await shown(dir, ann.id), { id: ann.id }, 'until the next round')
+  await gateway.close()
+  // Also where the grace is none by now.
+  const next = await startGateway(t, { 'data.dir': dir })
+  const guest = await jsonClient(t, next)
+  const find = async () => {
+    const { data } = await guest.action('query', { email: ann.email })
+    return (data as unknown[]).length
+  }
+  while ((await find()) > 0) await new Promise(setImmediate)
+  t.match(await guest.action('login', { email: ann.email, password }), { code: 10000 })
+})
