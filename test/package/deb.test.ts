@@ -130,8 +130,11 @@ if (spawnSync('dpkg-deb', ['--version']).error !== undefined) {
       await dpkg('--remove', 'mumi-gateway')
       t.notOk(existsSync(join(root, 'usr/bin/mumi')))
       t.ok(existsSync(config))
+      rmSync(config)
+      await dpkg('--install', deb)
+      t.notOk(existsSync(config), 'what the operator has removed is not missed')
       await dpkg('--purge', 'mumi-gateway')
-      t.notOk(existsSync(config))
+      t.notOk(existsSync(join(root, 'usr/bin/mumi')))
       t.ok(existsSync(join(root, 'var/lib/mumi/message')), 'messages are removed by hand')
     },
   )
