@@ -22,6 +22,7 @@ import { socketPath } from './admin-socket.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
 import { Drain } from './drain.js'
+import { exportPage } from './export.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
 import { Front, type Ports } from './ports.js'
@@ -115,6 +116,7 @@ export class Gateway {
         log,
         live,
         backup: file => store.backup(file),
+        exportPage: (id, from) => exportPage(store, id, from),
         reload: () => this.#runReload(),
         drain: seconds => this.#leave(seconds),
         totals: () => this.#metrics.totals(),

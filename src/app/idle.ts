@@ -5,8 +5,10 @@ import { type Config, ConfigError } from '../config/config.js'
 import { openAudit } from '../core/audit.js'
 import { createLogger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
+import type { Operation } from '../handle/services.js'
 import { Limits } from '../limits/limits.js'
 import { closeParts, compose } from './compose.js'
+import { exportPage } from './export.js'
 import { IDLE_OPERATION } from './operation.js'
 import { limitRules } from './options.js'
 import { hasStore, makeStore } from './stores.js'
@@ -35,7 +37,11 @@ export async function openIdle(config: Config, mayMake: boolean): Promise<IdleSt
     await store.open()
     const unheard = { onError: () => undefined, onDropped: () => undefined }
     const audit = await openAudit(config.audit.file, unheard, config.log.redact)
-    const operation = { ...IDLE_OPERATION, backup: (file: string) => store.backup(file) }
+    const operation: Operation = {
+      ...IDLE_OPERATION,
+      backup: file => store.backup(file),
+      exportPage: (id, from) => exportPage(store, id, from),
+    }
     const limits = new Limits(limitRules(config), metrics)
     const given = { config, log, metrics, limits, passwords, audit, operation: () => operation }
     const parts = await compose(given, store)

@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.js'
 import { GatewayError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
+import type { UserId } from '../core/model.js'
 import { version } from '../core/version.js'
 import type { Operation } from '../handle/services.js'
 import type { LiveConnections } from '../live/live.js'
@@ -12,6 +13,7 @@ export interface OperationParts {
   readonly live: LiveConnections
   readonly reload: Operation['reload']
   readonly backup: Operation['backup']
+  readonly exportPage: Operation['exportPage']
   readonly drain: Operation['drain']
   /** See Metrics.totals. */
   readonly totals: () => Promise<Readonly<Record<string, number>>>
@@ -47,6 +49,10 @@ export class RunningOperation implements Operation {
     return this.parts.backup(file)
   }
 
+  exportPage(id: UserId, from?: string): ReturnType<Operation['exportPage']> {
+    return this.parts.exportPage(id, from)
+  }
+
   drain(seconds?: number): ReturnType<Operation['drain']> {
     return this.parts.drain(seconds)
   }
@@ -65,6 +71,7 @@ const refuse = (): never => {
 /** Of an idle store: there is no process to ask. */
 export const IDLE_OPERATION: Operation = {
   backup: async () => refuse(),
+  exportPage: async () => refuse(),
   stats: async () => refuse(),
   drain: refuse,
   reload: async () => refuse(),

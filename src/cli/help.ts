@@ -22,6 +22,8 @@ Commands:
 
 Commands for operators (docs/operations.md), each with --help and --json:
   user                list, show, create, disable, enable, delete, reset-password, grant, revoke-role
+  export USER [FILE]  everything that is stored of a person, as lines of JSON
+  delete USER         an account with all that it has, for good
   sessions            list, kick
   inbox               show, purge: what waits for a user, and its removal
   trace ID            where a message is: stored, sent, confirmed

@@ -12,6 +12,7 @@ export type AuditEvent =
   | 'account.disabled'
   | 'account.enabled'
   | 'account.shown'
+  | 'account.exported'
   | 'accounts.imported'
   | 'accounts.listed'
   | 'admin.refused'

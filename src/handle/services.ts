@@ -35,6 +35,13 @@ export interface HandlerRules extends RequestRules {
   readonly dedup: boolean
 }
 
+/** A part of everything that is stored of one person. */
+export interface ExportPage {
+  readonly entries: readonly object[]
+  /** The next part; undefined behind the last one. */
+  readonly next: string | undefined
+}
+
 /** What an operator asks of the process as a whole. */
 export interface Operation {
   /** Numbers of the running gateway, by name. */
@@ -43,6 +50,8 @@ export interface Operation {
   logLevel(level?: string): string
   /** See CopyableStore.backup. */
   backup(file: string): Promise<number>
+  /** @param from `next` of the part before; default: the first one */
+  exportPage(id: string, from?: string): Promise<ExportPage>
   /**
    * Begins to send clients away, and then ends the process; see docs/operations.md.
    * @param seconds until the last client is sent away; default: `shutdown.spread`

@@ -48,6 +48,8 @@ export const ADMIN_REQUESTS = {
   'user.disable': Type.Object({ user }),
   'user.enable': Type.Object({ user }),
   'user.delete': Type.Object({ user }),
+  // `from`: `next` of the reply before.
+  'user.export': Type.Object({ user, from: Type.Optional(text(4096, 1)) }),
   'user.reset-password': Type.Object({
     user,
     password: Type.Optional(password),

@@ -3,6 +3,8 @@ import type { ConfigSources } from '../../config/config.js'
 
 const NAMES: ReadonlySet<string | undefined> = new Set([
   'user',
+  'export',
+  'delete',
   'sessions',
   'inbox',
   'trace',

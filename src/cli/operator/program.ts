@@ -60,6 +60,10 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     const { restoreStore } = await import('../../app/stores.js')
     print(await restoreStore(loadConfig({ argv: config, env }), file), show)
   }
+  const exportPerson: Terminal['exportPerson'] = async to => {
+    const { exportPerson } = await import('./export.js')
+    await exportPerson(loadConfig({ argv: config, env }), to)
+  }
   const compact: Terminal['compact'] = async show => {
     const { compactStore } = await import('../../app/stores.js')
     print(await compactStore(loadConfig({ argv: config, env })), show)
@@ -77,7 +81,7 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     if (report.refused.length > 0) throw new CommandError(`${report.refused.length} accounts were not taken`)
   }
   try {
-    const terminal = { run, restore, verify, compact, takeOver, stdin, stdout }
+    const terminal = { run, restore, verify, compact, exportPerson, takeOver, stdin, stdout }
     await makeProgram(terminal).parseAsync(rest, { from: 'user' })
   } catch (thrown) {
     // Its text is printed already.

@@ -1,4 +1,5 @@
 import type { Asked } from './ask.js'
+import type { ExportTo } from './export.js'
 
 /** What is taken of the old server. */
 export interface OldServer {
@@ -19,6 +20,8 @@ export interface Terminal {
   takeOver(from: OldServer, show: (data: never) => string): Promise<void>
   /** Makes the file of the store of the config small. */
   compact(show: (data: never) => string): Promise<void>
+  /** Writes what is stored of a person. @throws CommandError */
+  exportPerson(to: ExportTo): Promise<void>
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: NodeJS.WritableStream
 }

@@ -1,5 +1,7 @@
 /** mumi user … */
 import { Command } from 'commander'
+import { EXIT_USAGE } from '../exit-codes.js'
+import { CommandError } from './ask.js'
 import { confirm, readPassword } from './input.js'
 import { lines, type Row, safe, table } from './print.js'
 import type { Terminal } from './terminal.js'
@@ -76,13 +78,24 @@ function simple(terminal: Terminal, verb: string, description: string, done: (da
 
 const named = ({ id, email }: Row): string => `${id} (${safe(email)})`
 
-function remove(terminal: Terminal): Command {
+/** The account as an argument or, as in `mumi delete --user ann@example.com`, as an option. */
+function accountIn(words: string[], user: string | undefined): [user: string, rest: string[]] {
+  const [first, ...rest] = user === undefined ? words : [user, ...words]
+  if (first === undefined) throw new CommandError(`missing: ${USER}`, EXIT_USAGE)
+  return [first, rest]
+}
+
+/** `mumi user delete`, and `mumi delete` in short. */
+function remove(terminal: Terminal, path: string): Command {
   return new Command('delete')
     .description('delete an account, its inbox and its logins, for good')
-    .argument('<user>', USER)
+    .argument('[user]', USER)
+    .option('--user <user>', 'the same')
     .option('--yes', 'do not ask')
-    .addHelpText('after', '\nExample:\n  mumi user delete ann@example.com --yes')
-    .action(async (user: string, { yes }: { yes?: true }) => {
+    .addHelpText('after', `\nExample:\n  mumi ${path} ann@example.com --yes`)
+    .action(async (word: string | undefined, options: { yes?: true; user?: string }) => {
+      const { yes } = options
+      const [user] = accountIn(word === undefined ? [] : [word], options.user)
       if (!yes) await confirm(`Delete ${safe(user)}, for good?`, terminal.stdin, terminal.stdout)
       await terminal.run(
         { name: 'user.delete', data: { user }, idle: 'open' },
@@ -120,6 +133,21 @@ function role(terminal: Terminal, verb: 'grant' | 'revoke-role', description: st
     )
 }
 
+/** `mumi user export`, and `mumi export` in short. */
+function exportAll(terminal: Terminal, path: string): Command {
+  return new Command('export')
+    .description('write everything that is stored of a person as lines of JSON, without password and secrets')
+    .argument('[user]', USER)
+    .argument('[file]', 'a file that is not there yet; default: stdout')
+    .option('--user <user>', 'the same')
+    .addHelpText('after', `\nExample:\n  mumi ${path} ann@example.com ann.jsonl`)
+    .action(async (first: string | undefined, second: string | undefined, options: { user?: string }) => {
+      const words = [first, second].filter(word => word !== undefined)
+      const [user, [file]] = accountIn(words, options.user)
+      await terminal.exportPerson({ user, file })
+    })
+}
+
 export function userCommands(terminal: Terminal): Command[] {
   const user = new Command('user').description('accounts: also where no gateway runs').helpCommand(false)
   const all = [
@@ -133,11 +161,12 @@ export function userCommands(terminal: Terminal): Command[] {
       data => `disabled ${named(data)}; ${data.ended} connections ended\n`,
     ),
     simple(terminal, 'enable', 'let a disabled account log in again', data => `enabled ${named(data)}\n`),
-    remove(terminal),
+    remove(terminal, 'user delete'),
+    exportAll(terminal, 'user export'),
     resetPassword(terminal),
     role(terminal, 'grant', 'give an account a role, from its next login on'),
     role(terminal, 'revoke-role', 'take a role from an account, and end its connections'),
   ]
   for (const command of all) user.addCommand(command)
-  return [user]
+  return [user, remove(terminal, 'delete'), exportAll(terminal, 'export')]
 }

@@ -114,6 +114,12 @@ async function remove(services: Services, data: AdminData<'user.delete'>): Promi
   return { data: { id: userId, email: user.email } }
 }
 
+/** A part of everything that is stored of the account. */
+async function exportPart(services: Services, data: AdminData<'user.export'>): Promise<Done> {
+  const { id } = await findAccount(services, data.user)
+  return { data: await services.operation.exportPage(id, data.from), about: { userId: id } }
+}
+
 /** Ends every login of the account, since whoever knows the old password may have one. */
 async function resetPassword(services: Services, data: AdminData<'user.reset-password'>): Promise<Done> {
   const { accounts, live, logins } = services
@@ -158,6 +164,7 @@ export const USER_ACTS = {
   'user.disable': act('user.disable', 'account.disabled', disable),
   'user.enable': act('user.enable', 'account.enabled', enable),
   'user.delete': act('user.delete', undefined, remove),
+  'user.export': act('user.export', 'account.exported', exportPart),
   'user.reset-password': act('user.reset-password', 'password.reset', resetPassword),
   'user.grant': act('user.grant', 'role.granted', grant),
   'user.revoke-role': act('user.revoke-role', 'role.revoked', revokeRole),
