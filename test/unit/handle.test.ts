@@ -86,6 +86,7 @@ function setUp({
       hasTooMuchWaiting: () => false,
       cursors: { forget: () => undefined },
     },
+    pendingDeletions: { graceMs: 0 },
     retention: {
       admits: () => true,
       isUnsure: () => false,
