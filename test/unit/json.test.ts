@@ -470,6 +470,7 @@ function host(services: object = {}, rules: object = {}) {
   const log = { info: () => undefined, error: () => undefined, debug: () => undefined }
   const one = {
     services: {
+      inbox: { tracing: undefined },
       limits,
       live,
       log,
