@@ -19,6 +19,7 @@ import { presence } from './presence.js'
 import { Program } from './program.js'
 import { comparison, markdown } from './report.js'
 import type { Result } from './results.js'
+import { comeBack } from './return.js'
 import { runAll } from './run.js'
 import type { Options, Scenario } from './scenario.js'
 import { start } from './start.js'
@@ -32,6 +33,7 @@ const SCENARIOS: readonly Scenario[] = [
   offline,
   login,
   tokens,
+  comeBack,
   frozen,
   broadcast,
   presence,
@@ -63,7 +65,7 @@ const HELP = `npm run bench -- [options]
   --floor PEER=N     fail when program ÷ peer is lower (median, by clock and by CPU); comma-separated
   --exempt           requests from this machine are not counted, as shipped; also for builds without limits
   --messages 20000   offline: waiting for 100 users together
-  --logins 1000      login, tokens: at once
+  --logins 1000      login, tokens, return: at once
   --max-messages N   grow: the last step; default 1,000,000
   --big              also what takes many minutes: a million messages waiting for one user
 `

@@ -37,10 +37,10 @@ export class MqttClient extends Chatter {
     return this.opened()
   }
 
-  /** CONNECT, and SUBSCRIBE to its own inbox unless the session is present. */
-  async enter(id: string, session: 'clean' | 'kept'): Promise<void> {
+  /** CONNECT, and SUBSCRIBE to its own inbox unless the session is present. @param password or a token */
+  async enter(id: string, session: 'clean' | 'kept', password = PASSWORD): Promise<void> {
     const flags = (session === 'clean' ? 0x02 : 0) | (this.#isGateway ? 0xc0 : 0)
-    const login = this.#isGateway ? [text(emailOf(id)), text(PASSWORD)] : []
+    const login = this.#isGateway ? [text(emailOf(id)), text(password)] : []
     const [present, code] = await this.#ask(
       packet(0x10, [
         text('MQTT'),

@@ -12,7 +12,7 @@ const action = (name: string, data: object) => ({ type: 'action', action: name, 
 async function run(context: Context): Promise<Step[]> {
   const { dir, options, program } = context
   await program.addUsers(dir, 0, 2 * options.logins)
-  const all = await makeTokens(context)
+  const all = await makeTokens(context, 0, 2 * options.logins)
   const [measured, others] = [all.slice(0, options.logins), all.slice(options.logins)]
   const server = await program.start(dir)
   try {
@@ -29,8 +29,11 @@ async function run(context: Context): Promise<Step[]> {
   }
 }
 
-/** Makes access tokens for all accounts as the gateway of this folder would; logins by password would take minutes. */
-async function makeTokens({ dir, program, options }: Context): Promise<string[]> {
+/**
+ * Makes access tokens as the gateway of this folder would; logins by password would take minutes.
+ * @param first index of the first user
+ */
+export async function makeTokens({ dir, program }: Context, first: number, count: number): Promise<string[]> {
   const { Logins, newLoginId } = await load<typeof import('../../src/auth/logins.js')>('logins')
   const { TokenKeys } = await load<typeof import('../../src/auth/token-keys.js')>('token-keys')
   return program.withStore(dir, async store => {
@@ -41,7 +44,7 @@ async function makeTokens({ dir, program, options }: Context): Promise<string[]>
       perAccount: 1,
       refreshGraceMs: 5000,
     })
-    const users = Array.from({ length: 2 * options.logins }, (_, n) => userId(n))
+    const users = Array.from({ length: count }, (_, n) => userId(first + n))
     const made = await Promise.all(users.map(user => logins.open(user, newLoginId(), undefined)))
     return made.map(({ token }) => token)
   })

@@ -31,6 +31,7 @@ import { makeStore } from './stores.js'
 import { startTracing } from './tracing.js'
 import { startWatching, type Watching } from './watched.js'
 
+export { inheritedSockets } from './inherited.js'
 export type { Ports } from './ports.js'
 
 /** How long clients have to answer the closing handshake, or to close their side of a connection, ms. */
@@ -43,6 +44,8 @@ const OUT_OF_FILES_EVERY_MS = 60_000
 export interface Owner {
   /** Reads the config again. @throws ConfigError */
   load(): Config
+  /** Listening sockets that the process was given, by the name of the port. */
+  readonly sockets?: ReadonlyMap<string, number>
   /** An operator asks for it: `drain`, then `close`. */
   leave(): void
 }
@@ -133,6 +136,7 @@ export class Gateway {
       publicOps: this.#opsRoute(config.metrics.public),
       log,
       onFault: this.#faults.report,
+      sockets: this.owner.sockets ?? new Map(),
     })
     const ports = await this.#front.listen().catch(nameTlsFault)
     void parts.upkeep.run()

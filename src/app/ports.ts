@@ -36,12 +36,17 @@ export interface FrontParts {
   readonly publicOps: Route
   readonly onFault: OnFault
   readonly log: Logger
+  /** Listening sockets that the process was given, by the name of the port. */
+  readonly sockets: ReadonlyMap<string, number>
 }
 
 interface Place {
   readonly host: string
   readonly port: number
 }
+
+/** Names of the ports, by which systemd gives their sockets to the process. */
+type PortName = 'http' | 'mqtt' | 'mqtts' | 'ops'
 
 /** Sockets beyond `limits.connections`, for those that are no WebSocket yet or never: pages, probes, handshakes. */
 const PLAIN_SOCKETS = 100
@@ -78,8 +83,8 @@ export class Front {
     if (tls.cert !== '') this.#tls = new TlsFiles({ ...tls, watchMs: tls.watch }, this.parts.log)
     const secure = this.#tls
     return {
-      mqtt: mqtt.enabled ? await this.#listenMqtt(mqtt, undefined) : undefined,
-      mqtts: secure && mqtt.enabled && mqtts.enabled ? await this.#listenMqtt(mqtts, secure) : undefined,
+      mqtt: mqtt.enabled ? await this.#listenMqtt('mqtt', undefined) : undefined,
+      mqtts: secure && mqtt.enabled && mqtts.enabled ? await this.#listenMqtt('mqtts', secure) : undefined,
       http: http.enabled ? await this.#listenHttp(http.tls ? secure : undefined) : undefined,
       metrics: ops.enabled ? await this.#listenOps() : undefined,
     }
@@ -119,10 +124,10 @@ export class Front {
     for (const listener of this.#listeners) listener.cut()
   }
 
-  #listenMqtt(place: Place, tls: TlsFiles | undefined): Promise<AddressInfo> {
+  #listenMqtt(name: 'mqtt' | 'mqtts', tls: TlsFiles | undefined): Promise<AddressInfo> {
     const { broker, limits } = this.parts
     return this.#listen({
-      place,
+      name,
       tls,
       stopsEarly: true,
       farewell: MQTT_TURNED_AWAY,
@@ -148,7 +153,7 @@ export class Front {
     }
     const server = this.#makeHttp([testRoute, publicOps], upgrades)
     return this.#listen({
-      place: this.config.http,
+      name: 'http',
       tls,
       farewell: TURNED_AWAY,
       maxSockets: this.config.limits.connections + PLAIN_SOCKETS,
@@ -167,7 +172,7 @@ export class Front {
     const place = this.config.ops
     try {
       return await this.#listen({
-        place,
+        name: 'ops',
         tls: undefined,
         farewell: TURNED_AWAY,
         maxSockets: PLAIN_SOCKETS,
@@ -192,6 +197,7 @@ export class Front {
       refusal: (request, socket, address) => this.#refusal(request, socket, address),
       mayAsk: address => upgrades.size === 0 || this.parts.limits.askHttp(address),
       isStranger: address => upgrades.size > 0 && !this.parts.limits.isExempt(address),
+      enter: upgrade => this.parts.limits.entrance.enter(upgrade),
       onTimeout: () => this.parts.limits.count('limits.handshakeTimeout'),
       onFault: this.parts.onFault,
     })
@@ -226,19 +232,21 @@ export class Front {
   }
 
   async #listen({
-    place,
+    name,
     stopsEarly = false,
     ...options
   }: Pick<ListenerOptions, 'tls' | 'farewell' | 'maxSockets' | 'admit' | 'left' | 'take'> & {
-    place: Place
+    name: PortName
     stopsEarly?: boolean
   }): Promise<AddressInfo> {
-    const { log, limits, onFault } = this.parts
-    const { host, port } = place
+    const { log, limits, onFault, sockets } = this.parts
+    const { host, port }: Place = this.config[name]
+    const fd = sockets.get(name)
     const listener = new Listener({
       ...options,
       host,
       port,
+      fd,
       handshakeTimeoutMs: this.config.limits.handshakeTimeout,
       onTlsError: (error: NodeJS.ErrnoException, remoteAddress) => {
         if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') limits.count('limits.handshakeTimeout')
@@ -250,7 +258,8 @@ export class Front {
       onFull: () => limits.count('limits.connections'),
     })
     this.#listeners.push(listener)
-    if (stopsEarly) this.#stopping.push(listener)
+    // Whoever connects to a socket that the process was given waits in it for the next process.
+    if (stopsEarly || (fd !== undefined && name !== 'ops')) this.#stopping.push(listener)
     const address = await listener.listen()
     if (options.tls === undefined && !this.#loopback.has(address.address))
       log.warn({ event: 'tls.off', host, port: address.port }, 'open to other machines without TLS')

@@ -16,7 +16,7 @@ import { welcome } from './welcome.js'
 export async function serve(sources: ConfigSources): Promise<void> {
   const warnings: string[] = []
   const config = loadConfig({ ...sources, warn: line => warnings.push(line) })
-  const [{ Gateway }, { exposedBy, risks }] = await Promise.all([
+  const [{ Gateway, inheritedSockets }, { exposedBy, risks }] = await Promise.all([
     import('../app/gateway.js'),
     import('../app/checks.js'),
   ])
@@ -35,6 +35,7 @@ export async function serve(sources: ConfigSources): Promise<void> {
   const gateway = new Gateway(config, log, {
     load: () => loadConfig({ ...sources, isRunning: true }),
     leave: () => exit.leave(0),
+    sockets: inheritedSockets(process.env, process.pid),
   })
   const starting = gateway.start()
   // Closing waits for the start: a part that opens after the close would stay open.

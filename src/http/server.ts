@@ -38,6 +38,8 @@ export interface HttpServerOptions {
   readonly mayAsk: (address: string | undefined) => boolean
   /** Whether the lower limits for unknown clients apply. */
   readonly isStranger: (address: string | undefined) => boolean
+  /** Does it now, or in a later turn of the event loop, if many ask for it. */
+  readonly enter: (upgrade: () => void) => void
   /** A connection was closed because it sent no request in time. */
   readonly onTimeout: () => void
   /** A handler failed; its connection is closed. */
@@ -188,7 +190,10 @@ export class HttpServer {
     const upgrade = pipeline.mayUpgrade
       ? () => this.#upgrade(request, socket, head)
       : () => refuseUpgrade(socket, { status: '503 Service Unavailable' })
-    pipeline.whenFree(() => this.#guard('http.upgrade', socket, upgrade))
+    const guard = () => {
+      if (!socket.destroyed) this.#guard('http.upgrade', socket, upgrade)
+    }
+    pipeline.whenFree(() => this.options.enter(guard))
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

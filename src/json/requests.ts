@@ -25,6 +25,9 @@ export class Requests implements Runner {
   /** While the client's address is ahead of the requests that it may make before login; made when it first is. */
   #delay: Hold | undefined
   #isStopped = false
+  /** Of a client that is not logged in: it may begin one request. */
+  #hasTurn = false
+  #waitsForTurn = false
 
   constructor(
     private readonly host: ConnectionHost,
@@ -81,12 +84,34 @@ export class Requests implements Runner {
 
   /** For the queue. */
   get mayBegin(): boolean {
-    return this.asker.hasLeft || (!this.out.isFull && !this.#isStopped && !this.#isDelayed)
+    return (
+      this.asker.hasLeft || (!this.out.isFull && !this.#isStopped && !this.#isDelayed && this.#takesTurn())
+    )
+  }
+
+  #takesTurn(): boolean {
+    if (this.asker.userId !== undefined || this.#hasTurn) return true
+    if (this.#waitsForTurn) return false
+    const { entrance } = this.host.services.limits
+    this.#hasTurn = entrance.passes()
+    if (this.#hasTurn) return true
+    this.#waitsForTurn = true
+    entrance.add(this)
+    return false
+  }
+
+  /** Its turn has come. */
+  run(): void {
+    this.#waitsForTurn = false
+    this.#hasTurn = true
+    this.#queue.resume()
+    this.#hasTurn = false
   }
 
   /** For the queue. */
   begin(text: string | undefined, bytes: number): Promise<void> | undefined {
     const since = this.#tracing === undefined ? 0 : performance.now()
+    this.#hasTurn = false
     const limit = this.quota.take(bytes)
     if (this.asker.userId === undefined) this.#payBeforeLogin()
     let request: Request

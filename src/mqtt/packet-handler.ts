@@ -46,7 +46,10 @@ export class PacketHandler implements TransportHandler, Sender {
   connect(packet: ConnectPacket): void {
     clearTimeout(this.#connectTimer)
     this.#connectTimer = undefined
-    connect(this.parts, this.connection, packet).catch(thrown => this.#failed('mqtt.connect', thrown))
+    this.parts.services.limits.entrance.enter(() => {
+      if (this.connection.hasLeft) return
+      connect(this.parts, this.connection, packet).catch(thrown => this.#failed('mqtt.connect', thrown))
+    })
   }
 
   take(first: number, bytes: Buffer, at: number, end: number): void {

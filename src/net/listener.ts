@@ -8,6 +8,8 @@ import type { TlsFiles } from './tls.js'
 export interface ListenerOptions {
   readonly host: string
   readonly port: number
+  /** A listening socket that the process was given, in place of host and port. */
+  readonly fd?: number | undefined
   /** If set, connections speak TLS. */
   readonly tls: TlsFiles | undefined
   /** How long a TLS handshake may take, ms. */
@@ -59,10 +61,10 @@ export class Listener {
 
   /** @throws the system's error, such as EADDRINUSE */
   async listen(): Promise<AddressInfo> {
-    const { host, port } = this.options
+    const { host, port, fd } = this.options
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen(port, host, resolve)
+      this.#server.listen(fd === undefined ? { port, host } : { fd }, resolve)
     })
     this.#server.removeAllListeners('error').on('error', this.options.onAcceptError)
     return this.#server.address() as AddressInfo

@@ -98,6 +98,7 @@ async function front(t: Test, ...argv: string[]) {
   const config = configOf(t, ...['http', 'mqtt'].map(part => `--${part}.host=127.0.0.1`), ...argv)
   const { parts, log, logs, events, close } = await composed(config, await openStore(t, config))
   const one = new Front(config, {
+    sockets: new Map(),
     ...parts,
     ops: () => false,
     publicOps: () => false,

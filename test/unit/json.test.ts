@@ -7,6 +7,7 @@ import type { InboxRow } from '../../src/core/model.js'
 import type { Job } from '../../src/flow/due.js'
 import type { Later } from '../../src/flow/later.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
+import { Turnstile } from '../../src/flow/turnstile.js'
 import type { Services } from '../../src/handle/services.js'
 import type { InboxReader } from '../../src/inbox/reader.js'
 import { BackPressure } from '../../src/json/back-pressure.js'
@@ -446,6 +447,9 @@ t.test(
   },
 )
 
+/** Requests before login that a turn of the event loop has. */
+const MANY = 100
+
 /** A host with minimal services, and what happened. */
 function host(services: object = {}, rules: object = {}) {
   const events: string[] = []
@@ -456,6 +460,7 @@ function host(services: object = {}, rules: object = {}) {
       left: () => void events.push('guest left'),
     }),
     logins: { loggedInFrom: () => undefined },
+    entrance: new Turnstile(MANY),
     count: (limit: string) => void events.push(limit),
   }
   const live = { join: async () => void events.push('join'), leave: () => void events.push('leave') }
@@ -577,6 +582,20 @@ t.test('Requests: an invalid request is refused in its place', async t => {
   t.same(await replies(), [CODES.BAD_JSON.code, CODES.BAD_JSON.code, CODES.UNKNOWN_REQUEST.code])
   t.equal(reasons.length, 3)
   t.same([all.pending, all.open, all.waitingBytes], [0, 0, 0])
+})
+
+t.test('Requests: before login so many of all clients begin in a turn, in their order', async t => {
+  const { all, asker, replies, host: one } = requests()
+  Object.assign(one.services.limits, { entrance: new Turnstile(2) })
+  for (let i = 0; i < 5; i++) all.push('{', 1)
+  t.equal(all.open, 3, 'two at once')
+  while (all.open > 0) await turn()
+  t.equal((await replies()).length, 5)
+  for (let i = 0; i < 5; i++) all.push('{', 1)
+  t.ok(all.open > 0)
+  asker.userId = ME
+  all.resume()
+  t.equal(all.open, 0, 'after login there are no turns')
 })
 
 t.test('Requests: before login the frame limit is lower than after it', async t => {

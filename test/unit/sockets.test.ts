@@ -169,6 +169,7 @@ async function http(t: Test, differing: Partial<HttpServerOptions> = {}) {
     handshakeTimeoutMs: 10_000,
     clientOf: peer => peer,
     refusal: () => undefined,
+    enter: (upgrade: () => void) => upgrade(),
     mayAsk: () => true,
     isStranger: () => false,
     onTimeout: () => undefined,
