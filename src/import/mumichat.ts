@@ -68,7 +68,7 @@ export async function readOldAccounts(path: string): Promise<{ rows: OldRow[]; r
 function accountOf(values: readonly Value[]): OldAccount | string {
   const texts = values.map(textOf)
   const wrong = texts.indexOf(undefined)
-  if (wrong !== -1) return `${COLUMNS[wrong]}: is not a text, or too long`
+  if (wrong !== -1) return `${COLUMNS[wrong]}: is not a text, has NUL, or is too long`
   const [id, email, passwordHash, username, firstName, lastName, profileImage, key] = texts
   try {
     const account = checkOldAccount({

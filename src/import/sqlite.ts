@@ -10,7 +10,7 @@ export class SourceError extends Error {
   override readonly name = 'SourceError'
 }
 
-/** A value as it is stored; what is longer than MAX_VALUE_BYTES is an empty blob. */
+/** A value as it is stored; what is longer than MAX_VALUE_BYTES or has NUL is an empty blob. */
 export type Value = string | number | bigint | boolean | Uint8Array | ArrayBuffer | Int8Array | null
 
 /** Far more than accounts of a chat need; WebAssembly has 2 GiB. */
@@ -108,8 +108,9 @@ function rowsOf(
   }
 }
 
-/** The length of a value is known without reading it. */
-const bounded = (name: string) => `iif(octet_length("${name}") > ${MAX_VALUE_BYTES}, x'', "${name}")`
+/** The length of a value is known without reading it. Of a text with NUL, the binding reads what is before it. */
+const bounded = (name: string) =>
+  `iif(octet_length("${name}") > ${MAX_VALUE_BYTES} OR instr("${name}", char(0)) > 0, x'', "${name}")`
 
 /** Columns whose values are in the file: those of a view or a generated column are what the schema computes. */
 function storedColumns(db: Database, table: string): ReadonlySet<string> {

@@ -42,10 +42,10 @@ const BAD: readonly [row: OldUserRow, reason: string | RegExp][] = [
   [{ ...ERIC, hash: `${'A'.repeat(87)}=` }, 'passwordHash: is not one that the old server made'],
   [{ ...ERIC, hash: '$2b$04$'.padEnd(60, 'a') }, 'passwordHash: is not one that the old server made'],
   [{ ...ERIC, firstName: 'x'.repeat(129) }, 'firstName: longer than 128 characters'],
-  [{ ...ERIC, lastName: 'a\0b' }, 'lastName: must not contain NUL'],
-  [{ ...ERIC, firstName: new Uint8Array([1, 2]) }, 'first_name: is not a text, or too long'],
-  [{ ...ERIC, key: 'k'.repeat(8193) }, 'key: is not a text, or too long'],
-  [{ ...ERIC, image: 'k'.repeat(50_000_000) }, 'profile_image: is not a text, or too long'],
+  [{ ...ERIC, lastName: 'a\0b' }, 'last_name: is not a text, has NUL, or is too long'],
+  [{ ...ERIC, firstName: new Uint8Array([1, 2]) }, 'first_name: is not a text, has NUL, or is too long'],
+  [{ ...ERIC, key: 'k'.repeat(8193) }, 'key: is not a text, has NUL, or is too long'],
+  [{ ...ERIC, image: 'k'.repeat(50_000_000) }, 'profile_image: is not a text, has NUL, or is too long'],
 ]
 
 t.test('rows that are no account are refused by name, and the others are taken', async t => {
