@@ -38,7 +38,7 @@ const MAY_IMPORT = {
   'src/mqtt/acl/': [],
   'src/mqtt/routing/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
   'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
-  'src/admin/': ['src/(handle|protocol)/'],
+  'src/admin/': ['src/auth/admin-tokens\\.ts', 'src/(handle|protocol)/'],
   // The composition root.
   'src/app/': [
     'src/(accounts|admin|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/',

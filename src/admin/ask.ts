@@ -1,7 +1,7 @@
 /** Makes one request of the operator, by the door that all requests pass, and gives its reply. */
 import { CODES, type CodeName, type GatewayError } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
-import type { Answer, Caller } from '../handle/context.js'
+import type { Answer, Caller, Operator } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { refuse } from '../handle/refuse.js'
 import type { Services } from '../handle/services.js'
@@ -15,35 +15,52 @@ export interface AdminReply {
   readonly data: unknown
 }
 
+/** Who asks, and from which address; undefined by the admin socket. */
+export interface Asker {
+  readonly operator: Operator
+  readonly remoteAddress: string | undefined
+}
+
 /** Who may open the socket is the operator: the system checks that (mode 0600). */
-const OPERATOR: Caller = Object.freeze({
+export const LOCAL: Asker = { operator: { name: undefined, role: 'local' }, remoteAddress: undefined }
+
+const callerOf = ({ operator, remoteAddress }: Asker): Caller => ({
+  operator,
+  remoteAddress,
   userId: undefined,
   login: undefined,
   permissions: undefined,
   front: 'admin',
   locale: 'en',
-  remoteAddress: undefined,
   hasLeft: false,
   isGone: false,
   leave: () => undefined,
 })
 
-/** @param body the fields as JSON text. Never rejects: what goes wrong is the reply */
+export interface Question {
+  /** See protocol/admin.ts. */
+  readonly name: string
+  /** The fields as JSON text. */
+  readonly body: string
+  readonly asker: Asker
+}
+
+/** Never rejects: what goes wrong is the reply. */
 export async function askAdmin(
   services: Services,
   metrics: Pick<Metrics, 'answered'>,
-  name: string,
-  body: string,
+  { name, body, asker }: Question,
 ): Promise<AdminReply> {
+  const caller = callerOf(asker)
   let asked: AdminName | 'invalid' = 'invalid'
   const reply = await new Promise<AdminReply>(resolve => {
     const answer = answerBy(resolve)
     try {
       const request = parseAdminRequest(name, body)
       asked = request.name
-      void handle(services, OPERATOR, request, answer)
+      void handle(services, caller, request, answer)
     } catch (thrown) {
-      refuse(services.log, { request: 'invalid', caller: OPERATOR, answer }, thrown)
+      refuse(services.log, { request: 'invalid', caller, answer }, thrown)
     }
   })
   metrics.answered('admin', asked, reply.code)

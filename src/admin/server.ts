@@ -1,46 +1,22 @@
-/** The admin socket: HTTP over a Unix socket, for the user that the gateway runs as. `POST /v1/<request>`, fields as JSON. */
+/** The admin socket: HTTP over a Unix socket, for the user that the gateway runs as. */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
-import { CODES, type CodeName } from '../core/errors.js'
-import type { OnFault } from '../core/faults.js'
-import { type AdminReply, adminReply } from './ask.js'
+import { LOCAL } from './ask.js'
+import { answerRequests, type RequestOptions } from './requests.js'
 
-export interface AdminServerOptions {
+export interface AdminServerOptions extends Pick<RequestOptions, 'ask' | 'onFault'> {
   /** Of the socket; see `socketPath`. */
   readonly path: string
-  readonly ask: (name: string, body: string) => Promise<AdminReply>
-  readonly onFault: OnFault
 }
-
-/** A broadcast is the longest request. */
-const MAX_BODY_BYTES = 1 << 20
-const PREFIX = '/v1/'
-const STATUS: ReadonlyMap<CodeName, number> = new Map([
-  ['SUCCESS', 200],
-  ['UNKNOWN_REQUEST', 404],
-  ['ERROR_FIND_USER', 404],
-  ['ERROR_EXIST_USER', 409],
-  ['FORBIDDEN', 403],
-  ['TOO_LARGE', 413],
-  ['ERROR', 500],
-])
-
-/** HTTP's status for a reply. Who retries by status alone does right. */
-export const statusOf = (name: CodeName): number => STATUS.get(name) ?? (CODES[name].retry ? 503 : 400)
 
 export class AdminServer {
   readonly #server: Server
   #isListening = false
 
   constructor(private readonly options: AdminServerOptions) {
-    this.#server = createServer((request, response) => {
-      this.#answer(request, response).catch(thrown => {
-        options.onFault('admin.request', thrown)
-        response.destroy()
-      })
-    })
+    this.#server = createServer(answerRequests({ ...options, admit: () => LOCAL }))
     // A client that breaks off is no fault.
     this.#server.on('clientError', (_error, socket) => socket.destroy())
   }
@@ -71,34 +47,6 @@ export class AdminServer {
       this.#server.closeIdleConnections()
     })
   }
-
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { method, url = '' } = request
-    if (method !== 'POST' || !url.startsWith(PREFIX))
-      return send(response, 404, adminReply('UNKNOWN_REQUEST'))
-    const body = await readBody(request)
-    if (body === undefined) return send(response, 413, adminReply('TOO_LARGE'))
-    const reply = await this.options.ask(url.slice(PREFIX.length), body)
-    send(response, statusOf(reply.name), reply)
-  }
-}
-
-function send(response: ServerResponse, status: number, { code, msg, data }: AdminReply): void {
-  // One request a connection: what the socket is for, and nothing stays open at the close.
-  response.writeHead(status, { 'Content-Type': 'application/json; charset=utf-8', Connection: 'close' })
-  response.end(`${JSON.stringify({ code, msg, data })}\n`)
-}
-
-/** @returns undefined if it is too long */
-async function readBody(request: IncomingMessage): Promise<string | undefined> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of request) {
-    bytes += part.length
-    if (bytes > MAX_BODY_BYTES) return undefined
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString()
 }
 
 /** Whether a process listens on this socket. */

@@ -4,6 +4,7 @@ import { Invites } from '../accounts/invites.js'
 import { passwordCheck } from '../accounts/password-rules.js'
 import type { Passwords } from '../accounts/passwords.js'
 import { PendingDeletions } from '../accounts/pending-deletions.js'
+import { AdminTokens } from '../auth/admin-tokens.js'
 import { Authenticator } from '../auth/authenticate.js'
 import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
@@ -82,6 +83,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const services: Services = {
     ...identity,
     invites: new Invites(store.kv),
+    adminTokens: new AdminTokens(store.kv),
     audit,
     live,
     inbox,

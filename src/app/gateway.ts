@@ -1,8 +1,9 @@
 /** A gateway: starts its parts and closes them, each in order. */
 
 import { Passwords } from '../accounts/passwords.js'
-import { askAdmin } from '../admin/ask.js'
-import { AdminServer } from '../admin/server.js'
+import { askAdmin, type Question } from '../admin/ask.js'
+import type { AdminHttp } from '../admin/http.js'
+import { AdminServer, type AdminServerOptions } from '../admin/server.js'
 import type { Config } from '../config/config.js'
 import { type Audit, openAudit } from '../core/audit.js'
 import { GatewayError } from '../core/errors.js'
@@ -18,6 +19,7 @@ import type { LiveConnections } from '../live/live.js'
 import { watchFiles } from '../net/file-limit.js'
 import type { Store } from '../store/store.js'
 import type { UpgradeBegun } from '../store/upgrade.js'
+import { openAdminHttp } from './admin-http.js'
 import { socketPath } from './admin-socket.js'
 import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
@@ -62,6 +64,7 @@ export class Gateway {
   #store: Store | undefined
   #audit: Audit | undefined
   #admin: AdminServer | undefined
+  #adminHttp: AdminHttp | undefined
   #unwatchFiles: (() => void) | undefined
   #watching: Watching | undefined
   #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
@@ -140,8 +143,7 @@ export class Gateway {
     })
     const ports = await this.#front.listen().catch(nameTlsFault)
     void parts.upkeep.run()
-    if (config.admin.enabled) await this.#openAdmin(parts.services)
-    return ports
+    return { ...ports, admin: await this.#openAdmin(parts.services, this.#front) }
   }
 
   /** Of MongoDB no backup was made: only its operator knows where one belongs. */
@@ -153,10 +155,23 @@ export class Gateway {
     )
   }
 
+  /** @returns the address over HTTP, if it is served there @throws the system's error */
+  async #openAdmin(services: Services, front: Front): Promise<Ports['admin']> {
+    const { config } = this
+    const ask = (question: Question) => askAdmin(services, this.#metrics, question)
+    if (config.admin.enabled) await this.#openAdminSocket(ask)
+    if (!config.admin.http) return undefined
+    const { server, address } = await openAdminHttp({
+      ...{ config, services, front, ask },
+      onFault: this.#faults.report,
+    })
+    this.#adminHttp = server
+    return address
+  }
+
   /** Chat does not need the admin socket: where it cannot be made, the gateway serves without it. */
-  async #openAdmin(services: Services): Promise<void> {
+  async #openAdminSocket(ask: AdminServerOptions['ask']): Promise<void> {
     const path = socketPath(this.config.data.dir)
-    const ask = (name: string, body: string) => askAdmin(services, this.#metrics, name, body)
     this.#admin = new AdminServer({ path, ask, onFault: this.#faults.report })
     await this.#admin.listen().catch(err => {
       this.log.error({ event: 'admin.unavailable', path, err }, 'no admin socket')
@@ -258,6 +273,7 @@ export class Gateway {
   async #closeParts(): Promise<void> {
     const parts = this.#parts
     const listeners = this.#front?.close()
+    this.#adminHttp?.close()
     await this.#admin?.close()
     await this.#watching?.stop()
     if (parts !== undefined) await closeParts(parts, CLOSE_GRACE_MS)

@@ -1,6 +1,6 @@
 /** Requests of the operator on the store of a gateway that does not run: the parts are made, and no port. */
 import { Passwords } from '../accounts/passwords.js'
-import { type AdminReply, askAdmin } from '../admin/ask.js'
+import { type AdminReply, askAdmin, LOCAL } from '../admin/ask.js'
 import { type Config, ConfigError } from '../config/config.js'
 import { openAudit } from '../core/audit.js'
 import { createLogger } from '../core/log.js'
@@ -46,7 +46,7 @@ export async function openIdle(config: Config, mayMake: boolean): Promise<IdleSt
     const given = { config, log, metrics, limits, passwords, audit, operation: () => operation }
     const parts = await compose(given, store)
     return {
-      ask: (name, body) => askAdmin(parts.services, metrics, name, body),
+      ask: (name, body) => askAdmin(parts.services, metrics, { name, body, asker: LOCAL }),
       close: async () => {
         await closeParts(parts, 0)
           .finally(() => audit.close())

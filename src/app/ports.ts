@@ -24,6 +24,7 @@ export interface Ports {
   readonly mqtt: AddressInfo | undefined
   readonly mqtts: AddressInfo | undefined
   readonly metrics: AddressInfo | undefined
+  readonly admin: AddressInfo | undefined
 }
 
 export interface FrontParts {
@@ -46,7 +47,10 @@ interface Place {
 }
 
 /** Names of the ports, by which systemd gives their sockets to the process. */
-type PortName = 'http' | 'mqtt' | 'mqtts' | 'ops'
+type PortName = 'http' | 'mqtt' | 'mqtts' | 'ops' | 'admin'
+
+/** They are open while clients are sent away. */
+const OPERATORS: ReadonlySet<PortName> = new Set(['ops', 'admin'])
 
 /** Sockets beyond `limits.connections`, for those that are no WebSocket yet or never: pages, probes, handshakes. */
 const PLAIN_SOCKETS = 100
@@ -78,7 +82,7 @@ export class Front {
   }
 
   /** Resolves when all ports listen. @throws TlsError, or the system's error, for example EADDRINUSE */
-  async listen(): Promise<Ports> {
+  async listen(): Promise<Omit<Ports, 'admin'>> {
     const { http, mqtt, mqtts, ops, tls } = this.config
     if (tls.cert !== '') this.#tls = new TlsFiles({ ...tls, watchMs: tls.watch }, this.parts.log)
     const secure = this.#tls
@@ -88,6 +92,17 @@ export class Front {
       http: http.enabled ? await this.#listenHttp(http.tls ? secure : undefined) : undefined,
       metrics: ops.enabled ? await this.#listenOps() : undefined,
     }
+  }
+
+  /** The port of operators. @throws as `listen`, which goes before */
+  listenAdmin({
+    hasTls,
+    ...options
+  }: Pick<ListenerOptions, 'maxSockets' | 'admit' | 'left' | 'take'> & {
+    readonly hasTls: boolean
+  }): Promise<AddressInfo> {
+    const tls = hasTls ? this.#tls : undefined
+    return this.#listen({ ...options, name: 'admin', tls, farewell: TURNED_AWAY })
   }
 
   /** Pages of these origins may connect from now on. */
@@ -259,7 +274,7 @@ export class Front {
     })
     this.#listeners.push(listener)
     // Whoever connects to a socket that the process was given waits in it for the next process.
-    if (stopsEarly || (fd !== undefined && name !== 'ops')) this.#stopping.push(listener)
+    if (stopsEarly || (fd !== undefined && !OPERATORS.has(name))) this.#stopping.push(listener)
     const address = await listener.listen()
     if (options.tls === undefined && !this.#loopback.has(address.address))
       log.warn({ event: 'tls.off', host, port: address.port }, 'open to other machines without TLS')

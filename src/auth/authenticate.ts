@@ -18,6 +18,8 @@ import { isCredential } from './secrets.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
+export type { AdminTokens } from './admin-tokens.js'
+
 /** An authenticated user and the login. */
 export interface Principal {
   readonly user: User

@@ -27,6 +27,7 @@ Commands for operators (docs/operations.md), each with --help and --json:
   sessions            list, kick
   inbox               show, purge: what waits for a user, and its removal
   trace ID            where a message is: stored, sent, confirmed
+  admin-token         create, list, revoke: tokens for these commands over HTTP
   stats               counts of the running gateway
   log-level           print or set it
   backup FILE         a whole copy of the store in one file, while the gateway serves

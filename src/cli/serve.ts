@@ -65,11 +65,11 @@ export async function serve(sources: ConfigSources): Promise<void> {
     exit.leave(EXIT_FAILURE)
   })
   try {
-    const { http, mqtt, mqtts, metrics } = await starting
+    const { http, mqtt, mqtts, metrics, admin } = await starting
     if (exit.isLeaving) return
     const ports = { http: place(http), mqtt: place(mqtt), mqtts: place(mqtts), ops: place(metrics) }
     isReady = true
-    log.info({ event: 'gateway.ready', ...ports }, 'ready')
+    log.info({ event: 'gateway.ready', ...ports, admin: place(admin) }, 'ready')
     if (isPretty(config.log.pretty))
       process.stdout.write(welcome({ ...ports, dataDir, hasTls: config.tls.cert !== '' && config.http.tls }))
   } catch (error) {

@@ -100,8 +100,17 @@ function crossFaults(config: Config): string[] {
     faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
   if (config.tracing.otlp.url !== '' && !/^https?:/.test(config.tracing.otlp.url))
     faults.push('tracing.otlp.url: must be a URL, http://… or https://…')
-  faults.push(...issuerFaults(config))
+  faults.push(...issuerFaults(config), ...adminFaults(config))
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
+}
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
+
+function adminFaults({ admin, tls }: Config): string[] {
+  const isPlain = admin.http && !(admin.tls && tls.cert !== '') && !admin.plain
+  return isPlain && !LOOPBACK.test(admin.host)
+    ? ['admin.host: needs TLS (tls.cert, admin.tls), or admin.plain behind a proxy that has it']
+    : []
 }
 
 function isPlainUrl(text: string): boolean {

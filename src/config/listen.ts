@@ -28,12 +28,18 @@ export function listenFault(error: Error, config: Config): string | undefined {
 
 /** The keys of the listeners that the error may be about. The error does not say which, so there may be several. */
 function keysOf(
-  { http, mqtt, mqtts, ops, tls }: Config,
+  { http, mqtt, mqtts, ops, admin, tls }: Config,
   part: 'host' | 'port',
   isMeant: (one: { readonly host: string; readonly port: number }) => boolean,
 ): string {
   const secure = { ...mqtts, enabled: mqtt.enabled && mqtts.enabled && tls.cert !== '' }
-  const listeners = Object.entries({ http, mqtt, mqtts: secure, ops })
+  const listeners = Object.entries({
+    http,
+    mqtt,
+    mqtts: secure,
+    ops,
+    admin: { ...admin, enabled: admin.http },
+  })
   return listeners
     .filter(([, one]) => one.enabled && isMeant(one))
     .map(([section]) => `${section}.${part}`)

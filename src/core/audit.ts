@@ -15,6 +15,10 @@ export type AuditEvent =
   | 'account.exported'
   | 'accounts.imported'
   | 'accounts.listed'
+  | 'admin-token.created'
+  | 'admin-token.revoked'
+  | 'admin-tokens.listed'
+  | 'admin.denied'
   | 'admin.refused'
   | 'backup.made'
   | 'broadcast.sent'
@@ -58,6 +62,10 @@ export interface AuditEntry {
   /** The admin, if an admin acted on another user's account. */
   readonly admin?: UserId | undefined
   readonly front?: string
+  /** Name of the operator's token. */
+  readonly operator?: string | undefined
+  /** Name of the token that was made or revoked. */
+  readonly token?: string
   readonly remoteAddress?: string | undefined
   readonly session?: string | undefined
   readonly kind?: LoginKind | undefined

@@ -1,4 +1,5 @@
 /** Who asks, how a handler answers, and what a handler is. */
+import type { AdminRole } from '../auth/admin-tokens.js'
 import type { Principal } from '../auth/authenticate.js'
 import type { CodeName, GatewayError, Locale } from '../core/errors.js'
 import type { FrontEnd } from '../core/metrics.js'
@@ -27,6 +28,14 @@ export interface Requester {
   leave(): void
 }
 
+/** Who asks as an operator. */
+export interface Operator {
+  /** Of the token; undefined by the admin socket, which does not tell who of those who may open it. */
+  readonly name: string | undefined
+  /** `local`: by the admin socket. */
+  readonly role: AdminRole | 'local' | undefined
+}
+
 /** A connection on which a client logs in by a request, and confirms messages by one. */
 export interface LoginTarget {
   /** Makes this connection the user's. @throws GatewayError ERROR_MULTIPLE_LOGIN, TOO_MANY_CONNECTIONS */
@@ -40,6 +49,8 @@ export interface LoginTarget {
 export interface Caller extends Requester {
   /** undefined if the protocol has its own login and acknowledgements (MQTT). */
   readonly target?: LoginTarget
+  /** Of the front `admin` alone. */
+  readonly operator?: Operator
 }
 
 /** A caller who has logged in. */
@@ -57,7 +68,8 @@ export interface Answer extends StoreWaiter {
 /**
  * Who may make a request. `anyone`: without a login, too. `user`: whoever has logged in. `owner`: a user, and not by a
  * device's credential, which lies in a device that may be stolen: it neither rules the account nor is given anything
- * that lets somebody in. `admin`: an account with that role. `operator`: whoever may open the admin socket. `nobody`: the
+ * that lets somebody in. `admin`: an account with that role. `operator`: whoever may open the
+ * admin socket, or has a token for it (handle/admin/roles.ts). `nobody`: the
  * config has switched it off.
  */
 export type RequestAccess = 'anyone' | 'user' | 'owner' | 'admin' | 'operator' | 'nobody'

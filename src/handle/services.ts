@@ -1,6 +1,6 @@
 /** The services that handlers use, and the rules from the config. */
 import type { Accounts, Invites, PendingDeletions } from '../accounts/accounts.js'
-import type { Authenticator } from '../auth/authenticate.js'
+import type { AdminTokens, Authenticator } from '../auth/authenticate.js'
 import type { LoginLog } from '../auth/login-log.js'
 import type { Logins } from '../auth/logins.js'
 import type { Audit } from '../core/audit.js'
@@ -67,6 +67,7 @@ export interface Services {
   readonly pendingDeletions: PendingDeletions
   readonly authenticator: Authenticator
   readonly logins: Logins
+  readonly adminTokens: AdminTokens
   readonly live: LiveConnections
   readonly inbox: Inbox
   readonly retention: Retention

@@ -1,4 +1,4 @@
-/** Requests of the operator, which come by the admin socket alone: `POST /v1/<name>` with the fields as a JSON object. */
+/** Requests of operators, which come by the admin socket or over HTTP with a token: `POST /v1/<name>` with the fields as a JSON object. */
 import { type Static, Type } from '@sinclair/typebox'
 import { GatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
@@ -8,6 +8,11 @@ import { badField, checkFields, compileRules, isRecord, text, userId } from './f
 const user = text(LENGTHS.email, 1)
 const password = text(LENGTHS.password, 1)
 const role = Type.Literal('admin')
+/** As a person may type it, and read it in the audit. */
+const tokenName = Type.String({
+  pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$',
+  reason: 'must be 1 to 64 of A-Z, a-z, 0-9 and . _ @ -, a letter or digit first',
+})
 
 /** An account as the old MumiChat server stored it. */
 const OLD_ACCOUNT = Type.Object({
@@ -111,6 +116,14 @@ export const ADMIN_REQUESTS = {
   }),
   // `from`: default, the account with the role that registered first.
   'broadcast.send': Type.Object({ content: text(16_777_216, 1), from: Type.Optional(user) }),
+  // `expires`: a time (RFC 3339); without, the token does not expire.
+  'admin-token.create': Type.Object({
+    name: tokenName,
+    role: Type.Optional(Type.Union((['viewer', 'operator', 'admin'] as const).map(one => Type.Literal(one)))),
+    expires: Type.Optional(text(40, 1)),
+  }),
+  'admin-token.list': Type.Object({}),
+  'admin-token.revoke': Type.Object({ name: tokenName }),
 } as const
 
 export type AdminName = keyof typeof ADMIN_REQUESTS

@@ -19,6 +19,8 @@ export interface RunningGateway {
   readonly mqttPort: number
   /** 0 if `ops.enabled` is false. */
   readonly opsPort: number
+  /** 0 unless `admin.http` is true. */
+  readonly adminPort: number
   /** 0 without TLS. */
   readonly mqttsPort: number
   /** Log lines written so far. */
@@ -32,6 +34,7 @@ const TEST_DEFAULTS = {
   'mqtt.port': 0,
   'mqtts.port': 0,
   'ops.port': 0,
+  'admin.port': 0,
   'metrics.public': true,
   'metrics.cache': 0,
   'passwords.cost': 4,
@@ -89,6 +92,7 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
     httpPort: ports.http?.port ?? 0,
     mqttPort: ports.mqtt?.port ?? 0,
     opsPort: ports.metrics?.port ?? 0,
+    adminPort: ports.admin?.port ?? 0,
     mqttsPort: ports.mqtts?.port ?? 0,
     close: () => gateway.close(),
   }

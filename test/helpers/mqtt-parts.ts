@@ -7,6 +7,7 @@ import { Invites } from '../../src/accounts/invites.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { PendingDeletions } from '../../src/accounts/pending-deletions.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
+import { AdminTokens } from '../../src/auth/admin-tokens.js'
 import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
 import { Logins } from '../../src/auth/logins.js'
@@ -121,6 +122,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       admins: () => new Set(),
     }),
     logins,
+    adminTokens: new AdminTokens(store.kv),
     live: new LiveConnections('allow'),
     inbox: new Inbox(store.inbox, cursors, retention, metrics, log, {
       maxWaitingBytes: MANY,

@@ -5,8 +5,9 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { askAdmin } from '../../src/admin/ask.js'
-import { AdminServer, statusOf } from '../../src/admin/server.js'
+import { askAdmin, LOCAL, type Question } from '../../src/admin/ask.js'
+import { statusOf } from '../../src/admin/requests.js'
+import { AdminServer } from '../../src/admin/server.js'
 import { socketFault, socketPath } from '../../src/app/admin-socket.js'
 import { openIdle } from '../../src/app/idle.js'
 import { IDLE_OPERATION, RunningOperation } from '../../src/app/operation.js'
@@ -21,6 +22,7 @@ import { ADMIN_ACTS } from '../../src/handle/admin/index.js'
 import { INVITE_ACTS } from '../../src/handle/admin/invites.js'
 import { OPERATION_ACTS } from '../../src/handle/admin/operation.js'
 import { SESSION_ACTS } from '../../src/handle/admin/sessions.js'
+import { TOKEN_ACTS } from '../../src/handle/admin/tokens.js'
 import { USER_ACTS } from '../../src/handle/admin/users.js'
 import type { Caller } from '../../src/handle/context.js'
 import { handle } from '../../src/handle/index.js'
@@ -60,10 +62,8 @@ t.test('requests of operators have names that no request of a client has, and ea
   for (const name of names) t.notOk(name in REQUESTS, name)
   t.same(Object.keys(ADMIN_ACTS).sort(), [...names].sort())
   t.same(Object.keys(TABLE).sort(), [...names, ...Object.keys(REQUESTS)].sort())
-  t.same(
-    { ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS, ...IMPORT_ACTS, ...INVITE_ACTS },
-    ADMIN_ACTS,
-  )
+  const all = { ...USER_ACTS, ...SESSION_ACTS, ...INBOX_ACTS, ...OPERATION_ACTS, ...IMPORT_ACTS }
+  t.same({ ...all, ...INVITE_ACTS, ...TOKEN_ACTS }, ADMIN_ACTS)
   for (const name of names as AdminName[]) t.equal(TABLE[name].access, 'operator')
 })
 
@@ -91,7 +91,10 @@ function listening() {
 }
 
 const caller = (front: Caller['front']) =>
-  ({ front, userId: '271693512', login: { role: 'admin' }, hasLeft: false }) as unknown as Caller
+  ({
+    ...{ front, userId: '271693512', login: { role: 'admin' }, hasLeft: false },
+    ...(front === 'admin' && { operator: LOCAL.operator }),
+  }) as unknown as Caller
 
 t.test('the door lets nobody else make them, an admin neither', async t => {
   for (const front of ['json', 'mqtt'] as const) {
@@ -135,8 +138,9 @@ t.test('a reply has the status of its kind', async t => {
   const { services } = listening()
   const counted: unknown[] = []
   const metrics = { answered: (...about: unknown[]) => void counted.push(about) }
-  t.match(await askAdmin(services, metrics, 'stats', ''), { code: 10110, name: 'FORBIDDEN' })
-  t.match(await askAdmin(services, metrics, 'secret', ''), { code: 10102 })
+  const question = (name: string) => ({ name, body: '', asker: LOCAL })
+  t.match(await askAdmin(services, metrics, question('stats')), { code: 10110, name: 'FORBIDDEN' })
+  t.match(await askAdmin(services, metrics, question('secret')), { code: 10102 })
   t.same(counted, [
     ['admin', 'stats', 10110],
     ['admin', 'invalid', 10102],
@@ -148,7 +152,7 @@ t.test('the socket: private, answers a fault by closing, and is gone after the c
   chmodSync(dir, 0o755)
   const path = join(dir, 'admin.sock')
   const faults: string[] = []
-  const ask = async (name: string) => {
+  const ask = async ({ name }: Question) => {
     if (name === 'bug') throw new Error('planted')
     return { code: 200, name: 'SUCCESS', msg: '', data: name } as const
   }

@@ -1,16 +1,18 @@
 /** The commands of operators: words, requests, and what is printed. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import t from 'tap'
-import { splitConfig } from '../../src/cli/operator/arguments.js'
+import { age, timeBefore } from '../../src/cli/operator/age.js'
+import { splitConfig, splitRemote } from '../../src/cli/operator/arguments.js'
 import { ask, CommandError } from '../../src/cli/operator/ask.js'
+import { askRemote } from '../../src/cli/operator/ask-remote.js'
 import { operatorCommands } from '../../src/cli/operator/commands.js'
 import { completion } from '../../src/cli/operator/completion.js'
-import { age, timeBefore } from '../../src/cli/operator/inbox.js'
 import { confirm, readPassword } from '../../src/cli/operator/input.js'
 import { isOperatorCommand } from '../../src/cli/operator/names.js'
 import { jsonLine, lines, safe, table } from '../../src/cli/operator/print.js'
@@ -89,6 +91,9 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['invite create --expires never', 'invite.create', { uses: 1 }],
   ['invite list', 'invite.list', {}],
   ['invite revoke 3fK0aQz_', 'invite.revoke', { invite: '3fK0aQz_' }],
+  ['admin-token create ci --expires never', 'admin-token.create', { name: 'ci', role: 'viewer' }],
+  ['admin-token list', 'admin-token.list', {}],
+  ['admin-token revoke ci', 'admin-token.revoke', { name: 'ci' }],
   ['stats', 'stats', {}],
   ['reload', 'reload', {}],
   ['drain', 'drain', {}],
@@ -118,7 +123,7 @@ t.test(
   async t => {
     for (const [words, name, , input] of REQUESTS) {
       const { asked } = await run(words.split(' '), input)
-      const isOfStore = /^(user|inbox|invite|message)\.|^backup$/.test(name)
+      const isOfStore = /^(user|inbox|invite|message|admin-token)\.|^backup$/.test(name)
       t.equal(
         asked[0]?.idle,
         /^(user|invite)\.create$/.test(name) ? 'make' : isOfStore ? 'open' : 'never',
@@ -201,6 +206,62 @@ t.test('a purge says of what, and an age is a time', async t => {
   ])
 })
 
+t.test('the address of a gateway and the token are told from other words; one alone is no use', async t => {
+  const words = ['stats', '--server', 'https://a', '--json', '--token-file=t']
+  t.same(splitRemote(words), { remote: { server: 'https://a', tokenFile: 't' }, rest: ['stats', '--json'] })
+  t.same(splitRemote(['a', '--', '--server', 'x']), { remote: undefined, rest: ['a', '--', '--server', 'x'] })
+  for (const one of [
+    '--server https://a',
+    '--token-file t',
+    '--server --token-file',
+    '--server= --token-file=t',
+  ])
+    t.throws(() => splitRemote(one.split(' ')), { exitCode: 2 } as unknown as Error, one)
+})
+
+t.test(
+  'a token goes to https or to this machine alone, and comes from a file that others cannot read',
+  async t => {
+    const dir = dataDir(t)
+    const tokenFile = join(dir, 'token')
+    const token = `ma_${'a'.repeat(16)}_${'b'.repeat(43)}`
+    writeFileSync(tokenFile, `${token}\n`, { mode: 0o600 })
+    const heard: unknown[] = []
+    const server = createServer((asked, response) => {
+      heard.push([asked.url, asked.headers.authorization])
+      response.end(asked.url === '/v1/reload' ? '<html>' : '{"code":200,"data":7}')
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const here = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const to = (server: string, name = 'stats', file = tokenFile) =>
+      askRemote({ server, tokenFile: file }, { name, data: {}, idle: 'never' }, 500)
+    t.equal(await to(here), 7)
+    t.same(heard.splice(0), [['/v1/stats', `Bearer ${token}`]])
+    for (const bad of [
+      'chat.example.com',
+      'http://chat.example.com:1',
+      'http://127.0.0.1.example.com',
+      'ftp://localhost',
+      `${here}/x`,
+      'https://me@a',
+    ])
+      await t.rejects(to(bad), { exitCode: 2, message: /^--server: must be/ }, bad)
+    await t.rejects(to(here, 'reload'), { message: /is not the admin address/ })
+    await t.rejects(to(here, 'stats', join(dir, 'none')), /no such file/)
+    heard.length = 0
+    chmodSync(tokenFile, 0o640)
+    await t.rejects(to(here), /chmod go-rwx/)
+    chmodSync(tokenFile, 0o600)
+    writeFileSync(tokenFile, 'my password')
+    await t.rejects(to(here), /has no token/)
+    t.same(heard, [], 'nothing was sent')
+    writeFileSync(tokenFile, token)
+    await new Promise(resolve => server.close(resolve))
+    await t.rejects(to(here), { exitCode: 3 } as unknown as Error)
+  },
+)
+
 t.test('printing: columns, members, and no control characters of clients', async t => {
   t.equal(
     table(
@@ -247,7 +308,10 @@ t.test('a gateway that does not answer is not waited for; a backup takes its tim
   const done = ask(config, { name: 'backup', data: {}, idle: 'never', isLong: true }, 500)
   await taken
   const late = ask(config, { name: 'stats', data: {}, idle: 'never' }, 500)
-  await t.rejects(late, { message: /admin\.sock: no answer for 0\.5 s; it may still be done$/, exitCode: 1 })
+  await t.rejects(late, {
+    message: /admin\.sock: no answer for 0\.5 s; what had begun may still be done$/,
+    exitCode: 1,
+  })
   t.equal(await done, 1)
 })
 

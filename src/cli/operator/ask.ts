@@ -38,7 +38,7 @@ export interface Asked {
 }
 
 /** A gateway that is stopped (SIGSTOP) takes connections, and never answers. */
-const ANSWER_MS = 30_000
+export const ANSWER_MS = 30_000
 
 /** System errors of a socket that nobody listens at. */
 const NOBODY: ReadonlySet<unknown> = new Set(['ENOENT', 'ECONNREFUSED'])
@@ -72,8 +72,7 @@ export class Asking {
     const reply =
       (this.#idle === undefined && (await askGateway(this.config, asked, body, this.answerMs))) ||
       (await this.#askStore(asked, body))
-    if (reply.code !== 200) throw new CommandError(wordsOf(reply))
-    return reply.data
+    return dataOf(reply)
   }
 
   async close(): Promise<void> {
@@ -90,6 +89,12 @@ export class Asking {
     }
     return this.#idle.ask(name, body)
   }
+}
+
+/** @throws CommandError for a refusal */
+export function dataOf(reply: Reply): unknown {
+  if (reply.code !== 200) throw new CommandError(wordsOf(reply))
+  return reply.data
 }
 
 function wordsOf({ code, msg, data }: Reply): string {
@@ -130,12 +135,18 @@ function post(socketPath: string, { path, body, isLong, answerMs }: Post): Promi
     const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }
     // Node answers 100 at once, before the request is done.
     const waits = isLong ? { Expect: '100-continue' } : {}
+    // What this process has given up is not begun any more.
+    const deadline = { 'Mumi-Deadline': String(Date.now() + answerMs) }
     const asking = request(
-      { socketPath, path, method: 'POST', headers: { ...headers, ...waits } },
+      { socketPath, path, method: 'POST', headers: { ...headers, ...waits, ...deadline } },
       response => text(response).then(resolve, reject),
     )
     const late = setTimeout(() => {
-      reject(new CommandError(`${socketPath}: no answer for ${answerMs / 1000} s; it may still be done`))
+      reject(
+        new CommandError(
+          `${socketPath}: no answer for ${answerMs / 1000} s; what had begun may still be done`,
+        ),
+      )
       asking.destroy()
     }, answerMs)
     asking

@@ -6,9 +6,16 @@ import { inviteCommands } from './invites.js'
 import { operationCommands } from './operation.js'
 import { sessionCommands } from './sessions.js'
 import type { Terminal } from './terminal.js'
+import { tokenCommands } from './tokens.js'
 import { userCommands } from './users.js'
 
 export const operatorCommands = (terminal: Terminal): Command[] =>
-  [userCommands, sessionCommands, inboxCommands, operationCommands, importCommands, inviteCommands].flatMap(
-    make => make(terminal),
-  )
+  [
+    userCommands,
+    sessionCommands,
+    inboxCommands,
+    operationCommands,
+    importCommands,
+    inviteCommands,
+    tokenCommands,
+  ].flatMap(make => make(terminal))

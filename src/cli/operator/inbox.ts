@@ -1,6 +1,7 @@
 /** mumi inbox … and mumi trace */
 import { Command } from 'commander'
 import { EXIT_USAGE } from '../exit-codes.js'
+import { age, timeBefore } from './age.js'
 import { CommandError } from './ask.js'
 import { confirm } from './input.js'
 import { lines, type Row, safe, table } from './print.js'
@@ -35,36 +36,6 @@ interface Traced extends Row {
 
 /** JSON clients that name no device share one. */
 const named = (row: Row): Row => ({ ...row, device: row.device === '' ? '(default)' : row.device })
-
-const UNITS = [
-  ['d', 86_400],
-  ['h', 3600],
-  ['m', 60],
-] as const
-
-/** The largest unit alone: '3d', '40s'. */
-export function age(seconds: number): string {
-  const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? (['s', 1] as const)
-  return `${Math.floor(seconds / length)}${unit}`
-}
-
-const SECONDS: ReadonlyMap<string, number> = new Map([...UNITS, ['s', 1]])
-
-/** @param text such as '30d' @throws CommandError */
-export function secondsOf(option: string, text: string): number {
-  const [, count, unit = ''] = /^(\d{1,6})([dhms])$/.exec(text) ?? []
-  const seconds = SECONDS.get(unit)
-  if (count === undefined || seconds === undefined)
-    throw new CommandError(
-      `${option}: must be a number and s, m, h or d, as 30d; not '${safe(text)}'`,
-      EXIT_USAGE,
-    )
-  return Number(count) * seconds
-}
-
-/** @param text such as '30d' @returns the time so long ago, RFC 3339 @throws CommandError */
-export const timeBefore = (text: string, now = Date.now()): string =>
-  new Date(now - secondsOf('--older', text) * 1000).toISOString()
 
 function printShown({ user, inbox, devices, devices_total, messages, next }: Shown): string {
   const rows = devices.map(row => {

@@ -1,6 +1,6 @@
 /** mumi invite … */
 import { Command } from 'commander'
-import { secondsOf } from './inbox.js'
+import { secondsOf } from './age.js'
 import { lines, type Row, table } from './print.js'
 import type { Terminal } from './terminal.js'
 

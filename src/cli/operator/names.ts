@@ -8,6 +8,7 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'sessions',
   'inbox',
   'trace',
+  'admin-token',
   'stats',
   'log-level',
   'reload',

@@ -7,6 +7,17 @@ export const OPERATION = {
       true,
       'Serve the commands of `mumi` for operators at the Unix socket `admin.sock` in `data.dir`, which only the user of the process may open (docs/operations.md).',
     ),
+    http: flag(
+      false,
+      'Serve them also over HTTP at `admin.host` and `admin.port`, to whoever has a token of `mumi admin-token create`.',
+    ),
+    host: text('127.0.0.1', 'Address of the admin listener.'),
+    port: port(9091, 'TCP port of the admin listener; 0 = any free one.'),
+    tls: flag(true, 'Use TLS on this port if `tls.cert` is set.'),
+    plain: flag(
+      false,
+      'Serve it without TLS on an address that other machines reach, for a proxy that ends TLS. Otherwise the gateway does not start: tokens would be readable on the way.',
+    ),
   },
   audit: {
     file: optional(

@@ -1,10 +1,11 @@
-/** What all acts of operators have in common: each is in the audit, whether it was done or refused. */
+/** What all acts of operators have in common: each asks for a role, and is in the audit, whether it was done or refused. */
 import type { AuditEntry, AuditEvent } from '../../core/audit.js'
 import { GatewayError, toGatewayError } from '../../core/errors.js'
 import { isUserId, type User } from '../../core/model.js'
-import type { AdminName } from '../../protocol/admin.js'
-import type { Caller, Handler } from '../context.js'
+import type { AdminData, AdminName } from '../../protocol/admin.js'
+import type { Caller, Handler, Operator } from '../context.js'
 import type { Services } from '../services.js'
+import { checkRole } from './roles.js'
 
 /** What an act has done. */
 export interface Done {
@@ -21,22 +22,31 @@ export interface AdminEntry<D> {
   readonly run: Handler<D>
 }
 
+/** A caller without a role: the door lets in none (handle/index.ts). */
+const NOBODY: Operator = { name: undefined, role: undefined }
+
 /**
  * The row of an act in the table of requests.
  * @param event of its line in the audit; undefined if `run` writes that itself
  */
-export function act<D>(name: AdminName, event: AuditEvent | undefined, run: Act<D>): AdminEntry<D> {
+export function act<N extends AdminName>(
+  name: N,
+  event: AuditEvent | undefined,
+  run: Act<AdminData<N>>,
+): AdminEntry<AdminData<N>> {
   return {
     access: 'operator',
     run: async (services, caller, { data }, answer) => {
       const { audit } = services
-      const { front } = caller
+      const { front, operator = NOBODY, remoteAddress } = caller
+      const by = { front, remoteAddress, operator: operator.name }
       try {
+        checkRole(name, data, operator)
         const done = await run(services, data, caller)
-        if (event !== undefined) audit.record({ event, ...done.about, front })
+        if (event !== undefined) audit.record({ event, ...done.about, ...by })
         answer.ok('SUCCESS', done.data)
       } catch (thrown) {
-        audit.record({ event: 'admin.refused', request: name, front, code: toGatewayError(thrown).number })
+        audit.record({ event: 'admin.refused', request: name, ...by, code: toGatewayError(thrown).number })
         throw thrown
       }
     },
