@@ -24,7 +24,8 @@ const MAY_IMPORT = {
   'src/auth/': [STORE, 'src/(flow|accounts)/'],
   'src/live/': ['src/auth/permissions\\.ts'],
   'src/inbox/': [STORE, 'src/flow/'],
-  'src/handle/': [STORE, 'src/(accounts|auth|flow|inbox|limits|live|protocol)/'],
+  'src/mail/': [STORE, 'src/(accounts|auth|flow)/'],
+  'src/handle/': [STORE, 'src/(accounts|auth|flow|inbox|limits|live|mail|protocol)/'],
   'src/json/': [
     'src/auth/(authenticate|permissions)\\.ts',
     'src/(flow|handle|inbox|limits|live|net|protocol)/',
@@ -39,9 +40,10 @@ const MAY_IMPORT = {
   'src/mqtt/routing/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
   'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
   'src/admin/': ['src/auth/admin-tokens\\.ts', 'src/(handle|protocol)/'],
+  'src/account-pages/': ['src/auth/(proofs|secrets)\\.ts', 'src/(handle|http|protocol)/'],
   // The composition root.
   'src/app/': [
-    'src/(accounts|admin|auth|config|flow|handle|http|inbox|json|limits|live|mqtt|net|protocol|store)/',
+    'src/(account-pages|accounts|admin|auth|config|flow|handle|http|inbox|json|limits|live|mail|mqtt|net|protocol|store)/',
   ],
   // A client: it knows the wire and no part of the server.
   'src/chat/': [],
@@ -57,6 +59,7 @@ const HOMES = {
   qlobber: 'src/mqtt/routing/',
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
   jose: 'src/auth/',
+  nodemailer: 'src/mail/transport\\.ts',
   'lru-cache': 'src/core/recent\\.ts',
   commander: 'src/cli/operator/',
   'ipaddr\\.js': 'src/limits/',

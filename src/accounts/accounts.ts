@@ -1,15 +1,17 @@
 /** Accounts: register, check a password, look up, delete. */
 import { createHash, randomInt } from 'node:crypto'
-import { GatewayError } from '../core/errors.js'
+import { GatewayError, type Locale } from '../core/errors.js'
 import { type GrantedRole, isUserId, type User, type UserId } from '../core/model.js'
 import { recentMap } from '../core/recent.js'
 import { KeyedSerial } from '../flow/serial.js'
 import type { UserChange, UserQuery, Users } from '../store/store.js'
-import { newEmailKey, normalizeEmail } from './email.js'
+import { addressOf, normalizeEmail } from './email.js'
+import type { HeldAddresses } from './held-addresses.js'
 import { MovingIn } from './moving-in.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
 
+export type { HeldAddresses } from './held-addresses.js'
 export type { Invites } from './invites.js'
 export type { PendingDeletions } from './pending-deletions.js'
 
@@ -20,6 +22,9 @@ export interface Registration {
   readonly lastName: string
   readonly username?: string
   readonly role?: GrantedRole
+  readonly language?: Locale
+  /** Whoever registers it vouches for the address. */
+  readonly isVerified?: boolean
 }
 
 export interface PasswordChange {
@@ -50,18 +55,18 @@ export class Accounts {
     private readonly users: Users,
     private readonly passwords: Passwords,
     private readonly checkNew: PasswordCheck = () => undefined,
+    private readonly held?: Pick<HeldAddresses, 'find'>,
   ) {
     this.movingIn = new MovingIn(users, passwords)
   }
 
   /** @throws GatewayError BAD_FIELD (email, password), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
   async register(registration: Registration): Promise<User> {
-    const { email, password, firstName, lastName, username = '', role } = registration
-    const emailKey = newEmailKey(email)
+    const { password, firstName, lastName, username = '', role, language, isVerified } = registration
+    const { email, emailKey } = addressOf(registration.email)
     this.checkNew('password', password)
     // An early check, so that a taken email costs no hashing. The store decides.
-    if (await this.users.findUserByEmail(emailKey))
-      throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
+    await this.checkFree(emailKey)
     const passwordHash = await this.passwords.hash(password)
     const user = {
       email,
@@ -73,12 +78,24 @@ export class Accounts {
       key: '',
       createdAt: Date.now(),
       ...(role && { role }),
+      ...(language && { language }),
+      ...(isVerified && { verifiedAt: Date.now() }),
     }
     for (let draw = 0; draw < ID_DRAWS; draw++) {
       const created = { id: String(randomInt(100_000_000, 1_000_000_000)), ...user }
       if (await this.#create(created, passwordHash)) return created
     }
     throw new GatewayError('ERROR_ADD_USER_FAILED', { reason: 'no free user id found' })
+  }
+
+  /**
+   * @param userId the account that is to have the address
+   * @throws GatewayError ERROR_EXIST_USER if another account has it, or had it and may take it back
+   */
+  async checkFree(emailKey: string, userId?: UserId): Promise<void> {
+    const [user, held] = await Promise.all([this.users.findUserByEmail(emailKey), this.held?.find(emailKey)])
+    if (user !== undefined || (held !== undefined && held.userId !== userId))
+      throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
   }
 
   /**
@@ -128,9 +145,18 @@ export class Accounts {
     })
   }
 
-  /** Without the old password: for an operator. @throws GatewayError BAD_FIELD (password) */
-  async resetPassword(userId: UserId, password: string, endSessions: () => Promise<unknown>): Promise<void> {
-    this.checkNew('password', password)
+  /**
+   * Without the old password: for an operator, and for whoever reads the account's mail.
+   * @param endSessions called twice, first when all is ready and nothing is changed; see #setPassword
+   * @throws GatewayError BAD_FIELD (`field`)
+   */
+  async resetPassword(
+    userId: UserId,
+    password: string,
+    endSessions: () => Promise<unknown>,
+    field = 'password',
+  ): Promise<void> {
+    this.checkNew(field, password)
     await this.#changes.run(userId, () => this.#setPassword(userId, password, endSessions))
   }
 

@@ -1,4 +1,4 @@
-/** The form in which emails are compared. */
+/** What an email address is, and the form in which addresses are compared. */
 import { domainToASCII } from 'node:url'
 import isEmail from 'validator/lib/isEmail.js'
 import { GatewayError } from '../core/errors.js'
@@ -20,11 +20,12 @@ export function normalizeEmail(email: string): string {
   return at > 0 && domain !== '' ? `${text.slice(0, at).toLowerCase()}@${domain}` : ''
 }
 
-/** The same for the email of a new account. @throws GatewayError BAD_FIELD (email) if it is not an address */
-export function newEmailKey(email: string): string {
+/** Both forms of the address of a new account. @throws GatewayError BAD_FIELD (email) if it is not one */
+export function addressOf(email: string): { readonly email: string; readonly emailKey: string } {
   // The library checks the lengths of RFC 5321, 4.5.3.1, too.
-  const emailKey = email.length <= LENGTHS.email && isEmail.default(email) ? normalizeEmail(email) : ''
+  const isGood = email.length <= LENGTHS.email && isEmail.default(email)
+  const emailKey = isGood ? normalizeEmail(email) : ''
   if (emailKey === '')
     throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is not an email address' })
-  return emailKey
+  return { email, emailKey }
 }

@@ -2,7 +2,7 @@
 import { GatewayError } from '../core/errors.js'
 import type { User } from '../core/model.js'
 import type { Users } from '../store/store.js'
-import { newEmailKey } from './email.js'
+import { addressOf } from './email.js'
 import type { Passwords } from './passwords.js'
 
 export interface OldUser
@@ -24,7 +24,7 @@ export class MovingIn {
    * @throws GatewayError BAD_FIELD (email); ERROR_EXIST_USER (id, email, username) if another account has it
    */
   async take({ passwordHash, ...old }: OldUser, isDry: boolean): Promise<boolean> {
-    const emailKey = newEmailKey(old.email)
+    const { emailKey } = addressOf(old.email)
     if (await this.#isThere(old, emailKey)) return false
     if (isDry) return true
     const hash = await this.passwords.hashOld(passwordHash)

@@ -1,5 +1,6 @@
 /** Makes the parts of a gateway and joins them. The only place that knows which concrete part each port gets. */
 import { Accounts } from '../accounts/accounts.js'
+import { HeldAddresses } from '../accounts/held-addresses.js'
 import { Invites } from '../accounts/invites.js'
 import { passwordCheck } from '../accounts/password-rules.js'
 import type { Passwords } from '../accounts/passwords.js'
@@ -9,6 +10,7 @@ import { Authenticator } from '../auth/authenticate.js'
 import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
 import { Logins } from '../auth/logins.js'
+import { Proofs } from '../auth/proofs.js'
 import { TokenKeys } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import type { Audit } from '../core/audit.js'
@@ -18,7 +20,7 @@ import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 import type { Tracing } from '../core/tracing.js'
 import { removeDue } from '../handle/account.js'
-import type { Operation, Services } from '../handle/services.js'
+import type { HandlerRules, Operation, Services } from '../handle/services.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
 import { MessageIds } from '../inbox/message-id.js'
@@ -26,10 +28,12 @@ import { Retention } from '../inbox/retention.js'
 import { JsonServer } from '../json/server.js'
 import type { Limits } from '../limits/limits.js'
 import { LiveConnections } from '../live/live.js'
+import type { Outbox } from '../mail/outbox.js'
 import { MqttBroker } from '../mqtt/broker.js'
 import type { Store } from '../store/store.js'
 import { StoreWatch } from '../store/watch.js'
 import { greetingKey } from './greeting-key.js'
+import { composeMail } from './mail.js'
 import {
   brokerOptions,
   handlerRules,
@@ -51,6 +55,8 @@ export interface Given {
   /** undefined: messages are not traced. */
   readonly tracing?: Tracing | undefined
   readonly operation: (live: LiveConnections) => Operation
+  /** Where browsers reach the pages; undefined: nowhere that could be told. */
+  readonly baseUrl?: () => string | undefined
 }
 
 export interface Parts {
@@ -59,6 +65,7 @@ export interface Parts {
   readonly services: Services
   readonly watch: StoreWatch
   readonly upkeep: Upkeep
+  readonly outbox: Outbox
   readonly cursors: Cursors
   readonly inbox: Inbox
   readonly ids: MessageIds
@@ -78,7 +85,8 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   retention.start(() => inbox.touchAll())
   const ids = new MessageIds(store.kv)
   await ids.open()
-  const { keys, admins, ...identity } = await composeIdentity(given, store)
+  const rules = handlerRules(config)
+  const { keys, admins, outbox, ...identity } = await composeIdentity(given, store, rules)
   const live = new LiveConnections(config.sessions.multiple)
   const services: Services = {
     ...identity,
@@ -92,17 +100,20 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     limits,
     log,
     loginLog: new LoginLog(log, metrics, config.log.connections),
-    rules: handlerRules(config),
+    rules,
     operation: given.operation(live),
   }
   const options = jsonOptions(config, await greetingKey(store.kv), new Faults(log, metrics).report)
   const json = new JsonServer(services, metrics, options)
   const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
+  const { logins, proofs, held } = services
+  const tended = [logins, proofs, held, { sweep: () => removeDue(services) }]
   return {
     admins,
+    outbox,
     services,
     watch: new StoreWatch(store, log),
-    upkeep: new Upkeep(keys, services.logins, () => removeDue(services), audit, log),
+    upkeep: new Upkeep(keys, tended, audit, log),
     ids,
     cursors,
     inbox,
@@ -118,7 +129,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
  * @param graceMs how long JSON clients have for the closing handshake, ms
  */
 export async function closeParts(parts: Parts, graceMs: number): Promise<void> {
-  const { watch, upkeep, cursors, inbox, ids, retention, json, broker } = parts
+  const { watch, upkeep, cursors, inbox, ids, retention, json, broker, services, outbox } = parts
   watch.stop()
   json.stopTaking()
   broker.stopTaking()
@@ -126,35 +137,38 @@ export async function closeParts(parts: Parts, graceMs: number): Promise<void> {
   await json.close(graceMs)
   await broker.close()
   await inbox.drained()
+  await services.mail.idle()
+  await outbox.close()
   await retention.close()
   await cursors.close()
   await ids.close()
   await upkeep.stop()
 }
 
-/** Who is who, and what tends their logins. */
-async function composeIdentity(
-  { config, log, passwords, audit }: Given,
-  store: Store,
-): Promise<
-  Pick<Services, 'accounts' | 'logins' | 'authenticator' | 'pendingDeletions'> & {
-    readonly keys: TokenKeys
-  } & Pick<Parts, 'admins'>
-> {
+/** Who is who, what tends their logins, and what writes to them. */
+async function composeIdentity(given: Given, store: Store, rules: HandlerRules) {
+  const { config, log, passwords, audit } = given
   const { tokens, jwt, roles } = config
-  const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords))
+  const held = new HeldAddresses(store.kv)
+  const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords), held)
   const keys = new TokenKeys(store.kv, keyOptions(tokens))
   const isRotated = await keys.open()
   if (isRotated) audit.record({ event: 'keys.rotated' })
   const logins = new Logins(store.kv, keys, loginRules(tokens))
+  const proofs = new Proofs(store.kv)
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
-  const admins = { current: new Set(roles.admins) }
+  const admins = { current: new Set(roles.admins) as ReadonlySet<UserId> }
   const pendingDeletions = new PendingDeletions(store.kv, config.accounts.deletionGrace)
   const onKept = (userId: UserId) => {
     audit.record({ event: 'account.kept', userId })
     log.info({ event: 'account.kept', userId }, 'account not removed: its owner has logged in')
   }
-  const isAdmin = { admins: () => admins.current }
-  const parts = { accounts, logins, keys, external, pendingDeletions, onKept, ...isAdmin }
-  return { admins, accounts, logins, keys, pendingDeletions, authenticator: new Authenticator(parts) }
+  const authenticator = new Authenticator({
+    ...{ accounts, logins, keys, external, pendingDeletions, onKept },
+    admins: () => admins.current,
+    isUnverifiedLetIn: () => rules.verify !== 'required',
+  })
+  const baseUrl = given.baseUrl ?? (() => undefined)
+  const { outbox, mail } = composeMail({ ...given, store, accounts, proofs, held, baseUrl })
+  return { admins, accounts, logins, keys, pendingDeletions, authenticator, proofs, held, mail, outbox }
 }

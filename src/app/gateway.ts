@@ -27,6 +27,7 @@ import { Drain } from './drain.js'
 import { exportPage } from './export.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
+import { baseUrlOf, pagesRoute } from './pages.js'
 import { Front, type Ports } from './ports.js'
 import { assignDeep, Reload } from './reload.js'
 import { makeStore } from './stores.js'
@@ -71,6 +72,8 @@ export class Gateway {
   readonly #drain: Drain
   #closed: Promise<void> | undefined
   #tracing: Tracing | undefined
+  /** Where browsers reach the pages. */
+  #baseUrl: string | undefined
 
   constructor(
     private readonly config: Config,
@@ -127,7 +130,8 @@ export class Gateway {
         drain: seconds => this.#leave(seconds),
         totals: () => this.#metrics.totals(),
       })
-    const parts = await compose({ ...given, passwords: this.#passwords, operation }, store)
+    const baseUrl = () => this.#baseUrl
+    const parts = await compose({ ...given, passwords: this.#passwords, operation, baseUrl }, store)
     this.#parts = parts
     this.#watching = startWatching(config, store, parts)
     this.#metrics.watch(this.#watching.sources)
@@ -137,12 +141,17 @@ export class Gateway {
       ...parts,
       ops: this.#opsRoute(true),
       publicOps: this.#opsRoute(config.metrics.public),
+      pages: pagesRoute(parts.services, this.#metrics, config, this.#faults.report),
       log,
       onFault: this.#faults.report,
       sockets: this.owner.sockets ?? new Map(),
     })
     const ports = await this.#front.listen().catch(nameTlsFault)
     void parts.upkeep.run()
+    this.#baseUrl = baseUrlOf(config, ports.http)
+    if (this.#baseUrl === undefined && config.mail.url !== '')
+      log.warn({ event: 'mail.no-links' }, 'http.publicUrl is not set: letters have codes and no links')
+    await parts.outbox.start()
     return { ...ports, admin: await this.#openAdmin(parts.services, this.#front) }
   }
 

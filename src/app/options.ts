@@ -37,6 +37,8 @@ export const handlerRules = (config: Config): HandlerRules => ({
   offlineDelivery: config.delivery.offline,
   registration: config.accounts.registration,
   broadcast: config.accounts.broadcast,
+  verify: config.accounts.verify,
+  undoLifetimeMs: config.accounts.undoLifetime,
   dedup: config.dedup.window > 0,
   unknownFields: config.request.unknownFields,
   maxDepth: config.limits.depth,
@@ -99,6 +101,8 @@ export function frameBytes({ mqtt }: Config) {
 /** A bucket that holds ten seconds of its rate. */
 const rate = (perSecond: number) => ({ perSecond, burst: 10 * perSecond })
 
+const perHour = (count: number) => ({ perSecond: count / 3600, burst: count })
+
 /** One more than there are threads, so that no thread waits while an account is looked up. */
 const hashesAtOnce = (concurrency: number) => hashThreads(concurrency) + 1
 
@@ -131,7 +135,9 @@ export function limitRules({ limits, passwords }: Config): LimitRules {
     accountRequests: rate(limits.accountRequests),
     accountBytes: rate(limits.accountBytes),
     broadcastBytes: rate(limits.broadcastBytes),
-    registrations: { perSecond: limits.registrations / 3600, burst: limits.registrations },
+    registrations: perHour(limits.registrations),
+    mails: perHour(limits.mails),
+    mailsPerRecipient: perHour(limits.mailsPerRecipient),
     warnings: { perSecond: limits.warnings / 60, burst: limits.warnings },
     exempt: limits.exempt,
   }

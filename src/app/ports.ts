@@ -35,6 +35,8 @@ export interface FrontParts {
   readonly ops: Route
   /** The part of it that the HTTP port answers, too. */
   readonly publicOps: Route
+  /** The pages below /account, for the HTTP port. */
+  readonly pages: Route
   readonly onFault: OnFault
   readonly log: Logger
   /** Listening sockets that the process was given, by the name of the port. */
@@ -154,7 +156,7 @@ export class Front {
   }
 
   #listenHttp(tls: TlsFiles | undefined): Promise<AddressInfo> {
-    const { json, broker, limits, publicOps } = this.parts
+    const { json, broker, limits, pages, publicOps } = this.parts
     const { mqtt } = this.config
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
@@ -166,7 +168,7 @@ export class Front {
       )
       upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
     }
-    const server = this.#makeHttp([testRoute, publicOps], upgrades)
+    const server = this.#makeHttp([testRoute, publicOps, pages], upgrades)
     return this.#listen({
       name: 'http',
       tls,

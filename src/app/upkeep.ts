@@ -1,23 +1,23 @@
 /** What becomes due by the age of keys and logins. */
-import type { Logins } from '../auth/logins.js'
 import type { TokenKeys } from '../auth/token-keys.js'
 import type { Audit } from '../core/audit.js'
 import type { Logger } from '../core/log.js'
 
 const EVERY_MS = 3_600_000
 
-/**
- * Once an hour: replaces a key that is too old to sign, and removes logins that have expired and accounts that their owners
- * deleted long enough ago.
- */
+/** What removes what is due: logins and links that have expired, accounts that their owners deleted long enough ago. */
+export interface Sweepable {
+  sweep(): Promise<void>
+}
+
+/** Once an hour: replaces a key that is too old to sign, and removes what is due. */
 export class Upkeep {
   readonly #timer: NodeJS.Timeout
   #running: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly keys: Pick<TokenKeys, 'rotateIfDue'>,
-    private readonly logins: Pick<Logins, 'sweep'>,
-    private readonly removeDue: () => Promise<void>,
+    private readonly swept: readonly Sweepable[],
     private readonly audit: Pick<Audit, 'record'>,
     private readonly log: Pick<Logger, 'error'>,
   ) {
@@ -39,8 +39,7 @@ export class Upkeep {
   }
 
   async #tend(): Promise<void> {
-    const work = [this.keys.rotateIfDue(), this.logins.sweep(), this.removeDue()] as const
-    const [isRotated] = await Promise.all(work)
+    const [isRotated] = await Promise.all([this.keys.rotateIfDue(), ...this.swept.map(one => one.sweep())])
     if (isRotated) this.audit.record({ event: 'keys.rotated' })
   }
 }

@@ -18,8 +18,6 @@ import { isCredential } from './secrets.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
-export type { AdminTokens } from './admin-tokens.js'
-
 /** An authenticated user and the login. */
 export interface Principal {
   readonly user: User
@@ -37,6 +35,8 @@ export interface AuthenticatorOptions {
   readonly external: ExternalTokens | undefined
   /** Accounts that are admins by the config. */
   readonly admins: () => ReadonlySet<UserId>
+  /** Whether an account whose address was never verified may log in. */
+  readonly isUnverifiedLetIn?: () => boolean
 }
 
 /** The compact form of RFC 7515 3.1: three parts of base64url. A header begins with `{"`, which is `eyJ`. */
@@ -134,9 +134,14 @@ export class Authenticator {
     return this.#principal(user, stored.kind, stored.id, device)
   }
 
-  /** Every way in ends here. Who gets here keeps the account that is to be removed. @throws GatewayError ACCOUNT_DISABLED */
+  /**
+   * Every way in ends here. Who gets here keeps the account that is to be removed.
+   * @throws GatewayError ACCOUNT_DISABLED, EMAIL_UNVERIFIED
+   */
   async #principal(user: User, kind: LoginKind, id: string, device: string | undefined): Promise<Principal> {
     if (user.disabledAt !== undefined) throw new GatewayError('ACCOUNT_DISABLED')
+    if (user.verifiedAt === undefined && this.options.isUnverifiedLetIn?.() === false)
+      throw new GatewayError('EMAIL_UNVERIFIED')
     if (await this.options.pendingDeletions.cancel(user.id)) this.options.onKept(user.id)
     const role: Role = kind === 'device' ? 'device' : this.isAdmin(user) ? 'admin' : 'user'
     return { user, login: { id, kind, role, device, since: Date.now() } }

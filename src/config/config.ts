@@ -100,7 +100,7 @@ function crossFaults(config: Config): string[] {
     faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
   if (config.tracing.otlp.url !== '' && !/^https?:/.test(config.tracing.otlp.url))
     faults.push('tracing.otlp.url: must be a URL, http://… or https://…')
-  faults.push(...issuerFaults(config), ...adminFaults(config))
+  faults.push(...issuerFaults(config), ...adminFaults(config), ...mailFaults(config))
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
 }
 
@@ -127,6 +127,18 @@ function issuerFaults({ jwt }: Config): string[] {
     faults.push('jwt.jwksUrl: must be a URL, https://… or http://…, without user and password')
   if ((jwksUrl !== '' || publicKeyFile !== '') && (issuer === '' || audience === ''))
     faults.push('jwt.issuer, jwt.audience: needed with jwt.jwksUrl or jwt.publicKeyFile')
+  return faults
+}
+
+function mailFaults({ http, mail }: Config): string[] {
+  const faults: string[] = []
+  const { publicUrl } = http
+  if (publicUrl !== '' && !(isPlainUrl(publicUrl) && /^[^?#]*[^?#/]$/.test(publicUrl)))
+    faults.push('http.publicUrl: must be https://… or http://…, without user, query and slash at its end')
+  if (mail.url === '') return faults
+  const isSmtp = URL.canParse(mail.url) && /^smtps?:$/.test(new URL(mail.url).protocol)
+  if (!isSmtp || new URL(mail.url).hostname === '') faults.push('mail.url: must be smtp://… or smtps://…')
+  if (mail.from === '') faults.push('mail.from: needed with mail.url')
   return faults
 }
 

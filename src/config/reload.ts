@@ -5,6 +5,7 @@ import { type Config, KEYS } from './schema.js'
 const LIVE: readonly string[] = [
   'accounts.broadcast',
   'accounts.registration',
+  'accounts.verify',
   'delivery.offline',
   'http.origins',
   'limits.accountBytes',
@@ -20,6 +21,8 @@ const LIVE: readonly string[] = [
   'limits.knownShare',
   'limits.loginDelay',
   'limits.loginDelayMax',
+  'limits.mails',
+  'limits.mailsPerRecipient',
   'limits.registrations',
   'limits.requests',
   'limits.requestsBeforeLogin',

@@ -18,8 +18,8 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /** Messages of one commit. */
 const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 
-/** `admin`: the admin socket. */
-export type FrontEnd = 'json' | 'mqtt' | 'admin'
+/** `admin`: the admin socket. `pages`: the pages below `/account`. */
+export type FrontEnd = 'json' | 'mqtt' | 'admin' | 'pages'
 
 export class Metrics {
   readonly registry = new Registry()
@@ -81,12 +81,19 @@ export class Metrics {
     'mumi_out_of_files_total',
     'Looks, one a second, that found no file descriptor left (EMFILE, ENFILE): new connections are closed.',
   )
+  readonly mails = this.#counter(
+    'mumi_mails_total',
+    'Letters by what became of them: `sent`, `delayed` (once a failure), `refused` by the server, `given-up`, `dropped` by mail.maxWaiting.',
+    ['outcome'],
+  )
+  readonly mailsWaiting = this.#gauge('mumi_mails_waiting', 'Letters that the mail server does not have yet.')
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
   /** Front end → request → code → count. */
   readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {
     json: new Map(),
     mqtt: new Map(),
     admin: new Map(),
+    pages: new Map(),
   }
   readonly #stored = this.#histogram(
     'mumi_store_seconds',

@@ -1,7 +1,7 @@
 /**
  * Types that every layer shares, the text forms of ids, and the check of permissions for everything that clients send.
  */
-import { GatewayError } from './errors.js'
+import { GatewayError, type Locale } from './errors.js'
 import type { MessageKind } from './message-kinds.js'
 
 /** Nine decimal digits, first digit not 0 (docs/protocol.md). */
@@ -35,6 +35,10 @@ export interface User {
   readonly createdAt: number
   /** When an operator disabled the account, ms since the epoch; undefined = it may log in. */
   readonly disabledAt?: number
+  /** When the owner showed that mail to `email` arrives, ms since the epoch; undefined = never. */
+  readonly verifiedAt?: number
+  /** Of what is written to the owner; undefined = the language of the config. */
+  readonly language?: Locale
   /** A role that an operator has granted; `roles.admins` of the config names further admins. */
   readonly role?: GrantedRole
 }

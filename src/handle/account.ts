@@ -12,7 +12,7 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   { data, id },
   answer,
 ) => {
-  const { audit, log, loginLog } = services
+  const { audit, log, loginLog, mail, rules } = services
   const { front, remoteAddress } = caller
   const user = await register(services, caller, data).catch(thrown => {
     const error = toGatewayError(thrown)
@@ -23,6 +23,18 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')
   audit.record({ event: 'account.registered', userId: user.id, front, remoteAddress })
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
+  if (rules.verify !== 'off') mail.ask(user.id, 'verify')
+}
+
+/** Of what is written to the owner. */
+export const handleLanguage: Handler<RequestData<'language'>, LoggedIn> = async (
+  { accounts },
+  { userId },
+  { data },
+  answer,
+) => {
+  await accounts.change(userId, data)
+  answer.ok('SUCCESS')
 }
 
 /** @throws GatewayError */
@@ -36,7 +48,7 @@ async function register(
   if (registration === 'closed') throw new GatewayError('REGISTRATION_CLOSED')
   // Wrong invites count as registrations, so that guessing is as slow.
   limits.register(remoteAddress)
-  const work = () => accounts.register(data)
+  const work = () => accounts.register({ ...data, language: caller.locale })
   const isWanted = () => !caller.isGone
   const hashed = () => limits.logins.hash(remoteAddress, '', work, isWanted)
   const made = registration === 'invite' ? invites.use(data.invite, hashed) : hashed()

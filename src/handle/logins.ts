@@ -136,6 +136,9 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
     throw thrown
   })
   record(services, caller, 'password.changed', { userId })
+  // Whoever asked for these may have been somebody else.
+  await services.proofs.cancel(userId, ({ kind }) => kind === 'reset' || kind === 'change')
+  services.mail.tell({ kind: 'password-changed', userId })
   answer.ok('SUCCESS')
 }
 

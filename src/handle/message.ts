@@ -144,6 +144,7 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
   const { userId: sender, permissions } = caller
   checkContent(data.content, services.rules)
   refuseIfFarAhead(services, sender)
+  if (services.rules.verify !== 'off') await refuseUnverified(services, sender)
   await askAboutInboxes(services, sender)
   // They may have been revoked while the store was asked.
   admit(permissions)
@@ -177,6 +178,12 @@ export const handleBroadcast: Handler<RequestData<'broadcast'>, LoggedIn> = asyn
       permissions,
     )
   }
+}
+
+/** The account may have been verified since the login. @throws GatewayError EMAIL_UNVERIFIED */
+async function refuseUnverified({ accounts }: Services, userId: UserId): Promise<void> {
+  const user = await accounts.find(userId)
+  if (user?.verifiedAt === undefined) throw new GatewayError('EMAIL_UNVERIFIED')
 }
 
 /** Inboxes that the store is asked about at a time. */

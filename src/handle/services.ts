@@ -1,8 +1,6 @@
 /** The services that handlers use, and the rules from the config. */
-import type { Accounts, Invites, PendingDeletions } from '../accounts/accounts.js'
-import type { AdminTokens, Authenticator } from '../auth/authenticate.js'
-import type { LoginLog } from '../auth/login-log.js'
-import type { Logins } from '../auth/logins.js'
+import type { Accounts, HeldAddresses, Invites, PendingDeletions } from '../accounts/accounts.js'
+import type { Identity } from '../auth/identity.js'
 import type { Audit } from '../core/audit.js'
 import type { Logger } from '../core/log.js'
 import type { Inbox } from '../inbox/inbox.js'
@@ -10,6 +8,7 @@ import type { MessageIds } from '../inbox/message-id.js'
 import type { Retention } from '../inbox/retention.js'
 import type { Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
+import type { PostOffice } from '../mail/post-office.js'
 import type { RequestRules } from '../protocol/requests.js'
 
 /** Who sees what of a user, besides the user and admins. */
@@ -31,6 +30,10 @@ export interface HandlerRules extends RequestRules {
   readonly registration: 'open' | 'invite' | 'closed'
   /** Who may send broadcasts; `off`: nobody. */
   readonly broadcast: 'users' | 'admins' | 'off'
+  /** What an account whose address was never verified may do; see accounts.verify of the config. */
+  readonly verify: 'off' | 'soft' | 'required'
+  /** How long an address is held for whoever may take its change back, ms. */
+  readonly undoLifetimeMs: number
   /** Whether a message with the `id` of one before it is looked up as a repeat. */
   readonly dedup: boolean
 }
@@ -61,13 +64,10 @@ export interface Operation {
   reload(): Promise<{ readonly changed: readonly string[]; readonly atRestart: readonly string[] }>
 }
 
-export interface Services {
+export interface Services extends Identity {
   readonly accounts: Accounts
   readonly invites: Invites
   readonly pendingDeletions: PendingDeletions
-  readonly authenticator: Authenticator
-  readonly logins: Logins
-  readonly adminTokens: AdminTokens
   readonly live: LiveConnections
   readonly inbox: Inbox
   readonly retention: Retention
@@ -75,7 +75,8 @@ export interface Services {
   readonly limits: Limits
   readonly rules: HandlerRules
   readonly log: Logger
-  readonly loginLog: LoginLog
   readonly audit: Audit
   readonly operation: Operation
+  readonly mail: PostOffice
+  readonly held: HeldAddresses
 }

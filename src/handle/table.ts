@@ -1,7 +1,7 @@
 /** Every request, of clients and of the operator: who may make it, and its handler. */
 import type { AdminRequest } from '../protocol/admin.js'
 import type { Request } from '../protocol/requests.js'
-import { handleDelete, handleRegister } from './account.js'
+import { handleDelete, handleLanguage, handleRegister } from './account.js'
 import { ADMIN_ACTS } from './admin/index.js'
 import type { Handler, LoggedIn, RequestAccess } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
@@ -14,6 +14,14 @@ import {
   handleRevoke,
   handleSessions,
 } from './logins.js'
+import {
+  handleChangeEmail,
+  handleRequestPasswordReset,
+  handleResendVerification,
+  handleResetPassword,
+  handleUndoEmail,
+  handleVerifyEmail,
+} from './mail/index.js'
 import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
 import { handleQuery, queryAccess } from './query.js'
 import type { HandlerRules } from './services.js'
@@ -54,6 +62,13 @@ export const TABLE: Table = {
   history: { access: 'user', run: handleHistory, isReadOnly: true },
   ack: { access: 'user', run: handleAck },
   logout: { access: 'user', run: handleLogout },
+  requestPasswordReset: { access: 'anyone', run: handleRequestPasswordReset, notForDevices: true },
+  resetPassword: { access: 'anyone', run: handleResetPassword, notForDevices: true },
+  resendVerification: { access: 'anyone', run: handleResendVerification, notForDevices: true },
+  verifyEmail: { access: 'anyone', run: handleVerifyEmail, notForDevices: true },
+  changeEmail: { access: 'owner', run: handleChangeEmail },
+  undoEmail: { access: 'anyone', run: handleUndoEmail, notForDevices: true },
+  language: { access: 'owner', run: handleLanguage },
   delete: { access: 'owner', run: handleDelete },
   sessions: { access: 'owner', run: handleSessions, isReadOnly: true },
   revoke: { access: 'owner', run: handleRevoke },

@@ -2,8 +2,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** Answers the requests of one path. @returns false if the request is for another route */
-export type Route = (request: IncomingMessage, response: ServerResponse) => boolean
+/**
+ * Answers the requests of one path. A body is dropped, unless the route listens for it in the same turn.
+ * @param address the client's, also if it is behind a proxy
+ * @returns false if the request is for another route
+ */
+export type Route = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  address?: string | undefined,
+) => boolean
 
 /** The old server's liveness page, byte for byte the same. */
 export const testRoute: Route = (request, response) => {

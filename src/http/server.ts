@@ -149,15 +149,15 @@ export class HttpServer {
       response.setHeader('Retry-After', 10)
       send(response, 429, 'text/plain', 'too many requests\n')
     } else if (isBad) send(response, 400, 'text/plain', 'no Host\n')
-    else this.#serve(request, response)
+    else this.#serve(request, response, address)
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
-    // No route uses a body. It is read and dropped so that the connection can be used again.
+  #serve(request: IncomingMessage, response: ServerResponse, address: string | undefined): void {
+    // A body that no route listens for is read and dropped, so that the connection can be used again.
     request.resume()
     this.#goOn(request.socket)
     response.once('finish', () => this.#goOn(request.socket))
-    for (const route of this.options.routes) if (route(request, response)) return
+    for (const route of this.options.routes) if (route(request, response, address)) return
     // The page at `/` is only for the HTTP port. The ops address has no WebSocket.
     if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
       send(response, 404, 'text/plain', 'not found\n')

@@ -1,5 +1,5 @@
 /** The accounts of the old MumiChat server: its table `user`. */
-import { newEmailKey, normalizeEmail } from '../accounts/email.js'
+import { addressOf, normalizeEmail } from '../accounts/email.js'
 import { GatewayError } from '../core/errors.js'
 import { checkOldAccount, type OldAccount } from '../protocol/admin.js'
 import { readTable, type Value } from './sqlite.js'
@@ -74,7 +74,7 @@ function accountOf(values: readonly Value[]): OldAccount | string {
     const account = checkOldAccount({
       ...{ id, email, passwordHash, username, firstName, lastName, profileImage, key },
     })
-    newEmailKey(account.email)
+    addressOf(account.email)
     return account
   } catch (thrown) {
     if (!(thrown instanceof GatewayError)) throw thrown

@@ -69,6 +69,20 @@ export class AddressBuckets {
   }
 }
 
+/** Token buckets of email addresses. */
+export class RecipientBuckets {
+  readonly #buckets = recentMap<string, TokenBucket>(MAX_BUCKETS)
+
+  constructor(private readonly rate: Rate) {}
+
+  /** @returns false if the address has used up its rate */
+  take(recipient: string): boolean {
+    const bucket = this.#buckets.get(recipient) ?? new TokenBucket(this.rate)
+    this.#buckets.set(recipient, bucket)
+    return bucket.take()
+  }
+}
+
 const multiple = (rate: Rate, times: number): Rate => ({
   get perSecond() {
     return rate.perSecond * times

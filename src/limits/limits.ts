@@ -6,7 +6,7 @@ import type { UserId } from '../core/model.js'
 import { Turnstile } from '../flow/turnstile.js'
 import { AccountLimits, type AccountRules, type Traffic } from './account-limits.js'
 import { AddressList } from './address.js'
-import { type AddressBucket, AddressBuckets } from './address-buckets.js'
+import { type AddressBucket, AddressBuckets, RecipientBuckets } from './address-buckets.js'
 import { Admission, type AdmissionRules } from './admission.js'
 import { ControlFrames } from './control-frames.js'
 import { type Guest, type GuestRules, Guests } from './guests.js'
@@ -25,6 +25,9 @@ export interface LimitRules extends AccountRules, LoginAttemptRules {
   readonly requests: Rate
   /** Registrations of one address. */
   readonly registrations: Rate
+  /** Letters that one address asks for, and letters to one email address. */
+  readonly mails: Rate
+  readonly mailsPerRecipient: Rate
   /** Refusals by a limit, after which a connection is closed. */
   readonly warnings: Rate
   /** Addresses and networks without limits by address and without rates. */
@@ -42,6 +45,7 @@ const WARNINGS: ReadonlySet<CodeName> = new Set<CodeName>([
   'RATE_LIMITED',
   'TOO_MANY_REGISTRATIONS',
   'TOO_MANY_ATTEMPTS',
+  'TOO_MANY_LETTERS',
   'TOO_MANY_CONNECTIONS',
 ])
 
@@ -57,6 +61,8 @@ export class Limits {
   readonly #registrations: AddressBuckets
   readonly #beforeLogin: AddressBuckets
   readonly #http: AddressBuckets
+  readonly #mails: AddressBuckets
+  readonly #recipients: RecipientBuckets
   readonly #crowd: Guests
   readonly #exempt: AddressList
   readonly #onControlFrames = () => this.count('limits.controlFrames')
@@ -72,6 +78,8 @@ export class Limits {
     this.#registrations = new AddressBuckets(rules.registrations)
     this.#beforeLogin = new AddressBuckets(rules.requestsBeforeLogin)
     this.#http = new AddressBuckets(rules.httpRequests)
+    this.#mails = new AddressBuckets(rules.mails)
+    this.#recipients = new RecipientBuckets(rules.mailsPerRecipient)
     this.#accounts = new AccountLimits(rules)
   }
 
@@ -179,5 +187,19 @@ export class Limits {
     if (this.#registrations.of(address).take()) return
     this.count('limits.registrations')
     throw new GatewayError('TOO_MANY_REGISTRATIONS')
+  }
+
+  /** Counts a letter that somebody asks for. @throws GatewayError TOO_MANY_LETTERS */
+  askForMail(address: string | undefined): void {
+    if (this.#exempt.has(address) || this.#mails.of(address).take()) return
+    this.count('limits.mails')
+    throw new GatewayError('TOO_MANY_LETTERS')
+  }
+
+  /** Counts a letter to an email address. @returns false if it got enough */
+  mayMail(recipient: string): boolean {
+    if (this.#recipients.take(recipient)) return true
+    this.count('limits.mailsPerRecipient')
+    return false
   }
 }

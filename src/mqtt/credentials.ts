@@ -25,6 +25,7 @@ interface Credentials {
 const REASONS: ReadonlyMap<CodeName, number> = new Map([
   ['ERROR_AUTH', REASON.BAD_USER_NAME_OR_PASSWORD],
   ['ACCOUNT_DISABLED', REASON.BANNED],
+  ['EMAIL_UNVERIFIED', REASON.NOT_AUTHORIZED],
 ])
 
 const LANGUAGE = /\?lang=(en|zh-TW)$/

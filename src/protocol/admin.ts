@@ -59,12 +59,15 @@ export const ADMIN_REQUESTS = {
     user,
     password: Type.Optional(password),
     keepDevices: Type.Optional(Type.Boolean()),
+    // A letter to the owner, who sets the password; nothing else is changed.
+    mail: Type.Optional(Type.Literal(true)),
   }),
   // Each as OldAccount; checked one by one, so that a bad one refuses itself alone.
   'user.import': Type.Object({
     users: Type.Array(Type.Unknown(), { maxItems: 100 }),
     dryRun: Type.Optional(Type.Boolean()),
   }),
+  'user.verify': Type.Object({ user }),
   'user.grant': Type.Object({ user, role }),
   'user.revoke-role': Type.Object({ user, role }),
   // Without `seconds` it does not expire; `uses`: default 1.

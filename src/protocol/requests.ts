@@ -23,6 +23,7 @@ const email = text(LENGTHS.email)
 const password = text(LENGTHS.password)
 const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
+const code = text(32, 1)
 
 /** One schema per request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
 export const REQUESTS = {
@@ -66,6 +67,24 @@ export const REQUESTS = {
     lastName: Type.Optional(text(128)),
     after: Type.Optional(maybeUserId),
   }),
+  requestPasswordReset: Type.Object({ email: text(LENGTHS.email, 1) }),
+  // `token` of the link, or `email` with the code.
+  resetPassword: Type.Object({
+    token: Type.Optional(token),
+    email: Type.Optional(email),
+    code: Type.Optional(code),
+    newPassword: text(LENGTHS.password, 1),
+  }),
+  // Without `email`, the account that has logged in.
+  resendVerification: Type.Object({ email: Type.Optional(email) }),
+  verifyEmail: Type.Object({
+    token: Type.Optional(token),
+    email: Type.Optional(email),
+    code: Type.Optional(code),
+  }),
+  changeEmail: Type.Object({ password, email: text(LENGTHS.email, 1) }),
+  undoEmail: Type.Object({ token, newPassword: text(LENGTHS.password, 1) }),
+  language: Type.Object({ language: Type.Union([Type.Literal('en'), Type.Literal('zh-TW')]) }),
   delete: Type.Object({ password }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),
   history: Type.Object({

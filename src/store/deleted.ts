@@ -10,8 +10,10 @@ const BY_CLIENT: readonly (readonly [KvCollection, KvKey])[] = [
   ['wills', []],
   ['meta', ['session']],
 ]
-/** What meta has of accounts: ['session', client id], ['retained', account, …]. */
-const OF_ACCOUNT = new Set<unknown>(['session', 'retained'])
+/** What meta has of accounts: ['session', client id], ['retained', account, …], and so on. */
+const OF_ACCOUNT = new Set<unknown>(['session', 'retained', 'proof', 'mail'])
+/** Where keys of meta begin with such a word and the account. */
+const BY_ACCOUNT = ['proof', 'mail'] as const
 /** Removals of one commit. */
 const CHUNK = 500
 
@@ -53,6 +55,8 @@ async function purgeKv(kv: KeyValue, id: UserId): Promise<void> {
     await removeAll(kv, collection, kv.kvRange(collection, prefix, [`${id}:`, `${id};`]))
   await removeRetained(kv, id)
   await removeAll(kv, 'sessions', kv.kvRange('sessions', [id]))
+  for (const name of BY_ACCOUNT) await removeAll(kv, 'meta', kv.kvRange('meta', [name, id]))
+  await removeHeld(kv, id)
   // A write of one key alone also empties MongoDB's journal (mongodb/kv.ts), which names what was removed.
   await kv.kvWrite([{ remove: 'meta', key: ['purged'] }])
 }
@@ -66,6 +70,12 @@ async function removeRetained(kv: KeyValue, id: UserId): Promise<void> {
       { remove: 'meta', key },
     ])
   }
+}
+
+/** Addresses that the account had (accounts/held-addresses.ts): there are few, of the last days. */
+async function removeHeld(kv: KeyValue, id: UserId): Promise<void> {
+  for await (const { key, value } of kv.kvRange('meta', ['held']))
+    if (Buffer.from(value).toString().startsWith(`${id} `)) await kv.kvWrite([{ remove: 'meta', key }])
 }
 
 async function removeAll(

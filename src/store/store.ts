@@ -7,6 +7,7 @@
  * the order of the calls. The caller bounds text that becomes part of a key: ids ≤ 9, emailKey ≤ 320, username ≤ 64,
  * device ≤ 300 bytes, dedupKey ≤ 400 bytes, KvKey parts ≤ 1,400 bytes in all.
  */
+import type { Locale } from '../core/errors.js'
 import type {
   ConversationId,
   Cursor,
@@ -30,10 +31,14 @@ export interface UserQuery {
   readonly lastName?: string
 }
 
-/** What an operator changes of an account. null removes it; what is not named stays. */
+/** What changes of an account. null removes it; what is not named stays. */
 export interface UserChange {
   readonly disabledAt?: number | null
   readonly role?: GrantedRole | null
+  readonly verifiedAt?: number | null
+  readonly language?: Locale
+  /** Another address, in both of its forms. */
+  readonly address?: { readonly email: string; readonly emailKey: string }
 }
 
 /** The outcome of one append: `repeat` = it repeats one with its dedupKey (see NewMessage) and nothing was stored. */
@@ -100,7 +105,10 @@ export interface Users {
   /** Gives the stored hash to `compare` and to nobody else. @returns what `compare` says; false for an unknown id */
   checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean>
   setPasswordHash(id: UserId, hash: string): Promise<void>
-  /** @returns the account as it is now; undefined for an unknown id */
+  /**
+   * @returns the account as it is now; undefined for an unknown id
+   * @throws GatewayError ERROR_EXIST_USER, info.field 'email', if another account has the address
+   */
   changeUser(id: UserId, change: UserChange): Promise<User | undefined>
   /**
    * Removes the account, its inbox, cursors, conversation index, stored logins and the broker's state of its clients.

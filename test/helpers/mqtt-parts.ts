@@ -3,15 +3,19 @@ import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import type { Test } from 'tap'
 import { Accounts } from '../../src/accounts/accounts.js'
+import { HeldAddresses } from '../../src/accounts/held-addresses.js'
 import { Invites } from '../../src/accounts/invites.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { PendingDeletions } from '../../src/accounts/pending-deletions.js'
+import { composeMail } from '../../src/app/mail.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
 import { AdminTokens } from '../../src/auth/admin-tokens.js'
 import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
 import { Logins } from '../../src/auth/logins.js'
+import { Proofs } from '../../src/auth/proofs.js'
 import { TokenKeys } from '../../src/auth/token-keys.js'
+import { loadConfig } from '../../src/config/config.js'
 import { openAudit } from '../../src/core/audit.js'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
@@ -77,6 +81,7 @@ const OPTIONS: BrokerOptions = {
 
 export interface RunningParts {
   readonly parts: ConnectParts
+  readonly store: EmbeddedStore
   readonly logs: readonly Record<string, unknown>[]
   register(name: string): Promise<User>
   /** Opens a connection on which nothing was sent. */
@@ -97,7 +102,8 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   })
   await store.open()
   const passwords = new Passwords({ cost: 4, concurrency: 1, queue: 100 })
-  const accounts = new Accounts(store.users, passwords)
+  const held = new HeldAddresses(store.kv)
+  const accounts = new Accounts(store.users, passwords, undefined, held)
   const keys = new TokenKeys(store.kv, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
   await keys.open()
   const logins = new Logins(store.kv, keys, { refreshLifetimeMs: MANY, refreshGraceMs: 0, perAccount: 9 })
@@ -107,8 +113,15 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const ids = new MessageIds(store.kv)
   await ids.open()
   const pendingDeletions = new PendingDeletions(store.kv, 0)
+  const config = loadConfig({ argv: [], env: {} })
+  const limits = makeLimits(metrics)
+  const proofs = new Proofs(store.kv)
+  const given = { config, log, metrics, limits, store, accounts, proofs, held, baseUrl: () => undefined }
   const services: Services = {
     operation: IDLE_OPERATION,
+    mail: composeMail(given).mail,
+    proofs,
+    held,
     accounts,
     invites: new Invites(store.kv),
     pendingDeletions,
@@ -130,7 +143,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     }),
     retention,
     ids,
-    limits: makeLimits(metrics),
+    limits,
     rules: {
       anonymousQuery: 'lookup',
       queryLimit: 10,
@@ -139,6 +152,8 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       offlineDelivery: true,
       registration: 'open',
       broadcast: 'users',
+      verify: 'off',
+      undoLifetimeMs: 1000,
       dedup: true,
       unknownFields: 'ignore',
       maxDepth: 8,
@@ -170,6 +185,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   })
   return {
     parts,
+    store,
     logs,
     register: name =>
       accounts.register({ email: `${name}@example.com`, password: PASSWORD, firstName: name, lastName: 'x' }),
@@ -197,6 +213,8 @@ export function makeLimits(metrics: Metrics, differing: Partial<LimitRules> = {}
     accountBytes: fast,
     broadcastBytes: fast,
     registrations: fast,
+    mails: fast,
+    mailsPerRecipient: fast,
     warnings: fast,
     exempt: [],
     ...differing,

@@ -87,12 +87,14 @@ t.test('Upkeep: a new key is recorded in the audit, and a failure in the log', a
   let removals = 0
   const upkeep = new Upkeep(
     { rotateIfDue: async () => state.isRotated },
-    {
-      sweep: async () => {
-        if (state.fails) throw new Error('store')
+    [
+      {
+        sweep: async () => {
+          if (state.fails) throw new Error('store')
+        },
       },
-    },
-    async () => void removals++,
+      { sweep: async () => void removals++ },
+    ],
     { record: ({ event }) => void events.push(event) },
     { error: (({ event }: { event: string }) => void events.push(event)) as never },
   )

@@ -102,6 +102,7 @@ async function front(t: Test, ...argv: string[]) {
     ...parts,
     ops: () => false,
     publicOps: () => false,
+    pages: () => false,
     onFault: (_where, thrown) => {
       throw thrown
     },

@@ -108,6 +108,8 @@ function setUp({
     rules: {
       anonymousQuery: 'lookup',
       broadcast: 'users',
+      verify: 'off',
+      undoLifetimeMs: 1000,
       queryLimit: 10,
       privacy: { email: 'everyone', presence: 'everyone', listing: 'users' },
       maxContentBytes: 9,

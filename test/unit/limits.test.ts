@@ -366,6 +366,8 @@ function allLimits() {
       passwords: { concurrency: 1, queue: 1 },
       requestsBeforeLogin: A_DAY,
       httpRequests: A_DAY,
+      mails: A_DAY,
+      mailsPerRecipient: A_DAY,
       controlFrames: A_DAY,
       admission: { perAddress: 1, handshakes: A_DAY, handshakesPerAddress: A_DAY, knownShare: 0 },
       failedLogins: { perAccount: 1, perAddress: 1, delayMs: 5000, maxDelayMs: 5000 },
@@ -392,7 +394,13 @@ t.test('Limits: each is counted by its key where it is reached', async t => {
     limits.admit(address)
     limits.askHttp(address)
     if (limits.hasRoom(address)) limits.join(() => t.fail())
-    const work = [() => limits.register(address), () => limits.enter('1'), () => limits.broadcast('1', 2)]
+    limits.mayMail('ann')
+    const work = [
+      () => limits.askForMail(address),
+      () => limits.register(address),
+      () => limits.enter('1'),
+      () => limits.broadcast('1', 2),
+    ]
     for (const one of work) i === 0 ? t.doesNotThrow(one) : t.throws(one, GatewayError)
   }
   t.same(Object.keys(await counted()).sort(), [
@@ -401,6 +409,8 @@ t.test('Limits: each is counted by its key where it is reached', async t => {
     'limits.connectionsPerAccount',
     'limits.connectionsPerAddress',
     'limits.httpRequests',
+    'limits.mails',
+    'limits.mailsPerRecipient',
     'limits.registrations',
   ])
 })
@@ -422,6 +432,6 @@ t.test('Limits: an exempt address has no rates; it has its account’s limits', 
 
 t.test('Limits: refusals by a limit are warnings, and all may be tried again', async t => {
   const warnings = (Object.keys(CODES) as CodeName[]).filter(isWarning)
-  t.equal(warnings.length, 4)
+  t.equal(warnings.length, 5)
   for (const one of warnings) t.ok(CODES[one].retry, one)
 })

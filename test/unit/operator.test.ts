@@ -74,6 +74,8 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['export ann /a.jsonl', 'user.export', { user: 'ann' }],
   ['user export --user ann', 'user.export', { user: 'ann' }],
   ['user delete ann --yes', 'user.delete', { user: 'ann' }],
+  ['user verify ann', 'user.verify', { user: 'ann' }],
+  ['user reset-password ann --mail', 'user.reset-password', { user: 'ann', mail: true }],
   ['user reset-password ann --keep-devices', 'user.reset-password', { user: 'ann', keepDevices: true }],
   ['user grant ann', 'user.grant', { user: 'ann', role: 'admin' }],
   ['user revoke-role ann admin', 'user.revoke-role', { user: 'ann', role: 'admin' }],

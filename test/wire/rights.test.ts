@@ -103,6 +103,13 @@ const DATA = new Map<string, object>([
   ['password', { password: 'wrong', newPassword: 'x' }],
   ['mint', { device: 'new' }],
   ['refresh', { token: 'none' }],
+  ['requestPasswordReset', { email: 'nobody@example.com' }],
+  ['resetPassword', { token: 'none', newPassword: 'x' }],
+  ['resendVerification', { email: 'nobody@example.com' }],
+  ['verifyEmail', { token: 'none' }],
+  ['changeEmail', { password: 'wrong', email: 'new@example.com' }],
+  ['undoEmail', { token: 'none', newPassword: 'x' }],
+  ['language', { language: 'zh-TW' }],
 ])
 
 async function request(t: Test, role: Role, what: string): Promise<boolean> {

@@ -110,10 +110,11 @@ function resetPassword(terminal: Terminal): Command {
     .argument('<user>', USER)
     .option('--password-stdin', 'read the password from the first line of stdin')
     .option('--keep-devices', 'credentials of devices stay good')
+    .option('--mail', 'send a letter instead, by which the owner sets one; until then nothing changes')
     .addHelpText('after', '\nExample:\n  mumi user reset-password ann@example.com --keep-devices')
-    .action(async (user: string, options: { passwordStdin?: true; keepDevices?: true }) => {
+    .action(async (user: string, options: { passwordStdin?: true; keepDevices?: true; mail?: true }) => {
       const password = options.passwordStdin && (await readPassword(terminal.stdin))
-      const data = { user, password, keepDevices: options.keepDevices }
+      const data = { user, password, keepDevices: options.keepDevices, mail: options.mail }
       await terminal.run({ name: 'user.reset-password', data, idle: 'open' }, lines)
     })
 }
@@ -163,6 +164,12 @@ export function userCommands(terminal: Terminal): Command[] {
     simple(terminal, 'enable', 'let a disabled account log in again', data => `enabled ${named(data)}\n`),
     remove(terminal, 'user delete'),
     exportAll(terminal, 'user export'),
+    simple(
+      terminal,
+      'verify',
+      'say that the email address of an account is its owner’s',
+      data => `${named(data)} is verified\n`,
+    ),
     resetPassword(terminal),
     role(terminal, 'grant', 'give an account a role, from its next login on'),
     role(terminal, 'revoke-role', 'take a role from an account, and end its connections'),

@@ -1,5 +1,5 @@
 /** Accounts, their inboxes, and how they log in. See schema.ts. */
-import { bytes, choice, count, duration, optional, secretUrl, text, userIds } from '../formats.js'
+import { bytes, choice, count, duration, flag, optional, secretUrl, text, userIds } from '../formats.js'
 
 export const ACCOUNTS = {
   accounts: {
@@ -17,6 +17,30 @@ export const ACCOUNTS = {
       'users',
       ['users', 'admins', 'off'],
       'Who may send broadcasts: everyone who is logged in (devices included), admins (`roles.admins`), nobody. Others are answered 10110.',
+    ),
+    verify: choice(
+      'off',
+      ['off', 'soft', 'required'],
+      'Whether accounts confirm their email address: whoever registers gets a letter. `soft`: until then everything but broadcasts. `required`: until then no login (10140), which also counts for accounts from before.',
+    ),
+    pages: flag(
+      true,
+      'Serve the pages below `/account/` on the HTTP port: a forgotten password, and the links of letters.',
+    ),
+    resetLifetime: duration(
+      '30m',
+      { min: '1m', max: '1d' },
+      'How long the link and the code of a letter for a forgotten password are good.',
+    ),
+    verifyLifetime: duration(
+      '1d',
+      { min: '1m', max: '30d' },
+      'The same of a letter that confirms an email address.',
+    ),
+    undoLifetime: duration(
+      '7d',
+      { min: '1h', max: '90d' },
+      'How long a changed email address can be taken back by the letter to the one before, which nobody else can have until then.',
     ),
   },
   request: {

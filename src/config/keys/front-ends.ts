@@ -8,6 +8,7 @@ import {
   duration,
   file,
   flag,
+  optional,
   origins,
   path,
   port,
@@ -37,6 +38,10 @@ export const FRONT_ENDS = {
     ),
     port: port(8080, 'TCP port; 0 = any free one (the log line `gateway.ready` tells which).'),
     tls: flag(true, 'Use TLS on this port (`https`, `wss`) if `tls.cert` is set.'),
+    publicUrl: optional(
+      '',
+      'Where browsers reach this port, as `https://chat.example`: links in letters begin with it, never with what a request says. Empty: the address of the port where that is one of this machine; else letters have codes and no links.',
+    ),
     trustProxy: addresses(
       '',
       'Addresses and networks of reverse proxies whose `X-Forwarded-For` names the client. Applies to WebSocket and HTTP; MQTT over TCP has no such header.',

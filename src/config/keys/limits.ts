@@ -120,6 +120,16 @@ export const LIMITS = {
       { min: 1 },
       'Registrations an hour from one address, failed ones included; more are answered 10121.',
     ),
+    mails: count(
+      20,
+      { min: 1 },
+      'Letters an hour that one address may ask for (forgotten passwords, confirmations, changes of email); more are answered 10141.',
+    ),
+    mailsPerRecipient: count(
+      5,
+      { min: 1 },
+      'Letters an hour to one email address that somebody asked for. Further ones are not sent, and nobody is told: the answer would say who has an account.',
+    ),
     failedLogins: count(
       5,
       { min: 1 },

@@ -28,6 +28,30 @@ export const OPERATION = {
   health: {
     enabled: flag(true, 'Answer `GET /healthz` (alive) and `/readyz` (store and broker up, not closing).'),
   },
+  mail: {
+    url: secretUrl(
+      '',
+      'Mail server to which letters are given: `smtp://user:password@host:587` (TLS where the server offers it; `?requireTLS=true` insists) or `smtps://…`. Empty: letters are written to files in `mail.file`.',
+    ),
+    from: optional(
+      '',
+      'Address that letters are from, as `MumiChat <chat@example.com>`. Needed with `mail.url`.',
+    ),
+    file: optional(
+      '',
+      'Folder for letters where `mail.url` is empty, one `.eml` file each, the newest 1,000 are kept. Whoever reads one can use its link. Empty: the folder `mail` in `data.dir`.',
+    ),
+    retryFor: duration(
+      '3d',
+      { min: '1m', max: '30d' },
+      'How long a letter is tried again, after 30 s and then twice as long each time, up to an hour. Then it is given up (`mail.given-up` in the log).',
+    ),
+    maxWaiting: count(
+      10_000,
+      { min: 1 },
+      'Most letters that wait for the mail server; a further one is dropped (`mail.dropped` in the log).',
+    ),
+  },
   metrics: {
     enabled: flag(true, 'Answer `GET /metrics` (Prometheus text) at the ops address.'),
     public: flag(

@@ -215,4 +215,22 @@ export const OWN_CODES = table({
     mqtt5: 0x87,
     when: 'Who registers here needs an invite (`accounts.registration` = `invite`), and `invite` is missing, unknown, used up or expired.',
   },
+  EMAIL_UNVERIFIED: {
+    code: 10140,
+    'zh-TW': '請先確認電子郵件地址',
+    en: 'confirm your email address first',
+    retry: false,
+    level: 'info',
+    mqtt5: 0x87,
+    when: '`accounts.verify` asks for a confirmed address, and that of the account is not: at every login with `required`, for broadcasts with `soft`.',
+  },
+  TOO_MANY_LETTERS: {
+    code: 10141,
+    'zh-TW': '信件請求過於頻繁，請稍後重試',
+    en: 'too much mail asked for, try again later',
+    retry: true,
+    level: 'info',
+    mqtt5: 0x97,
+    when: 'This address exceeded `limits.mails`, or the account changed its email address too often. Nothing was done.',
+  },
 })

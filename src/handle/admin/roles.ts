@@ -15,6 +15,7 @@ export const NEEDED_ROLES: { readonly [N in AdminName]: Rule<N> } = {
   'user.create': 'admin',
   'user.disable': 'admin',
   'user.enable': 'admin',
+  'user.verify': 'admin',
   'user.delete': 'admin',
   'user.export': 'admin',
   'user.reset-password': 'admin',

@@ -17,13 +17,14 @@ const ENDED = 'ERROR_CONNECTION_CLOSED'
 
 /** An account as operators see it. Times are those of the wire. */
 function describe({ authenticator, live }: Services, user: User) {
-  const { id, email, username, firstName, lastName, createdAt, disabledAt } = user
+  const { id, email, username, firstName, lastName, createdAt, disabledAt, verifiedAt } = user
   return {
     ...{ id, email, username, firstName, lastName },
     role: authenticator.isAdmin(user) ? 'admin' : 'user',
     disabled: disabledAt !== undefined,
     online: live.isOnline(id),
     created_at: formatTime(createdAt),
+    ...(verifiedAt !== undefined && { verified_at: formatTime(verifiedAt) }),
     ...(disabledAt !== undefined && { disabled_at: formatTime(disabledAt) }),
   }
 }
@@ -82,6 +83,7 @@ async function create(services: Services, data: AdminData<'user.create'>): Promi
     ...{ email, password, firstName, lastName },
     ...(username !== undefined && { username }),
     ...(role && { role }),
+    isVerified: true,
   })
   services.loginLog.registered('admin')
   const made = data.password === undefined && { password }
@@ -122,14 +124,29 @@ async function exportPart(services: Services, data: AdminData<'user.export'>): P
 
 /** Ends every login of the account, since whoever knows the old password may have one. */
 async function resetPassword(services: Services, data: AdminData<'user.reset-password'>): Promise<Done> {
-  const { accounts, live, logins } = services
+  const { accounts, live, logins, mail } = services
   const { password = makePassword(), keepDevices = false } = data
-  const { id } = await findAccount(services, data.user)
+  const user = await findAccount(services, data.user)
+  const { id } = user
+  if (data.mail) {
+    if (data.password !== undefined)
+      throw new GatewayError('BAD_FIELD', { field: 'mail', reason: 'not with a password' })
+    await mail.put({ kind: 'reset', userId: id })
+    return { data: { id, email: user.email, mailed: true }, about: { userId: id } }
+  }
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
   const endLive = () => live.endAll(id, ENDED, ({ login }) => ends(login?.kind === 'device'))
   const endSessions = () => logins.revoke(id, ({ kind }) => ends(kind === 'device'), endLive)
   await accounts.resetPassword(id, password, endSessions)
+  mail.tell({ kind: 'password-changed', userId: id })
   return { data: { id, ...(data.password === undefined && { password }) }, about: { userId: id } }
+}
+
+/** The operator knows that the address is its owner's. */
+async function verify(services: Services, { user }: AdminData<'user.verify'>): Promise<Done> {
+  const { id } = await findAccount(services, user)
+  const changed = await services.accounts.change(id, { verifiedAt: Date.now() })
+  return { data: describe(services, changed), about: { userId: id } }
 }
 
 /** Logins from now on have the role; open connections keep the one that they have. */
@@ -166,6 +183,7 @@ export const USER_ACTS = {
   'user.delete': act('user.delete', undefined, remove),
   'user.export': act('user.export', 'account.exported', exportPart),
   'user.reset-password': act('user.reset-password', 'password.reset', resetPassword),
+  'user.verify': act('user.verify', 'email.verified', verify),
   'user.grant': act('user.grant', 'role.granted', grant),
   'user.revoke-role': act('user.revoke-role', 'role.revoked', revokeRole),
 } as const

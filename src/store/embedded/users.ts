@@ -182,6 +182,12 @@ export class EmbeddedUsers implements Users {
       const user = this.#at(ordinal)
       if (ordinal === undefined || user === undefined) return undefined
       const changed = withChange(user, change)
+      if (changed.emailKey !== user.emailKey) {
+        const emailKey = boundedKey([changed.emailKey])
+        if (this.#emails.get(emailKey) !== undefined) throw taken('email')
+        this.#emails.remove([user.emailKey])
+        this.#emails.put(emailKey, ordinal)
+      }
       this.#accounts.put([ordinal], changed)
       return changed
     })
@@ -229,8 +235,8 @@ export class EmbeddedUsers implements Users {
 }
 
 /** A member with null is left out. */
-function withChange(user: User, change: UserChange): User {
-  const changed = Object.entries({ ...user, ...change }).filter(([, value]) => value !== null)
+function withChange(user: User, { address, ...change }: UserChange): User {
+  const changed = Object.entries({ ...user, ...change, ...address }).filter(([, value]) => value !== null)
   return Object.fromEntries(changed) as unknown as User
 }
 

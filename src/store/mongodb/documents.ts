@@ -19,6 +19,10 @@ export interface UserDocument {
   readonly disabledAt?: Date
   /** Absent = none. */
   readonly role?: 'admin'
+  /** Absent = the address was never verified. */
+  readonly verifiedAt?: Date
+  /** Absent = that of the config. */
+  readonly language?: 'zh-TW' | 'en'
   readonly passwordHash?: string
   readonly deleted?: true
   /** The account is deleted, and some of its data may remain. */

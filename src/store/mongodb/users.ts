@@ -6,7 +6,7 @@ import { type DeletedUsers, Deletions, type Remains } from '../deleted.js'
 import type { NewUser, UserChange, UserQuery, Users } from '../store.js'
 import type { UserDocument } from './documents.js'
 import type { MongoEnv } from './env.js'
-import { insertedBefore, toStoreError } from './errors.js'
+import { insertedBefore, isDuplicate, toStoreError } from './errors.js'
 import { Group, type Outcome } from './group.js'
 
 const REGISTRATIONS_PER_WRITE = 1000
@@ -22,6 +22,8 @@ const OF_ACCOUNT = [
   'createdAt',
   'disabledAt',
   'role',
+  'verifiedAt',
+  'language',
   'passwordHash',
 ]
 const NOTHING_LEFT = Object.fromEntries(OF_ACCOUNT.map(field => [field, '' as const]))
@@ -163,15 +165,20 @@ export class MongoUsers implements Users {
     await this.#env.run(() => this.#env.users.updateOne(filter, { $set: { passwordHash } }))
   }
 
-  async changeUser(id: UserId, { disabledAt, role }: UserChange): Promise<User | undefined> {
-    const at = disabledAt && new Date(disabledAt)
-    const [set, unset] = [
-      { ...(at && { disabledAt: at }), ...(role && { role }) },
-      { ...(at === null && { disabledAt: '' as const }), ...(role === null && { role: '' as const }) },
-    ]
+  async changeUser(
+    id: UserId,
+    { address, disabledAt, verifiedAt, ...rest }: UserChange,
+  ): Promise<User | undefined> {
+    const times = Object.entries({ disabledAt, verifiedAt }).map(([field, at]) => [field, at && new Date(at)])
+    const fields = [...times, ...Object.entries({ ...rest, ...address })]
+    const set = Object.fromEntries(fields.filter(([, value]) => value !== undefined && value !== null))
+    const unset = Object.fromEntries(
+      fields.flatMap(([field, value]) => (value === null ? [[field, '']] : [])),
+    )
     const change = { ...(!isEmpty(set) && { $set: set }), ...(!isEmpty(unset) && { $unset: unset }) }
     const filter = { _id: id, deleted: { $exists: false } } as const
-    if (!isEmpty(change)) await this.#env.run(() => this.#env.users.updateOne(filter, change))
+    const update = () => this.#env.users.updateOne(filter, change)
+    if (!isEmpty(change)) await this.#env.run(() => (address ? unlessTaken(update()) : update()))
     return this.findUser(id)
   }
 
@@ -207,17 +214,28 @@ export class MongoUsers implements Users {
   }
 }
 
+/** A unique index refuses the update of an address that another account has. */
+async function unlessTaken<T>(update: Promise<T>): Promise<T> {
+  try {
+    return await update
+  } catch (thrown) {
+    if (!isDuplicate(thrown)) throw thrown
+    throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
+  }
+}
+
 const isEmpty = (object: object): boolean => Object.keys(object).length === 0
 
 const done = (): Outcome<void> => ({ value: undefined })
 
 export function toDocument(
-  { id, username, createdAt, disabledAt, ...user }: NewUser,
+  { id, username, createdAt, disabledAt, verifiedAt, ...user }: NewUser,
   ordinal: number,
 ): UserDocument {
   const times = {
     createdAt: new Date(createdAt),
     ...(disabledAt !== undefined && { disabledAt: new Date(disabledAt) }),
+    ...(verifiedAt !== undefined && { verifiedAt: new Date(verifiedAt) }),
   }
   return { _id: id, ordinal, ...user, ...(username !== '' && { username }), ...times }
 }
@@ -233,10 +251,12 @@ export function toUser(document: UserDocument): User {
     key = '',
   } = document
   const createdAt = document.createdAt?.getTime() ?? 0
-  const { disabledAt, role } = document
+  const { disabledAt, role, verifiedAt, language } = document
   return {
     ...{ id: document._id, email, emailKey, username, firstName, lastName, profileImage, key, createdAt },
     ...(disabledAt !== undefined && { disabledAt: disabledAt.getTime() }),
+    ...(verifiedAt !== undefined && { verifiedAt: verifiedAt.getTime() }),
+    ...(language !== undefined && { language }),
     ...(role !== undefined && { role }),
   }
 }

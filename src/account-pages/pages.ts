@@ -1,0 +1,281 @@
+/**
+ * The pages below /account, for people with nothing but a browser. A GET changes nothing, whatever its link: mail scanners open
+ * links. What a link is good for is done by the button of its page.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ownerOf, type ProofKind } from '../auth/proofs.js'
+import type { Locale } from '../core/errors.js'
+import type { OnFault } from '../core/faults.js'
+import type { Metrics } from '../core/metrics.js'
+import type { Services } from '../handle/services.js'
+import { isRead, pathOf, type Route } from '../http/answers.js'
+import type { RequestName } from '../protocol/requests.js'
+import { ask, type Outcome, type Visitor } from './ask.js'
+import { FormMarks, isFromElsewhere, readForm } from './forms.js'
+import { type Field, type Form, type Page, sendPage } from './html.js'
+import { preferredLocale, type Word } from './words.js'
+
+export interface PagesOptions {
+  readonly services: Services
+  readonly metrics: Pick<Metrics, 'answered'>
+  /** Of browsers that name no language that there is. */
+  readonly locale: Locale
+  readonly onFault: OnFault
+}
+
+const ROOT = '/account'
+
+/** What a form's fields hold, by name; '' = none. */
+type Values = (name: string) => string
+
+const EMAIL: Field = { name: 'email', label: 'email', type: 'email', autocomplete: 'username' }
+const CODE: Field = { name: 'code', label: 'code', autocomplete: 'one-time-code' }
+const PASSWORDS: readonly Field[] = [
+  { name: 'newPassword', label: 'newPassword', type: 'password', autocomplete: 'new-password' },
+  { name: 'repeat', label: 'repeat', type: 'password', autocomplete: 'new-password' },
+]
+
+/** Who the letter was for: its link says it, or the person types it with the code. */
+const proofFields = (value: Values): readonly Field[] =>
+  value('token') === ''
+    ? [{ ...EMAIL, value: value('email') }, CODE]
+    : [{ name: 'token', value: value('token') }]
+
+/** One page with a form, and what its form does. */
+interface Action {
+  readonly page: (value: Values, mark: string) => Page
+  readonly request: RequestName
+  /** Fields that the request gets as they are; empty ones are left out. */
+  readonly fields: readonly string[]
+  readonly done: (value: Values) => Page
+  /** Of a link to this page. */
+  readonly kinds?: readonly ProofKind[]
+  /** The form has a mark; see FormMarks. */
+  readonly isMarked?: true
+}
+
+const resetForm = (value: Values): Form => ({
+  action: 'reset',
+  fields: [...proofFields(value), ...PASSWORDS],
+  button: 'set',
+})
+
+const ACTIONS: Readonly<Record<string, Action>> = {
+  forgot: {
+    page: (value, mark) => ({
+      title: 'forgot',
+      lead: 'forgotLead',
+      forms: [
+        {
+          action: 'forgot',
+          fields: [
+            { ...EMAIL, value: value('email') },
+            { name: 'mark', value: mark },
+          ],
+          button: 'send',
+        },
+      ],
+    }),
+    request: 'requestPasswordReset',
+    fields: ['email'],
+    // The same for every address.
+    done: value => ({ title: 'sent', lead: 'sentLead', forms: [resetForm(value)] }),
+    isMarked: true,
+  },
+  reset: {
+    page: value => ({ title: 'reset', lead: 'resetLead', forms: [resetForm(value)] }),
+    request: 'resetPassword',
+    fields: ['token', 'email', 'code', 'newPassword'],
+    done: () => ({ title: 'resetDone', lead: 'resetDoneLead' }),
+    kinds: ['reset'],
+  },
+  verify: {
+    page: value => ({
+      title: 'verify',
+      lead: 'verifyLead',
+      forms: [{ action: 'verify', fields: proofFields(value), button: 'confirm' }],
+      ...(value('token') === '' && { links: [{ to: 'resend', text: 'resend' }] }),
+    }),
+    request: 'verifyEmail',
+    fields: ['token', 'email', 'code'],
+    done: () => ({ title: 'verifyDone', lead: 'verifyDoneLead' }),
+    kinds: ['verify', 'change'],
+  },
+  resend: {
+    page: (value, mark) => ({
+      title: 'resend',
+      forms: [
+        {
+          action: 'resend',
+          fields: [
+            { ...EMAIL, value: value('email') },
+            { name: 'mark', value: mark },
+          ],
+          button: 'send',
+        },
+      ],
+    }),
+    request: 'resendVerification',
+    fields: ['email'],
+    done: value => ({
+      title: 'sent',
+      lead: 'sentLead',
+      forms: [{ action: 'verify', fields: proofFields(value), button: 'confirm' }],
+    }),
+    isMarked: true,
+  },
+  undo: {
+    page: value => ({
+      title: 'undo',
+      lead: 'undoLead',
+      forms: [
+        {
+          action: 'undo',
+          fields: [{ name: 'token', value: value('token') }, ...PASSWORDS],
+          button: 'undoConfirm',
+        },
+      ],
+    }),
+    request: 'undoEmail',
+    fields: ['token', 'newPassword'],
+    done: () => ({ title: 'undoDone', lead: 'undoDoneLead' }),
+    kinds: ['undo'],
+  },
+}
+
+/** @param path `/account`, or with a slash at its end: links are relative */
+const index = (path: string): Page => {
+  const folder = path.endsWith('/') ? '' : 'account/'
+  return {
+    title: 'account',
+    links: [
+      { to: `${folder}forgot`, text: 'forgot' },
+      { to: `${folder}verify`, text: 'verify' },
+    ],
+  }
+}
+
+const NO_PAGE: Page = { status: 404, title: 'account', alert: 'noPage' }
+
+export function accountPages(options: PagesOptions): Route {
+  const pages = new AccountPages(options)
+  return (request, response, address) => {
+    const path = pathOf(request)
+    if (path !== ROOT && !path.startsWith(`${ROOT}/`)) return false
+    pages.answer(request, response, address).catch(thrown => {
+      options.onFault('http.request', thrown)
+      response.destroy()
+    })
+    return true
+  }
+}
+
+class AccountPages {
+  readonly #marks = new FormMarks()
+
+  constructor(private readonly options: PagesOptions) {}
+
+  async answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    address: string | undefined,
+  ): Promise<void> {
+    const name = pathOf(request).slice(ROOT.length + 1)
+    const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined
+    const isPost = request.method === 'POST'
+    // Before anything is awaited: see readForm.
+    const form = isPost && action !== undefined ? readForm(request) : undefined
+    const query = new URLSearchParams((request.url ?? '').split('?')[1] ?? '')
+    const values = isPost ? await form : query
+    const locale = this.#localeOf(request, values ?? query)
+    const say = (page: Page) => sendPage(response, locale, page)
+    if (!isPost && !isRead(request)) {
+      response.setHeader('Allow', 'GET, HEAD, POST')
+      return say({ ...NO_PAGE, status: 405 })
+    }
+    if (action === undefined)
+      return say(name === '' && !isPost ? withOther(index(pathOf(request)), locale, query) : NO_PAGE)
+    if (values === undefined) {
+      // The rest of such a body is not read.
+      response.shouldKeepAlive = false
+      return say({ ...NO_PAGE, status: 400, alert: 'missing' })
+    }
+    const visitor = { locale, address, hasLeft: () => response.destroyed }
+    const value: Values = field => values.get(field) ?? ''
+    if (!isPost) return say(withOther(await this.#opened(action, value, address), locale, query))
+    say(await this.#posted(action, value, { request, visitor }))
+  }
+
+  #localeOf({ headers }: IncomingMessage, values: URLSearchParams): Locale {
+    const asked = values.get('lang')
+    if (asked === 'en' || asked === 'zh-TW') return asked
+    return preferredLocale(headers['accept-language'], this.options.locale)
+  }
+
+  /** A link that is good no more is told now, and not after somebody has thought of a new password. */
+  async #opened(action: Action, value: Values, address: string | undefined): Promise<Page> {
+    const { kinds } = action
+    const token = value('token')
+    const isGood = kinds === undefined || token === '' || (await this.#isGood(token, kinds))
+    const page = action.page(value, this.#marks.make(address))
+    const isLinkNeeded = kinds?.includes('undo') && token === ''
+    return isGood && !isLinkNeeded ? page : { title: page.title, status: 403, alert: 'badLink' }
+  }
+
+  async #isGood(token: string, kinds: readonly ProofKind[]): Promise<boolean> {
+    return ownerOf(token) !== undefined && this.options.services.proofs.isGood(token, kinds)
+  }
+
+  async #posted(
+    action: Action,
+    value: Values,
+    { request, visitor }: { readonly request: IncomingMessage; readonly visitor: Visitor },
+  ): Promise<Page> {
+    const again = (alert: Word, status: number): Page => ({
+      ...action.page(value, this.#marks.make(visitor.address)),
+      alert,
+      status,
+    })
+    if (isFromElsewhere(request)) return again('foreign', 403)
+    if (action.isMarked && !this.#marks.isGood(value('mark'), visitor.address)) return again('oldForm', 403)
+    const isSetting = action.fields.includes('newPassword')
+    if (isSetting && value('newPassword') !== value('repeat')) return again('different', 400)
+    const filled = action.fields.filter(field => value(field) !== '')
+    const data = Object.fromEntries(filled.map(field => [field, value(field)]))
+    const outcome = await ask(this.options, visitor, action.request, data)
+    if (outcome.code === 'SUCCESS') return action.done(value)
+    const { alert, status } = wordsOf(outcome)
+    return again(alert, status)
+  }
+}
+
+/** A link to the same page in the other language. */
+function withOther(page: Page, locale: Locale, query: URLSearchParams): Page {
+  const other = new URLSearchParams(query)
+  other.set('lang', locale === 'en' ? 'zh-TW' : 'en')
+  return { ...page, other: `?${other}` }
+}
+
+/** What a person is told of a refusal. */
+function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly status: number } {
+  switch (code) {
+    case 'ERROR_AUTH':
+      return { alert: info?.field === 'code' ? 'badCode' : 'badLink', status: 403 }
+    case 'ERROR_EXIST_USER':
+      return { alert: 'taken', status: 409 }
+    case 'BAD_FIELD':
+    case 'TOO_LARGE':
+      return { alert: fieldWords(info?.field, info?.reason), status: 400 }
+    case 'TOO_MANY_ATTEMPTS':
+    case 'TOO_MANY_LETTERS':
+      return { alert: 'tooMany', status: 429 }
+    default:
+      return { alert: 'later', status: 503 }
+  }
+}
+
+function fieldWords(field: string | undefined, reason: string | undefined): Word {
+  if (reason === 'is missing' || reason === 'must not be empty') return 'missing'
+  if (field === 'newPassword') return 'badPassword'
+  return field === 'email' ? 'badEmail' : field === 'token' ? 'badLink' : 'badCode'
+}

@@ -1,0 +1,14 @@
+/** Who is who: what this folder offers to those who serve requests. */
+import type { AdminTokens } from './admin-tokens.js'
+import type { Authenticator } from './authenticate.js'
+import type { LoginLog } from './login-log.js'
+import type { Logins } from './logins.js'
+import type { Proofs } from './proofs.js'
+
+export interface Identity {
+  readonly authenticator: Authenticator
+  readonly logins: Logins
+  readonly loginLog: LoginLog
+  readonly proofs: Proofs
+  readonly adminTokens: AdminTokens
+}

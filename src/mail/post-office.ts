@@ -1,0 +1,79 @@
+/** Takes what handlers want to have written. */
+import { createHash } from 'node:crypto'
+import type { Accounts } from '../accounts/accounts.js'
+import type { Logger } from '../core/log.js'
+import type { User } from '../core/model.js'
+import { Serial } from '../flow/serial.js'
+import type { Letter, LetterKind } from './letter.js'
+import type { Outbox } from './outbox.js'
+
+export interface PostOfficeParts {
+  readonly accounts: Pick<Accounts, 'find'>
+  readonly outbox: Pick<Outbox, 'put'>
+  /** Counts a letter to an address. @returns false if it got enough within the hour */
+  readonly mayMail: (addressKey: string) => boolean
+  readonly log: Logger
+}
+
+/** Most askings whose account is not looked for yet. */
+const MAX_ASKED = 1000
+
+export class PostOffice {
+  readonly #asked = new Serial()
+  #open = 0
+
+  constructor(private readonly parts: PostOfficeParts) {}
+
+  /**
+   * For somebody who may be a stranger: returns at once and says nothing, so that the answer, and when it comes, is the same
+   * whether or not there is such an account. Everything that depends on that is done later.
+   * @param login email or user id
+   */
+  ask(login: string, kind: LetterKind): void {
+    if (this.#open >= MAX_ASKED) {
+      this.parts.log.warn({ event: 'mail.dropped', kind }, 'letter dropped: too many are asked for')
+      return
+    }
+    this.#open++
+    void this.#asked.run(() => this.#look(login, kind)).finally(() => this.#open--)
+  }
+
+  /** To the account's owner, or to another address. Resolves when the letter is stored. @throws as Outbox.put */
+  async send(user: User, letter: Letter): Promise<void> {
+    if (this.parts.mayMail(keyOf(letter.to ?? user.email))) await this.parts.outbox.put(letter)
+  }
+
+  /** The same without a limit, for an operator. */
+  put(letter: Letter): Promise<void> {
+    return this.parts.outbox.put(letter)
+  }
+
+  /** News of what was done, which no limit holds back. Nobody waits for it. */
+  tell(letter: Letter): void {
+    void this.#asked.run(() => this.#logged(letter.kind, () => this.parts.outbox.put(letter)))
+  }
+
+  /** Resolves when all letters so far are in the outbox. */
+  async idle(): Promise<void> {
+    await this.#asked.idle()
+  }
+
+  #look(login: string, kind: LetterKind): Promise<void> {
+    return this.#logged(kind, async () => {
+      const user = await this.parts.accounts.find(login)
+      if (user !== undefined) await this.send(user, { kind, userId: user.id })
+    })
+  }
+
+  /** Never rejects. */
+  async #logged(kind: LetterKind, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (err) {
+      this.parts.log.error({ event: 'mail.failed', kind, err }, 'letter not stored')
+    }
+  }
+}
+
+/** By a hash: memory has no list of addresses. */
+const keyOf = (email: string): string => createHash('sha256').update(email.toLowerCase()).digest('base64url')

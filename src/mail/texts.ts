@@ -1,0 +1,103 @@
+/**
+ * What letters say. Nothing in them comes from a client: no name, which could be an advertisement, and no host of a request,
+ * which could be another server's.
+ */
+import type { Locale } from '../core/errors.js'
+import type { LetterKind } from './letter.js'
+
+export interface LetterText {
+  readonly subject: string
+  readonly lead: string
+  /** Of the link. */
+  readonly button?: string
+  /** Before the code. */
+  readonly code?: string
+  /** What to do if it was somebody else. */
+  readonly otherwise: string
+}
+
+export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, LetterText>>>> = {
+  en: {
+    reset: {
+      subject: 'Set a new MumiChat password',
+      lead: 'Somebody, probably you, has asked for a new password for the MumiChat account of this address.',
+      button: 'Set a new password',
+      code: 'Or enter this code together with your address:',
+      otherwise: 'If it was not you, do nothing: your password stays as it is.',
+    },
+    verify: {
+      subject: 'Confirm your address for MumiChat',
+      lead: 'This address was given for a MumiChat account. Please confirm that it is yours.',
+      button: 'Confirm the address',
+      code: 'Or enter this code together with your address:',
+      otherwise: 'If it is not your account, do nothing.',
+    },
+    change: {
+      subject: 'Confirm your new address for MumiChat',
+      lead: 'A MumiChat account is to have this address from now on. Please confirm that it is yours.',
+      button: 'Use this address',
+      code: 'Or enter this code where you asked for the change:',
+      otherwise: 'If it is not your account, do nothing.',
+    },
+    'email-changed': {
+      subject: 'The address of your MumiChat account was changed',
+      lead: 'Your MumiChat account has another address now. No more mail about it comes here.',
+      button: 'Take the change back',
+      otherwise:
+        'If it was you, do nothing. If not, take it back: you choose a new password then, and everybody else is logged out.',
+    },
+    'password-changed': {
+      subject: 'The password of your MumiChat account was changed',
+      lead: 'Your MumiChat account has a new password. Whoever was logged in with the old one no longer is.',
+      otherwise:
+        'If it was not you, ask for a new password at once, on the page “Forgotten password” of your server.',
+    },
+  },
+  'zh-TW': {
+    reset: {
+      subject: '設定新的 MumiChat 密碼',
+      lead: '有人（應該是您）要為這個信箱的 MumiChat 帳號設定新密碼。',
+      button: '設定新密碼',
+      code: '或輸入您的電子郵件地址與這組驗證碼：',
+      otherwise: '如果不是您本人，請不必理會，您的密碼不會改變。',
+    },
+    verify: {
+      subject: '請確認您的 MumiChat 電子郵件地址',
+      lead: '有一個 MumiChat 帳號填寫了這個電子郵件地址，請確認它是您的。',
+      button: '確認電子郵件地址',
+      code: '或輸入您的電子郵件地址與這組驗證碼：',
+      otherwise: '如果那不是您的帳號，請不必理會。',
+    },
+    change: {
+      subject: '請確認您的 MumiChat 新電子郵件地址',
+      lead: '有一個 MumiChat 帳號要改用這個電子郵件地址，請確認它是您的。',
+      button: '使用這個電子郵件地址',
+      code: '或在您要求變更的地方輸入這組驗證碼：',
+      otherwise: '如果那不是您的帳號，請不必理會。',
+    },
+    'email-changed': {
+      subject: '您的 MumiChat 帳號已變更電子郵件地址',
+      lead: '您的 MumiChat 帳號已改用另一個電子郵件地址，這裡不會再收到相關信件。',
+      button: '取消這次變更',
+      otherwise: '如果是您本人變更的，請不必理會。如果不是，請取消變更並設定新密碼，其他連線都會登出。',
+    },
+    'password-changed': {
+      subject: '您的 MumiChat 密碼已變更',
+      lead: '您的 MumiChat 帳號已設定新密碼，以舊密碼登入的連線都已登出。',
+      otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼。',
+    },
+  },
+}
+
+/** @param minutes rounded down, at least 1 */
+export function validFor(locale: Locale, ms: number): string {
+  const minutes = Math.max(1, Math.floor(ms / 60_000))
+  const [count, en, zh] =
+    minutes < 120
+      ? [minutes, 'minute', '分鐘']
+      : minutes < 2880
+        ? [Math.floor(minutes / 60), 'hour', '小時']
+        : [Math.floor(minutes / 1440), 'day', '天']
+  if (locale === 'zh-TW') return `有效時間：${count} ${zh}，只能使用一次。`
+  return `Good for ${count} ${en}${count === 1 ? '' : 's'}, and for one use.`
+}

@@ -1,0 +1,151 @@
+/**
+ * The pages below /account in a real browser without scripts: Debian's chromium, by playwright-core. Skipped, and says so, where
+ * there is no chromium; `.ci/run` installs it.
+ */
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
+import { MailFolder } from '../helpers/mail.js'
+
+const executablePath = (process.env.PATH ?? '')
+  .split(delimiter)
+  .map(dir => join(dir, 'chromium'))
+  .find(path => {
+    try {
+      accessSync(path, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+
+if (executablePath === undefined) {
+  t.comment('There is no chromium: the pages below /account were NOT tried in a browser.')
+  t.pass('skipped', { skip: 'no chromium' })
+} else {
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+  t.teardown(() => browser.close())
+  await pages(browser)
+}
+
+/** Fails at anything that the browser says of the page: a policy that blocks something of ours, a script, a failed request. */
+async function open(t: Test, browser: Browser, locale: string): Promise<Page> {
+  const context = await browser.newContext({ locale, javaScriptEnabled: false })
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  page.on(
+    'console',
+    message =>
+      message.type() === 'error' && !/status of 4\d\d/.test(message.text()) && t.fail(message.text()),
+  )
+  page.on('pageerror', error => t.fail(error.message))
+  return page
+}
+
+async function pages(browser: Browser): Promise<void> {
+  const gateway = await startGateway(t)
+  const mail = new MailFolder(join(gateway.dir, 'mail'))
+  const url = (name: string) => `${gateway.http}/account/${name}`
+
+  await t.test('a forgotten password, in Chinese: letter, link, button', async t => {
+    const ann = await register(t, gateway)
+    const page = await open(t, browser, 'zh-TW')
+    await page.goto(`${gateway.http}/account`)
+    await page.getByRole('link', { name: '忘記密碼' }).click()
+    t.equal(page.url(), url('forgot'))
+    const style = "getComputedStyle(document.querySelector('main')).borderTopLeftRadius"
+    t.not(await page.evaluate(style), '0px', 'the policy lets the style in')
+    await page.getByLabel('電子郵件地址').fill(ann.email)
+    await page.getByRole('button', { name: '寄出信件' }).click()
+    t.match(await page.locator('h1').textContent(), '請查看您的信箱')
+    const { link } = await mail.next(ann.email)
+    const response = await page.goto(link)
+    t.equal(response?.status(), 200)
+    await page.getByLabel('新密碼', { exact: true }).fill('another one')
+    await page.getByLabel('再輸入一次新密碼').fill('another one')
+    const [posted] = await Promise.all([
+      page.waitForRequest(one => one.method() === 'POST'),
+      page.getByRole('button').click(),
+    ])
+    const headers = await posted.allHeaders()
+    t.equal(headers.referer, undefined, 'the link is told to nobody')
+    await page.waitForLoadState()
+    t.match(await page.locator('h1').textContent(), '密碼已設定')
+    t.notMatch(page.url(), 'token')
+    const client = await jsonClient(t, gateway)
+    t.match(await client.action('login', { email: ann.email, password: 'another one' }), { code: 202 })
+    await page.goto(link)
+    t.match(await page.getByRole('alert').textContent(), '已使用過或已過期')
+    await mail.next(ann.email)
+  })
+
+  await t.test('by the code, in English; what was typed wrong is said, and the address stays', async t => {
+    const bob = await register(t, gateway)
+    const page = await open(t, browser, 'en-GB')
+    await page.goto(url('forgot'))
+    await page.getByLabel('Email address').fill(bob.email)
+    await page.getByRole('button', { name: 'Send the letter' }).click()
+    const { code } = await mail.next(bob.email)
+    const fill = async (typed: string, repeat: string) => {
+      await page.getByLabel('Code of the letter').fill(typed)
+      await page.getByLabel('New password', { exact: true }).fill('by code')
+      await page.getByLabel('New password, once more').fill(repeat)
+      await page.getByRole('button', { name: 'Set the password' }).click()
+    }
+    await fill('AAAAA-AAAAA', 'by code')
+    t.match(await page.getByRole('alert').textContent(), 'That code is wrong')
+    await fill(code, 'other')
+    t.match(await page.getByRole('alert').textContent(), 'not the same')
+    t.equal(await page.getByLabel('Email address').inputValue(), bob.email)
+    await fill(code.toLowerCase(), 'by code')
+    t.match(await page.locator('h1').textContent(), 'Your password is set')
+    await mail.next(bob.email)
+  })
+
+  await t.test('another website can neither frame a page nor post its form', async t => {
+    const eve = await register(t, gateway)
+    const { createServer } = await import('node:http')
+    const evil = createServer((_request, response) => {
+      response.setHeader('Content-Type', 'text/html')
+      response.end(`<form method="post" action="${url('forgot')}"><input name="email" value="${eve.email}"><button>win</button></form>
+<iframe src="${url('forgot')}"></iframe>`)
+    })
+    await new Promise<void>(resolve => evil.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => evil.close())
+    const address = evil.address()
+    const context = await browser.newContext({ javaScriptEnabled: false })
+    t.teardown(() => context.close())
+    const page = await context.newPage()
+    await page.goto(`http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}/`)
+    const framed = await Promise.all(
+      page
+        .frames()
+        .slice(1)
+        .map(frame => frame.locator('form').count()),
+    )
+    t.same(framed, [0])
+    await page.getByRole('button').click()
+    t.match(await page.getByRole('alert').textContent(), /./)
+    t.same(mail.unread(), [])
+  })
+
+  await t.test('a changed address is taken back', async t => {
+    const ann = await register(t, gateway)
+    const client = await loggedIn(t, gateway, ann)
+    await client.action('language', { language: 'en' })
+    await client.action('changeEmail', { password: ann.password, email: 'moved@example.com' })
+    const page = await open(t, browser, 'en-GB')
+    await page.goto((await mail.next('moved@example.com')).link)
+    await page.getByRole('button', { name: 'Confirm' }).click()
+    t.match(await page.locator('h1').textContent(), 'is confirmed')
+    await page.goto((await mail.next(ann.email)).link)
+    await page.getByLabel('New password', { exact: true }).fill('mine again')
+    await page.getByLabel('New password, once more').fill('mine again')
+    await page.getByRole('button', { name: 'Take it back' }).click()
+    t.match(await page.locator('h1').textContent(), 'has its address back')
+    const again = await jsonClient(t, gateway)
+    t.match(await again.action('login', { email: ann.email, password: 'mine again' }), { code: 202 })
+  })
+}
