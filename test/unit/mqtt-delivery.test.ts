@@ -78,10 +78,12 @@ async function* queue(...packets: object[]) {
   yield* packets as { topic?: string; qos?: number; messageId?: number }[]
 }
 
-/** Packet ids begin with 1. */
+/** Packet ids begin with 1. Only in the tests of this file: others may run in the same process. */
 const { random } = Math
-Math.random = () => 0
-t.teardown(() => {
+t.beforeEach(() => {
+  Math.random = () => 0
+})
+t.afterEach(() => {
   Math.random = random
 })
 

@@ -28,11 +28,13 @@ t.test('metrics', async t => {
 
 const SRC = new URL('../../src/', import.meta.url)
 
-/** Events of the log, as the sources write them. */
+/** Events of the log and of the audit, as the sources write them. */
 const events = new Set(
   readdirSync(SRC, { recursive: true, encoding: 'utf8' })
     .filter(file => file.endsWith('.ts'))
-    .flatMap(file => Array.from(readFileSync(new URL(file, SRC), 'utf8').matchAll(/event: '([a-z.-]+)'/g)))
+    .flatMap(file =>
+      Array.from(readFileSync(new URL(file, SRC), 'utf8').matchAll(/(?:event: |^ {2}\| )'([a-z.-]+)'/gm)),
+    )
     .map(([, event = '']) => event),
 )
 const FILES = ['admin.sock', 'data.mdb']

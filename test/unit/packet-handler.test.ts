@@ -84,7 +84,7 @@ async function open(changes = {}, state: object = {}) {
     topics: { released: async (packetId: number) => void log.push(`released ${packetId}`) },
     services: {
       log: { info: () => undefined, warn: () => undefined },
-      limits: { count: (limit: string) => log.push(limit) },
+      limits: { count: (limit: string) => log.push(limit), entrance: { enter: (job: () => void) => job() } },
       authenticator: {
         since: () => {
           throw new Error('CONNECT is not looked at')
