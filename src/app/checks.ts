@@ -4,6 +4,7 @@ import { type Exposed, exposedFiles } from '../core/private-files.js'
 import { fileLimit } from '../net/file-limit.js'
 import { loadContext, TlsError } from '../net/tls.js'
 
+export { checkLineFiles, prepareLineFiles } from './line-files.js'
 export { risks } from './risks.js'
 
 /** @returns a warning where this process may open fewer files than `limits.connections` */

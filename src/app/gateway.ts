@@ -5,7 +5,7 @@ import { askAdmin, type Question } from '../admin/ask.js'
 import type { AdminHttp } from '../admin/http.js'
 import { AdminServer, type AdminServerOptions } from '../admin/server.js'
 import type { Config } from '../config/config.js'
-import { type Audit, openAudit } from '../core/audit.js'
+import type { Audit } from '../core/audit.js'
 import { GatewayError } from '../core/errors.js'
 import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
@@ -25,6 +25,7 @@ import { fileLimitFault, nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
 import { Drain } from './drain.js'
 import { exportPage } from './export.js'
+import { openAuditOf } from './line-files.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
 import { baseUrlOf, pagesRoute } from './pages.js'
@@ -301,7 +302,7 @@ export class Gateway {
       this.#limits.count('audit.file')
       log.error({ event: 'audit.dropped' }, 'audit line dropped: the disk is too slow')
     }
-    return openAudit(config.audit.file, { onError, onDropped }, config.log.redact)
+    return openAuditOf(config, { onError, onDropped })
   }
 
   #outOfFiles({ code }: NodeJS.ErrnoException): void {

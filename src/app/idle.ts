@@ -2,13 +2,13 @@
 import { Passwords } from '../accounts/passwords.js'
 import { type AdminReply, askAdmin, LOCAL } from '../admin/ask.js'
 import { type Config, ConfigError } from '../config/config.js'
-import { openAudit } from '../core/audit.js'
 import { createLogger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
 import type { Operation } from '../handle/services.js'
 import { Limits } from '../limits/limits.js'
 import { closeParts, compose } from './compose.js'
 import { exportPage } from './export.js'
+import { openAuditOf } from './line-files.js'
 import { IDLE_OPERATION } from './operation.js'
 import { limitRules } from './options.js'
 import { hasStore, makeStore } from './stores.js'
@@ -36,7 +36,7 @@ export async function openIdle(config: Config, mayMake: boolean): Promise<IdleSt
   try {
     await store.open()
     const unheard = { onError: () => undefined, onDropped: () => undefined }
-    const audit = await openAudit(config.audit.file, unheard, config.log.redact)
+    const audit = await openAuditOf(config, unheard)
     const operation: Operation = {
       ...IDLE_OPERATION,
       backup: file => store.backup(file),

@@ -1,7 +1,7 @@
 /** Replacing the key of tokens from the command line. */
 import { TokenKeys } from '../auth/token-keys.js'
 import { type Config, ConfigError } from '../config/config.js'
-import { openAudit } from '../core/audit.js'
+import { openAuditOf } from './line-files.js'
 import { keyOptions } from './options.js'
 import { hasStore, makeStore } from './stores.js'
 
@@ -17,11 +17,11 @@ export async function rotateKeys(config: Config, old: 'verify' | 'refuse'): Prom
     await store.open()
     const keys = new TokenKeys(store.kv, keyOptions(config.tokens))
     await keys.open()
-    await keys.rotate(Date.now(), old)
-    const audit = await openAudit(config.audit.file, {
+    const audit = await openAuditOf(config, {
       onError: () => undefined,
       onDropped: () => undefined,
     })
+    await keys.rotate(Date.now(), old)
     audit.record({ event: 'keys.rotated' })
     await audit.close()
   } finally {

@@ -5,8 +5,9 @@ export async function check(sources: ConfigSources): Promise<void> {
   const ignored: string[] = []
   const config = loadConfig({ ...sources, warn: line => ignored.push(line) })
   const { checkStore } = await import('../app/stores.js')
-  const { checkTls, exposedBy, fileLimitFault, risks } = await import('../app/checks.js')
+  const { checkLineFiles, checkTls, exposedBy, fileLimitFault, risks } = await import('../app/checks.js')
   checkTls(config)
+  checkLineFiles(config)
   process.stdout.write(`config is good; ${await checkStore(config)}\n`)
   const warnings = exposedBy(config, false).map(
     ({ path, mode }) => `${path}: others may read it (mode ${mode}); serve takes that away where it may`,

@@ -2,6 +2,18 @@ import { constants } from 'node:os'
 import type { Logger } from '../core/log.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 
+/**
+ * Ends the process whatever listeners of its `exit` throw: pino's writes what waits for a file, and cannot where that is not
+ * open. What it throws would be an uncaught exception like any other, and the process went on. The second call runs no listener.
+ */
+function endProcess(code: number | undefined): never {
+  try {
+    process.exit(code)
+  } catch {
+    process.exit(code)
+  }
+}
+
 /** What comes before the close. */
 export interface Draining {
   /** Resolves when clients have been sent away. */
@@ -39,7 +51,7 @@ export class Exit {
   onSignal(signal: NodeJS.Signals): void {
     const isFirst = !this.isLeaving || (this.#isDraining && this.#first === undefined)
     if (!isFirst) {
-      if (!this.#isEcho(signal)) process.exit(128 + constants.signals[signal])
+      if (!this.#isEcho(signal)) endProcess(128 + constants.signals[signal])
       return
     }
     this.#first = { signal, at: performance.now() }
@@ -72,7 +84,7 @@ export class Exit {
         { event: 'gateway.close-timed-out', timeoutMs: this.#timeoutMs },
         'did not close in time',
       )
-      process.exit(EXIT_FAILURE)
+      endProcess(EXIT_FAILURE)
     }, this.#timeoutMs)
     this.#close()
       .then(() => this.#log.info({ event: 'gateway.closed' }, 'closed'))
@@ -80,7 +92,7 @@ export class Exit {
         this.#log.error({ event: 'gateway.close-failed', err }, 'did not close cleanly')
         this.#code = EXIT_FAILURE
       })
-      .finally(() => this.#log.flush(() => process.exit(this.#code)))
+      .finally(() => this.#log.flush(() => endProcess(this.#code)))
   }
 
   /** Under `npm start`, Ctrl-C arrives twice within half a millisecond: from the terminal and from npm. */

@@ -16,12 +16,13 @@ import { welcome } from './welcome.js'
 export async function serve(sources: ConfigSources): Promise<void> {
   const warnings: string[] = []
   const config = loadConfig({ ...sources, warn: line => warnings.push(line) })
-  const [{ Gateway, inheritedSockets }, { exposedBy, risks }] = await Promise.all([
+  const [{ Gateway, inheritedSockets }, { exposedBy, prepareLineFiles, risks }] = await Promise.all([
     import('../app/gateway.js'),
     import('../app/checks.js'),
   ])
   // Node may load modules without a turn of the event loop, in which signals arrive. This turn handles those that came.
   await setImmediate()
+  prepareLineFiles(config)
   const logFile = config.log.file === '' ? undefined : new LogFile(config.log.file)
   const log = createLogger(config.log, logFile)
   const dataDir = resolve(config.data.dir)

@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import { pino } from 'pino'
+import { lineFileFault } from './line-file.js'
 import type { LoginKind, UserId } from './model.js'
 import { type Redaction, redacted } from './redact.js'
 
@@ -110,7 +111,7 @@ export interface AuditEvents {
 /**
  * Opens the audit file for appending and creates it with mode 0600 if it does not exist. Writes are asynchronous: a
  * request may be answered before its line is on the disk.
- * @param file path of the file; '' switches the audit off
+ * @param file path of the file, see lineFileFault; '' switches the audit off
  * @param redact what is left out of clients' addresses
  * @throws the system's error if the file cannot be opened
  */
@@ -123,7 +124,6 @@ export async function openAudit(
   const sink = pino.destination({
     dest: file,
     append: true,
-    mkdir: true,
     sync: false,
     mode: 0o600,
     maxLength: MAX_WAITING_BYTES,
@@ -141,7 +141,10 @@ export async function openAudit(
       if (isOpen) log.info(redacted(entry, redact))
     },
     reopen() {
-      if (isOpen) sink.reopen()
+      if (!isOpen) return
+      const fault = lineFileFault(file)
+      if (fault === undefined) sink.reopen()
+      else onError(new Error(fault))
     },
     async close() {
       if (!isOpen) return

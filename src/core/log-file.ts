@@ -2,8 +2,8 @@
  * A file that log lines are appended to, without waiting for the disk. It can be opened anew, so that logrotate may rename it.
  * pino's own destination says that it has flushed while it has not, so that the last lines before an exit were lost.
  */
-import { closeSync, mkdirSync, openSync, write } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, openSync, write } from 'node:fs'
+import { lineFileFault } from './line-file.js'
 
 /** Most bytes of lines that wait for the disk. Further lines are dropped. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20
@@ -18,9 +18,8 @@ export class LogFile {
   #isWriting = false
   #flushed: (() => void)[] = []
 
-  /** Makes the file, mode 0600, and its folder. @throws the system's error if it cannot be opened */
+  /** Makes the file, mode 0600. @param path see lineFileFault @throws the system's error if it cannot be opened */
   constructor(private readonly path: string) {
-    mkdirSync(dirname(path), { recursive: true })
     this.#file = openSync(path, 'a', MODE)
   }
 
@@ -40,9 +39,11 @@ export class LogFile {
 
   /**
    * Lines from now on go to the file that has the path now.
-   * @returns the system's error if there can be none: then they go on to the one before
+   * @returns the error if there can be none: then they go on to the one before
    */
   reopen(): Error | undefined {
+    const fault = lineFileFault(this.path)
+    if (fault !== undefined) return new Error(fault)
     try {
       const file = openSync(this.path, 'a', MODE)
       this.#old.push(this.#file)

@@ -46,13 +46,13 @@ export interface Exposed {
  */
 export function exposedFiles({ dataDir, lineFiles }: Kept, isTightening: boolean): Exposed[] {
   const found: Exposed[] = []
-  const look = (path: string, mayTighten: boolean) => {
+  const look = (path: string, is: Kind, mayTighten = true) => {
     const stats = statOf(path)
-    if (stats === undefined || (stats.mode & PRIVATE_UMASK) === 0) return
+    if (stats === undefined || !is(stats) || (stats.mode & PRIVATE_UMASK) === 0) return
     found.push({
       path: resolve(path),
       mode: (stats.mode & 0o777).toString(8),
-      isTightened: isTightening && mayTighten && tighten(path),
+      isTightened: isTightening && mayTighten && tighten(path, is),
     })
   }
   if (dataDir !== undefined) {
@@ -63,13 +63,14 @@ export function exposedFiles({ dataDir, lineFiles }: Kept, isTightening: boolean
     if (files.includes('data.mdb')) {
       look(
         dataDir,
+        isFolder,
         names.every(name => OWN.has(name)),
       )
-      look(store, true)
-      for (const file of files) look(join(store, file), true)
+      look(store, isFolder)
+      for (const file of files) look(join(store, file), isFile)
     }
   }
-  for (const file of lineFiles) if (file !== '') look(file, true)
+  for (const file of lineFiles) if (file !== '') look(file, isFile)
   return found
 }
 
@@ -97,6 +98,11 @@ function statOf(path: string): Stats | undefined {
 
 const isOwn = ({ uid }: Stats): boolean => uid === process.getuid?.()
 
+/** Devices, FIFOs and sockets are others' too: `/dev/null` must stay as it is. */
+type Kind = (stats: Stats) => boolean
+const isFile: Kind = stats => stats.isFile()
+const isFolder: Kind = stats => stats.isDirectory()
+
 function listed(dir: string): string[] {
   try {
     return readdirSync(dir)
@@ -108,13 +114,13 @@ function listed(dir: string): string[] {
 /** By a descriptor: what is at the path may be another file by now. Without waiting for whoever writes to a FIFO. */
 const AS_IT_IS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-function tighten(path: string): boolean {
+function tighten(path: string, is: Kind): boolean {
   let file: number | undefined
   try {
     if (lstatSync(path).isSymbolicLink()) return false
     file = openSync(path, AS_IT_IS)
     const stats = fstatSync(file)
-    if (!isOwn(stats)) return false
+    if (!is(stats) || !isOwn(stats)) return false
     fchmodSync(file, stats.mode & 0o777 & ~PRIVATE_UMASK)
     return true
   } catch {

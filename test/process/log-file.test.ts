@@ -1,9 +1,11 @@
 /** log.file and audit.file, renamed as logrotate does it. */
-import { existsSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { dataDir, register } from '../helpers/gateway.js'
-import { FREE_PORTS, mumi } from '../helpers/program.js'
+import { plain } from '../helpers/plain-node.js'
+import { FREE_PORTS, MAIN, mumi, planted, serve, watch } from '../helpers/program.js'
 
 type Line = Record<string, unknown>
 
@@ -24,7 +26,8 @@ async function until<T>(look: () => T | undefined): Promise<T> {
 t.test('after a rename and SIGHUP lines go to new files, and none is lost', async t => {
   t.testdir()
   const dir = dataDir(t)
-  const [log, audit] = [join(dir, 'log/mumi.log'), join(dir, 'log/audit.log')]
+  // Folders in data.dir are made.
+  const [log, audit] = [join(dir, 'data/log/mumi.log'), join(dir, 'data/log/audit.log')]
   const args = Object.entries({
     'data.dir': join(dir, 'data'),
     'log.file': log,
@@ -60,6 +63,65 @@ t.test('after a rename and SIGHUP lines go to new files, and none is lost', asyn
 
 t.test('a log file that cannot be opened is a clear error', async t => {
   t.testdir()
-  const { ended } = mumi(t, ['serve', ...FREE_PORTS, `--data.dir=${dataDir(t)}`, '--log.file=/dev'])
-  t.match(await ended, { code: 1, stderr: /EISDIR.*\/dev/ })
+  const dir = dataDir(t)
+  const data = `--data.dir=${join(dir, 'data')}`
+  const fifo = join(dir, 'fifo')
+  execFileSync('mkfifo', [fifo])
+  for (const key of ['log.file', 'audit.file'])
+    for (const [path, fault] of [
+      ['/dev', 'is a folder'],
+      [fifo, 'is a FIFO'],
+      [join(dir, 'none/log'), 'the folder .*/none is not there; make it first'],
+    ] as const)
+      for (const command of [['check'], ['serve', ...FREE_PORTS]]) {
+        const end = await mumi(t, [...command, data, `--${key}=${path}`]).ended
+        t.match(end, { code: 1, stderr: new RegExp(`^mumi: ${key}: .*${fault}.*\n$`) }, `${key} ${path}`)
+      }
+  t.same(readdirSync(dir), ['fifo'], 'nothing was made')
+})
+
+t.test('lines go to a device, which stays as it is, and to the stdout that is a pipe', async t => {
+  const { mode } = statSync('/dev/null')
+  const settings = [`--data.dir=${dataDir(t)}`, '--log.file=/dev/stdout', '--audit.file=/dev/null']
+  // Node gives its children sockets.
+  const piped = ['sh', '-c', '"$0" "$@" | cat', process.execPath, MAIN, 'serve', ...FREE_PORTS, ...settings]
+  const { ended, logged } = watch(t, spawn(...plain(piped)))
+  const pid = Number((await logged('gateway.starting')).pid)
+  await logged('gateway.ready')
+  process.kill(pid, 'SIGHUP')
+  await logged('config.reloaded')
+  process.kill(pid, 'SIGTERM')
+  t.match(await ended, { code: 0, stdout: /gateway\.closed/, stderr: '' })
+  t.equal(statSync('/dev/null').mode, mode)
+  t.notMatch(await ended, { stdout: /file\.exposed/ })
+})
+
+t.test('a FIFO in the place of the file at a SIGHUP stops nothing: lines go to the one before', async t => {
+  const dir = dataDir(t)
+  t.testdir()
+  const [log, audit] = [join(dir, 'log'), join(dir, 'audit')]
+  const words = [`--data.dir=${dir}`, `--log.file=${log}`, `--audit.file=${audit}`]
+  const { child, ended } = mumi(t, ['serve', ...FREE_PORTS, ...words])
+  await until(() => lines(log).find(({ event }) => event === 'gateway.ready'))
+  for (const path of [log, audit]) {
+    renameSync(path, `${path}.1`)
+    execFileSync('mkfifo', [path])
+  }
+  child.kill('SIGHUP')
+  const now = () => lines(`${log}.1`).map(({ event }) => event)
+  await until(() => (now().includes('config.reloaded') && now().includes('audit.failed') ? true : undefined))
+  t.ok(now().includes('log.failed'))
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, stderr: '' })
+})
+
+t.test('the process ends where a listener of its exit throws', async t => {
+  const { child, ended, logged } = serve(
+    t,
+    [],
+    planted("process.on('exit', () => { throw new Error('no flush') })"),
+  )
+  await logged('gateway.ready')
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, signal: null })
 })

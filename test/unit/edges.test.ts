@@ -1,4 +1,5 @@
 /** Small rules at the edge of the process: HTTP, sockets, limits, files, faults. */
+import { execFileSync } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -268,7 +269,7 @@ t.test('faults: an exception of a handler is counted and logged, and ends its co
 })
 
 t.test('audit: one line per entry, readable only by the owner; none after close', async t => {
-  const file = join(dataDir(t), 'audit', 'lines')
+  const file = join(dataDir(t), 'lines')
   const audit = await openAudit(file, { onError: () => undefined, onDropped: () => undefined })
   audit.record({ event: 'logout', userId: '271693512' })
   await audit.close()
@@ -300,6 +301,17 @@ t.test('private files: exposed files are found, and tightened in folders of the 
     [{ path: dataPath, isTightened: false }],
     'not ours alone',
   )
+})
+
+t.test('private files: only files and folders are tightened', async t => {
+  const dir = dataDir(t)
+  const store = join(dir, 'data', 'store')
+  mkdirSync(join(store, 'data.mdb'), { recursive: true, mode: 0o700 })
+  const others = [join(store, 'data.mdb'), join(store, 'journal-1'), join(dir, 'audit')]
+  for (const fifo of others.slice(1)) execFileSync('mkfifo', [fifo])
+  for (const path of others) chmodSync(path, 0o666)
+  t.same(exposedFiles({ dataDir: join(dir, 'data'), lineFiles: [others[2] ?? '', '/dev/null'] }, true), [])
+  for (const path of others) t.equal(statSync(path).mode & 0o777, 0o666, path)
 })
 
 t.test('regular files: others are refused by name, and a missing one passes', async t => {

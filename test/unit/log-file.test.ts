@@ -15,6 +15,7 @@ const flushed = (file: LogFile) => new Promise<void>(resolve => file.flush(resol
 
 t.test('lines go on in a new file where the old one was renamed', async t => {
   const dir = join(t.testdir(), 'made')
+  mkdirSync(dir)
   const path = join(dir, 'log')
   const file = new LogFile(path)
   for (let i = 0; i < 1000; i++) file.write(`${i}\n`)
