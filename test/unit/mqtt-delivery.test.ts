@@ -59,7 +59,7 @@ function setUp(rules: Partial<DeliveryRules> = {}, more: Partial<Recipient> = {}
     overrun: () => void seen.overrun++,
     ...more,
   }
-  const delivery = new ClientDelivery(client, transport as unknown as MqttTransport, {
+  const all: DeliveryRules = {
     router: new Router(),
     isStreamed: () => false,
     recordId: async (_client, { topic, qos, messageId }) =>
@@ -70,7 +70,8 @@ function setUp(rules: Partial<DeliveryRules> = {}, more: Partial<Recipient> = {}
     onSkipped: () => seen.skipped++,
     maxHeldBytes: 1000,
     ...rules,
-  })
+  }
+  const delivery = fromOne(() => new ClientDelivery(client, transport as unknown as MqttTransport, all))
   return { transport, seen, client, delivery }
 }
 
@@ -78,14 +79,16 @@ async function* queue(...packets: object[]) {
   yield* packets as { topic?: string; qos?: number; messageId?: number }[]
 }
 
-/** Packet ids begin with 1. Only in the tests of this file: others may run in the same process. */
-const { random } = Math
-t.beforeEach(() => {
+/** @returns what it makes; packet ids begin with 1 in it */
+function fromOne<T>(make: () => T): T {
+  const { random } = Math
   Math.random = () => 0
-})
-t.afterEach(() => {
-  Math.random = random
-})
+  try {
+    return make()
+  } finally {
+    Math.random = random
+  }
+}
 
 const publish = (topic: string, qos: 0 | 1 | 2 = 1, payload = 'x') =>
   ({ ...makePacket(topic, payload, 1), qos }) as RoutedPacket
@@ -152,7 +155,7 @@ t.test('of packets in no queue it is counted how many are lost', async t => {
 t.test('packet identifiers are those below the inbox’s that are not in flight', async t => {
   const isInFlight = (_client: object, id: number) => id === 1 || id === 3
   const terms = { ...TERMS4, inFlight: new InFlight(9) }
-  const ids = new PacketIds({ terms } as Recipient, { isInFlight })
+  const ids = fromOne(() => new PacketIds({ terms } as Recipient, { isInFlight }))
   t.same([ids.take(), ids.take()], [2, 4])
   t.ok(terms.inFlight.has(4))
   for (let taken = 2; taken < FIRST_INBOX_ID - 3; taken++) ids.take()
