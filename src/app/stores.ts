@@ -108,14 +108,17 @@ export async function checkStore(config: Config): Promise<string> {
       ? `store is good; serve upgrades its data to format ${DATA_FORMAT}`
       : 'store is good'
   } catch (error) {
-    // Only the error's text says that it is in use; its code is the one of any store that cannot be used.
-    const [inUse] = (error instanceof GatewayError && /in use by process \d+/.exec(error.message)) || []
-    if (inUse === undefined) throw error
-    return `store is ${inUse}, not checked`
+    const by = inUse(error)
+    if (by === undefined) throw error
+    return `store is ${by}, not checked`
   } finally {
     await store.close()
   }
 }
+
+/** Only the error's text says that a store is in use; its code is the one of any store that cannot be used. */
+const inUse = (error: unknown): string | undefined =>
+  error instanceof GatewayError ? /in use by process \d+/.exec(error.message)?.[0] : undefined
 
 /**
  * Reads all of a store that no gateway has open.
@@ -143,9 +146,16 @@ export async function restoreStore(config: Config, file: string): Promise<{ dir:
   if (config.store.type !== 'embedded')
     throw new ConfigError(['store.type: must be embedded; MongoDB has its own: mongorestore'])
   const dir = join(resolve(config.data.dir), 'store')
-  const bytes = restoreBackup(file, dir)
+  const { bytes, undo } = restoreBackup(file, dir)
   const store = makeEmbedded(config, { upgrade: false })
-  await store.open()
+  try {
+    await store.open()
+  } catch (thrown) {
+    await store.close()
+    // A gateway that has opened it since has it for its own.
+    if (inUse(thrown) === undefined) undo()
+    throw thrown
+  }
   await store.close()
   return { dir, bytes }
 }

@@ -98,8 +98,8 @@ function crossFaults(config: Config): string[] {
     faults.push('tls.cert, tls.key: both or none of them')
   if (config.limits.loginDelayMax < config.limits.loginDelay)
     faults.push('limits.loginDelayMax: must not be less than limits.loginDelay')
-  if (config.tracing.otlp.url !== '' && !/^https?:/.test(config.tracing.otlp.url))
-    faults.push('tracing.otlp.url: must be a URL, http://… or https://…')
+  if (config.tracing.otlp.url !== '' && !isHttpUrl(config.tracing.otlp.url))
+    faults.push('tracing.otlp.url: must be a URL, http://… or https://…, with a port of at most 65535 if any')
   faults.push(...issuerFaults(config), ...adminFaults(config), ...mailFaults(config))
   return config.store.type === 'mongodb' ? [...faults, ...documentFaults(config)] : faults
 }
@@ -113,10 +113,13 @@ function adminFaults({ admin, tls }: Config): string[] {
     : []
 }
 
+/** The scheme may not stand alone: URL makes `http://host` of `http:host`. */
+const isHttpUrl = (text: string): boolean => /^https?:\/\//i.test(text) && URL.canParse(text)
+
 function isPlainUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, username, password } = new URL(text)
-  return /^https?:$/.test(protocol) && username === '' && password === ''
+  if (!isHttpUrl(text)) return false
+  const { username, password } = new URL(text)
+  return username === '' && password === ''
 }
 
 function issuerFaults({ jwt }: Config): string[] {

@@ -1,5 +1,5 @@
 /** Backup and restore, as a program: while clients send, and of files that are damaged. */
-import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import {
@@ -115,6 +115,11 @@ t.test('of an idle store, and of files that are damaged', async t => {
   t.match(await mumi(t, ['user', 'create', 'ann@example.com', ...data]).ended, { code: 0 })
   t.match(await mumi(t, ['backup', file, ...data]).ended, { code: 0 })
   t.match(await mumi(t, ['backup', file, ...data]).ended, { code: 1, stderr: /is there already/ })
+  for (const command of [['backup'], ['restore'], ['import', 'mumichat']])
+    t.match(await mumi(t, [...command, '', ...data]).ended, {
+      code: 2,
+      stderr: /'' is invalid for argument 'file'.*must not be empty/,
+    })
   const other = ['--data.dir', join(dir, 'other')]
   t.match(await mumi(t, ['restore', join(dir, 'none'), ...other]).ended, {
     code: 1,
@@ -125,7 +130,17 @@ t.test('of an idle store, and of files that are damaged', async t => {
   truncateSync(join(dir, 'cut'), whole.length / 2)
   const cut = await mumi(t, ['restore', join(dir, 'cut'), ...other]).ended
   t.match(cut, { code: 1, stdout: '', stderr: /^mumi: .*cut is damaged, or no backup of this store: .*\n$/ })
-  t.notOk(existsSync(join(dir, 'other', 'store', 'data.mdb')))
+  t.notOk(existsSync(join(dir, 'other')), 'nothing is left')
+  // What a restore leaves that is killed.
+  mkdirSync(join(dir, 'other', 'store'), { recursive: true })
+  writeFileSync(join(dir, 'other', 'store', 'restore.part'), 'x')
+  for (const command of [['check'], ['serve', ...FREE_PORTS]])
+    t.match(await mumi(t, [...command, ...other]).ended, {
+      code: 1,
+      stderr: /restore\.part beside it is of a restore/,
+    })
+  t.match(await mumi(t, ['restore', join(dir, 'cut'), ...other]).ended, { code: 1 })
+  t.same(readdirSync(join(dir, 'other', 'store')), [])
   t.match(await mumi(t, ['restore', file, ...other]).ended, { code: 0 })
   t.match(await mumi(t, ['user', 'list', ...other]).ended, { code: 0, stdout: /ann@example\.com/ })
   // What a start says of a store file that is damaged.

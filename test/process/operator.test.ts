@@ -1,9 +1,10 @@
 /** The commands for operators, as a program: on a gateway that runs, and on the store of one that does not. */
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { jsonClient, loggedIn } from '../helpers/gateway.js'
+import { dataDir, jsonClient, loggedIn } from '../helpers/gateway.js'
 import { FREE_PORTS, mumi, serve } from '../helpers/program.js'
 
 const dataOf = (t: Test) => ['--data.dir', join(t.testdirName, 'data'), '--passwords.cost', '4']
@@ -110,6 +111,25 @@ t.test(
     t.match(await run(t, 'stats'), { code: 1, stderr: /no right to open it/ })
   },
 )
+
+t.test('a server of another kind at the socket is named', async t => {
+  t.testdir()
+  const dir = dataDir(t)
+  let answer = ''
+  const server = createServer((_request, response) => response.end(answer))
+  await new Promise<void>(resolve => server.listen(join(dir, 'admin.sock'), resolve))
+  t.teardown(() => server.close())
+  for (answer of ['{}', 'null', '[1]', 'hello', '', '{"code":200}'])
+    t.match(
+      await mumi(t, ['stats', `--data.dir=${dir}`]).ended,
+      {
+        code: 1,
+        stdout: '',
+        stderr: /^mumi: .*admin\.sock: is not the admin address of a gateway\n$/,
+      },
+      answer,
+    )
+})
 
 t.test('a reader that stops reading does not hang a command', async t => {
   t.testdir()

@@ -13,7 +13,19 @@ const start = (settings: Record<string, unknown>) => {
 
 t.test('off by default', async t => {
   t.equal(await start({}), undefined)
-  t.throws(() => start({ 'tracing.otlp.url': 'file:///etc/passwd' }), { name: 'ConfigError' })
+  for (const url of [
+    'file:///etc/passwd',
+    'http://',
+    'http:host',
+    'http://127.0.0.1:99999',
+    'http://[::1',
+    'https://a b',
+  ])
+    t.throws(
+      () => start({ 'tracing.otlp.url': url }),
+      { name: 'ConfigError', message: /^tracing\.otlp\.url: / },
+      url,
+    )
 })
 
 t.test('a collector that takes nothing holds nobody up', async t => {

@@ -5,7 +5,7 @@ import { request } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { EXIT_NOT_RUNNING, EXIT_USAGE } from '../exit-codes.js'
 import type { Remote } from './arguments.js'
-import { ANSWER_MS, type Asked, CommandError, dataOf, type Reply } from './ask.js'
+import { ANSWER_MS, type Asked, asReply, CommandError, dataOf, type Reply } from './ask.js'
 import { safe } from './print.js'
 
 /** System errors that say that nobody listens there. */
@@ -79,9 +79,5 @@ async function post(
       .on('continue', () => clearTimeout(late))
       .end(body)
   })
-  try {
-    return JSON.parse(answer)
-  } catch {
-    throw new CommandError(`${url.origin}: is not the admin address of a gateway`)
-  }
+  return asReply(answer, url.origin)
 }

@@ -113,7 +113,7 @@ async function askGateway(
   try {
     const fault = socketFault(path)
     if (fault !== undefined) throw new CommandError(fault)
-    return JSON.parse(await post(path, { path: `/v1/${name}`, body, isLong, answerMs }))
+    return asReply(await post(path, { path: `/v1/${name}`, body, isLong, answerMs }), path)
   } catch (thrown) {
     const { code }: NodeJS.ErrnoException = thrown instanceof Error ? thrown : ({} as Error)
     if (NOBODY.has(code)) return undefined
@@ -121,6 +121,20 @@ async function askGateway(
       throw new CommandError(`${path}: no right to open it: only the user that the gateway runs as may`)
     throw thrown
   }
+}
+
+/** @throws CommandError where something else than a gateway answers */
+export function asReply(text: string, place: string): Reply {
+  let reply: Partial<Reply> | null | undefined
+  try {
+    reply = JSON.parse(text)
+  } catch {
+    // as if nothing had come
+  }
+  const { code, msg } = reply ?? {}
+  if (typeof code !== 'number' || typeof msg !== 'string')
+    throw new CommandError(`${place}: is not the admin address of a gateway`)
+  return reply as Reply
 }
 
 interface Post {

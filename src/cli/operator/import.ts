@@ -1,6 +1,6 @@
 /** mumi import … */
-import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { asPath } from './input.js'
 import { type Row, table } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -31,14 +31,14 @@ export function importCommands(terminal: Terminal): Command[] {
     .description(
       'take the accounts of the old MumiChat server, with their ids and passwords; run it again to go on',
     )
-    .argument('<file>', 'its database (chat.db), or its app.ini, which says where that is')
+    .argument('<file>', 'its database (chat.db), or its app.ini, which says where that is', asPath)
     .option('--dry-run', 'only say what would be done')
     .addHelpText(
       'after',
       '\nExamples:\n  mumi import mumichat /srv/mumichat/chat.db --dry-run\n  mumi import mumichat /srv/mumichat/conf/app.ini',
     )
     .action((file: string, { dryRun = false }: { dryRun?: boolean }) =>
-      terminal.takeOver({ file: resolve(file), isDry: dryRun }, show),
+      terminal.takeOver({ file, isDry: dryRun }, show),
     )
   all.addCommand(mumichat)
   return [all]

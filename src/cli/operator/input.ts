@@ -1,8 +1,17 @@
 /** What a command asks of its operator: a password, and whether to go on. */
+
+import { resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
+import { InvalidArgumentError } from 'commander'
 import { CommandError } from './ask.js'
 
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
+
+/** The absolute path. Nothing, as of a variable of the shell that is not set, would be the working directory. */
+export function asPath(text: string): string {
+  if (text === '') throw new InvalidArgumentError('must not be empty.')
+  return resolve(text)
+}
 
 /** The first line of the input: not an argument, since others see the arguments of a process. @throws CommandError */
 export async function readPassword(input: Input): Promise<string> {

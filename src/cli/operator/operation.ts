@@ -1,6 +1,6 @@
 /** The commands for the gateway as a whole. */
-import { resolve } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { asPath } from './input.js'
 import { lines, type Row, safe } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -38,11 +38,11 @@ const backup = (terminal: Terminal): Command =>
     .description(
       'write a copy of the embedded store into one file, while the gateway serves, or of an idle store',
     )
-    .argument('<file>', 'a file that is not there yet, on the machine of the gateway')
+    .argument('<file>', 'a file that is not there yet, on the machine of the gateway', asPath)
     .addHelpText('after', '\nExample:\n  mumi backup /backups/mumi-$(date +%F).mdb')
     .action((file: string) =>
       terminal.run(
-        { name: 'backup', data: { file: resolve(file) }, idle: 'open', isLong: true },
+        { name: 'backup', data: { file }, idle: 'open', isLong: true },
         (data: Row) => `${safe(data.file)}: ${data.bytes} bytes in ${data.seconds} s\n`,
       ),
     )
@@ -50,13 +50,13 @@ const backup = (terminal: Terminal): Command =>
 const restore = (terminal: Terminal): Command =>
   new Command('restore')
     .description('make the embedded store of a backup; no store may be in data.dir')
-    .argument('<file>', 'a backup')
+    .argument('<file>', 'a backup', asPath)
     .addHelpText(
       'after',
       '\nExample:\n  mv data/store data/store.old && mumi restore /backups/mumi-2026-01-31.mdb',
     )
     .action((file: string) =>
-      terminal.restore(resolve(file), (data: Row) => `${data.dir}: ${data.bytes} bytes, checked\n`),
+      terminal.restore(file, (data: Row) => `${data.dir}: ${data.bytes} bytes, checked\n`),
     )
 
 const verify = (terminal: Terminal): Command =>

@@ -11,13 +11,14 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  rmdirSync,
   rmSync,
   statSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { reasonText, toStoreError } from './errors.js'
-import { checkWhole } from './file.js'
+import { checkWhole, RESTORE_PART } from './file.js'
 import { OPENED } from './opened.js'
 
 /** What is wrong with the name of a file, not with a disk. */
@@ -58,19 +59,25 @@ export async function makeBackup(file: string, copy: (folder: string) => Promise
   }
 }
 
+export interface Restored {
+  readonly bytes: number
+  /** Takes it back: the folder is as it was. */
+  undo(): void
+}
+
 /**
  * Makes the store of a backup. The store is there when it is whole, and on the disk.
  * @param dir of the store; made if it is not there
- * @returns bytes
- * @throws GatewayError STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
+ * @throws GatewayError, and then the folder is as it was: STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
  */
-export function restoreBackup(file: string, dir: string): number {
+export function restoreBackup(file: string, dir: string): Restored {
   if (hasData(dir))
     throw new GatewayError('STORE_UNAVAILABLE', { reason: `${dir} has a store already: move it away first` })
   // Before it is copied: a wrong name should not cost the time of a copy.
   if (!statOf(file).isFile()) throw badFile(`${file} is no file`)
+  const undo = undoIn(dir)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const part = join(dir, 'restore.part')
+  const part = join(dir, RESTORE_PART)
   try {
     copyFileSync(file, part, constants.COPYFILE_FICLONE)
     checkWhole(part, file)
@@ -80,11 +87,28 @@ export function restoreBackup(file: string, dir: string): number {
     // Of an earlier store.
     for (const name of ['closed', OPENED]) rmSync(join(dir, name), { force: true })
     syncPath(dir)
-    return statSync(part).size
+    return { bytes: statSync(part).size, undo }
   } catch (thrown) {
+    undo()
     throw toStoreError(thrown, dir)
   } finally {
     rmSync(part, { force: true })
+  }
+}
+
+/** @returns what removes all that is made in the folder from now on, and the folders above it that are made */
+function undoIn(dir: string): () => void {
+  const before: ReadonlySet<string> = new Set(existsSync(dir) ? readdirSync(dir) : [])
+  const made: string[] = []
+  for (let at = dir; !existsSync(at); at = dirname(at)) made.push(at)
+  return () => {
+    try {
+      for (const name of readdirSync(dir))
+        if (name === RESTORE_PART || !before.has(name)) rmSync(join(dir, name), { recursive: true })
+      for (const folder of made) rmdirSync(folder)
+    } catch {
+      // Somebody has put something into it, or the disk fails: what is wrong with the backup is said, not this.
+    }
   }
 }
 

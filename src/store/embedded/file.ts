@@ -21,6 +21,9 @@ import { checkPages } from './pages.js'
 /** Notes how the data file was when it was last closed: where it still is so, its pages need not be read. */
 const NOTE = 'closed'
 
+/** A backup that is being copied: `restore` takes it away again, unless it is killed. */
+export const RESTORE_PART = 'restore.part'
+
 export interface FileCheck {
   /** `unclean`: read all pages where the store was not closed, or the file is another one since. */
   readonly pages: 'unclean' | 'always'
@@ -54,8 +57,13 @@ export function checkFile(dir: string, { pages, timeoutMs }: FileCheck): void {
 
 /** LMDB would make a new file, and nobody would be told that all accounts are gone. */
 function refuseRemains(dir: string, path: string): void {
-  const remains = existsSync(dir) ? readdirSync(dir).find(isRemains) : undefined
+  const names = existsSync(dir) ? readdirSync(dir) : []
+  const remains = names.find(name => name === RESTORE_PART) ?? names.find(isRemains)
   if (remains === undefined) return
+  if (remains === RESTORE_PART)
+    throw refusal(
+      `${path} is missing, and ${remains} beside it is of a restore that did not end: restore again, or remove ${dir} to begin anew`,
+    )
   throw refusal(
     `${path} is missing, and ${remains} beside it is of a store: put a backup in its place, or remove ${dir} to begin anew`,
   )
