@@ -28,8 +28,15 @@ export class MovingIn {
     if (await this.#isThere(old, emailKey)) return false
     if (isDry) return true
     const hash = await this.passwords.hashOld(passwordHash)
-    await this.users.createUser({ ...old, emailKey, createdAt: Date.now(), passwordHash: hash })
-    return true
+    try {
+      await this.users.createUser({ ...old, emailKey, createdAt: Date.now(), passwordHash: hash })
+      return true
+    } catch (thrown) {
+      // While this one hashed, another import may have taken it.
+      const isTaken = thrown instanceof GatewayError && thrown.kind === 'ERROR_EXIST_USER'
+      if (isTaken && (await this.#isThere(old, emailKey))) return false
+      throw thrown
+    }
   }
 
   /** Asked before anything is hashed; the store decides. */

@@ -32,14 +32,18 @@ export interface OldRow {
 
 /**
  * @param path of the database
- * @returns the accounts, and the rows that cannot be one whatever else there is; of several with one id or one email the first
- *   is taken, which is the one that the old server let log in
+ * @returns the accounts, and the rows that cannot be one whatever else there is; of several with one id, email or user name the
+ *   first is taken, which is the one that the old server let log in
  * @throws SourceError
  */
 export async function readOldAccounts(path: string): Promise<{ rows: OldRow[]; refused: Refused[] }> {
   const rows: OldRow[] = []
   const refused: Refused[] = []
-  const [ids, emails] = [new Map<string, number>(), new Map<string, number>()]
+  const [ids, emails, names] = [
+    new Map<string, number>(),
+    new Map<string, number>(),
+    new Map<string, number>(),
+  ]
   for (const [at, values] of (await readTable(path, 'user', COLUMNS)).entries()) {
     const row = at + 1
     const refuse = (reason: string) => {
@@ -53,9 +57,12 @@ export async function readOldAccounts(path: string): Promise<{ rows: OldRow[]; r
     }
     const emailKey = normalizeEmail(account.email)
     const [sameId, sameEmail] = [ids.get(account.id), emails.get(emailKey)]
+    const sameName = names.get(account.username)
     if (sameId !== undefined) refuse(`id: is that of row ${sameId}, too`)
     else if (sameEmail !== undefined) refuse(`email: is that of row ${sameEmail}, too`)
+    else if (sameName !== undefined) refuse(`username: is that of row ${sameName}, too`)
     else {
+      if (account.username !== '') names.set(account.username, row)
       ids.set(account.id, row)
       emails.set(emailKey, row)
       rows.push({ row, account })

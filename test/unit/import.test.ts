@@ -57,16 +57,24 @@ t.test('rows that are no account are refused by name, and the others are taken',
   }
 })
 
-t.test('of several rows with one id or one email the first counts', async t => {
+t.test('of several rows with one id, email or user name the first counts', async t => {
+  const eric = { ...ERIC, username: 'eric' }
   const { rows, refused } = await read(t, [
-    ERIC,
-    { ...ERIC, email: 'other@example.com' },
-    { ...ERIC, id: '267475447', email: 'ABC@EXAMPLE.com' },
+    eric,
+    { ...eric, email: 'other@example.com' },
+    { ...eric, id: '267475447', email: 'ABC@EXAMPLE.com' },
+    { ...eric, id: '267475448', email: 'third@example.com' },
+    { id: '267475449', email: 'none@example.com', username: '' },
+    { id: '267475450', email: 'nor@example.com', username: '' },
   ])
-  t.equal(rows.length, 1)
+  t.same(
+    rows.map(({ row }) => row),
+    [1, 5, 6],
+  )
   t.match(refused, [
     { row: 2, email: 'other@example.com', reason: 'id: is that of row 1, too' },
     { row: 3, id: '267475447', reason: 'email: is that of row 1, too' },
+    { row: 4, id: '267475448', reason: 'username: is that of row 1, too' },
   ])
 })
 

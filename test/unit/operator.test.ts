@@ -279,6 +279,9 @@ t.test('printing: columns, members, and no control characters of clients', async
     lines({ a: 1, inbox: { bytes: 2 }, none: undefined }),
     'a            1\ninbox.bytes  2\nnone         \n',
   )
+  const many = Array.from({ length: 200_000 }, (_, id) => ({ id }))
+  t.ok(table(many, ['id', 'is_on']).endsWith('\n199999\n'))
+  t.equal(lines(Object.fromEntries(many.map(({ id }) => [id, 1]))).length, 200_000 * '199999  1\n'.length)
   t.equal(safe('a\u001b[2Jb\u202e\n'), 'a\\u{1b}[2Jb\\u{202e}\\u{a}')
   const data = { '\u009b2J': ['\u007f\u0085\u009f', '\u202a\u202e\u2066\u2069', '\u{e0041}', 'ü漢😀\n'] }
   t.equal(
@@ -287,6 +290,24 @@ t.test('printing: columns, members, and no control characters of clients', async
       '\n',
   )
   t.same(JSON.parse(jsonLine(data)), data)
+})
+
+t.test('an import that takes none of many rows shows the first thousand', async t => {
+  const refused = Array.from({ length: 130_000 }, (_, at) => ({
+    row: at + 1,
+    id: '',
+    email: '',
+    reason: 'r',
+  }))
+  const report = { dryRun: false, taken: 0, there: 0, withoutPassword: [], refused }
+  let shown = ''
+  const takeOver: Terminal['takeOver'] = async (_, show) => void (shown = show(report as never))
+  const words = ['import', 'mumichat', 'chat.db']
+  await makeProgram({ takeOver } as Terminal).parseAsync(words, { from: 'user' })
+  t.match(
+    shown,
+    /\n1000 .*\nand 129000 more \(--json has all\)\n\n0 accounts taken, 0 were there already, 130000 not taken\n$/,
+  )
 })
 
 t.test('where no gateway runs, a command that needs one says so, with an exit code of its own', async t => {

@@ -15,9 +15,14 @@ interface Report {
 
 const COLUMNS = ['row', 'id', 'email', 'reason']
 
+/** Rows of a table that somebody may read. */
+const MAX_ROWS = 1000
+
+const more = (count: number) => (count > MAX_ROWS ? `and ${count - MAX_ROWS} more (--json has all)\n` : '')
+
 function show({ dryRun, taken, there, withoutPassword, refused }: Report): string {
   const rows = (title: string, all: readonly Row[], columns: readonly string[]) =>
-    all.length === 0 ? '' : `${title}:\n${table(all, columns)}\n`
+    all.length === 0 ? '' : `${title}:\n${table(all.slice(0, MAX_ROWS), columns)}${more(all.length)}\n`
   return [
     rows('Not taken', refused, COLUMNS),
     rows('Without a password (mumi user reset-password)', withoutPassword, COLUMNS.slice(0, -1)),

@@ -23,7 +23,7 @@ export type Row = Readonly<Record<string, unknown>>
 export function table(rows: readonly Row[], columns: readonly string[]): string {
   const titles = columns.map(column => column.replaceAll('_', ' ').toUpperCase())
   const cells = [titles, ...rows.map(row => columns.map(column => cell(row[column])))]
-  const widths = columns.map((_, i) => Math.max(...cells.map(line => (line[i] ?? '').length)))
+  const widths = columns.map((_, i) => widest(cells.map(line => line[i] ?? '')))
   return cells
     .map(
       line =>
@@ -35,12 +35,16 @@ export function table(rows: readonly Row[], columns: readonly string[]): string 
     .join('')
 }
 
+/** Of however many: as arguments of Math.max, some 120,000 have no room on the stack. */
+const widest = (texts: readonly string[]): number =>
+  texts.reduce((width, { length }) => Math.max(width, length), 0)
+
 const cell = (value: unknown): string => (typeof value === 'boolean' ? (value ? 'yes' : '') : safe(value))
 
 /** One line a member; members of an object within are named with a dot. */
 export function lines(row: Row): string {
   const all = members(row, '')
-  const width = Math.max(0, ...all.map(([name]) => name.length))
+  const width = widest(all.map(([name]) => name))
   return all.map(([name, value]) => `${name.padEnd(width)}  ${safe(value)}\n`).join('')
 }
 

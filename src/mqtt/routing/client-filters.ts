@@ -92,4 +92,4 @@ export class ClientFilters {
 }
 
 const highest = (granted: readonly QoS[]): QoS | undefined =>
-  granted.length === 0 ? undefined : (Math.max(...granted) as QoS)
+  granted.reduce<QoS | undefined>((most, one) => (most === undefined || one > most ? one : most), undefined)

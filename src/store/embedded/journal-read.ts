@@ -60,7 +60,7 @@ export function readJournal(dir: string, id: Buffer | undefined, after: number):
       useless.push(path)
       continue
     }
-    records.push(...all.filter(({ number }) => number > last))
+    for (const record of all) if (record.number > last) records.push(record)
     last = Math.max(last, end.number)
     // Also one of which LMDB has all: that need not be on the disk yet.
     segments.push({ path, last: end.number })

@@ -131,7 +131,7 @@ export class Retained {
         const isFound = (topic: Filter) =>
           alike.some(filter => levelsCover(filter, topic)) && !seen.some(filter => levelsCover(filter, topic))
         for await (const value of this.#under(group, isFound)) yield decodePacket(value)
-        seen.push(...alike)
+        for (const filter of alike) seen.push(filter)
       }
     } catch (error) {
       this.#onError(error)
