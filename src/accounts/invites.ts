@@ -71,14 +71,15 @@ export class Invites {
 
   /**
    * Takes one use, then does the work; gives the use back if that fails. After a crash in between it stays taken.
+   * @param work given the id of the invite
    * @throws GatewayError BAD_INVITE; what `work` throws
    */
-  async use<T>(code: string | undefined, work: () => Promise<T>): Promise<T> {
+  async use<T>(code: string | undefined, work: (id: string) => Promise<T>): Promise<T> {
     if (code === undefined) throw new GatewayError('BAD_INVITE', { field: 'invite', reason: 'is missing' })
     const digest = digestOf(code)
     await this.#count(digest, 1)
     try {
-      return await work()
+      return await work(idOf(digest))
     } catch (thrown) {
       // If this fails as well, the use is lost, and the reason of the first is what counts.
       await this.#count(digest, -1).catch(() => undefined)

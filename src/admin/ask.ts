@@ -1,11 +1,11 @@
 /** Makes one request of the operator, by the door that all requests pass, and gives its reply. */
-import { CODES, type CodeName, type GatewayError } from '../core/errors.js'
+import { CODES, type CodeName, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Answer, Caller, Operator } from '../handle/context.js'
 import { handle } from '../handle/index.js'
 import { refuse } from '../handle/refuse.js'
 import type { Services } from '../handle/services.js'
-import { type AdminName, parseAdminRequest } from '../protocol/admin.js'
+import { type AdminName, isAdminName, parseAdminRequest } from '../protocol/admin.js'
 
 /** `code` and `msg` are those of docs/protocol.md, section 3. */
 export interface AdminReply {
@@ -40,8 +40,8 @@ const callerOf = ({ operator, remoteAddress }: Asker): Caller => ({
 export interface Question {
   /** See protocol/admin.ts. */
   readonly name: string
-  /** The fields as JSON text. */
-  readonly body: string
+  /** The fields as JSON text, or why they are not asked for. */
+  readonly body: string | GatewayError
   readonly asker: Asker
 }
 
@@ -56,15 +56,29 @@ export async function askAdmin(
   const reply = await new Promise<AdminReply>(resolve => {
     const answer = answerBy(resolve)
     try {
+      if (body instanceof GatewayError) throw body
       const request = parseAdminRequest(name, body)
       asked = request.name
       void handle(services, caller, request, answer)
     } catch (thrown) {
+      recordRefusal(services, name, caller, toGatewayError(thrown))
       refuse(services.log, { request: 'invalid', caller, answer }, thrown)
     }
   })
   metrics.answered('admin', asked, reply.code)
   return reply
+}
+
+/** What is no request is in the audit, too. A name that is none may be anything, so it is left out. */
+function recordRefusal(
+  { audit }: Services,
+  name: string,
+  caller: Caller,
+  { number: code }: GatewayError,
+): void {
+  const { front, remoteAddress, operator } = caller
+  const request = isAdminName(name) && { request: name }
+  audit.record({ event: 'admin.refused', ...request, front, remoteAddress, operator: operator?.name, code })
 }
 
 function answerBy(resolve: (reply: AdminReply) => void): Answer {

@@ -1,6 +1,6 @@
 /** Requests of operators over HTTP, by whatever way they come: `POST /v1/<request>`, the fields as JSON. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import { CODES, type CodeName, toGatewayError } from '../core/errors.js'
+import { CODES, type CodeName, GatewayError, toGatewayError } from '../core/errors.js'
 import type { OnFault } from '../core/faults.js'
 import { type AdminReply, type Asker, adminReply, type Question } from './ask.js'
 
@@ -54,12 +54,14 @@ async function answer(options: RequestOptions, request: IncomingMessage): Promis
     return adminReply(kind, info)
   }
   const { method, url = '' } = request
-  if (method !== 'POST' || !url.startsWith(PREFIX)) return adminReply('UNKNOWN_REQUEST')
+  if (method !== 'POST' || !url.startsWith(PREFIX))
+    return options.ask({ name: '', body: new GatewayError('UNKNOWN_REQUEST'), asker })
   const body = await readBody(request)
-  if (body === undefined) return adminReply('TOO_LARGE')
-  if (isLate(request)) return adminReply('OVERLOADED', { reason: 'nothing was done: who asked has given up' })
-  return options.ask({ name: url.slice(PREFIX.length), body, asker })
+  const given = typeof body === 'string' && isLate(request) ? LATE : body
+  return options.ask({ name: url.slice(PREFIX.length), body: given, asker })
 }
+
+const LATE = new GatewayError('OVERLOADED', { reason: 'nothing was done: who asked has given up' })
 
 /** A process that was stopped, or had much to do, reads requests long after they were sent. */
 function isLate({ headers, socket }: IncomingMessage): boolean {
@@ -79,13 +81,12 @@ function send(response: ServerResponse, { code, name, msg, data }: AdminReply): 
   response.end(`${JSON.stringify({ code, msg, data })}\n`)
 }
 
-/** @returns undefined if it is too long */
-async function readBody(request: IncomingMessage): Promise<string | undefined> {
+async function readBody(request: IncomingMessage): Promise<string | GatewayError> {
   const parts: Buffer[] = []
   let bytes = 0
   for await (const part of request) {
     bytes += part.length
-    if (bytes > MAX_BODY_BYTES) return undefined
+    if (bytes > MAX_BODY_BYTES) return new GatewayError('TOO_LARGE')
     parts.push(part)
   }
   return Buffer.concat(parts).toString()

@@ -82,6 +82,8 @@ export interface AuditEntry {
   /** The number of logins that were revoked, of connections that ended, or of messages that were removed. */
   readonly count?: number
   readonly messageId?: string
+  /** The id of an invite: never its code. */
+  readonly invite?: string | undefined
   /** What an operator asked for, if it was refused. */
   readonly request?: string
 }

@@ -14,14 +14,14 @@ export const handleRegister: Handler<RequestData<'register'>> = async (
 ) => {
   const { audit, log, loginLog, mail, rules } = services
   const { front, remoteAddress } = caller
-  const user = await register(services, caller, data).catch(thrown => {
+  const { user, invite } = await register(services, caller, data).catch(thrown => {
     const error = toGatewayError(thrown)
     loginLog.registered(front, error.kind)
     throw error
   })
   loginLog.registered(front)
   log.info({ event: 'account.registered', userId: user.id }, 'account registered')
-  audit.record({ event: 'account.registered', userId: user.id, front, remoteAddress })
+  audit.record({ event: 'account.registered', userId: user.id, front, remoteAddress, invite })
   answer.ok('REGISTER_SUCCESS', id === undefined ? null : { id: user.id })
   if (rules.verify !== 'off') mail.ask(user.id, 'verify')
 }
@@ -37,12 +37,18 @@ export const handleLanguage: Handler<RequestData<'language'>, LoggedIn> = async 
   answer.ok('SUCCESS')
 }
 
+interface Registered {
+  readonly user: User
+  /** The id of that by which it was made. */
+  readonly invite?: string | undefined
+}
+
 /** @throws GatewayError */
 async function register(
   { accounts, invites, limits, rules }: Services,
   caller: Caller,
   data: RequestData<'register'>,
-): Promise<User> {
+): Promise<Registered> {
   const { remoteAddress } = caller
   const { registration } = rules
   if (registration === 'closed') throw new GatewayError('REGISTRATION_CLOSED')
@@ -50,7 +56,10 @@ async function register(
   limits.register(remoteAddress)
   const work = () => accounts.register({ ...data, language: caller.locale })
   const isWanted = () => !caller.isGone
-  const hashed = () => limits.logins.hash(remoteAddress, '', work, isWanted)
+  const hashed = async (invite?: string) => ({
+    user: await limits.logins.hash(remoteAddress, '', work, isWanted),
+    invite,
+  })
   const made = registration === 'invite' ? invites.use(data.invite, hashed) : hashed()
   return made.catch(error => {
     throw nameStoreFault(error, 'ERROR_ADD_USER_FAILED')

@@ -147,6 +147,8 @@ export function checkOldAccount(data: unknown): OldAccount {
   return data as OldAccount
 }
 
+export const isAdminName = (name: string): name is AdminName => compiled.has(name)
+
 /**
  * @param name what stands behind `/v1/`
  * @param body JSON text; '' = no fields

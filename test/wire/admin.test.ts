@@ -78,8 +78,10 @@ t.test('of an account that is disabled no will is published, however long it was
   t.match(await bob.next(), { sender: ann.id, content: ann.id }, 'that of Eve was due before')
 })
 
-t.test('what is no request is refused, and the gateway goes on', async t => {
-  const gateway = await startGateway(t)
+t.test('what is no request is refused and in the audit, and the gateway goes on', async t => {
+  const dir = dataDir(t)
+  const file = join(dir, 'audit.log')
+  const gateway = await startGateway(t, { 'data.dir': dir, 'audit.file': file })
   const ask = (path: string, body: string, method?: string) => askSocket(gateway.dir, path, body, method)
   t.match(await ask('/v1/stats', '', 'GET'), { status: 404, code: 10102 })
   t.match(await ask('/', ''), { status: 404, code: 10102 })
@@ -92,6 +94,30 @@ t.test('what is no request is refused, and the gateway goes on', async t => {
   t.match(await ask('/v1/user.show', JSON.stringify({ user: 'nobody' })), { status: 404, code: 10010 })
   t.match(await ask('/v1/stats', ' '.repeat(2 ** 20 + 1)).catch(() => ({ status: 413 })), { status: 413 })
   t.match(await ask('/v1/stats', ''), { status: 200 })
+  const lines = () => readFileSync(file, 'utf8').trim().split('\n')
+  while (lines().length < 15) await new Promise(setImmediate)
+  const refused = (code: number, request?: string) => ({
+    event: 'admin.refused',
+    front: 'admin',
+    code,
+    ...(request !== undefined && { request }),
+  })
+  t.same(
+    lines().map(line => {
+      const { time: _, level: __, ...entry } = JSON.parse(line)
+      return entry
+    }),
+    [
+      ...Array.from({ length: 8 }, () => refused(10102)),
+      refused(10100, 'stats'),
+      refused(10101, 'stats'),
+      refused(10101, 'stats'),
+      refused(10101, 'user.show'),
+      refused(10010, 'user.show'),
+      refused(10103, 'stats'),
+      { event: 'stats.read', front: 'admin' },
+    ],
+  )
 })
 
 t.test('no client can make a request of the operator, over either front', async t => {

@@ -1,10 +1,17 @@
 /** Who may register: accounts.registration, and invites. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { askAdmin } from '../helpers/admin.js'
 import { dataDir, jsonClient, loggedIn, startGateway } from '../helpers/gateway.js'
 
 const dir = dataDir(t)
-const gateway = await startGateway(t, { 'data.dir': dir, 'accounts.registration': 'invite' })
+const audit = join(dir, 'audit.log')
+const gateway = await startGateway(t, {
+  'data.dir': dir,
+  'audit.file': audit,
+  'accounts.registration': 'invite',
+})
 
 let count = 0
 const account = () => ({
@@ -45,6 +52,25 @@ t.test('an invite makes as many accounts as it says, however its code is typed',
   t.match(await client.action('register', { ...account(), invite: code }), { code: 203 })
   t.match(await client.action('register', { ...account(), invite: code }), { code: 10136 })
   t.match(await client.action('login', { email: one.email, password: one.password }), { code: 202 })
+})
+
+t.test('the audit says which invite was made, and which account by it, without the code', async t => {
+  const client = await jsonClient(t, gateway)
+  const { code, id } = await create()
+  t.match(await client.action('register', { ...account(), invite: code }), { code: 203 })
+  await askAdmin({ dir }, 'invite.revoke', { invite: code })
+  const events = () =>
+    readFileSync(audit, 'utf8')
+      .split('\n')
+      .filter(line => line.includes(id))
+      .map(line => JSON.parse(line))
+  while (events().length < 3) await new Promise(setImmediate)
+  t.match(events(), [
+    { event: 'invite.created', front: 'admin', invite: id },
+    { event: 'account.registered', front: 'json', invite: id, userId: /^\d{9}$/ },
+    { event: 'invite.revoked', front: 'admin', invite: id },
+  ])
+  t.notOk(readFileSync(audit, 'utf8').includes(code.slice(0, 9)))
 })
 
 t.test('the last use goes to one of many who ask at once', async t => {

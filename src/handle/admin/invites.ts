@@ -16,7 +16,7 @@ async function create({ invites }: Services, data: AdminData<'invite.create'>): 
   const { uses = 1, seconds } = data
   const expiresAt = seconds === undefined ? 0 : Date.now() + seconds * 1000
   const { code, ...invite } = await invites.create(uses, expiresAt)
-  return { data: { code, ...describe(invite) } }
+  return { data: { code, ...describe(invite) }, about: { invite: invite.id } }
 }
 
 async function list({ invites }: Services): Promise<Done> {
@@ -24,7 +24,8 @@ async function list({ invites }: Services): Promise<Done> {
 }
 
 async function revoke({ invites }: Services, { invite }: AdminData<'invite.revoke'>): Promise<Done> {
-  return { data: describe(await invites.revoke(invite)) }
+  const revoked = await invites.revoke(invite)
+  return { data: describe(revoked), about: { invite: revoked.id } }
 }
 
 export const INVITE_ACTS = {
