@@ -85,7 +85,7 @@ export async function idOf(url: URL, email: string): Promise<string> {
   const link = await Link.open(url)
   try {
     const [person] = await new People(request => link.ask(request)).find(email)
-    if (person === undefined) throw new Error(`there is no ${printable(email)} here`)
+    if (person === undefined) throw new Error(`${printable(email)} is not here`)
     return person.id
   } catch (error) {
     throw error instanceof Refused ? new Error(refusal(error.reply)) : error

@@ -118,7 +118,7 @@ export class Conversation {
       if (!one.isLogin) this.#options.print(`${printable(one.email)} is away, and gets it later.`)
       return true
     }
-    this.#refuse(one === undefined ? `there is no ${printable(name)} here` : severalAre(name, found))
+    this.#refuse(one === undefined ? `${printable(name)} is not here` : severalAre(name, found))
     return false
   }
 

@@ -73,7 +73,7 @@ function firstFault(fault: Fault | undefined): GatewayError {
     case ValueErrorType.ObjectRequiredProperty:
       return badField(field, 'is missing')
     case ValueErrorType.StringMinLength:
-      return badField(field, 'must not be empty')
+      return badField(field, atLeast(Number(fault.schema.minLength)))
     case ValueErrorType.StringMaxLength:
       return new GatewayError('TOO_LARGE', {
         field,
@@ -87,6 +87,9 @@ function firstFault(fault: Fault | undefined): GatewayError {
       return badField(field, 'has the wrong type or value')
   }
 }
+
+const atLeast = (length: number): string =>
+  length > 1 ? `shorter than ${length} characters` : 'must not be empty'
 
 export const badField = (field: string, reason: string) => new GatewayError('BAD_FIELD', { field, reason })
 

@@ -95,8 +95,8 @@ t.test('refusals are words, and from a pipe the exit says that there were some',
   for (const [line, answer] of [
     ['hello', 'to whom? /to NAME says it'],
     ['/history', 'with whom? /to NAME says it'],
-    ['/to nobody@example.com', 'there is no nobody@example.com here'],
-    ['/to nobody', 'there is no nobody here'],
+    ['/to nobody@example.com', 'nobody@example.com is not here'],
+    ['/to nobody', 'nobody is not here'],
     ['/wat', '/wat is no command'],
     ['/help', '/quit'],
     ['/to ann', ''],
@@ -233,7 +233,7 @@ t.test('the id of a user, without a login', async t => {
   const { id, email } = await register(t, gateway)
   t.equal(await idOf(address(gateway), email), id)
   await t.rejects(idOf(address(gateway), 'nobody@example.com'), {
-    message: 'there is no nobody@example.com here',
+    message: 'nobody@example.com is not here',
   })
   const shy = await startGateway(t, { 'query.anonymous': 'none' })
   await t.rejects(idOf(address(shy), email), { message: 'please login first' })

@@ -77,6 +77,9 @@ t.test('an inbox is shown: what each device has confirmed, was sent, and has wai
     ['inbox.purge', { user: ann.id }],
     ['inbox.purge', { user: ann.id, all: true, before: '2026-01-31' }],
     ['inbox.purge', { user: ann.id, before: 'yesterday' }],
+    ['inbox.purge', { user: ann.id, before: '2026-02-31' }],
+    ['inbox.purge', { user: ann.id, before: '2026-02-30T12:00:00Z' }],
+    ['inbox.purge', { user: ann.id, before: 'Feb 31 2026' }],
     ['message.trace', { id: 'x'.repeat(36) }],
   ] as const)
     t.match(await ask(name, data), { status: name === 'inbox.show' && !('messages' in data) ? 404 : 400 })

@@ -96,11 +96,19 @@ async function purge(services: Services, data: AdminData<'inbox.purge'>): Promis
   const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'before', reason })
   if ((before === undefined) === (data.all === undefined)) throw bad('either this or all')
   if (Number.isNaN(before)) throw bad('must be a time, as 2026-01-31T12:00:00Z')
+  if (data.before !== undefined && !isDay(data.before)) throw bad('must begin with a day that there is')
   const { id } = await findAccount(services, data.user)
   const { removed, dropped } = await retention.purge(id, before)
   const [first, last] = await Promise.all([inbox.store.firstSeq(id), inbox.store.lastSeq(id)])
   const about = { userId: id, count: removed }
   return { data: { user: id, removed, dropped, left: last - first + 1 }, about }
+}
+
+/** Date.parse takes February 31 for March 3. */
+function isDay(text: string): boolean {
+  const [date] = /^\d{4}-\d{2}-\d{2}/.exec(text) ?? []
+  const time = Date.parse(date ?? '')
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(date ?? '')
 }
 
 /** RFC 9562, 4 and 5.7. */
