@@ -22,6 +22,42 @@ import { ofKind } from '../helpers/kind.js'
 
 const noop = () => undefined
 
+t.test('a damaged row is named at the start, and nothing of its value', async t => {
+  const kv = new HeldKv()
+  const damaged = [
+    Buffer.from('secret'),
+    Buffer.from('null'),
+    Buffer.alloc(0),
+    Buffer.from([1, 0, 0, 0, 0, 0, 6, ...Buffer.from('secret')]),
+  ]
+  const reads = [
+    ['meta', ['session', 'ann:a'], () => new Sessions().load(kv)],
+    ['subscriptions', ['ann:a', 'x/#'], () => new Subscriptions().load(kv)],
+    [
+      'retained',
+      ['x', 'y'],
+      () =>
+        new Retained(
+          kv,
+          { maxRetained: 9, maxRetainedBytes: 999, accountRetained: 9, accountRetainedBytes: 999 },
+          noop,
+        ).load(),
+    ],
+    ['wills', ['ann:a'], () => all(new Wills(kv).ofOtherBrokers({}))],
+  ] as const
+  for (const [put, key, read] of reads)
+    for (const value of damaged) {
+      await kv.kvWrite([{ put, key, value }])
+      const error = await read().then(
+        () => undefined,
+        (thrown: Error) => thrown,
+      )
+      t.match(error, { kind: 'STORE_UNAVAILABLE' }, `${put} ${value.toString('hex')}`)
+      t.ok(error?.message.includes(`row ${JSON.stringify(key)} of ${put} is damaged`), put)
+      t.notOk(error?.stack?.includes('secret'))
+    }
+})
+
 t.test('a packet is decoded as it was encoded, and its identifier without decoding the rest', async t => {
   const packet = publication('t', {
     brokerId: 'b',

@@ -2,6 +2,7 @@
  * The part of a store that the broker's persistence uses, and the encoding of its values: packets and small JSON
  * records.
  */
+import { GatewayError } from '../../../core/errors.js'
 import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../../../store/store.js'
 
 export type KvStore = KeyValue
@@ -142,6 +143,25 @@ export function encodeRecord(record: object): KvValue {
 
 export function decodeRecord<T>(value: KvValue): T {
   return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()) as T
+}
+
+/**
+ * For reads at the start, where one damaged row keeps the gateway from starting: the operator has to know which.
+ * @throws GatewayError STORE_UNAVAILABLE that names the row, and holds nothing of its value
+ */
+export function readRow<T extends object>(
+  collection: KvCollection,
+  { key, value }: { readonly key: KvKey; readonly value: KvValue },
+  decode: (value: KvValue) => T,
+): T {
+  try {
+    const row: unknown = decode(value)
+    if (typeof row === 'object' && row !== null) return row as T
+  } catch {
+    // What it throws quotes the value.
+  }
+  const reason = `the store's row ${JSON.stringify(key)} of ${collection} is damaged: it cannot be read; put a backup in place of the store`
+  throw new GatewayError('STORE_UNAVAILABLE', { reason })
 }
 
 /** Removes every entry under `prefix` for which `isChosen` is true, REMOVALS_PER_WRITE per commit. */

@@ -7,7 +7,7 @@ import { GatewayError } from '../../../core/errors.js'
 import { isUserId, type UserId } from '../../../core/model.js'
 import { levelsCover } from '../../../core/topic-filter.js'
 import type { KvKey, KvWrite } from '../../../store/store.js'
-import { type BrokerPacket, decodePacket, encodePacket, type KvStore } from './kv.js'
+import { type BrokerPacket, decodePacket, encodePacket, type KvStore, readRow } from './kv.js'
 
 interface RetainedLimits {
   /** Limit of all accounts together. A retained message may always be replaced. */
@@ -95,8 +95,8 @@ export class Retained {
   }
 
   async load(): Promise<void> {
-    for await (const { value } of this.#kv.kvRange('retained', [])) {
-      this.#account(keptOf(value), 1)
+    for await (const row of this.#kv.kvRange('retained', [])) {
+      this.#account(readRow('retained', row, keptOf), 1)
     }
   }
 

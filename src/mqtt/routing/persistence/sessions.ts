@@ -4,7 +4,7 @@
  */
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf } from '../../acl/client-id.js'
-import { type ClientRef, decodeRecord, encodeRecord, type KvStore } from './kv.js'
+import { type ClientRef, decodeRecord, encodeRecord, type KvStore, readRow } from './kv.js'
 
 interface SessionRecord {
   /** ms since the epoch. */
@@ -33,9 +33,9 @@ export class Sessions {
   /** @returns client ids of sessions whose removal was not finished */
   async load(kv: KvStore): Promise<string[]> {
     const ended: string[] = []
-    for await (const { key, value } of kv.kvRange('meta', ['session'])) {
-      const [, clientId] = key as [string, string]
-      const record = decodeRecord<SessionRecord>(value)
+    for await (const row of kv.kvRange('meta', ['session'])) {
+      const [, clientId] = row.key as [string, string]
+      const record = readRow('meta', row, decodeRecord<SessionRecord>)
       this.#set(clientId, record)
       if (record.seenAt === ENDED) ended.push(clientId)
     }

@@ -6,7 +6,7 @@
 import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import { beginsWithWildcard, sharedFilter } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
-import { decodeRecord, encodeRecord, type KvStore } from './kv.js'
+import { decodeRecord, encodeRecord, type KvStore, readRow } from './kv.js'
 
 interface SubscriptionOptions {
   qos: number
@@ -34,9 +34,9 @@ export class Subscriptions {
   readonly #shared = new QlobberSub(TRIE)
 
   async load(kv: KvStore): Promise<void> {
-    for await (const { key, value } of kv.kvRange('subscriptions', [])) {
-      const [clientId, filter] = key as [string, string]
-      this.#set(clientId, filter, decodeRecord<SubscriptionOptions>(value))
+    for await (const row of kv.kvRange('subscriptions', [])) {
+      const [clientId, filter] = row.key as [string, string]
+      this.#set(clientId, filter, readRow('subscriptions', row, decodeRecord<SubscriptionOptions>))
     }
   }
 

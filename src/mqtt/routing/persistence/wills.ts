@@ -1,6 +1,6 @@
 /** Stored wills, under [clientId]. If the process dies while clients are connected, the next start publishes theirs. */
 import type { BrokerPacket, ClientRef, KvStore } from './kv.js'
-import { decodePacket, encodePacket } from './kv.js'
+import { decodePacket, encodePacket, readRow } from './kv.js'
 
 /** A will that is stored or being stored, with its connection. */
 interface Held {
@@ -67,8 +67,8 @@ export class Wills {
 
   /** @param brokers ids of brokers whose wills are left out */
   async *ofOtherBrokers(brokers: Readonly<Record<string, unknown>>): AsyncGenerator<BrokerPacket> {
-    for await (const { value } of this.#kv.kvRange('wills', [])) {
-      const will = decodePacket(value)
+    for await (const row of this.#kv.kvRange('wills', [])) {
+      const will = readRow('wills', row, decodePacket)
       if (!Object.hasOwn(brokers, will.brokerId ?? '')) yield will
     }
   }
