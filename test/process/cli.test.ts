@@ -1,16 +1,34 @@
-import { accessSync, constants, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants, copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { jsonClient, register } from '../helpers/gateway.js'
 import { FREE_PORTS, MAIN, mumi, planted, serve } from '../helpers/program.js'
 import { withTokens } from '../helpers/tokens.js'
 
+/** What package.json names as the command. */
+const COMMAND = fileURLToPath(new URL('../../scripts/mumi.mjs', import.meta.url))
+
 const PACKAGE = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
 t.test('the built file is a program, with the options that npm start gives', async t => {
-  accessSync(MAIN, constants.X_OK)
-  const [, options] = /^#!\/usr\/bin\/env -S node (.+)\n/.exec(readFileSync(MAIN, 'utf8')) ?? []
-  t.equal(PACKAGE.scripts.start, `node ${options} dist/main.js serve`)
+  for (const file of [MAIN, COMMAND]) {
+    accessSync(file, constants.X_OK)
+    const [, options] = /^#!\/usr\/bin\/env -S node (.+)\n/.exec(readFileSync(file, 'utf8')) ?? []
+    t.equal(PACKAGE.scripts.start, `node ${options} dist/main.js serve`)
+  }
+})
+
+t.test('the command is there before the build, and says what builds it', async t => {
+  const dir = t.testdir({ scripts: {} })
+  copyFileSync(COMMAND, join(dir, 'scripts/mumi.mjs'))
+  const { status, stdout, stderr } = spawnSync(join(dir, 'scripts/mumi.mjs'), ['--version'], {
+    encoding: 'utf8',
+  })
+  t.match({ status, stdout, stderr }, { status: 1, stdout: '', stderr: /^mumi: not built yet: npm start / })
+  const built = spawnSync(COMMAND, ['--version'], { encoding: 'utf8' })
+  t.match(built, { status: 0, stdout: `${PACKAGE.version}\n` })
 })
 
 t.test('--help, --version, no command, unknown command', async t => {
