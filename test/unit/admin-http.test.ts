@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect, createServer as createPort } from 'node:net'
 import t, { type Test } from 'tap'
-import { LOCAL, type Question } from '../../src/admin/ask.js'
+import { type AdminReply, adminReply, LOCAL, type Question } from '../../src/admin/ask.js'
 import { AdminHttp } from '../../src/admin/http.js'
 import { answerRequests, DEADLINE_HEADER } from '../../src/admin/requests.js'
 import { openAdminHttp } from '../../src/app/admin-http.js'
@@ -113,11 +113,15 @@ async function listening(t: Test, server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
+/** As askAdmin answers, where every request is good. */
+const answered = async ({ body }: Question, data: unknown): Promise<AdminReply> =>
+  body instanceof GatewayError ? adminReply(body.kind, body.info) : adminReply('SUCCESS', data)
+
 t.test('what comes when whoever asked has given up is not begun', async t => {
   const asked: Question[] = []
-  const ask = async (question: Question) => {
+  const ask = (question: Question) => {
     asked.push(question)
-    return { code: 200, name: 'SUCCESS', msg: '', data: null } as const
+    return answered(question, null)
   }
   const port = await listening(
     t,
@@ -131,9 +135,9 @@ t.test('what comes when whoever asked has given up is not begun', async t => {
   const late = await post(Date.now() - 1)
   t.equal(late.status, 503)
   t.match(await late.json(), { code: 10127, data: { reason: /given up/ } })
-  t.same(asked, [])
+  t.match(asked.splice(0), [{ name: 'stats', body: ofKind('OVERLOADED') }], 'the audit hears of it')
   t.equal((await post(Date.now() + 60_000)).status, 200)
-  t.match(asked, [{ name: 'stats', asker: LOCAL }])
+  t.match(asked, [{ name: 'stats', body: '', asker: LOCAL }])
 })
 
 /** @param requestTimeoutMs see AdminHttpOptions */
@@ -144,8 +148,7 @@ async function serve(t: Test, requestTimeoutMs = 60_000) {
     if (token !== 'good') throw new GatewayError('ERROR_AUTH')
     return { name: 'ci', role: 'viewer', createdAt: 0, expiresAt: 0 } as const
   }
-  const ask = async ({ name, asker }: Question) =>
-    ({ code: 200, name: 'SUCCESS', msg: '', data: { name, asker } }) as const
+  const ask = (question: Question) => answered(question, { name: question.name, asker: question.asker })
   const http = new AdminHttp({ ask, check, requestTimeoutMs, onFault: where => t.fail(where) })
   const port = createPort(socket => http.take(socket.on('error', () => undefined))).listen(0, '127.0.0.1')
   t.teardown(() => port.close())

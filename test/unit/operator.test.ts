@@ -231,7 +231,7 @@ t.test(
     const heard: unknown[] = []
     const server = createServer((asked, response) => {
       heard.push([asked.url, asked.headers.authorization])
-      response.end(asked.url === '/v1/reload' ? '<html>' : '{"code":200,"data":7}')
+      response.end(asked.url === '/v1/reload' ? '<html>' : '{"code":200,"msg":"","data":7}')
     }).listen(0, '127.0.0.1')
     t.teardown(() => server.close())
     await once(server, 'listening')
@@ -323,7 +323,8 @@ t.test('a gateway that does not answer is not waited for; a backup takes its tim
   const config = loadConfig({ argv: ['--data.dir', dir], env: {} })
   const server = createServer((asked, response) => {
     // `stats` gets no answer, and the backup gets its own when that was given up.
-    if (asked.url === '/v1/stats') asked.socket.once('close', () => backup?.end('{"code":200,"data":1}'))
+    if (asked.url === '/v1/stats')
+      asked.socket.once('close', () => backup?.end('{"code":200,"msg":"","data":1}'))
     else backup = response
   }).listen(join(dir, 'admin.sock'))
   t.teardown(() => server.close())
@@ -346,7 +347,7 @@ t.test('nothing is sent to a socket that another user may have made', async t =>
   let asked = 0
   const server = createServer((_, response) => {
     asked++
-    response.end('{"code":200}')
+    response.end('{"code":200,"msg":""}')
   }).listen(join(dir, 'admin.sock'))
   t.teardown(() => server.close())
   await once(server, 'listening')
