@@ -48,7 +48,7 @@ const MAY_IMPORT = {
   // A client: it knows the wire and no part of the server.
   'src/chat/': [],
   'src/import/': ['src/accounts/email\\.ts', 'src/protocol/admin\\.ts'],
-  'src/cli/': ['src/(app|chat|config|import)/'],
+  'src/cli/': ['src/(app|chat|config|import)/', 'src/protocol/admin-ranges\\.ts'],
   'src/main\\.ts': ['src/cli/'],
 }
 

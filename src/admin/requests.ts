@@ -22,6 +22,7 @@ const STATUS: ReadonlyMap<CodeName, number> = new Map([
   ['ERROR_AUTH', 401],
   ['UNKNOWN_REQUEST', 404],
   ['ERROR_FIND_USER', 404],
+  ['NO_MESSAGE', 404],
   ['ERROR_EXIST_USER', 409],
   ['FORBIDDEN', 403],
   ['TOO_LARGE', 413],

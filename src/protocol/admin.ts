@@ -2,6 +2,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { GatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
+import { RANGES } from './admin-ranges.js'
 import { badField, checkFields, compileRules, isRecord, text, userId } from './fields.js'
 
 /** An account by id, email or user name. */
@@ -36,7 +37,7 @@ export type OldAccount = Static<typeof OLD_ACCOUNT>
 export const ADMIN_REQUESTS = {
   'user.list': Type.Object({
     after: Type.Optional(userId),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+    limit: Type.Optional(Type.Integer(RANGES['user.list'].limit)),
     role: Type.Optional(role),
     disabled: Type.Optional(Type.Literal(true)),
   }),
@@ -72,15 +73,15 @@ export const ADMIN_REQUESTS = {
   'user.revoke-role': Type.Object({ user, role }),
   // Without `seconds` it does not expire; `uses`: default 1.
   'invite.create': Type.Object({
-    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
-    seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 })),
+    uses: Type.Optional(Type.Integer(RANGES['invite.create'].uses)),
+    seconds: Type.Optional(Type.Integer(RANGES['invite.create'].seconds)),
   }),
   'invite.list': Type.Object({}),
   // Its id or its code.
   'invite.revoke': Type.Object({ invite: text(64, 1) }),
   'session.list': Type.Object({
     user: Type.Optional(user),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    limit: Type.Optional(Type.Integer(RANGES['session.list'].limit)),
   }),
   'session.kick': Type.Object({
     user,
@@ -90,8 +91,8 @@ export const ADMIN_REQUESTS = {
   // Heads of messages: behind `after`, default the slowest device's place. `text`: their contents, too.
   'inbox.show': Type.Object({
     user,
-    messages: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
-    after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    messages: Type.Optional(Type.Integer(RANGES['inbox.show'].messages)),
+    after: Type.Optional(Type.Integer(RANGES['inbox.show'].after)),
     text: Type.Optional(Type.Boolean()),
   }),
   // Those made before that time (RFC 3339), or all: one of the two.
@@ -105,7 +106,7 @@ export const ADMIN_REQUESTS = {
   // A path on the machine of the gateway.
   backup: Type.Object({ file: text(4096, 1) }),
   // `spread`: seconds until the last client is sent away; default `shutdown.spread`.
-  drain: Type.Object({ spread: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600 })) }),
+  drain: Type.Object({ spread: Type.Optional(Type.Integer(RANGES.drain.spread)) }),
   stats: Type.Object({}),
   reload: Type.Object({}),
   'log.level': Type.Object({

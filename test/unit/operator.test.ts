@@ -174,6 +174,30 @@ t.test('wrong words are an error of usage', async t => {
     await t.rejects(run(words.split(' ')), { code: /^commander\./ }, words)
 })
 
+t.test('a number out of its range is an error of usage that names the option and the range', async t => {
+  for (const [words, message] of [
+    ['inbox show ann --messages 0', /--messages.*'0'.* 1 to 1000\./],
+    ['inbox show ann --messages 1001', /--messages.* 1 to 1000\./],
+    ['inbox show ann --after x', /--after.*'x'.* 0 to 9007199254740991\./],
+    ['inbox show ann --after -1', /--after.*'-1'.* 0 to /],
+    ['inbox show ann --after 1e3', /--after.*'1e3'/],
+    ['drain --spread 99999', /--spread.* 0 to 3600\./],
+    ['drain --wait 1.5', /--wait.*whole number/],
+    ['invite create --uses 0', /--uses.* 1 to 1000000\./],
+    ['user list --limit 0', /--limit.* 1 to 1000\./],
+    ['sessions list --limit 10001', /--limit.* 1 to 10000\./],
+  ] as const)
+    await t.rejects(run(words.split(' ')), { code: 'commander.invalidArgument', message }, words)
+  for (const words of [
+    'invite create --expires 0s',
+    'invite create --expires 11575d',
+    'admin-token create ci --expires 0d',
+  ])
+    await t.rejects(run(words.split(' ')), { exitCode: 2, message: /^--expires: must be 1s to / }, words)
+  const { asked } = await run('invite create --expires 11574d --uses 1000000'.split(' '))
+  t.doesNotThrow(() => parseAdminRequest('invite.create', JSON.stringify(asked[0]?.data)))
+})
+
 t.test('a password comes from stdin; a deletion is confirmed or not done', async t => {
   t.equal(await readPassword(Readable.from(['\n', 'one\ntwo'])), 'one')
   await t.rejects(readPassword(Readable.from([])), CommandError)

@@ -176,15 +176,17 @@ t.test('a message is traced to each device: confirmed, sent, waiting', async t =
   await desk.close()
   t.same((await states(second)).devices['json desk'], 'sent', 'it comes again')
   t.match(await ask('message.trace', { id: second, user: bob.userId }), {
-    status: 400,
-    data: { field: 'id' },
+    status: 404,
+    code: 10137,
+    data: { reason: /^the inbox of this user does not have it/ },
   })
   t.match(await ask('message.trace', { id: uuidv7() }), {
-    status: 400,
-    data: { reason: /never stored, or .*removed/ },
+    status: 404,
+    code: 10137,
+    data: { reason: /^no inbox has it: .*never stored, or .*removed/ },
   })
   await ask('inbox.purge', { user: ann.id, all: true })
-  t.match(await ask('message.trace', { id: first }), { status: 400, data: { reason: /removed since/ } })
+  t.match(await ask('message.trace', { id: first }), { status: 404, data: { reason: /removed since/ } })
 })
 
 t.test('a broadcast is traced to all of its inboxes; a message that expired says so', async t => {

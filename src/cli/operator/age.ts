@@ -1,4 +1,5 @@
 /** Spans of time as people type and read them. */
+import type { Range } from '../../protocol/admin-ranges.js'
 import { EXIT_USAGE } from '../exit-codes.js'
 import { CommandError } from './ask.js'
 import { safe } from './print.js'
@@ -17,8 +18,11 @@ export function age(seconds: number): string {
   return `${Math.floor(seconds / length)}${unit}`
 }
 
+/** As `Range`: six digits of days go no further. */
+const ANY: Range = { minimum: 0, maximum: 999_999 * 86_400 }
+
 /** @param text such as '30d' @throws CommandError that names the option */
-export function secondsOf(option: string, text: string): number {
+export function secondsOf(option: string, text: string, { minimum, maximum } = ANY): number {
   const [, count, unit = ''] = /^(\d{1,6})([dhms])$/.exec(text) ?? []
   const seconds = SECONDS.get(unit)
   if (count === undefined || seconds === undefined)
@@ -26,7 +30,10 @@ export function secondsOf(option: string, text: string): number {
       `${option}: must be a number and s, m, h or d, as 30d; not '${safe(text)}'`,
       EXIT_USAGE,
     )
-  return Number(count) * seconds
+  const total = Number(count) * seconds
+  if (total < minimum || total > maximum)
+    throw new CommandError(`${option}: must be ${age(minimum)} to ${age(maximum)}, not '${text}'`, EXIT_USAGE)
+  return total
 }
 
 /** @param text such as '30d' @returns the time so long ago, RFC 3339 @throws CommandError */

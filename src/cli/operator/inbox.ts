@@ -1,9 +1,10 @@
 /** mumi inbox … and mumi trace */
 import { Command } from 'commander'
+import { RANGES } from '../../protocol/admin-ranges.js'
 import { EXIT_USAGE } from '../exit-codes.js'
 import { age, timeBefore } from './age.js'
 import { CommandError } from './ask.js'
-import { confirm } from './input.js'
+import { asNumber, confirm } from './input.js'
 import { lines, type Row, safe, table } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -57,8 +58,16 @@ function show(terminal: Terminal): Command {
   return new Command('show')
     .description('show what waits in an inbox, for each device of its owner')
     .argument('<user>', USER)
-    .option('--messages <n>', 'also the heads of so many messages (1 to 1000), oldest first', Number)
-    .option('--after <seq>', 'those behind this one; default: what the slowest device has confirmed', Number)
+    .option(
+      '--messages <n>',
+      'also the heads of so many messages (1 to 1000), oldest first',
+      asNumber(RANGES['inbox.show'].messages),
+    )
+    .option(
+      '--after <seq>',
+      'those behind this one; default: what the slowest device has confirmed',
+      asNumber(RANGES['inbox.show'].after),
+    )
     .option('--text', 'with their contents; the audit has a line of its own for it')
     .addHelpText(
       'after',

@@ -3,6 +3,7 @@
 import { resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { InvalidArgumentError } from 'commander'
+import type { Range } from '../../protocol/admin-ranges.js'
 import { CommandError } from './ask.js'
 
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
@@ -12,6 +13,15 @@ export function asPath(text: string): string {
   if (text === '') throw new InvalidArgumentError('must not be empty.')
   return resolve(text)
 }
+
+/** A parser of whole numbers in a range, which its refusal names. */
+export const asNumber =
+  ({ minimum, maximum }: Range) =>
+  (text: string): number => {
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN
+    if (number >= minimum && number <= maximum) return number
+    throw new InvalidArgumentError(`must be a whole number, ${minimum} to ${maximum}.`)
+  }
 
 /** The first line of the input: not an argument, since others see the arguments of a process. @throws CommandError */
 export async function readPassword(input: Input): Promise<string> {

@@ -1,6 +1,8 @@
 /** mumi invite … */
 import { Command } from 'commander'
+import { RANGES } from '../../protocol/admin-ranges.js'
 import { secondsOf } from './age.js'
+import { asNumber } from './input.js'
 import { lines, type Row, table } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -9,11 +11,18 @@ const COLUMNS = ['id', 'uses', 'used', 'created_at', 'expires_at']
 const create = (terminal: Terminal): Command =>
   new Command('create')
     .description('make an invite and print its code, which is not stored')
-    .option('--uses <n>', 'accounts that may be made by it', Number, 1)
+    .option(
+      '--uses <n>',
+      'accounts that may be made by it (1 to 1000000)',
+      asNumber(RANGES['invite.create'].uses),
+      1,
+    )
     .option('--expires <age>', 'how long it is good (12h, 7d), or never', '7d')
     .addHelpText('after', '\nExample:\n  mumi invite create --uses 20 --expires 14d')
     .action(async ({ uses, expires }: { uses: number; expires: string }) => {
-      const data = { uses, ...(expires !== 'never' && { seconds: secondsOf('--expires', expires) }) }
+      const seconds =
+        expires === 'never' ? undefined : secondsOf('--expires', expires, RANGES['invite.create'].seconds)
+      const data = { uses, seconds }
       await terminal.run({ name: 'invite.create', data, idle: 'make' }, lines)
     })
 

@@ -1,6 +1,7 @@
 /** The commands for the gateway as a whole. */
-import { Command, InvalidArgumentError } from 'commander'
-import { asPath } from './input.js'
+import { Command } from 'commander'
+import { RANGES } from '../../protocol/admin-ranges.js'
+import { asNumber, asPath } from './input.js'
 import { lines, type Row, safe } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -92,20 +93,19 @@ const reload = (terminal: Terminal): Command =>
       }),
     )
 
-function asSeconds(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('must be whole seconds.')
-  return Number(text)
-}
-
 const drain = (terminal: Terminal): Command =>
   new Command('drain')
     .description('send clients away one after the other, and then end the gateway')
     .option(
       '--spread <seconds>',
       'the last one leaves after so long (0 to 3600); default: shutdown.spread',
-      asSeconds,
+      asNumber(RANGES.drain.spread),
     )
-    .option('--wait <seconds>', 'return when the gateway has ended, at most after so long', asSeconds)
+    .option(
+      '--wait <seconds>',
+      'return when the gateway has ended, at most after so long',
+      asNumber({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+    )
     .addHelpText('after', '\nExample:\n  mumi drain --spread 60 --wait 90 && systemctl restart mumi')
     .action(({ spread, wait }: { spread?: number; wait?: number }) =>
       terminal.run(

@@ -1,5 +1,7 @@
 /** mumi sessions … */
 import { Command } from 'commander'
+import { RANGES } from '../../protocol/admin-ranges.js'
+import { asNumber } from './input.js'
 import { type Row, table } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -18,7 +20,7 @@ export function sessionCommands(terminal: Terminal): Command[] {
       'list connections; of one account, also logins by token or credential that are not connected',
     )
     .argument('[user]', 'id, email or user name')
-    .option('--limit <n>', 'at most so many (1 to 10000)', Number, 1000)
+    .option('--limit <n>', 'at most so many (1 to 10000)', asNumber(RANGES['session.list'].limit), 1000)
     .addHelpText('after', '\nExamples:\n  mumi sessions list\n  mumi sessions list ann@example.com --json')
     .action((user: string | undefined, { limit }: { limit: number }) =>
       terminal.run({ name: 'session.list', data: { user, limit }, idle: 'never' }, (data: Listed) => {

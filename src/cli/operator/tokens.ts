@@ -6,6 +6,9 @@ import type { Terminal } from './terminal.js'
 
 const COLUMNS = ['name', 'role', 'created_at', 'expires_at', 'expired']
 
+/** A token that has expired already is none. */
+const LIFETIME = { minimum: 1, maximum: 999_999 * 86_400 }
+
 interface CreateOptions {
   readonly role: string
   readonly expires: string
@@ -31,7 +34,7 @@ function create(terminal: Terminal): Command {
       const time =
         expires === 'never'
           ? undefined
-          : new Date(Date.now() + secondsOf('--expires', expires) * 1000).toISOString()
+          : new Date(Date.now() + secondsOf('--expires', expires, LIFETIME) * 1000).toISOString()
       return terminal.run(
         { name: 'admin-token.create', data: { name, role, expires: time }, idle: 'open' },
         // Nothing else, so that it can go into a file.

@@ -1,8 +1,9 @@
 /** mumi user … */
 import { Command } from 'commander'
+import { RANGES } from '../../protocol/admin-ranges.js'
 import { EXIT_USAGE } from '../exit-codes.js'
 import { CommandError } from './ask.js'
-import { confirm, readPassword } from './input.js'
+import { asNumber, confirm, readPassword } from './input.js'
 import { lines, type Row, safe, table } from './print.js'
 import type { Terminal } from './terminal.js'
 
@@ -19,7 +20,7 @@ function list(terminal: Terminal): Command {
     .description('list accounts, oldest first')
     .option('--role <role>', 'only accounts with this role (admin)')
     .option('--disabled', 'only disabled accounts')
-    .option('--limit <n>', 'at most so many (1 to 1000)', Number, 100)
+    .option('--limit <n>', 'at most so many (1 to 1000)', asNumber(RANGES['user.list'].limit), 100)
     .option('--after <id>', 'begin behind this account')
     .addHelpText('after', '\nExamples:\n  mumi user list\n  mumi user list --role admin --json')
     .action(({ json: _, ...data }) =>

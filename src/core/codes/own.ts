@@ -215,6 +215,15 @@ export const OWN_CODES = table({
     mqtt5: 0x87,
     when: 'Who registers here needs an invite (`accounts.registration` = `invite`), and `invite` is missing, unknown, used up or expired.',
   },
+  NO_MESSAGE: {
+    code: 10137,
+    'zh-TW': '找不到訊息',
+    en: 'no such message',
+    retry: false,
+    level: 'info',
+    mqtt5: 0x83,
+    when: 'No inbox has the message that an operator asks for. Only operators get it.',
+  },
   EMAIL_UNVERIFIED: {
     code: 10140,
     'zh-TW': '請先確認電子郵件地址',

@@ -152,14 +152,15 @@ async function traceIn(services: Services, { inbox: userId, row }: Found) {
 
 async function trace(services: Services, data: AdminData<'message.trace'>): Promise<Done> {
   const id = data.id.toLowerCase()
-  const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'id', reason })
-  if (!MESSAGE_ID.test(id)) throw bad('is not the id of a message')
+  if (!MESSAGE_ID.test(id))
+    throw new GatewayError('BAD_FIELD', { field: 'id', reason: 'is not the id of a message' })
   const { found, total } = await inboxesWith(services, id, data.user)
   const [first] = found
-  if (first === undefined)
-    throw bad(
-      `no inbox has it: it was never stored, or it was removed since (made at ${formatTime(madeAt(id))})`,
-    )
+  if (first === undefined) {
+    const nowhere = data.user === undefined ? 'no inbox has it' : 'the inbox of this user does not have it'
+    const why = `it was never stored${data.user === undefined ? '' : ' there'}, or it was removed since`
+    throw new GatewayError('NO_MESSAGE', { reason: `${nowhere}: ${why} (made at ${formatTime(madeAt(id))})` })
+  }
   const { seq: _, ...head } = headOf(first.row)
   const inboxes = await Promise.all(found.map(one => traceIn(services, one)))
   return { data: { ...head, inboxes, inboxes_total: total }, about: { messageId: id } }
