@@ -79,7 +79,8 @@ t.test('many senders at once do not fill it', async t => {
   const senders = await Promise.all(Array.from({ length: 5 }, () => loggedIn(t, gateway)))
   const results = await Promise.all(senders.map(sender => burst(sender, owner.id, 200)))
   const stored = results.reduce((sum, { stored }) => sum + stored, 0)
-  t.ok(stored > 160 && stored < 200, `${stored} stored`)
+  // How much depends on how their messages fall into commits.
+  t.ok(stored > 140 && stored < 200, `${stored} stored`)
   t.match(await (await loggedIn(t, gateway, friend)).ask(message(owner.id, 'hello')), { code: 201 })
 })
 
