@@ -57,7 +57,7 @@ export function parseOldConfig(text: string, warn: (line: string) => void): obje
   return config
 }
 
-/** @returns the path of the database that an app.ini names; undefined if `file` has another ending @throws the system's error */
+/** @returns the path of the database that an app.ini names; undefined if `file` has another ending @throws IniError; the system's error */
 export function databaseOf(file: string): string | undefined {
   if (extname(file).toLowerCase() !== '.ini') return undefined
   const all = new Map(
@@ -67,11 +67,25 @@ export function databaseOf(file: string): string | undefined {
   return `${all.get('database.path') ?? ''}${all.get('database.name') ?? ''}.db`
 }
 
-/** All settings by dotted name. */
-function settings(text: string): [name: string, value: string][] {
-  return Object.entries<unknown>(parse(text)).flatMap(([name, value]): [string, string][] =>
-    typeof value === 'object' && value !== null
-      ? Object.entries(value).map(([key, one]) => [`${name}.${key}`, String(one)])
-      : [[name, String(value)]],
+/** The message has no piece of the text, which may be part of a secret. */
+export class IniError extends Error {
+  override readonly name = 'IniError'
+}
+
+type Setting = [name: string, value: string]
+
+/** All settings by dotted name. @throws IniError */
+function settings(text: string): Setting[] {
+  // The parser leaves this name out of what it makes, and the section with it: [__proto__.server] would be [server].
+  if (/^[^;#=]*__proto__/m.test(text)) throw new IniError('INI: __proto__ is no name of a section or key')
+  return settingsIn(parse(text), '')
+}
+
+/** Of a section: one whose name has dots is within another. */
+function settingsIn(section: Readonly<Record<string, unknown>>, prefix: string): Setting[] {
+  return Object.entries(section).flatMap(([name, value]): Setting[] =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? settingsIn(value as Record<string, unknown>, `${prefix}${name}.`)
+      : [[`${prefix}${name}`, String(value)]],
   )
 }

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { databaseOf, parseOldConfig } from '../../src/config/old-server.js'
+import { databaseOf, IniError, parseOldConfig } from '../../src/config/old-server.js'
 
 const FILE = `app_mode = release
 [paths]
@@ -26,9 +26,33 @@ t.test('its keys are ours, and a line says which have no effect', async t => {
   )
 })
 
+t.test('names that mean something to the language are unknown, or refused, and nothing more', async t => {
+  const parsed = (text: string) => {
+    const lines: string[] = []
+    return {
+      config: parseOldConfig(text, line => lines.push(line)),
+      lines: lines.map(one => one.split(':')[0]),
+    }
+  }
+  t.same(parsed('[constructor]\na = 1\n[a.b.toString]\nc = 2\n[server]\nvalueOf = 3\nhttp_port = 80'), {
+    config: { http: { port: '80' } },
+    lines: ['constructor.a', 'server.valueOf', 'server.http_port', 'a.b.toString.c'],
+  })
+  for (const bad of [
+    '[__proto__]\nx = 1',
+    '[server]\n__proto__ = 1',
+    '[__proto__.server]\nhttp_port = 1',
+    '[a.__proto__]',
+  ])
+    t.throws(() => parsed(bad), { message: 'INI: __proto__ is no name of a section or key' }, bad)
+  t.same(parsed('; __proto__\n[paths]\ndata = __proto__').config, { data: { dir: '__proto__' } })
+})
+
 t.test('its database is named as the old server did', async t => {
   const file = join(t.testdir(), 'app.ini')
   writeFileSync(file, FILE)
   t.equal(databaseOf(file), './db/chat.db')
   t.equal(databaseOf('chat.db'), undefined)
+  writeFileSync(file, '[__proto__.database]\npath = x')
+  t.throws(() => databaseOf(file), IniError)
 })

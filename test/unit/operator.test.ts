@@ -174,6 +174,15 @@ t.test('wrong words are an error of usage', async t => {
     await t.rejects(run(words.split(' ')), { code: /^commander\./ }, words)
 })
 
+t.test('what a mistyped word may have been is said', async t => {
+  for (const [words, message] of [
+    ['user lst', /Did you mean list\?/],
+    ['inbox prge ann', /Did you mean purge\?/],
+    ['user list --limti 3', /Did you mean --limit\?/],
+  ] as const)
+    await t.rejects(run(words.split(' ')), { code: /^commander\.unknown/, message }, words)
+})
+
 t.test('a number out of its range is an error of usage that names the option and the range', async t => {
   for (const [words, message] of [
     ['inbox show ann --messages 0', /--messages.*'0'.* 1 to 1000\./],
@@ -316,6 +325,19 @@ t.test('printing: columns, members, and no control characters of clients', async
   t.same(JSON.parse(jsonLine(data)), data)
 })
 
+t.test('where there is nothing to list, words say so', async t => {
+  for (const [words, reply, said] of [
+    ['user list', { users: [] }, 'No accounts yet.\n'],
+    ['user list --role admin', { users: [] }, 'No such accounts.\n'],
+    ['sessions list', { sessions: [], total: 0 }, 'No sessions.\n'],
+    ['invite list', { invites: [] }, 'No invites.\n'],
+    ['admin-token list', { tokens: [] }, 'No tokens.\n'],
+  ] as const) {
+    const run: Terminal['run'] = async (_, show) => void t.equal(show(reply as never), said, words)
+    await makeProgram({ run } as Terminal).parseAsync(words.split(' '), { from: 'user' })
+  }
+})
+
 t.test('an import that takes none of many rows shows the first thousand', async t => {
   const refused = Array.from({ length: 130_000 }, (_, at) => ({
     row: at + 1,
@@ -396,6 +418,8 @@ t.test('completion: bash proposes commands, then options', async t => {
   t.equal(complete('mumi', 'user', 're'), 'reset-password revoke-role')
   t.match(complete('mumi', 'user', 'list', '--'), /--role.*--json/)
   t.match(complete('mumi', 'user', 'show', 'ann', '--'), /--json/)
+  t.equal(complete('mumi', 'stats', '--s'), '--server')
+  t.equal(complete('mumi', 'user', 'list', '--to'), '--token-file')
   t.match((await run(['completion', 'zsh'])).printed, /^#compdef mumi/)
   t.match((await run(['completion', 'fish'])).printed, /-n '__fish_seen_subcommand_from user' -a list\n/)
   t.throws(() => completion(makeProgram({} as Terminal), 'csh'), CommandError)

@@ -5,10 +5,13 @@ import { CommandError } from './ask.js'
 /** Of `mumi` itself, which are not commands for operators. */
 const OTHERS = ['serve', 'config', 'check', 'copy', 'keys']
 
+/** Options of all commands, which the program does not have: they are taken out of the words before it. */
+const OF_ALL = ['--config', '--server', '--token-file']
+
 /** What may follow a command: its own commands, or its options. */
 function wordsOf(command: Command): string[] {
   if (command.commands.length > 0) return command.commands.map(one => one.name())
-  return command.options.flatMap(({ long }) => long ?? [])
+  return [...command.options.flatMap(({ long }) => long ?? []), ...OF_ALL]
 }
 
 /** [`user list`, its words], of all commands. */

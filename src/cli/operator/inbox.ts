@@ -5,7 +5,7 @@ import { EXIT_USAGE } from '../exit-codes.js'
 import { age, timeBefore } from './age.js'
 import { CommandError } from './ask.js'
 import { asNumber, confirm } from './input.js'
-import { lines, type Row, safe, table } from './print.js'
+import { lines, listing, type Row, safe, table } from './print.js'
 import type { Terminal } from './terminal.js'
 
 const USER = 'id, email or user name'
@@ -49,7 +49,7 @@ function printShown({ user, inbox, devices, devices_total, messages, next }: Sho
     '\n',
     devices.length > 0 ? table(rows, DEVICES) : 'No device has read it yet.\n',
     devices_total > devices.length ? `${devices_total} devices in all; these are farthest behind\n` : '',
-    messages === undefined ? '' : `\n${table(messages, columns)}`,
+    messages === undefined ? '' : `\n${listing(messages, columns, 'No messages.')}`,
     next === undefined ? '' : `More: --after ${next}\n`,
   ].join('')
 }

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { RANGES } from '../../protocol/admin-ranges.js'
 import { secondsOf } from './age.js'
 import { asNumber } from './input.js'
-import { lines, type Row, table } from './print.js'
+import { lines, listing, type Row } from './print.js'
 import type { Terminal } from './terminal.js'
 
 const COLUMNS = ['id', 'uses', 'used', 'created_at', 'expires_at']
@@ -33,7 +33,7 @@ const list = (terminal: Terminal): Command =>
     .action(() =>
       terminal.run(
         { name: 'invite.list', data: {}, idle: 'open' },
-        ({ invites }: { invites: readonly Row[] }) => table(invites, COLUMNS),
+        ({ invites }: { invites: readonly Row[] }) => listing(invites, COLUMNS, 'No invites.'),
       ),
     )
 

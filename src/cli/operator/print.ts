@@ -35,6 +35,10 @@ export function table(rows: readonly Row[], columns: readonly string[]): string 
     .join('')
 }
 
+/** A table; words where it would have none but titles. */
+export const listing = (rows: readonly Row[], columns: readonly string[], none: string): string =>
+  rows.length === 0 ? `${none}\n` : table(rows, columns)
+
 /** Of however many: as arguments of Math.max, some 120,000 have no room on the stack. */
 const widest = (texts: readonly string[]): number =>
   texts.reduce((width, { length }) => Math.max(width, length), 0)

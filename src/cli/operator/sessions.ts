@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { RANGES } from '../../protocol/admin-ranges.js'
 import { asNumber } from './input.js'
-import { type Row, table } from './print.js'
+import { listing, type Row } from './print.js'
 import type { Terminal } from './terminal.js'
 
 const COLUMNS = ['user', 'session', 'front', 'kind', 'role', 'device', 'address', 'online', 'since']
@@ -25,7 +25,7 @@ export function sessionCommands(terminal: Terminal): Command[] {
     .action((user: string | undefined, { limit }: { limit: number }) =>
       terminal.run({ name: 'session.list', data: { user, limit }, idle: 'never' }, (data: Listed) => {
         const more = data.total > data.sessions.length ? `${data.total} in all\n` : ''
-        return `${table(data.sessions, COLUMNS)}${more}`
+        return `${listing(data.sessions, COLUMNS, 'No sessions.')}${more}`
       }),
     )
   sessions

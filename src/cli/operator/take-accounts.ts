@@ -1,7 +1,7 @@
 /** Reads the accounts of the old MumiChat server, and has the gateway, or its store, take them. */
 import { hasStore } from '../../app/stores.js'
 import type { Config } from '../../config/config.js'
-import { databaseOf } from '../../config/old-server.js'
+import { databaseOf, IniError } from '../../config/old-server.js'
 import { type OldRow, type Refused, readOldAccounts, reasonOf } from '../../import/mumichat.js'
 import { SourceError } from '../../import/sqlite.js'
 import { Asking, CommandError } from './ask.js'
@@ -79,5 +79,6 @@ async function askForAll(config: Config, rows: readonly OldRow[], dryRun: boolea
 function explain(thrown: unknown): never {
   const { syscall, message }: NodeJS.ErrnoException =
     thrown instanceof Error ? thrown : new Error(String(thrown))
-  throw thrown instanceof SourceError || syscall !== undefined ? new CommandError(message) : thrown
+  const isExpected = thrown instanceof SourceError || thrown instanceof IniError || syscall !== undefined
+  throw isExpected ? new CommandError(message) : thrown
 }

@@ -1,7 +1,7 @@
 /** mumi admin-token … */
 import { Command } from 'commander'
 import { secondsOf } from './age.js'
-import { type Row, safe, table } from './print.js'
+import { listing, type Row, safe } from './print.js'
 import type { Terminal } from './terminal.js'
 
 const COLUMNS = ['name', 'role', 'created_at', 'expires_at', 'expired']
@@ -50,7 +50,7 @@ const list = (terminal: Terminal): Command =>
     .action(() =>
       terminal.run(
         { name: 'admin-token.list', data: {}, idle: 'open' },
-        ({ tokens }: { tokens: readonly Row[] }) => table(tokens, COLUMNS),
+        ({ tokens }: { tokens: readonly Row[] }) => listing(tokens, COLUMNS, 'No tokens.'),
       ),
     )
 

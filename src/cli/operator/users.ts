@@ -4,7 +4,7 @@ import { RANGES } from '../../protocol/admin-ranges.js'
 import { EXIT_USAGE } from '../exit-codes.js'
 import { CommandError } from './ask.js'
 import { asNumber, confirm, readPassword } from './input.js'
-import { lines, type Row, safe, table } from './print.js'
+import { lines, listing, type Row, safe } from './print.js'
 import type { Terminal } from './terminal.js'
 
 const USER = 'id, email or user name'
@@ -26,7 +26,8 @@ function list(terminal: Terminal): Command {
     .action(({ json: _, ...data }) =>
       terminal.run({ name: 'user.list', data, idle: 'open' }, ({ users, next }: Listed) => {
         const more = next === undefined ? '' : `There may be more: mumi user list --after ${next}\n`
-        return `${table(users, COLUMNS)}${more}`
+        const isOfAll = data.role === undefined && data.disabled === undefined && data.after === undefined
+        return `${listing(users, COLUMNS, isOfAll ? 'No accounts yet.' : 'No such accounts.')}${more}`
       }),
     )
 }
