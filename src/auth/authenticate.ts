@@ -55,8 +55,11 @@ export class Authenticator {
 
   /** @param login email or user id @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED */
   async byPassword(login: string, password: string, device?: string): Promise<Principal> {
+    const begunAt = Date.now()
     const user = await this.options.accounts.authenticate(login, password)
-    return this.#principal(user, 'password', newLoginId(), device)
+    const found = await this.#principal(user, 'password', newLoginId(), device)
+    await this.#keep(user.id, begunAt)
+    return found
   }
 
   /**
@@ -123,9 +126,12 @@ export class Authenticator {
 
   async #byExternal(token: string, device: string | undefined): Promise<Principal> {
     if (this.options.external === undefined) throw refusedToken('is not valid')
+    const begunAt = Date.now()
     const user = await this.options.accounts.find(await this.options.external.verify(token))
     if (user === undefined) throw refusedToken('names no user')
-    return this.#principal(user, 'external', newLoginId(), device)
+    const found = await this.#principal(user, 'external', newLoginId(), device)
+    await this.#keep(user.id, begunAt)
+    return found
   }
 
   async #byStored(userId: UserId, stored: StoredLogin, device: string | undefined): Promise<Principal> {
@@ -134,15 +140,19 @@ export class Authenticator {
     return this.#principal(user, stored.kind, stored.id, device)
   }
 
+  /** Who logs in anew keeps the account that was to be removed; its own tokens and credentials are void by then. */
+  async #keep(userId: UserId, begunAt: number): Promise<void> {
+    if (await this.options.pendingDeletions.cancel(userId, begunAt)) this.options.onKept(userId)
+  }
+
   /**
-   * Every way in ends here. Who gets here keeps the account that is to be removed.
+   * Every way in ends here.
    * @throws GatewayError ACCOUNT_DISABLED, EMAIL_UNVERIFIED
    */
   async #principal(user: User, kind: LoginKind, id: string, device: string | undefined): Promise<Principal> {
     if (user.disabledAt !== undefined) throw new GatewayError('ACCOUNT_DISABLED')
     if (user.verifiedAt === undefined && this.options.isUnverifiedLetIn?.() === false)
       throw new GatewayError('EMAIL_UNVERIFIED')
-    if (await this.options.pendingDeletions.cancel(user.id)) this.options.onKept(user.id)
     const role: Role = kind === 'device' ? 'device' : this.isAdmin(user) ? 'admin' : 'user'
     return { user, login: { id, kind, role, device, since: Date.now() } }
   }

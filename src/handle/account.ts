@@ -101,12 +101,13 @@ async function deleteLater(services: Services, caller: LoggedIn, password: strin
   const { accounts, audit, limits, live, log, logins, pendingDeletions } = services
   const { userId, front, remoteAddress } = caller
   await limits.logins.attempt(remoteAddress, userId, () => accounts.confirm(userId, password))
-  const at = await pendingDeletions.schedule(userId)
   const endLive = () => {
     for (const one of live.of(userId)) one.permissions?.revoke()
     live.endAll(userId, ENDED, one => !Object.is(one, caller))
   }
+  // First, so that a login which began before is refused, and does not take back what it knows nothing of.
   await logins.revoke(userId, () => true, endLive)
+  const at = await pendingDeletions.schedule(userId)
   audit.record({ event: 'account.deletion-scheduled', userId, front, remoteAddress })
   log.info({ event: 'account.deletion-scheduled', userId, at: formatTime(at) }, 'account to be removed')
   return at
@@ -117,11 +118,11 @@ export async function removeDue(services: Services): Promise<void> {
   const { accounts, pendingDeletions } = services
   for (const userId of await pendingDeletions.due()) {
     const about = { userId, front: 'upkeep', remoteAddress: undefined } as const
-    // An operator may have removed it meanwhile.
-    if ((await accounts.find(userId)) !== undefined)
-      await removeAccount(services, about, gone => accounts.remove(userId, gone))
-    // Last, so that it is tried again after a stop in between.
-    await pendingDeletions.cancel(userId)
+    await pendingDeletions.remove(userId, async () => {
+      // An operator may have removed it meanwhile.
+      if ((await accounts.find(userId)) !== undefined)
+        await removeAccount(services, about, gone => accounts.remove(userId, gone))
+    })
   }
 }
 
