@@ -1,5 +1,7 @@
 /** Everything that a store has of one person, in pages: for `mumi export`. No password hash and no secret of a login is in it. */
+
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PendingDeletions } from '../accounts/pending-deletions.js'
 import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import type { ExportPage } from '../handle/services.js'
@@ -32,7 +34,9 @@ export async function exportPage(
     const step = STEPS[place.step]
     if (step === undefined) return { entries, next: undefined }
     const next =
-      step === 'person' ? await person(store, id, entries) : await part(store, step, { id, place, entries })
+      step === 'person'
+        ? await person(store, id, entries)
+        : await part(store, step, { id, place, entries }).catch(thrown => refusePlace(place, thrown))
     place = next === undefined ? { step: place.step + 1 } : { ...place, from: next }
     if (performance.now() >= end) break
     await nextTurn()
@@ -50,6 +54,12 @@ function placeOf(text: string): Place {
   }
 }
 
+/** What a store cannot take as a place is no fault of the store. @throws always */
+function refusePlace({ from }: Place, thrown: unknown): never {
+  if (from === undefined || thrown instanceof GatewayError) throw thrown
+  throw new GatewayError('BAD_FIELD', { field: 'from', reason: 'must be `next` of a reply' }, thrown)
+}
+
 /** The account, its logins and what the broker keeps of its clients. */
 async function person({ users, kv }: CopyableStore, id: UserId, entries: object[]): Promise<undefined> {
   entries.push({ section: 'account', ...(await users.findUser(id)) })
@@ -62,6 +72,8 @@ async function person({ users, kv }: CopyableStore, id: UserId, entries: object[
     } = decodeRecord<Record<string, unknown>>(value)
     entries.push({ section: 'login', ...login })
   }
+  const removedAt = await new PendingDeletions(kv, 0).at(id)
+  if (removedAt !== undefined) entries.push({ section: 'deletion', at: removedAt })
   const ofClients: readonly (readonly [KvCollection, KvKey])[] = [
     ['meta', ['session']],
     ['subscriptions', []],

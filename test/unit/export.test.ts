@@ -32,7 +32,8 @@ t.test('an export has both directions and no other person, whatever its pages ar
   const count = (name: string) => found.filter(one => 'section' in one && one.section === name).length
   t.same([count('account'), count('sent'), count('received'), found.length], [1, 700, 1, 702])
   t.notMatch(JSON.stringify(found), /hash of/)
-  await t.rejects(exportPage(store, ANN, 'x'), ofKind('BAD_FIELD', { info: { field: 'from' } }))
+  for (const wrong of ['x', '{"step":4,"from":"zzz"}', 'null'])
+    await t.rejects(exportPage(store, ANN, wrong), ofKind('BAD_FIELD', { info: { field: 'from' } }), wrong)
 })
 
 t.test('a file that cannot be made, or an export that fails, leaves none', async t => {

@@ -156,7 +156,8 @@ t.test('every command has help with an example and the exit codes, and main.ts k
   }
   for (const { name } of program.commands.map(one => ({ name: one.name() })))
     t.ok(isOperatorCommand(name), name)
-  for (const name of ['serve', undefined, 'constructor']) t.notOk(isOperatorCommand(name))
+  for (const name of ['--server', '--server=https://a', '--token-file']) t.ok(isOperatorCommand(name), name)
+  for (const name of ['serve', undefined, 'constructor', '--servers']) t.notOk(isOperatorCommand(name))
   const made = operatorCommands(terminal)
   t.equal(made.length + 1, program.commands.length)
 })

@@ -23,7 +23,12 @@ const NAMES: ReadonlySet<string | undefined> = new Set([
   'completion',
 ])
 
-export const isOperatorCommand = (name: string | undefined): boolean => NAMES.has(name)
+/** Options that only these commands have, which may stand before the command. */
+const REMOTE = /^--(?:server|token-file)(?:=|$)/
+
+/** @param word the first one behind `mumi` */
+export const isOperatorCommand = (word: string | undefined): boolean =>
+  NAMES.has(word) || REMOTE.test(word ?? '')
 
 /** @param words the command and what follows it */
 export async function runOperatorCommand(words: readonly string[], env: ConfigSources['env']): Promise<void> {
