@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path'
 import { type Config, ConfigError } from '../config/config.js'
 import { GatewayError } from '../core/errors.js'
 import type { CopyableStore } from '../store/contents.js'
-import { copyStore } from '../store/copy.js'
+import { copyStore, type OnCopied } from '../store/copy.js'
 import { restoreBackup } from '../store/embedded/backup.js'
 import type { StoreTimes } from '../store/embedded/commits.js'
 import type { Compacted } from '../store/embedded/compact.js'
@@ -122,9 +122,10 @@ const inUse = (error: unknown): string | undefined =>
 
 /**
  * Reads all of a store that no gateway has open.
+ * @param onRow called with the count of rows so far
  * @throws ConfigError if there is none; GatewayError if it is in use or damaged
  */
-export async function verifyStore(config: Config): Promise<Verified> {
+export async function verifyStore(config: Config, onRow?: (rows: number) => void): Promise<Verified> {
   if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
   const store = await makeStore(config, config.store.type, {
     check: WHOLLY,
@@ -132,7 +133,7 @@ export async function verifyStore(config: Config): Promise<Verified> {
   })
   try {
     await store.open()
-    return await new Verification(store).run()
+    return await new Verification(store, onRow).run()
   } finally {
     await store.close()
   }
@@ -146,7 +147,7 @@ export async function restoreStore(config: Config, file: string): Promise<{ dir:
   if (config.store.type !== 'embedded')
     throw new ConfigError(['store.type: must be embedded; MongoDB has its own: mongorestore'])
   const dir = join(resolve(config.data.dir), 'store')
-  const { bytes, undo } = restoreBackup(file, dir)
+  const { bytes, undo } = await restoreBackup(file, dir)
   const store = makeEmbedded(config, { upgrade: false })
   try {
     await store.open()
@@ -185,18 +186,19 @@ function checkCanMake(dir: string): void {
   else checkCanMake(dirname(dir))
 }
 
-/** Copies one kind of store into the other. @param say called with a line of progress @throws GatewayError */
+/** Copies one kind of store into the other. @param say called with a line of what is done @throws GatewayError */
 export async function copyStores(
   config: Config,
   { from, to }: Record<'from' | 'to', StoreType>,
   say: (line: string) => void,
+  onCopied: OnCopied,
 ): Promise<void> {
   const source = await makeStore(config, from, { upgrade: false })
   const target = await makeStore(config, to)
   try {
     await source.open()
     await target.open()
-    await copyStore(source, target, say)
+    await copyStore(source, target, say, onCopied)
   } finally {
     await Promise.all([source.close(), target.close()])
   }

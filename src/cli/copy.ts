@@ -1,4 +1,5 @@
 import { ConfigError, type ConfigSources, loadConfig } from '../config/config.js'
+import { Progress } from './progress.js'
 
 const STORES = ['embedded', 'mongodb'] as const
 
@@ -16,6 +17,12 @@ export async function copy({ argv, env }: ConfigSources): Promise<void> {
   // Validated as a config of the target store.
   const config = loadConfig({ argv: [...rest, `--store.type=${ends.to}`], env })
   const { copyStores } = await import('../app/stores.js')
-  await copyStores(config, ends, line => process.stdout.write(`${line}\n`))
-  process.stdout.write('copied\n')
+  const progress = new Progress('copy', { unit: 'entries', output: process.stderr })
+  const say = (line: string) => {
+    progress.clear()
+    process.stdout.write(`${line}\n`)
+  }
+  const onCopied = (what: string, count: number) => progress.at(count, undefined, what)
+  await copyStores(config, ends, say, onCopied).finally(() => progress.clear())
+  say('copied')
 }

@@ -24,38 +24,45 @@ interface Sum {
   digests: bigint
 }
 
-/** @param say told how far it is, a line each. @throws GatewayError */
+/** Told how far it is: what is read or written, and how many of it so far. */
+export type OnCopied = (what: string, count: number) => void
+
+/** @param say told what is done, a line each. @throws GatewayError */
 export async function copyStore(
   from: CopyableStore,
   to: CopyableStore,
   say: (line: string) => void,
+  onCopied: OnCopied = () => undefined,
 ): Promise<void> {
   const note = await readNote(to)
   if (note === undefined) await refuseContents(to)
   else say(`going on with ${SECTIONS[note.section] ?? 'the state of the broker'}`)
   for (let i = note?.section ?? 0; i < SECTIONS.length; i++) {
     const section = SECTIONS[i]
-    if (section !== undefined) await copySection(from, to, i, i === note?.section ? note.from : undefined)
+    const begin = i === note?.section ? note.from : undefined
+    if (section !== undefined) await copySection(from, to, { index: i, begin, onCopied })
     say(`${section} copied`)
   }
   await writeNote(to, { section: SECTIONS.length })
   await copyState(from, to)
   say('state of the broker copied')
-  await verify(from, to, say)
+  await verify(from, to, say, onCopied)
   await to.kv.kvWrite([{ remove: 'meta', key: NOTE }])
 }
 
 async function copySection(
   from: CopyableStore,
   to: CopyableStore,
-  index: number,
-  begin: string | undefined,
+  { index, begin, onCopied }: { index: number; begin: string | undefined; onCopied: OnCopied },
 ): Promise<void> {
   const section = SECTIONS[index]
   if (section === undefined) return
   await writeNote(to, { section: index, from: begin })
+  let count = 0
   for await (const { entries, next } of pages(from, section, begin)) {
     await to.contents().write(section, entries)
+    count += entries.length
+    onCopied(section, count)
     if (next !== undefined) await writeNote(to, { section: index, from: next })
   }
 }
@@ -96,9 +103,16 @@ async function* stateOf(store: CopyableStore) {
 }
 
 /** @throws GatewayError STORE_UNAVAILABLE where they differ */
-async function verify(from: CopyableStore, to: CopyableStore, say: (line: string) => void): Promise<void> {
+async function verify(
+  from: CopyableStore,
+  to: CopyableStore,
+  say: (line: string) => void,
+  onRead: OnCopied,
+): Promise<void> {
   for (const section of SECTIONS) {
-    compare(section, await sumOf(from, section), await sumOf(to, section), say)
+    const source = await sumOf(from, section, count => onRead(`${section} read in the source`, count))
+    const target = await sumOf(to, section, count => onRead(`${section} read in the target`, count))
+    compare(section, source, target, say)
   }
   compare('state of the broker', await sumOfState(from), await sumOfState(to), say)
 }
@@ -113,10 +127,16 @@ function compare(what: string, source: Sum, target: Sum, say: (line: string) => 
   )
 }
 
-async function sumOf<S extends Section>(store: CopyableStore, section: S): Promise<Sum> {
+async function sumOf<S extends Section>(
+  store: CopyableStore,
+  section: S,
+  onRead: (count: number) => void,
+): Promise<Sum> {
   const sum: Sum = { count: 0, digests: 0n }
-  for await (const { entries } of pages(store, section))
+  for await (const { entries } of pages(store, section)) {
     for (const entry of entries) add(sum, canonical(entry))
+    onRead(sum.count)
+  }
   return sum
 }
 

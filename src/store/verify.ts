@@ -34,8 +34,14 @@ export class Verification {
   /** The row before, of the same inbox. */
   #before: Row | undefined
 
-  /** @param store its rows come in the order of inbox and seq: the embedded one */
-  constructor(private readonly store: CopyableStore) {}
+  /**
+   * @param store its rows come in the order of inbox and seq: the embedded one
+   * @param onRow called with the count of rows so far
+   */
+  constructor(
+    private readonly store: CopyableStore,
+    private readonly onRow: (rows: number) => void = () => undefined,
+  ) {}
 
   /** @throws GatewayError if the store cannot be read */
   async run(): Promise<Verified> {
@@ -118,6 +124,7 @@ export class Verification {
       this.#conversations.set(conversation, (this.#conversations.get(conversation) ?? 0) + 1)
     if (end > 0 && end < Buffer.byteLength(text)) this.#fault(`inbox ${inbox}: size of ${seq} is wrong`)
     this.#rows++
+    this.onRow(this.#rows)
     this.#before = row
   }
 

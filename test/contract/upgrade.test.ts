@@ -214,7 +214,7 @@ t.test('an upgrade begins with a backup, which is as the old version left its da
   const file = join(backupDir, files[0] ?? '')
   t.same(begun, [{ from: 1, to: DATA_FORMAT, backup: file }])
   const restored = join(dataDir(t), 'restored')
-  restoreBackup(file, restored)
+  await restoreBackup(file, restored)
   t.equal(await withFolder(restored, kindsIn), '........', 'all of format 1')
   const again = make(restored)
   await again.open()

@@ -43,7 +43,7 @@ t.test('a backup has what was acknowledged, is private, and does not change with
   t.same(readdirSync(dir).sort(), ['backup', 'store'], 'and nothing else is left')
   const before = await store.inbox.readInbox(ANN, 0, 1000)
   await store.inbox.append([message(BOB, ANN)])
-  t.equal(restoreBackup(file, restored).bytes, bytes)
+  t.equal((await restoreBackup(file, restored)).bytes, bytes)
   const other = await opened(t, restored)
   t.strictSame(await other.inbox.readInbox(ANN, 0, 1000), before)
   t.equal(before.length, 300)
@@ -80,22 +80,22 @@ t.test('a copy that fails leaves nothing; one that loses a race leaves the other
 
 t.test('a backup is not restored over a store, nor beside a journal', async t => {
   const { dir, file, restored } = await backedUp(t)
-  t.throws(() => restoreBackup(file, join(dir, 'store')), ofKind('STORE_UNAVAILABLE'))
+  await t.rejects(restoreBackup(file, join(dir, 'store')), ofKind('STORE_UNAVAILABLE'))
   mkdirSync(restored)
   writeFileSync(join(restored, 'journal-1'), '')
-  t.throws(() => restoreBackup(file, restored), ofKind('STORE_UNAVAILABLE'))
+  await t.rejects(restoreBackup(file, restored), ofKind('STORE_UNAVAILABLE'))
   t.same(readdirSync(restored), ['journal-1'])
-  t.throws(() => restoreBackup(join(dir, 'none'), join(dir, 'x')), ofKind('BAD_FIELD'))
-  t.throws(() => restoreBackup(dir, join(dir, 'x')), ofKind('BAD_FIELD'))
+  await t.rejects(restoreBackup(join(dir, 'none'), join(dir, 'x')), ofKind('BAD_FIELD'))
+  await t.rejects(restoreBackup(dir, join(dir, 'x')), ofKind('BAD_FIELD'))
   t.notOk(existsSync(join(dir, 'x')))
 })
 
 t.test('a truncated or damaged backup is an error that names it, and makes no store', async t => {
   const { dir, file, bytes, restored } = await backedUp(t)
   const damaged = join(dir, 'damaged')
-  const refused = (about: string) => {
-    t.throws(
-      () => restoreBackup(damaged, restored),
+  const refused = async (about: string) => {
+    await t.rejects(
+      restoreBackup(damaged, restored),
       ofKind('STORE_UNAVAILABLE', { message: new RegExp(damaged) }),
       about,
     )
@@ -104,15 +104,15 @@ t.test('a truncated or damaged backup is an error that names it, and makes no st
   for (const size of [0, 1, 4096, 8192, Math.floor(bytes / 2), bytes - 4096]) {
     copyFileSync(file, damaged)
     truncateSync(damaged, size)
-    refused(`${size} bytes`)
+    await refused(`${size} bytes`)
   }
   for (const page of [0, 1]) {
     const whole = readFileSync(file)
     whole.fill(0xff, page * 4096, (page + 1) * 4096)
     writeFileSync(damaged, whole)
-    refused(`page ${page}`)
+    await refused(`page ${page}`)
   }
   writeFileSync(damaged, Buffer.alloc(bytes, 'x'))
-  refused('another file')
+  await refused('another file')
   t.doesNotThrow(() => checkWhole(file))
 })

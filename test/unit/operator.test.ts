@@ -20,6 +20,7 @@ import { leaves, makeProgram } from '../../src/cli/operator/program.js'
 import type { Terminal } from '../../src/cli/operator/terminal.js'
 import { loadConfig } from '../../src/config/config.js'
 import { ADMIN_REQUESTS, parseAdminRequest } from '../../src/protocol/admin.js'
+import { RANGES } from '../../src/protocol/admin-ranges.js'
 import { dataDir } from '../helpers/gateway.js'
 
 t.test('config keys are told from options, wherever they stand', async t => {
@@ -204,6 +205,10 @@ t.test('a number out of its range is an error of usage that names the option and
     'admin-token create ci --expires 0d',
   ])
     await t.rejects(run(words.split(' ')), { exitCode: 2, message: /^--expires: must be 1s to / }, words)
+  const { maximum } = RANGES['inbox.show'].messages
+  const show = (messages: number) => JSON.stringify({ user: 'ann', messages })
+  t.doesNotThrow(() => parseAdminRequest('inbox.show', show(maximum)))
+  t.throws(() => parseAdminRequest('inbox.show', show(maximum + 1)), 'the gateway has the same range')
   const { asked } = await run('invite create --expires 11574d --uses 1000000'.split(' '))
   t.doesNotThrow(() => parseAdminRequest('invite.create', JSON.stringify(asked[0]?.data)))
 })

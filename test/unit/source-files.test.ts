@@ -25,6 +25,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
       'commands alone: test/unit/operator.test.ts runs each of them by commands.ts',
     ]),
   ),
+  'cli/operator/make-terminal.ts': 'test/process/operator.test.ts and backup.test.ts there run what it makes',
   'cli/operator/take-accounts.ts': 'test/process/import.test.ts runs it with a gateway and without one',
   'json/host.ts': TYPES,
   'json/socket-owner.ts': TYPES,

@@ -20,6 +20,8 @@ export interface TakeReport {
   readonly refused: readonly Refused[]
 }
 
+type OnTaken = (done: number, of: number) => void
+
 /** Accounts in a request: what the slowest hashes take a minute for. */
 const BATCH = 20
 
@@ -29,11 +31,16 @@ interface Outcome {
   readonly reason?: string
 }
 
-/** @throws CommandError if the file cannot be read, or if a request is refused as a whole: run again, it goes on there */
-export async function takeAccounts(config: Config, { file, isDry }: OldServer): Promise<TakeReport> {
+/** @param onTaken told how many of how many were asked for @throws CommandError if the file cannot be read, or if a request is refused as a whole: run again, it goes on there */
+export async function takeAccounts(
+  config: Config,
+  { file, isDry }: OldServer,
+  onTaken: OnTaken,
+): Promise<TakeReport> {
   const { path, rows, refused } = await readOld(file).catch(explain)
   // Where there is no store yet, nothing is taken already; a dry run makes none.
-  const outcomes = isDry && !hasStore(config) ? rows.map(() => NEW) : await askForAll(config, rows, isDry)
+  const outcomes =
+    isDry && !hasStore(config) ? rows.map(() => NEW) : await askForAll(config, rows, isDry, onTaken)
   const of = (outcome: Outcome['outcome']) => rows.filter((_, at) => outcomes[at]?.outcome === outcome)
   for (const [at, { row, account }] of rows.entries()) {
     const one = outcomes[at]
@@ -60,7 +67,12 @@ const NEW: Outcome = { outcome: 'taken' }
 
 const nameOf = ({ row, account: { id, email } }: OldRow) => ({ row, id, email })
 
-async function askForAll(config: Config, rows: readonly OldRow[], dryRun: boolean): Promise<Outcome[]> {
+async function askForAll(
+  config: Config,
+  rows: readonly OldRow[],
+  dryRun: boolean,
+  onTaken: OnTaken,
+): Promise<Outcome[]> {
   const asking = new Asking(config)
   const outcomes: Outcome[] = []
   try {
@@ -69,6 +81,7 @@ async function askForAll(config: Config, rows: readonly OldRow[], dryRun: boolea
       const data = { users, ...(dryRun && { dryRun }) }
       const reply = await asking.ask({ name: 'user.import', data, idle: 'make', isLong: true })
       outcomes.push(...(reply as { outcomes: Outcome[] }).outcomes)
+      onTaken(outcomes.length, rows.length)
     }
     return outcomes
   } finally {

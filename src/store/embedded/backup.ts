@@ -3,7 +3,6 @@ import {
   chmodSync,
   closeSync,
   constants,
-  copyFileSync,
   existsSync,
   fsyncSync,
   linkSync,
@@ -15,6 +14,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { reasonText, toStoreError } from './errors.js'
@@ -70,7 +70,7 @@ export interface Restored {
  * @param dir of the store; made if it is not there
  * @throws GatewayError, and then the folder is as it was: STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
  */
-export function restoreBackup(file: string, dir: string): Restored {
+export async function restoreBackup(file: string, dir: string): Promise<Restored> {
   if (hasData(dir))
     throw new GatewayError('STORE_UNAVAILABLE', { reason: `${dir} has a store already: move it away first` })
   // Before it is copied: a wrong name should not cost the time of a copy.
@@ -79,7 +79,7 @@ export function restoreBackup(file: string, dir: string): Restored {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const part = join(dir, RESTORE_PART)
   try {
-    copyFileSync(file, part, constants.COPYFILE_FICLONE)
+    await copyFile(file, part, constants.COPYFILE_FICLONE)
     checkWhole(part, file)
     chmodSync(part, 0o600)
     syncPath(part)

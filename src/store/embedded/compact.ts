@@ -5,7 +5,8 @@ import { syncPath } from './backup.js'
 import { toStoreError } from './errors.js'
 import { checkWhole, noteClosed, RESTORE_PART } from './file.js'
 
-const PART = 'compact.part-'
+/** A folder beside the file, in which its copy is made. */
+export const COMPACT_PART = 'compact.part-'
 
 export interface Compacted {
   /** Bytes of the file. */
@@ -24,7 +25,7 @@ export async function compactFile(dir: string, copy: (folder: string) => Promise
   let folder: string | undefined
   try {
     const before = statSync(path).size
-    folder = mkdtempSync(join(dir, PART))
+    folder = mkdtempSync(join(dir, COMPACT_PART))
     await copy(folder)
     const made = join(folder, 'data.mdb')
     checkWhole(made)
@@ -45,6 +46,6 @@ export async function compactFile(dir: string, copy: (folder: string) => Promise
 /** Removes what a process that was killed while it compacted or restored left. To be called by who has the lock. */
 export function removeParts(dir: string): void {
   for (const name of readdirSync(dir))
-    if (name.startsWith(PART) || name === RESTORE_PART)
+    if (name.startsWith(COMPACT_PART) || name === RESTORE_PART)
       rmSync(join(dir, name), { recursive: true, force: true })
 }
