@@ -40,12 +40,13 @@ export function composeMail(given: MailGiven): { readonly outbox: Outbox; readon
     {
       kv: store.kv,
       transport: transportOf(config),
-      write: letter => writeLetter(writer, letter),
+      write: (letter, isWanted) => writeLetter(writer, letter, isWanted),
       metrics,
       log,
     },
     { retryForMs: config.mail.retryFor, maxWaiting: config.mail.maxWaiting },
   )
+  proofs.onCancel((userId, kinds) => outbox.takeBack(userId, kinds))
   const mayMail = (recipient: string) => limits.mayMail(recipient)
   return { outbox, mail: new PostOffice({ accounts, outbox, mayMail, log }) }
 }

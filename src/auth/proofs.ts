@@ -15,6 +15,9 @@ import { digest, isSame, randomSecret } from './secrets.js'
  */
 export type ProofKind = 'reset' | 'verify' | 'change' | 'undo'
 
+/** Void when somebody else may have asked for them. `undo` stays: it is the way back of the owner before. */
+export const ASKED: readonly ProofKind[] = ['reset', 'verify', 'change']
+
 const LETTERS = { r: 'reset', v: 'verify', c: 'change', u: 'undo' } as const
 const LETTER_OF = { reset: 'r', verify: 'v', change: 'c', undo: 'u' } as const
 const TOKEN = new RegExp(`^mp([rvcu])_(${USER_ID})_([\\w-]{43})$`)
@@ -39,6 +42,15 @@ export interface StoredProof {
   readonly createdAt: number
   readonly expiresAt: number
 }
+
+/** Of a proof that is to be made. */
+export interface NewProof {
+  readonly email: string
+  readonly lifetimeMs: number
+  readonly isWanted?: () => boolean
+}
+
+export type CancelListener = (userId: UserId, kinds: readonly ProofKind[]) => Promise<void>
 
 export interface Proof {
   /** For the link. */
@@ -68,20 +80,32 @@ const refused = (field: 'token' | 'code') =>
 export class Proofs {
   /** Uses of proofs, one at a time per account: that is what makes them good for one use. */
   readonly #turns = new KeyedSerial()
+  #onCancel: CancelListener = async () => undefined
 
   constructor(private readonly kv: KeyValue) {}
 
   /**
    * A new one takes the place of the one before of the same kind; of `undo` there may be several.
    * @param email see StoredProof @param lifetimeMs from now on
+   * @param isWanted asked when it is this one's turn: what was cancelled meanwhile is not made
+   * @returns undefined if it is not wanted any more
    */
-  async make(userId: UserId, kind: ProofKind, email: string, lifetimeMs: number): Promise<Proof> {
+  async make(
+    userId: UserId,
+    kind: ProofKind,
+    { email, lifetimeMs, isWanted = () => true }: NewProof,
+  ): Promise<Proof | undefined> {
     const secret = randomSecret()
     const code = Array.from({ length: CODE_LENGTH }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
     const createdAt = Date.now()
     const hashes = { secret: digest(secret), code: digest(code) }
     const proof: StoredProof = { kind, ...hashes, email, createdAt, expiresAt: createdAt + lifetimeMs }
-    await this.#turns.run(userId, () => this.kv.kvWrite([putOf(userId, proof)]))
+    const isMade = await this.#turns.run(userId, async () => {
+      if (!isWanted()) return false
+      await this.kv.kvWrite([putOf(userId, proof)])
+      return true
+    })
+    if (!isMade) return undefined
     const half = CODE_LENGTH / 2
     return {
       token: `mp${LETTER_OF[kind]}_${userId}_${secret}`,
@@ -121,14 +145,24 @@ export class Proofs {
     return found.filter(({ expiresAt }) => expiresAt > Date.now())
   }
 
-  /** Makes those void that `which` accepts. */
-  async cancel(userId: UserId, which: (proof: StoredProof) => boolean): Promise<void> {
-    await this.#turns.run(userId, () => this.cancelNow(userId, which))
+  /**
+   * `listener` is called before proofs of these kinds are made void. It takes back letters that wait, since each would make
+   * a new one.
+   */
+  onCancel(listener: CancelListener): void {
+    this.#onCancel = listener
+  }
+
+  /** Makes those of these kinds void, those that letters on their way would bring, too. */
+  async cancel(userId: UserId, kinds: readonly ProofKind[]): Promise<void> {
+    await this.#turns.run(userId, () => this.cancelNow(userId, kinds))
   }
 
   /** The same within the work of `use`, whose turn it is. */
-  async cancelNow(userId: UserId, which: (proof: StoredProof) => boolean): Promise<void> {
-    const writes = (await this.list(userId)).filter(which).map(proof => removalOf(userId, proof))
+  async cancelNow(userId: UserId, kinds: readonly ProofKind[]): Promise<void> {
+    await this.#onCancel(userId, kinds)
+    const isMeant = ({ kind }: StoredProof) => kinds.includes(kind)
+    const writes = (await this.list(userId)).filter(isMeant).map(proof => removalOf(userId, proof))
     if (writes.length > 0) await this.kv.kvWrite(writes)
   }
 

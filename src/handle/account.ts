@@ -1,3 +1,4 @@
+import { ASKED } from '../auth/proofs.js'
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { User } from '../core/model.js'
 import { formatTime } from '../core/time.js'
@@ -98,7 +99,7 @@ async function deleteNow(services: Services, caller: LoggedIn, password: string)
 
 /** Ends all logins now; `removeDue` removes the account, unless its owner logs in before. @throws GatewayError ERROR_AUTH */
 async function deleteLater(services: Services, caller: LoggedIn, password: string): Promise<number> {
-  const { accounts, audit, limits, live, log, logins, pendingDeletions } = services
+  const { accounts, audit, limits, live, log, logins, pendingDeletions, proofs } = services
   const { userId, front, remoteAddress } = caller
   await limits.logins.attempt(remoteAddress, userId, () => accounts.confirm(userId, password))
   const endLive = () => {
@@ -108,6 +109,7 @@ async function deleteLater(services: Services, caller: LoggedIn, password: strin
   // First, so that a login which began before is refused, and does not take back what it knows nothing of.
   await logins.revoke(userId, () => true, endLive)
   const at = await pendingDeletions.schedule(userId)
+  await proofs.cancel(userId, ['reset', 'change'])
   audit.record({ event: 'account.deletion-scheduled', userId, front, remoteAddress })
   log.info({ event: 'account.deletion-scheduled', userId, at: formatTime(at) }, 'account to be removed')
   return at
@@ -134,7 +136,7 @@ export async function removeDue(services: Services): Promise<void> {
  * @throws what `remove` throws before the account is gone
  */
 export async function removeAccount(
-  { audit, inbox, live, log, logins }: Services,
+  { audit, inbox, live, log, logins, proofs }: Services,
   { userId, front, remoteAddress }: Pick<LoggedIn, 'userId' | 'remoteAddress'> & { readonly front: string },
   remove: (gone: () => Promise<unknown>) => Promise<unknown>,
   isSpared: (connection: LiveConnection) => boolean = () => false,
@@ -150,11 +152,14 @@ export async function removeAccount(
     }
     return logins.revoke(userId, () => true, endLive)
   }
-  await remove(gone).catch(thrown => {
-    if (!isGone) throw thrown
-    // The store removes the rest when it is opened again.
-    const about = { event: 'store.failed', operation: 'deleteUser', userId, err: toGatewayError(thrown) }
-    log.error(about, 'account not removed whole')
-  })
+  const forgetLetters = () => proofs.cancel(userId, [...ASKED, 'undo'])
+  await remove(gone)
+    .then(forgetLetters)
+    .catch(thrown => {
+      if (!isGone) throw thrown
+      // The store removes the rest when it is opened again.
+      const about = { event: 'store.failed', operation: 'deleteUser', userId, err: toGatewayError(thrown) }
+      log.error(about, 'account not removed whole')
+    })
   log.info({ event: 'account.deleted', userId }, 'account deleted')
 }

@@ -137,7 +137,7 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
   })
   record(services, caller, 'password.changed', { userId })
   // Whoever asked for these may have been somebody else.
-  await services.proofs.cancel(userId, ({ kind }) => kind === 'reset' || kind === 'change')
+  await services.proofs.cancel(userId, ['reset', 'change'])
   services.mail.tell({ kind: 'password-changed', userId })
   answer.ok('SUCCESS')
 }

@@ -1,4 +1,5 @@
 /** Letters as they wait in the store: what is to be said to whom. What a letter says is written when it is sent. */
+import type { ProofKind } from '../auth/proofs.js'
 import type { UserId } from '../core/model.js'
 
 /**
@@ -6,6 +7,14 @@ import type { UserId } from '../core/model.js'
  * for a new address. `email-changed`: tells the address before, with a link to undo it. `password-changed`: tells.
  */
 export type LetterKind = 'reset' | 'verify' | 'change' | 'email-changed' | 'password-changed'
+
+/** What a letter lets its reader do; others only tell. */
+export const PROOF_OF: Readonly<Partial<Record<LetterKind, ProofKind>>> = {
+  reset: 'reset',
+  verify: 'verify',
+  change: 'change',
+  'email-changed': 'undo',
+}
 
 /**
  * It has no link and no code: these are made when it is sent, so that the store has no secret of a letter that waits, and a

@@ -3,11 +3,13 @@
  * may be sent twice, where the process dies in between, or the server's answer is lost.
  */
 import { randomBytes } from 'node:crypto'
+import type { ProofKind } from '../auth/proofs.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
+import type { UserId } from '../core/model.js'
 import { Deadlines } from '../flow/deadlines.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
-import type { Letter, Message } from './letter.js'
+import { type Letter, type Message, PROOF_OF } from './letter.js'
 import { MailError, type Transport } from './transport.js'
 
 export interface OutboxOptions {
@@ -20,8 +22,11 @@ export interface OutboxOptions {
 export interface OutboxParts {
   readonly kv: KeyValue
   readonly transport: Transport
-  /** Writes a letter. @returns undefined if there is nothing to say any more: the account is gone */
-  readonly write: (letter: Letter) => Promise<Message | undefined>
+  /**
+   * Writes a letter. @param isWanted false as soon as it was taken back @returns undefined if there is nothing to say any
+   * more: the account is gone
+   */
+  readonly write: (letter: Letter, isWanted: () => boolean) => Promise<Message | undefined>
   readonly metrics: Pick<Metrics, 'mails' | 'mailsWaiting'>
   readonly log: Logger
 }
@@ -93,6 +98,22 @@ export class Outbox {
     this.#schedule(name)
   }
 
+  /** Letters that would make such proofs are sent no more. Resolves when the store does not have them either. */
+  async takeBack(userId: UserId, kinds: readonly ProofKind[]): Promise<void> {
+    const isMeant = (letter: Letter) => {
+      const kind = PROOF_OF[letter.kind]
+      return letter.userId === userId && kind !== undefined && kinds.includes(kind)
+    }
+    const letters = [...this.#waiting.values()].filter(isMeant)
+    for (const letter of letters) this.#forget(letter)
+    // Also of a store that no gateway serves, whose letters nobody has read.
+    const writes: KvWrite[] = letters.map(letter => ({ remove: 'meta', key: keyOf(letter) }))
+    if (!this.#isStarted)
+      for await (const { key, value } of this.parts.kv.kvRange('meta', ['mail', userId]))
+        if (isMeant(decode(value))) writes.push({ remove: 'meta', key })
+    if (writes.length > 0) await this.parts.kv.kvWrite(writes)
+  }
+
   /** Sends no more. Resolves when what is being sent is sent, or has failed; it is in the store then. */
   async close(): Promise<void> {
     this.#isStarted = false
@@ -137,7 +158,7 @@ export class Outbox {
     const { log, metrics, transport, write } = this.parts
     const { kind, userId } = letter
     try {
-      const message = await write(letter)
+      const message = await write(letter, () => this.#isCurrent(letter))
       const file = message && (await transport.send(message))
       await this.#done(letter)
       if (message === undefined) return

@@ -5,8 +5,9 @@ import type { ProofKind, Proofs } from '../auth/proofs.js'
 import type { Locale } from '../core/errors.js'
 import type { User } from '../core/model.js'
 import type { Users } from '../store/store.js'
-import type { Letter, LetterKind, Message } from './letter.js'
+import { type Letter, type LetterKind, type Message, PROOF_OF } from './letter.js'
 import { LETTER_TEXTS, validFor } from './texts.js'
+import { MailError } from './transport.js'
 
 export interface WriterParts {
   readonly users: Pick<Users, 'findUser'>
@@ -20,13 +21,6 @@ export interface WriterParts {
   readonly lifetimesMs: Readonly<Record<ProofKind, number>>
 }
 
-const PROOF_OF: Readonly<Partial<Record<LetterKind, ProofKind>>> = {
-  reset: 'reset',
-  verify: 'verify',
-  change: 'change',
-  'email-changed': 'undo',
-}
-
 /** The page of each. */
 const PAGE_OF: Readonly<Record<ProofKind, string>> = {
   reset: 'reset',
@@ -35,16 +29,31 @@ const PAGE_OF: Readonly<Record<ProofKind, string>> = {
   undo: 'undo',
 }
 
-/** @returns undefined if there is nothing to say any more: see isPointless */
-export async function writeLetter(parts: WriterParts, letter: Letter): Promise<Message | undefined> {
+/**
+ * @param isWanted whether the letter was not taken back meanwhile
+ * @returns undefined if there is nothing to say any more: see isPointless
+ * @throws MailError if it could go only to another address
+ */
+export async function writeLetter(
+  parts: WriterParts,
+  letter: Letter,
+  isWanted: () => boolean = () => true,
+): Promise<Message | undefined> {
   const user = await parts.users.findUser(letter.userId)
   if (user === undefined || (await isPointless(parts, letter, user))) return undefined
   const to = letter.to ?? user.email
-  // A header ends with a line. No address that was registered here has such characters.
-  if (/[\p{Cc}\u2028\u2029]/u.test(to)) return undefined
+  if (isChangedOnTheWay(to)) throw new MailError('EADDRESS', true)
   const locale = user.language ?? parts.locale
-  return { to, ...(await fill(parts, letter.kind, { user, to, locale })) }
+  const filled = await fill(parts, letter.kind, { user, to, locale, isWanted })
+  return filled && { to, ...filled }
 }
+
+/**
+ * A header ends with a line, and nodemailer puts a blank in place of an angle bracket: the letter would go to somebody else.
+ * Addresses that were registered here may have such brackets, between quotes.
+ */
+const isChangedOnTheWay = (address: string): boolean =>
+  /[\p{Cc}\u2028\u2029<>]/u.test(address) || address.trim() !== address
 
 /** The account is disabled, its address was verified meanwhile, or the change of its address was taken back. */
 async function isPointless({ held }: WriterParts, { kind, to }: Letter, user: User): Promise<boolean> {
@@ -58,15 +67,18 @@ interface Addressee {
   readonly user: User
   readonly to: string
   readonly locale: Locale
+  readonly isWanted: () => boolean
 }
 
-async function fill(parts: WriterParts, kind: LetterKind, { user, to, locale }: Addressee) {
+async function fill(parts: WriterParts, kind: LetterKind, { user, to, locale, isWanted }: Addressee) {
   const text = LETTER_TEXTS[locale][kind]
   const proofKind = PROOF_OF[kind]
   if (proofKind === undefined)
     return { subject: text.subject, ...layOut(locale, [text.lead], [text.otherwise]) }
   const lifetimeMs = parts.lifetimesMs[proofKind]
-  const { token, code } = await parts.proofs.make(user.id, proofKind, to, lifetimeMs)
+  const proof = await parts.proofs.make(user.id, proofKind, { email: to, lifetimeMs, isWanted })
+  if (proof === undefined) return undefined
+  const { token, code } = proof
   const base = parts.baseUrl()
   const link = base && `${base}/account/${PAGE_OF[proofKind]}?lang=${locale}&token=${token}`
   const after = [validFor(locale, lifetimeMs), text.otherwise]

@@ -118,7 +118,13 @@ t.test('a letter: in the language of the account, both forms alike, nothing of a
   t.notMatch(noLinks?.text, 'http')
   t.match(noLinks?.text, /[0-9A-Z]{5}-[0-9A-Z]{5}/)
   t.equal(await writeLetter(parts, { ...RESET, kind: 'email-changed', to: 'other@example.com' }), undefined)
-  t.equal(await writeLetter(parts, { ...RESET, to: 'a@example.com\r\nBcc: b@example.com' }), undefined)
+  const made = (await proofs.list(ANN.id)).length
+  for (const to of ['a@example.com\r\nBcc: b@example.com', '"<i>a</i>"@example.com', ' a@example.com'])
+    await t.rejects(writeLetter(parts, { ...RESET, to }), { code: 'EADDRESS', isFinal: true }, to)
+  t.equal((await proofs.list(ANN.id)).length, made)
+  const takenBack = await writeLetter(parts, { ...RESET, kind: 'change', to: 'b@example.com' }, () => false)
+  t.equal(takenBack, undefined)
+  t.notOk((await proofs.list(ANN.id)).some(({ email }) => email === 'b@example.com'))
   user = { ...ANN, verifiedAt: 1 }
   t.equal(await writeLetter(parts, { ...RESET, kind: 'verify' }), undefined)
   user = { ...ANN, disabledAt: 1 }
@@ -208,6 +214,51 @@ t.test(
   },
 )
 
+t.test(
+  'outbox: letters are taken back, also one that is just being written, and those of a store at rest',
+  async t => {
+    const sent: Message[] = []
+    const { outbox, store } = await outboxOf(t, async message => void sent.push(message))
+    const change: Letter = { kind: 'change', userId: ANN.id, to: 'thief@example.com' }
+    const told: Letter = { kind: 'password-changed', userId: ANN.id }
+    const other: Letter = { ...change, userId: '100000002' }
+    for (const letter of [RESET, change, told, other]) await outbox.put(letter)
+    const { outbox: atRest } = await outboxOf(t, async () => undefined, { store })
+    await atRest.takeBack(ANN.id, ['reset'])
+    await outbox.takeBack(ANN.id, ['change', 'reset'])
+    const left = (await rowsOf(store, 'mail')).map(row => JSON.parse(row))
+    t.match(left, [told, other])
+    await outbox.start()
+    await outbox.close()
+    t.equal(sent.length, 2)
+    let go = () => {}
+    const wanted: boolean[] = []
+    const parts = {
+      kv: store.kv,
+      transport: { send: async (message: Message) => void sent.push(message), close: () => undefined },
+      write: (_letter: Letter, isWanted: () => boolean) =>
+        new Promise<Message | undefined>(resolve => {
+          wanted.push(isWanted())
+          go = () => {
+            wanted.push(isWanted())
+            resolve(undefined)
+          }
+        }),
+      metrics: new Metrics(),
+      log: createLogger({ level: 'silent', pretty: 'never' }),
+    }
+    const writing = new Outbox(parts, { retryForMs: DAY, maxWaiting: 10 })
+    await writing.start()
+    await writing.put(change)
+    while (wanted.length === 0) await new Promise(setImmediate)
+    await writing.takeBack(ANN.id, ['change'])
+    go()
+    await writing.close()
+    t.same(wanted, [true, false])
+    t.same(await rowsOf(store, 'mail'), [])
+  },
+)
+
 t.test('outbox: one that is put while the last of its kind is being sent is sent, too', async t => {
   let go = () => {}
   const sent: Message[] = []
@@ -290,6 +341,19 @@ t.test('files: whole, private, as mail programs open them; the newest stay', asy
     isFinal: false,
   })
 })
+
+t.test(
+  'files: what a letter is sent to is the address of the account, whatever is between its quotes',
+  async t => {
+    const dir = join(t.testdir(), 'mail')
+    const transport = new FileTransport(dir, 'a@example.com')
+    for (const char of "!#$%&()*+,/:;=?@[]^`{|} '") {
+      const path = await transport.send({ ...MESSAGE, to: `"a${char}b"@example.com` })
+      const raw = readFileSync(path ?? '', 'utf8')
+      t.ok(raw.includes(`To: <"a${char}b"@example.com>`) || raw.includes(`To: a${char}b@example.com`), char)
+    }
+  },
+)
 
 t.test(
   'SMTP: a real server gets the letter; an address is one address, and none of it is in an error',

@@ -3,7 +3,9 @@ import t from 'tap'
 import { HeldAddresses } from '../../src/accounts/held-addresses.js'
 import { ownerOf, type ProofKind } from '../../src/auth/proofs.js'
 import { CODES, type GatewayError } from '../../src/core/errors.js'
+import { USER_ACTS } from '../../src/handle/admin/users.js'
 import type { Answer, Caller, Handler, LoggedIn } from '../../src/handle/context.js'
+import { handlePassword } from '../../src/handle/logins.js'
 import {
   handleChangeEmail,
   handleResendVerification,
@@ -28,6 +30,7 @@ function callerOf(userId?: string): LoggedIn {
     front: 'json',
     locale: 'en',
     remoteAddress: '192.0.2.1',
+    operator: { name: undefined, role: 'admin' },
     hasLeft: false,
     isGone: false,
     leave: () => undefined,
@@ -46,7 +49,11 @@ async function ask<D>(run: Handler<D, LoggedIn>, data: D, userId?: string): Prom
 }
 
 /** The letter that a handler had written is written now; outboxes of tests are not started. */
-const letter = (userId: string, kind: ProofKind, email: string) => proofs.make(userId, kind, email, HOUR)
+async function letter(userId: string, kind: ProofKind, email: string) {
+  const made = await proofs.make(userId, kind, { email, lifetimeMs: HOUR })
+  if (made === undefined) throw new Error('not made')
+  return made
+}
 
 const loggingIn = (email: string, password: string) => accounts.authenticate(email, password)
 
@@ -110,6 +117,53 @@ t.test(
     await services.mail.idle()
   },
 )
+
+const waiting = async (userId: string) => {
+  await services.mail.idle()
+  const kinds: string[] = []
+  for await (const { value } of store.kv.kvRange('meta', ['mail', userId]))
+    kinds.push(JSON.parse(Buffer.from(value).toString()).kind)
+  return kinds.filter(kind => kind !== 'password-changed')
+}
+
+t.test('whatever voids the letters of an account takes back those that still wait, too', async t => {
+  const put = (userId: string) =>
+    Promise.all([
+      services.mail.put({ kind: 'change', userId, to: 'thief@example.com' }),
+      services.mail.put({ kind: 'reset', userId }),
+    ])
+  const ways: Record<string, (id: string, email: string) => Promise<unknown>> = {
+    password: id => ask(handlePassword, { password: PASSWORD, newPassword: 'new' }, id),
+    reset: async (id, email) =>
+      ask(handleResetPassword, { token: (await letter(id, 'reset', email)).token, newPassword: 'new' }),
+    undo: async (id, email) => {
+      const since = Date.now()
+      await held.hold(email, { userId: id, since, until: since + HOUR })
+      return ask(handleUndoEmail, { token: (await letter(id, 'undo', email)).token, newPassword: 'new' })
+    },
+    operator: id => ask(USER_ACTS['user.reset-password'].run, { user: id }),
+    disable: id => ask(USER_ACTS['user.disable'].run, { user: id }),
+    delete: id => ask(USER_ACTS['user.delete'].run, { user: id }),
+  }
+  for (const [way, run] of Object.entries(ways)) {
+    const { id, email } = await register(`way-${way}`)
+    await put(id)
+    t.same((await waiting(id)).sort(), ['change', 'reset'])
+    await run(id, email)
+    t.same(await waiting(id), [], way)
+    if (way === 'delete') t.same(await proofs.list(id), [])
+  }
+})
+
+t.test('a letter of a disabled account is good for nothing', async t => {
+  const { id, email } = await register('wes')
+  await accounts.change(id, { disabledAt: Date.now() })
+  const change = await letter(id, 'change', 'wes@example.org')
+  await t.rejects(ask(handleVerifyEmail, { token: change.token }), refused('token'))
+  const reset = await letter(id, 'reset', email)
+  await t.rejects(ask(handleResetPassword, { token: reset.token, newPassword: 'x' }), refused('token'))
+  t.equal((await accounts.find(id))?.email, email)
+})
 
 t.test('an address is confirmed by link or code; asking for a letter tells nothing', async t => {
   const { id, email } = await register('sue')

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { askAdmin } from '../helpers/admin.js'
 import { jsonClient, loggedIn, type RunningGateway, register, startGateway } from '../helpers/gateway.js'
 import { MailFolder } from '../helpers/mail.js'
 
@@ -172,3 +173,36 @@ t.test('links have no host of a request, and secrets are in no log', async t => 
   }
   t.match(audit, '"event":"password.reset"')
 })
+
+t.test(
+  'an operator who gives an account a new password, or disables it, takes a thief’s letters back',
+  async t => {
+    const tokenOf = (link: string) => new URL(link).searchParams.get('token') ?? ''
+    for (const act of ['user.reset-password', 'user.disable']) {
+      const ann = await register(t, gateway)
+      const thief = await loggedIn(t, gateway, ann)
+      const address = `thief.${ann.email}`
+      t.match(await thief.action('changeEmail', { password: ann.password, email: address }), { code: 200 })
+      const change = await mail.next(address)
+      t.match(await askAdmin(gateway, act, { user: ann.id }), { code: 200 })
+      const client = await jsonClient(t, gateway)
+      const refused = { code: 10000, data: { field: 'token' } }
+      t.match(await client.action('verifyEmail', { token: tokenOf(change.link) }, 'v'), refused, act)
+      t.match(await askAdmin(gateway, 'user.show', { user: ann.id }), { data: { email: ann.email } })
+      if (act === 'user.reset-password') await mail.next(ann.email)
+      else {
+        const asked = await askAdmin(gateway, 'user.reset-password', { user: ann.id, mail: true })
+        t.match(asked, { code: 10101, data: { field: 'user', reason: 'is disabled: enable it first' } })
+      }
+      await client.close()
+    }
+    const eve = await register(t, gateway)
+    const thief = await loggedIn(t, gateway, eve)
+    const address = `thief.${eve.email}`
+    t.match(await thief.action('changeEmail', { password: eve.password, email: address }), { code: 200 })
+    const change = await mail.next(address)
+    t.match(await askAdmin(gateway, 'user.reset-password', { user: eve.id, mail: true }), { code: 200 })
+    await mail.next(eve.email)
+    t.match(await thief.action('verifyEmail', { token: tokenOf(change.link) }), { code: 10000 })
+  },
+)

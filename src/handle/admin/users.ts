@@ -1,5 +1,6 @@
 /** What operators do with accounts. */
 import { randomBytes } from 'node:crypto'
+import { ASKED } from '../../auth/proofs.js'
 import { GatewayError } from '../../core/errors.js'
 import type { User, UserId } from '../../core/model.js'
 import { formatTime } from '../../core/time.js'
@@ -90,14 +91,18 @@ async function create(services: Services, data: AdminData<'user.create'>): Promi
   return { data: { ...describe(services, user), ...made }, about: { userId: user.id } }
 }
 
-/** Its connections and tokens end; credentials of its devices stay, and are good again when it is enabled. */
+/**
+ * Its connections and tokens end, and what its letters were good for; credentials of its devices stay, and are good again
+ * when it is enabled.
+ */
 async function disable(services: Services, data: AdminData<'user.disable'>): Promise<Done> {
-  const { accounts, live, logins } = services
+  const { accounts, live, logins, proofs } = services
   const { id, disabledAt = Date.now() } = await findAccount(services, data.user)
   const user = await accounts.change(id, { disabledAt })
   const count = live.of(id).length
   const endLive = () => live.endAll(id, 'ACCOUNT_DISABLED')
   await logins.revoke(id, ({ kind }) => kind === 'token', endLive)
+  await proofs.cancel(id, ASKED)
   return { data: { ...describe(services, user), ended: count }, about: { userId: id, count } }
 }
 
@@ -124,13 +129,17 @@ async function exportPart(services: Services, data: AdminData<'user.export'>): P
 
 /** Ends every login of the account, since whoever knows the old password may have one. */
 async function resetPassword(services: Services, data: AdminData<'user.reset-password'>): Promise<Done> {
-  const { accounts, live, logins, mail } = services
+  const { accounts, live, logins, mail, proofs } = services
   const { password = makePassword(), keepDevices = false } = data
   const user = await findAccount(services, data.user)
   const { id } = user
   if (data.mail) {
     if (data.password !== undefined)
       throw new GatewayError('BAD_FIELD', { field: 'mail', reason: 'not with a password' })
+    // No letter is written to it.
+    if (user.disabledAt !== undefined)
+      throw new GatewayError('BAD_FIELD', { field: 'user', reason: 'is disabled: enable it first' })
+    await proofs.cancel(id, ['change'])
     await mail.put({ kind: 'reset', userId: id })
     return { data: { id, email: user.email, mailed: true }, about: { userId: id } }
   }
@@ -138,6 +147,8 @@ async function resetPassword(services: Services, data: AdminData<'user.reset-pas
   const endLive = () => live.endAll(id, ENDED, ({ login }) => ends(login?.kind === 'device'))
   const endSessions = () => logins.revoke(id, ({ kind }) => ends(kind === 'device'), endLive)
   await accounts.resetPassword(id, password, endSessions)
+  // Whoever knew the old password may have asked for these.
+  await proofs.cancel(id, ASKED)
   mail.tell({ kind: 'password-changed', userId: id })
   return { data: { id, ...(data.password === undefined && { password }) }, about: { userId: id } }
 }

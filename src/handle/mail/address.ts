@@ -1,12 +1,12 @@
 /** The account's email address: that it is its owner's, another one, and the way back from that. */
 import { addressOf, normalizeEmail } from '../../accounts/email.js'
-import type { Spendable } from '../../auth/proofs.js'
+import { ASKED, type Spendable } from '../../auth/proofs.js'
 import type { AuditEvent } from '../../core/audit.js'
 import { GatewayError } from '../../core/errors.js'
 import type { RequestData } from '../../protocol/requests.js'
 import type { Handler, LoggedIn } from '../context.js'
 import type { Services } from '../services.js'
-import { checkAddress, endAll, findProof } from './recovery.js'
+import { checkAddress, checkEnabled, endAll, findProof } from './recovery.js'
 
 /** Changes of the address that can still be taken back; each holds an address and has a letter. */
 const MAX_CHANGES = 5
@@ -61,6 +61,7 @@ async function change(services: Services, proof: Spendable): Promise<AuditEvent>
   const user = await accounts.find(userId)
   const address = addressOf(proof.email)
   if (user === undefined) throw new GatewayError('ERROR_FIND_USER')
+  checkEnabled(user)
   const isOther = address.emailKey !== user.emailKey
   if (isOther) await accounts.checkFree(address.emailKey, userId)
   const since = Date.now()
@@ -68,7 +69,7 @@ async function change(services: Services, proof: Spendable): Promise<AuditEvent>
   await proof.spend()
   await accounts.change(userId, { address, verifiedAt: Date.now() })
   // What was sent to the address before is good no more.
-  await proofs.cancelNow(userId, ({ kind }) => kind !== 'undo')
+  await proofs.cancelNow(userId, ASKED)
   if (isOther) mail.tell({ kind: 'email-changed', userId, to: user.email })
   return 'email.changed'
 }
@@ -80,16 +81,19 @@ export const handleChangeEmail: Handler<RequestData<'changeEmail'>, LoggedIn> = 
   { data },
   answer,
 ) => {
-  const { accounts, audit, held, limits, mail } = services
+  const { accounts, audit, authenticator, held, limits, mail } = services
   const { userId, front, remoteAddress } = caller
   const { email, emailKey } = addressOf(data.email)
   limits.askForMail(remoteAddress)
+  const since = authenticator.since()
   await limits.logins.attempt(remoteAddress, userId, () => accounts.confirm(userId, data.password))
   if ((await held.count(userId)) >= MAX_CHANGES)
     throw new GatewayError('TOO_MANY_LETTERS', { field: 'email', reason: 'changed too often' })
   await accounts.checkFree(emailKey, userId)
   const user = await accounts.find(userId)
   if (user === undefined) throw new GatewayError('ERROR_FIND_USER')
+  // Whoever set a new password meanwhile has taken back what waited before.
+  since.check(userId)
   audit.record({ event: 'email.change-asked', userId, front, remoteAddress })
   await mail.send(user, { kind: 'change', userId, to: email })
   answer.ok('SUCCESS')
@@ -119,7 +123,7 @@ export const handleUndoEmail: Handler<RequestData<'undoEmail'>> = async (
     const endSessions = endAll(services, caller, proof, restore)
     await accounts.resetPassword(userId, data.newPassword, endSessions, 'newPassword')
     await held.release(userId, change.since)
-    await proofs.cancelNow(userId, ({ kind }) => kind !== 'undo')
+    await proofs.cancelNow(userId, ASKED)
     return userId
   }
   const use = () => proofs.use(named, ['undo'], work)

@@ -2,7 +2,7 @@
 import { normalizeEmail } from '../../accounts/email.js'
 import { type Named, ownerOf, type Spendable } from '../../auth/proofs.js'
 import { GatewayError, toGatewayError } from '../../core/errors.js'
-import type { UserId } from '../../core/model.js'
+import type { User, UserId } from '../../core/model.js'
 import type { RequestData } from '../../protocol/requests.js'
 import type { Caller, Handler } from '../context.js'
 import type { Services } from '../services.js'
@@ -38,7 +38,7 @@ export const handleResetPassword: Handler<RequestData<'resetPassword'>> = async 
     const endSessions = endAll(services, caller, proof)
     await accounts.resetPassword(userId, data.newPassword, endSessions, 'newPassword')
     // A change of the address that somebody else has asked for.
-    await proofs.cancelNow(userId, ({ kind }) => kind === 'change')
+    await proofs.cancelNow(userId, ['reset', 'change'])
     await accounts.change(userId, { verifiedAt: Date.now() })
     return userId
   }
@@ -81,11 +81,21 @@ export async function findProof(
   return { named: { userId: user?.id, code }, account }
 }
 
-/** A letter counts only as long as the account has the address to which it was sent. @throws GatewayError ERROR_AUTH */
+/**
+ * A letter counts only as long as the account has the address to which it was sent, and is not disabled.
+ * @throws GatewayError ERROR_AUTH
+ */
 export async function checkAddress({ accounts }: Services, { userId, email }: Spendable): Promise<void> {
   const user = await accounts.find(userId)
   if (user === undefined || user.emailKey !== normalizeEmail(email))
     throw new GatewayError('ERROR_AUTH', { field: 'token', reason: 'is of another address' })
+  checkEnabled(user)
+}
+
+/** An operator may have disabled the account while its letter was on its way. @throws GatewayError ERROR_AUTH */
+export function checkEnabled({ disabledAt }: User): void {
+  if (disabledAt !== undefined)
+    throw new GatewayError('ERROR_AUTH', { field: 'token', reason: 'is of a disabled account' })
 }
 
 /**
