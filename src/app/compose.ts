@@ -169,6 +169,9 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
     isUnverifiedLetIn: () => rules.verify !== 'required',
   })
   const baseUrl = given.baseUrl ?? (() => undefined)
-  const { outbox, mail } = composeMail({ ...given, store, accounts, proofs, held, baseUrl })
+  const isUnverifiedTold = () => rules.verify === 'off'
+  const { outbox, mail } = composeMail({
+    ...{ ...given, store, accounts, proofs, held, baseUrl, isUnverifiedTold },
+  })
   return { admins, accounts, logins, keys, pendingDeletions, authenticator, proofs, held, mail, outbox }
 }

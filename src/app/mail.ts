@@ -6,6 +6,7 @@ import type { Proofs } from '../auth/proofs.js'
 import type { Config } from '../config/config.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
+import { RecipientBuckets } from '../limits/address-buckets.js'
 import type { Limits } from '../limits/limits.js'
 import { Outbox } from '../mail/outbox.js'
 import { PostOffice } from '../mail/post-office.js'
@@ -24,10 +25,15 @@ export interface MailGiven {
   readonly held: HeldAddresses
   /** See WriterParts. */
   readonly baseUrl: () => string | undefined
+  /** See PostOfficeParts. */
+  readonly isUnverifiedTold: () => boolean
 }
 
+/** News to one address: one an hour. */
+const NOTICES = { perSecond: 1 / 3600, burst: 1 }
+
 export function composeMail(given: MailGiven): { readonly outbox: Outbox; readonly mail: PostOffice } {
-  const { config, log, metrics, limits, store, accounts, proofs, held, baseUrl } = given
+  const { config, log, metrics, limits, store, accounts, proofs, held, baseUrl, isUnverifiedTold } = given
   const { resetLifetime, verifyLifetime, undoLifetime } = config.accounts
   const lifetimesMs = {
     reset: resetLifetime,
@@ -48,7 +54,9 @@ export function composeMail(given: MailGiven): { readonly outbox: Outbox; readon
   )
   proofs.onCancel((userId, kinds) => outbox.takeBack(userId, kinds))
   const mayMail = (recipient: string) => limits.mayMail(recipient)
-  return { outbox, mail: new PostOffice({ accounts, outbox, mayMail, log }) }
+  const notices = new RecipientBuckets(NOTICES)
+  const mayTell = (recipient: string) => notices.take(recipient)
+  return { outbox, mail: new PostOffice({ accounts, outbox, mayMail, mayTell, isUnverifiedTold, log }) }
 }
 
 /** Of letters in files, which nobody answers. */

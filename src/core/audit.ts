@@ -48,6 +48,7 @@ export type AuditEvent =
   | 'email.changed'
   | 'email.restored'
   | 'email.verified'
+  | 'email.verify-refused'
   | 'keys.rotated'
   | 'login.failed'
   | 'login.succeeded'

@@ -73,16 +73,20 @@ export class Outbox {
   /**
    * Resolves when the letter is stored. One of the same kind for the same account takes its place, so that whoever asks
    * again and again while the mail server is down causes one letter; each `email-changed` stands for itself.
+   * @param delayMs it is sent so much later; one that waits in its place keeps its earlier time
    * @throws GatewayError STORE_UNAVAILABLE, STORE_FULL
    */
-  async put(letter: Letter): Promise<void> {
+  async put(letter: Letter, delayMs = 0): Promise<void> {
     const { metrics, log } = this.parts
     const { kind, userId } = letter
     const id = kind === 'email-changed' ? randomBytes(9).toString('base64url') : ''
     const now = Date.now()
-    const waiting = { ...letter, id, putAt: now, tries: 0, dueAt: now }
-    const name = nameOf(waiting)
+    const name = nameOf({ kind, userId, id })
     const before = this.#waiting.get(name)
+    const later = now + delayMs
+    const isReplaced = before !== undefined && !this.#sending.has(name)
+    const dueAt = isReplaced ? Math.min(before.dueAt, later) : later
+    const waiting = { ...letter, id, putAt: later, tries: 0, dueAt: delayMs > 0 ? dueAt : now }
     if (before === undefined && this.#waiting.size >= this.options.maxWaiting) {
       metrics.mails.inc({ outcome: 'dropped' })
       log.error({ event: 'mail.dropped', kind, userId }, 'letter dropped: mail.maxWaiting letters wait')
@@ -223,7 +227,8 @@ export class Outbox {
 
 const keyOf = ({ userId, kind, id }: Waiting): KvKey => ['mail', userId, kind, id]
 
-const nameOf = ({ userId, kind, id }: Waiting): string => `${userId} ${kind} ${id}`
+const nameOf = ({ userId, kind, id }: Pick<Waiting, 'userId' | 'kind' | 'id'>): string =>
+  `${userId} ${kind} ${id}`
 
 const decode = (value: Uint8Array): Waiting => JSON.parse(Buffer.from(value).toString())
 

@@ -12,8 +12,14 @@ export interface PostOfficeParts {
   readonly outbox: Pick<Outbox, 'put'>
   /** Counts a letter to an address. @returns false if it got enough within the hour */
   readonly mayMail: (addressKey: string) => boolean
+  /** Counts news to an address. @returns false if it got some within the hour */
+  readonly mayTell: (addressKey: string) => boolean
+  /** Whether an address that nobody has confirmed gets news: where none has to be confirmed. */
+  readonly isUnverifiedTold: () => boolean
   readonly log: Logger
 }
+
+const HOUR = 3_600_000
 
 /** Most askings whose account is not looked for yet. */
 const MAX_ASKED = 1000
@@ -48,14 +54,26 @@ export class PostOffice {
     return this.parts.outbox.put(letter)
   }
 
-  /** News of what was done, which no limit holds back. Nobody waits for it. */
+  /**
+   * News of what was done. A new password is told at once or, where it was told within the hour, an hour later, all in one: the
+   * owner hears of a thief's, too, and whoever registers with somebody else's address fills no mailbox. Nobody waits for it.
+   */
   tell(letter: Letter): void {
-    void this.#asked.run(() => this.#logged(letter.kind, () => this.parts.outbox.put(letter)))
+    void this.#asked.run(() => this.#logged(letter.kind, () => this.#tell(letter)))
   }
 
   /** Resolves when all letters so far are in the outbox. */
   async idle(): Promise<void> {
     await this.#asked.idle()
+  }
+
+  async #tell(letter: Letter): Promise<void> {
+    const { accounts, isUnverifiedTold, mayTell, outbox } = this.parts
+    // Changes of the address that can be taken back are few.
+    if (letter.kind !== 'password-changed') return outbox.put(letter)
+    const user = await accounts.find(letter.userId)
+    if (user === undefined || (user.verifiedAt === undefined && !isUnverifiedTold())) return
+    await outbox.put(letter, mayTell(keyOf(user.email)) ? 0 : HOUR)
   }
 
   #look(login: string, kind: LetterKind): Promise<void> {

@@ -116,7 +116,11 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   const config = loadConfig({ argv: [], env: {} })
   const limits = makeLimits(metrics)
   const proofs = new Proofs(store.kv)
-  const given = { config, log, metrics, limits, store, accounts, proofs, held, baseUrl: () => undefined }
+  const given = {
+    ...{ config, log, metrics, limits, store, accounts, proofs, held },
+    baseUrl: () => undefined,
+    isUnverifiedTold: () => true,
+  }
   const services: Services = {
     operation: IDLE_OPERATION,
     mail: composeMail(given).mail,

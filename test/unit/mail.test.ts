@@ -259,6 +259,54 @@ t.test(
   },
 )
 
+t.test(
+  'a new password is told at once, further ones within the hour in one letter an hour later',
+  async t => {
+    const start = 1_800_000_000_000
+    let now = start
+    t.intercept(Date, 'now', { value: () => now })
+    const sent: Message[] = []
+    const { outbox, store, next } = await outboxOf(t, async message => void sent.push(message))
+    let user: User = ANN
+    let left = 1
+    let isUnverifiedTold = true
+    const office = new PostOffice({
+      accounts: { find: async () => user },
+      outbox,
+      mayMail: () => true,
+      mayTell: () => left-- > 0,
+      isUnverifiedTold: () => isUnverifiedTold,
+      log: createLogger({ level: 'silent', pretty: 'never' }),
+    })
+    const tell = async () => {
+      office.tell({ kind: 'password-changed', userId: ANN.id })
+      await office.idle()
+    }
+    await outbox.start()
+    const first = next()
+    await tell()
+    t.match(await first, { event: 'mail.sent' })
+    for (let i = 0; i < 40; i++, now += 1000) await tell()
+    const rows = (await rowsOf(store, 'mail')).map(row => JSON.parse(row))
+    t.match(rows, [{ kind: 'password-changed', dueAt: start + 3_600_000 }], 'not put off again and again')
+    t.equal(sent.length, 1)
+    await outbox.close()
+    now = start + 3_600_000
+    const late = await outboxOf(t, async message => void sent.push(message), { store })
+    const second = late.next()
+    await late.outbox.start()
+    t.match(await second, { event: 'mail.sent' })
+    t.equal(sent.length, 2)
+    await late.outbox.close()
+    isUnverifiedTold = false
+    await tell()
+    t.same(await rowsOf(store, 'mail'), [], 'an address that nobody has confirmed')
+    user = { ...ANN, verifiedAt: 1 }
+    await tell()
+    t.equal((await rowsOf(store, 'mail')).length, 1)
+  },
+)
+
 t.test('outbox: one that is put while the last of its kind is being sent is sent, too', async t => {
   let go = () => {}
   const sent: Message[] = []
@@ -296,6 +344,8 @@ t.test(
       },
       outbox: { put: async letter => void put.push(letter) },
       mayMail: () => left-- > 0,
+      mayTell: () => true,
+      isUnverifiedTold: () => true,
       log,
     })
     t.equal(office.ask(ANN.email, 'reset'), undefined)
@@ -306,7 +356,7 @@ t.test(
     t.same(put, [RESET])
     await office.send(ANN, RESET)
     t.equal(put.length, 1, 'over the limit')
-    office.tell({ ...RESET, kind: 'password-changed' })
+    office.tell({ kind: 'email-changed', userId: ANN.id, to: 'old@example.com' })
     await office.put(RESET)
     await office.idle()
     t.equal(put.length, 3)
@@ -406,6 +456,7 @@ t.test('composeMail: files in data.dir by default, else where the config says', 
       limits: makeLimits(metrics),
       store: { kv: store.kv, users } as never,
       baseUrl: () => undefined,
+      isUnverifiedTold: () => true,
     })
     mail.ask(ANN.email, 'reset')
     await mail.idle()

@@ -206,3 +206,13 @@ t.test(
     t.match(await thief.action('verifyEmail', { token: tokenOf(change.link) }), { code: 10000 })
   },
 )
+
+t.test('a wrong code for an address is in the audit', async t => {
+  const ann = await register(t, gateway)
+  const client = await jsonClient(t, gateway)
+  const { email } = ann
+  t.match(await client.action('verifyEmail', { email, code: 'AAAAA-AAAAA' }), { code: 10000 })
+  const line = /"event":"email.verify-refused".*"code":10000|"code":10000.*"event":"email.verify-refused"/
+  while (!line.test(readFileSync(auditFile, 'utf8'))) await new Promise(setImmediate)
+  t.notMatch(readFileSync(auditFile, 'utf8'), 'AAAAA')
+})

@@ -2,7 +2,7 @@
 import { addressOf, normalizeEmail } from '../../accounts/email.js'
 import { ASKED, type Spendable } from '../../auth/proofs.js'
 import type { AuditEvent } from '../../core/audit.js'
-import { GatewayError } from '../../core/errors.js'
+import { GatewayError, toGatewayError } from '../../core/errors.js'
 import type { RequestData } from '../../protocol/requests.js'
 import type { Handler, LoggedIn } from '../context.js'
 import type { Services } from '../services.js'
@@ -42,7 +42,13 @@ export const handleVerifyEmail: Handler<RequestData<'verifyEmail'>> = async (
       userId: proof.userId,
       event: await (proof.kind === 'verify' ? verify(services, proof) : change(services, proof)),
     }))
-  const done = await limits.logins.attempt(remoteAddress, account, use, () => !caller.isGone)
+  const done = await limits.logins
+    .attempt(remoteAddress, account, use, () => !caller.isGone)
+    .catch(thrown => {
+      const about = { front, remoteAddress, code: toGatewayError(thrown).number }
+      services.audit.record({ event: 'email.verify-refused', ...about })
+      throw thrown
+    })
   services.audit.record({ ...done, front, remoteAddress })
   answer.ok('SUCCESS')
 }
