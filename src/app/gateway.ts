@@ -17,6 +17,7 @@ import { opsRoute } from '../http/ops.js'
 import { type LimitRules, Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
 import { watchFiles } from '../net/file-limit.js'
+import { refusePart } from '../store/copy.js'
 import type { Store } from '../store/store.js'
 import type { UpgradeBegun } from '../store/upgrade.js'
 import { openAdminHttp } from './admin-http.js'
@@ -34,6 +35,7 @@ import { assignDeep, Reload } from './reload.js'
 import { makeStore } from './stores.js'
 import { startTracing } from './tracing.js'
 import { startWatching, type Watching } from './watched.js'
+import { backupStore } from './whole-store.js'
 
 export { inheritedSockets } from './inherited.js'
 export type { Ports } from './ports.js'
@@ -115,6 +117,7 @@ export class Gateway {
     })
     this.#store = store
     await store.open()
+    await refusePart(store)
     const audit = await this.#openAudit()
     this.#audit = audit
     this.#tracing = await startTracing(config, log)
@@ -125,7 +128,7 @@ export class Gateway {
         config,
         log,
         live,
-        backup: file => store.backup(file),
+        backup: file => backupStore(config, store, file),
         exportPage: (id, from) => exportPage(store, id, from),
         reload: () => this.#runReload(),
         drain: seconds => this.#leave(seconds),

@@ -6,12 +6,14 @@ import { createLogger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
 import type { Operation } from '../handle/services.js'
 import { Limits } from '../limits/limits.js'
+import { refusePart } from '../store/copy.js'
 import { closeParts, compose } from './compose.js'
 import { exportPage } from './export.js'
 import { openAuditOf } from './line-files.js'
 import { IDLE_OPERATION } from './operation.js'
 import { limitRules } from './options.js'
 import { hasStore, makeStore } from './stores.js'
+import { backupStore } from './whole-store.js'
 
 export interface IdleStore {
   /** See askAdmin. */
@@ -35,11 +37,12 @@ export async function openIdle(config: Config, mayMake: boolean): Promise<IdleSt
   }
   try {
     await store.open()
+    await refusePart(store)
     const unheard = { onError: () => undefined, onDropped: () => undefined }
     const audit = await openAuditOf(config, unheard)
     const operation: Operation = {
       ...IDLE_OPERATION,
-      backup: file => store.backup(file),
+      backup: file => backupStore(config, store, file),
       exportPage: (id, from) => exportPage(store, id, from),
     }
     const limits = new Limits(limitRules(config), metrics)

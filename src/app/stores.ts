@@ -1,22 +1,19 @@
 /** Makes, checks and copies stores as the config says. */
 import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { type Config, ConfigError } from '../config/config.js'
+import type { Config } from '../config/config.js'
 import { GatewayError } from '../core/errors.js'
 import type { CopyableStore } from '../store/contents.js'
 import { copyStore, type OnCopied } from '../store/copy.js'
-import { restoreBackup } from '../store/embedded/backup.js'
 import type { StoreTimes } from '../store/embedded/commits.js'
-import type { Compacted } from '../store/embedded/compact.js'
 import { checkFile, type FileCheck } from '../store/embedded/file.js'
 import { EmbeddedStore } from '../store/embedded/store.js'
 import type { MongoOptions } from '../store/mongodb/env.js'
 import { DATA_FORMAT, type UpgradeBegun, type UpgradeOptions } from '../store/upgrade.js'
-import { Verification, type Verified } from '../store/verify.js'
 
 export type StoreType = Config['store']['type']
 
-const WHOLLY: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
+export const WHOLLY: FileCheck = { pages: 'always', timeoutMs: Number.POSITIVE_INFINITY }
 
 interface StoreUse {
   /** How the file is checked before it is opened. Default: as at a start. */
@@ -49,7 +46,7 @@ const upgradeOptions = (
 ): UpgradeOptions | false =>
   upgrade && { ...(onUpgrade && { onBegin: onUpgrade }), ...(backupDir !== undefined && { backupDir }) }
 
-function makeEmbedded({ data, store, dedup }: Config, use: StoreUse): EmbeddedStore {
+export function makeEmbedded({ data, store, dedup }: Config, use: StoreUse): EmbeddedStore {
   const backupDir = store.upgradeBackup ? resolve(data.dir) : undefined
   return new EmbeddedStore({
     // No dot in the last part: lmdb takes such a path for a file.
@@ -117,67 +114,8 @@ export async function checkStore(config: Config): Promise<string> {
 }
 
 /** Only the error's text says that a store is in use; its code is the one of any store that cannot be used. */
-const inUse = (error: unknown): string | undefined =>
+export const inUse = (error: unknown): string | undefined =>
   error instanceof GatewayError ? /in use by process \d+/.exec(error.message)?.[0] : undefined
-
-/**
- * Reads all of a store that no gateway has open.
- * @param onRow called with the count of rows so far
- * @throws ConfigError if there is none; GatewayError if it is in use or damaged
- */
-export async function verifyStore(config: Config, onRow?: (rows: number) => void): Promise<Verified> {
-  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
-  const store = await makeStore(config, config.store.type, {
-    check: WHOLLY,
-    upgrade: false,
-  })
-  try {
-    await store.open()
-    return await new Verification(store, onRow).run()
-  } finally {
-    await store.close()
-  }
-}
-
-/**
- * Makes the embedded store of a backup, and opens it once, to see that it can be.
- * @throws ConfigError for another kind of store; GatewayError if there is a store already, or the file is no whole backup
- */
-export async function restoreStore(config: Config, file: string): Promise<{ dir: string; bytes: number }> {
-  if (config.store.type !== 'embedded')
-    throw new ConfigError(['store.type: must be embedded; MongoDB has its own: mongorestore'])
-  const dir = join(resolve(config.data.dir), 'store')
-  const { bytes, undo } = await restoreBackup(file, dir)
-  const store = makeEmbedded(config, { upgrade: false })
-  try {
-    await store.open()
-  } catch (thrown) {
-    await store.close()
-    // A gateway that has opened it since has it for its own.
-    if (inUse(thrown) === undefined) undo()
-    throw thrown
-  }
-  await store.close()
-  return { dir, bytes }
-}
-
-/**
- * Makes the file of an embedded store that no gateway has open small.
- * @throws ConfigError for another kind of store, or none; GatewayError, and then the store is as it was
- */
-export async function compactStore(config: Config): Promise<Compacted & { readonly dir: string }> {
-  if (config.store.type !== 'embedded')
-    throw new ConfigError(['store.type: must be embedded; MongoDB has its own: compact'])
-  if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
-  // All pages: a damaged one must not get into the new file, beside which there is no old one.
-  const store = makeEmbedded(config, { check: WHOLLY, upgrade: false })
-  try {
-    await store.open()
-    return { dir: join(resolve(config.data.dir), 'store'), ...(await store.compact()) }
-  } finally {
-    await store.close()
-  }
-}
 
 /** @throws the system's error if a folder `dir` could not be used or made */
 function checkCanMake(dir: string): void {

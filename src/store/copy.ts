@@ -67,7 +67,8 @@ async function copySection(
   }
 }
 
-async function* pages<S extends Section>(
+/** @param begin where to begin, in words of the store */
+export async function* pages<S extends Section>(
   store: CopyableStore,
   section: S,
   begin?: string,
@@ -80,7 +81,8 @@ async function* pages<S extends Section>(
   } while (from !== undefined)
 }
 
-async function copyState(from: CopyableStore, to: CopyableStore): Promise<void> {
+/** The broker's state, and what else is there by keys. @throws GatewayError */
+export async function copyState(from: CopyableStore, to: CopyableStore): Promise<void> {
   let writes: KvWrite[] = []
   let bytes = 0
   for await (const { collection, key, value } of stateOf(from)) {
@@ -169,6 +171,13 @@ async function readNote(store: CopyableStore): Promise<Note | undefined> {
 
 async function writeNote(store: CopyableStore, note: Note): Promise<void> {
   await store.kv.kvWrite([{ put: 'meta', key: NOTE, value: Buffer.from(JSON.stringify(note)) }])
+}
+
+/** @throws GatewayError STORE_UNAVAILABLE if a copy into this store has begun and not ended: much of it may be missing */
+export async function refusePart(store: CopyableStore): Promise<void> {
+  if ((await readNote(store)) === undefined) return
+  const reason = 'a copy or restore into this store did not end: run the same command again'
+  throw new GatewayError('STORE_UNAVAILABLE', { reason })
 }
 
 async function refuseContents(store: CopyableStore): Promise<void> {

@@ -45,7 +45,7 @@ export function makeTerminal(
     if (waitSeconds !== undefined) await ended((data as { pid: number }).pid, waitSeconds)
   }
   const restore: Terminal['restore'] = async (file, show) => {
-    const { restoreStore } = await import('../../app/stores.js')
+    const { restoreStore } = await import('../../app/whole-store.js')
     const { restoreSize } = await import('../../app/growing.js')
     const here = loadHere()
     const done = await progressOf('restore', 'bytes').watch(
@@ -59,7 +59,7 @@ export function makeTerminal(
     await exportPerson(loadHere(), to)
   }
   const compact: Terminal['compact'] = async show => {
-    const { compactStore } = await import('../../app/stores.js')
+    const { compactStore } = await import('../../app/whole-store.js')
     const { compactSize } = await import('../../app/growing.js')
     const here = loadHere()
     const done = await progressOf('compact', 'bytes').watch(
@@ -69,7 +69,7 @@ export function makeTerminal(
     print(done, show)
   }
   const verify: Terminal['verify'] = async show => {
-    const { verifyStore } = await import('../../app/stores.js')
+    const { verifyStore } = await import('../../app/whole-store.js')
     const progress = progressOf('verify', 'rows')
     const onRow = (rows: number) => progress.at(rows)
     const found = await verifyStore(loadHere(), onRow).finally(() => progress.clear())

@@ -36,9 +36,7 @@ const logLevel = (terminal: Terminal): Command =>
 
 const backup = (terminal: Terminal): Command =>
   new Command('backup')
-    .description(
-      'write a copy of the embedded store into one file, while the gateway serves, or of an idle store',
-    )
+    .description('write a copy of the store into one file, while the gateway serves, or of an idle store')
     .argument('<file>', 'a file that is not there yet, on the machine of the gateway', asPath)
     .addHelpText('after', '\nExample:\n  mumi backup /backups/mumi-$(date +%F).mdb')
     .action((file: string) =>
@@ -50,14 +48,17 @@ const backup = (terminal: Terminal): Command =>
 
 const restore = (terminal: Terminal): Command =>
   new Command('restore')
-    .description('make the embedded store of a backup; no store may be in data.dir')
+    .description('make the store of a backup; no store may be in data.dir, or the database must be empty')
     .argument('<file>', 'a backup', asPath)
     .addHelpText(
       'after',
       '\nExample:\n  mv data/store data/store.old && mumi restore /backups/mumi-2026-01-31.mdb',
     )
     .action((file: string) =>
-      terminal.restore(file, (data: Row) => `${data.dir}: ${data.bytes} bytes, checked\n`),
+      terminal.restore(
+        file,
+        (data: Row) => `${safe(data.dir ?? data.database)}: ${data.bytes} bytes, checked\n`,
+      ),
     )
 
 const verify = (terminal: Terminal): Command =>

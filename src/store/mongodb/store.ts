@@ -48,7 +48,7 @@ export class MongoStore extends BaseStore<MongoParts> {
   }
 
   protected async backupOf(): Promise<number> {
-    throw new GatewayError('FORBIDDEN', { field: 'file', reason: 'MongoDB has its own backups: mongodump' })
+    throw new GatewayError('FORBIDDEN', { field: 'file', reason: 'is no copy that MongoDB makes' })
   }
 
   /** Indexes are the server's. Texts without rows go by themselves (texts.ts). */
