@@ -97,7 +97,7 @@ export class Fuzz {
         const flood = await this.#flood(innocents)
         flood.end()
       }
-      if (at === 0 && !this.#isOver) this.warm = await this.memory.settled(this.server, () => false)
+      if (at === 0) this.warm = (await this.#settled(() => false)) ?? this.warm
       at = end
       say(`${at} inputs, ${this.faultCount} faults`)
     }
@@ -191,12 +191,26 @@ export class Fuzz {
     return flood
   }
 
+  /** @returns undefined where the server is over, or does not answer, which is a fault: those before it are still told */
+  async #settled(isEnough: (held: Held) => boolean): Promise<Held | undefined> {
+    if (this.#isOver) return undefined
+    try {
+      return await this.memory.settled(this.server, isEnough)
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      this.#fault(error.message)
+      this.stop()
+      return undefined
+    }
+  }
+
   async #checkMemory(): Promise<void> {
     if (this.#isOver) return
     const { warm } = this
     const isFine = (end: Held) =>
       sum(end) <= sum(warm) * MAX_GROWTH && end.resident <= warm.resident + MAX_RESIDENT_GROWTH_BYTES
-    const end = await this.memory.settled(this.server, isFine)
+    const end = await this.#settled(isFine)
+    if (end === undefined) return
     this.end = end
     if (sum(end) > sum(warm) * MAX_GROWTH)
       this.#fault(`memory grew from ${mebibytes(sum(warm))} to ${mebibytes(sum(end))} MiB`)
