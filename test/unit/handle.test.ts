@@ -87,6 +87,7 @@ function setUp({
       cursors: { forget: () => undefined },
     },
     pendingDeletions: { graceMs: 0 },
+    proofs: { cancel: async () => undefined },
     retention: {
       admits: () => true,
       isUnsure: () => false,

@@ -9,7 +9,7 @@ import { loadConfig } from '../../src/config/config.js'
 import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import type { User } from '../../src/core/model.js'
-import type { Letter, Message } from '../../src/mail/letter.js'
+import { type Letter, type Message, PROOF_OF } from '../../src/mail/letter.js'
 import { Outbox } from '../../src/mail/outbox.js'
 import { PostOffice } from '../../src/mail/post-office.js'
 import { LETTER_TEXTS, validFor } from '../../src/mail/texts.js'
@@ -466,4 +466,10 @@ t.test('composeMail: files in data.dir by default, else where the config says', 
     t.equal(readdirSync(place).length, 1)
   }
   t.notOk(statSync(join(dir, 'mail')).mode & 0o077)
+})
+
+t.test('a letter that only tells has no link, and no two kinds have the same', async t => {
+  t.notOk('password-changed' in PROOF_OF)
+  const proofs = Object.values(PROOF_OF)
+  t.equal(new Set(proofs).size, proofs.length)
 })

@@ -14,7 +14,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'handle/context.ts': TYPES,
   'handle/mail/index.ts': 'names what the files beside it export',
   'auth/identity.ts': TYPES,
-  'mail/letter.ts': TYPES,
   'handle/services.ts': TYPES,
   'core/tracing.ts': TYPES,
   'inbox/sink.ts': TYPES,
