@@ -2,10 +2,9 @@
 import { readFileSync, statSync } from 'node:fs'
 import { request as plainRequest } from 'node:http'
 import { request } from 'node:https'
-import { text } from 'node:stream/consumers'
 import { EXIT_NOT_RUNNING, EXIT_USAGE } from '../exit-codes.js'
 import type { Remote } from './arguments.js'
-import { ANSWER_MS, type Asked, asReply, CommandError, dataOf, type Reply } from './ask.js'
+import { ANSWER_MS, type Asked, CommandError, dataOf, post } from './ask.js'
 import { safe } from './print.js'
 
 /** System errors that say that nobody listens there. */
@@ -14,7 +13,12 @@ const NOBODY: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOS
 /** @returns `data` of the reply @throws CommandError for a refusal, or where no gateway answers */
 export async function askRemote(remote: Remote, asked: Asked, answerMs = ANSWER_MS): Promise<unknown> {
   const url = urlOf(remote.server, asked.name)
-  const reply = await post(url, readToken(remote.tokenFile), asked, answerMs).catch(thrown => {
+  const send = url.protocol === 'https:' ? request : plainRequest
+  const open: Parameters<typeof post>[0] = (options, onAnswer) =>
+    send(url, { ...options, agent: false }, onAnswer)
+  const headers = { Authorization: `Bearer ${readToken(remote.tokenFile)}` }
+  const { data, isLong = false } = asked
+  const reply = await post(open, { place: url.origin, headers, data, isLong, answerMs }).catch(thrown => {
     if (thrown instanceof CommandError) throw thrown
     const { code, message } = thrown as NodeJS.ErrnoException
     throw new CommandError(`${url.origin}: ${safe(message)}`, NOBODY.has(code) ? EXIT_NOT_RUNNING : undefined)
@@ -44,40 +48,4 @@ function readToken(file: string): string {
   if (!/^ma_[\w-]+$/.test(token))
     throw new CommandError(`--token-file: ${file}: has no token of mumi admin-token`)
   return token
-}
-
-async function post(
-  url: URL,
-  token: string,
-  { data, isLong = false }: Asked,
-  answerMs: number,
-): Promise<Reply> {
-  const body = JSON.stringify(data)
-  const answer = await new Promise<string>((resolve, reject) => {
-    const headers = {
-      Authorization: `Bearer ${token}`,
-      'Content-Type': 'application/json',
-      'Content-Length': Buffer.byteLength(body),
-      // Node answers 100 at once, before the request is done.
-      ...(isLong && { Expect: '100-continue' }),
-    }
-    const send = url.protocol === 'https:' ? request : plainRequest
-    const asking = send(url, { method: 'POST', headers, agent: false }, response =>
-      text(response).then(resolve, reject),
-    )
-    const late = setTimeout(() => {
-      reject(
-        new CommandError(
-          `${url.origin}: no answer for ${answerMs / 1000} s; what had begun may still be done`,
-        ),
-      )
-      asking.destroy()
-    }, answerMs)
-    asking
-      .on('error', reject)
-      .on('close', () => clearTimeout(late))
-      .on('continue', () => clearTimeout(late))
-      .end(body)
-  })
-  return asReply(answer, url.origin)
 }

@@ -1,5 +1,11 @@
 /** Makes a request of the operator: of the gateway that runs, by its admin socket; if none does, on its store. */
-import { request } from 'node:http'
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type RequestOptions,
+  request,
+} from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { socketFault, socketPath } from '../../app/admin-socket.js'
@@ -68,10 +74,9 @@ export class Asking {
 
   /** As `ask`. */
   async ask(asked: Asked): Promise<unknown> {
-    const body = JSON.stringify(asked.data)
     const reply =
-      (this.#idle === undefined && (await askGateway(this.config, asked, body, this.answerMs))) ||
-      (await this.#askStore(asked, body))
+      (this.#idle === undefined && (await askGateway(this.config, asked, this.answerMs))) ||
+      (await this.#askStore(asked))
     return dataOf(reply)
   }
 
@@ -79,7 +84,7 @@ export class Asking {
     await this.#idle?.close()
   }
 
-  async #askStore({ name, idle }: Asked, body: string): Promise<Reply> {
+  async #askStore({ name, data, idle }: Asked): Promise<Reply> {
     const { config } = this
     if (idle === 'never')
       throw new CommandError(`no gateway runs on ${config.data.dir} (data.dir)`, EXIT_NOT_RUNNING)
@@ -87,7 +92,7 @@ export class Asking {
       const { openIdle } = await import('../../app/idle.js')
       this.#idle = await openIdle(config, idle === 'make')
     }
-    return this.#idle.ask(name, body)
+    return this.#idle.ask(name, JSON.stringify(data))
   }
 }
 
@@ -105,15 +110,18 @@ function wordsOf({ code, msg, data }: Reply): string {
 /** @returns undefined if no gateway runs */
 async function askGateway(
   { data }: Config,
-  { name, isLong = false }: Asked,
-  body: string,
+  { name, data: asked, isLong = false }: Asked,
   answerMs: number,
 ): Promise<Reply | undefined> {
   const path = socketPath(data.dir)
   try {
     const fault = socketFault(path)
     if (fault !== undefined) throw new CommandError(fault)
-    return asReply(await post(path, { path: `/v1/${name}`, body, isLong, answerMs }), path)
+    // What this process has given up is not begun any more.
+    const headers = { 'Mumi-Deadline': String(Date.now() + answerMs) }
+    const to = { socketPath: path, path: `/v1/${name}` }
+    const open: Parameters<typeof post>[0] = (options, onAnswer) => request({ ...options, ...to }, onAnswer)
+    return await post(open, { place: path, headers, data: asked, isLong, answerMs })
   } catch (thrown) {
     const { code }: NodeJS.ErrnoException = thrown instanceof Error ? thrown : ({} as Error)
     if (NOBODY.has(code)) return undefined
@@ -124,7 +132,7 @@ async function askGateway(
 }
 
 /** @throws CommandError where something else than a gateway answers */
-export function asReply(text: string, place: string): Reply {
+function asReply(text: string, place: string): Reply {
   let reply: Partial<Reply> | null | undefined
   try {
     reply = JSON.parse(text)
@@ -137,29 +145,37 @@ export function asReply(text: string, place: string): Reply {
   return reply as Reply
 }
 
-interface Post {
-  readonly path: string
-  readonly body: string
+export interface Post {
+  /** Of whom messages say that they do not answer. */
+  readonly place: string
+  readonly headers?: OutgoingHttpHeaders
+  readonly data: object
+  /** See Asked. */
   readonly isLong: boolean
   readonly answerMs: number
 }
 
-function post(socketPath: string, { path, body, isLong, answerMs }: Post): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }
-    // Node answers 100 at once, before the request is done.
-    const waits = isLong ? { Expect: '100-continue' } : {}
-    // What this process has given up is not begun any more.
-    const deadline = { 'Mumi-Deadline': String(Date.now() + answerMs) }
-    const asking = request(
-      { socketPath, path, method: 'POST', headers: { ...headers, ...waits, ...deadline } },
-      response => text(response).then(resolve, reject),
-    )
+/**
+ * @param open begins the request with these options
+ * @throws CommandError if no answer comes, or that of something else than a gateway; the system's error
+ */
+export async function post(
+  open: (options: RequestOptions, onAnswer: (answer: IncomingMessage) => void) => ClientRequest,
+  { place, headers, data, isLong, answerMs }: Post,
+): Promise<Reply> {
+  const body = JSON.stringify(data)
+  const answer = await new Promise<string>((resolve, reject) => {
+    const all = {
+      ...headers,
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(body),
+      // Node answers 100 at once, before the request is done.
+      ...(isLong && { Expect: '100-continue' }),
+    }
+    const asking = open({ method: 'POST', headers: all }, answer => text(answer).then(resolve, reject))
     const late = setTimeout(() => {
       reject(
-        new CommandError(
-          `${socketPath}: no answer for ${answerMs / 1000} s; what had begun may still be done`,
-        ),
+        new CommandError(`${place}: no answer for ${answerMs / 1000} s; what had begun may still be done`),
       )
       asking.destroy()
     }, answerMs)
@@ -169,6 +185,7 @@ function post(socketPath: string, { path, body, isLong, answerMs }: Post): Promi
       .on('continue', () => clearTimeout(late))
       .end(body)
   })
+  return asReply(answer, place)
 }
 
 const LOOK_MS = 100
