@@ -1,6 +1,9 @@
 /** Invites: who has the code of one may register. The store has digests of the codes, so that who reads it has none. */
-import { createHash, randomBytes } from 'node:crypto'
+
+import { createHash } from 'node:crypto'
 import { GatewayError } from '../core/errors.js'
+import { decodeRecord, encodeRecord } from '../core/record.js'
+import { asMeant, randomCode } from '../core/typed-code.js'
 import { Serial } from '../flow/serial.js'
 import type { KeyValue, KvKey } from '../store/store.js'
 
@@ -19,8 +22,6 @@ export interface Invite extends Row {
   readonly id: string
 }
 
-/** Crockford's base32: no letters that are taken for others. */
-const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 /** 5 bits each, so 80: nobody guesses one, however many there are. */
 const CODE_CHARS = 16
 const ID_CHARS = 8
@@ -110,23 +111,20 @@ export class Invites {
   }
 
   #put(digest: string, row: Row): Promise<void> {
-    return this.kv.kvWrite([{ put: 'meta', key: keyOf(digest), value: Buffer.from(JSON.stringify(row)) }])
+    return this.kv.kvWrite([{ put: 'meta', key: keyOf(digest), value: encodeRecord(row) }])
   }
 }
 
 const keyOf = (digest: string): KvKey => [PREFIX, digest]
 const idOf = (digest: string): string => digest.slice(0, ID_CHARS)
-const decode = (value: Uint8Array): Row => JSON.parse(Buffer.from(value).toString())
+const decode = decodeRecord<Row>
 const isGood = ({ expiresAt }: Row): boolean => expiresAt === 0 || expiresAt > Date.now()
 
 /** `XXXX-XXXX-XXXX-XXXX` */
-function newCode(): string {
-  const chars = Array.from(randomBytes(CODE_CHARS), byte => ALPHABET[byte % ALPHABET.length])
-  return chars.join('').replace(/.{4}(?=.)/g, '$&-')
-}
+const newCode = (): string => randomCode(CODE_CHARS).replace(/.{4}(?=.)/g, '$&-')
 
 /** As it is typed: in either case, with or without hyphens and spaces, O for 0, I and L for 1. */
 function digestOf(code: string): string {
-  const plain = code.toUpperCase().replace(/[\s-]/g, '').replace(/O/g, '0').replace(/[IL]/g, '1')
+  const plain = asMeant(code).replace(/[\s-]/g, '')
   return createHash('sha256').update(plain).digest('base64url')
 }

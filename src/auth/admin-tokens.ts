@@ -2,8 +2,10 @@
  * Tokens of operators: `ma_`, an id and a secret of 32 random bytes, of which the store keeps the SHA-256 alone. Each has a
  * name, for the audit, and a role, which says what may be asked with it.
  */
+
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '../core/errors.js'
+import { decodeRecord, encodeRecord } from '../core/record.js'
 import type { KeyValue, KvKey } from '../store/store.js'
 import { digest, isSame, randomSecret } from './secrets.js'
 
@@ -30,7 +32,7 @@ const PREFIX = 'admin-token'
 const MAX_TOKENS = 1000
 
 const keyOf = (id: string): KvKey => [PREFIX, id]
-const decode = (value: Uint8Array): StoredToken => JSON.parse(Buffer.from(value).toString())
+const decode = decodeRecord<StoredToken>
 
 /** Every method may throw GatewayError STORE_UNAVAILABLE, and a write STORE_FULL. */
 export class AdminTokens {
@@ -44,7 +46,7 @@ export class AdminTokens {
     if (all.length >= MAX_TOKENS) throw bad(`there are ${MAX_TOKENS} tokens already`)
     const [id, secret] = [randomBytes(12).toString('base64url'), randomSecret()]
     const stored: StoredToken = { ...token, createdAt: Date.now(), hash: digest(secret) }
-    const value = Buffer.from(JSON.stringify(stored))
+    const value = encodeRecord(stored)
     await this.kv.kvWrite([{ put: 'meta', key: keyOf(id), value }])
     return `ma_${id}_${secret}`
   }

@@ -1,5 +1,7 @@
 /** Stored logins: one row per login in the store, by account and login id. */
+
 import type { UserId } from '../core/model.js'
+import { decodeRecord, encodeRecord } from '../core/record.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 
 /** A login that outlives its connection. Times are ms since the epoch. */
@@ -27,7 +29,7 @@ export interface StoredLogin {
   readonly pairAt?: number
 }
 
-const decode = (value: Uint8Array): StoredLogin => JSON.parse(Buffer.from(value).toString())
+const decode = decodeRecord<StoredLogin>
 const isGood = ({ expiresAt }: StoredLogin, now: number): boolean => expiresAt === 0 || expiresAt > now
 const keyOf = (userId: UserId, id: string): KvKey => [userId, id]
 const removal = (userId: UserId, id: string): KvWrite => ({ remove: 'sessions', key: keyOf(userId, id) })
@@ -52,7 +54,7 @@ export class LoginRows {
   }
 
   async put(userId: UserId, login: StoredLogin): Promise<void> {
-    const value = Buffer.from(JSON.stringify(login))
+    const value = encodeRecord(login)
     await this.kv.kvWrite([{ put: 'sessions', key: keyOf(userId, login.id), value }])
   }
 

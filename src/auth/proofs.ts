@@ -2,9 +2,11 @@
  * What a letter lets its reader do, once and for a while: set a new password, or show that mail to an address arrives. A letter
  * has a link with a secret of 256 bits, and a code for people who would rather type. The store keeps only their SHA-256.
  */
-import { randomInt } from 'node:crypto'
+
 import { GatewayError } from '../core/errors.js'
 import { isUserId, USER_ID, type UserId } from '../core/model.js'
+import { decodeRecord, encodeRecord } from '../core/record.js'
+import { asMeant, randomCode } from '../core/typed-code.js'
 import { KeyedSerial } from '../flow/serial.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 import { digest, isSame, randomSecret } from './secrets.js'
@@ -22,8 +24,6 @@ const LETTERS = { r: 'reset', v: 'verify', c: 'change', u: 'undo' } as const
 const LETTER_OF = { reset: 'r', verify: 'v', change: 'c', undo: 'u' } as const
 const TOKEN = new RegExp(`^mp([rvcu])_(${USER_ID})_([\\w-]{43})$`)
 
-/** Crockford's base 32: no I, L, O and U. */
-const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 /**
  * 50 bits: whoever reads the digest and tries all codes is still at it when the code has expired, and a guesser has few
  * guesses (limits.failedLogins).
@@ -96,7 +96,7 @@ export class Proofs {
     { email, lifetimeMs, isWanted = () => true }: NewProof,
   ): Promise<Proof | undefined> {
     const secret = randomSecret()
-    const code = Array.from({ length: CODE_LENGTH }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
+    const code = randomCode(CODE_LENGTH)
     const createdAt = Date.now()
     const hashes = { secret: digest(secret), code: digest(code) }
     const proof: StoredProof = { kind, ...hashes, email, createdAt, expiresAt: createdAt + lifetimeMs }
@@ -204,7 +204,7 @@ const keyOf = (userId: UserId, { kind, secret }: Pick<StoredProof, 'kind' | 'sec
 const putOf = (userId: UserId, proof: StoredProof): KvWrite => ({
   put: 'meta',
   key: keyOf(userId, proof),
-  value: Buffer.from(JSON.stringify(proof)),
+  value: encodeRecord(proof),
 })
 
 const removalOf = (userId: UserId, proof: StoredProof): KvWrite => ({
@@ -212,17 +212,12 @@ const removalOf = (userId: UserId, proof: StoredProof): KvWrite => ({
   key: keyOf(userId, proof),
 })
 
-const decode = (value: Uint8Array): StoredProof => JSON.parse(Buffer.from(value).toString())
+const decode = decodeRecord<StoredProof>
 
 function good(value: Uint8Array | undefined): StoredProof[] {
   const proof = value && decode(value)
   return proof !== undefined && proof.expiresAt > Date.now() ? [proof] : []
 }
 
-/** What people type in place of a character that looks like it (Crockford), without signs between. */
-const plain = (code: string): string =>
-  code
-    .toUpperCase()
-    .replace(/[^0-9A-Z]/g, '')
-    .replaceAll('O', '0')
-    .replace(/[IL]/g, '1')
+/** Without signs between. */
+const plain = (code: string): string => asMeant(code).replace(/[^0-9A-Z]/g, '')

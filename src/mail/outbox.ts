@@ -2,11 +2,13 @@
  * Letters on their way, in the store until the mail server has them: one that is down delays them and holds up nobody. A letter
  * may be sent twice, where the process dies in between, or the server's answer is lost.
  */
+
 import { randomBytes } from 'node:crypto'
 import type { ProofKind } from '../auth/proofs.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
+import { decodeRecord, encodeRecord } from '../core/record.js'
 import { Deadlines } from '../flow/deadlines.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 import { type Letter, type Message, PROOF_OF } from './letter.js'
@@ -219,7 +221,7 @@ export class Outbox {
   }
 
   #store(letter: Waiting): Promise<void> {
-    const value = Buffer.from(JSON.stringify(letter))
+    const value = encodeRecord(letter)
     const write: KvWrite = { put: 'meta', key: keyOf(letter), value }
     return this.parts.kv.kvWrite([write])
   }
@@ -230,7 +232,7 @@ const keyOf = ({ userId, kind, id }: Waiting): KvKey => ['mail', userId, kind, i
 const nameOf = ({ userId, kind, id }: Pick<Waiting, 'userId' | 'kind' | 'id'>): string =>
   `${userId} ${kind} ${id}`
 
-const decode = (value: Uint8Array): Waiting => JSON.parse(Buffer.from(value).toString())
+const decode = decodeRecord<Waiting>
 
 /** For the log: of an error of the mail server only its code, since its text may hold the address. */
 const reasonOf = (thrown: unknown) => (thrown instanceof MailError ? { code: thrown.code } : { err: thrown })

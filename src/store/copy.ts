@@ -2,8 +2,10 @@
  * Everything of one store into another that is empty. Nobody else writes to either meanwhile. What was copied so far is
  * noted in the target, so that another try goes on there; in the end both are read again and compared.
  */
+
 import { createHash } from 'node:crypto'
 import { GatewayError } from '../core/errors.js'
+import { decodeRecord, encodeRecord } from '../core/record.js'
 import { type CopyableStore, type Entries, type Page, SECTIONS, type Section } from './contents.js'
 import { KV_COLLECTIONS, type KvKey, type KvWrite } from './store.js'
 
@@ -166,11 +168,11 @@ function canonical(entry: Entries[Section]): string {
 
 async function readNote(store: CopyableStore): Promise<Note | undefined> {
   const note = await store.kv.kvGet('meta', NOTE)
-  return note === undefined ? undefined : JSON.parse(Buffer.from(note).toString())
+  return note === undefined ? undefined : decodeRecord(note)
 }
 
 async function writeNote(store: CopyableStore, note: Note): Promise<void> {
-  await store.kv.kvWrite([{ put: 'meta', key: NOTE, value: Buffer.from(JSON.stringify(note)) }])
+  await store.kv.kvWrite([{ put: 'meta', key: NOTE, value: encodeRecord(note) }])
 }
 
 /** @throws GatewayError STORE_UNAVAILABLE if a copy into this store has begun and not ended: much of it may be missing */

@@ -137,14 +137,6 @@ export function publishFields(packet: BrokerPacket): BrokerPacket {
   }
 }
 
-export function encodeRecord(record: object): KvValue {
-  return Buffer.from(JSON.stringify(record))
-}
-
-export function decodeRecord<T>(value: KvValue): T {
-  return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()) as T
-}
-
 /**
  * For reads at the start, where one damaged row keeps the gateway from starting: the operator has to know which.
  * @throws GatewayError STORE_UNAVAILABLE that names the row, and holds nothing of its value

@@ -2,9 +2,10 @@
  * The records of persistent MQTT sessions: meta ['session', clientId]. A session without subscriptions has a record,
  * too. Every client with other stored state has a record, so that the state can expire.
  */
+import { decodeRecord, encodeRecord } from '../../../core/record.js'
 import type { KvWrite } from '../../../store/store.js'
 import { ownerOf } from '../../acl/client-id.js'
-import { type ClientRef, decodeRecord, encodeRecord, type KvStore, readRow } from './kv.js'
+import { type ClientRef, type KvStore, readRow } from './kv.js'
 
 interface SessionRecord {
   /** ms since the epoch. */

@@ -3,10 +3,12 @@
  * the store has a copy under [clientId, filter]. A change is made in memory at once and returned as writes, so a
  * SUBSCRIBE and an UNSUBSCRIBE from the same socket read reach the store in their order.
  */
+
 import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
+import { decodeRecord, encodeRecord } from '../../../core/record.js'
 import { beginsWithWildcard, sharedFilter } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
-import { decodeRecord, encodeRecord, type KvStore, readRow } from './kv.js'
+import { type KvStore, readRow } from './kv.js'
 
 interface SubscriptionOptions {
   qos: number
