@@ -1,5 +1,5 @@
 /** Starts a whole gateway on free ports and an empty folder, and real clients for it; each ends with its test. */
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -25,6 +25,8 @@ export interface RunningGateway {
   readonly mqttsPort: number
   /** Log lines written so far. */
   readonly logs: readonly Record<string, unknown>[]
+  /** Resolves when a line with this event is in the log. */
+  readonly logged: (event: string) => Promise<void>
   close(): Promise<void>
 }
 
@@ -76,8 +78,17 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
     ([key, value]) => `--${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   )
   const logs: Record<string, unknown>[] = []
+  const lines = new EventEmitter()
   const config = loadConfig({ argv, env: {} })
-  const log = createLogger(config.log, { write: line => void logs.push(JSON.parse(line)) })
+  const log = createLogger(config.log, {
+    write: line => {
+      logs.push(JSON.parse(line))
+      lines.emit('line')
+    },
+  })
+  const logged = async (event: string) => {
+    while (!logs.some(line => line.event === event)) await once(lines, 'line')
+  }
   const gateway: Gateway = new Gateway(config, log, {
     load: () => loadConfig({ argv, env: {}, isRunning: true }),
     leave: () => void gateway.drain().then(() => gateway.close()),
@@ -87,6 +98,7 @@ export async function startGateway(t: Test, settings: Record<string, unknown> = 
   return {
     gateway,
     logs,
+    logged,
     dir,
     http: `http://127.0.0.1:${ports.http?.port}`,
     httpPort: ports.http?.port ?? 0,

@@ -20,6 +20,7 @@ async function collector(t: Test) {
   const all: Span[] = []
   const paths = new Set<string>()
   let status = 200
+  let refusals = 0
   let wake: () => void = () => undefined
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
@@ -28,6 +29,7 @@ async function collector(t: Test) {
     const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString())
     if (status === 200)
       for (const { scopeSpans } of resourceSpans) for (const { spans } of scopeSpans) all.push(...spans)
+    else refusals++
     response.writeHead(status, { 'content-type': 'application/json' }).end('{}')
     wake()
   })
@@ -35,19 +37,32 @@ async function collector(t: Test) {
   await once(server, 'listening')
   t.teardown(() => server.close())
   t.teardown(() => server.closeAllConnections())
+  const woken = () =>
+    new Promise<void>(resolve => {
+      wake = resolve
+    })
+  /** Resolves when so many exports were refused. */
+  const refused = async (count: number) => {
+    while (refusals < count) await woken()
+  }
   const trace = async (of: (spans: readonly Span[]) => boolean): Promise<readonly Span[]> => {
     for (;;) {
       const found = groups(all).find(of)
       if (found !== undefined) return found
-      await new Promise<void>(resolve => {
-        wake = resolve
-      })
+      await woken()
     }
   }
   const setStatus = (code: number) => {
     status = code
   }
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, trace, paths, all, setStatus }
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    trace,
+    paths,
+    all,
+    setStatus,
+    refused,
+  }
 }
 
 function groups(all: readonly Span[]): Span[][] {
@@ -142,24 +157,22 @@ t.test('a client has no say unless the config gives it one', async t => {
 })
 
 t.test('a collector that is down costs one line, and chat goes on', async t => {
-  const { url, setStatus, trace } = await collector(t)
+  const { url, setStatus, trace, refused } = await collector(t)
   setStatus(400)
   const gateway = await startGateway(t, { 'tracing.otlp.url': url, 'tracing.sample': 1 })
   const sender = await loggedIn(t, gateway)
-  const lines = (event: string) => gateway.logs.filter(line => line.event === event)
-  while (lines('tracing.failed').length === 0) {
-    const { code } = await sender.ask(message(sender.userId, 'x'))
-    t.equal(code, 201)
+  const send = async () => {
+    t.match(await sender.ask(message(sender.userId, 'x')), { code: 201 })
     await sender.next()
-    await new Promise(resolve => setTimeout(resolve, 100))
   }
+  await send()
+  await gateway.logged('tracing.failed')
+  await send()
+  await refused(2)
   setStatus(200)
   const spans = trace(() => true)
-  while (lines('tracing.recovered').length === 0) {
-    await sender.ask(message(sender.userId, 'x'))
-    await sender.next()
-    await new Promise(resolve => setTimeout(resolve, 100))
-  }
+  await send()
+  await gateway.logged('tracing.recovered')
   await spans
-  t.equal(lines('tracing.failed').length, 1)
+  t.equal(gateway.logs.filter(({ event }) => event === 'tracing.failed').length, 1)
 })
