@@ -1,9 +1,6 @@
 /** A gateway: starts its parts and closes them, each in order. */
 
 import { Passwords } from '../accounts/passwords.js'
-import { askAdmin, type Question } from '../admin/ask.js'
-import type { AdminHttp } from '../admin/http.js'
-import { AdminServer, type AdminServerOptions } from '../admin/server.js'
 import type { Config } from '../config/config.js'
 import type { Audit } from '../core/audit.js'
 import { GatewayError } from '../core/errors.js'
@@ -11,21 +8,20 @@ import { Faults } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import { Metrics } from '../core/metrics.js'
 import type { Tracing } from '../core/tracing.js'
-import type { Operation, Services } from '../handle/services.js'
+import type { Operation } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
 import { opsRoute } from '../http/ops.js'
 import { type LimitRules, Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
-import { watchFiles } from '../net/file-limit.js'
 import { refusePart } from '../store/copy.js'
 import type { Store } from '../store/store.js'
 import type { UpgradeBegun } from '../store/upgrade.js'
-import { openAdminHttp } from './admin-http.js'
-import { socketPath } from './admin-socket.js'
-import { fileLimitFault, nameTlsFault } from './checks.js'
+import { type AdminDoors, openAdminDoors } from './admin-doors.js'
+import { nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
 import { Drain } from './drain.js'
 import { exportPage } from './export.js'
+import { watchFileLimit } from './files.js'
 import { openAuditOf } from './line-files.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules } from './options.js'
@@ -42,9 +38,6 @@ export type { Ports } from './ports.js'
 
 /** How long clients have to answer the closing handshake, or to close their side of a connection, ms. */
 const CLOSE_GRACE_MS = 2000
-
-/** That no file descriptor is left is logged no more often, ms: it is found once a second while it lasts. */
-const OUT_OF_FILES_EVERY_MS = 60_000
 
 /** The process that a gateway runs in. */
 export interface Owner {
@@ -67,11 +60,9 @@ export class Gateway {
   #parts: Parts | undefined
   #store: Store | undefined
   #audit: Audit | undefined
-  #admin: AdminServer | undefined
-  #adminHttp: AdminHttp | undefined
+  #admin: AdminDoors | undefined
   #unwatchFiles: (() => void) | undefined
   #watching: Watching | undefined
-  #saidOutOfFilesAt = Number.NEGATIVE_INFINITY
   readonly #drain: Drain
   #closed: Promise<void> | undefined
   #tracing: Tracing | undefined
@@ -107,9 +98,7 @@ export class Gateway {
 
   async #start(): Promise<Ports> {
     const { config, log } = this
-    const fault = fileLimitFault(config)
-    if (fault !== undefined) log.warn({ event: 'files.too-few' }, fault)
-    this.#unwatchFiles = watchFiles(err => this.#outOfFiles(err))
+    this.#unwatchFiles = watchFileLimit(config, log, this.#metrics)
     const { commits, syncs } = this.#metrics
     const store = await makeStore(config, config.store.type, {
       onUpgrade: begun => this.#sayUpgrade(begun),
@@ -156,7 +145,10 @@ export class Gateway {
     if (this.#baseUrl === undefined && config.mail.url !== '')
       log.warn({ event: 'mail.no-links' }, 'http.publicUrl is not set: letters have codes and no links')
     await parts.outbox.start()
-    return { ...ports, admin: await this.#openAdmin(parts.services, this.#front) }
+    const { services } = parts
+    const doors = { config, services, front: this.#front, metrics: this.#metrics }
+    this.#admin = await openAdminDoors({ ...doors, onFault: this.#faults.report })
+    return { ...ports, admin: this.#admin.address }
   }
 
   /** Of MongoDB no backup was made: only its operator knows where one belongs. */
@@ -166,29 +158,6 @@ export class Gateway {
       { event: 'store.upgrading', ...begun },
       `data of an older format are upgraded; before: ${how}`,
     )
-  }
-
-  /** @returns the address over HTTP, if it is served there @throws the system's error */
-  async #openAdmin(services: Services, front: Front): Promise<Ports['admin']> {
-    const { config } = this
-    const ask = (question: Question) => askAdmin(services, this.#metrics, question)
-    if (config.admin.enabled) await this.#openAdminSocket(ask)
-    if (!config.admin.http) return undefined
-    const { server, address } = await openAdminHttp({
-      ...{ config, services, front, ask },
-      onFault: this.#faults.report,
-    })
-    this.#adminHttp = server
-    return address
-  }
-
-  /** Chat does not need the admin socket: where it cannot be made, the gateway serves without it. */
-  async #openAdminSocket(ask: AdminServerOptions['ask']): Promise<void> {
-    const path = socketPath(this.config.data.dir)
-    this.#admin = new AdminServer({ path, ask, onFault: this.#faults.report })
-    await this.#admin.listen().catch(err => {
-      this.log.error({ event: 'admin.unavailable', path, err }, 'no admin socket')
-    })
   }
 
   /** Loads the certificate and the config again; connections stay. A fault of the config is logged, and nothing is changed. */
@@ -286,7 +255,6 @@ export class Gateway {
   async #closeParts(): Promise<void> {
     const parts = this.#parts
     const listeners = this.#front?.close()
-    this.#adminHttp?.close()
     await this.#admin?.close()
     await this.#watching?.stop()
     if (parts !== undefined) await closeParts(parts, CLOSE_GRACE_MS)
@@ -306,14 +274,6 @@ export class Gateway {
       log.error({ event: 'audit.dropped' }, 'audit line dropped: the disk is too slow')
     }
     return openAuditOf(config, { onError, onDropped })
-  }
-
-  #outOfFiles({ code }: NodeJS.ErrnoException): void {
-    this.#metrics.outOfFiles.inc()
-    const now = performance.now()
-    if (now - this.#saidOutOfFilesAt < OUT_OF_FILES_EVERY_MS) return
-    this.#saidOutOfFilesAt = now
-    this.log.error({ event: 'files.out', code }, 'no file descriptor left: new connections are closed')
   }
 
   #opsRoute(hasMetrics: boolean): Route {
