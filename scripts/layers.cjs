@@ -19,13 +19,14 @@ const MAY_IMPORT = {
   'src/store/mongodb/': ['src/store/(base|contents|deleted|store|upgrade)\\.ts', 'src/flow/'],
   'src/net/': ['src/flow/'],
   'src/http/': [],
+  'src/images/': ['src/flow/'],
   'src/limits/': ['src/flow/'],
   'src/accounts/': [STORE, 'src/flow/'],
   'src/auth/': [STORE, 'src/(flow|accounts)/'],
   'src/live/': ['src/auth/permissions\\.ts'],
   'src/inbox/': [STORE, 'src/flow/'],
   'src/mail/': [STORE, 'src/(accounts|auth|flow)/'],
-  'src/handle/': [STORE, 'src/(accounts|auth|flow|inbox|limits|live|mail|protocol)/'],
+  'src/handle/': [STORE, 'src/(accounts|auth|flow|images|inbox|limits|live|mail|protocol)/'],
   'src/json/': [
     'src/auth/(authenticate|permissions)\\.ts',
     'src/(flow|handle|inbox|limits|live|net|protocol)/',
@@ -43,7 +44,7 @@ const MAY_IMPORT = {
   'src/account-pages/': ['src/auth/(proofs|secrets)\\.ts', 'src/(handle|http|protocol)/'],
   // The composition root.
   'src/app/': [
-    'src/(account-pages|accounts|admin|auth|config|flow|handle|http|inbox|json|limits|live|mail|mqtt|net|protocol|store)/',
+    'src/(account-pages|accounts|admin|auth|config|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|store)/',
   ],
   // A client: it knows the wire and no part of the server.
   'src/chat/': [],
@@ -59,6 +60,7 @@ const HOMES = {
   qlobber: 'src/mqtt/routing/',
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
   jose: 'src/auth/',
+  sharp: 'src/images/',
   nodemailer: 'src/mail/transport\\.ts',
   'lru-cache': 'src/core/recent\\.ts',
   commander: 'src/cli/operator/',

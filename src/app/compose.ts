@@ -21,6 +21,7 @@ import type { UserId } from '../core/model.js'
 import type { Tracing } from '../core/tracing.js'
 import { removeDue } from '../handle/account.js'
 import type { HandlerRules, Operation, Services } from '../handle/services.js'
+import { Pictures } from '../images/pictures.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
 import { MessageIds } from '../inbox/message-id.js'
@@ -40,6 +41,7 @@ import {
   jsonOptions,
   keyOptions,
   loginRules,
+  pictureOptions,
   retentionLimits,
 } from './options.js'
 import { Upkeep } from './upkeep.js'
@@ -101,6 +103,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     log,
     loginLog: new LoginLog(log, metrics, config.log.connections),
     rules,
+    pictures: new Pictures(pictureOptions(config)),
     operation: given.operation(live),
   }
   const options = jsonOptions(config, await greetingKey(store.kv), new Faults(log, metrics).report)
@@ -137,6 +140,7 @@ export async function closeParts(parts: Parts, graceMs: number): Promise<void> {
   await json.close(graceMs)
   await broker.close()
   await inbox.drained()
+  services.pictures.close()
   await services.mail.idle()
   await outbox.close()
   await retention.close()

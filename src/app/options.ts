@@ -5,6 +5,7 @@ import type { TokenKeyOptions } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import type { OnFault } from '../core/faults.js'
 import type { HandlerRules } from '../handle/services.js'
+import type { PictureOptions } from '../images/pictures.js'
 import type { RetentionLimits } from '../inbox/retention.js'
 import type { JsonServerOptions } from '../json/server.js'
 import type { LimitRules } from '../limits/limits.js'
@@ -20,6 +21,15 @@ export const loginRules = ({ refreshLifetime, refreshGrace, perAccount }: Config
   refreshLifetimeMs: refreshLifetime,
   refreshGraceMs: refreshGrace,
   perAccount,
+})
+
+/** Most images whose bytes wait in memory. */
+const MAX_WAITING_IMAGES = 8
+
+export const pictureOptions = ({ images }: Config): PictureOptions => ({
+  maxPixels: images.maxPixels,
+  timeoutMs: images.timeout,
+  maxWaiting: MAX_WAITING_IMAGES,
 })
 
 export const retentionLimits = ({ inbox, devices }: Config): RetentionLimits => ({

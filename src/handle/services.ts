@@ -3,6 +3,7 @@ import type { Accounts, HeldAddresses, Invites, PendingDeletions } from '../acco
 import type { Identity } from '../auth/identity.js'
 import type { Audit } from '../core/audit.js'
 import type { Logger } from '../core/log.js'
+import type { Pictures } from '../images/pictures.js'
 import type { Inbox } from '../inbox/inbox.js'
 import type { MessageIds } from '../inbox/message-id.js'
 import type { Retention } from '../inbox/retention.js'
@@ -79,4 +80,5 @@ export interface Services extends Identity {
   readonly operation: Operation
   readonly mail: PostOffice
   readonly held: HeldAddresses
+  readonly pictures: Pictures
 }

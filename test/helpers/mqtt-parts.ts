@@ -9,6 +9,7 @@ import { Passwords } from '../../src/accounts/passwords.js'
 import { PendingDeletions } from '../../src/accounts/pending-deletions.js'
 import { composeMail } from '../../src/app/mail.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
+import { pictureOptions } from '../../src/app/options.js'
 import { AdminTokens } from '../../src/auth/admin-tokens.js'
 import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
@@ -21,6 +22,7 @@ import { createLogger } from '../../src/core/log.js'
 import { Metrics } from '../../src/core/metrics.js'
 import type { User } from '../../src/core/model.js'
 import type { Services } from '../../src/handle/services.js'
+import { Pictures } from '../../src/images/pictures.js'
 import { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import { MessageIds } from '../../src/inbox/message-id.js'
@@ -126,6 +128,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     mail: composeMail(given).mail,
     proofs,
     held,
+    pictures: new Pictures(pictureOptions(config)),
     accounts,
     invites: new Invites(store.kv),
     pendingDeletions,

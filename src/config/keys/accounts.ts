@@ -43,6 +43,18 @@ export const ACCOUNTS = {
       'How long a changed email address can be taken back by the letter to the one before, which nobody else can have until then.',
     ),
   },
+  images: {
+    maxPixels: count(
+      25_000_000,
+      { min: 10_000, max: 100_000_000 },
+      'Most pixels of an image that is decoded. One may take 8 bytes of memory a pixel meanwhile, in a process of its own; they are decoded one at a time.',
+    ),
+    timeout: duration(
+      '10s',
+      { min: '1s', max: '2m' },
+      'How long decoding one image may take; then it is refused.',
+    ),
+  },
   request: {
     unknownFields: choice(
       'refuse',

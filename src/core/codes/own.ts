@@ -242,4 +242,22 @@ export const OWN_CODES = table({
     mqtt5: 0x97,
     when: 'This address exceeded `limits.mails`, or the account changed its email address too often. Nothing was done.',
   },
+  IMAGES_BUSY: {
+    code: 10150,
+    'zh-TW': '圖片處理忙碌中，請稍後重試',
+    en: 'too many images wait, try again later',
+    retry: true,
+    level: 'info',
+    mqtt5: 0x97,
+    when: 'Too many images wait to be decoded. Nothing was done.',
+  },
+  IMAGES_UNAVAILABLE: {
+    code: 10151,
+    'zh-TW': '此伺服器無法處理圖片',
+    en: 'images cannot be decoded here',
+    retry: false,
+    level: 'error',
+    mqtt5: 0x83,
+    when: 'The library that decodes images cannot be loaded or started on this machine; the log tells why. Everything else works.',
+  },
 })
