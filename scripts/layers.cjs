@@ -41,10 +41,11 @@ const MAY_IMPORT = {
   'src/mqtt/routing/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
   'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
   'src/admin/': ['src/auth/admin-tokens\\.ts', 'src/(handle|protocol)/'],
+  'src/rest/': ['src/auth/authenticate\\.ts', 'src/(flow|handle|http|limits|protocol)/'],
   'src/account-pages/': ['src/auth/(proofs|secrets)\\.ts', 'src/(handle|http|protocol)/'],
   // The composition root.
   'src/app/': [
-    'src/(account-pages|accounts|admin|auth|config|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|store)/',
+    'src/(account-pages|accounts|admin|auth|config|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|rest|store)/',
   ],
   // A client: it knows the wire and no part of the server.
   'src/chat/': [],
@@ -59,6 +60,7 @@ const HOMES = {
   '@sqlite\\.org/sqlite-wasm': 'src/import/',
   qlobber: 'src/mqtt/routing/',
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
+  fastify: 'src/rest/api\\.ts',
   jose: 'src/auth/',
   sharp: 'src/images/',
   nodemailer: 'src/mail/transport\\.ts',

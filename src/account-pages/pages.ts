@@ -9,11 +9,12 @@ import type { OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
 import { isRead, pathOf, type Route } from '../http/answers.js'
+import { preferredLocale } from '../http/language.js'
 import type { RequestName } from '../protocol/requests.js'
 import { ask, type Outcome, type Visitor } from './ask.js'
 import { FormMarks, isFromElsewhere, readForm } from './forms.js'
 import { type Field, type Form, type Page, sendPage } from './html.js'
-import { preferredLocale, type Word } from './words.js'
+import type { Word } from './words.js'
 
 export interface PagesOptions {
   readonly services: Services

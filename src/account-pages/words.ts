@@ -94,10 +94,3 @@ const ZH: Readonly<Record<keyof typeof EN, string>> = {
 export type Word = keyof typeof EN
 
 export const WORDS: Readonly<Record<Locale, Readonly<Record<Word, string>>>> = { en: EN, 'zh-TW': ZH }
-
-/** The language that a browser prefers (RFC 9110, 12.5.4) of those that there are: the first that it names. */
-export function preferredLocale(header: string | undefined, otherwise: Locale): Locale {
-  const [, first] = /(?:^|[\s,])(en|zh)(?=[-;,\s]|$)/i.exec((header ?? '').slice(0, 256)) ?? []
-  if (first === undefined) return otherwise
-  return first.toLowerCase() === 'en' ? 'en' : 'zh-TW'
-}

@@ -1,6 +1,6 @@
 /** Requests of operators over HTTP, by whatever way they come: `POST /v1/<request>`, the fields as JSON. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import { CODES, type CodeName, GatewayError, toGatewayError } from '../core/errors.js'
+import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { OnFault } from '../core/faults.js'
 import { type AdminReply, type Asker, adminReply, type Question } from './ask.js'
 
@@ -16,22 +16,6 @@ const MAX_BODY_BYTES = 1 << 20
 const PREFIX = '/v1/'
 /** Until when whoever asks waits for an answer, ms since the epoch: what comes later is not begun. */
 export const DEADLINE_HEADER = 'mumi-deadline'
-
-const STATUS: ReadonlyMap<CodeName, number> = new Map([
-  ['SUCCESS', 200],
-  ['ERROR_AUTH', 401],
-  ['UNKNOWN_REQUEST', 404],
-  ['ERROR_FIND_USER', 404],
-  ['NO_MESSAGE', 404],
-  ['ERROR_EXIST_USER', 409],
-  ['FORBIDDEN', 403],
-  ['TOO_LARGE', 413],
-  ['TOO_MANY_ATTEMPTS', 429],
-  ['ERROR', 500],
-])
-
-/** HTTP's status for a reply. Who retries by status alone does right. */
-export const statusOf = (name: CodeName): number => STATUS.get(name) ?? (CODES[name].retry ? 503 : 400)
 
 export function answerRequests(options: RequestOptions): RequestListener {
   return (request, response) => {
@@ -72,7 +56,7 @@ function isLate({ headers, socket }: IncomingMessage): boolean {
 
 function send(response: ServerResponse, { code, name, msg, data }: AdminReply): void {
   // One request a connection: what this is for, and nothing stays open at the close.
-  response.writeHead(statusOf(name), {
+  response.writeHead(CODES[name].http, {
     'Content-Type': 'application/json; charset=utf-8',
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',

@@ -13,6 +13,7 @@ import type { Route } from '../http/answers.js'
 import { opsRoute } from '../http/ops.js'
 import { type LimitRules, Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
+import { RestFront } from '../rest/route.js'
 import { refusePart } from '../store/copy.js'
 import type { Store } from '../store/store.js'
 import type { UpgradeBegun } from '../store/upgrade.js'
@@ -24,7 +25,7 @@ import { exportPage } from './export.js'
 import { watchFileLimit } from './files.js'
 import { openAuditOf } from './line-files.js'
 import { RunningOperation } from './operation.js'
-import { handlerRules, limitRules } from './options.js'
+import { handlerRules, limitRules, restRules } from './options.js'
 import { baseUrlOf, pagesRoute } from './pages.js'
 import { Front, type Ports } from './ports.js'
 import { assignDeep, Reload } from './reload.js'
@@ -57,6 +58,7 @@ export class Gateway {
   #reload: Reload | undefined
   readonly #faults: Faults
   #front: Front | undefined
+  #rest: RestFront | undefined
   #parts: Parts | undefined
   #store: Store | undefined
   #audit: Audit | undefined
@@ -130,11 +132,17 @@ export class Gateway {
     this.#metrics.watch(this.#watching.sources)
     this.#reload = this.#makeReload(parts)
     if (config.mqtt.enabled) await parts.broker.start()
+    if (config.rest.enabled)
+      this.#rest = new RestFront({
+        ...{ ...restRules(config), services: parts.services, metrics: this.#metrics },
+        onFault: this.#faults.report,
+      })
     this.#front = new Front(config, {
       ...parts,
       ops: this.#opsRoute(true),
       publicOps: this.#opsRoute(config.metrics.public),
       pages: pagesRoute(parts.services, this.#metrics, config, this.#faults.report),
+      rest: this.#rest,
       log,
       onFault: this.#faults.report,
       sockets: this.owner.sockets ?? new Map(),
@@ -254,6 +262,8 @@ export class Gateway {
 
   async #closeParts(): Promise<void> {
     const parts = this.#parts
+    // Before its sockets close: who was answered would not hear of it.
+    await this.#rest?.close(CLOSE_GRACE_MS)
     const listeners = this.#front?.close()
     await this.#admin?.close()
     await this.#watching?.stop()

@@ -108,6 +108,16 @@ export function frameBytes({ mqtt }: Config) {
   return { frame, frameBeforeConnack: Math.min(frame, maxConnectBytes(mqtt) + BEHIND_CONNECT_BYTES) }
 }
 
+/** What the REST API takes of the config. */
+export const restRules = ({ http, limits, locale, rest }: Config) => ({
+  locale,
+  origins: http.origins,
+  maxBytes: limits.frame,
+  maxBytesBeforeLogin: limits.frameBeforeLogin,
+  bodyTimeoutMs: limits.handshakeTimeout,
+  maxBufferedBytes: rest.maxBufferedBytes,
+})
+
 /** A bucket that holds ten seconds of its rate. */
 const rate = (perSecond: number) => ({ perSecond, burst: 10 * perSecond })
 

@@ -16,6 +16,7 @@ import { encodeRefusal } from '../mqtt/wire/encode.js'
 import { MqttWebSocketServer } from '../mqtt/wire/websocket.js'
 import { Listener, type ListenerOptions } from '../net/listener.js'
 import { TlsFiles } from '../net/tls.js'
+import type { RestFront } from '../rest/route.js'
 import { frameBytes } from './options.js'
 import { ProxyWarnings } from './proxy-warnings.js'
 
@@ -35,8 +36,10 @@ export interface FrontParts {
   readonly ops: Route
   /** The part of it that the HTTP port answers, too. */
   readonly publicOps: Route
-  /** The pages below /account, for the HTTP port. */
+  /** The pages below /account, for the HTTP port, as is the API. */
   readonly pages: Route
+  /** undefined: switched off. */
+  readonly rest: RestFront | undefined
   readonly onFault: OnFault
   readonly log: Logger
   /** Listening sockets that the process was given, by the name of the port. */
@@ -110,15 +113,18 @@ export class Front {
   /** Pages of these origins may connect from now on. */
   allowOrigins(origins: readonly string[]): void {
     this.#isOrigin = originCheck(origins)
+    this.parts.rest?.allowOrigins(origins)
   }
 
   /**
    * Takes no more clients while those that are there are sent away: a WebSocket is refused with 503, and the ports of MQTT
    * do not listen, since some clients give up for good when a CONNACK refuses them (MQTT.js), and none when nobody listens.
+   * The REST API is served on; its connections end with their next answer.
    * @param comeBackSeconds s until a client should be back
    */
   drain(comeBackSeconds: () => number): void {
     this.#comeBackSeconds = comeBackSeconds
+    this.parts.rest?.leave()
     for (const listener of this.#stopping) void listener.stop()
   }
 
@@ -156,7 +162,7 @@ export class Front {
   }
 
   #listenHttp(tls: TlsFiles | undefined): Promise<AddressInfo> {
-    const { json, broker, limits, pages, publicOps } = this.parts
+    const { json, broker, limits, pages, publicOps, rest } = this.parts
     const { mqtt } = this.config
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
@@ -168,7 +174,10 @@ export class Front {
       )
       upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
     }
-    const server = this.#makeHttp([testRoute, publicOps, pages], upgrades)
+    const server = this.#makeHttp(
+      [testRoute, publicOps, pages, ...(rest === undefined ? [] : [rest.route])],
+      upgrades,
+    )
     return this.#listen({
       name: 'http',
       tls,

@@ -18,8 +18,8 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /** Messages of one commit. */
 const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 
-/** `admin`: the admin socket. `pages`: the pages below `/account`. */
-export type FrontEnd = 'json' | 'mqtt' | 'admin' | 'pages'
+/** `admin`: the admin socket. `pages`: the pages below `/account`. `rest`: the API below `/api`. */
+export type FrontEnd = 'json' | 'mqtt' | 'admin' | 'pages' | 'rest'
 
 export class Metrics {
   readonly registry = new Registry()
@@ -94,6 +94,7 @@ export class Metrics {
     mqtt: new Map(),
     admin: new Map(),
     pages: new Map(),
+    rest: new Map(),
   }
   readonly #stored = this.#histogram(
     'mumi_store_seconds',

@@ -5,12 +5,14 @@ import type { Duplex } from 'node:stream'
 /**
  * Answers the requests of one path. A body is dropped, unless the route listens for it in the same turn.
  * @param address the client's, also if it is behind a proxy
+ * @param wait gives the client so many ms from now, for the rest of its request and until it has read the answer
  * @returns false if the request is for another route
  */
 export type Route = (
   request: IncomingMessage,
   response: ServerResponse,
   address?: string | undefined,
+  wait?: (ms: number) => void,
 ) => boolean
 
 /** The old server's liveness page, byte for byte the same. */

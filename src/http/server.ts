@@ -105,13 +105,13 @@ export class HttpServer {
     for (const socket of [...this.#sockets.keys()]) socket.destroy()
   }
 
-  #await(socket: Duplex, onTimeout?: () => void): void {
+  #await(socket: Duplex, onTimeout?: () => void, ms = this.options.handshakeTimeoutMs): void {
     clearTimeout(this.#sockets.get(socket))
     const late = () => {
       socket.destroy()
       if (onTimeout !== undefined) this.#guard('http.timeout', socket, onTimeout)
     }
-    this.#sockets.set(socket, setTimeout(late, this.options.handshakeTimeoutMs).unref())
+    this.#sockets.set(socket, setTimeout(late, ms).unref())
   }
 
   /** The socket has closed, or a front end takes it over. */
@@ -157,7 +157,8 @@ export class HttpServer {
     request.resume()
     this.#goOn(request.socket)
     response.once('finish', () => this.#goOn(request.socket))
-    for (const route of this.options.routes) if (route(request, response, address)) return
+    const wait = (ms: number) => this.#goOn(request.socket, ms)
+    for (const route of this.options.routes) if (route(request, response, address, wait)) return
     // The page at `/` is only for the HTTP port. The ops address has no WebSocket.
     if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
       send(response, 404, 'text/plain', 'not found\n')
@@ -171,8 +172,8 @@ export class HttpServer {
   }
 
   /** Restarts the timer, for the answer and then for the rest of the body or the next request. */
-  #goOn(socket: Socket): void {
-    if (this.#sockets.has(socket)) this.#await(socket)
+  #goOn(socket: Socket, ms?: number): void {
+    if (this.#sockets.has(socket)) this.#await(socket, undefined, ms)
   }
 
   #clientOf(request: IncomingMessage): string | undefined {

@@ -54,6 +54,17 @@ export function checkFields(
   }
 }
 
+/** Texts of a query string as values of the schema's types; those that have another form stay, for the check to refuse. */
+export function typedFields({ check }: FieldRules, texts: Record<string, unknown>): Record<string, unknown> {
+  const { properties } = check.Schema()
+  const typed = (name: string, text: unknown) => {
+    const type: unknown = Object.hasOwn(properties, name) ? properties[name]?.type : undefined
+    if (type === 'integer' && /^\d{1,15}$/.test(String(text))) return Number(text)
+    return type === 'boolean' && text === 'true' ? true : text
+  }
+  return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, typed(name, text)]))
+}
+
 /** @throws GatewayError BAD_FIELD */
 export function refuseUnknown(object: Record<string, unknown>, known: ReadonlySet<string>): void {
   for (const key in object) {

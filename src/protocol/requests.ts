@@ -150,6 +150,31 @@ export function parseRequest(frame: string, rules: RequestRules): Request {
   }
 }
 
+/**
+ * The same for a front end that names its requests in another way than by `type` and `action`.
+ * @param data not deeper than allowed; see parseFields
+ * @throws GatewayError BAD_FIELD (info.field), TOO_LARGE
+ */
+export function makeRequest(
+  name: RequestName,
+  data: Record<string, unknown>,
+  id: string | undefined,
+  rules: RequestRules,
+): Request {
+  checkData(name, data, rules)
+  return { name, id, data } as Request
+}
+
+/** The fields of such a request, of which nothing is known yet. @throws GatewayError BAD_JSON */
+export function parseFields(json: string, rules: RequestRules): Record<string, unknown> {
+  if (isTooManyValues(json, rules.maxValues))
+    throw new GatewayError('BAD_JSON', { reason: 'too many members' })
+  const fields = parseObject(json)
+  // The fields of a frame are one level deeper.
+  if (isDeeper(fields, rules.maxDepth - 1)) throw new GatewayError('BAD_JSON', { reason: 'nested too deep' })
+  return fields
+}
+
 function parseObject(frame: string): Record<string, unknown> {
   let value: unknown
   try {

@@ -6,10 +6,11 @@ import { ask } from '../../src/account-pages/ask.js'
 import { FormMarks, isFromElsewhere, MAX_FORM_BYTES, readForm } from '../../src/account-pages/forms.js'
 import { escapeHtml, sendPage } from '../../src/account-pages/html.js'
 import { accountPages } from '../../src/account-pages/pages.js'
-import { preferredLocale, WORDS } from '../../src/account-pages/words.js'
+import { WORDS } from '../../src/account-pages/words.js'
 import { baseUrlOf, pagesRoute } from '../../src/app/pages.js'
 import { loadConfig } from '../../src/config/config.js'
 import { Metrics } from '../../src/core/metrics.js'
+import { preferredLocale } from '../../src/http/language.js'
 import { startParts } from '../helpers/mqtt-parts.js'
 
 const { parts } = await startParts(t)

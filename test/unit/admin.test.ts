@@ -6,13 +6,12 @@ import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { askAdmin, LOCAL, type Question } from '../../src/admin/ask.js'
-import { statusOf } from '../../src/admin/requests.js'
 import { AdminServer } from '../../src/admin/server.js'
 import { socketFault, socketPath } from '../../src/app/admin-socket.js'
 import { openIdle } from '../../src/app/idle.js'
 import { IDLE_OPERATION, RunningOperation } from '../../src/app/operation.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
-import { GatewayError } from '../../src/core/errors.js'
+import { CODES, GatewayError } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { writableFault } from '../../src/core/private-files.js'
 import { act, findAccount } from '../../src/handle/admin/act.js'
@@ -131,10 +130,10 @@ t.test('an account is found by id, email or user name', async t => {
 })
 
 t.test('a reply has the status of its kind', async t => {
-  t.equal(statusOf('SUCCESS'), 200)
-  t.equal(statusOf('ERROR_FIND_USER'), 404)
-  t.equal(statusOf('STORE_FULL'), 503, 'may be tried again')
-  t.equal(statusOf('BAD_FIELD'), 400)
+  t.equal(CODES.SUCCESS.http, 200)
+  t.equal(CODES.ERROR_FIND_USER.http, 404)
+  t.equal(CODES.STORE_FULL.http, 503, 'may be tried again')
+  t.equal(CODES.BAD_FIELD.http, 400)
   const { services } = listening()
   const counted: unknown[] = []
   const metrics = { answered: (...about: unknown[]) => void counted.push(about) }

@@ -103,6 +103,7 @@ async function front(t: Test, ...argv: string[]) {
     ops: () => false,
     publicOps: () => false,
     pages: () => false,
+    rest: undefined,
     onFault: (_where, thrown) => {
       throw thrown
     },

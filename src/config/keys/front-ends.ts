@@ -51,6 +51,17 @@ export const FRONT_ENDS = {
       'Web pages that may connect, as `https://chat.example`, or `https://*.chat.example` for any one label. Another `Origin` is refused (403). Clients without an `Origin` are not browsers and are admitted. Empty: any page.',
     ),
   },
+  rest: {
+    enabled: flag(
+      true,
+      'Serve the REST API below `/api` of the HTTP port. Its code is loaded at the first request for it.',
+    ),
+    maxBufferedBytes: bytes(
+      '64MiB',
+      { min: '1MiB' },
+      'Bytes of bodies and answers of the REST API that are held at a time; beyond it a request is answered 503. One account, or one address without a login, may hold an eighth.',
+    ),
+  },
   mqtt: {
     enabled: flag(true, 'Serve MQTT 3.1, 3.1.1 and 5: over TCP, and over WebSocket on the HTTP port.'),
     host: text(

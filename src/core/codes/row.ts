@@ -10,6 +10,8 @@ export interface CodeRow {
   readonly close?: number
   /** The level at which a refusal with this code is logged. */
   readonly level: 'debug' | 'info' | 'warn' | 'error'
+  /** HTTP's status (RFC 9110) of an answer with the code. Who retries by status alone does right. */
+  readonly http: number
   /** The reason code of MQTT 5 (2.4) that says it best; a packet that may not carry that one has the next best. */
   readonly mqtt5: number
   /** When the code is sent, for docs/protocol.md. */

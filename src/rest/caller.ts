@@ -1,0 +1,90 @@
+/** Who makes a request of the API: a login by its token, or, for one request, somebody who is logging in. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Principal } from '../auth/authenticate.js'
+import { GatewayError, type Locale } from '../core/errors.js'
+import type { Login, Permissions, User, UserId } from '../core/model.js'
+import type { Caller, LoginTarget } from '../handle/context.js'
+import type { Services } from '../handle/services.js'
+import { preferredLocale } from '../http/language.js'
+
+const BEARER = /^Bearer +([\w.~+/=-]+) *$/i
+
+export class RestCaller implements Caller, LoginTarget {
+  readonly front = 'rest'
+  userId: UserId | undefined
+  login: Login | undefined
+  permissions: Permissions | undefined
+
+  constructor(
+    private readonly services: Services,
+    private readonly response: ServerResponse,
+    readonly remoteAddress: string | undefined,
+    readonly locale: Locale,
+  ) {}
+
+  get target(): LoginTarget {
+    return this
+  }
+
+  get hasLeft(): boolean {
+    return this.response.destroyed
+  }
+
+  get isGone(): boolean {
+    return this.response.destroyed
+  }
+
+  /**
+   * Logs in by an access token for this one request.
+   * @param header `Authorization`
+   * @returns the account; undefined: there is no such header
+   * @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED, EMAIL_UNVERIFIED, ERROR_AUTH_FAILED
+   */
+  async authorize(header: string | undefined): Promise<User | undefined> {
+    if (header === undefined) return undefined
+    const [, token] = BEARER.exec(header) ?? []
+    if (token === undefined)
+      throw new GatewayError('ERROR_AUTH', { field: 'authorization', reason: 'must be Bearer and a token' })
+    const { authenticator, limits } = this.services
+    const since = authenticator.since()
+    const { user, login } = await authenticator.byToken(token)
+    since.check(user.id)
+    this.userId = user.id
+    this.login = login
+    // From before the check on: what is revoked meanwhile counts.
+    this.permissions = since.permissions(user.id)
+    limits.logins.loggedInFrom(this.remoteAddress)
+    return user
+  }
+
+  /** A login by REST has no connection: no inbox is delivered to it, and `sessions.multiple` does not count it. */
+  async enter({ user, login }: Principal): Promise<void> {
+    const { authenticator, limits } = this.services
+    this.userId = user.id
+    this.login = login
+    this.permissions = authenticator.since().permissions(user.id)
+    limits.logins.loggedInFrom(this.remoteAddress)
+  }
+
+  leave(): void {
+    this.userId = undefined
+    this.login = undefined
+    this.permissions = undefined
+  }
+
+  startDelivery(): void {}
+
+  confirm(): boolean {
+    return false
+  }
+}
+
+/** Who asks, before anything says who. */
+export function callerOf(
+  { services, locale }: { readonly services: Services; readonly locale: Locale },
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  address: string | undefined,
+): RestCaller {
+  return new RestCaller(services, response, address, preferredLocale(headers['accept-language'], locale))
+}

@@ -1,0 +1,67 @@
+/** One operation of the API: where it is, what it takes and answers, and which requests it makes. */
+import type { CodeName } from '../core/errors.js'
+import type { User } from '../core/model.js'
+import type { RequestData, RequestName } from '../protocol/requests.js'
+import type { Fields, Schema } from '../protocol/rest.js'
+import type { RestCaller } from './caller.js'
+
+export type Values = Readonly<Record<string, unknown>>
+
+/** What a request was answered through the door. */
+export interface Done {
+  readonly code: CodeName
+  readonly data: unknown
+}
+
+/** One request for an operation, whose parameters and body have passed their schemas. */
+export interface Call {
+  readonly caller: RestCaller
+  /** Who has logged in; undefined: nobody. */
+  readonly user: User | undefined
+  readonly params: Values
+  readonly query: Values
+  readonly body: Values
+  /** Of `Idempotency-Key`. */
+  readonly key: string | undefined
+  /**
+   * Makes a request by the door that those of all front ends pass.
+   * @throws Refused
+   */
+  ask<N extends RequestName>(name: N, data: RequestData<N> | Values, id?: string): Promise<Done>
+}
+
+export interface Result {
+  /** The operation's own, if undefined. */
+  readonly status?: number
+  readonly body?: object
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface Operation {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** Below `/api/v1`, as OpenAPI writes it: `/users/{id}`. */
+  readonly path: string
+  /** Its name in the document. */
+  readonly id: string
+  readonly summary: string
+  /** The request whose name it has in log and metrics, and by which it is decided whether limits of the account apply. */
+  readonly request: RequestName
+  /** `none`: a token is not looked at. */
+  readonly login: 'needed' | 'optional' | 'none'
+  readonly params?: Fields
+  readonly query?: Fields
+  readonly body?: Fields
+  /** Of its success. */
+  readonly status: number
+  /** Of its success; undefined: it has no body. */
+  readonly answer?: Schema
+  /** Refusals besides those that every operation may have. */
+  readonly refusals?: readonly CodeName[]
+  /** Nobody may keep the answer. */
+  readonly isSecret?: true
+  /** `Idempotency-Key` is looked at. */
+  readonly takesKey?: true
+  /** `If-Match` is looked at; the operation whose answer it is compared with. */
+  readonly matches?: Operation
+  readonly run: (call: Call) => Promise<Result>
+}

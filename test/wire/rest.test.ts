@@ -1,0 +1,142 @@
+/** The REST API below /api: who asks, which form, and how refusals look. */
+import t from 'tap'
+import { jsonClient, startGateway } from '../helpers/gateway.js'
+import { askRest, problem, rawHttp, restAccount } from '../helpers/rest.js'
+
+const gateway = await startGateway(t, { locale: 'en', 'limits.handshakeTimeout': '2s' })
+
+t.test('an access token says who asks', async t => {
+  const { token, id, email } = await restAccount(t, gateway)
+  const me = await askRest(gateway, 'GET /me', { token })
+  t.equal(me.status, 200)
+  t.match(me.json, { id, email, firstName: 'First', lastName: 'Last', role: 'user', verifiedAt: null })
+  const lower = await askRest(gateway, 'GET /me', { headers: { authorization: `bearer ${token}` } })
+  t.equal(lower.status, 200)
+})
+
+t.test('without a token, or with one that is none, 401 says how to come', async t => {
+  const none = await askRest(gateway, 'GET /me')
+  t.match(problem(t, none, 401), { code: 10007, title: 'please login first', retry: false })
+  t.equal(none.headers.get('www-authenticate'), 'Bearer')
+  for (const authorization of ['Bearer x', 'Bearer', 'Basic YTpi', `Bearer ${'x'.repeat(9000)}`]) {
+    const wrong = await askRest(gateway, 'GET /me', { headers: { authorization } })
+    t.match(problem(t, wrong, 401), { code: 10000 })
+    t.equal(wrong.headers.get('www-authenticate'), 'Bearer error="invalid_token"')
+  }
+})
+
+t.test('a token is good no more when its login has ended', async t => {
+  const account = await restAccount(t, gateway)
+  const client = await jsonClient(t, gateway)
+  await client.action('login', { token: account.token })
+  t.equal((await client.action('revoke', { others: true }, 'a')).code, 200)
+  t.equal((await askRest(gateway, 'GET /me', account)).status, 200, 'this is the one that asked')
+  t.equal((await client.action('logout')).code, 200)
+  problem(t, await askRest(gateway, 'GET /me', account), 401)
+})
+
+t.test('problems are in the language that is asked for', async t => {
+  const headers = { 'accept-language': 'zh-TW,zh;q=0.9' }
+  t.equal((await askRest(gateway, 'GET /me', { headers })).json.title, '請先進行登入')
+})
+
+t.test('what is not there, and what is not done there', async t => {
+  for (const path of ['/', '/nothing', '/me/', '/ME', '/__proto__', '/me/%2e%2e'])
+    t.match(problem(t, await askRest(gateway, `GET ${path}`), 404), { code: 10102, field: 'path' })
+  problem(t, await askRest(gateway, 'GET /%zz'), 400)
+  const put = await askRest(gateway, 'PUT /me', { body: {} })
+  t.match(problem(t, put, 405), { field: 'method' })
+  t.match(put.headers.get('allow'), /GET, HEAD.*OPTIONS/)
+  const options = await askRest(gateway, 'OPTIONS /me')
+  t.equal(options.status, 204)
+  t.match(options.headers.get('allow'), /GET, HEAD.*OPTIONS/)
+  t.equal((await fetch(`${gateway.http}/apis`)).status, 404)
+  t.equal((await fetch(`${gateway.http}/apis`)).headers.get('content-type'), 'text/plain; charset=utf-8')
+})
+
+t.test('HEAD has the headers of GET and no body; ETag and If-None-Match', async t => {
+  const { token } = await restAccount(t, gateway)
+  const get = await askRest(gateway, 'GET /me', { token })
+  const etag = get.headers.get('etag') ?? ''
+  t.match(etag, /^"[\w-]{27}"$/)
+  t.equal(get.headers.get('cache-control'), 'private, no-cache')
+  const head = await askRest(gateway, 'HEAD /me', { token })
+  t.equal(head.status, 200)
+  t.equal(head.text, '')
+  t.equal(head.headers.get('etag'), etag)
+  t.equal(head.headers.get('content-length'), String(Buffer.byteLength(get.text)))
+  for (const list of [etag, `W/${etag}`, `"x", ${etag}`, '*']) {
+    const known = await askRest(gateway, 'GET /me', { token, headers: { 'if-none-match': list } })
+    t.equal(known.status, 304, list)
+    t.equal(known.headers.get('etag'), etag)
+  }
+  const other = await askRest(gateway, 'GET /me', { token, headers: { 'if-none-match': '"x"' } })
+  t.equal(other.status, 200)
+})
+
+t.test('Accept: JSON in any of its forms, or 406', async t => {
+  const { token } = await restAccount(t, gateway)
+  for (const accept of [
+    'application/json',
+    'text/html, application/*;q=0.5',
+    '*/*',
+    'application/problem+json',
+  ])
+    t.equal((await askRest(gateway, 'GET /me', { token, headers: { accept } })).status, 200, accept)
+  for (const accept of ['text/html', 'application/json;q=0', 'application/xml, */*;q=0.0'])
+    problem(t, await askRest(gateway, 'GET /me', { token, headers: { accept } }), 406)
+})
+
+t.test('a body in chunks is refused with 411, and the connection ends', async t => {
+  const { token } = await restAccount(t, gateway)
+  const answer = await rawHttp(
+    gateway.httpPort,
+    `GET /api/v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n`,
+  )
+  t.match(answer, /^HTTP\/1\.1 411 /)
+  t.match(answer, /application\/problem\+json/)
+})
+
+t.test('requests on one connection, and behind one with a body that nobody reads', async t => {
+  const get = (end = '') => `GET /api/v1/me HTTP/1.1\r\nHost: x\r\n${end}\r\n`
+  const put = `PUT /api/v1/me HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(100_000)}`
+  const answer = await rawHttp(gateway.httpPort, get(), put, get('Connection: close\r\n'))
+  t.same(
+    [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),
+    ['401', '405', '401'],
+  )
+})
+
+t.test('nobody reads an answer, and nobody is hurt', async t => {
+  await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const abort = new AbortController()
+      const asked = fetch(`${gateway.http}/api/v1/me`, { signal: abort.signal }).catch(() => undefined)
+      abort.abort()
+      await asked
+    }),
+  )
+  problem(t, await askRest(gateway, 'GET /me'), 401)
+  t.notOk(gateway.logs.some(({ event }) => event === 'handler.failed'))
+})
+
+t.test('switched off, it is not there', async t => {
+  const other = await startGateway(t, { 'rest.enabled': false })
+  const answer = await fetch(`${other.http}/api/v1/me`)
+  t.equal(answer.status, 404)
+  t.equal(answer.headers.get('content-type'), 'text/plain; charset=utf-8')
+})
+
+t.test('a gateway that closes answers what it has taken', async t => {
+  const other = await startGateway(t)
+  const { token } = await restAccount(t, other)
+  await askRest(other, 'GET /me', { token })
+  const asked = askRest(other, 'GET /me', { token })
+  const closed = other.close()
+  const settled = await asked.then(
+    ({ status }) => status,
+    () => 'refused',
+  )
+  t.ok(settled === 200 || settled === 503 || settled === 'refused', String(settled))
+  await closed
+})
