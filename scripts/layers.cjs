@@ -27,9 +27,10 @@ const MAY_IMPORT = {
   'src/inbox/': [STORE, 'src/flow/'],
   'src/mail/': [STORE, 'src/(accounts|auth|flow)/'],
   'src/handle/': [STORE, 'src/(accounts|auth|flow|images|inbox|limits|live|mail|protocol)/'],
+  'src/encryption/': [],
   'src/json/': [
     'src/auth/(authenticate|permissions)\\.ts',
-    'src/(flow|handle|inbox|limits|live|net|protocol)/',
+    'src/(encryption|flow|handle|inbox|limits|live|net|protocol)/',
   ],
   'src/mqtt/[^/]+\\.ts': [
     STORE,
@@ -45,7 +46,7 @@ const MAY_IMPORT = {
   'src/account-pages/': ['src/auth/(proofs|secrets)\\.ts', 'src/(handle|http|protocol)/'],
   // The composition root.
   'src/app/': [
-    'src/(account-pages|accounts|admin|auth|config|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|rest|store)/',
+    'src/(account-pages|accounts|admin|auth|config|encryption|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|rest|store)/',
   ],
   // A client: it knows the wire and no part of the server.
   'src/chat/': [],
@@ -58,6 +59,7 @@ const MAY_IMPORT = {
 const HOMES = {
   '@sinclair/typebox': 'src/protocol/',
   '@sqlite\\.org/sqlite-wasm': 'src/import/',
+  hpke: 'src/encryption/',
   qlobber: 'src/mqtt/routing/',
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
   fastify: 'src/rest/api\\.ts',

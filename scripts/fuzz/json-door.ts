@@ -14,9 +14,9 @@ interface Reply {
 /** Codes that report a failure of the server. An input must not cause one. */
 const OURS = new Set([500, 10001, 10002, 10004, 10011, 10104, 10105, 10107])
 /** Codes that the server may send before it closes. */
-const FAREWELLS = new Set([10009, 10106, 10108, 10124, 10125])
+const FAREWELLS = new Set([10009, 10106, 10108, 10124, 10125, 10160])
 /** Close codes that the server may use here (RFC 6455 7.4, docs/protocol.md). */
-const CLOSES = new Set([1000, 1007, 1009, 4009, 4500, 4501])
+const CLOSES = new Set([1000, 1007, 1009, 4009, 4011, 4500, 4501])
 /** Inputs per connection; a new connection then discards any state that they caused. */
 const A_CONNECTION = 50
 

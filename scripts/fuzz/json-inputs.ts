@@ -39,7 +39,19 @@ const REQUESTS: readonly ((random: Random, account: Account) => Request)[] = [
   random => ({ type: 'message', data: { recipient: '123456789', content: hostileText(random) } }),
   (random, { id }) => ({ type: 'message', data: { recipient: id, content: hostileText(random) } }),
   random => ({ type: 'broadcast', data: { content: hostileText(random) } }),
+  random => encrypted(random, { enc: base64(random, 32) }),
+  random => encrypted(random, { enc: base64(random, 32), suite: 'chacha20-poly1305' }),
+  random => encrypted(random, {}),
 ]
+
+/** An encrypted packet that does not open: at best its keys have the right form. */
+const encrypted = (random: Random, more: object): Request => ({
+  type: 'encrypted',
+  data: { ...more, ct: base64(random, 16 + Math.floor(random.next() * 200)) },
+})
+
+const base64 = (random: Random, bytes: number): string =>
+  Buffer.from(Array.from({ length: bytes }, () => Math.floor(random.next() * 256))).toString('base64')
 
 export const jsonInput: Generate<JsonInput> = (random, account) => {
   if (random.chance(0.15)) {

@@ -123,6 +123,7 @@ export class Gateway {
         exportPage: (id, from) => exportPage(store, id, from),
         reload: () => this.#runReload(),
         drain: seconds => this.#leave(seconds),
+        greetingKey: () => this.#parts?.json.key,
         totals: () => this.#metrics.totals(),
       })
     const baseUrl = () => this.#baseUrl

@@ -15,6 +15,8 @@ export interface OperationParts {
   readonly backup: Operation['backup']
   readonly exportPage: Operation['exportPage']
   readonly drain: Operation['drain']
+  /** Public key of the greeting. */
+  readonly greetingKey: () => string | undefined
   /** See Metrics.totals. */
   readonly totals: () => Promise<Readonly<Record<string, number>>>
 }
@@ -26,7 +28,7 @@ export class RunningOperation implements Operation {
   constructor(private readonly parts: OperationParts) {}
 
   async stats(): Promise<Readonly<Record<string, string | number>>> {
-    const { config, live, log, totals } = this.parts
+    const { config, live, log, totals, greetingKey } = this.parts
     const memory = process.memoryUsage()
     return {
       version: version(),
@@ -34,6 +36,7 @@ export class RunningOperation implements Operation {
       started_at: new Date(this.#startedAt).toISOString(),
       uptime_seconds: Math.round(process.uptime()),
       store: config.store.type,
+      greeting_key: greetingKey() ?? '',
       log_level: log.level,
       users_online: [...live.online()].length,
       memory_bytes: memory.rss,

@@ -4,6 +4,7 @@ import type { LoginRules } from '../auth/logins.js'
 import type { TokenKeyOptions } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import type { OnFault } from '../core/faults.js'
+import type { ServerKey } from '../encryption/server-key.js'
 import type { HandlerRules } from '../handle/services.js'
 import type { PictureOptions } from '../images/pictures.js'
 import type { RetentionLimits } from '../inbox/retention.js'
@@ -55,13 +56,14 @@ export const handlerRules = (config: Config): HandlerRules => ({
   maxValues: config.limits.values,
 })
 
-/** @param greeting the key that the greeting carries */
+/** @param key of the greeting */
 export const jsonOptions = (
-  { limits, delivery, heartbeat, locale }: Config,
-  greeting: string,
+  { limits, delivery, heartbeat, locale, json }: Config,
+  key: ServerKey,
   onFault: OnFault,
 ): JsonServerOptions => ({
-  greeting,
+  key,
+  encryption: json.encryption,
   onFault,
   locale,
   maxPipelined: limits.pipelined,

@@ -14,6 +14,9 @@ Commands:
   keys rotate [--now]
                       a new key signs tokens; with --now those that were signed before are void at once,
                       else they are good until they expire; the gateway of this store may not be running
+  keys show           the key of the greeting, which clients of encrypted packets note (docs/encryption.md)
+  keys rotate --greeting
+                      another one, for good; as above, no gateway may be running on the store
   chat [--server URL] EMAIL [NAME]
                       talk in this terminal, with NAME at first; asks for the password, makes the account if
                       there is none; the server is CHAT_URL, or ws://127.0.0.1:8080

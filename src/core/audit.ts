@@ -50,6 +50,7 @@ export type AuditEvent =
   | 'email.verified'
   | 'email.verify-refused'
   | 'keys.rotated'
+  | 'greeting-key.rotated'
   | 'login.failed'
   | 'login.succeeded'
   | 'logout'

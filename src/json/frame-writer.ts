@@ -55,6 +55,8 @@ export class FrameWriter implements Writer {
   #isDue = false
   /** Made at the first ping. */
   #ponger: Ponger | undefined
+  /** Makes an encrypted packet of each text, once the client has begun with such. */
+  #seal: ((text: string) => string) | undefined
 
   constructor(
     private readonly ws: Pick<ClientSocket, 'isOpen' | 'readyState' | 'OPEN' | 'pong' | 'close'>,
@@ -78,13 +80,32 @@ export class FrameWriter implements Writer {
     return !this.isFull && this.isOpen
   }
 
+  /** Whether what is written leaves in encrypted packets. */
+  get isSealed(): boolean {
+    return this.#seal !== undefined
+  }
+
+  /** From now on each text leaves as what `seal` makes of it, ASCII. It is called in the order in which they leave. */
+  sealWith(seal: (text: string) => string): void {
+    this.#seal = seal
+  }
+
   /** A text frame; leaves with the others of this turn. */
   write(text: string): void {
-    if (this.isOpen) this.#push(text, Buffer.byteLength(text))
+    if (!this.isOpen) return
+    if (this.#seal === undefined) this.#push(text, Buffer.byteLength(text))
+    else {
+      const packet = this.#seal(text)
+      this.#push(packet, packet.length)
+    }
   }
 
   /** The same for a text of which there are only a few: its frame is kept. */
   writeFixed(text: string): void {
+    if (this.#seal !== undefined) {
+      this.write(text)
+      return
+    }
     if (!this.isOpen) return
     const frame = readyFrame(text)
     this.#push(frame, frame.length)

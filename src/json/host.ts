@@ -2,6 +2,7 @@
 import type { CodeName } from '../core/errors.js'
 import type { Fuse, OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
+import type { ServerKey } from '../encryption/server-key.js'
 import type { Later } from '../flow/later.js'
 import type { Caller } from '../handle/context.js'
 import type { Services } from '../handle/services.js'
@@ -17,6 +18,8 @@ export interface ConnectionRules extends LivenessRules, QuotaRules {
   readonly maxBufferedBytes: number
   /** Longest message of a client that is not logged in, UTF-16 units. */
   readonly maxMessageBeforeLogin: number
+  /** Encrypted packets: unknown, allowed, or asked of every client. */
+  readonly encryption: 'off' | 'allow' | 'require'
 }
 
 export interface ConnectionHost {
@@ -26,6 +29,8 @@ export interface ConnectionHost {
   /** For pings that may wait. */
   readonly later: Later
   readonly onFault: OnFault
+  /** Of the greeting. */
+  readonly key: ServerKey
   /** False while the server is closing: requests are then refused. */
   readonly isOpen: boolean
   openReader(options: Pick<ReaderOptions, 'userId' | 'device' | 'sink' | 'from'>): InboxReader
@@ -37,4 +42,6 @@ export interface Asker extends Caller, Fuse {
   replied(reason: CodeName | undefined): void
   /** Its requests, which were delayed, may go on. */
   goOn(): void
+  /** Ends the connection and says why. */
+  end(code: CodeName): void
 }

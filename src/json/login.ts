@@ -36,6 +36,9 @@ export class JsonLogin implements LoginTarget {
   }
 
   async enter({ user, login }: Principal, options: RequestData<'login'>): Promise<void> {
+    // A pong is not encrypted: who is in between could confirm messages that the client never got.
+    if (this.out.isSealed && options.ack !== 'explicit')
+      throw new GatewayError('BAD_FIELD', { field: 'ack', reason: 'must be explicit in encrypted packets' })
     const { authenticator, limits, live } = this.host.services
     const userId = user.id
     await live.join(userId, this.connection)

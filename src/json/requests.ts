@@ -1,14 +1,15 @@
 /** The requests of one JSON client: from the text of a message to the reply, in the order in which they came. */
-import { CODES, GatewayError } from '../core/errors.js'
+import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import { handle } from '../handle/index.js'
 import { refuse } from '../handle/refuse.js'
 import { type Outcome, Replies } from '../handle/replies.js'
 import { encodeReply } from '../protocol/replies.js'
 import { parseRequest, RefusedRequest, type Request } from '../protocol/requests.js'
+import { Encryption, type Packet, readFrame } from './encryption.js'
 import type { FrameWriter } from './frame-writer.js'
 import { Hold } from './hold.js'
 import type { Asker, ConnectionHost } from './host.js'
-import type { Quota } from './quota.js'
+import type { Quota, RateLimit } from './quota.js'
 import { RequestQueue, type Runner } from './request-queue.js'
 
 /** Open requests of a client that is not logged in, where `maxPipelined` allows more. */
@@ -28,6 +29,8 @@ export class Requests implements Runner {
   /** Of a client that is not logged in: it may begin one request. */
   #hasTurn = false
   #waitsForTurn = false
+  /** Made at the first encrypted packet. */
+  #encryption: Encryption | undefined
 
   constructor(
     private readonly host: ConnectionHost,
@@ -114,19 +117,62 @@ export class Requests implements Runner {
     this.#hasTurn = false
     const limit = this.quota.take(bytes)
     if (this.asker.userId === undefined) this.#payBeforeLogin()
-    let request: Request
     try {
-      request = this.#parse(text)
-      const refusal = this.quota.refusal(limit, request.name)
-      if (refusal !== undefined) throw new RefusedRequest(refusal, request.id)
+      const frame = this.#parse(text)
+      if (frame.name === 'encrypted') return this.#beginSealed(frame, limit, since)
+      return this.#ask(this.#admitPlain(frame), limit, since)
     } catch (thrown) {
-      this.#refuse(thrown)
+      this.#refuse(this.#isOutOfPlace(thrown) ? new GatewayError('ENCRYPTION_FAILED', null, thrown) : thrown)
       return undefined
     }
+  }
+
+  /**
+   * Whether what came is no packet, where nothing else may come: an answer to it, from whoever it came, would be taken for
+   * that to a request of the client.
+   */
+  #isOutOfPlace(thrown: unknown): boolean {
+    return this.#encryption?.hasBegun === true && toGatewayError(thrown).kind !== 'SHUTDOWN'
+  }
+
+  /** @param since performance.now(), if it is traced @throws RefusedRequest */
+  #ask(request: Request, limit: RateLimit | undefined, since: number): Promise<void> | undefined {
+    const refusal = this.quota.refusal(limit, request.name)
+    if (refusal !== undefined) throw new RefusedRequest(refusal, request.id)
     const answer = this.#replies.reserve(request.name, request.id)
     if (this.#tracing !== undefined && TRACED.has(request.name))
       answer.trace = this.#tracing.begin(request.name, 'json', since)
     return handle(this.host.services, this.asker, request, answer)
+  }
+
+  /** @throws RefusedRequest ENCRYPTION_REQUIRED */
+  #admitPlain(request: Request): Request {
+    if (this.#encryption?.hasBegun === true || this.host.rules.encryption === 'require')
+      throw new RefusedRequest(new GatewayError('ENCRYPTION_REQUIRED'), request.id)
+    return request
+  }
+
+  /** The same for the request in a packet. Does not reject. */
+  async #beginSealed(packet: Packet, limit: RateLimit | undefined, since: number): Promise<void> {
+    try {
+      const text = await this.#open(packet)
+      // The connection has ended meanwhile.
+      if (text === undefined || (this.#isStopped && !this.asker.hasLeft)) return
+      await this.#ask(parseRequest(text, this.host.services.rules), limit, since)
+    } catch (thrown) {
+      this.#refuse(thrown)
+    }
+  }
+
+  async #open(packet: Packet): Promise<string | undefined> {
+    const isSetUp = packet.data.enc !== undefined
+    // Who was let in without encryption, or by somebody in between, gets no more by it.
+    if (isSetUp && (this.asker.userId !== undefined || this.pending > 0))
+      throw new GatewayError('ENCRYPTION_FAILED')
+    this.#encryption ??= new Encryption(this.host.key, this.out)
+    const text = await this.#encryption.open(packet)
+    if (isSetUp) this.host.metrics.answered('json', 'encrypted', CODES.SUCCESS.code)
+    return text
   }
 
   get #tracing() {
@@ -144,7 +190,7 @@ export class Requests implements Runner {
   }
 
   /** @throws GatewayError, RefusedRequest */
-  #parse(text: string | undefined): Request {
+  #parse(text: string | undefined): Request | Packet {
     const { isOpen, rules, services } = this.host
     if (!isOpen) throw new GatewayError('SHUTDOWN')
     if (text === undefined)
@@ -153,13 +199,25 @@ export class Requests implements Runner {
       services.limits.count('limits.frameBeforeLogin')
       throw new GatewayError('TOO_LARGE', { field: 'frame', reason: 'login first' })
     }
-    return parseRequest(text, services.rules)
+    return readFrame(text, rules.encryption, services.rules)
   }
 
   #refuse(thrown: unknown): void {
+    if (toGatewayError(thrown).kind === 'ENCRYPTION_FAILED') {
+      this.#fail(thrown)
+      return
+    }
     const id = thrown instanceof RefusedRequest ? thrown.id : undefined
     const answer = this.#replies.reserve('invalid', id)
     refuse(this.host.services.log, { request: 'invalid', caller: this.asker, answer }, thrown)
+  }
+
+  /** Nothing that comes behind it can be trusted. */
+  #fail(thrown: unknown): void {
+    const { userId, remoteAddress } = this.asker
+    const about = { event: 'encryption.failed', userId, remoteAddress, err: toGatewayError(thrown).cause }
+    this.host.services.log.info(about, 'encrypted packets ended')
+    this.asker.end('ENCRYPTION_FAILED')
   }
 
   /** The turn of a reply has come. */

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Locale } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
+import type { ServerKey } from '../encryption/server-key.js'
 import { Later } from '../flow/later.js'
 import { Rounds } from '../flow/rounds.js'
 import type { Services } from '../handle/services.js'
@@ -14,8 +15,8 @@ import type { ConnectionHost, ConnectionRules } from './host.js'
 import { ClientSocket } from './socket.js'
 
 export interface JsonServerOptions extends Omit<ConnectionRules, 'checkEveryMs'> {
-  /** X25519 public key that the greeting carries, 64 upper-case hex digits. */
-  readonly greeting: string
+  /** Its public key is in the greeting. */
+  readonly key: ServerKey
   /** Longest message of a client, bytes; a longer one closes the connection (1009). */
   readonly maxMessageBytes: number
   /** Language of replies where the client does not ask for one. */
@@ -51,13 +52,18 @@ export class JsonServer {
     private readonly metrics: Metrics,
     private readonly options: JsonServerOptions,
   ) {
-    this.#greeting = encodeGreeting(options.greeting)
+    this.#greeting = encodeGreeting(options.key.public)
     this.#host = this.#makeHost(services)
     const { checkEveryMs } = this.#host.rules
     const parts = Math.max(1, Math.min(MAX_PARTS, Math.floor(checkEveryMs / MIN_PART_MS)))
     this.#rounds = new Rounds(this.#connections, parts)
     this.#lateMs = checkEveryMs + checkEveryMs / parts
     this.#checker = setInterval(() => this.#check(), checkEveryMs / parts).unref()
+  }
+
+  /** Of the greeting, 64 upper-case hex digits. */
+  get key(): string {
+    return this.options.key.public
   }
 
   get connections(): number {
@@ -127,6 +133,7 @@ export class JsonServer {
       rules: { ...options, checkEveryMs: options.pingTimeoutMs / CHECKS_A_TIMEOUT },
       later: new Later(LATER_MS),
       onFault: options.onFault,
+      key: options.key,
       get isOpen() {
         return server.#isOpen
       },

@@ -131,10 +131,18 @@ const compiled = compileRules(REQUESTS)
  * @param frame one request as JSON text
  * @throws RefusedRequest BAD_JSON, BAD_FIELD (info.field), TOO_LARGE, UNKNOWN_REQUEST
  */
-export function parseRequest(frame: string, rules: RequestRules): Request {
+export const parseRequest = (frame: string, rules: RequestRules): Request =>
+  requestOf(parseTop(frame, rules), rules)
+
+/** The first half of `parseRequest`: the object of a frame. @throws RefusedRequest BAD_JSON */
+export function parseTop(frame: string, rules: RequestRules): Record<string, unknown> {
   if (isTooManyValues(frame, rules.maxValues))
     throw new RefusedRequest(new GatewayError('BAD_JSON', { reason: 'too many members' }), undefined)
-  const top = parseObject(frame)
+  return parseObject(frame)
+}
+
+/** The second half. @throws RefusedRequest */
+export function requestOf(top: Record<string, unknown>, rules: RequestRules): Request {
   const id = requestId(top)
   try {
     const name = requestName(top)

@@ -184,13 +184,16 @@ t.test('the running gateway: numbers by name, and the level of its log', async t
     config,
     log,
     live,
+    greetingKey: () => 'AB',
     totals: async () => ({ mumi_x: 3 }),
     reload: async () => ({ changed: [], atRestart: [] }),
     backup: async () => 1,
     exportPage: async id => ({ entries: [{ id }], next: undefined }),
     drain: (seconds = 0) => ({ pid: 1, connections: 2, seconds }),
   })
-  t.match(await operation.stats(), { mumi_x: 3, users_online: 0, store: 'embedded', log_level: 'warn' })
+  t.match(await operation.stats(), {
+    ...{ mumi_x: 3, users_online: 0, store: 'embedded', log_level: 'warn', greeting_key: 'AB' },
+  })
   t.same(operation.drain(3), { pid: 1, connections: 2, seconds: 3 })
   t.match(await operation.exportPage('1'), { entries: [{ id: '1' }] })
   t.equal(operation.logLevel(), 'warn')

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import { checkTls, exposedBy, fileLimitFault } from '../../src/app/checks.js'
-import { greetingKey } from '../../src/app/greeting-key.js'
+import { greetingKey, renewGreetingKey } from '../../src/app/greeting-key.js'
 import { rotateKeys } from '../../src/app/keys.js'
 import {
   brokerOptions,
@@ -19,13 +19,16 @@ import { ProxyWarnings } from '../../src/app/proxy-warnings.js'
 import { checkStore, hasStore } from '../../src/app/stores.js'
 import { Upkeep } from '../../src/app/upkeep.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
+import { ServerKey } from '../../src/encryption/server-key.js'
 import type { KeyValue } from '../../src/store/store.js'
 import { dataDir } from '../helpers/gateway.js'
 
 const config = (...argv: string[]) => loadConfig({ argv, env: {} })
 
 t.test('options: durations are ms, sizes bytes, and each key reaches its part', async t => {
+  const key = ServerKey.generate()
   const { tokens, ...all } = config(
+    ...['--json.encryption', 'require'],
     ...['--tokens.accessLifetime', '5m', '--tokens.refreshGrace', '2s', '--tokens.perAccount', '7'],
     ...['--inbox.maxAge', '1d', '--devices.expiry', '2d', '--limits.frame', '2MiB'],
     ...['--mqtt.keepaliveLimit', '1500ms', '--mqtt.presenceWindow', '3s', '--heartbeat.interval', '9s'],
@@ -35,8 +38,8 @@ t.test('options: durations are ms, sizes bytes, and each key reaches its part', 
   t.match(loginRules(tokens), { refreshGraceMs: 2000, perAccount: 7 })
   t.match(retentionLimits(whole), { maxAgeMs: 86_400_000, deviceExpiryMs: 172_800_000 })
   t.match(
-    jsonOptions(whole, 'KEY', () => undefined),
-    { greeting: 'KEY', maxMessageBytes: 2 ** 21, pingIntervalMs: 9000 },
+    jsonOptions(whole, key, () => undefined),
+    { key, encryption: 'require', maxMessageBytes: 2 ** 21, pingIntervalMs: 9000 },
   )
   t.match(
     brokerOptions(whole),
@@ -76,9 +79,12 @@ t.test('the key of the greeting is made once: 64 upper-case hex digits', async t
     },
   } as unknown as KeyValue
   const key = await greetingKey(kv)
-  t.match(key, /^[0-9A-F]{64}$/)
-  t.equal(await greetingKey(kv), key)
+  t.match(key.public, /^[0-9A-F]{64}$/)
+  t.equal((await greetingKey(kv)).public, key.public)
   t.equal(kept.size, 1)
+  const renewed = await renewGreetingKey(kv)
+  t.not(renewed.public, key.public)
+  t.equal((await greetingKey(kv)).public, renewed.public)
 })
 
 t.test('Upkeep: a new key is recorded in the audit, and a failure in the log', async t => {

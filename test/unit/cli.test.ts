@@ -226,15 +226,27 @@ t.test('copy: needs two different stores, and a valid config of the target', asy
     t.match((await said(() => copy(sources(...argv)))).thrown, { faults: [fault] }, argv.join(' '))
 })
 
-t.test('keys: accepts only `rotate`, and needs a store; old tokens stay valid or become void', async t => {
-  const dir = dataDir(t)
-  const run = (...argv: string[]) => said(() => keys(sources(...argv, `--data.dir=${dir}`)))
-  t.match((await run('list')).thrown, { faults: [/must be keys rotate/] })
-  t.match((await run('rotate')).thrown, { faults: [/no store in/] })
-  await makeStore(dir)
-  t.match((await run('rotate')).stdout, /those before are good until they expire\n$/)
-  t.match((await run('rotate', '--now')).stdout, /those before are void\n$/)
-})
+t.test(
+  'keys: accepts only `rotate` and `show`, and needs a store; old tokens stay valid or become void',
+  async t => {
+    const dir = dataDir(t)
+    const run = (...argv: string[]) => said(() => keys(sources(...argv, `--data.dir=${dir}`)))
+    t.match((await run('list')).thrown, { faults: [/must be keys rotate/] })
+    t.match((await run('rotate')).thrown, { faults: [/no store in/] })
+    await makeStore(dir)
+    t.match((await run('rotate')).stdout, /those before are good until they expire\n$/)
+    t.match((await run('rotate', '--now')).stdout, /those before are void\n$/)
+    const { stdout } = await run('show')
+    t.match(stdout, /^[0-9A-F]{64}\n$/)
+    t.equal((await run('show')).stdout, stdout)
+    t.match((await run('rotate', '--greeting', '--now')).thrown, { faults: [/--now is for tokens/] })
+    t.match((await run('show', '--now')).thrown, { faults: [/--now/] })
+    t.equal((await run('show')).stdout, stdout, 'unchanged')
+    const renewed = (await run('rotate', '--greeting')).stdout
+    t.notMatch(renewed, stdout.trim())
+    t.ok(renewed.endsWith(`\n${(await run('show')).stdout}`))
+  },
+)
 
 const TIMEOUT_MS = 77_000
 

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
 import { CODES } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
+import { ServerKey } from '../../src/encryption/server-key.js'
 import { Later } from '../../src/flow/later.js'
 import { HttpServer, type HttpServerOptions, TURNED_AWAY } from '../../src/http/server.js'
 import { InboxReader } from '../../src/inbox/reader.js'
@@ -481,6 +482,7 @@ t.test('MQTT over WebSocket: behind 1000 messages before the first answer it is 
 // ── json/server ───────────────────────────────────────────────────────────────────────────────────────────
 
 const RULES = {
+  encryption: 'allow',
   maxPipelined: 100,
   maxRefusals: 100,
   maxBufferedBytes: 1_000_000,
@@ -489,7 +491,9 @@ const RULES = {
   pingIntervalMs: 60_000,
   pingTimeoutMs: 10_000,
   stallTimeoutMs: 60_000,
-}
+} as const
+
+const KEY = ServerKey.generate()
 
 let started: Promise<RunningParts> | undefined
 /** One store for all: to open it takes longer than the tests. */
@@ -503,7 +507,7 @@ async function jsonServer(t: Test) {
   const { services, metrics } = parts
   const server = new JsonServer(services, metrics, {
     ...RULES,
-    greeting: 'A'.repeat(64),
+    key: KEY,
     maxMessageBytes: 1000,
     locale: 'zh-TW',
     onFault: (_where, thrown) => {
@@ -529,7 +533,7 @@ t.test('JSON: greets first, and answers in the language that was asked for', asy
     ['/?lang=en', 'en'],
   ] as const) {
     const one = open(path)
-    t.match(await one.nextText(), 'A'.repeat(64))
+    t.match(await one.nextText(), KEY.public)
     t.equal((await one.ask({ type: 'x' })).msg, CODES.UNKNOWN_REQUEST[locale])
   }
   t.equal(server.connections, 2)
@@ -717,6 +721,7 @@ async function jsonConnection(t: Test, rules: Partial<ConnectionHost['rules']> =
       throw thrown
     },
     isOpen: true,
+    key: KEY,
     openReader: reader =>
       new InboxReader(services.inbox, metrics, services.log, {
         windowMessages: 9,

@@ -62,6 +62,13 @@ export const FRONT_ENDS = {
       'Bytes of bodies and answers of the REST API that are held at a time; beyond it a request is answered 503. One account, or one address without a login, may hold an eighth.',
     ),
   },
+  json: {
+    encryption: choice(
+      'allow',
+      ['off', 'allow', 'require'],
+      'Encrypted packets of JSON clients (docs/encryption.md). `allow`: for those that begin with them. `require`: a plain request is answered 10161; MQTT, the REST API and the pages below `/account/` are not concerned. `off`: they are an unknown request.',
+    ),
+  },
   mqtt: {
     enabled: flag(true, 'Serve MQTT 3.1, 3.1.1 and 5: over TCP, and over WebSocket on the HTTP port.'),
     host: text(
