@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import type { Locale } from '../core/errors.js'
+import { escapeHtml } from '../http/html.js'
 import { WORDS, type Word } from './words.js'
 
 const STYLE = `body{font:1.1rem/1.6 system-ui,sans-serif;margin:0;background:#f4f4f6;color:#1b1b1f}
@@ -101,13 +102,3 @@ function renderField(locale: Locale, field: Field, id: string): string {
   const text = escapeHtml(WORDS[locale][label])
   return `<label for="${id}">${text}</label><input id="${id}" type="${type}" ${kept} autocomplete="${autocomplete}" required>`
 }
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, char => ENTITIES[char] ?? char)

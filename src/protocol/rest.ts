@@ -4,60 +4,136 @@
  */
 import { type Static, type TObject, type TSchema, Type } from '@sinclair/typebox'
 import { USER_ID } from '../core/model.js'
-import { userId } from './fields.js'
+import { text, userId } from './fields.js'
 import { REQUESTS } from './requests.js'
 
 export type Fields = TObject
 export type Schema = TSchema
 
-const strict = { additionalProperties: false } as const
-const time = Type.String({ format: 'date-time' })
-const id = Type.String({ pattern: `^${USER_ID}$` })
+const LANGUAGE = Type.Union([Type.Literal('en'), Type.Literal('zh-TW')])
 
-/** What it takes. */
+/** Most messages of one answer. Each is held until the client has read it. */
+const HISTORY_LIMIT = 100
+
+/** What it takes: bodies, parameters of the path, and of the query. */
 export const TAKEN = {
+  ...REQUESTS,
   // What belongs to a connection is left out: a login by REST has none.
   login: Type.Omit(REQUESTS.login, ['from', 'ack', 'events', 'token']),
   user: Type.Object({ id: userId }),
+  session: Type.Object({ id: text(64, 1) }),
+  others: Type.Object({ others: Type.Literal(true, { description: 'All but the one that asks.' }) }),
+  me: Type.Object({ language: LANGUAGE }),
+  history: Type.Object({
+    with: userId,
+    before: Type.Optional(text(64, 1)),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: HISTORY_LIMIT })),
+  }),
 } as const
 
-/** What it answers. */
+const id = Type.String({ pattern: `^${USER_ID}$`, description: 'Nine digits.' })
+const time = Type.String({ format: 'date-time' })
+const told = (description: string) => Type.String({ description })
+
+const pair = {
+  token: told('Access token, for `Authorization: Bearer`.'),
+  refresh: told('Good for one new pair of tokens.'),
+  expires: Type.String({ format: 'date-time', description: 'Of the access token.' }),
+}
+
+const login = {
+  id: told('Of the session.'),
+  device: told('Empty: the default device of the account.'),
+  created_at: time,
+  seen_at: time,
+  online: Type.Boolean(),
+  address: told('Of its connection; empty: it has none.'),
+}
+
+const person = {
+  id,
+  username: told('Empty: none.'),
+  firstName: Type.String(),
+  lastName: Type.String(),
+  profileImage: Type.String(),
+  key: Type.String(),
+}
+
+const user = Type.Object({
+  ...person,
+  email: told('Empty: not shown to who asks.'),
+  online: Type.Boolean({ description: 'False where who asks does not learn it.' }),
+})
+
+const message = Type.Object({
+  id: told('UUIDv7 (RFC 9562).'),
+  sender: id,
+  recipient: id,
+  content: Type.String(),
+  created_at: time,
+  seq: Type.Optional(
+    Type.Integer({ minimum: 1, description: 'In the own inbox; only of messages that came.' }),
+  ),
+})
+
+/** What it answers. Further members may be added. */
 export const GIVEN = {
-  problem: Type.Object(
+  Problem: Type.Object(
     {
       type: Type.String({ format: 'uri-reference', description: 'Where the code is described.' }),
-      title: Type.String({
-        description: 'The text of the code, in the language that Accept-Language asks for.',
-      }),
+      title: told('The text of the code, in the language that `Accept-Language` asks for: `zh-TW` or `en`.'),
       status: Type.Integer({ minimum: 400, maximum: 599 }),
-      detail: Type.Optional(Type.String({ description: 'Why.' })),
+      detail: Type.Optional(told('Why.')),
       code: Type.Integer({ description: 'The number that the same refusal has over WebSocket and MQTT.' }),
-      field: Type.Optional(Type.String({ description: 'The field, parameter or header at fault.' })),
+      field: Type.Optional(told('The field, parameter or header at fault.')),
       retry: Type.Boolean({ description: 'Whether the same request may succeed later.' }),
     },
-    { ...strict, description: 'Problem details (RFC 9457).' },
+    { description: 'Problem details (RFC 9457).' },
   ),
-  me: Type.Object(
-    {
-      id,
-      email: Type.String(),
-      username: Type.String({ description: 'Empty: none.' }),
-      firstName: Type.String(),
-      lastName: Type.String(),
-      profileImage: Type.String(),
-      key: Type.String(),
-      language: Type.Union([Type.Literal('en'), Type.Literal('zh-TW'), Type.Null()], {
-        description: 'Of letters to the account; null: that of the server.',
+  Registered: Type.Object({ id }),
+  LoggedIn: Type.Object({ id, ...pair }),
+  Tokens: Type.Object(pair),
+  Me: Type.Object({
+    ...person,
+    email: Type.String(),
+    language: Type.Union([LANGUAGE, Type.Null()], {
+      description: 'Of letters to the account; null: that of the server.',
+    }),
+    role: Type.Union([Type.Literal('user'), Type.Literal('admin')]),
+    created_at: time,
+    verified_at: Type.Union([time, Type.Null()], {
+      description: 'When the email address was confirmed; null: never.',
+    }),
+  }),
+  Deletion: Type.Object({
+    deleted_at: Type.Union([time, Type.Null()], {
+      description: 'Until when a login keeps the account; null: it is removed.',
+    }),
+  }),
+  User: user,
+  Users: Type.Object({ users: Type.Array(user) }),
+  Sent: Type.Object({ id: told('Of the message, the same for a repeat.') }),
+  Messages: Type.Object({
+    messages: Type.Array(message, { description: 'Newest first.' }),
+    more: Type.Boolean({ description: 'Whether there may be older ones: see the header `Link`.' }),
+  }),
+  Sessions: Type.Object({
+    sessions: Type.Array(
+      Type.Object({
+        ...login,
+        kind: Type.Union(['password', 'token', 'device', 'external'].map(kind => Type.Literal(kind))),
+        current: Type.Boolean({ description: 'The one that asks.' }),
       }),
-      role: Type.Union([Type.Literal('user'), Type.Literal('admin')]),
-      createdAt: time,
-      verifiedAt: Type.Union([time, Type.Null()], {
-        description: 'When the email address was confirmed; null: never.',
-      }),
-    },
-    { ...strict, description: 'The account that has logged in.' },
-  ),
+    ),
+  }),
+  Revoked: Type.Object({ revoked: Type.Integer({ minimum: 0 }) }),
+  Devices: Type.Object({ devices: Type.Array(Type.Object(login)) }),
+  Credential: Type.Object({
+    session: told('For `DELETE /devices/{id}`.'),
+    device: told('The MQTT client id.'),
+    password: told('For CONNECT. It is told this once.'),
+  }),
 } as const
 
-export type Problem = Static<typeof GIVEN.problem>
-export type Me = Static<typeof GIVEN.me>
+export type Problem = Static<typeof GIVEN.Problem>
+export type Me = Static<typeof GIVEN.Me>

@@ -1,9 +1,11 @@
 /** The API on Fastify: which operation a request is for, and how its answer leaves. */
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import Fastify, { type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
+import { openApi } from './document.js'
 import type { Api, Given, RestOptions } from './given.js'
-import { COMMON, crossOrigin, type Headers, optionsHeaders } from './headers.js'
+import { COMMON, crossOrigin, etagOf, type Headers, namesTag, optionsHeaders } from './headers.js'
 import type { Operation } from './operation.js'
+import { PAGE_HEADERS, renderPage } from './page.js'
 import { HttpRefusal } from './problem.js'
 import { OPERATIONS } from './routes/index.js'
 import { type Answer, type Asked, Runner } from './runner.js'
@@ -74,6 +76,12 @@ export async function makeApi(options: RestOptions): Promise<Api> {
     crossOrigin(headers, (given.get(raw) ?? NOWHERE).origins)
   })
 
+  for (const [url, document] of documents())
+    app.get(url, (request, reply) => {
+      const isKnown = namesTag(request.headers['if-none-match'] ?? '', document.headers.ETag, true)
+      return send(request, reply, isKnown ? { status: 304, headers: document.headers } : document)
+    })
+
   const methods = methodsOf(OPERATIONS)
   for (const operation of OPERATIONS) {
     const url = BASE + operation.path.replaceAll(/\{(\w+)\}/g, ':$1')
@@ -107,6 +115,22 @@ export async function makeApi(options: RestOptions): Promise<Api> {
     given.set(request, about)
     app.routing(request, response)
   }
+}
+
+/** What describes the API. */
+function documents() {
+  const json = `${JSON.stringify(openApi())}\n`
+  const page = renderPage()
+  const type = { 'Content-Type': 'application/json', 'Cache-Control': 'public, max-age=300' }
+  const document = (body: string, headers: Headers) => ({
+    status: 200,
+    headers: { ...headers, ETag: etagOf(body) },
+    body,
+  })
+  return [
+    ['/api/openapi.json', document(json, type)],
+    ['/api', document(page, PAGE_HEADERS)],
+  ] as const
 }
 
 const NOWHERE: Given = {

@@ -32,11 +32,28 @@ export function checkJsonType({ headers }: IncomingMessage): void {
     throw new HttpRefusal(415, 'content-encoding', 'is not taken', { 'Accept-Encoding': 'identity' })
 }
 
+/** @returns the type of a body, one of `types` @throws HttpRefusal */
+export function checkType({ headers }: IncomingMessage, types: readonly string[]): string {
+  const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';')
+  if (types.includes(type.trim())) return type.trim()
+  const all = types.join(', ')
+  throw new HttpRefusal(415, 'content-type', `must be one of ${all}`, { Accept: all })
+}
+
+/** @throws GatewayError BAD_JSON */
+export function decodeText(body: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
+  } catch {
+    throw new GatewayError('BAD_JSON', { reason: 'not UTF-8' })
+  }
+}
+
 /**
- * The text of a body whose length was checked. The request is paused.
- * @throws HttpRefusal if it does not come in time, GatewayError BAD_JSON if it is not UTF-8, ERROR_CONNECTION_CLOSED
+ * A body whose length was checked. The request is paused.
+ * @throws HttpRefusal if it does not come in time, GatewayError ERROR_CONNECTION_CLOSED
  */
-export function readBody(request: IncomingMessage, timeoutMs: number): Promise<string> {
+export function readBody(request: IncomingMessage, timeoutMs: number): Promise<Buffer> {
   const pieces: Buffer[] = []
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => {
@@ -46,11 +63,7 @@ export function readBody(request: IncomingMessage, timeoutMs: number): Promise<s
     request.on('data', (piece: Buffer) => void pieces.push(piece))
     request.once('end', () => {
       clearTimeout(late)
-      try {
-        resolve(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(pieces)))
-      } catch {
-        reject(new GatewayError('BAD_JSON', { reason: 'not UTF-8' }))
-      }
+      resolve(Buffer.concat(pieces))
     })
     request.once('close', () => {
       clearTimeout(late)

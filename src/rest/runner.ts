@@ -3,13 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../core/errors.js'
 import { KeyedSerial } from '../flow/serial.js'
 import { checkFields, compileRules, refuseUnknown, typedFields } from '../protocol/fields.js'
-import { bodyBytes, checkJsonType, readBody } from './body.js'
+import { bodyBytes, checkJsonType, checkType, decodeText, readBody } from './body.js'
 import { callerOf, type RestCaller } from './caller.js'
 import { Door } from './door.js'
 import type { Given, RestOptions } from './given.js'
 import { checkAccept, etagOf, type Headers, namesTag } from './headers.js'
 import { Held } from './held.js'
-import type { Call, Operation, Result, Values } from './operation.js'
+import type { Call, Operation, Result, Upload, Values } from './operation.js'
 import { HttpRefusal, problemOf } from './problem.js'
 import { holderOf, pay } from './quota.js'
 
@@ -87,16 +87,17 @@ export class Runner {
     checkAccept(request.headers)
     const user = by.login === 'none' ? undefined : await caller.authorize(request.headers.authorization)
     if (by.login === 'needed' && user === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
-    const { maxBytes, maxBytesBeforeLogin, services } = this.options
-    const bytes = bodyBytes(request, user === undefined ? maxBytesBeforeLogin : maxBytes)
+    const { services } = this.options
+    const bytes = bodyBytes(request, this.#maxBytes(by, user === undefined))
     pay(services.limits, caller, by, bytes)
-    this.#hold(asked.response, holderOf(caller), REQUEST_BYTES + bytes)
+    const upload = by.upload && this.#upload(by.upload.types, bytes, asked, caller)
+    this.#hold(asked.response, holderOf(caller), REQUEST_BYTES + (upload === undefined ? bytes : 0))
     const params = this.#checked(by, 'params', asked.params)
     const query = this.#checked(by, 'query', asked.query)
-    const body = this.#checked(by, 'body', bytes === 0 ? {} : await this.#body(asked))
+    const body = this.#checked(by, 'body', bytes === 0 || upload !== undefined ? {} : await this.#body(asked))
     given.wait(WORK_MS)
     const call: Call = {
-      ...{ caller, user, params, query, body },
+      ...{ caller, user, params, query, body, upload, services },
       key: by.takesKey ? keyOf(request.headers['idempotency-key']) : undefined,
       ask: (name, data, id) => this.#door.ask(caller, name, data as Values, id),
     }
@@ -109,7 +110,24 @@ export class Runner {
     const { bodyTimeoutMs } = this.options
     checkJsonType(request)
     given.wait(bodyTimeoutMs + LATE_MS)
-    return this.#door.parse(await readBody(request, bodyTimeoutMs))
+    return this.#door.parse(decodeText(await readBody(request, bodyTimeoutMs)))
+  }
+
+  #maxBytes({ upload }: Operation, isStranger: boolean): number {
+    const { maxBytes, maxBytesBeforeLogin, services } = this.options
+    if (upload !== undefined) return upload.maxBytes(services)
+    return isStranger ? maxBytesBeforeLogin : maxBytes
+  }
+
+  #upload(types: readonly string[], bytes: number, asked: Asked, caller: RestCaller): Upload {
+    const { request, response, given } = asked
+    const { bodyTimeoutMs } = this.options
+    const read = () => {
+      this.#hold(response, holderOf(caller), bytes)
+      given.wait(bodyTimeoutMs + LATE_MS)
+      return readBody(request, bodyTimeoutMs)
+    }
+    return { type: checkType(request, types), bytes, read, stream: request, wait: given.wait }
   }
 
   /** Until the answer has been read. @throws GatewayError OVERLOADED */
@@ -138,7 +156,8 @@ export class Runner {
     return this.#reads.run(who, async () => {
       // Asked again: answers before it may have taken the room.
       this.#hold(response, who, 0)
-      const answer = answerOf(by, await by.run(call))
+      const result = await by.run(call)
+      const answer = answerOf(by, { ...result, headers: { ...result.headers, ...linkTo(by, call, result) } })
       const { body = '' } = answer
       const bytes = Buffer.byteLength(body)
       this.#held.add(who, bytes)
@@ -175,6 +194,15 @@ function answerOf(by: Operation, { status = by.status, body, headers = {} }: Res
   const all = { 'Cache-Control': kept, ...headers }
   if (body === undefined) return { status, headers: all }
   return { status, headers: { 'Content-Type': 'application/json', ...all }, body: JSON.stringify(body) }
+}
+
+/** A relative reference: a proxy may serve the API below another path. */
+function linkTo({ path }: Operation, { query }: Call, { next }: Result): Headers {
+  if (next === undefined) return {}
+  const all = new URLSearchParams(
+    Object.entries({ ...query, ...next }).map(([name, value]): [string, string] => [name, String(value)]),
+  )
+  return { Link: `<${path.slice(1)}?${all}>; rel="next"` }
 }
 
 /**

@@ -48,7 +48,7 @@ export const OLD_CODES = table({
     en: 'broadcast success',
     retry: false,
     level: 'debug',
-    http: 201,
+    http: 204,
     mqtt5: 0x00,
     when: 'The broadcast is stored for every other user who is online and whose inbox has room.',
   },

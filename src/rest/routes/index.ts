@@ -1,5 +1,17 @@
-/** All operations, in the order of the document. */
+/** All operations by subject, in the order of the document. */
 import type { Operation } from '../operation.js'
-import { ME } from './me.js'
+import { ACCOUNTS } from './accounts.js'
+import { DEVICES, LOGINS, SESSIONS } from './logins.js'
+import { MAIL } from './mail.js'
+import { MESSAGES } from './messages.js'
 
-export const OPERATIONS: readonly Operation[] = [...ME]
+export const SUBJECTS: Readonly<Record<string, readonly Operation[]>> = {
+  accounts: ACCOUNTS,
+  logins: LOGINS,
+  messages: MESSAGES,
+  sessions: SESSIONS,
+  devices: DEVICES,
+  mail: MAIL,
+}
+
+export const OPERATIONS: readonly Operation[] = Object.values(SUBJECTS).flat()

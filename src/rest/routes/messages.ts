@@ -1,0 +1,55 @@
+/** Messages: sent, and read again. */
+import { GIVEN, TAKEN } from '../../protocol/rest.js'
+import type { Operation } from '../operation.js'
+
+const send: Operation = {
+  method: 'POST',
+  path: '/messages',
+  id: 'sendMessage',
+  summary: 'Send a message. It is stored when this is answered',
+  request: 'message',
+  login: 'needed',
+  body: TAKEN.message,
+  status: 201,
+  answer: GIVEN.Sent,
+  refusals: ['ERROR_FIND_USER', 'ERROR_USER_NOT_ONLINE'],
+  takesKey: true,
+  run: async ({ ask, body, key }) => ({ body: (await ask('message', body, key)).data as object }),
+}
+
+const history: Operation = {
+  method: 'GET',
+  path: '/messages',
+  id: 'listMessages',
+  summary: 'Messages of the conversation with one user, newest first',
+  request: 'history',
+  login: 'needed',
+  query: TAKEN.history,
+  status: 200,
+  answer: GIVEN.Messages,
+  isPaged: true,
+  run: async ({ ask, query }) => {
+    const body = (await ask('history', query)).data as { messages: { id: string }[]; more: boolean }
+    const last = body.more ? body.messages.at(-1)?.id : undefined
+    return { body, ...(last !== undefined && { next: { before: last } }) }
+  },
+}
+
+const broadcast: Operation = {
+  method: 'POST',
+  path: '/broadcasts',
+  id: 'sendBroadcast',
+  summary: 'Send a message to all users who are online',
+  request: 'broadcast',
+  login: 'needed',
+  body: TAKEN.broadcast,
+  status: 204,
+  refusals: ['FORBIDDEN', 'EMAIL_UNVERIFIED'],
+  takesKey: true,
+  run: async ({ ask, body, key }) => {
+    await ask('broadcast', body, key)
+    return {}
+  },
+}
+
+export const MESSAGES = [send, history, broadcast]
