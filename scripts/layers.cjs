@@ -65,6 +65,7 @@ const HOMES = {
   fastify: 'src/rest/api\\.ts',
   jose: 'src/auth/',
   sharp: 'src/images/',
+  otplib: 'src/auth/second-factor/totp\\.ts',
   nodemailer: 'src/mail/transport\\.ts',
   'lru-cache': 'src/core/recent\\.ts',
   commander: 'src/cli/operator/',

@@ -50,6 +50,7 @@ export class Accounts {
   /** Accounts of the old server. */
   readonly movingIn: MovingIn
   #onDeleted: (userId: UserId) => void = () => undefined
+  #onNewPassword: (userId: UserId) => Promise<unknown> = async () => undefined
 
   constructor(
     private readonly users: Users,
@@ -172,6 +173,12 @@ export class Accounts {
     await endSessions()
     await this.users.setPasswordHash(userId, hash)
     await endSessions()
+    await this.#onNewPassword(userId)
+  }
+
+  /** `listener` is called when an account has a new password, whoever set it, and is waited for. */
+  onNewPassword(listener: (userId: UserId) => Promise<unknown>): void {
+    this.#onNewPassword = listener
   }
 
   /** @throws GatewayError ERROR_FIND_USER */

@@ -8,6 +8,9 @@ export interface PasswordRules {
   readonly common: 'allow' | 'refuse'
 }
 
+/** The form of an app password (auth/secrets.ts), which no password has. */
+export const APP_PASSWORD = /^mumi(-[0-9a-z]{4}){7}$/i
+
 /** How many entries of the library's list, most common first, count as common. */
 const COMMON = 10_000
 
@@ -21,6 +24,7 @@ export async function passwordCheck({ minLength, common }: PasswordRules): Promi
     // RFC 8265, 4.2.1: FreeformClass has no control characters (RFC 8264, 4.3.2).
     if (/\p{Cc}/u.test(password)) throw bad('must not contain control characters')
     if ([...password.normalize('NFC')].length < minLength) throw bad(`shorter than ${minLength} characters`)
+    if (APP_PASSWORD.test(password)) throw bad('has the form of an app password')
     if (list.has(password.toLowerCase())) throw bad('is one of the most common passwords')
   }
 }

@@ -11,6 +11,7 @@ import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
 import { Logins } from '../auth/logins.js'
 import { Proofs } from '../auth/proofs.js'
+import { SecondFactors } from '../auth/second-factor/second-factors.js'
 import { TokenKeys } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import type { Audit } from '../core/audit.js'
@@ -160,6 +161,8 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
   if (isRotated) audit.record({ event: 'keys.rotated' })
   const logins = new Logins(store.kv, keys, loginRules(tokens))
   const proofs = new Proofs(store.kv)
+  const factors = new SecondFactors(store.users)
+  accounts.onNewPassword(userId => factors.passwordChanged(userId))
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
   const admins = { current: new Set(roles.admins) as ReadonlySet<UserId> }
   const pendingDeletions = new PendingDeletions(store.kv, config.accounts.deletionGrace)
@@ -168,7 +171,7 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
     log.info({ event: 'account.kept', userId }, 'account not removed: its owner has logged in')
   }
   const authenticator = new Authenticator({
-    ...{ accounts, logins, keys, external, pendingDeletions, onKept },
+    ...{ accounts, logins, factors, keys, external, pendingDeletions, onKept },
     admins: () => admins.current,
     isUnverifiedLetIn: () => rules.verify !== 'required',
   })
@@ -177,5 +180,17 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
   const { outbox, mail } = composeMail({
     ...{ ...given, store, accounts, proofs, held, baseUrl, isUnverifiedTold },
   })
-  return { admins, accounts, logins, keys, pendingDeletions, authenticator, proofs, held, mail, outbox }
+  return {
+    admins,
+    accounts,
+    logins,
+    keys,
+    pendingDeletions,
+    authenticator,
+    proofs,
+    factors,
+    held,
+    mail,
+    outbox,
+  }
 }

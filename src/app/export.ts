@@ -2,6 +2,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PendingDeletions } from '../accounts/pending-deletions.js'
+import { SecondFactors } from '../auth/second-factor/second-factors.js'
 import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { decodeRecord } from '../core/record.js'
@@ -73,6 +74,8 @@ async function person({ users, kv }: CopyableStore, id: UserId, entries: object[
     } = decodeRecord<Record<string, unknown>>(value)
     entries.push({ section: 'login', ...login })
   }
+  const { since, recoveryCodes } = await new SecondFactors(users).state(id)
+  if (since !== undefined) entries.push({ section: 'second-factor', since, recoveryCodes })
   const removedAt = await new PendingDeletions(kv, 0).at(id)
   if (removedAt !== undefined) entries.push({ section: 'deletion', at: removedAt })
   const ofClients: readonly (readonly [KvCollection, KvKey])[] = [

@@ -14,7 +14,8 @@ import {
 import type { ExternalTokens } from './external.js'
 import type { StoredLogin } from './login-rows.js'
 import { type Logins, newLoginId } from './logins.js'
-import { isCredential } from './secrets.js'
+import type { SecondFactors } from './second-factor/second-factors.js'
+import { isAppPassword, isCredential } from './secrets.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
@@ -30,6 +31,7 @@ export interface AuthenticatorOptions {
   /** The owner of an account has logged in that was to be removed. */
   readonly onKept: (userId: UserId) => void
   readonly logins: Logins
+  readonly factors: Pick<SecondFactors, 'check'>
   readonly keys: TokenKeys
   /** undefined: tokens of other issuers are refused. */
   readonly external: ExternalTokens | undefined
@@ -43,9 +45,18 @@ export interface AuthenticatorOptions {
 const COMPACT_JWS = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/
 
 /**
- * Whether a text may be a password, which can be guessed: it has the form of neither a token nor a device's credential.
+ * Whether a text may be a password, which can be guessed: it has the form of neither a token, nor a device's credential, nor
+ * an app password.
  */
-export const isPassword = (secret: string): boolean => !COMPACT_JWS.test(secret) && !isCredential(secret)
+export const isPassword = (secret: string): boolean =>
+  !COMPACT_JWS.test(secret) && !isCredential(secret) && !isAppPassword(secret)
+
+/** What somebody tells to show that an account is theirs. */
+export interface Secrets {
+  readonly password: string
+  /** Of the second factor, where there is one. */
+  readonly code?: string | undefined
+}
 
 /** Whether a name can be that of an account, whether or not there is one: it is an email address or a user id. */
 export const mayBeAccount = (name: string): boolean => isUserId(name) || normalizeEmail(name) !== ''
@@ -53,13 +64,32 @@ export const mayBeAccount = (name: string): boolean => isUserId(name) || normali
 export class Authenticator {
   constructor(private readonly options: AuthenticatorOptions) {}
 
-  /** @param login email or user id @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED */
-  async byPassword(login: string, password: string, device?: string): Promise<Principal> {
+  /**
+   * @param login email or user id
+   * @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED, EMAIL_UNVERIFIED; where the password is right, see SecondFactors.check
+   */
+  async byPassword(login: string, secrets: Secrets, device?: string): Promise<Principal> {
     const begunAt = Date.now()
+    const found = await this.confirm(login, secrets, device)
+    await this.#keep(found.user.id, begunAt)
+    return found
+  }
+
+  /** The same for a request, which is no login: it does not keep an account that is to be removed. */
+  async confirm(login: string, { password, code }: Secrets, device?: string): Promise<Principal> {
     const user = await this.options.accounts.authenticate(login, password)
     const found = await this.#principal(user, 'password', newLoginId(), device)
-    await this.#keep(user.id, begunAt)
+    // Last, since it uses the code up.
+    await this.options.factors.check(user.id, code)
     return found
+  }
+
+  /** @param login email or user id @param password an app password @throws GatewayError ERROR_AUTH */
+  async byApp(login: string, password: string, device?: string): Promise<Principal> {
+    const user = await this.options.accounts.find(login)
+    const { id } = await this.options.logins.verifyApp(user?.id, password)
+    if (user === undefined) throw new GatewayError('ERROR_AUTH')
+    return this.#principal(user, 'app', id, device)
   }
 
   /**
@@ -77,11 +107,12 @@ export class Authenticator {
 
   /**
    * @param name email or user id
-   * @param password CONNECT's password field: a password, a token, or the credential of this client id
+   * @param password CONNECT's password field: a password, an app password, a token, or the credential of this client id
    * @throws GatewayError ERROR_AUTH
    */
   async byMqtt(name: string, password: string, clientId: string): Promise<Principal> {
-    if (isPassword(password)) return this.byPassword(name, password, clientId)
+    if (isPassword(password)) return this.byPassword(name, { password }, clientId)
+    if (isAppPassword(password)) return this.byApp(name, password, clientId)
     const found = COMPACT_JWS.test(password)
       ? await this.#byMqttToken(password, clientId)
       : await this.#byCredential(password, clientId)
@@ -153,7 +184,7 @@ export class Authenticator {
     if (user.disabledAt !== undefined) throw new GatewayError('ACCOUNT_DISABLED')
     if (user.verifiedAt === undefined && this.options.isUnverifiedLetIn?.() === false)
       throw new GatewayError('EMAIL_UNVERIFIED')
-    const role: Role = kind === 'device' ? 'device' : this.isAdmin(user) ? 'admin' : 'user'
+    const role: Role = kind === 'device' || kind === 'app' ? 'device' : this.isAdmin(user) ? 'admin' : 'user'
     return { user, login: { id, kind, role, device, since: Date.now() } }
   }
 

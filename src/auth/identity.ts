@@ -4,11 +4,13 @@ import type { Authenticator } from './authenticate.js'
 import type { LoginLog } from './login-log.js'
 import type { Logins } from './logins.js'
 import type { Proofs } from './proofs.js'
+import type { SecondFactors } from './second-factor/second-factors.js'
 
 export interface Identity {
   readonly authenticator: Authenticator
   readonly logins: Logins
   readonly loginLog: LoginLog
   readonly proofs: Proofs
+  readonly factors: SecondFactors
   readonly adminTokens: AdminTokens
 }

@@ -5,7 +5,7 @@ import type { FrontEnd, Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 
 /** A label of a metric, so it has few values and no text of clients. */
-export type LoginOutcome = 'accepted' | 'wrong-credentials' | 'not-allowed' | 'unavailable'
+export type LoginOutcome = 'accepted' | 'wrong-credentials' | 'second-factor' | 'not-allowed' | 'unavailable'
 
 /** How a client ended its connection: `left` with a close frame or DISCONNECT, `dropped` without. */
 export type ClientsEnd = 'left' | 'dropped'
@@ -31,6 +31,7 @@ const NOT_ALLOWED: ReadonlySet<CodeName> = new Set([
 
 export function outcomeOf(code: CodeName): LoginOutcome {
   if (code === 'ERROR_AUTH') return 'wrong-credentials'
+  if (code === 'SECOND_FACTOR_REQUIRED') return 'second-factor'
   return NOT_ALLOWED.has(code) ? 'not-allowed' : 'unavailable'
 }
 

@@ -7,8 +7,10 @@ import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 /** A login that outlives its connection. Times are ms since the epoch. */
 export interface StoredLogin {
   readonly id: string
-  /** `token`: it has a refresh token; `device`: it is the credential of an MQTT client id. */
-  readonly kind: 'token' | 'device'
+  /** `token`: it has a refresh token; `device`: it is the credential of an MQTT client id; `app`: an app password. */
+  readonly kind: 'token' | 'device' | 'app'
+  /** Of an app password, as its owner named it. */
+  readonly name?: string
   /** Device name or client id; undefined = the account's default device. */
   readonly device?: string
   readonly createdAt: number

@@ -1,14 +1,24 @@
 /**
- * Logins that outlive their connection: those that asked for tokens, and credentials of devices. The client holds the
+ * Logins that outlive their connection: those that asked for tokens, credentials of devices, and app passwords. The client holds the
  * secret of each, and the store its digest (secrets.ts, login-rows.ts).
  */
 import { randomBytes } from 'node:crypto'
+import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { KeyedSerial } from '../flow/serial.js'
 import type { KeyValue } from '../store/store.js'
 import { LoginRows, type StoredLogin } from './login-rows.js'
 import { Revocations } from './revocations.js'
-import { digest, formatSecret, isSame, parseSecret, randomSecret, successor } from './secrets.js'
+import {
+  appSecret,
+  digest,
+  formatSecret,
+  isSame,
+  parseSecret,
+  randomAppPassword,
+  randomSecret,
+  successor,
+} from './secrets.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
 
 export interface Tokens {
@@ -31,6 +41,12 @@ export interface LoginRules {
 
 /** `seenAt` is updated when it is older than this, ms. */
 const SEEN_EVERY_MS = 3_600_000
+
+/** Looked for where there is no account, so that this takes as long. No user has it. */
+const NOBODY = '000000000'
+
+/** An app password names no login, so the login is named after it: by 96 bits of its digest, which tell nothing of it. */
+const appIdOf = (hash: string): string => hash.slice(0, 16)
 
 export const newLoginId = (): string => randomBytes(12).toString('base64url')
 
@@ -133,6 +149,41 @@ export class Logins {
       throw refusedToken('is not valid')
     await this.#seen(parsed.userId, login)
     return { userId: parsed.userId, login }
+  }
+
+  /**
+   * Makes an app password. It replaces the previous one of this name.
+   * @param check as for `mint`
+   * @returns the login's id, the password, and the ids of the logins that it replaced
+   */
+  async mintApp(
+    userId: UserId,
+    name: string,
+    check: () => void,
+  ): Promise<{ id: string; password: string; replaced: string[] }> {
+    return this.#turns.run(userId, async () => {
+      check()
+      const replaced = (await this.list(userId)).filter(one => one.kind === 'app' && one.name === name)
+      const password = randomAppPassword()
+      const hash = digest(appSecret(password))
+      const id = appIdOf(hash)
+      const now = Date.now()
+      const times = { createdAt: now, seenAt: now, expiresAt: 0 }
+      await this.#remove(userId, replaced)
+      await this.#makeRoom(userId)
+      await this.#rows.put(userId, { id, kind: 'app', name, hash, ...times })
+      return { id, password, replaced: replaced.map(one => one.id) }
+    })
+  }
+
+  /** The login of an app password. @param userId undefined: there is no such account @throws GatewayError ERROR_AUTH */
+  async verifyApp(userId: UserId | undefined, password: string): Promise<StoredLogin> {
+    const hash = digest(appSecret(password))
+    const login = await this.#rows.find(userId ?? NOBODY, appIdOf(hash))
+    if (userId === undefined || login?.kind !== 'app' || !isSame(hash, login.hash))
+      throw new GatewayError('ERROR_AUTH')
+    await this.#seen(userId, login)
+    return login
   }
 
   /** The stored logins of an account that have not expired. */

@@ -1,9 +1,12 @@
 /**
  * Refresh tokens and device credentials: `mr_` or `md_`, then account, login id and secret. A secret is 32 random
  * bytes, and the store keeps only its SHA-256. It cannot be guessed, so a slow hash such as bcrypt would add nothing.
+ * App passwords, which people may have to type, are 28 characters of 5 random bits each behind `mumi`.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { APP_PASSWORD } from '../accounts/password-rules.js'
 import { USER_ID, type UserId } from '../core/model.js'
+import { asMeant, randomCode } from '../core/typed-code.js'
 
 const SECRET = new RegExp(`^m([rd])_(${USER_ID})_([\\w-]{16})_([\\w-]{43})$`)
 
@@ -30,6 +33,14 @@ export const formatSecret = ({ kind, userId, id, secret }: Secret): string =>
 
 /** Whether a text has the form of a device's credential. */
 export const isCredential = (text: string): boolean => parseSecret(text)?.kind === 'device'
+
+export const isAppPassword = (text: string): boolean => APP_PASSWORD.test(text)
+
+/** `mumi-XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XXXX` */
+export const randomAppPassword = (): string => `mumi${randomCode(28).replace(/.{4}/g, '-$&')}`
+
+/** What an app password says, however it was typed: for `digest`. */
+export const appSecret = (password: string): string => asMeant(password.slice('mumi'.length))
 
 export const randomSecret = (): string => randomBytes(32).toString('base64url')
 

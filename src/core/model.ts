@@ -47,12 +47,12 @@ export interface User {
 export type GrantedRole = 'admin'
 
 /**
- * `device`: logged in with the credential of one MQTT client id; `admin`: an account that `roles.admins` names, or to which an
+ * `device`: logged in with the credential of one MQTT client id, or with an app password; `admin`: an account that `roles.admins` names, or to which an
  * operator granted the role.
  */
 export type Role = 'admin' | 'user' | 'device'
 
-export type LoginKind = 'password' | 'token' | 'device' | 'external'
+export type LoginKind = 'password' | 'token' | 'device' | 'app' | 'external'
 
 /** One login. It lasts as long as its connection or, if it has tokens or a credential, as long as these are valid. */
 export interface Login {

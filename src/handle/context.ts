@@ -6,8 +6,14 @@ import type { FrontEnd } from '../core/metrics.js'
 import type { Login, Permissions, UserId } from '../core/model.js'
 import type { MessageTrace } from '../core/tracing.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
-import type { RequestData } from '../protocol/requests.js'
+import type { AdminRequest } from '../protocol/admin.js'
+import type { Request, RequestData } from '../protocol/requests.js'
 import type { Services } from './services.js'
+
+/** What the door takes (handle/index.ts). */
+export type Asked = Request | AdminRequest
+
+export type AskedName = Asked['name']
 
 /** Who makes a request. */
 export interface Requester {

@@ -2,10 +2,10 @@
 import { GatewayError } from '../core/errors.js'
 import { admit } from '../core/model.js'
 import type { RequestName } from '../protocol/requests.js'
-import type { Answer, Caller, Handler, RequestAccess } from './context.js'
+import type { Answer, Asked, AskedName, Caller, Handler, RequestAccess } from './context.js'
 import { type Refused, refuse } from './refuse.js'
 import type { HandlerRules, Services } from './services.js'
-import { type Asked, type AskedName, type Entry, TABLE } from './table.js'
+import { type Entry, TABLE } from './table.js'
 
 /** Whether a login by a device's credential may make this request, as far as its name says. */
 export function isForDevices(name: RequestName): boolean {

@@ -1,5 +1,6 @@
 import type { Principal } from '../auth/authenticate.js'
 import { outcomeOf } from '../auth/login-log.js'
+import { isAppPassword } from '../auth/secrets.js'
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoginTarget } from './context.js'
@@ -34,11 +35,17 @@ async function identify(
   caller: Caller,
   data: RequestData<'login'>,
 ): Promise<Principal> {
-  const { email = '', password = '', token, device } = data
+  const { email = '', password = '', code, token, device } = data
   if (typeof token === 'string') return authenticator.byToken(token, device)
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
+  // Nobody guesses one: a client that sends an old one must not delay its owner's password.
+  if (isAppPassword(password)) {
+    if (token === true)
+      throw new GatewayError('FORBIDDEN', { field: 'token', reason: 'not for app passwords' })
+    return authenticator.byApp(email, password, device)
+  }
   const account = await accounts.keyOf(email)
-  const check = () => authenticator.byPassword(email, password, device)
+  const check = () => authenticator.byPassword(email, { password, code }, device)
   return limits.logins.attempt(caller.remoteAddress, account, check, () => !caller.isGone)
 }
 

@@ -1,4 +1,4 @@
-/** What an account does with its logins: tokens, the list, revoking, devices' credentials, the password. */
+/** What an account does with its logins: tokens, the list, revoking, credentials of devices and app passwords, the password. */
 
 import type { StoredLogin } from '../auth/login-rows.js'
 import type { Tokens } from '../auth/logins.js'
@@ -9,6 +9,7 @@ import { formatTime } from '../core/time.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
+import { confirmOwner } from './owner.js'
 import type { Services } from './services.js'
 
 export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({
@@ -32,7 +33,7 @@ export const handleRefresh: Handler<RequestData<'refresh'>> = async (services, c
   throw new GatewayError('ERROR_AUTH', { field: 'token', reason: 'was used before: its session has ended' })
 }
 
-/** Ends the login, its tokens and other connections that came in by them. Only the owner ends a device's credential. */
+/** Ends the login, its tokens and other connections that came in by them. Only the owner ends a device's credential or an app password. */
 export const handleLogout: Handler<RequestData<'logout'>, LoggedIn> = async (
   services,
   caller,
@@ -40,7 +41,8 @@ export const handleLogout: Handler<RequestData<'logout'>, LoggedIn> = async (
   answer,
 ) => {
   const { userId, login } = caller
-  const isOwn = (id: string | undefined) => id === login.id && login.kind !== 'device'
+  const isKept = login.kind === 'device' || login.kind === 'app'
+  const isOwn = (id: string | undefined) => id === login.id && !isKept
   const isOther = (one: LiveConnection) => !Object.is(one, caller) && isOwn(one.login?.id)
   const endLive = () => services.live.endAll(userId, ENDED, isOther)
   await services.logins.revoke(userId, ({ id }) => isOwn(id), endLive)
@@ -114,6 +116,22 @@ export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
   answer.ok('SUCCESS', { session: id, device: data.device, password })
 }
 
+/** For a client that knows no second factor, so the connection that asks need not have logged in. */
+export const handleMintAppPassword: Handler<RequestData<'mintAppPassword'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { name } = data
+  const since = services.authenticator.since()
+  const { id: userId } = await confirmOwner(services, caller, data)
+  const { id, password, replaced } = await services.logins.mintApp(userId, name, () => since.check(userId))
+  record(services, caller, 'app-password.minted', { userId, session: id })
+  services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
+  answer.ok('SUCCESS', { session: id, name, password })
+}
+
 /** Ends every other login of the account, since someone who knows the old password may have one. */
 export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async (
   services,
@@ -124,11 +142,10 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
   const { accounts, limits, live, logins } = services
   const { userId } = caller
   const { password, newPassword, keepDevices = false } = data
-  const ends = (kind: StoredLogin['kind'] | undefined) => !(keepDevices && kind === 'device')
-  const isOther = (one: LiveConnection) =>
-    !Object.is(one, caller) && ends(one.login?.kind === 'device' ? 'device' : undefined)
+  const ends = (isDevice: boolean) => !(keepDevices && isDevice)
+  const isOther = (one: LiveConnection) => !Object.is(one, caller) && ends(one.login?.role === 'device')
   const endLive = () => live.endAll(userId, ENDED, isOther)
-  const endSessions = () => logins.revoke(userId, ({ kind }) => ends(kind), endLive)
+  const endSessions = () => logins.revoke(userId, ({ kind }) => ends(kind !== 'token'), endLive)
   const check = () => admit(caller.permissions)
   const change = () => accounts.changePassword(userId, { password, newPassword, check, endSessions })
   await limits.logins.attempt(caller.remoteAddress, userId, change).catch(thrown => {
@@ -173,13 +190,14 @@ function describe(stored: readonly StoredLogin[], live: readonly LiveConnection[
   const passing = live.flatMap(({ login }) =>
     login === undefined || known.has(login.id)
       ? []
-      : [{ ...login, createdAt: login.since, seenAt: Date.now() }],
+      : [{ ...login, name: undefined, createdAt: login.since, seenAt: Date.now() }],
   )
-  return [...stored, ...passing].map(({ id, kind, device, createdAt, seenAt }) => {
+  return [...stored, ...passing].map(({ id, kind, name, device, createdAt, seenAt }) => {
     const connection = online.get(id)
     return {
       id,
       kind,
+      ...(name !== undefined && { name }),
       device: device ?? '',
       created_at: formatTime(createdAt),
       seen_at: formatTime(connection === undefined ? seenAt : Date.now()),

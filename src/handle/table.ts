@@ -1,14 +1,13 @@
 /** Every request, of clients and of the operator: who may make it, and its handler. */
-import type { AdminRequest } from '../protocol/admin.js'
-import type { Request } from '../protocol/requests.js'
 import { handleDelete, handleLanguage, handleRegister } from './account.js'
 import { ADMIN_ACTS } from './admin/index.js'
-import type { Handler, LoggedIn, RequestAccess } from './context.js'
+import type { Asked, AskedName, Handler, LoggedIn, RequestAccess } from './context.js'
 import { handleAck, handleHistory } from './inbox.js'
 import { handleLogin } from './login.js'
 import {
   handleLogout,
   handleMint,
+  handleMintAppPassword,
   handlePassword,
   handleRefresh,
   handleRevoke,
@@ -24,6 +23,13 @@ import {
 } from './mail/index.js'
 import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
 import { handleQuery, queryAccess } from './query.js'
+import {
+  handleBeginSecondFactor,
+  handleConfirmSecondFactor,
+  handleRemoveSecondFactor,
+  handleRenewRecoveryCodes,
+  handleSecondFactor,
+} from './second-factor.js'
 import type { HandlerRules } from './services.js'
 
 /** The access to a request, or how the config and the request decide it. */
@@ -44,11 +50,6 @@ export type Entry<D> = Traits &
         readonly run: Handler<D, LoggedIn>
       }
   )
-
-/** What the door takes. */
-export type Asked = Request | AdminRequest
-
-export type AskedName = Asked['name']
 
 type Table = { readonly [N in AskedName]: Entry<Extract<Asked, { name: N }>['data']> }
 
@@ -73,6 +74,12 @@ export const TABLE: Table = {
   sessions: { access: 'owner', run: handleSessions, isReadOnly: true },
   revoke: { access: 'owner', run: handleRevoke },
   mint: { access: 'owner', run: handleMint },
+  secondFactor: { access: 'owner', run: handleSecondFactor, isReadOnly: true },
+  beginSecondFactor: { access: 'anyone', run: handleBeginSecondFactor, notForDevices: true },
+  confirmSecondFactor: { access: 'anyone', run: handleConfirmSecondFactor, notForDevices: true },
+  renewRecoveryCodes: { access: 'anyone', run: handleRenewRecoveryCodes, notForDevices: true },
+  removeSecondFactor: { access: 'anyone', run: handleRemoveSecondFactor, notForDevices: true },
+  mintAppPassword: { access: 'anyone', run: handleMintAppPassword, notForDevices: true },
   password: { access: 'owner', run: handlePassword },
   ...ADMIN_ACTS,
 }

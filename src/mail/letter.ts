@@ -4,9 +4,16 @@ import type { UserId } from '../core/model.js'
 
 /**
  * `reset`: a link for a new password. `verify`: one that shows that mail to the account's address arrives. `change`: the same
- * for a new address. `email-changed`: tells the address before, with a link to undo it. `password-changed`: tells.
+ * for a new address. `email-changed`: tells the address before, with a link to undo it. The others only tell.
  */
-export type LetterKind = 'reset' | 'verify' | 'change' | 'email-changed' | 'password-changed'
+export type LetterKind =
+  | 'reset'
+  | 'verify'
+  | 'change'
+  | 'email-changed'
+  | 'password-changed'
+  | 'second-factor-on'
+  | 'second-factor-off'
 
 /** What a letter lets its reader do; others only tell. */
 export const PROOF_OF: Readonly<Partial<Record<LetterKind, ProofKind>>> = {

@@ -70,7 +70,7 @@ export class PostOffice {
   async #tell(letter: Letter): Promise<void> {
     const { accounts, isUnverifiedTold, mayTell, outbox } = this.parts
     // Changes of the address that can be taken back are few.
-    if (letter.kind !== 'password-changed') return outbox.put(letter)
+    if (letter.kind === 'email-changed') return outbox.put(letter)
     const user = await accounts.find(letter.userId)
     if (user === undefined || (user.verifiedAt === undefined && !isUnverifiedTold())) return
     await outbox.put(letter, mayTell(keyOf(user.email)) ? 0 : HOUR)

@@ -52,6 +52,18 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       otherwise:
         'If it was not you, ask for a new password at once, on the page “Forgotten password” of your server.',
     },
+    'second-factor-on': {
+      subject: 'Your MumiChat account has a second factor',
+      lead: 'To log in to your MumiChat account, a code of an authenticator app is needed from now on.',
+      otherwise:
+        'If it was not you, somebody knows your password: set a new one on the page “Forgotten password” of your server, and ask its operator to switch the second factor off.',
+    },
+    'second-factor-off': {
+      subject: 'The second factor of your MumiChat account was switched off',
+      lead: 'To log in to your MumiChat account, the password is enough from now on.',
+      otherwise:
+        'If it was not you, set a new password at once, on the page “Forgotten password” of your server.',
+    },
   },
   'zh-TW': {
     reset: {
@@ -84,6 +96,17 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
     'password-changed': {
       subject: '您的 MumiChat 密碼已變更',
       lead: '您的 MumiChat 帳號已設定新密碼，以舊密碼登入的連線都已登出。',
+      otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼。',
+    },
+    'second-factor-on': {
+      subject: '您的 MumiChat 帳號已啟用兩步驟驗證',
+      lead: '從現在起，登入您的 MumiChat 帳號需要驗證器應用程式的驗證碼。',
+      otherwise:
+        '如果不是您本人，表示有人知道您的密碼：請在您伺服器的「忘記密碼」網頁設定新密碼，並請管理員關閉兩步驟驗證。',
+    },
+    'second-factor-off': {
+      subject: '您的 MumiChat 帳號已關閉兩步驟驗證',
+      lead: '從現在起，登入您的 MumiChat 帳號只需要密碼。',
       otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼。',
     },
   },

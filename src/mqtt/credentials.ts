@@ -17,7 +17,7 @@ interface Credentials {
   readonly clientId: string
   /** Email or user id. */
   readonly name: string | undefined
-  /** A password, a token, or the credential of this client identifier. */
+  /** A password, an app password, a token, or the credential of this client identifier. */
   readonly password: Buffer | undefined
 }
 
@@ -26,6 +26,7 @@ const REASONS: ReadonlyMap<CodeName, number> = new Map([
   ['ERROR_AUTH', REASON.BAD_USER_NAME_OR_PASSWORD],
   ['ACCOUNT_DISABLED', REASON.BANNED],
   ['EMAIL_UNVERIFIED', REASON.NOT_AUTHORIZED],
+  ['SECOND_FACTOR_REQUIRED', REASON.NOT_AUTHORIZED],
 ])
 
 const LANGUAGE = /\?lang=(en|zh-TW)$/
@@ -64,7 +65,7 @@ export async function login(
     throw new Refusal(REASON.BAD_USER_NAME_OR_PASSWORD)
   const check = () => authenticator.byMqtt(name, secret, clientId)
   try {
-    // Nobody guesses a token or a credential: a device that sends an old one must not delay its owner's password.
+    // Nobody guesses a token, a credential or an app password: a device that sends an old one must not delay its owner's password.
     if (!isPassword(secret)) return await check()
     const isWanted = () => !connection.isGone
     return await limits.logins.attempt(connection.remoteAddress, await accounts.keyOf(name), check, isWanted)

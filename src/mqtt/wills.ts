@@ -45,7 +45,7 @@ export function storedWill(
   will: LeftWill['will'],
   who: Principal | undefined,
 ): StoredWill {
-  const isStored = who?.login.kind === 'token' || who?.login.kind === 'device'
+  const isStored = who?.login.kind === 'token' || who?.login.role === 'device'
   const session = isStored ? { session: who.login.id } : {}
   const { topic, payload, qos, retain } = will
   const { block, properties } = 'block' in will ? will : {}

@@ -69,6 +69,7 @@ export const ADMIN_REQUESTS = {
     dryRun: Type.Optional(Type.Boolean()),
   }),
   'user.verify': Type.Object({ user }),
+  'user.second-factor-off': Type.Object({ user }),
   'user.grant': Type.Object({ user, role }),
   'user.revoke-role': Type.Object({ user, role }),
   // Without `seconds` it does not expire; `uses`: default 1.

@@ -25,6 +25,9 @@ const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
 const code = text(32, 1)
 
+/** Who shows once more that an account is theirs. Without `email`, the account that has logged in. */
+const owner = { email: Type.Optional(email), password, code: Type.Optional(code) }
+
 /** One schema per request (docs/protocol.md, "Requests"). Lengths are in UTF-16 code units. */
 export const REQUESTS = {
   register: Type.Object({
@@ -38,6 +41,8 @@ export const REQUESTS = {
   login: Type.Object({
     email: Type.Optional(email),
     password: Type.Optional(password),
+    // Of the second factor.
+    code: Type.Optional(code),
     device: Type.Optional(deviceName),
     from: Type.Optional(Type.Literal('start')),
     ack: Type.Optional(Type.Union([Type.Literal('explicit'), Type.Literal('ping')])),
@@ -53,6 +58,17 @@ export const REQUESTS = {
     others: Type.Optional(Type.Literal(true)),
     user: Type.Optional(userId),
   }),
+  secondFactor: Type.Object({}),
+  beginSecondFactor: Type.Object(owner),
+  confirmSecondFactor: Type.Object({
+    email: Type.Optional(email),
+    secret: text(128, 1),
+    code,
+    keepDevices: Type.Optional(Type.Boolean()),
+  }),
+  renewRecoveryCodes: Type.Object(owner),
+  removeSecondFactor: Type.Object(owner),
+  mintAppPassword: Type.Object({ ...owner, name: text(64, 1) }),
   mint: Type.Object({ device: text(256, 1) }),
   password: Type.Object({
     password,

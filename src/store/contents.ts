@@ -2,9 +2,14 @@
 import type { InboxRow, UserId } from '../core/model.js'
 import type { CursorMove, NewUser, Store } from './store.js'
 
+export interface WholeUser extends NewUser {
+  /** See Users.findFactor. */
+  readonly factor?: string
+}
+
 export interface Entries {
   /** `ordinal` is the place in the order of registration; no user: deleted, and the id stays taken. */
-  readonly accounts: { readonly id: UserId; readonly ordinal: number; readonly user: NewUser | undefined }
+  readonly accounts: { readonly id: UserId; readonly ordinal: number; readonly user: WholeUser | undefined }
   readonly rows: InboxRow & {
     readonly inbox: UserId
     /** Bytes of text that the inbox was ever given up to here; 0 in rows from before they were counted. */

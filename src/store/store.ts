@@ -105,6 +105,13 @@ export interface Users {
   /** Gives the stored hash to `compare` and to nobody else. @returns what `compare` says; false for an unknown id */
   checkPassword(id: UserId, compare: (hash: string) => Promise<boolean>): Promise<boolean>
   setPasswordHash(id: UserId, hash: string): Promise<void>
+  /** What an account has for a second factor, in words of auth/second-factor.ts; undefined for none and for an unknown id. */
+  findFactor(id: UserId): Promise<string | undefined>
+  /**
+   * Replaces it if it is still `before`, and of several calls at once, by several gateways, too, one alone.
+   * @param after undefined removes it @returns whether it was replaced; false for an unknown id
+   */
+  replaceFactor(id: UserId, before: string | undefined, after: string | undefined): Promise<boolean>
   /**
    * @returns the account as it is now; undefined for an unknown id
    * @throws GatewayError ERROR_EXIST_USER, info.field 'email', if another account has the address

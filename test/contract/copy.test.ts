@@ -28,6 +28,7 @@ async function fill(store: CopyableStore): Promise<void> {
   await store.users.createUser(user(BOB, { username: 'bob', createdAt: 5 }))
   await store.users.createUser(user(EVE))
   await store.users.createUser(user(ANN, { email: 'Ann@Example.org', emailKey: 'ann@example.org' }))
+  await store.users.replaceFactor(ANN, undefined, 'a factor')
   await store.inbox.append([...messages(1200), message(BOB, ANN), broadcast(EVE, ANN)])
   await store.inbox.append([message(EVE, BOB, { expiresAt: 1_800_000_000_000 })])
   await store.inbox.append(messages(20, ANN, EVE))
@@ -59,6 +60,7 @@ async function view(store: CopyableStore) {
     users: await store.users.findUsers({}, 10),
     named: await store.users.findUsers({ firstName: 'First', lastName: 'Last' }, 10),
     hashes: await each(id => store.users.checkPassword(id, async hash => hash === `hash of ${id}`)),
+    factors: await each(id => store.users.findFactor(id)),
     rows: await each(id => store.inbox.readInbox(id, 0, 10_000)),
     seqs: await each(async id => [await store.inbox.firstSeq(id), await store.inbox.lastSeq(id)]),
     cursors: await each(id => store.cursors.cursor(id, 'phone')),

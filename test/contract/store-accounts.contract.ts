@@ -10,6 +10,7 @@ export function accountsContract(t: Test, open: OpenStore): void {
   registering(t, open)
   querying(t, open)
   passwords(t, open)
+  factors(t, open)
   changing(t, open)
   deleting(t, open)
 }
@@ -221,6 +222,50 @@ function passwords(t: Test, open: OpenStore): void {
     await store.users.deleteUser(ANN)
     await store.users.setPasswordHash(ANN, 'back again')
     t.equal(await store.users.checkPassword(ANN, async () => true), false)
+  })
+}
+
+function factors(t: Test, open: OpenStore): void {
+  t.test('replaces a second factor only where it is what the caller read, also over a reopen', async t => {
+    const { store, reopen } = await open(t)
+    const { passwordHash, ...ann } = user(ANN)
+    await store.users.createUser({ ...ann, passwordHash })
+    t.equal(await store.users.findFactor(ANN), undefined)
+    t.equal(await store.users.replaceFactor(ANN, 'another', 'one'), false)
+    t.equal(await store.users.replaceFactor(ANN, undefined, 'one'), true)
+    t.equal(await store.users.replaceFactor(ANN, undefined, 'two'), false)
+    const again = await reopen()
+    t.equal(await again.users.findFactor(ANN), 'one')
+    t.strictSame(await again.users.findUser(ANN), ann, 'no look-up of the account has it')
+    t.strictSame(await again.users.findUsers({}, 10), [ann])
+    t.ok(await again.users.checkPassword(ANN, async hash => hash === passwordHash))
+    t.equal(await again.users.replaceFactor(ANN, 'one', 'one'), true)
+    t.equal(await again.users.replaceFactor(ANN, 'one', undefined), true)
+    t.equal(await again.users.findFactor(ANN), undefined)
+  })
+
+  t.test('of many who replace a second factor at once, one does', async t => {
+    const { store } = await open(t)
+    await store.users.createUser(user(ANN))
+    await store.users.replaceFactor(ANN, undefined, 'before')
+    const replaced = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => store.users.replaceFactor(ANN, 'before', `by ${i}`)),
+    )
+    t.equal(replaced.filter(isDone => isDone).length, 1)
+    t.equal(await store.users.findFactor(ANN), `by ${replaced.indexOf(true)}`)
+  })
+
+  t.test('nobody who does not exist or was deleted has a second factor', async t => {
+    const { store } = await open(t)
+    t.equal(await store.users.replaceFactor(EVE, undefined, 'one'), false)
+    t.equal(await store.users.replaceFactor('x', undefined, 'one'), false)
+    await store.users.createUser(user(ANN))
+    await store.users.replaceFactor(ANN, undefined, 'one')
+    await store.users.deleteUser(ANN)
+    t.equal(await store.users.findFactor(ANN), undefined)
+    t.equal(await store.users.replaceFactor(ANN, undefined, 'two'), false)
+    t.equal(await store.users.replaceFactor(ANN, 'one', 'two'), false)
+    t.equal(await store.users.findFactor(ANN), undefined)
   })
 }
 

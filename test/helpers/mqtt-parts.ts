@@ -15,6 +15,7 @@ import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
 import { Logins } from '../../src/auth/logins.js'
 import { Proofs } from '../../src/auth/proofs.js'
+import { SecondFactors } from '../../src/auth/second-factor/second-factors.js'
 import { TokenKeys } from '../../src/auth/token-keys.js'
 import { loadConfig } from '../../src/config/config.js'
 import { openAudit } from '../../src/core/audit.js'
@@ -123,10 +124,12 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     baseUrl: () => undefined,
     isUnverifiedTold: () => true,
   }
+  const factors = new SecondFactors(store.users)
   const services: Services = {
     operation: IDLE_OPERATION,
     mail: composeMail(given).mail,
     proofs,
+    factors,
     held,
     pictures: new Pictures(pictureOptions(config)),
     accounts,
@@ -135,6 +138,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     authenticator: new Authenticator({
       accounts,
       logins,
+      factors,
       keys,
       external: undefined,
       pendingDeletions,

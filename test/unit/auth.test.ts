@@ -109,6 +109,7 @@ function authenticator({ external, stored = {}, user = {} }: Setting = {}) {
   const one = new Authenticator({
     pendingDeletions: { cancel: async () => false },
     onKept: () => undefined,
+    factors: { check: async () => 'off' },
     accounts: {
       authenticate: async () => account,
       find: async (name: string) => (name === ME || name === USER.emailKey ? account : undefined),
@@ -132,7 +133,7 @@ const CREDENTIAL = formatSecret({ kind: 'device', userId: ME, id: ID, secret: ra
 
 t.test('Authenticator: an account of roles.admins is an admin, except with a device credential', async t => {
   const { one } = authenticator({ stored: { device: 'lamp' } })
-  t.match(await one.byPassword('me', 'p'), { login: { kind: 'password', role: 'admin' } })
+  t.match(await one.byPassword('me', { password: 'p' }), { login: { kind: 'password', role: 'admin' } })
   t.match(await one.byMqtt(ME, CREDENTIAL, 'lamp'), {
     login: { kind: 'device', role: 'device', device: 'lamp' },
   })
@@ -143,12 +144,12 @@ t.test(
   async t => {
     const { one } = authenticator({ stored: { device: 'lamp' }, user: { disabledAt: 1 } })
     const refused = ofKind('ACCOUNT_DISABLED')
-    await t.rejects(one.byPassword('me', 'p'), refused)
+    await t.rejects(one.byPassword('me', { password: 'p' }), refused)
     await t.rejects(one.byToken(jwt('ours')), refused)
     await t.rejects(one.byMqtt(ME, CREDENTIAL, 'lamp'), refused)
     t.equal(outcomeOf('ACCOUNT_DISABLED'), 'not-allowed')
     const { one: other } = authenticator({ user: { id: YOU, role: 'admin' } })
-    t.match(await other.byPassword('you', 'p'), { login: { role: 'admin' } })
+    t.match(await other.byPassword('you', { password: 'p' }), { login: { role: 'admin' } })
     t.ok(other.isAdmin({ ...USER, id: YOU, role: 'admin' }))
     t.notOk(other.isAdmin({ ...USER, id: YOU }))
     t.ok(other.isAdmin(USER), 'by the config')

@@ -22,6 +22,8 @@ t.test('an export has both directions and no other person, whatever its pages ar
   for (const id of [ANN, BOB]) await store.users.createUser(user(id))
   for (let i = 0; i < 700; i++) await store.inbox.append([message(ANN, BOB), message(BOB, BOB)])
   await store.inbox.append([message(BOB, ANN)])
+  const factor = { totp: { secret: 'SECRET', lastStep: 1, since: 5 }, recovery: ['DIGEST'] }
+  for (const id of [ANN, BOB]) await store.users.replaceFactor(id, undefined, JSON.stringify(factor))
   const found: object[] = []
   let from: string | undefined
   do {
@@ -30,8 +32,9 @@ t.test('an export has both directions and no other person, whatever its pages ar
     from = page.next
   } while (from !== undefined)
   const count = (name: string) => found.filter(one => 'section' in one && one.section === name).length
-  t.same([count('account'), count('sent'), count('received'), found.length], [1, 700, 1, 702])
-  t.notMatch(JSON.stringify(found), /hash of/)
+  t.same([count('account'), count('sent'), count('received'), found.length], [1, 700, 1, 703])
+  t.match(found[1], { section: 'second-factor', since: 5, recoveryCodes: 1 })
+  t.notMatch(JSON.stringify(found), /hash of|SECRET|DIGEST/)
   for (const wrong of ['x', '{"step":4,"from":"zzz"}', 'null'])
     await t.rejects(exportPage(store, ANN, wrong), ofKind('BAD_FIELD', { info: { field: 'from' } }), wrong)
 })

@@ -76,6 +76,7 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['user export --user ann', 'user.export', { user: 'ann' }],
   ['user delete ann --yes', 'user.delete', { user: 'ann' }],
   ['user verify ann', 'user.verify', { user: 'ann' }],
+  ['user second-factor off ann', 'user.second-factor-off', { user: 'ann' }],
   ['user reset-password ann --mail', 'user.reset-password', { user: 'ann', mail: true }],
   ['user reset-password ann --keep-devices', 'user.reset-password', { user: 'ann', keepDevices: true }],
   ['user grant ann', 'user.grant', { user: 'ann', role: 'admin' }],

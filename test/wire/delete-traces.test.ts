@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { KV_COLLECTIONS, type KvWrite } from '../../src/store/store.js'
-import { type JsonClient, loggedIn, register } from '../helpers/gateway.js'
+import { type JsonClient, jsonClient, loggedIn, register } from '../helpers/gateway.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
 import { type ControlledGateway, startControlled } from '../helpers/store-control.js'
 import { dump } from '../helpers/store-dump.js'
@@ -65,6 +65,14 @@ async function setUp(t: Test) {
 
 t.test('sessions, queues, wills, credentials, devices and inbox are removed, even under traffic', async t => {
   const { gateway, account, owner, friend, topic } = await setUp(t)
+  const { password } = account
+  // Messages come to a client that has logged in.
+  const asking = await jsonClient(t, gateway)
+  const claim = { email: account.email, password }
+  const begun = await asking.action('beginSecondFactor', claim, 'b')
+  const { secret } = begun.data as { secret: string }
+  t.match(await asking.action('mintAppPassword', { ...claim, name: 'old pc' }), { code: 200 })
+  t.match(await gateway.store.users.findFactor(account.id), secret)
   t.ok((await keysOf(gateway, account.id)).length > 4)
   let sent = 0
   const traffic = setInterval(() => {
@@ -88,7 +96,7 @@ t.test('sessions, queues, wills, credentials, devices and inbox are removed, eve
   await gateway.close()
   const found = await dump(gateway)
   t.ok(found.includes('of a friend'), 'the dump shows what there is')
-  for (const trace of [account.email, TOLD, FOR_IT, 'half', 'late 1', 'a will'])
+  for (const trace of [account.email, TOLD, FOR_IT, 'half', 'late 1', 'a will', secret, 'old pc'])
     t.notOk(found.includes(trace), trace)
 })
 

@@ -151,6 +151,23 @@ function exportAll(terminal: Terminal, path: string): Command {
     })
 }
 
+function secondFactor(terminal: Terminal): Command {
+  const off = new Command('off')
+    .description('let an account log in by its password alone, for who has lost app and recovery codes')
+    .argument('<user>', USER)
+    .addHelpText('after', '\nExample:\n  mumi user second-factor off ann@example.com')
+    .action((user: string) =>
+      terminal.run(
+        { name: 'user.second-factor-off', data: { user }, idle: 'open' },
+        (data: Row) => `${named(data)} ${data.wasOn ? 'has no second factor now' : 'had none'}\n`,
+      ),
+    )
+  return new Command('second-factor')
+    .description('the second factor of an account')
+    .helpCommand(false)
+    .addCommand(off)
+}
+
 export function userCommands(terminal: Terminal): Command[] {
   const user = new Command('user').description('accounts: also where no gateway runs').helpCommand(false)
   const all = [
@@ -173,6 +190,7 @@ export function userCommands(terminal: Terminal): Command[] {
       data => `${named(data)} is verified\n`,
     ),
     resetPassword(terminal),
+    secondFactor(terminal),
     role(terminal, 'grant', 'give an account a role, from its next login on'),
     role(terminal, 'revoke-role', 'take a role from an account, and end its connections'),
   ]

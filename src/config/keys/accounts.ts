@@ -143,7 +143,7 @@ export const ACCOUNTS = {
     perAccount: count(
       100,
       { min: 1, max: 10_000 },
-      'Most logins with tokens and device credentials of one account. A further one replaces the one that was not seen for longest.',
+      'Most logins with tokens, device credentials and app passwords of one account. A further one replaces the one that was not seen for longest.',
     ),
   },
   jwt: {

@@ -143,7 +143,7 @@ export const OWN_CODES = table({
     level: 'info',
     http: 429,
     mqtt5: 0x9f,
-    when: 'Too many passwords from this address were wrong. `data.reason` tells how long to wait. The password was not checked.',
+    when: 'Too many passwords from this address were wrong, and this one was not checked; or too many codes of the account’s second factor (`data.field` = `code`). `data.reason` tells how long to wait.',
   },
   TOO_MANY_CONNECTIONS: {
     code: 10123,
@@ -267,6 +267,16 @@ export const OWN_CODES = table({
     http: 429,
     mqtt5: 0x97,
     when: 'This address exceeded `limits.mails`, or the account changed its email address too often. Nothing was done.',
+  },
+  SECOND_FACTOR_REQUIRED: {
+    code: 10145,
+    'zh-TW': '請輸入兩步驟驗證碼',
+    en: 'second factor required',
+    retry: false,
+    level: 'info',
+    http: 401,
+    mqtt5: 0x87,
+    when: 'The password is right, and the account has a second factor: send the request again with `code`, or log in with an app password. Whoever does not know the password is answered 10000 as ever.',
   },
   IMAGES_BUSY: {
     code: 10150,

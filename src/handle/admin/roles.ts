@@ -20,6 +20,7 @@ export const NEEDED_ROLES: { readonly [N in AdminName]: Rule<N> } = {
   'user.export': 'admin',
   'user.reset-password': 'admin',
   'user.import': 'admin',
+  'user.second-factor-off': 'admin',
   'user.grant': 'admin',
   'user.revoke-role': 'admin',
   'invite.create': 'admin',

@@ -30,7 +30,7 @@ const describeStored = (userId: UserId, { id, kind, device, createdAt }: StoredL
   session: id,
   front: '',
   kind,
-  role: kind === 'device' ? 'device' : '',
+  role: kind === 'token' ? '' : 'device',
   device: device ?? '',
   address: '',
   online: false,

@@ -54,21 +54,31 @@ async function list(services: Services, data: AdminData<'user.list'>): Promise<D
 
 async function show(services: Services, data: AdminData<'user.show'>): Promise<Done> {
   const user = await findAccount(services, data.user)
-  const { inbox, live, logins, pendingDeletions } = services
-  const [last, first, bytes, furthest, stored, deletedAt] = await Promise.all([
+  const { factors, inbox, live, logins, pendingDeletions } = services
+  const [last, first, bytes, furthest, stored, deletedAt, factor] = await Promise.all([
     inbox.store.lastSeq(user.id),
     inbox.store.firstSeq(user.id),
     inbox.store.inboxBytes(user.id),
     inbox.cursors.furthest(user.id),
     logins.list(user.id),
     pendingDeletions.at(user.id),
+    factors.state(user.id),
   ])
   const connections = live.of(user.id).length
   const kept = { messages: last - first + 1, bytes, last_seq: last, confirmed_seq: furthest }
   const about = { userId: user.id }
+  const { since, recoveryCodes } = factor
+  const second = since !== undefined && { since: formatTime(since), recovery_codes: recoveryCodes }
   const leaves = deletedAt !== undefined && { deleted_at: formatTime(deletedAt) }
   return {
-    data: { ...describe(services, user), ...leaves, connections, logins: stored.length, inbox: kept },
+    data: {
+      ...describe(services, user),
+      second_factor: second,
+      ...leaves,
+      connections,
+      logins: stored.length,
+      inbox: kept,
+    },
     about,
   }
 }
@@ -144,8 +154,8 @@ async function resetPassword(services: Services, data: AdminData<'user.reset-pas
     return { data: { id, email: user.email, mailed: true }, about: { userId: id } }
   }
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
-  const endLive = () => live.endAll(id, ENDED, ({ login }) => ends(login?.kind === 'device'))
-  const endSessions = () => logins.revoke(id, ({ kind }) => ends(kind === 'device'), endLive)
+  const endLive = () => live.endAll(id, ENDED, ({ login }) => ends(login?.role === 'device'))
+  const endSessions = () => logins.revoke(id, ({ kind }) => ends(kind !== 'token'), endLive)
   await accounts.resetPassword(id, password, endSessions)
   // Whoever knew the old password may have asked for these.
   await proofs.cancel(id, ASKED)
@@ -158,6 +168,15 @@ async function verify(services: Services, { user }: AdminData<'user.verify'>): P
   const { id } = await findAccount(services, user)
   const changed = await services.accounts.change(id, { verifiedAt: Date.now() })
   return { data: describe(services, changed), about: { userId: id } }
+}
+
+/** For whoever has lost the app and the recovery codes, and has shown the operator who they are. */
+async function secondFactorOff(services: Services, data: AdminData<'user.second-factor-off'>): Promise<Done> {
+  const user = await findAccount(services, data.user)
+  const { id } = user
+  const wasOn = await services.factors.remove(id)
+  if (wasOn) services.mail.tell({ kind: 'second-factor-off', userId: id })
+  return { data: { id, email: user.email, wasOn }, about: { userId: id } }
 }
 
 /** Logins from now on have the role; open connections keep the one that they have. */
@@ -195,6 +214,7 @@ export const USER_ACTS = {
   'user.export': act('user.export', 'account.exported', exportPart),
   'user.reset-password': act('user.reset-password', 'password.reset', resetPassword),
   'user.verify': act('user.verify', 'email.verified', verify),
+  'user.second-factor-off': act('user.second-factor-off', 'second-factor.off', secondFactorOff),
   'user.grant': act('user.grant', 'role.granted', grant),
   'user.revoke-role': act('user.revoke-role', 'role.revoked', revokeRole),
 } as const

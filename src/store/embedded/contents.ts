@@ -71,23 +71,28 @@ function accountsPart(table: OpenTable): Part<Entries['accounts']> {
   const usernames = table<number>('usernames')
   const names = new NameIndex(table)
   const hashes = table<string>('hashes')
+  const factors = table<string>('factors')
   return {
     table: ordinals as Table<never>,
     read(key, value) {
       const ordinal: number = value
       const user = accounts.get([ordinal])
       const passwordHash = hashes.get([Number(key[0])]) ?? ''
-      return { id: String(key[0]), ordinal, user: user && { ...user, passwordHash } }
+      const factor = factors.get([Number(key[0])])
+      const whole = user && { ...user, passwordHash, ...(factor !== undefined && { factor }) }
+      return { id: String(key[0]), ordinal, user: whole }
     },
     write({ id, ordinal, user }) {
       ordinals.put([userNumber(id)], ordinal)
       if (user === undefined) return
-      const { passwordHash, ...account } = user
+      const { passwordHash, factor, ...account } = user
       accounts.put([ordinal], account)
       emails.put([user.emailKey], ordinal)
       if (user.username !== '') usernames.put([user.username], ordinal)
       names.put(account, ordinal)
       hashes.put([userNumber(id)], passwordHash)
+      if (factor === undefined) factors.remove([userNumber(id)])
+      else factors.put([userNumber(id)], factor)
     },
   }
 }

@@ -42,8 +42,9 @@ export class Strays {
     for (const { key, ordinal } of names)
       if (!this.#names.isOf(key, this.#accounts.get([ordinal])))
         yield `names: an entry for account number ${ordinal}, which has no such name or is not there`
-    for (const { key } of this.#entries<string>('hashes'))
-      if (this.#userOf(Number(key[0])) === undefined) yield `hashes: one of ${key[0]}, who has no account`
+    for (const name of ['hashes', 'factors'])
+      for (const { key } of this.#entries<string>(name))
+        if (this.#userOf(Number(key[0])) === undefined) yield `${name}: one of ${key[0]}, who has no account`
     const places = this.#pagesOf(
       (after?: Buffer) => this.#conversations.entries(after, PAGE),
       ({ key }) => key,

@@ -37,6 +37,8 @@ export class EmbeddedUsers implements Users {
   readonly #names: NameIndex
   /** [user] → hash, apart from the account, so that reading one never reads the other. */
   readonly #hashes: Table<string>
+  /** [user] → what it has for a second factor. */
+  readonly #factors: Table<string>
   /** [user]: deleted, and something of it may remain elsewhere. */
   readonly #purges: Table<true>
 
@@ -57,6 +59,7 @@ export class EmbeddedUsers implements Users {
     this.#usernames = table('usernames')
     this.#names = new NameIndex(table)
     this.#hashes = table('hashes')
+    this.#factors = table('factors')
     this.#purges = table('purges')
   }
 
@@ -176,6 +179,20 @@ export class EmbeddedUsers implements Users {
     })
   }
 
+  async findFactor(id: UserId): Promise<string | undefined> {
+    return this.#env.read(() => this.#factors.get([userNumber(id)]))
+  }
+
+  async replaceFactor(id: UserId, before: string | undefined, after: string | undefined): Promise<boolean> {
+    const key = [userNumber(id)]
+    return this.#env.transaction(() => {
+      if (this.#find(id) === undefined || this.#factors.get(key) !== before) return false
+      if (after === undefined) this.#factors.remove(key)
+      else this.#factors.put(key, after)
+      return true
+    })
+  }
+
   async changeUser(id: UserId, change: UserChange): Promise<User | undefined> {
     return this.#env.transaction(() => {
       const ordinal = this.#ordinals.get([userNumber(id)])
@@ -219,6 +236,7 @@ export class EmbeddedUsers implements Users {
       if (user.username !== '') this.#usernames.remove([user.username])
       this.#names.remove(user, ordinal)
       this.#hashes.remove([number])
+      this.#factors.remove([number])
       this.#purges.put([number], true)
     })
   }

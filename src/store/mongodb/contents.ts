@@ -87,8 +87,9 @@ export class MongoContents implements Contents {
 const keyed = (collection: unknown) => collection as Collection<Keyed>
 
 function readAccount(document: WithId<UserDocument>): Entries['accounts'] {
-  const { _id: id, ordinal, deleted, passwordHash = '' } = document
-  return { id, ordinal, user: deleted ? undefined : { ...toUser(document), passwordHash } }
+  const { _id: id, ordinal, deleted, passwordHash = '', factor } = document
+  const user = { ...toUser(document), passwordHash, ...(factor !== undefined && { factor }) }
+  return { id, ordinal, user: deleted ? undefined : user }
 }
 
 function writeAccount({ id, ordinal, user }: Entries['accounts']): AnyBulkWriteOperation<Keyed> {

@@ -24,6 +24,8 @@ export interface UserDocument {
   /** Absent = that of the config. */
   readonly language?: 'zh-TW' | 'en'
   readonly passwordHash?: string
+  /** Absent = no second factor. */
+  readonly factor?: string
   readonly deleted?: true
   /** The account is deleted, and some of its data may remain. */
   readonly purging?: true

@@ -10,7 +10,7 @@ import { insertedBefore, isDuplicate, toStoreError } from './errors.js'
 import { Group, type Outcome } from './group.js'
 
 const REGISTRATIONS_PER_WRITE = 1000
-const WITHOUT_HASH = { projection: { passwordHash: 0 } }
+const WITHOUT_SECRETS = { projection: { passwordHash: 0, factor: 0 } }
 const OF_ACCOUNT = [
   'email',
   'emailKey',
@@ -25,6 +25,7 @@ const OF_ACCOUNT = [
   'verifiedAt',
   'language',
   'passwordHash',
+  'factor',
 ]
 const NOTHING_LEFT = Object.fromEntries(OF_ACCOUNT.map(field => [field, '' as const]))
 
@@ -129,7 +130,7 @@ export class MongoUsers implements Users {
   }
 
   async #findOne(filter: { _id: string } | { emailKey: string }): Promise<User | undefined> {
-    const found = await this.#env.run(() => this.#env.users.findOne(filter, WITHOUT_HASH))
+    const found = await this.#env.run(() => this.#env.users.findOne(filter, WITHOUT_SECRETS))
     return found === null || found.deleted ? undefined : toUser(found)
   }
 
@@ -145,7 +146,8 @@ export class MongoUsers implements Users {
       ordinal: { $gt: from },
       deleted: { $exists: false },
     }
-    const find = () => this.#env.users.find(filter, WITHOUT_HASH).sort({ ordinal: 1 }).limit(limit).toArray()
+    const find = () =>
+      this.#env.users.find(filter, WITHOUT_SECRETS).sort({ ordinal: 1 }).limit(limit).toArray()
     return (await this.#env.run(find)).map(toUser)
   }
 
@@ -163,6 +165,17 @@ export class MongoUsers implements Users {
   async setPasswordHash(id: UserId, passwordHash: string): Promise<void> {
     const filter = { _id: id, deleted: { $exists: false } }
     await this.#env.run(() => this.#env.users.updateOne(filter, { $set: { passwordHash } }))
+  }
+
+  async findFactor(id: UserId): Promise<string | undefined> {
+    const find = () => this.#env.users.findOne({ _id: id }, { projection: { factor: 1 } })
+    return (await this.#env.run(find))?.factor
+  }
+
+  async replaceFactor(id: UserId, before: string | undefined, after: string | undefined): Promise<boolean> {
+    const filter = { _id: id, deleted: { $exists: false }, factor: before ?? { $exists: false } } as const
+    const change = after === undefined ? { $unset: { factor: '' } as const } : { $set: { factor: after } }
+    return (await this.#env.run(() => this.#env.users.updateOne(filter, change))).matchedCount === 1
   }
 
   async changeUser(

@@ -1,0 +1,126 @@
+/**
+ * The second factor of an account. Whoever asks shows the password, and a code where it is on, so that neither needs a login:
+ * people with an old client alone do it in a browser.
+ */
+import type { AuditEvent } from '../core/audit.js'
+import { GatewayError, toGatewayError } from '../core/errors.js'
+import type { UserId } from '../core/model.js'
+import { formatTime } from '../core/time.js'
+import type { LiveConnection } from '../live/live.js'
+import type { RequestData } from '../protocol/requests.js'
+import type { Caller, Handler, LoggedIn } from './context.js'
+import { confirmOwner, loginOf } from './owner.js'
+import type { Services } from './services.js'
+
+const ENDED = 'ERROR_CONNECTION_CLOSED'
+
+export const handleSecondFactor: Handler<RequestData<'secondFactor'>, LoggedIn> = async (
+  { factors },
+  { userId },
+  _request,
+  answer,
+) => {
+  const { since, recoveryCodes } = await factors.state(userId)
+  answer.ok('SUCCESS', {
+    on: since !== undefined,
+    ...(since !== undefined && { since: formatTime(since) }),
+    recoveryCodes,
+  })
+}
+
+export const handleBeginSecondFactor: Handler<RequestData<'beginSecondFactor'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const since = services.authenticator.since()
+  const user = await confirmed(services, caller, data)
+  const begun = await services.factors.begin(user.id, user.email, () => since.check(user.id))
+  answer.ok('SUCCESS', begun)
+}
+
+/**
+ * Ends every other login, since whoever came in without a code may be somebody else. The secret, which only whoever began has,
+ * stands for the password.
+ */
+export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { accounts, factors, limits, live, logins, mail } = services
+  const { secret, code, keepDevices = false } = data
+  const login = loginOf(caller, data.email)
+  const [user, account] = await Promise.all([accounts.find(login), accounts.keyOf(login)])
+  const confirm = async () => {
+    if (user === undefined || user.disabledAt !== undefined)
+      throw new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })
+    return { userId: user.id, recoveryCodes: await factors.confirm(user.id, secret, code) }
+  }
+  const { userId, recoveryCodes } = await limits.logins
+    .attempt(caller.remoteAddress, account, confirm, () => !caller.isGone)
+    .catch(thrown => {
+      recordRefused(services, caller, thrown, user?.id)
+      throw thrown
+    })
+  record(services, caller, 'second-factor.on', userId)
+  const own = caller.login?.id
+  const ends = (isDevice: boolean) => !(keepDevices && isDevice)
+  const isOther = (one: LiveConnection) => !Object.is(one, caller) && ends(one.login?.role === 'device')
+  const endLive = () => live.endAll(userId, ENDED, isOther)
+  await logins.revoke(userId, ({ id, kind }) => id !== own && ends(kind !== 'token'), endLive)
+  mail.tell({ kind: 'second-factor-on', userId })
+  answer.ok('SUCCESS', { recoveryCodes })
+}
+
+export const handleRenewRecoveryCodes: Handler<RequestData<'renewRecoveryCodes'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { id: userId } = await confirmed(services, caller, data)
+  const recoveryCodes = await services.factors.renewRecoveryCodes(userId)
+  record(services, caller, 'second-factor.codes-renewed', userId)
+  answer.ok('SUCCESS', { recoveryCodes })
+}
+
+export const handleRemoveSecondFactor: Handler<RequestData<'removeSecondFactor'>> = async (
+  services,
+  caller,
+  { data },
+  answer,
+) => {
+  const { factors, mail } = services
+  const { id: userId } = await confirmed(services, caller, data)
+  if (!(await factors.remove(userId)))
+    throw new GatewayError('BAD_FIELD', { reason: 'no second factor is on' })
+  record(services, caller, 'second-factor.off', userId)
+  mail.tell({ kind: 'second-factor-off', userId })
+  answer.ok('SUCCESS')
+}
+
+/** As `confirmOwner`; what is refused is in the audit. */
+async function confirmed(services: Services, caller: Caller, data: RequestData<'beginSecondFactor'>) {
+  return confirmOwner(services, caller, data).catch(thrown => {
+    recordRefused(services, caller, thrown, caller.userId)
+    throw thrown
+  })
+}
+
+function recordRefused(
+  services: Services,
+  caller: Caller,
+  thrown: unknown,
+  userId: UserId | undefined,
+): void {
+  const { front, remoteAddress } = caller
+  const { number: code } = toGatewayError(thrown)
+  services.audit.record({ event: 'second-factor.refused', userId, front, remoteAddress, code })
+}
+
+function record({ audit }: Services, { front, remoteAddress }: Caller, event: AuditEvent, userId: UserId) {
+  audit.record({ event, userId, front, remoteAddress })
+}
