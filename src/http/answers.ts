@@ -37,6 +37,13 @@ export function send(response: ServerResponse, status: number, type: string, bod
   response.end(body)
 }
 
+/** Refuses as problem details (RFC 9457) without a type: what HTTP's status says is all. */
+export const problemText = (status: number, title: string): string =>
+  `{"type":"about:blank","title":"${title}","status":${status}}`
+
+export const sendProblem = (response: ServerResponse, status: number, title: string): void =>
+  send(response, status, 'application/problem+json', problemText(status, title))
+
 /** Why a WebSocket is refused. */
 export interface UpgradeRefusal {
   /** HTTP status with its words. */

@@ -9,7 +9,16 @@ import {
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { guarded, type OnFault } from '../core/faults.js'
-import { isRead, pathOf, type Route, refuseUpgrade, send, type UpgradeRefusal } from './answers.js'
+import {
+  isRead,
+  pathOf,
+  problemText,
+  type Route,
+  refuseUpgrade,
+  send,
+  sendProblem,
+  type UpgradeRefusal,
+} from './answers.js'
 import { MAX_REQUESTS_PER_SOCKET, Pipeline } from './pipeline.js'
 
 /** Takes over an upgraded socket. @param address the client's, also if it is behind a proxy */
@@ -48,6 +57,11 @@ export interface HttpServerOptions {
 
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
+const LONG_HEADERS = problemText(431, 'Request Header Fields Too Large')
+
+/** RFC 6585, 5. */
+const TOO_LONG_HEADERS = `HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${LONG_HEADERS.length}\r\n\r\n${LONG_HEADERS}`
+
 /**
  * Most unanswered requests on one connection (RFC 9112, 9.3.2), which also bounds the work for one read. Browsers do
  * not pipeline, and unknown clients need no pipelining.
@@ -85,10 +99,11 @@ export class HttpServer {
     this.#server.on('checkExpectation', request)
     this.#server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET
     this.#server.on('upgrade', (request, socket, parsed) => this.#offered(request, socket, parsed))
-    this.#server.on('clientError', (_error, socket) => {
+    this.#server.on('clientError', ({ code }: NodeJS.ErrnoException, socket) => {
       const pipeline = this.#pipelines.get(socket)
       pipeline?.input.stop()
-      pipeline?.whenFree(() => socket.end(BAD_REQUEST))
+      const answer = code === 'HPE_HEADER_OVERFLOW' ? TOO_LONG_HEADERS : BAD_REQUEST
+      pipeline?.whenFree(() => socket.end(answer))
     })
   }
 
@@ -147,8 +162,8 @@ export class HttpServer {
     }
     if (isOver) {
       response.setHeader('Retry-After', 10)
-      send(response, 429, 'text/plain', 'too many requests\n')
-    } else if (isBad) send(response, 400, 'text/plain', 'no Host\n')
+      sendProblem(response, 429, 'Too Many Requests')
+    } else if (isBad) sendProblem(response, 400, 'No Host')
     else this.#serve(request, response, address)
   }
 
