@@ -3,6 +3,7 @@ import { appendFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { broadcast } from './broadcast.js'
+import { enumeration } from './enumeration.js'
 import { frozen } from './frozen.js'
 import { grow } from './grow.js'
 import { idle } from './idle.js'
@@ -40,6 +41,7 @@ const SCENARIOS: readonly Scenario[] = [
   grow,
   start,
   offload,
+  enumeration,
 ]
 /** All others are compared with it. */
 const REFERENCE = 'mumi'

@@ -1,5 +1,6 @@
 /** Takes what handlers want to have written. */
-import { createHash } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Accounts } from '../accounts/accounts.js'
 import type { Logger } from '../core/log.js'
 import type { User } from '../core/model.js'
@@ -24,9 +25,16 @@ const HOUR = 3_600_000
 /** Most askings whose account is not looked for yet. */
 const MAX_ASKED = 1000
 
+/**
+ * When the account is looked for, ms after the answer. The work takes a fraction of a millisecond more where there is one, which
+ * whoever asked would see in the time of the answer, or of the next one, if it was done at once or after a fixed time.
+ */
+const LOOK_AFTER_MS = { min: 20, max: 120 }
+
 export class PostOffice {
   readonly #asked = new Serial()
-  #open = 0
+  /** Those whose account is not looked for yet. */
+  readonly #waiting = new Set<Promise<void>>()
 
   constructor(private readonly parts: PostOfficeParts) {}
 
@@ -36,12 +44,14 @@ export class PostOffice {
    * @param login email or user id
    */
   ask(login: string, kind: LetterKind): void {
-    if (this.#open >= MAX_ASKED) {
+    if (this.#waiting.size >= MAX_ASKED) {
       this.parts.log.warn({ event: 'mail.dropped', kind }, 'letter dropped: too many are asked for')
       return
     }
-    this.#open++
-    void this.#asked.run(() => this.#look(login, kind)).finally(() => this.#open--)
+    const looked = delay(randomInt(LOOK_AFTER_MS.min, LOOK_AFTER_MS.max))
+      .then(() => this.#asked.run(() => this.#look(login, kind)))
+      .finally(() => this.#waiting.delete(looked))
+    this.#waiting.add(looked)
   }
 
   /** To the account's owner, or to another address. Resolves when the letter is stored. @throws as Outbox.put */
@@ -64,6 +74,7 @@ export class PostOffice {
 
   /** Resolves when all letters so far are in the outbox. */
   async idle(): Promise<void> {
+    await Promise.all(this.#waiting)
     await this.#asked.idle()
   }
 
