@@ -26,8 +26,10 @@ const MAY_IMPORT = {
   'src/live/': ['src/auth/permissions\\.ts'],
   'src/inbox/': [STORE, 'src/flow/'],
   'src/mail/': [STORE, 'src/(accounts|auth|flow)/'],
-  'src/handle/': [STORE, 'src/(accounts|auth|flow|images|inbox|limits|live|mail|protocol)/'],
   'src/encryption/': [],
+  'src/files/': [STORE, 'src/flow/'],
+  'src/files-http/': ['src/(files|http)/'],
+  'src/handle/': [STORE, 'src/(accounts|auth|files|flow|images|inbox|limits|live|mail|protocol)/'],
   'src/json/': [
     'src/auth/(authenticate|permissions)\\.ts',
     'src/(encryption|flow|handle|inbox|limits|live|net|protocol)/',
@@ -46,7 +48,7 @@ const MAY_IMPORT = {
   'src/account-pages/': ['src/auth/(proofs|secrets)\\.ts', 'src/(handle|http|protocol)/'],
   // The composition root.
   'src/app/': [
-    'src/(account-pages|accounts|admin|auth|config|encryption|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|rest|store)/',
+    'src/(account-pages|accounts|admin|auth|config|encryption|files|files-http|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|rest|store)/',
   ],
   // A client: it knows the wire and no part of the server.
   'src/chat/': [],
@@ -57,6 +59,8 @@ const MAY_IMPORT = {
 
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */
 const HOMES = {
+  '(content-disposition|range-parser)': 'src/files-http/',
+  'file-type': 'src/files/',
   '@sinclair/typebox': 'src/protocol/',
   '@sqlite\\.org/sqlite-wasm': 'src/import/',
   hpke: 'src/encryption/',

@@ -34,6 +34,7 @@ import type { Outbox } from '../mail/outbox.js'
 import { MqttBroker } from '../mqtt/broker.js'
 import type { Store } from '../store/store.js'
 import { StoreWatch } from '../store/watch.js'
+import { composeFiles } from './composed-files.js'
 import { greetingKey } from './greeting-key.js'
 import { composeMail } from './mail.js'
 import {
@@ -60,6 +61,8 @@ export interface Given {
   readonly operation: (live: LiveConnections) => Operation
   /** Where browsers reach the pages; undefined: nowhere that could be told. */
   readonly baseUrl?: () => string | undefined
+  /** The same of files. */
+  readonly filesUrl?: () => string | undefined
 }
 
 export interface Parts {
@@ -90,6 +93,10 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   await ids.open()
   const rules = handlerRules(config)
   const { keys, admins, outbox, ...identity } = await composeIdentity(given, store, rules)
+  const files = await composeFiles(config, store, {
+    accounts: identity.accounts,
+    baseUrl: given.filesUrl ?? (() => undefined),
+  })
   const live = new LiveConnections(config.sessions.multiple)
   const services: Services = {
     ...identity,
@@ -106,12 +113,13 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     rules,
     pictures: new Pictures(pictureOptions(config)),
     operation: given.operation(live),
+    files,
   }
   const options = jsonOptions(config, await greetingKey(store.kv), new Faults(log, metrics).report)
   const json = new JsonServer(services, metrics, options)
   const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
   const { logins, proofs, held } = services
-  const tended = [logins, proofs, held, { sweep: () => removeDue(services) }]
+  const tended = [logins, proofs, held, { sweep: () => removeDue(services) }, files]
   return {
     admins,
     outbox,

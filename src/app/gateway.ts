@@ -26,7 +26,7 @@ import { watchFileLimit } from './files.js'
 import { openAuditOf } from './line-files.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules, restRules } from './options.js'
-import { baseUrlOf, pagesRoute } from './pages.js'
+import { baseUrlOf, filesPaths, pagesRoute } from './pages.js'
 import { Front, type Ports } from './ports.js'
 import { assignDeep, Reload } from './reload.js'
 import { makeStore } from './stores.js'
@@ -126,8 +126,10 @@ export class Gateway {
         greetingKey: () => this.#parts?.json.key,
         totals: () => this.#metrics.totals(),
       })
-    const baseUrl = () => this.#baseUrl
-    const parts = await compose({ ...given, passwords: this.#passwords, operation, baseUrl }, store)
+    const baseUrl = () => (config.accounts.pages ? this.#baseUrl : undefined)
+    const filesUrl = () => this.#baseUrl
+    const links = { baseUrl, filesUrl }
+    const parts = await compose({ ...given, passwords: this.#passwords, operation, ...links }, store)
     this.#parts = parts
     this.#watching = startWatching(config, store, parts)
     this.#metrics.watch(this.#watching.sources)
@@ -144,6 +146,12 @@ export class Gateway {
       publicOps: this.#opsRoute(config.metrics.public),
       pages: pagesRoute(parts.services, this.#metrics, config, this.#faults.report),
       rest: this.#rest,
+      files: isOrigin =>
+        filesPaths(
+          parts.services,
+          { config, metrics: this.#metrics, onFault: this.#faults.report },
+          isOrigin,
+        ),
       log,
       onFault: this.#faults.report,
       sockets: this.owner.sockets ?? new Map(),
@@ -151,13 +159,23 @@ export class Gateway {
     const ports = await this.#front.listen().catch(nameTlsFault)
     void parts.upkeep.run()
     this.#baseUrl = baseUrlOf(config, ports.http)
-    if (this.#baseUrl === undefined && config.mail.url !== '')
-      log.warn({ event: 'mail.no-links' }, 'http.publicUrl is not set: letters have codes and no links')
+    if (this.#baseUrl === undefined) this.#sayNoLinks()
     await parts.outbox.start()
     const { services } = parts
     const doors = { config, services, front: this.#front, metrics: this.#metrics }
     this.#admin = await openAdminDoors({ ...doors, onFault: this.#faults.report })
     return { ...ports, admin: this.#admin.address }
+  }
+
+  #sayNoLinks(): void {
+    const { files, http, mail } = this.config
+    if (mail.url !== '')
+      this.log.warn({ event: 'mail.no-links' }, 'http.publicUrl is not set: letters have codes and no links')
+    if (files.enabled && http.enabled)
+      this.log.warn(
+        { event: 'files.no-links' },
+        'http.publicUrl is not set: links to files are paths without a host',
+      )
   }
 
   /** Of MongoDB no backup was made: only its operator knows where one belongs. */

@@ -50,6 +50,7 @@ export const handlerRules = (config: Config): HandlerRules => ({
   broadcast: config.accounts.broadcast,
   verify: config.accounts.verify,
   undoLifetimeMs: config.accounts.undoLifetime,
+  files: config.files.enabled,
   dedup: config.dedup.window > 0,
   unknownFields: config.request.unknownFields,
   maxDepth: config.limits.depth,

@@ -1,9 +1,10 @@
-/** Makes the pages below /account, and knows where browsers find them. */
+/** Makes the pages below /account and the paths of files, and knows where browsers find them. */
 import type { AddressInfo } from 'node:net'
 import { accountPages } from '../account-pages/pages.js'
 import type { Config } from '../config/config.js'
 import type { OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
+import { filesRoute } from '../files-http/route.js'
 import type { Services } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
 import { AddressList } from '../limits/address.js'
@@ -16,16 +17,27 @@ export function pagesRoute(services: Services, metrics: Metrics, config: Config,
     : NO_PAGES
 }
 
+export function filesPaths(
+  { files, log }: Services,
+  {
+    config,
+    metrics,
+    onFault,
+  }: { readonly config: Config; readonly metrics: Metrics; readonly onFault: OnFault },
+  isOrigin: (origin: string) => boolean,
+): Route {
+  return config.files.enabled
+    ? filesRoute({ files, metrics, log, onFault, isOrigin, stallMs: config.limits.handshakeTimeout })
+    : NO_PAGES
+}
+
 /**
- * Where links in letters lead, without a slash at its end. It is the config's, or the port's own address where that is one of
+ * Where links in letters and messages lead, without a slash at its end. It is the config's, or the port's own address where that is one of
  * this machine; never what a request calls it, which is up to whoever sends the request.
- * @returns undefined if it is not known, or there are no pages
+ * @returns undefined if it is not known
  */
-export function baseUrlOf(
-  { accounts, http, tls }: Config,
-  port: AddressInfo | undefined,
-): string | undefined {
-  if (!accounts.pages || port === undefined) return undefined
+export function baseUrlOf({ http, tls }: Config, port: AddressInfo | undefined): string | undefined {
+  if (port === undefined) return undefined
   if (http.publicUrl !== '') return http.publicUrl
   if (!new AddressList(['127.0.0.0/8', '::1']).has(port.address)) return undefined
   const host = port.family === 'IPv6' ? `[${port.address}]` : port.address

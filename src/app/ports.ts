@@ -40,6 +40,8 @@ export interface FrontParts {
   readonly pages: Route
   /** undefined: switched off. */
   readonly rest: RestFront | undefined
+  /** The paths of files, for the HTTP port. @param isOrigin whether pages of an origin may use them */
+  readonly files: (isOrigin: (origin: string) => boolean) => Route
   readonly onFault: OnFault
   readonly log: Logger
   /** Listening sockets that the process was given, by the name of the port. */
@@ -162,7 +164,7 @@ export class Front {
   }
 
   #listenHttp(tls: TlsFiles | undefined): Promise<AddressInfo> {
-    const { json, broker, limits, pages, publicOps, rest } = this.parts
+    const { json, broker, limits, pages, files, publicOps, rest } = this.parts
     const { mqtt } = this.config
     const upgrades = new Map<string, Upgrade>([['/', (...upgrade) => json.upgrade(...upgrade)]])
     if (mqtt.enabled) {
@@ -175,7 +177,13 @@ export class Front {
       upgrades.set(mqtt.websocketPath, (...upgrade) => webSocket.upgrade(...upgrade))
     }
     const server = this.#makeHttp(
-      [testRoute, publicOps, pages, ...(rest === undefined ? [] : [rest.route])],
+      [
+        testRoute,
+        publicOps,
+        pages,
+        files(origin => this.#isOrigin(origin)),
+        ...(rest === undefined ? [] : [rest.route]),
+      ],
       upgrades,
     )
     return this.#listen({

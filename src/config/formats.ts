@@ -50,6 +50,8 @@ export const port = key<number>('port')
 export const file = key<string>('file')
 export const addresses = key<readonly string[]>('addresses')
 export const origins = key<readonly string[]>('origins')
+/** Media types. */
+export const types = key<readonly string[]>('media types')
 export const acl = key<Acl>('acl')
 export const mongoUrl = (value: string, doc: string): Key<string> => ({
   ...key<string>('mongodb-url')(value, doc),
@@ -169,6 +171,9 @@ function isOrigin(item: string): boolean {
   return !/^https?:/.test(plain) || (URL.canParse(plain) && new URL(plain).origin === plain)
 }
 
+/** RFC 6838, 4.2, in lower case; `*` for every subtype. */
+const isType = (item: string): boolean => /^!?[a-z][a-z0-9.+-]*\/([a-z0-9][a-z0-9.+-]*|\*)$/.test(item)
+
 function checkRule(rule: unknown): void {
   const { pattern, access, roles = [...ROLES], ...rest }: Record<string, unknown> = Object(rule)
   const known = typeof pattern === 'string' && Object.keys(rest).length === 0
@@ -223,6 +228,7 @@ convict.addFormats({
   file: { validate: checkFile },
   addresses: list(isAddressOrNetwork, `addresses and networks ('10.0.0.1', 'fd00::/8')`),
   origins: list(isOrigin, `origins ('https://chat.example', 'https://*.chat.example')`),
+  'media types': list(isType, `media types ('image/*', '!application/zip')`),
   optional: { validate: checkOptional },
   'user ids': {
     coerce: (value: unknown) =>

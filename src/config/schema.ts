@@ -5,6 +5,7 @@ import type { Key } from './formats.js'
 import { ACCOUNTS } from './keys/accounts.js'
 import { DATA } from './keys/data.js'
 import { DELIVERY } from './keys/delivery.js'
+import { FILES } from './keys/files.js'
 import { FRONT_ENDS } from './keys/front-ends.js'
 import { LIMITS } from './keys/limits.js'
 import { OPERATION } from './keys/operation.js'
@@ -15,6 +16,7 @@ export const SCHEMA = {
   ...DELIVERY,
   ...LIMITS,
   ...ACCOUNTS,
+  ...FILES,
   ...OPERATION,
 } as const
 

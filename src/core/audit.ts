@@ -45,6 +45,7 @@ export type AuditEvent =
   | 'account.kept'
   | 'app-password.minted'
   | 'credential.minted'
+  | 'file.removed'
   | 'email.change-asked'
   | 'email.changed'
   | 'email.restored'

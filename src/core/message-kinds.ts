@@ -15,13 +15,17 @@ interface Kind {
   readonly conversation: 'pair' | 'none'
   /** It goes to many inboxes at once, so it waits behind the messages that others send (inbox/backlog.ts). */
   readonly isBulk: boolean
+  /** Its text names files, of which a reader gets links when it is delivered (message.ts). */
+  readonly hasFiles: boolean
 }
 
 export const MESSAGE_KINDS = {
   /** From one user into a conversation. */
-  message: { letter: 'm', isShared: false, conversation: 'pair', isBulk: false },
+  message: { letter: 'm', isShared: false, conversation: 'pair', isBulk: false, hasFiles: false },
   /** From one user to every user who is online. */
-  broadcast: { letter: 'b', isShared: true, conversation: 'none', isBulk: true },
+  broadcast: { letter: 'b', isShared: true, conversation: 'none', isBulk: true, hasFiles: false },
+  /** The same as `message`, with files. */
+  files: { letter: 'f', isShared: false, conversation: 'pair', isBulk: false, hasFiles: true },
 } as const satisfies Readonly<Record<string, Kind>>
 
 export type MessageKind = keyof typeof MESSAGE_KINDS

@@ -87,6 +87,16 @@ export class Metrics {
     ['outcome'],
   )
   readonly mailsWaiting = this.#gauge('mumi_mails_waiting', 'Letters that the mail server does not have yet.')
+  readonly fileUploads = this.#counter(
+    'mumi_file_uploads_total',
+    'Uploads of files by what became of them: `stored`, or why not.',
+    ['outcome'],
+  )
+  readonly fileBytes = this.#counter(
+    'mumi_file_bytes_total',
+    'Bytes of files that were uploaded (`in`) and read (`out`).',
+    ['direction'],
+  )
   readonly refusedPackets = this.#counter('mumi_mqtt_refused_total', 'MQTT packets refused.', ['reason'])
   /** Front end → request → code → count. */
   readonly #answered: Record<FrontEnd, Map<string, Map<number, number>>> = {

@@ -20,8 +20,8 @@ export const PRIVATE_UMASK = 0o077
 
 /** The folder of the store in `data.dir`. Every file in it belongs to the gateway. */
 const STORE = 'store'
-/** What the gateway has in `data.dir`: the store, the admin socket, and letters. */
-const OWN: ReadonlySet<string> = new Set([STORE, 'admin.sock', 'mail'])
+/** What the gateway has in `data.dir`: the store, the admin socket, letters, and files that people sent. */
+const OWN: ReadonlySet<string> = new Set([STORE, 'admin.sock', 'mail', 'files'])
 
 export interface Kept {
   /** `data.dir`; undefined if the store is not the embedded one. */

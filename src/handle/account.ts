@@ -136,7 +136,7 @@ export async function removeDue(services: Services): Promise<void> {
  * @throws what `remove` throws before the account is gone
  */
 export async function removeAccount(
-  { audit, inbox, live, log, logins, proofs }: Services,
+  { audit, files, inbox, live, log, logins, proofs }: Services,
   { userId, front, remoteAddress }: Pick<LoggedIn, 'userId' | 'remoteAddress'> & { readonly front: string },
   remove: (gone: () => Promise<unknown>) => Promise<unknown>,
   isSpared: (connection: LiveConnection) => boolean = () => false,
@@ -155,6 +155,7 @@ export async function removeAccount(
   const forgetLetters = () => proofs.cancel(userId, [...ASKED, 'undo'])
   await remove(gone)
     .then(forgetLetters)
+    .then(() => files.removeAll(userId))
     .catch(thrown => {
       if (!isGone) throw thrown
       // The store removes the rest when it is opened again.

@@ -1,5 +1,5 @@
 import { GatewayError } from '../core/errors.js'
-import { historyEntry } from '../core/message.js'
+import { historyEntry, type Links } from '../core/message.js'
 import { pairConversation } from '../core/model.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Handler, LoggedIn } from './context.js'
@@ -17,13 +17,14 @@ export const handleAck: Handler<RequestData<'ack'>, LoggedIn> = (_services, call
 
 /** Messages of one conversation, newest first. `data` is an object: only a query's reply may carry an array there. */
 export const handleHistory: Handler<RequestData<'history'>, LoggedIn> = async (
-  { inbox },
+  { inbox, files },
   caller,
   { data },
   answer,
 ) => {
   const { with: other, before, limit = HISTORY_PAGE } = data
   const rows = await inbox.history(pairConversation(caller.userId, other), limit, before)
-  const messages = rows.map(({ inbox: owner, row }) => historyEntry(row, owner === caller.userId))
+  const links: Links = { urlsFor: file => files.urlsFor(file, caller.userId) }
+  const messages = rows.map(({ inbox: owner, row }) => historyEntry(row, owner === caller.userId, links))
   answer.ok('SUCCESS', { messages, more: rows.length === limit })
 }

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, nameStoreFault } from '../core/errors.js'
-import { encodeMessage } from '../core/message.js'
+import { encodeMessage, type FileRef } from '../core/message.js'
 import { admit, type NewMessage, type Permissions, pairConversation, type UserId } from '../core/model.js'
 import type { MessageTrace } from '../core/tracing.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
@@ -19,7 +19,10 @@ export interface Outgoing extends RepeatKey {
   /** The sender's. Checked here, and again in the turn in which the message is written. */
   readonly permissions: Permissions | undefined
   readonly recipient: UserId
+  /** Only with files may it be empty. */
   readonly content: string
+  /** The sender's, and whole. */
+  readonly files?: readonly FileRef[]
   /** See MessageHeader. */
   readonly expiresAt: number | undefined
 }
@@ -38,7 +41,7 @@ export function sendMessage(
   waiter: StoreWaiter,
 ): void | Promise<void> {
   admit(message.permissions)
-  checkContent(message.content, services.rules)
+  checkContent(message.content, services.rules, message.files !== undefined)
   const { recipient, sender } = message
   if (services.accounts.isKnown(recipient) && !services.retention.isUnsure(recipient, sender))
     return append(services, message, waiter)
@@ -57,7 +60,7 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
 
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { inbox, retention, ids, live, limits, rules } = services
-  const { sender, permissions, recipient, content, dedupKey, isFirst, expiresAt } = message
+  const { sender, permissions, recipient, content, files, dedupKey, isFirst, expiresAt } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !retention.admits(recipient, sender)
   // A repeat takes no room, so it is answered like the first one even if the inbox is full.
@@ -67,12 +70,12 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
     throw new GatewayError('INBOX_FULL')
   }
   const createdAt = Date.now()
-  const text = encodeMessage(sender, recipient, content, createdAt)
+  const text = encodeMessage(sender, recipient, content, createdAt, files)
   inbox.send(
     {
       inbox: recipient,
       id: ids.next(createdAt),
-      kind: 'message',
+      kind: files === undefined ? 'message' : 'files',
       sender,
       conversation: pairConversation(sender, recipient),
       text,
@@ -100,9 +103,9 @@ const counted = (waiter: StoreWaiter, limits: Services['limits']): StoreWaiter =
  * Old desktop clients crash on an empty content, and show none beyond a NUL.
  * @throws GatewayError BAD_FIELD, TOO_LARGE
  */
-function checkContent(content: string, { maxContentBytes }: HandlerRules): void {
+function checkContent(content: string, { maxContentBytes }: HandlerRules, mayBeEmpty = false): void {
   const bad = (reason: string) => new GatewayError('BAD_FIELD', { field: 'content', reason })
-  if (content === '') throw bad('must not be empty')
+  if (content === '' && !mayBeEmpty) throw bad('must not be empty')
   if (content.includes('\u0000')) throw bad('must not contain NUL')
   // A UTF-16 unit is at most three bytes of UTF-8, so that most contents need no count.
   if (content.length * 3 > maxContentBytes && Buffer.byteLength(content) > maxContentBytes) {
@@ -121,11 +124,29 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   answer,
 ) => {
   const { userId: sender, permissions } = caller
-  const { recipient, content } = data
+  const { recipient, content, files } = data
   refuseIfFarAhead(services, sender)
-  const { dedupKey, isFirst } = repeatKey(services, sender, id)
-  const message = { sender, permissions, recipient, content, dedupKey, isFirst, expiresAt: undefined }
-  return sendMessage(services, message, answer)
+  const repeat = repeatKey(services, sender, id)
+  const message = { sender, permissions, recipient, content: content ?? '', ...repeat, expiresAt: undefined }
+  return files === undefined
+    ? sendMessage(services, message, answer)
+    : sendFiles(services, { ...message, ids: files }, answer)
+}
+
+/** From here on the recipient may ask for links to these files, also if the message is refused: it does not know their ids. */
+async function sendFiles(
+  services: Services,
+  { ids, ...message }: Outgoing & { readonly ids: readonly string[] },
+  waiter: StoreWaiter,
+): Promise<void> {
+  const { accounts, files, rules } = services
+  const { sender, recipient, content, permissions } = message
+  if (!rules.files) throw new GatewayError('FORBIDDEN', { field: 'files', reason: 'files are switched off' })
+  checkContent(content, rules, true)
+  if (!(await accounts.exists(recipient))) throw new GatewayError('ERROR_FIND_USER')
+  admit(permissions)
+  const found = await files.refer(sender, ids, recipient)
+  await sendMessage(services, { ...message, files: found }, waiter)
 }
 
 /** Who may send broadcasts is a config key. */

@@ -3,10 +3,10 @@ import type { Accounts, HeldAddresses, Invites, PendingDeletions } from '../acco
 import type { Identity } from '../auth/identity.js'
 import type { Audit } from '../core/audit.js'
 import type { Logger } from '../core/log.js'
+import type { Files } from '../files/files.js'
 import type { Pictures } from '../images/pictures.js'
-import type { Inbox } from '../inbox/inbox.js'
+import type { Inbox, Retention } from '../inbox/inbox.js'
 import type { MessageIds } from '../inbox/message-id.js'
-import type { Retention } from '../inbox/retention.js'
 import type { Limits } from '../limits/limits.js'
 import type { LiveConnections } from '../live/live.js'
 import type { PostOffice } from '../mail/post-office.js'
@@ -35,6 +35,8 @@ export interface HandlerRules extends RequestRules {
   readonly verify: 'off' | 'soft' | 'required'
   /** How long an address is held for whoever may take its change back, ms. */
   readonly undoLifetimeMs: number
+  /** Whether there are files. */
+  readonly files: boolean
   /** Whether a message with the `id` of one before it is looked up as a repeat. */
   readonly dedup: boolean
 }
@@ -81,4 +83,5 @@ export interface Services extends Identity {
   readonly mail: PostOffice
   readonly held: HeldAddresses
   readonly pictures: Pictures
+  readonly files: Files
 }

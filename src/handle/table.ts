@@ -2,7 +2,6 @@
 import { handleDelete, handleLanguage, handleRegister } from './account.js'
 import { ADMIN_ACTS } from './admin/index.js'
 import type { Asked, AskedName, Handler, LoggedIn, RequestAccess } from './context.js'
-import { handleAck, handleHistory } from './inbox.js'
 import { handleLogin } from './login.js'
 import {
   handleLogout,
@@ -21,7 +20,18 @@ import {
   handleUndoEmail,
   handleVerifyEmail,
 } from './mail/index.js'
-import { broadcastAccess, handleBroadcast, handleMessage } from './message.js'
+import {
+  broadcastAccess,
+  filesAccess,
+  handleAck,
+  handleBroadcast,
+  handleFileLink,
+  handleFiles,
+  handleHistory,
+  handleMessage,
+  handleRemoveFile,
+  handleUploadSlot,
+} from './messages.js'
 import { handleQuery, queryAccess } from './query.js'
 import {
   handleBeginSecondFactor,
@@ -61,6 +71,10 @@ export const TABLE: Table = {
   message: { access: 'user', run: handleMessage },
   broadcast: { access: broadcastAccess, run: handleBroadcast },
   history: { access: 'user', run: handleHistory, isReadOnly: true },
+  uploadSlot: { access: filesAccess, run: handleUploadSlot },
+  fileLink: { access: filesAccess, run: handleFileLink, isReadOnly: true },
+  files: { access: filesAccess, run: handleFiles, isReadOnly: true, notForDevices: true },
+  removeFile: { access: filesAccess, run: handleRemoveFile, notForDevices: true },
   ack: { access: 'user', run: handleAck },
   logout: { access: 'user', run: handleLogout },
   requestPasswordReset: { access: 'anyone', run: handleRequestPasswordReset, notForDevices: true },

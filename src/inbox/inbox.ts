@@ -25,6 +25,8 @@ import { Backlog, type BacklogLimits } from './backlog.js'
 import type { Cursors } from './cursors.js'
 import type { Retention } from './retention.js'
 
+export type { Retention } from './retention.js'
+
 /** Called exactly once when a message is stored or has failed; must not throw. */
 export interface StoreWaiter {
   /** Of a message that is traced. */

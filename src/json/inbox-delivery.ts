@@ -1,6 +1,6 @@
 /** An inbox over JSON: messages out, confirmed by the pong to a ping that names a seq, or by the ack action. */
 
-import { encodeExtendedFrame, encodeFrame } from '../core/message.js'
+import { encodeExtendedFrame, encodeFrame, type FileRef, type FileUrls, type Links } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { DEFAULT_DEVICE } from '../inbox/cursors.js'
 import type { InboxReader } from '../inbox/reader.js'
@@ -32,9 +32,11 @@ const deviceName = (name: string | undefined): string =>
   name === undefined ? DEFAULT_DEVICE : `json ${name}`
 
 /** What it takes of the server. */
-export type DeliveryHost = Pick<ConnectionHost, 'later' | 'openReader'>
+export type DeliveryHost = Pick<ConnectionHost, 'later' | 'openReader'> & {
+  readonly services: Pick<ConnectionHost['services'], 'files'>
+}
 
-export class InboxDelivery implements Sink {
+export class InboxDelivery implements Sink, Links {
   readonly reader: InboxReader
   readonly isExplicit: boolean
   /** What it is told of besides messages; undefined: nothing. */
@@ -43,7 +45,7 @@ export class InboxDelivery implements Sink {
    * Behind the seq in a ping's payload: tells this login's pongs from late ones of an earlier login on the connection.
    */
   readonly #suffix: string
-  readonly #encode: (row: InboxRow) => string
+  readonly #encode: (row: InboxRow, links: Links) => string
   /** The seq in the ping that is not answered yet; 0: none. */
   #pinged = 0
   /** performance.now() when the last ping went out. */
@@ -79,7 +81,11 @@ export class InboxDelivery implements Sink {
   }
 
   deliver(row: InboxRow): void {
-    this.writer.write(this.#encode(row))
+    this.writer.write(this.#encode(row, this))
+  }
+
+  urlsFor(file: FileRef): FileUrls {
+    return this.host.services.files.urlsFor(file, this.reader.userId)
   }
 
   gap(from: number, to: number): void {

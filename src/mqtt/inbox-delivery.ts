@@ -7,7 +7,7 @@
  * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
 
-import { contentOf, createdAt, encodeMqttMessage } from '../core/message.js'
+import { contentOf, createdAt, encodeMqttMessage, type Links } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
 import type { InboxReader } from '../inbox/reader.js'
@@ -40,6 +40,7 @@ export interface InboxDeliveryOptions {
   readonly subscriptionIdentifiers: readonly number[] | undefined
   /** The client's session was resumed: it remembers QoS 2 handshakes that were cut off [MQTT-4.1.0-1]. */
   readonly isResumed: boolean
+  readonly links: Links
   /** Sends an event on the client's reply topic. */
   readonly tell: (event: string) => void
 }
@@ -94,10 +95,10 @@ export class InboxDelivery implements Sink {
   }
 
   #encode(row: InboxRow, packetId: number, { again, waited }: Delivery): Buffer {
-    const { userId, qos, form, terms } = this.options
+    const { userId, qos, form, terms, links } = this.options
     const first = publishByte(qos, again, waited)
     const topic = inboxTopic(userId, row.seq, form)
-    const payload = form === 'json' ? encodeMqttMessage(row) : contentOf(row)
+    const payload = form === 'json' ? encodeMqttMessage(row, links) : contentOf(row, links)
     if (terms.version < 5) return terms.encoder.publish(first, topic, packetId, payload)
     return terms.encoder.publish(first, topic, packetId, payload, propertiesOf(row), this.options)
   }

@@ -1,5 +1,6 @@
 /** Which form of its inbox a session is subscribed to, and the beginning of its delivery. */
 import { toGatewayError } from '../core/errors.js'
+import type { Links } from '../core/message.js'
 import { InboxReader } from '../inbox/reader.js'
 import { type InboxForm, inboxFilters } from './acl/topics.js'
 import type { MqttConnection } from './connection.js'
@@ -41,7 +42,8 @@ export function openInbox(parts: BrokerParts, connection: MqttConnection): void 
   const filters = inboxFilters(userId, wanted.form)
   const identifiers = filters.flatMap(filter => delivery.filters.identifier(filter) ?? [])
   const subscriptionIdentifiers = identifiers.length > 0 ? identifiers : undefined
-  const about = { userId, ...wanted, terms, subscriptionIdentifiers, isResumed, tell }
+  const links: Links = { urlsFor: file => services.files.urlsFor(file, userId) }
+  const about = { userId, ...wanted, terms, subscriptionIdentifiers, isResumed, links, tell }
   const inbox = new InboxDelivery(transport, about)
   const { maxInflight: windowMessages, windowChars } = options
   const reading = { userId, device, sink: inbox, windowMessages, windowChars }

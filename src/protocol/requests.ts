@@ -24,6 +24,16 @@ const password = text(LENGTHS.password)
 const token = text(LENGTHS.token, 1)
 const deviceName = text(64, 1)
 const code = text(32, 1)
+const fileId = text(64, 1)
+/** Of one message. */
+const MAX_FILES = 10
+
+/** RFC 6838, 4.2, without parameters. */
+const mediaType = Type.String({
+  maxLength: 127,
+  pattern: '^[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*$',
+  reason: 'is no media type in lower case',
+})
 
 /** Who shows once more that an account is theirs. Without `email`, the account that has logged in. */
 const owner = { email: Type.Optional(email), password, code: Type.Optional(code) }
@@ -101,6 +111,14 @@ export const REQUESTS = {
   changeEmail: Type.Object({ password, email: text(LENGTHS.email, 1) }),
   undoEmail: Type.Object({ token, newPassword: text(LENGTHS.password, 1) }),
   language: Type.Object({ language: Type.Union([Type.Literal('en'), Type.Literal('zh-TW')]) }),
+  uploadSlot: Type.Object({
+    name: text(255, 1),
+    size: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+    type: Type.Optional(mediaType),
+  }),
+  fileLink: Type.Object({ file: fileId }),
+  files: Type.Object({}),
+  removeFile: Type.Object({ file: fileId }),
   delete: Type.Object({ password }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),
   history: Type.Object({
@@ -109,7 +127,12 @@ export const REQUESTS = {
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500 })),
   }),
   // `limits.content` bounds the content in bytes; it is checked when the message is sent.
-  message: Type.Object({ recipient: Type.String(), content: text(16_777_216, 1) }),
+  // Only a message with files may be without content: see checkContent.
+  message: Type.Object({
+    recipient: Type.String(),
+    content: Type.Optional(text(16_777_216)),
+    files: Type.Optional(Type.Array(fileId, { minItems: 1, maxItems: MAX_FILES })),
+  }),
   broadcast: Type.Object({ content: text(16_777_216, 1) }),
 } as const
 
@@ -236,6 +259,13 @@ function checkData(name: RequestName, data: Record<string, unknown>, rules: Requ
     throw new GatewayError('UNKNOWN_REQUEST', { field: 'action', reason: 'unknown action' })
   // A mistyped condition must never widen a query, so a query refuses unknown members whatever the config says.
   checkFields(rule, data, name === 'query' ? 'refuse' : rules.unknownFields)
+  if (name === 'message') checkContent(data)
+}
+
+/** @throws GatewayError BAD_FIELD if a message has neither content nor files */
+function checkContent({ content, files }: Record<string, unknown>): void {
+  if (files !== undefined || (content !== undefined && content !== '')) return
+  throw badField('content', content === undefined ? 'is missing' : 'must not be empty')
 }
 
 /** Looks no deeper than `levels`, so that no request can exhaust the stack. */

@@ -11,9 +11,17 @@ const BY_CLIENT: readonly (readonly [KvCollection, KvKey])[] = [
   ['meta', ['session']],
 ]
 /** What meta has of accounts: ['session', client id], ['retained', account, …], and so on. */
-const OF_ACCOUNT = new Set<unknown>(['session', 'retained', 'proof', 'mail'])
+const OF_ACCOUNT = new Set<unknown>([
+  'session',
+  'retained',
+  'proof',
+  'mail',
+  'file',
+  'file-reader',
+  'file-day',
+])
 /** Where keys of meta begin with such a word and the account. */
-const BY_ACCOUNT = ['proof', 'mail'] as const
+const BY_ACCOUNT = ['proof', 'mail', 'file', 'file-reader', 'file-day'] as const
 /** Removals of one commit. */
 const CHUNK = 500
 

@@ -7,6 +7,7 @@ import { HeldAddresses } from '../../src/accounts/held-addresses.js'
 import { Invites } from '../../src/accounts/invites.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { PendingDeletions } from '../../src/accounts/pending-deletions.js'
+import { composeFiles } from '../../src/app/composed-files.js'
 import { composeMail } from '../../src/app/mail.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
 import { pictureOptions } from '../../src/app/options.js'
@@ -132,6 +133,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     factors,
     held,
     pictures: new Pictures(pictureOptions(config)),
+    files: await composeFiles(config, store, { accounts, baseUrl: () => undefined }),
     accounts,
     invites: new Invites(store.kv),
     pendingDeletions,
@@ -165,6 +167,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       broadcast: 'users',
       verify: 'off',
       undoLifetimeMs: 1000,
+      files: false,
       dedup: true,
       unknownFields: 'ignore',
       maxDepth: 8,

@@ -229,7 +229,6 @@ t.test('the place of links is the config’s, or an address of this machine', as
   t.equal(baseUrlOf(config(), at('::1', 'IPv6')), 'http://[::1]:8080')
   t.equal(baseUrlOf(config(), at('0.0.0.0')), undefined)
   t.equal(baseUrlOf(config(), undefined), undefined)
-  t.equal(baseUrlOf(config('--accounts.pages=false'), at('127.0.0.1')), undefined)
   t.equal(
     baseUrlOf(config('--http.publicUrl=https://chat.example/x'), at('0.0.0.0')),
     'https://chat.example/x',

@@ -7,6 +7,7 @@ import { configTable, defaultFile } from '../../src/config/docs.js'
 import { ACCOUNTS } from '../../src/config/keys/accounts.js'
 import { DATA } from '../../src/config/keys/data.js'
 import { DELIVERY } from '../../src/config/keys/delivery.js'
+import { FILES } from '../../src/config/keys/files.js'
 import { FRONT_ENDS } from '../../src/config/keys/front-ends.js'
 import { LIMITS } from '../../src/config/keys/limits.js'
 import { OPERATION } from '../../src/config/keys/operation.js'
@@ -429,7 +430,7 @@ t.test(
 )
 
 t.test('the groups of keys have no section in common: the later one would hide the earlier', async t => {
-  const groups = [FRONT_ENDS, DATA, DELIVERY, LIMITS, ACCOUNTS, OPERATION]
+  const groups = [FRONT_ENDS, DATA, DELIVERY, LIMITS, ACCOUNTS, FILES, OPERATION]
   t.same(
     groups.flatMap(group => Object.keys(group)),
     Object.keys(SCHEMA),

@@ -104,6 +104,7 @@ async function front(t: Test, ...argv: string[]) {
     publicOps: () => false,
     pages: () => false,
     rest: undefined,
+    files: () => () => false,
     onFault: (_where, thrown) => {
       throw thrown
     },

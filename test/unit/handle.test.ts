@@ -88,6 +88,7 @@ function setUp({
     },
     pendingDeletions: { graceMs: 0 },
     proofs: { cancel: async () => undefined },
+    files: { removeAll: async () => undefined },
     retention: {
       admits: () => true,
       isUnsure: () => false,

@@ -40,6 +40,7 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
     qos,
     terms: TERMS4,
     form: 'json' as const,
+    links: { urlsFor: ({ id }) => ({ url: id }) },
     subscriptionIdentifiers: undefined,
     isResumed,
     tell: event => events.push(event),

@@ -346,7 +346,11 @@ function delivery(options: RequestData<'login'>, nth = 0) {
     confirmUpTo: (seq: number) => void confirmed.push(seq),
   }
   let device = ''
+  const files = {
+    urlsFor: ({ id }: { id: string }) => ({ url: id }),
+  } as unknown as DeliveryHost['services']['files']
   const host: DeliveryHost = {
+    services: { files },
     later: { add: job => void later.push(job) } as Later,
     openReader: part => {
       device = part.device
@@ -357,7 +361,7 @@ function delivery(options: RequestData<'login'>, nth = 0) {
   return { one, texts, confirmed, reader, device, later, woken: () => woken }
 }
 
-const ROW = { seq: 5, id: 'm', text: '{"sender":"1","content":"x"}' } as InboxRow
+const ROW = { seq: 5, id: 'm', kind: 'message', text: '{"sender":"1","content":"x"}' } as InboxRow
 
 t.test('InboxDelivery: an old client gets the stored text; with any extension also id and seq', async t => {
   const old = delivery({})

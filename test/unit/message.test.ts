@@ -8,7 +8,9 @@ import {
   encodeMqttMessage,
   headerOf,
   historyEntry,
+  type Links,
   saysTheSame,
+  writtenIn,
 } from '../../src/core/message.js'
 import { kindOf, MESSAGE_KINDS, type MessageKind } from '../../src/core/message-kinds.js'
 import {
@@ -24,6 +26,13 @@ const AT = Date.UTC(2019, 6, 15, 9, 28, 10, 999)
 const ID = '0190b5a0-0000-7000-8000-000000000000'
 const ANN = '100000001'
 const BOB = '100000002'
+
+const LINKS: Links = {
+  urlsFor: ({ id, type }) => ({
+    url: `http://x/files/${id}`,
+    ...(type.startsWith('image/') && { thumbnail: `http://x/files/${id}/thumbnail` }),
+  }),
+}
 
 const rowOf = (text: string): InboxRow => ({ seq: 7, id: ID, ...headerOf(text), text })
 
@@ -48,7 +57,7 @@ t.test('a message has exactly four members, a broadcast three', async t => {
 
 t.test('id and seq follow the fixed members for JSON, and precede them for MQTT', async t => {
   const row = rowOf(encodeMessage('1', '2', 'x', AT))
-  t.same(Object.keys(JSON.parse(encodeExtendedFrame(row))), [
+  t.same(Object.keys(JSON.parse(encodeExtendedFrame(row, LINKS))), [
     'sender',
     'recipient',
     'content',
@@ -56,7 +65,7 @@ t.test('id and seq follow the fixed members for JSON, and precede them for MQTT'
     'id',
     'seq',
   ])
-  t.same(Object.keys(JSON.parse(encodeMqttMessage(row))), [
+  t.same(Object.keys(JSON.parse(encodeMqttMessage(row, LINKS))), [
     'id',
     'seq',
     'sender',
@@ -64,7 +73,7 @@ t.test('id and seq follow the fixed members for JSON, and precede them for MQTT'
     'content',
     'created_at',
   ])
-  t.match(JSON.parse(encodeExtendedFrame(row)), { id: ID, seq: 7 })
+  t.match(JSON.parse(encodeExtendedFrame(row, LINKS)), { id: ID, seq: 7 })
 })
 
 t.test('any content survives JSON encoding', async t => {
@@ -87,13 +96,13 @@ t.test('any content survives JSON encoding', async t => {
 
 t.test('the frame for a client without extensions is the stored text', async t => {
   const text = encodeMessage(ANN, BOB, 'x', AT)
-  t.equal(encodeFrame(rowOf(text)), text)
+  t.equal(encodeFrame(rowOf(text), LINKS), text)
 })
 
 t.test('a history entry has a seq only for rows of the reader’s own inbox', async t => {
   const row = rowOf(encodeMessage(ANN, BOB, 'x', AT))
-  t.match(historyEntry(row, true), { sender: ANN, content: 'x', id: ID, seq: 7 })
-  t.notOk('seq' in historyEntry(row, false))
+  t.match(historyEntry(row, true, LINKS), { sender: ANN, content: 'x', id: ID, seq: 7 })
+  t.notOk('seq' in historyEntry(row, false, LINKS))
 })
 
 t.test('two texts say the same if only their times differ', async t => {
@@ -125,7 +134,11 @@ t.test('each kind has its letter, and an unknown letter has no kind', async t =>
     t.match(letter, /^[a-z]$/)
     t.equal(kindOf(letter), kind)
   }
-  t.match(MESSAGE_KINDS, { message: { letter: 'm' }, broadcast: { letter: 'b' } }, 'as stored')
+  t.match(
+    MESSAGE_KINDS,
+    { message: { letter: 'm' }, broadcast: { letter: 'b' }, files: { letter: 'f' } },
+    'as stored',
+  )
   for (const letter of ['', '0', '9', '{', 'N']) t.equal(kindOf(letter), undefined, 'as in data format 1')
 })
 
@@ -150,7 +163,52 @@ t.test('writeText writes UTF-8, also of a text that is ASCII', async t => {
 })
 
 t.test('content and time of a stored message', async t => {
-  const row = { text: encodeMessage(ANN, BOB, 'say "é"', AT) }
-  t.equal(contentOf(row), 'say "é"')
+  const row = rowOf(encodeMessage(ANN, BOB, 'say "é"', AT))
+  t.equal(contentOf(row, LINKS), 'say "é"')
   t.equal(createdAt(row), JSON.parse(row.text).created_at)
+})
+
+const FILES = [
+  { id: 'f1', name: 'a "b".png', size: 640, type: 'image/png' },
+  { id: 'f2', name: '報告.pdf', size: 3_400_000, type: 'application/pdf' },
+]
+const LINES = '[a "b".png, 640 B] http://x/files/f1\n[報告.pdf, 3.4 MB] http://x/files/f2'
+const filesRow = (content: string): InboxRow => {
+  const text = encodeMessage(ANN, BOB, content, AT, FILES)
+  return { ...rowOf(text), kind: 'files' }
+}
+
+t.test(
+  'a message with files: an old client gets four members, and the links as lines of content',
+  async t => {
+    const frame = encodeFrame(filesRow('look'), LINKS)
+    t.equal(
+      frame,
+      `{"sender":"${ANN}","recipient":"${BOB}","content":${JSON.stringify(`look\n${LINES}`)},"created_at":"2019-07-15T09:28:10Z"}`,
+    )
+    t.equal(JSON.parse(encodeFrame(filesRow(''), LINKS)).content, LINES, 'never empty')
+    t.equal(contentOf(filesRow('look'), LINKS), `look\n${LINES}`)
+    t.equal(writtenIn(filesRow('look')), 'look')
+  },
+)
+
+t.test('a message with files: whoever gets more than four members gets text and files as well', async t => {
+  const row = filesRow('look')
+  const more = {
+    text: 'look',
+    files: FILES.map(file => ({ ...file, ...LINKS.urlsFor(file) })),
+  }
+  const frame = JSON.parse(encodeExtendedFrame(row, LINKS))
+  t.match(frame, { ...more, content: `look\n${LINES}`, id: ID, seq: 7 })
+  t.same(Object.keys(frame), ['sender', 'recipient', 'content', 'created_at', 'id', 'seq', 'text', 'files'])
+  const payload = JSON.parse(encodeMqttMessage(row, LINKS))
+  t.match(payload, { ...more, id: ID, seq: 7 })
+  t.same(Object.keys(payload).slice(0, 2), ['id', 'seq'])
+  t.match(historyEntry(row, true, LINKS), { ...more, seq: 7 })
+})
+
+t.test('two messages that differ in a file alone do not say the same', async t => {
+  const text = encodeMessage(ANN, BOB, '', AT, FILES)
+  t.ok(saysTheSame({ text }, { text: encodeMessage(ANN, BOB, '', AT + 5000, FILES) }))
+  t.notOk(saysTheSame({ text }, { text: encodeMessage(ANN, BOB, '', AT, FILES.slice(1)) }))
 })

@@ -35,7 +35,19 @@ const request = fc.record(
   { requiredKeys: [] },
 )
 
+/** With members of its own alone: by chance the right ones hardly ever come together. */
+const fitting = fc.constantFrom(...Object.entries(REQUESTS)).chain(([name, { properties }]) => {
+  const fields = Object.keys(properties)
+  const isDirect = name === 'message' || name === 'broadcast'
+  return fc.record({
+    type: fc.constant(isDirect ? name : 'action'),
+    action: fc.constant(isDirect ? undefined : name),
+    data: fc.dictionary(fc.constantFrom('x', ...fields), value, { noNullPrototype: true }),
+  })
+})
+
 const frame = fc.oneof(
+  { weight: 3, arbitrary: fitting.map(one => JSON.stringify(one)) },
   { weight: 6, arbitrary: request.map(one => JSON.stringify(one)) },
   { weight: 1, arbitrary: fc.json() },
   { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
@@ -68,7 +80,10 @@ const REQUIRED: Readonly<Record<string, readonly string[]>> = {
   delete: ['password'],
   ack: ['seq'],
   history: ['with'],
-  message: ['recipient', 'content'],
+  message: ['recipient'],
+  uploadSlot: ['name', 'size'],
+  fileLink: ['file'],
+  removeFile: ['file'],
   broadcast: ['content'],
 }
 const MEMBERS: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -87,6 +102,10 @@ const MEMBERS: Readonly<Record<string, (value: unknown) => boolean>> = {
   after: value => value === '' || isUserId(value),
   recipient: value => typeof value === 'string' && value.isWellFormed(),
   content: value => isText(value, 16_777_216) && value !== '',
+  size: value => Number.isSafeInteger(value) && Number(value) > 0,
+  type: value => isText(value, 127) && /^[^/ ]+\/[^/ ]+$/.test(String(value)),
+  file: value => isText(value, 64) && value !== '',
+  files: value => Array.isArray(value) && value.length <= 10 && value.every(one => isText(one, 64)),
 }
 const keepsRules = (name: string, data: object): boolean =>
   (REQUIRED[name] ?? []).every(key => Object.hasOwn(data, key)) &&
@@ -113,7 +132,9 @@ t.test('a frame is a request that satisfies the rules, or refused with a number 
       const fields: readonly string[] = Object.keys(REQUESTS[parsed.name].properties)
       const isKnown = Object.keys(parsed.data).every(key => fields.includes(key))
       const known = Object.entries(parsed.data).filter(([key]) => fields.includes(key))
-      const isRight = keepsRules(parsed.name, Object.fromEntries(known))
+      const { content, files } = parsed.data as { content?: unknown; files?: unknown }
+      const isEmpty = parsed.name === 'message' && content === undefined && files === undefined
+      const isRight = !isEmpty && keepsRules(parsed.name, Object.fromEntries(known))
       const isIdRight =
         parsed.id === undefined || (parsed.id !== '' && parsed.id.length <= 64 && parsed.id.isWellFormed())
       return isRight && isIdRight && (isKnown || (rules === LAX && parsed.name !== 'query'))

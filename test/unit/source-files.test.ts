@@ -26,6 +26,17 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   ),
   'cli/operator/make-terminal.ts': 'test/process/operator.test.ts and backup.test.ts there run what it makes',
   'cli/operator/take-accounts.ts': 'test/process/import.test.ts runs it with a gateway and without one',
+  'app/composed-files.ts': 'makes the parts of files and decides nothing: test/wire/files.test.ts runs it',
+  'files/rows.ts': 'test/unit/files.test.ts runs it by files/files.ts',
+  'files/storage.ts': TYPES,
+  ...Object.fromEntries(
+    ['answers', 'download', 'pace', 'route', 'upload'].map(name => [
+      `files-http/${name}.ts`,
+      'test/wire/files.test.ts runs it over real HTTP',
+    ]),
+  ),
+  'handle/files.ts': 'test/wire/files.test.ts makes its requests',
+  'handle/messages.ts': 'names what the files beside it export',
   'json/host.ts': TYPES,
   'json/socket-owner.ts': TYPES,
   'mqtt/link.ts': TYPES,

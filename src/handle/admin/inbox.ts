@@ -1,6 +1,6 @@
 /** What operators do with inboxes and messages. */
 import { GatewayError } from '../../core/errors.js'
-import { contentOf } from '../../core/message.js'
+import { writtenIn } from '../../core/message.js'
 import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import { type InboxRow, madeAt, type UserId } from '../../core/model.js'
 import { formatTime } from '../../core/time.js'
@@ -84,7 +84,7 @@ async function show(services: Services, data: AdminData<'inbox.show'>): Promise<
   if (data.messages === undefined) return { data: { user: id, inbox: kept, ...places }, about }
   const after = data.after ?? places.devices[0]?.confirmed_seq ?? 0
   const rows = await store.readInbox(id, after, data.messages, REPLY_CHARS)
-  const messages = rows.map(row => ({ ...headOf(row), ...(data.text && { content: contentOf(row) }) }))
+  const messages = rows.map(row => ({ ...headOf(row), ...(data.text && { content: writtenIn(row) }) }))
   const next = rows.at(-1)?.seq ?? last
   return { data: { user: id, inbox: kept, ...places, messages, ...(next < last && { next }) }, about }
 }

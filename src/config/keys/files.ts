@@ -1,0 +1,52 @@
+/** Files that people send. See schema.ts. */
+import { bytes, count, duration, file, flag, types } from '../formats.js'
+
+export const FILES = {
+  files: {
+    enabled: flag(true, 'Files: uploads, links and messages with files (docs/files.md).'),
+    maxSize: bytes('10MiB', { min: 1, max: '64GiB' }, 'Largest file; a larger one is answered 10103.'),
+    types: types(
+      '',
+      'Media types that are taken, separated by commas: `image/*,application/pdf`; with `!` before it, one that is not. What counts is what the bytes are. Others are answered 10172. Empty: all.',
+    ),
+    quota: bytes('100MiB', {}, 'Most bytes of files of one account; beyond it, 10171.'),
+    perDay: bytes(
+      '100MiB',
+      {},
+      'Most bytes that one account may upload a day (UTC), those of files that are gone included; beyond it, 10171.',
+    ),
+    perAccount: count(500, { min: 1, max: 10_000 }, 'Most files of one account; beyond it, 10171.'),
+    openUploads: count(
+      20,
+      { min: 1, max: 1000 },
+      'Most files of one account that are announced and not uploaded yet, which also bounds its uploads at a time; beyond it, 10171.',
+    ),
+    total: bytes('5GiB', {}, 'Most bytes of files of all accounts; beyond it, 10105.'),
+    minFree: bytes(
+      '512MiB',
+      {},
+      'Bytes that uploads leave free on the disk of `data.dir`, which the store needs; beyond it, 10105.',
+    ),
+    uploadTime: duration('1h', { min: '10s', max: '7d' }, 'How long an announced file may be uploaded.'),
+    linkLifetime: duration(
+      '7d',
+      { min: '1m', max: '365d' },
+      'How long a link to a file is good, and up to an hour longer. A link in `content` is made when the message is delivered.',
+    ),
+    orphanLifetime: duration('1d', { min: '1m' }, 'How long a file is kept that no message refers to.'),
+    keep: duration(
+      '0',
+      {},
+      'How long a file is kept after the last message that refers to it was sent. 0: until its owner removes it or is deleted.',
+    ),
+    scan: file(
+      '',
+      'Program that looks at each upload before anybody can get it: it is run with the path as its one argument, without a shell, and lets the file in by exit code 0. Empty: none.',
+    ),
+    scanTimeout: duration(
+      '1m',
+      { min: '1s', max: '1h' },
+      'How long that program may take. Then it is killed, and the upload answered 10175.',
+    ),
+  },
+} as const

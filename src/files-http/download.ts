@@ -1,0 +1,73 @@
+/** GET and HEAD of a file by its link: whole or a range (RFC 9110, 14), with the headers that keep it harmless. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import contentDisposition from 'content-disposition'
+import parseRange from 'range-parser'
+import type { Files } from '../files/files.js'
+import type { StoredFile } from '../files/rows.js'
+import type { ByteRange } from '../files/storage.js'
+import { HEADERS } from './answers.js'
+import type { Pace } from './pace.js'
+
+/** What a browser may show in a page of its own: it draws these, and runs nothing of them. */
+const INLINE: ReadonlySet<string> = new Set(['image/gif', 'image/jpeg', 'image/png', 'image/webp'])
+
+export async function download(
+  files: Files,
+  file: StoredFile,
+  { request, response, pace }: { request: IncomingMessage; response: ServerResponse; pace: Pace },
+): Promise<number> {
+  const etag = `"${file.sha256}"`
+  for (const [name, value] of Object.entries({ ...HEADERS, ...headersOf(file, files.limits.linkMs) }))
+    response.setHeader(name, value)
+  response.setHeader('ETag', etag)
+  if (matches(request.headers['if-none-match'], etag)) {
+    response.writeHead(304).end()
+    return 0
+  }
+  const range = rangeOf(request, file.size, etag)
+  if (range === 'unsatisfiable') {
+    response.writeHead(416, { 'Content-Range': `bytes */${file.size}`, 'Content-Length': 0 }).end()
+    return 0
+  }
+  const { start, end } = range ?? { start: 0, end: file.size - 1 }
+  const length = end - start + 1
+  const head = { 'Content-Length': length }
+  // Opened before the status is out: what cannot be read is an error, and no answer that breaks off.
+  const bytes =
+    request.method === 'HEAD' || length === 0 ? undefined : await files.read(file.id, { start, end })
+  if (range === undefined) response.writeHead(200, head)
+  else response.writeHead(206, { ...head, 'Content-Range': `bytes ${start}-${end}/${file.size}` })
+  if (bytes === undefined) response.end()
+  else await pipeline(bytes, source => pace.count(source), response)
+  return bytes === undefined ? 0 : length
+}
+
+function headersOf({ name, type }: StoredFile, linkMs: number): Record<string, string> {
+  const isInline = INLINE.has(type)
+  return {
+    'Accept-Ranges': 'bytes',
+    'Cache-Control': `private, max-age=${Math.floor(linkMs / 1000)}, immutable`,
+    // RFC 6266 with the name in the form of RFC 8187; a name in ASCII alone where it is none.
+    'Content-Disposition': contentDisposition(name, { type: isInline ? 'inline' : 'attachment' }),
+    'Content-Type': type.startsWith('text/') ? `${type}; charset=utf-8` : type,
+  }
+}
+
+/** Several ranges get the whole, as any server may answer (RFC 9110, 14.2): nobody makes us read a file a hundred times. */
+function rangeOf(
+  { headers }: IncomingMessage,
+  size: number,
+  etag: string,
+): ByteRange | 'unsatisfiable' | undefined {
+  const { range, 'if-range': ifRange } = headers
+  if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined
+  const found = parseRange(size, range)
+  if (found === -1) return 'unsatisfiable'
+  const [one, ...more] = found === -2 || found.type !== 'bytes' ? [] : found
+  return one !== undefined && more.length === 0 ? { start: one.start, end: one.end } : undefined
+}
+
+/** If-None-Match (RFC 9110, 13.1.2). */
+const matches = (header: string | undefined, etag: string): boolean =>
+  header?.split(',').some(one => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag) === true

@@ -1,0 +1,335 @@
+/**
+ * Files that messages refer to. A file is announced (`slot`), uploaded, looked at, kept, and read by links that expire. It
+ * counts for its owner from the announcement on, so that no upload is ever cut off by a quota.
+ */
+import type { Readable } from 'node:stream'
+import { GatewayError } from '../core/errors.js'
+import type { FileRef, FileUrls } from '../core/message.js'
+import type { UserId } from '../core/model.js'
+import { KeyedSerial } from '../flow/serial.js'
+import type { KeyValue } from '../store/store.js'
+import { type FileTokens, isFileId, newFileId, ownerOf } from './ids.js'
+import { type Scanner, scan, sniff, TypeRules, UNKNOWN_TYPE } from './inspect.js'
+import { cleanName } from './names.js'
+import { FileRows, refOf, type StoredFile } from './rows.js'
+import type { Staging } from './staging.js'
+import type { ByteRange, Storage } from './storage.js'
+
+export interface FileLimits {
+  readonly maxBytes: number
+  /** Of one account. */
+  readonly quotaBytes: number
+  readonly bytesPerDay: number
+  readonly maxFiles: number
+  /** Files of one account that are announced and not whole yet. */
+  readonly maxOpen: number
+  /** Of all accounts. */
+  readonly totalBytes: number
+  readonly types: readonly string[]
+  /** How long an announced file may be uploaded. */
+  readonly uploadMs: number
+  readonly linkMs: number
+  /** How long a file is kept that no message refers to. */
+  readonly orphanMs: number
+  /** How long a file is kept after the last message that refers to it; 0 = for ever. */
+  readonly keepMs: number
+}
+
+export interface FilesOptions {
+  readonly kv: KeyValue
+  readonly tokens: FileTokens
+  readonly staging: Staging
+  readonly storage: Storage
+  readonly limits: FileLimits
+  readonly scanner: Scanner
+  /** Where browsers reach us, without a slash at its end; undefined: links are paths. */
+  readonly baseUrl: () => string | undefined
+  /** Whether the account is there and may log in. */
+  readonly isGood: (userId: UserId) => Promise<boolean>
+}
+
+export interface NewFile {
+  readonly name: string
+  readonly size: number
+  readonly type?: string
+}
+
+export interface Slot {
+  readonly id: string
+  readonly url: string
+  readonly token: string
+  /** ms since the epoch. */
+  readonly expiresAt: number
+}
+
+/** Links of one hour have the same end, so that a browser's cache knows a file again. */
+const LINK_STEP_MS = 3_600_000
+const THUMBNAILS: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
+
+const noFile = () => new GatewayError('NO_FILE', { field: 'file', reason: 'no such file' })
+export const badUpload = (reason: string) => new GatewayError('BAD_UPLOAD', { field: 'file', reason })
+const overQuota = (reason: string) => new GatewayError('FILES_FULL', { field: 'size', reason })
+
+export class Files {
+  readonly rows: FileRows
+  readonly #types: TypeRules
+  /** Announcements and ends of uploads of one account, one after the other. */
+  readonly #turns = new KeyedSerial()
+  /** Ids that are being uploaded now. */
+  readonly #uploading = new Set<string>()
+  /** Bytes of all files, counted once and then kept up; counted anew by `sweep`. */
+  #total: Promise<number> | undefined
+  /** Whether images have thumbnails. */
+  hasThumbnails = false
+
+  constructor(readonly options: FilesOptions) {
+    this.rows = new FileRows(options.kv)
+    this.#types = new TypeRules(options.limits.types)
+  }
+
+  get limits(): FileLimits {
+    return this.options.limits
+  }
+
+  /**
+   * Announces a file.
+   * @throws GatewayError TOO_LARGE, BAD_FIELD, FILE_REFUSED, FILES_FULL, STORE_FULL
+   */
+  async slot(owner: UserId, { name, size, type = UNKNOWN_TYPE }: NewFile): Promise<Slot> {
+    const { maxBytes, uploadMs } = this.limits
+    if (size > maxBytes)
+      throw new GatewayError('TOO_LARGE', { field: 'size', reason: `longer than ${maxBytes} bytes` })
+    // What a client says of the type lets it know early; what counts comes with the bytes.
+    if (type !== UNKNOWN_TYPE) this.#types.check(type)
+    return this.#turns.run(owner, async () => {
+      await this.#checkQuota(owner, size)
+      await this.options.staging.checkRoom(size)
+      const createdAt = Date.now()
+      const expiresAt = createdAt + uploadMs
+      const id = newFileId(owner)
+      await this.rows.putNew({ id, name: cleanName(name), size, type, createdAt, state: 'open', expiresAt })
+      this.#count(size)
+      const token = this.options.tokens.make('put', id, { userId: owner, expiresAt })
+      return { id, url: `${this.#base}/files/${id}`, token, expiresAt }
+    })
+  }
+
+  async #checkQuota(owner: UserId, size: number): Promise<void> {
+    const { quotaBytes, bytesPerDay, maxFiles, maxOpen, totalBytes } = this.limits
+    const { files, bytes, open } = await this.rows.usage(owner)
+    if (open >= maxOpen) throw overQuota(`${maxOpen} files are not uploaded yet`)
+    if (files >= maxFiles) throw overQuota(`the account has ${maxFiles} files`)
+    if (bytes + size > quotaBytes) throw overQuota(`the files of the account may have ${quotaBytes} bytes`)
+    if ((await this.rows.uploadedToday(owner)) + size > bytesPerDay)
+      throw overQuota(`the account may upload ${bytesPerDay} bytes a day`)
+    if ((await this.#totalBytes()) + size > totalBytes) throw new GatewayError('STORE_FULL')
+  }
+
+  /**
+   * The file that may be uploaded now. Every `begin` is followed by one `end`.
+   * @param token of the announcement; undefined: the caller has checked whose the file is
+   * @throws GatewayError NO_FILE, LINK_EXPIRED, BAD_UPLOAD (it is uploaded, or is being uploaded)
+   */
+  async begin(id: string, token?: string): Promise<StoredFile> {
+    if (!isFileId(id)) throw noFile()
+    if (token !== undefined) this.#checkToken('put', id, token)
+    if (this.#uploading.has(id)) throw badUpload('is being uploaded already')
+    this.#uploading.add(id)
+    try {
+      const file = await this.rows.find(id)
+      if (file === undefined || !(await this.options.isGood(ownerOf(id)))) throw noFile()
+      if (file.state !== 'open') throw badUpload('is uploaded already')
+      if ((file.expiresAt ?? 0) <= Date.now()) throw expired()
+      return file
+    } catch (thrown) {
+      this.#uploading.delete(id)
+      throw thrown
+    }
+  }
+
+  end(id: string): void {
+    this.#uploading.delete(id)
+  }
+
+  /**
+   * All bytes are there: they are looked at, and kept. Whatever goes wrong for good, nothing is left of the file.
+   * @throws GatewayError FILE_REFUSED, SCAN_FAILED, NO_FILE (removed meanwhile), STORE_FULL, STORE_UNAVAILABLE
+   */
+  async finish(file: StoredFile): Promise<StoredFile> {
+    const { staging, storage, scanner } = this.options
+    const { id } = file
+    const path = staging.pathOf(id)
+    try {
+      const type = await sniff(path)
+      this.#types.check(type)
+      const sha256 = await staging.seal(id)
+      await scan(path, scanner)
+      return await this.#turns.run(ownerOf(id), async () => {
+        // A deletion may have come meanwhile, or the time be over.
+        if ((await this.rows.find(id)) === undefined) throw noFile()
+        await storage.put(id, path, file.size)
+        const { expiresAt: _, ...rest } = file
+        const stored = { ...rest, type, sha256, state: 'stored' as const }
+        await this.rows.put(stored)
+        if ((await this.rows.find(id)) === undefined) throw noFile()
+        return stored
+      })
+    } catch (thrown) {
+      await this.#turns.run(ownerOf(id), () => this.#drop(id))
+      throw thrown
+    }
+  }
+
+  /** Of an upload that failed: the file need not be announced again. */
+  async breakOff(id: string): Promise<void> {
+    await this.options.staging.remove(id)
+  }
+
+  /** @throws GatewayError NO_FILE, LINK_EXPIRED */
+  async findByLink(id: string, token: string): Promise<StoredFile> {
+    if (!isFileId(id)) throw noFile()
+    const { userId } = this.#checkToken('get', id, token)
+    const [file, isGood] = await Promise.all([this.rows.find(id), this.options.isGood(userId)])
+    if (file?.state !== 'stored' || !isGood) throw noFile()
+    return file
+  }
+
+  read(id: string, range: ByteRange): Promise<Readable> {
+    return this.options.storage.read(id, range)
+  }
+
+  #checkToken(purpose: 'put' | 'get', id: string, token: string) {
+    const grant = this.options.tokens.read(purpose, id, token)
+    if (grant === undefined) throw noFile()
+    if (grant.expiresAt <= Date.now()) throw expired()
+    return grant
+  }
+
+  /**
+   * Files of `owner` that a message to `reader` refers to; from now on the reader may ask for links.
+   * @throws GatewayError NO_FILE
+   */
+  refer(owner: UserId, ids: readonly string[], reader: UserId): Promise<FileRef[]> {
+    return this.#turns.run(owner, async () => {
+      const files = await Promise.all([...new Set(ids)].map(id => this.#own(owner, id)))
+      await this.rows.refer(files, reader)
+      return files.map(refOf)
+    })
+  }
+
+  /** @throws GatewayError NO_FILE, also if the file is somebody else's or not uploaded yet */
+  async #own(owner: UserId, id: string): Promise<StoredFile> {
+    const file = isFileId(id) && ownerOf(id) === owner ? await this.rows.find(id) : undefined
+    if (file?.state !== 'stored') throw noFile()
+    return file
+  }
+
+  /** Of a file whose reader is known to be one. */
+  urlsFor({ id, type }: Pick<FileRef, 'id' | 'type'>, reader: UserId, now = Date.now()): FileUrls {
+    const token = this.options.tokens.make('get', id, { userId: reader, expiresAt: this.linkEnd(now) })
+    const url = `${this.#base}/files/${id}/${token}`
+    return this.hasThumbnails && THUMBNAILS.has(type) ? { url, thumbnail: `${url}/thumbnail` } : { url }
+  }
+
+  /** When links of now expire, ms since the epoch. */
+  linkEnd(now = Date.now()): number {
+    return Math.ceil((now + this.limits.linkMs) / LINK_STEP_MS) * LINK_STEP_MS
+  }
+
+  /** For its owner, or for whom a message with it was sent to. @throws GatewayError NO_FILE */
+  async linkFor(userId: UserId, id: string): Promise<FileRef & FileUrls & { readonly expiresAt: number }> {
+    const file = isFileId(id) ? await this.rows.find(id) : undefined
+    const isReader =
+      file?.state === 'stored' && (ownerOf(id) === userId || (await this.rows.isReader(id, userId)))
+    if (file === undefined || !isReader) throw noFile()
+    return { ...refOf(file), ...this.urlsFor(file, userId), expiresAt: this.linkEnd() }
+  }
+
+  async list(owner: UserId): Promise<StoredFile[]> {
+    const found: StoredFile[] = []
+    for await (const file of this.rows.all(owner)) found.push(file)
+    return found
+  }
+
+  /** @throws GatewayError NO_FILE if it is none of the owner's */
+  remove(owner: UserId, id: string): Promise<void> {
+    return this.#turns.run(owner, async () => {
+      if (!isFileId(id) || ownerOf(id) !== owner || !(await this.#drop(id))) throw noFile()
+    })
+  }
+
+  /**
+   * The row first: a file without one is found by `sweep`, and a row without a file would be a link that fails. One at a time
+   * for each account.
+   * @returns whether it was there
+   */
+  async #drop(id: string): Promise<boolean> {
+    const { staging, storage } = this.options
+    const file = await this.rows.find(id)
+    if (file !== undefined) {
+      await this.rows.remove(id)
+      this.#count(-file.size)
+    }
+    await staging.remove(id)
+    await storage.remove(id)
+    return file !== undefined
+  }
+
+  /** Of an account that is deleted; the store removes its rows. */
+  async removeAll(owner: UserId): Promise<void> {
+    const { staging, storage } = this.options
+    for (const id of await staging.list()) if (ownerOf(id) === owner) await staging.remove(id)
+    await storage.removeAll(owner)
+  }
+
+  /** Removes what is due: uploads that did not end, files to which nothing refers, and what deletions left. */
+  async sweep(now = Date.now()): Promise<void> {
+    let total = 0
+    for await (const file of this.rows.all()) {
+      if (this.#isDue(file, now) && !this.#uploading.has(file.id))
+        await this.#turns.run(ownerOf(file.id), () => this.#drop(file.id))
+      else total += file.size
+    }
+    this.#total = Promise.resolve(total)
+    await this.#sweepStrays()
+  }
+
+  #isDue({ state, expiresAt = 0, createdAt, referredAt }: StoredFile, now: number): boolean {
+    const { orphanMs, keepMs } = this.limits
+    if (state === 'open') return expiresAt <= now
+    if (referredAt === undefined) return createdAt + orphanMs <= now
+    return keepMs > 0 && referredAt + keepMs <= now
+  }
+
+  /** Bytes without a row: a kill came between the two, or an account was deleted. */
+  async #sweepStrays(): Promise<void> {
+    const { staging, storage } = this.options
+    const isStray = async (id: string) => !this.#uploading.has(id) && (await this.rows.find(id)) === undefined
+    for (const id of await staging.list()) if (await isStray(id)) await staging.remove(id)
+    for await (const owner of storage.owners()) {
+      for await (const id of storage.list(owner)) if (await isStray(id)) await storage.remove(id)
+    }
+  }
+
+  #totalBytes(): Promise<number> {
+    this.#total ??= (async () => {
+      let total = 0
+      for await (const { size } of this.rows.all()) total += size
+      return total
+    })().catch(thrown => {
+      this.#total = undefined
+      throw thrown
+    })
+    return this.#total
+  }
+
+  #count(bytes: number): void {
+    this.#total = this.#total?.then(total => total + bytes)
+  }
+
+  get #base(): string {
+    return this.options.baseUrl() ?? ''
+  }
+}
+
+const expired = () => new GatewayError('LINK_EXPIRED')
