@@ -48,6 +48,8 @@ export interface Owner {
   readonly sockets?: ReadonlyMap<string, number>
   /** An operator asks for it: `drain`, then `close`. */
   leave(): void
+  /** The start makes a backup of data of an older format; undefined: no more. */
+  onBackUp?(file: string | undefined): void
 }
 
 export class Gateway {
@@ -104,6 +106,7 @@ export class Gateway {
     const { commits, syncs } = this.#metrics
     const store = await makeStore(config, config.store.type, {
       onUpgrade: begun => this.#sayUpgrade(begun),
+      onBackUp: file => this.#sayBackup(file),
       times: { commit: s => commits.observe(s), sync: s => syncs.observe(s) },
     })
     this.#store = store
@@ -176,6 +179,13 @@ export class Gateway {
         { event: 'files.no-links' },
         'http.publicUrl is not set: links to files are paths without a host',
       )
+  }
+
+  /** A large store takes minutes, in which nothing else is said. */
+  #sayBackup(file: string | undefined): void {
+    if (file !== undefined)
+      this.log.info({ event: 'store.backing-up', file }, 'a backup is made before data are upgraded')
+    this.owner.onBackUp?.(file)
   }
 
   /** Of MongoDB no backup was made: only its operator knows where one belongs. */

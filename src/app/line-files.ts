@@ -1,6 +1,6 @@
 /** `audit.file` and `log.file` before they are opened. */
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
-import { dirname, relative, resolve } from 'node:path'
+import { accessSync, constants, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { type Config, ConfigError } from '../config/config.js'
 import { type Audit, type AuditEvents, openAudit } from '../core/audit.js'
 import { lineFileFault } from '../core/line-file.js'
@@ -14,7 +14,23 @@ export function checkLineFiles(config: Config, names: readonly Name[] = ['audit'
     const fault = path === '' ? undefined : (lineFileFault(path) ?? placeFault(path, config.data.dir))
     return fault === undefined ? [] : [`${name}.file: ${fault}`]
   })
+  if (faults.length === 0 && isOneFile(config.audit.file, config.log.file))
+    faults.push('audit.file: must not be log.file: the audit would be among the lines of the log')
   if (faults.length > 0) throw new ConfigError(faults)
+}
+
+/** Whether two paths are the same file, or will be. A device, such as `/dev/stdout`, may get both. */
+function isOneFile(a: string, b: string): boolean {
+  if (a === '' || b === '') return false
+  const [one, other] = [a, b].map(path => statSync(path, { throwIfNoEntry: false }))
+  if (one === undefined || other === undefined) return one === other && placeOf(a) === placeOf(b)
+  return one.isFile() && one.dev === other.dev && one.ino === other.ino
+}
+
+/** Of a file that is not there: its folder may be reached by symbolic links. */
+function placeOf(path: string): string {
+  const folder = dirname(resolve(path))
+  return join(existsSync(folder) ? realpathSync(folder) : folder, basename(path))
 }
 
 /** Checks them, and makes their folders in `data.dir`. @throws ConfigError, or the system's error */

@@ -22,6 +22,8 @@ interface StoreUse {
   readonly upgrade?: boolean
   /** Told when an upgrade begins. */
   readonly onUpgrade?: (begun: UpgradeBegun) => void
+  /** See UpgradeOptions. */
+  readonly onBackUp?: UpgradeOptions['onBackUp']
   /** Called with how long commits and syncs of the embedded store take. */
   readonly times?: StoreTimes
 }
@@ -41,10 +43,14 @@ export async function makeStore(
 }
 
 const upgradeOptions = (
-  { upgrade = true, onUpgrade }: StoreUse,
+  { upgrade = true, onUpgrade, onBackUp }: StoreUse,
   backupDir?: string,
 ): UpgradeOptions | false =>
-  upgrade && { ...(onUpgrade && { onBegin: onUpgrade }), ...(backupDir !== undefined && { backupDir }) }
+  upgrade && {
+    ...(onUpgrade && { onBegin: onUpgrade }),
+    ...(onBackUp && { onBackUp }),
+    ...(backupDir !== undefined && { backupDir }),
+  }
 
 export function makeEmbedded({ data, store, dedup }: Config, use: StoreUse): EmbeddedStore {
   const backupDir = store.upgradeBackup ? resolve(data.dir) : undefined

@@ -16,8 +16,8 @@ import { welcome } from './welcome.js'
 export async function serve(sources: ConfigSources): Promise<void> {
   const warnings: string[] = []
   const config = loadConfig({ ...sources, warn: line => warnings.push(line) })
-  const [{ Gateway, inheritedSockets }, { exposedBy, prepareLineFiles, risks }] = await Promise.all([
-    import('../app/gateway.js'),
+  const [{ startGateway, inheritedSockets }, { exposedBy, prepareLineFiles, risks }] = await Promise.all([
+    import('./start.js'),
     import('../app/checks.js'),
   ])
   // Node may load modules without a turn of the event loop, in which signals arrive. This turn handles those that came.
@@ -33,12 +33,11 @@ export async function serve(sources: ConfigSources): Promise<void> {
   for (const risk of risks(config, configFiles(sources))) log.warn({ event: 'config.risk' }, risk)
   const fault = writableFault(dataDir)
   if (fault !== undefined) log.warn({ event: 'data.writable' }, fault)
-  const gateway = new Gateway(config, log, {
+  const { gateway, starting } = startGateway(config, log, {
     load: () => loadConfig({ ...sources, isRunning: true }),
     leave: () => exit.leave(0),
     sockets: inheritedSockets(process.env, process.pid),
   })
-  const starting = gateway.start()
   // Closing waits for the start: a part that opens after the close would stay open.
   const close = () => starting.catch(() => undefined).then(() => gateway.close())
   let isReady = false

@@ -55,9 +55,9 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   async #begin(parts: P): Promise<void> {
     if (this.upgrades === false) return
     const from = await parts.format.old()
-    const { backupDir: dir, onBegin } = this.upgrades === true ? {} : this.upgrades
+    const { backupDir: dir, onBegin, onBackUp } = this.upgrades === true ? {} : this.upgrades
     if (from !== undefined) {
-      const place = dir && { dir, format: from, ending: this.backupEnding }
+      const place = dir && { dir, format: from, ending: this.backupEnding, onBackUp }
       const backup = place && (await backUpFirst(place, file => this.backupOf(parts, file)))
       onBegin?.({ from, to: DATA_FORMAT, backup: backup || undefined })
     }

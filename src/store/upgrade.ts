@@ -28,6 +28,8 @@ export interface UpgradeBegun {
 export interface UpgradeOptions {
   /** Folder that gets a backup before anything is changed; undefined: none is made. */
   readonly backupDir?: string
+  /** Told the file that the backup will be, and undefined when it is made, or cannot be. */
+  readonly onBackUp?: (file: string | undefined) => void
   readonly onBegin?: (begun: UpgradeBegun) => void
 }
 
@@ -46,6 +48,14 @@ export function refuseNewer(place: string, format: number): void {
 
 const BACKUP = 'backup-format-'
 
+interface BackupPlace {
+  readonly dir: string
+  readonly format: number
+  /** Of its name, without the dot. */
+  readonly ending: string
+  readonly onBackUp?: UpgradeOptions['onBackUp'] | undefined
+}
+
 /**
  * Makes the backup that stands before an upgrade. A process that was killed while it made one left a part, which goes.
  * @param make writes the file, which is whole when it resolves
@@ -53,7 +63,7 @@ const BACKUP = 'backup-format-'
  * @throws GatewayError as `make` does, with what may be done
  */
 export async function backUpFirst(
-  { dir, format, ending }: { readonly dir: string; readonly format: number; readonly ending: string },
+  { dir, format, ending, onBackUp }: BackupPlace,
   make: (file: string) => Promise<unknown>,
 ): Promise<string> {
   const now = new Date().toISOString().replace(/[:.]/g, '-')
@@ -61,6 +71,7 @@ export async function backUpFirst(
   try {
     for (const name of readdirSync(dir))
       if (name.startsWith(BACKUP) && name.includes('.part-')) rmSync(join(dir, name), { recursive: true })
+    onBackUp?.(file)
     await make(file)
   } catch (thrown) {
     const { kind, info, message } = toGatewayError(thrown, 'STORE_UNAVAILABLE')
@@ -70,6 +81,8 @@ export async function backUpFirst(
     const cure = 'make room, or make a backup yourself and set store.upgradeBackup to false'
     const why = info?.reason ?? (thrown instanceof Error ? thrown.message : message)
     throw new GatewayError(code, { reason: `${what}: ${why}; ${cure}` }, thrown)
+  } finally {
+    onBackUp?.(undefined)
   }
   return file
 }

@@ -200,7 +200,12 @@ t.test('an upgrade begins with a backup, which is as the old version left its da
   // As a kill during the copy leaves it.
   mkdirSync(join(backupDir, 'backup-format-1-x.mdb.part-y'))
   const begun: UpgradeBegun[] = []
-  const upgrade = { backupDir, onBegin: (one: UpgradeBegun) => void begun.push(one) }
+  const said: unknown[] = []
+  const upgrade = {
+    backupDir,
+    onBegin: (one: UpgradeBegun) => void begun.push(one),
+    onBackUp: (file: string | undefined) => void said.push(file),
+  }
   const make = (place: string) =>
     new EmbeddedStore({ dir: place, durability: 'commit', dedupWindowMs: DEDUP_MS, upgrade })
   for (let starts = 0; starts < 2; starts++) {
@@ -213,6 +218,7 @@ t.test('an upgrade begins with a backup, which is as the old version left its da
   t.match(files, [/^backup-format-1-.*\.mdb$/], 'one, and nothing else')
   const file = join(backupDir, files[0] ?? '')
   t.same(begun, [{ from: 1, to: DATA_FORMAT, backup: file }])
+  t.same(said, [file, undefined], 'told before it is made, and when it is')
   const restored = join(dataDir(t), 'restored')
   await restoreBackup(file, restored)
   t.equal(await withFolder(restored, kindsIn), '........', 'all of format 1')
@@ -231,10 +237,12 @@ t.test('data are left as they are where no backup can be made, and what can be d
   const backupDir = join(dataDir(t), 'none')
   const store = new EmbeddedStore({
     ...{ dir, durability: 'commit', dedupWindowMs: DEDUP_MS },
-    upgrade: { backupDir },
+    upgrade: { backupDir, onBackUp: file => void said.push(file) },
   })
+  const said: unknown[] = []
   const refusal = { info: { reason: /no backup of them could be written to .*; make room, or / } }
   await t.rejects(store.open(), ofKind('STORE_UNAVAILABLE', refusal))
+  t.same(said, [undefined], 'nobody waits for it')
   t.equal(await withFolder(dir, kindsIn), '........', 'all of format 1')
 })
 

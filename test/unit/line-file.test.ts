@@ -1,6 +1,6 @@
 /** What `audit.file` and `log.file` may be, and where their folders are made. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { checkLineFiles, prepareLineFiles } from '../../src/app/line-files.js'
@@ -30,4 +30,29 @@ t.test('a folder is made in data.dir alone, and each fault names its key', async
   writeFileSync(elsewhere, '')
   prepareLineFiles(load(elsewhere))
   t.throws(() => checkLineFiles(load('', dir)), { message: /^log\.file: .* is a folder/ })
+})
+
+t.test('audit and log are two files, however their paths are written', async t => {
+  const dir = t.testdir({ folder: { there: '' }, link: t.fixture('symlink', 'folder') })
+  symlinkSync(join(dir, 'folder/there'), join(dir, 'other'))
+  const check = (audit: string, log: string) =>
+    checkLineFiles(
+      loadConfig({ argv: ['--data.dir', dir, '--audit.file', audit, '--log.file', log], env: {} }),
+    )
+  for (const [audit, log] of [
+    [join(dir, 'new'), join(dir, 'new')],
+    [join(dir, 'new'), join(dir, 'folder/../new')],
+    [join(dir, 'folder/new'), join(dir, 'link/new')],
+    [join(dir, 'folder/there'), join(dir, 'other')],
+    [join(dir, 'link/there'), join(dir, 'folder/there')],
+  ] as const)
+    t.throws(() => check(audit, log), { message: /^audit\.file: must not be log\.file/ }, `${audit} ${log}`)
+  for (const [audit, log] of [
+    [join(dir, 'new'), ''],
+    ['', ''],
+    [join(dir, 'new'), join(dir, 'newer')],
+    [join(dir, 'folder/there'), join(dir, 'new')],
+    ['/dev/null', '/dev/null'],
+  ] as const)
+    t.doesNotThrow(() => check(audit, log), `${audit} ${log}`)
 })

@@ -14,6 +14,7 @@ import { askRemote } from '../../src/cli/operator/ask-remote.js'
 import { operatorCommands } from '../../src/cli/operator/commands.js'
 import { completion } from '../../src/cli/operator/completion.js'
 import { confirm, readPassword } from '../../src/cli/operator/input.js'
+import { shown } from '../../src/cli/operator/make-terminal.js'
 import { isOperatorCommand } from '../../src/cli/operator/names.js'
 import { jsonLine, lines, safe, table } from '../../src/cli/operator/print.js'
 import { leaves, makeProgram } from '../../src/cli/operator/program.js'
@@ -430,4 +431,17 @@ t.test('completion: bash proposes commands, then options', async t => {
   t.match((await run(['completion', 'zsh'])).printed, /^#compdef mumi/)
   t.match((await run(['completion', 'fish'])).printed, /-n '__fish_seen_subcommand_from user' -a list\n/)
   t.throws(() => completion(makeProgram({} as Terminal), 'csh'), CommandError)
+})
+
+t.test('an answer that is no gateway’s is named, and not where the program broke', async t => {
+  const id = (data: { id: string }) => data.id.slice(1)
+  t.equal(shown({ id: 'abc' }, id), 'bc')
+  const named = { name: 'CommandError', message: /^the answer is not that of a gateway of this version/ }
+  for (const data of [null, undefined, 7, [], {}, { id: null }]) t.throws(() => shown(data, id), named)
+  const time = (data: { at: number }) => new Date(data.at).toISOString()
+  t.throws(() => shown({ at: 'x' }, time), named)
+  const broken = () => {
+    throw new Error('a bug')
+  }
+  t.throws(() => shown({}, broken), { message: 'a bug' })
 })

@@ -1,11 +1,14 @@
 /** How far a command is, on a terminal, and of which file. */
 import { once } from 'node:events'
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { backupSize, compactSize, restoreSize } from '../../src/app/growing.js'
 import { EVERY_MS, type Output, Progress } from '../../src/cli/progress.js'
+import { startGateway } from '../../src/cli/start.js'
 import { loadConfig } from '../../src/config/config.js'
+import { createLogger } from '../../src/core/log.js'
 import { dataDir } from '../helpers/gateway.js'
 
 /** A terminal with a clock. */
@@ -114,3 +117,31 @@ t.test('the newest part is what grows; where there is none, nothing is known', a
   make(join(dir, 'store', 'restore.part'), 50, 1)
   t.same(restoreSize(config, file), { done: 50, of: 60 })
 })
+
+t.test(
+  'a start says that it makes a backup before an upgrade, and leaves no line on the terminal',
+  async t => {
+    const dir = dataDir(t)
+    mkdirSync(join(dir, 'store'))
+    const old = readFileSync(new URL('../fixtures/store-0.1.0.mdb.gz', import.meta.url))
+    writeFileSync(join(dir, 'store', 'data.mdb'), gunzipSync(old))
+    const config = loadConfig({
+      argv: ['--data.dir', dir, '--http.port=0', '--mqtt.enabled=false', '--ops.enabled=false'],
+      env: {},
+    })
+    const lines: string[] = []
+    const log = createLogger({ level: 'info', pretty: 'never' }, { write: line => void lines.push(line) })
+    const { output, take } = terminal()
+    const { gateway, starting } = startGateway(
+      config,
+      log,
+      { load: () => config, leave: () => undefined },
+      output,
+    )
+    await starting
+    await gateway.close()
+    const said = lines.map(line => JSON.parse(line)).filter(({ event }) => event.startsWith('store.'))
+    t.match(said, [{ event: 'store.backing-up' }, { event: 'store.upgrading', backup: said[0]?.file }])
+    t.match(take().at(-1) ?? CLEAR, CLEAR)
+  },
+)

@@ -24,7 +24,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
       'commands alone: test/unit/operator.test.ts runs each of them by commands.ts',
     ]),
   ),
-  'cli/operator/make-terminal.ts': 'test/process/operator.test.ts and backup.test.ts there run what it makes',
   'cli/operator/take-accounts.ts': 'test/process/import.test.ts runs it with a gateway and without one',
   'app/composed-files.ts': 'makes the parts of files and decides nothing: test/wire/files.test.ts runs it',
   'files/rows.ts': 'test/unit/files.test.ts runs it by files/files.ts',

@@ -10,6 +10,18 @@ import type { Terminal } from './terminal.js'
 
 type Split = ReturnType<typeof splitRemote>
 
+/** What another program answers may be anything. @throws CommandError where it is not what `show` knows */
+export function shown(data: unknown, show: (data: never) => string): string {
+  try {
+    return show(data as never)
+  } catch (thrown) {
+    if (!(thrown instanceof TypeError || thrown instanceof RangeError)) throw thrown
+    throw new CommandError(
+      `the answer is not that of a gateway of this version; --json prints it (${thrown.message})`,
+    )
+  }
+}
+
 /** @param config words of the config */
 export function makeTerminal(
   config: readonly string[],
@@ -19,7 +31,7 @@ export function makeTerminal(
   const { stdin, stdout } = process
   const isJson = rest.includes('--json')
   const print = (data: unknown, show: (data: never) => string) =>
-    void stdout.write(isJson ? jsonLine(data) : show(data as never))
+    void stdout.write(isJson ? jsonLine(data) : shown(data, show))
   const progressOf = (what: string, unit: string) =>
     new Progress(what, { unit, output: process.stderr, isQuiet: isJson })
   const load = () => loadConfig({ argv: config, env })

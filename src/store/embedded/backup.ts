@@ -10,12 +10,14 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  renameSync,
   rmdirSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { reasonText, toStoreError } from './errors.js'
 import { checkWhole, RESTORE_PART } from './file.js'
@@ -76,9 +78,9 @@ export async function restoreBackup(file: string, dir: string): Promise<Restored
   // Before it is copied: a wrong name should not cost the time of a copy.
   if (!statOf(file).isFile()) throw badFile(`${file} is no file`)
   const undo = undoIn(dir)
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
   const part = join(dir, RESTORE_PART)
   try {
+    if (!existsSync(dir)) makeMarked(dir)
     await copyFile(file, part, constants.COPYFILE_FICLONE)
     checkWhole(part, file)
     chmodSync(part, 0o600)
@@ -93,6 +95,23 @@ export async function restoreBackup(file: string, dir: string): Promise<Restored
     throw toStoreError(thrown, dir)
   } finally {
     rmSync(part, { force: true })
+  }
+}
+
+/** Makes the folder with the part in it, at once: an empty one, which a kill would leave, would be taken for that of a new store. */
+function makeMarked(dir: string): void {
+  const above = dirname(dir)
+  const prefix = `${basename(dir)}.part-`
+  mkdirSync(above, { recursive: true, mode: 0o700 })
+  for (const name of readdirSync(above))
+    if (name.startsWith(prefix)) rmSync(join(above, name), { recursive: true, force: true })
+  const folder = mkdtempSync(join(above, prefix))
+  try {
+    writeFileSync(join(folder, RESTORE_PART), '', { mode: 0o600 })
+    renameSync(folder, dir)
+  } catch (thrown) {
+    rmSync(folder, { recursive: true, force: true })
+    throw thrown
   }
 }
 
