@@ -4,10 +4,12 @@ import { accountPages } from '../account-pages/pages.js'
 import type { Config } from '../config/config.js'
 import type { OnFault } from '../core/faults.js'
 import type { Metrics } from '../core/metrics.js'
+import { resumableRoute } from '../files-http/resumable.js'
 import { filesRoute } from '../files-http/route.js'
 import type { Services } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
 import { AddressList } from '../limits/address.js'
+import { uploader } from '../rest/uploader.js'
 
 const NO_PAGES: Route = () => false
 
@@ -18,7 +20,7 @@ export function pagesRoute(services: Services, metrics: Metrics, config: Config,
 }
 
 export function filesPaths(
-  { files, log }: Services,
+  services: Services,
   {
     config,
     metrics,
@@ -26,9 +28,14 @@ export function filesPaths(
   }: { readonly config: Config; readonly metrics: Metrics; readonly onFault: OnFault },
   isOrigin: (origin: string) => boolean,
 ): Route {
-  return config.files.enabled
-    ? filesRoute({ files, metrics, log, onFault, isOrigin, stallMs: config.limits.handshakeTimeout })
-    : NO_PAGES
+  if (!config.files.enabled) return NO_PAGES
+  const { files, log } = services
+  const options = { files, metrics, log, onFault, isOrigin, stallMs: config.limits.handshakeTimeout }
+  const once = filesRoute(options)
+  if (!config.rest.enabled) return once
+  const authorize = uploader(services, config.locale)
+  const resumable = resumableRoute({ ...options, authorize })
+  return (...asked) => once(...asked) || resumable(...asked)
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rm, stat, statfs, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { GatewayError } from '../core/errors.js'
@@ -85,6 +85,13 @@ export class Staging {
     } catch (thrown) {
       throw toFileError(thrown)
     }
+  }
+
+  /** Takes back what came behind the first `size` bytes. */
+  async cut(id: string, size: number): Promise<void> {
+    await truncate(this.pathOf(id), size).catch(thrown => {
+      throw toFileError(thrown)
+    })
   }
 
   async remove(id: string): Promise<void> {

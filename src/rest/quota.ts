@@ -18,7 +18,7 @@ export const holderOf = ({ userId, remoteAddress }: RestCaller): string =>
 export function pay(
   limits: Limits,
   { userId, remoteAddress }: RestCaller,
-  by: Operation,
+  by: Pick<Operation, 'request'>,
   bytes: number,
 ): void {
   const limit =
