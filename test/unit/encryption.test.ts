@@ -194,6 +194,26 @@ t.test('a set-up for another key, suite or connection fails, and one with a weak
     await t.rejects(Channel.open(key, 'aes-256-gcm', weak), failed, weak.toString('hex'))
 })
 
+t.test(
+  'who recorded a connection and has the key of the greeting opens nothing behind the second set-up',
+  async t => {
+    const [key, fresh] = [ServerKey.generate(), ServerKey.generate()]
+    const first = await Peer.setUp(key.public, 'aes-256-gcm')
+    const second = await Peer.setUp(fresh.public, 'aes-256-gcm', first)
+    const recorded = {
+      first: [Buffer.from(first.enc, 'base64'), Buffer.from(await first.seal('a'), 'base64')],
+      second: [Buffer.from(second.enc, 'base64'), Buffer.from(await second.seal('b'), 'base64')],
+    } as const
+    const thief = await Channel.open(key, 'aes-256-gcm', recorded.first[0])
+    t.equal(await thief.openText(recorded.first[1]), 'a', 'of the first, all')
+    const tries = [thief, await Channel.open(key, 'aes-256-gcm', recorded.second[0])]
+    tries.push(await Channel.open(key, 'aes-256-gcm', recorded.second[0], thief))
+    for (const one of tries) await t.rejects(one.openText(recorded.second[1]), failed)
+    const server = await Channel.open(fresh, 'aes-256-gcm', recorded.second[0], thief)
+    t.equal(await server.openText(recorded.second[1]), 'b', 'the key of the connection is what it takes')
+  },
+)
+
 t.test('text that is not UTF-8 is refused, though it opens', async t => {
   const key = ServerKey.generate()
   const peer = await Peer.setUp(key.public, 'aes-256-gcm')

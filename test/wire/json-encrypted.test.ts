@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { EncryptedClient, encrypted, login, Peer } from '../helpers/encrypted-client.js'
-import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
+import { jsonClient, limited, loggedIn, register, startGateway } from '../helpers/gateway.js'
 
 const gateway = await startGateway(t, { 'sessions.multiple': 'allow', 'limits.requestsBeforeLogin': 10_000 })
 const ann = await register(t, gateway)
@@ -204,6 +204,17 @@ t.test('set-ups are counted, and what failed is in the log without a word of it'
     gateway.logs.some(({ level }) => level === 'error'),
     false,
   )
+})
+
+t.test('set-ups count as requests before login, of all connections of an address', async t => {
+  const slow = await startGateway(t, { 'limits.requestsBeforeLogin': 1, 'limits.exempt': '' })
+  const clients = await Promise.all(Array.from({ length: 12 }, () => EncryptedClient.connect(t, slow)))
+  // Ten at once, and then one a second.
+  await Promise.all(clients.slice(0, 11).map(client => client.begin('')))
+  await Promise.all(clients.slice(0, 10).map(client => client.next()))
+  await clients[11]?.begin('')
+  await clients[11]?.next()
+  t.ok((await limited(slow, 'limits.requestsBeforeLogin')) > 0)
 })
 
 t.test('json.encryption = require: plain requests are refused and packets are not', async t => {
