@@ -20,6 +20,12 @@ export const TAKEN = {
   ...REQUESTS,
   // What belongs to a connection is left out: a login by REST has none.
   login: Type.Omit(REQUESTS.login, ['from', 'ack', 'events', 'token']),
+  // Who asks has logged in.
+  beginSecondFactor: Type.Omit(REQUESTS.beginSecondFactor, ['email']),
+  confirmSecondFactor: Type.Omit(REQUESTS.confirmSecondFactor, ['email']),
+  renewRecoveryCodes: Type.Omit(REQUESTS.renewRecoveryCodes, ['email']),
+  removeSecondFactor: Type.Omit(REQUESTS.removeSecondFactor, ['email']),
+  mintAppPassword: Type.Omit(REQUESTS.mintAppPassword, ['email']),
   user: Type.Object({ id: userId }),
   session: Type.Object({ id: text(64, 1) }),
   others: Type.Object({ others: Type.Literal(true, { description: 'All but the one that asks.' }) }),
@@ -121,7 +127,7 @@ export const GIVEN = {
     sessions: Type.Array(
       Type.Object({
         ...login,
-        kind: Type.Union(['password', 'token', 'device', 'external'].map(kind => Type.Literal(kind))),
+        kind: Type.Union(['password', 'token', 'device', 'app', 'external'].map(kind => Type.Literal(kind))),
         current: Type.Boolean({ description: 'The one that asks.' }),
       }),
     ),
@@ -132,6 +138,23 @@ export const GIVEN = {
     session: told('For `DELETE /devices/{id}`.'),
     device: told('The MQTT client id.'),
     password: told('For CONNECT. It is told this once.'),
+  }),
+  SecondFactor: Type.Object({
+    on: Type.Boolean(),
+    since: Type.Optional(time),
+    recoveryCodes: Type.Integer({ minimum: 0, description: 'How many are left.' }),
+  }),
+  Secret: Type.Object({
+    secret: told('For an authenticator app (RFC 6238), and for the confirmation.'),
+    uri: told('The same as `otpauth://…`, for a QR code.'),
+  }),
+  RecoveryCodes: Type.Object({
+    recoveryCodes: Type.Array(Type.String(), { description: 'Each is good once. They are told this once.' }),
+  }),
+  AppPassword: Type.Object({
+    session: told('For `DELETE /sessions/{id}`.'),
+    name: Type.String(),
+    password: told('It is told this once.'),
   }),
 } as const
 

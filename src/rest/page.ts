@@ -30,7 +30,7 @@ curl -s $SERVER/api/v1/messages -H "Authorization: Bearer $TOKEN" \\
 
 export function renderPage(): string {
   const subjects = Object.entries(SUBJECTS).map(
-    ([name, operations]) => `<h2 id="${name}">${name}</h2>\n${operations.map(renderOperation).join('\n')}`,
+    ([name, operations]) => `<h2>${name}</h2>\n${operations.map(renderOperation).join('\n')}`,
   )
   const codes = Object.values(CODES).map(
     ({ code, http, en, when }) =>

@@ -1,5 +1,5 @@
 /** Refusals as problem details (RFC 9457), each from its row in the table of codes. */
-import { CODES, GatewayError, type Locale } from '../core/errors.js'
+import { CODES, type CodeName, GatewayError, type Locale } from '../core/errors.js'
 import type { Problem } from '../protocol/rest.js'
 
 /** A refusal that the door has logged and counted. */
@@ -30,6 +30,11 @@ export interface Answered {
   readonly body: Problem
 }
 
+/** A wrong or missing secret in the body, as far as there is a token that is good. */
+const OF_SECRETS: ReadonlySet<CodeName> = new Set<CodeName>(['ERROR_AUTH', 'SECOND_FACTOR_REQUIRED'])
+
+const OF_TOKENS: ReadonlySet<string | undefined> = new Set(['authorization', 'token'])
+
 /** Default of `Retry-After`, s. */
 const RETRY_SECONDS = 10
 
@@ -40,7 +45,7 @@ export function problemOf(error: GatewayError, locale: Locale, isKnown: boolean)
   const { kind, info } = error
   const row = CODES[kind]
   const own = error instanceof HttpRefusal ? error : undefined
-  const status = own?.status ?? (kind === 'ERROR_AUTH' && isKnown ? 403 : row.http)
+  const status = own?.status ?? (isKnown && OF_SECRETS.has(kind) ? 403 : row.http)
   const body: Problem = {
     type: `/api#code-${row.code}`,
     title: row[locale],
@@ -57,7 +62,8 @@ function headersOf(status: number, { kind, info }: GatewayError): Record<string,
   // RFC 6750, 3: the reason is told only where a token was given.
   if (status === 401)
     return {
-      'WWW-Authenticate': kind === 'ERROR_AUTH' && info !== null ? 'Bearer error="invalid_token"' : 'Bearer',
+      'WWW-Authenticate':
+        kind === 'ERROR_AUTH' && OF_TOKENS.has(info?.field) ? 'Bearer error="invalid_token"' : 'Bearer',
     }
   if (status === 429 || status === 503) return { 'Retry-After': waitOf(info?.reason) }
   return {}

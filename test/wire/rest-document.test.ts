@@ -102,6 +102,7 @@ const ENDS: ReadonlySet<string> = new Set([
 
 /** What is likely to be meant: texts that lead further than a first check. */
 const KNOWN = [
+  '123456789',
   ann.id,
   bob.id,
   ann.email,
@@ -150,13 +151,17 @@ function valuesOf(schema: Schema): fc.Arbitrary<unknown> {
 
 type Member = readonly [name: string, value: unknown]
 
+type Likely = Readonly<Record<string, unknown>>
+
 /** Values for the members of a schema: mostly all that are needed, and mostly of their type. */
 function fieldsOf(
   properties: Record<string, Schema>,
   required: readonly string[],
+  likely: Likely,
 ): fc.Arbitrary<Record<string, unknown>> {
   const members = Object.entries(properties).map(([name, schema]) => {
-    const value = fc.oneof({ weight: 6, arbitrary: valuesOf(schema) }, anything)
+    const right = Object.hasOwn(likely, name) ? [{ weight: 12, arbitrary: fc.constant(likely[name]) }] : []
+    const value = fc.oneof(...right, { weight: 6, arbitrary: valuesOf(schema) }, anything)
     const weight = required.includes(name) ? 12 : 1
     return fc
       .oneof({ weight, arbitrary: fc.constant(true) }, fc.constant(false))
@@ -204,6 +209,13 @@ interface Input {
   readonly headers: Record<string, string>
 }
 
+/** What leads to success, by the name of the field. */
+const likelyOf = ({ password, refresh }: Person): Likely => ({
+  ...{ password, newPassword: 'battery staple', token: refresh, device: 'lamp', name: 'app' },
+  ...{ recipient: bob.id, with: bob.id, id: bob.id, email: `${bob.id}@new.example`, content: 'hello' },
+  ...{ username: '', firstName: 'First', lastName: 'Last', invite: 'x' },
+})
+
 function inputsOf({ parameters = [], requestBody }: Described, me: Person): fc.Arbitrary<Input> {
   const place = (where: Parameter['in']) => {
     const own = parameters.filter(one => one.in === where)
@@ -211,6 +223,7 @@ function inputsOf({ parameters = [], requestBody }: Described, me: Person): fc.A
     return fieldsOf(
       properties,
       own.filter(one => one.required).map(({ name }) => name),
+      likelyOf(me),
     )
   }
   const [content] = Object.values(requestBody?.content ?? {})
@@ -219,7 +232,7 @@ function inputsOf({ parameters = [], requestBody }: Described, me: Person): fc.A
     content?.schema === undefined
       ? fc.oneof({ weight: 6, arbitrary: fc.constant(undefined) }, anything)
       : fc.oneof(
-          { weight: 8, arbitrary: fieldsOf(properties, required) },
+          { weight: 8, arbitrary: fieldsOf(properties, required, likelyOf(me)) },
           anything,
           fc.constantFrom('{', '', '[]', '{"a":1,"a":2}', '{"__proto__":{"isAdmin":true}}'),
         )

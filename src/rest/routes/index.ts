@@ -4,6 +4,7 @@ import { ACCOUNTS } from './accounts.js'
 import { DEVICES, LOGINS, SESSIONS } from './logins.js'
 import { MAIL } from './mail.js'
 import { MESSAGES } from './messages.js'
+import { SECOND_FACTOR } from './second-factor.js'
 
 export const SUBJECTS: Readonly<Record<string, readonly Operation[]>> = {
   accounts: ACCOUNTS,
@@ -11,6 +12,7 @@ export const SUBJECTS: Readonly<Record<string, readonly Operation[]>> = {
   messages: MESSAGES,
   sessions: SESSIONS,
   devices: DEVICES,
+  'second factor': SECOND_FACTOR,
   mail: MAIL,
 }
 

@@ -13,7 +13,7 @@ const login: Operation = {
   body: TAKEN.login,
   status: 200,
   answer: GIVEN.LoggedIn,
-  refusals: ['ERROR_AUTH', 'ACCOUNT_DISABLED', 'EMAIL_UNVERIFIED'],
+  refusals: ['ERROR_AUTH', 'SECOND_FACTOR_REQUIRED', 'ACCOUNT_DISABLED', 'EMAIL_UNVERIFIED', 'FORBIDDEN'],
   isSecret: true,
   run: async ({ ask, body }) => ({
     body: (await ask('login', { ...body, token: true }, WITH_DATA)).data as object,

@@ -1,0 +1,61 @@
+/** The second factor of the account, and passwords for apps that know nothing of it. */
+import type { CodeName } from '../../core/errors.js'
+import type { RequestName } from '../../protocol/requests.js'
+import { GIVEN, type Schema, TAKEN } from '../../protocol/rest.js'
+import type { Operation } from '../operation.js'
+
+/** Whoever asks shows the password once more, and a code where there is a second factor. */
+const REFUSALS: readonly CodeName[] = ['ERROR_AUTH', 'SECOND_FACTOR_REQUIRED', 'FORBIDDEN']
+
+/** An operation that is one request, whose data are the answer. */
+const one = <N extends RequestName & keyof typeof TAKEN>(
+  method: Operation['method'],
+  path: string,
+  request: N,
+  about: { readonly summary: string; readonly status: number; readonly answer?: Schema },
+): Operation => ({
+  ...about,
+  method,
+  path,
+  id: request,
+  request,
+  login: 'needed',
+  ...(method !== 'GET' && { body: TAKEN[request], refusals: REFUSALS }),
+  isSecret: true,
+  run: async ({ ask, body }) => {
+    const { data } = await ask(request, body)
+    return about.answer === undefined ? {} : { body: data as object }
+  },
+})
+
+export const SECOND_FACTOR = [
+  one('GET', '/me/second-factor', 'secondFactor', {
+    summary: 'Whether the account has a second factor',
+    status: 200,
+    answer: GIVEN.SecondFactor,
+  }),
+  one('POST', '/me/second-factor', 'beginSecondFactor', {
+    summary: 'Begin a second factor: a secret for an authenticator app. It counts when it is confirmed',
+    status: 200,
+    answer: GIVEN.Secret,
+  }),
+  one('POST', '/me/second-factor/confirm', 'confirmSecondFactor', {
+    summary: 'Confirm it by a code of the app. All other logins end',
+    status: 200,
+    answer: GIVEN.RecoveryCodes,
+  }),
+  one('POST', '/me/second-factor/recovery-codes', 'renewRecoveryCodes', {
+    summary: 'Make new recovery codes instead of those before',
+    status: 200,
+    answer: GIVEN.RecoveryCodes,
+  }),
+  one('DELETE', '/me/second-factor', 'removeSecondFactor', {
+    summary: 'Remove the second factor',
+    status: 204,
+  }),
+  one('POST', '/app-passwords', 'mintAppPassword', {
+    summary: 'Make a password for one app that knows no second factor. It ends by `DELETE /sessions/{id}`',
+    status: 201,
+    answer: GIVEN.AppPassword,
+  }),
+]
