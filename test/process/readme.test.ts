@@ -13,6 +13,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const BLOCKS = Array.from(README.matchAll(/^```sh\n([\s\S]*?)^```$/gm), ([, block = '']) => block)
 
+const hasCurl = spawnSync('curl', ['--json', '', '--version']).status === 0
 const hasMosquitto = spawnSync('mosquitto_pub', ['--help']).error === undefined
 
 t.setTimeout(120_000)
@@ -31,6 +32,7 @@ function block(part: string): string {
 function run(t: Test, program: Program, part: string) {
   const ports = `mosquitto_sub() { command mosquitto_sub -p ${program.mqttPort} "$@"; }
 mosquitto_pub() { command mosquitto_pub -p ${program.mqttPort} "$@"; }
+curl() { command curl --connect-to 127.0.0.1:8080:127.0.0.1:${program.httpPort} "$@"; }
 `
   const env = { ...ENV, CHAT_URL: `ws://127.0.0.1:${program.httpPort}` }
   const child = spawn(...plain(['sh', '-c', ports + block(part)]), { cwd: ROOT, env, detached: true })
@@ -109,6 +111,10 @@ t.test('two people talk by the README’s commands, also over an outage, and rea
     while (!phone.printed().includes('hello from mqtt'))
       t.equal(await run(t, program, 'mosquitto_pub').ended, 0)
     await back.shows('bob@example.com: hello from mqtt')
+  })
+  await t.test('curl', { skip: !hasCurl && 'NOT TESTED: no curl with --json' }, async t => {
+    t.equal(await run(t, program, 'curl').ended, 0)
+    await back.shows('eve@example.com: hello from curl')
   })
   bob.leaves()
   t.equal(await bob.ended, 0)

@@ -120,6 +120,27 @@ t.test('nobody reads an answer, and nobody is hurt', async t => {
   t.notOk(gateway.logs.some(({ event }) => event === 'handler.failed'))
 })
 
+t.test('the API describes itself: a page without script, and a document, both with an ETag', async t => {
+  for (const [path, type] of [
+    ['/api', 'text/html; charset=utf-8'],
+    ['/api/openapi.json', 'application/json; charset=utf-8'],
+  ] as const) {
+    const { status, headers } = await fetch(gateway.http + path)
+    t.equal(status, 200)
+    t.equal(headers.get('content-type'), type)
+    t.match(headers.get('content-security-policy'), /^default-src 'none';/)
+    t.notMatch(headers.get('content-security-policy'), 'script-src')
+    const known = await fetch(gateway.http + path, {
+      headers: { 'if-none-match': headers.get('etag') ?? '' },
+    })
+    t.equal(known.status, 304)
+  }
+  const page = await (await fetch(`${gateway.http}/api`)).text()
+  t.notMatch(page, /<script|https?:\/\/|src=| on\w+=/)
+  const refused = problem(t, await askRest(gateway, 'GET /me'), 401)
+  t.match(page, `id="${refused.type.split('#')[1]}"`, 'where the type of a problem leads')
+})
+
 t.test('switched off, it is not there', async t => {
   const other = await startGateway(t, { 'rest.enabled': false })
   const answer = await fetch(`${other.http}/api/v1/me`)
