@@ -70,6 +70,7 @@ const HOMES = {
   fastify: 'src/rest/api\\.ts',
   jose: 'src/auth/',
   sharp: 'src/images/',
+  unhomoglyph: 'src/accounts/',
   otplib: 'src/auth/second-factor/totp\\.ts',
   nodemailer: 'src/mail/transport\\.ts',
   'lru-cache': 'src/core/recent\\.ts',

@@ -6,26 +6,31 @@ import { recentMap } from '../core/recent.js'
 import { KeyedSerial } from '../flow/serial.js'
 import type { UserChange, UserQuery, Users } from '../store/store.js'
 import { addressOf, normalizeEmail } from './email.js'
-import type { HeldAddresses } from './held-addresses.js'
 import { MovingIn } from './moving-in.js'
+import type { HeldAddresses, UserNames } from './parts.js'
 import type { PasswordCheck } from './password-rules.js'
 import type { Passwords } from './passwords.js'
+import { maybeUserName } from './user-name.js'
 
-export type { HeldAddresses } from './held-addresses.js'
-export type { Invites } from './invites.js'
-export type { PendingDeletions } from './pending-deletions.js'
+export type { HeldAddresses, Invites, PendingDeletions } from './parts.js'
 
 export interface Registration {
   readonly email: string
   readonly password: string
   readonly firstName: string
   readonly lastName: string
+  /** Default: none. */
   readonly username?: string
+  /** For operators: the user name may be one that the config reserves. */
+  readonly mayBeReserved?: boolean
   readonly role?: GrantedRole
   readonly language?: Locale
   /** Whoever registers it vouches for the address. */
   readonly isVerified?: boolean
 }
+
+/** What an owner changes of how others see the account. */
+export type Profile = Pick<UserChange, 'username' | 'firstName' | 'lastName' | 'language' | 'key'>
 
 export interface PasswordChange {
   readonly password: string
@@ -57,22 +62,24 @@ export class Accounts {
     private readonly passwords: Passwords,
     private readonly checkNew: PasswordCheck = () => undefined,
     private readonly held?: Pick<HeldAddresses, 'find'>,
+    private readonly names?: UserNames,
   ) {
-    this.movingIn = new MovingIn(users, passwords)
+    this.movingIn = new MovingIn(users, passwords, names)
   }
 
-  /** @throws GatewayError BAD_FIELD (email, password), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
+  /** @throws GatewayError BAD_FIELD (email, password, username), ERROR_EXIST_USER, ERROR_ADD_USER_FAILED */
   async register(registration: Registration): Promise<User> {
     const { password, firstName, lastName, username = '', role, language, isVerified } = registration
     const { email, emailKey } = addressOf(registration.email)
     this.checkNew('password', password)
+    const name = username === '' ? undefined : this.names?.read(username, registration.mayBeReserved)
     // An early check, so that a taken email costs no hashing. The store decides.
     await this.checkFree(emailKey)
     const passwordHash = await this.passwords.hash(password)
     const user = {
       email,
       emailKey,
-      username,
+      username: name?.shown ?? username,
       firstName,
       lastName,
       profileImage: '',
@@ -84,7 +91,8 @@ export class Accounts {
     }
     for (let draw = 0; draw < ID_DRAWS; draw++) {
       const created = { id: String(randomInt(100_000_000, 1_000_000_000)), ...user }
-      if (await this.#create(created, passwordHash)) return created
+      const create = () => this.#create(created, passwordHash)
+      if (await (name === undefined ? create() : this.names?.take(created.id, name, create))) return created
     }
     throw new GatewayError('ERROR_ADD_USER_FAILED', { reason: 'no free user id found' })
   }
@@ -101,11 +109,11 @@ export class Accounts {
 
   /**
    * Checks a password. It takes the same time whether or not the account exists.
-   * @param login email or user id
+   * @param login email, user id or user name
    * @throws GatewayError ERROR_AUTH
    */
   async authenticate(login: string, password: string): Promise<User> {
-    const user = await this.find(login)
+    const user = await this.findByName(login)
     let isOutdated = false
     const compare = (hash: string) => {
       isOutdated = this.passwords.isOutdated(hash)
@@ -125,14 +133,29 @@ export class Accounts {
     return isUserId(login) ? this.users.findUser(login) : this.users.findUserByEmail(normalizeEmail(login))
   }
 
+  /** @param name email, user id or user name */
+  async findByName(name: string): Promise<User | undefined> {
+    return isUserId(name) || name.includes('@') ? this.find(name) : this.names?.find(name)
+  }
+
+  /** Whose a user name was a moment ago; undefined: `findIdOfName` must be asked. No store access. */
+  idOfName(name: string): UserId | undefined {
+    return this.names?.known(name)
+  }
+
+  /** @param name any text */
+  async findIdOfName(name: string): Promise<UserId | undefined> {
+    return this.names?.idOf(name)
+  }
+
   /**
    * The key by which failed logins are counted: the user id, which is the same for all names of one account, or a hash
    * of the name if there is no such account.
-   * @param login any text: email, user id or neither
+   * @param login any text: email, user id, user name or none of them
    */
   async keyOf(login: string): Promise<string> {
-    const user = await this.find(login)
-    const name = normalizeEmail(login) || login
+    const user = await this.findByName(login)
+    const name = normalizeEmail(login) || (maybeUserName(login)?.folded ?? login)
     return user?.id ?? createHash('sha256').update(name).digest('base64url')
   }
 
@@ -189,6 +212,34 @@ export class Accounts {
   }
 
   /**
+   * @param check called before anything is changed; throws if the caller's permissions were revoked meanwhile
+   * @param mayBeReserved as for Registration
+   * @throws GatewayError BAD_FIELD (username), ERROR_EXIST_USER (username), TOO_MANY_CHANGES, ERROR_FIND_USER
+   */
+  async changeProfile(
+    userId: UserId,
+    profile: Profile,
+    check?: () => void,
+    mayBeReserved = false,
+  ): Promise<User> {
+    const { username, ...others } = profile
+    const name = username ? this.names?.read(username, mayBeReserved) : undefined
+    return this.#changes.run(userId, async () => {
+      const user = await this.users.findUser(userId)
+      if (user === undefined) throw new GatewayError('ERROR_FIND_USER')
+      const shown = username === undefined ? user.username : (name?.shown ?? username)
+      check?.()
+      if (shown === user.username) return this.change(userId, others)
+      const rename = async () => {
+        await this.names?.hold(user)
+        check?.()
+        return this.change(userId, { ...others, username: shown })
+      }
+      return name === undefined || this.names === undefined ? rename() : this.names.take(userId, name, rename)
+    })
+  }
+
+  /**
    * @param gone called when the account no longer exists and before its other data is removed; ends its connections
    * @throws GatewayError ERROR_AUTH if the password is wrong
    */
@@ -205,6 +256,7 @@ export class Accounts {
   /** Deletes an account without its password: for an operator. @param gone as for `delete` */
   async remove(userId: UserId, gone?: () => Promise<unknown>): Promise<void> {
     this.#known.delete(userId)
+    await this.names?.holdDeleted(userId)
     await this.#remove(userId, gone).finally(() => this.#onDeleted(userId))
   }
 
@@ -239,7 +291,7 @@ export class Accounts {
 
   /**
    * Oldest account first. Emails are compared in their normalised form; a text that is not an address matches no
-   * account.
+   * account. A user name that no account has exactly is compared in its folded form.
    */
   async query(
     query: Omit<UserQuery, 'emailKey'> & { email?: string },
@@ -247,9 +299,15 @@ export class Accounts {
     after?: UserId,
   ): Promise<User[]> {
     const { email, ...rest } = query
-    if (email === undefined) return this.users.findUsers(rest, limit, after)
-    const emailKey = normalizeEmail(email)
-    return emailKey === '' ? [] : this.users.findUsers({ ...rest, emailKey }, limit, after)
+    const emailKey = email === undefined ? undefined : normalizeEmail(email)
+    if (emailKey === '') return []
+    const exact = { ...rest, ...(emailKey !== undefined && { emailKey }) }
+    const found = await this.users.findUsers(exact, limit, after)
+    const { username, ...others } = exact
+    if (found.length > 0 || !username) return found
+    const owner = await this.names?.find(username)
+    if (owner === undefined || (others.id !== undefined && others.id !== owner.id)) return found
+    return this.users.findUsers({ ...others, id: owner.id }, limit, after)
   }
 
   #matches(userId: UserId, password: string): Promise<boolean> {

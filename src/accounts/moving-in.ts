@@ -4,6 +4,7 @@ import type { User } from '../core/model.js'
 import type { Users } from '../store/store.js'
 import { addressOf } from './email.js'
 import type { Passwords } from './passwords.js'
+import type { UserNames } from './user-names.js'
 
 export interface OldUser
   extends Pick<User, 'id' | 'email' | 'username' | 'firstName' | 'lastName' | 'profileImage' | 'key'> {
@@ -15,6 +16,7 @@ export class MovingIn {
   constructor(
     private readonly users: Users,
     private readonly passwords: Passwords,
+    private readonly names?: Pick<UserNames, 'adopt'>,
   ) {}
 
   /**
@@ -30,6 +32,7 @@ export class MovingIn {
     const hash = await this.passwords.hashOld(passwordHash)
     try {
       await this.users.createUser({ ...old, emailKey, createdAt: Date.now(), passwordHash: hash })
+      await this.names?.adopt(old)
       return true
     } catch (thrown) {
       // While this one hashed, another import may have taken it.

@@ -5,6 +5,7 @@ import { Invites } from '../accounts/invites.js'
 import { passwordCheck } from '../accounts/password-rules.js'
 import type { Passwords } from '../accounts/passwords.js'
 import { PendingDeletions } from '../accounts/pending-deletions.js'
+import { UserNames } from '../accounts/user-names.js'
 import { AdminTokens } from '../auth/admin-tokens.js'
 import { Authenticator } from '../auth/authenticate.js'
 import { ExternalTokens } from '../auth/external.js'
@@ -45,6 +46,7 @@ import {
   loginRules,
   pictureOptions,
   retentionLimits,
+  userNameRules,
 } from './options.js'
 import { Upkeep } from './upkeep.js'
 
@@ -92,7 +94,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const ids = new MessageIds(store.kv)
   await ids.open()
   const rules = handlerRules(config)
-  const { keys, admins, outbox, ...identity } = await composeIdentity(given, store, rules)
+  const { keys, admins, outbox, names, ...identity } = await composeIdentity(given, store, rules)
   const files = await composeFiles(config, store, {
     accounts: identity.accounts,
     baseUrl: given.filesUrl ?? (() => undefined),
@@ -119,7 +121,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const json = new JsonServer(services, metrics, options)
   const broker = new MqttBroker(services, store.kv, metrics, brokerOptions(config))
   const { logins, proofs, held } = services
-  const tended = [logins, proofs, held, { sweep: () => removeDue(services) }, files]
+  const tended = [logins, proofs, held, names, { sweep: () => removeDue(services) }, files]
   return {
     admins,
     outbox,
@@ -163,7 +165,8 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
   const { config, log, passwords, audit } = given
   const { tokens, jwt, roles } = config
   const held = new HeldAddresses(store.kv)
-  const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords), held)
+  const names = new UserNames(store.users, store.shared, userNameRules(config))
+  const accounts = new Accounts(store.users, passwords, await passwordCheck(config.passwords), held, names)
   const keys = new TokenKeys(store.kv, keyOptions(tokens))
   const isRotated = await keys.open()
   if (isRotated) audit.record({ event: 'keys.rotated' })
@@ -191,6 +194,7 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
   return {
     admins,
     accounts,
+    names,
     logins,
     keys,
     pendingDeletions,

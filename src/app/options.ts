@@ -1,5 +1,6 @@
 /** What each part takes of the config: units and names of the config's keys become the part's own. */
 import { hashThreads } from '../accounts/passwords.js'
+import type { UserNameRules } from '../accounts/user-names.js'
 import type { LoginRules } from '../auth/logins.js'
 import type { TokenKeyOptions } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
@@ -22,6 +23,11 @@ export const loginRules = ({ refreshLifetime, refreshGrace, perAccount }: Config
   refreshLifetimeMs: refreshLifetime,
   refreshGraceMs: refreshGrace,
   perAccount,
+})
+
+export const userNameRules = ({ accounts }: Config): UserNameRules => ({
+  reserved: accounts.reservedNames,
+  holdMs: accounts.nameHold,
 })
 
 /** Most images whose bytes wait in memory. */

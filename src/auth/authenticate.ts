@@ -1,6 +1,7 @@
 /** Authentication by password, token or device credential, for both front ends. */
 import type { Accounts, PendingDeletions } from '../accounts/accounts.js'
 import { normalizeEmail } from '../accounts/email.js'
+import { isNameOf } from '../accounts/user-name.js'
 import { GatewayError } from '../core/errors.js'
 import {
   isUserId,
@@ -58,14 +59,17 @@ export interface Secrets {
   readonly code?: string | undefined
 }
 
-/** Whether a name can be that of an account, whether or not there is one: it is an email address or a user id. */
+/**
+ * Whether a name can be that of an account, whether or not there is one: it is an email address or a user id. A user name does
+ * not count: it may be anything that a device has from its factory.
+ */
 export const mayBeAccount = (name: string): boolean => isUserId(name) || normalizeEmail(name) !== ''
 
 export class Authenticator {
   constructor(private readonly options: AuthenticatorOptions) {}
 
   /**
-   * @param login email or user id
+   * @param login email, user id or user name
    * @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED, EMAIL_UNVERIFIED; where the password is right, see SecondFactors.check
    */
   async byPassword(login: string, secrets: Secrets, device?: string): Promise<Principal> {
@@ -86,7 +90,7 @@ export class Authenticator {
 
   /** @param login email or user id @param password an app password @throws GatewayError ERROR_AUTH */
   async byApp(login: string, password: string, device?: string): Promise<Principal> {
-    const user = await this.options.accounts.find(login)
+    const user = await this.options.accounts.findByName(login)
     const { id } = await this.options.logins.verifyApp(user?.id, password)
     if (user === undefined) throw new GatewayError('ERROR_AUTH')
     return this.#principal(user, 'app', id, device)
@@ -106,7 +110,7 @@ export class Authenticator {
   }
 
   /**
-   * @param name email or user id
+   * @param name email, user id or user name
    * @param password CONNECT's password field: a password, an app password, a token, or the credential of this client id
    * @throws GatewayError ERROR_AUTH
    */
@@ -116,8 +120,7 @@ export class Authenticator {
     const found = COMPACT_JWS.test(password)
       ? await this.#byMqttToken(password, clientId)
       : await this.#byCredential(password, clientId)
-    const isNamed = found.user.id === name || found.user.emailKey === normalizeEmail(name)
-    if (!isNamed) throw refusedToken('is of another user')
+    if (!isNameOf(found.user, name)) throw refusedToken('is of another user')
     return found
   }
 

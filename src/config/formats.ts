@@ -63,6 +63,7 @@ export const secretUrl = (value: string, doc: string): Key<string> => ({
   ...key<string>('optional')(value, doc),
   sensitive: true,
 })
+export const texts = key<readonly string[]>('texts')
 export const userIds = key<readonly string[]>('user ids')
 export const count = bounded('count')
 export const bytes = bounded('bytes')
@@ -230,6 +231,7 @@ convict.addFormats({
   origins: list(isOrigin, `origins ('https://chat.example', 'https://*.chat.example')`),
   'media types': list(isType, `media types ('image/*', '!application/zip')`),
   optional: { validate: checkOptional },
+  texts: list(item => item !== '' && !item.includes('\0'), 'texts'),
   'user ids': {
     coerce: (value: unknown) =>
       typeof value === 'string' ? value.split(',').flatMap(id => id.trim() || []) : value,

@@ -64,6 +64,7 @@ export type AuditEvent =
   | 'second-factor.off'
   | 'second-factor.on'
   | 'second-factor.refused'
+  | 'profile.changed'
   | 'session.revoked'
   | 'sessions.listed'
   | 'token.refreshed'
@@ -92,6 +93,8 @@ export interface AuditEntry {
   readonly messageId?: string
   /** The id of an invite: never its code. */
   readonly invite?: string | undefined
+  /** Which fields were changed, separated by commas; never what they are. */
+  readonly fields?: string
   /** What an operator asked for, if it was refused. */
   readonly request?: string
 }

@@ -164,4 +164,6 @@ export const LENGTHS = {
   password: 1024,
   /** Ours have about 250 characters; those of other issuers may be much longer. */
   token: 8192,
+  /** An RSA key of 4096 bits has about 800 in PEM. Query replies carry it for each user. */
+  publicKey: 1024,
 } as const

@@ -1,7 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError, nameStoreFault } from '../core/errors.js'
 import { encodeMessage, type FileRef } from '../core/message.js'
-import { admit, type NewMessage, type Permissions, pairConversation, type UserId } from '../core/model.js'
+import {
+  admit,
+  isUserId,
+  type NewMessage,
+  type Permissions,
+  pairConversation,
+  type UserId,
+} from '../core/model.js'
 import type { MessageTrace } from '../core/tracing.js'
 import type { StoreWaiter } from '../inbox/inbox.js'
 import type { RequestData } from '../protocol/requests.js'
@@ -124,13 +131,17 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   answer,
 ) => {
   const { userId: sender, permissions } = caller
-  const { recipient, content, files } = data
+  const { recipient: name, content = '', files } = data
   refuseIfFarAhead(services, sender)
   const repeat = repeatKey(services, sender, id)
-  const message = { sender, permissions, recipient, content: content ?? '', ...repeat, expiresAt: undefined }
-  return files === undefined
-    ? sendMessage(services, message, answer)
-    : sendFiles(services, { ...message, ids: files }, answer)
+  const send = (recipient: UserId) => {
+    const message = { sender, permissions, recipient, content, ...repeat, expiresAt: undefined }
+    return files === undefined
+      ? sendMessage(services, message, answer)
+      : sendFiles(services, { ...message, ids: files }, answer)
+  }
+  const known = isUserId(name) ? name : services.accounts.idOfName(name)
+  return known === undefined ? findAndSend(services, name, send) : send(known)
 }
 
 /** From here on the recipient may ask for links to these files, also if the message is refused: it does not know their ids. */
@@ -147,6 +158,19 @@ async function sendFiles(
   admit(permissions)
   const found = await files.refer(sender, ids, recipient)
   await sendMessage(services, { ...message, files: found }, waiter)
+}
+
+/** @param name a user name; the message has the id of whose it is */
+async function findAndSend(
+  { accounts }: Services,
+  name: string,
+  send: (recipient: UserId) => void | Promise<void>,
+): Promise<void> {
+  const recipient = await accounts.findIdOfName(name).catch(error => {
+    throw nameStoreFault(error, 'ERROR_FIND_USER_FAILED')
+  })
+  if (recipient === undefined) throw new GatewayError('ERROR_FIND_USER')
+  await send(recipient)
 }
 
 /** Who may send broadcasts is a config key. */

@@ -53,7 +53,7 @@ export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor
   const { accounts, factors, limits, live, logins, mail } = services
   const { secret, code, keepDevices = false } = data
   const login = loginOf(caller, data.email)
-  const [user, account] = await Promise.all([accounts.find(login), accounts.keyOf(login)])
+  const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
   const confirm = async () => {
     if (user === undefined || user.disabledAt !== undefined)
       throw new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })

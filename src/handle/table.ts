@@ -32,6 +32,7 @@ import {
   handleRemoveFile,
   handleUploadSlot,
 } from './messages.js'
+import { handleProfile } from './profile.js'
 import { handleQuery, queryAccess } from './query.js'
 import {
   handleBeginSecondFactor,
@@ -83,6 +84,7 @@ export const TABLE: Table = {
   verifyEmail: { access: 'anyone', run: handleVerifyEmail, notForDevices: true },
   changeEmail: { access: 'owner', run: handleChangeEmail },
   undoEmail: { access: 'anyone', run: handleUndoEmail, notForDevices: true },
+  profile: { access: 'owner', run: handleProfile },
   language: { access: 'owner', run: handleLanguage },
   delete: { access: 'owner', run: handleDelete },
   sessions: { access: 'owner', run: handleSessions, isReadOnly: true },

@@ -9,7 +9,7 @@ import type { Letter, LetterKind } from './letter.js'
 import type { Outbox } from './outbox.js'
 
 export interface PostOfficeParts {
-  readonly accounts: Pick<Accounts, 'find'>
+  readonly accounts: Pick<Accounts, 'find' | 'findByName'>
   readonly outbox: Pick<Outbox, 'put'>
   /** Counts a letter to an address. @returns false if it got enough within the hour */
   readonly mayMail: (addressKey: string) => boolean
@@ -89,7 +89,7 @@ export class PostOffice {
 
   #look(login: string, kind: LetterKind): Promise<void> {
     return this.#logged(kind, async () => {
-      const user = await this.parts.accounts.find(login)
+      const user = await this.parts.accounts.findByName(login)
       if (user !== undefined) await this.send(user, { kind, userId: user.id })
     })
   }

@@ -70,6 +70,8 @@ export const ADMIN_REQUESTS = {
   }),
   'user.verify': Type.Object({ user }),
   'user.second-factor-off': Type.Object({ user }),
+  // '' takes it away.
+  'user.rename': Type.Object({ user, username: text(64) }),
   'user.grant': Type.Object({ user, role }),
   'user.revoke-role': Type.Object({ user, role }),
   // Without `seconds` it does not expire; `uses`: default 1.

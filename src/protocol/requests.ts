@@ -34,6 +34,13 @@ const mediaType = Type.String({
   pattern: '^[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*$',
   reason: 'is no media type in lower case',
 })
+const language = Type.Union([Type.Literal('en'), Type.Literal('zh-TW')])
+/** PEM, JWK, OpenSSH, or base64: printable ASCII and ends of lines. '' removes it. */
+const publicKey = Type.String({
+  maxLength: LENGTHS.publicKey,
+  pattern: '^[\\x20-\\x7e\\r\\n]*$',
+  reason: 'must be printable ASCII',
+})
 
 /** Who shows once more that an account is theirs. Without `email`, the account that has logged in. */
 const owner = { email: Type.Optional(email), password, code: Type.Optional(code) }
@@ -110,7 +117,15 @@ export const REQUESTS = {
   }),
   changeEmail: Type.Object({ password, email: text(LENGTHS.email, 1) }),
   undoEmail: Type.Object({ token, newPassword: text(LENGTHS.password, 1) }),
-  language: Type.Object({ language: Type.Union([Type.Literal('en'), Type.Literal('zh-TW')]) }),
+  // Only what is named is changed.
+  profile: Type.Object({
+    username: Type.Optional(text(64)),
+    firstName: Type.Optional(name),
+    lastName: Type.Optional(name),
+    language: Type.Optional(language),
+    key: Type.Optional(publicKey),
+  }),
+  language: Type.Object({ language }),
   uploadSlot: Type.Object({
     name: text(255, 1),
     size: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),

@@ -1,7 +1,7 @@
 /** What every store has in common: the roles of an open store, the upgrade of older data, and one close. */
 import { GatewayError } from '../core/errors.js'
 import type { Contents, CopyableStore } from './contents.js'
-import type { CursorStore, InboxLog, KeyValue, Roles, Users } from './store.js'
+import type { CursorStore, InboxLog, KeyValue, Roles, SharedRecords, Users } from './store.js'
 import { backUpFirst, DATA_FORMAT, type OldData, Upgrade, type UpgradeOptions } from './upgrade.js'
 
 /** The parts of one open store. A store that is opened again gets new ones. */
@@ -100,6 +100,10 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
 
   get kv(): KeyValue {
     return this.parts.kv
+  }
+
+  get shared(): SharedRecords {
+    return this.parts.shared
   }
 
   contents(): Contents {

@@ -1,13 +1,13 @@
 /** What is in a store, as entries that another store takes: for `mumi copy`. The broker's state goes by kvRange and kvWrite. */
 import type { InboxRow, UserId } from '../core/model.js'
-import type { CursorMove, NewUser, Store } from './store.js'
+import type { CursorMove, NewUser, SharedCollection, SharedRecord, Store } from './store.js'
 
 export interface WholeUser extends NewUser {
   /** See Users.findFactor. */
   readonly factor?: string
 }
 
-export interface Entries {
+export type Entries = {
   /** `ordinal` is the place in the order of registration; no user: deleted, and the id stays taken. */
   readonly accounts: { readonly id: UserId; readonly ordinal: number; readonly user: WholeUser | undefined }
   readonly rows: InboxRow & {
@@ -20,12 +20,23 @@ export interface Entries {
   readonly trimmed: { readonly userId: UserId; readonly seq: number }
   /** Highest seq confirmed by any device. */
   readonly furthest: { readonly userId: UserId; readonly seq: number }
+} & {
+  /** See SharedRecords. */
+  readonly [C in SharedCollection]: SharedRecord
 }
 
 export type Section = keyof Entries
 
 /** In the order in which they are copied. */
-export const SECTIONS: readonly Section[] = ['accounts', 'trimmed', 'rows', 'furthest', 'devices']
+export const SECTIONS: readonly Section[] = [
+  'accounts',
+  'trimmed',
+  'rows',
+  'furthest',
+  'devices',
+  'names',
+  'images',
+]
 
 export interface Page<S extends Section> {
   readonly entries: readonly Entries[S][]

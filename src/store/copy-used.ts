@@ -6,6 +6,7 @@ import { GatewayError } from '../core/errors.js'
 import type { User, UserId } from '../core/model.js'
 import type { CopyableStore, Entries, Section } from './contents.js'
 import { copyState, pages } from './copy.js'
+import { SHARED_COLLECTIONS } from './store.js'
 
 type Account = Entries['accounts']
 
@@ -28,6 +29,7 @@ export async function copyUsedStore(from: CopyableStore, to: CopyableStore): Pro
   await copySection(from, to, 'rows', gone)
   await trim(from, to, gone)
   await copyState(from, to)
+  for (const section of SHARED_COLLECTIONS) await copySection(from, to, section, gone)
   // Last: whoever has a row, cursor or login by now has an account, or was deleted.
   for await (const { entries } of pages(from, 'accounts')) await putAccounts(from, to, entries, gone)
 }
@@ -117,11 +119,13 @@ async function freeNames(
       await to.users.deleteUser(id)
       continue
     }
-    if (chain === 0 || now.emailKey === wanted.emailKey)
+    const isSameName = now.username !== '' && now.username === wanted.username
+    if (chain === 0 || now.emailKey === wanted.emailKey || isSameName)
       throw new GatewayError('STORE_UNAVAILABLE', {
-        reason: 'addresses of accounts change too fast: try again',
+        reason: 'addresses or user names of accounts change too fast: try again',
       })
     await freeNames(from, to, now, chain - 1)
-    await to.users.changeUser(id, { address: { email: now.email, emailKey: now.emailKey } })
+    const { email, emailKey, username } = now
+    await to.users.changeUser(id, { address: { email, emailKey }, username })
   }
 }

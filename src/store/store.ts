@@ -37,6 +37,12 @@ export interface UserChange {
   readonly role?: GrantedRole | null
   readonly verifiedAt?: number | null
   readonly language?: Locale
+  /** '' = none. */
+  readonly username?: string
+  readonly firstName?: string
+  readonly lastName?: string
+  readonly profileImage?: string
+  readonly key?: string
   /** Another address, in both of its forms. */
   readonly address?: { readonly email: string; readonly emailKey: string }
 }
@@ -114,7 +120,7 @@ export interface Users {
   replaceFactor(id: UserId, before: string | undefined, after: string | undefined): Promise<boolean>
   /**
    * @returns the account as it is now; undefined for an unknown id
-   * @throws GatewayError ERROR_EXIST_USER, info.field 'email', if another account has the address
+   * @throws GatewayError ERROR_EXIST_USER, info.field 'email' | 'username', if another account has the address or user name
    */
   changeUser(id: UserId, change: UserChange): Promise<User | undefined>
   /**
@@ -197,11 +203,49 @@ export interface KeyValue {
   ): AsyncIterable<{ key: KvKey; value: KvValue }>
 }
 
+export const SHARED_COLLECTIONS = ['names', 'images'] as const
+export type SharedCollection = (typeof SHARED_COLLECTIONS)[number]
+
+export interface SharedRecord {
+  readonly key: string
+  /** Whose it is; '' = nobody's. It is removed with its account. */
+  readonly userId: UserId | ''
+  readonly value: Uint8Array
+}
+
+/** Whether two are the same, both absent included. */
+export function isSameRecord(
+  a: Pick<SharedRecord, 'userId' | 'value'> | undefined,
+  b: Pick<SharedRecord, 'userId' | 'value'> | undefined,
+): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return a.userId === b.userId && Buffer.compare(a.value, b.value) === 0
+}
+
+/** Small records of accounts, which all gateways of a store share; `KeyValue` is each gateway's own. */
+export interface SharedRecords {
+  sharedGet(collection: SharedCollection, key: string): Promise<SharedRecord | undefined>
+  /** Keys of an account's records, rising; of those that are nobody's for ''. */
+  sharedOf(collection: SharedCollection, userId: UserId | ''): Promise<string[]>
+  /**
+   * Puts `after` where `before` is; undefined: no record. Of several that find the same, one succeeds.
+   * @param key at most 400 bytes
+   * @returns whether it did; false, too, for an account that was deleted
+   */
+  sharedSwap(
+    collection: SharedCollection,
+    key: string,
+    before: Pick<SharedRecord, 'userId' | 'value'> | undefined,
+    after: Pick<SharedRecord, 'userId' | 'value'> | undefined,
+  ): Promise<boolean>
+}
+
 export interface Roles {
   readonly users: Users
   readonly inbox: InboxLog
   readonly cursors: CursorStore
   readonly kv: KeyValue
+  readonly shared: SharedRecords
 }
 
 /** A role can be taken once the store is open; before that, its getter throws STORE_UNAVAILABLE. */

@@ -34,6 +34,9 @@ async function fill(store: CopyableStore): Promise<void> {
   await store.inbox.append(messages(20, ANN, EVE))
   await store.inbox.trimInbox(BOB, 100, 1000)
   await store.inbox.trimInbox(EVE, 20, 1000)
+  await store.shared.sharedSwap('names', 'n', undefined, { userId: BOB, value: Buffer.from('{}') })
+  await store.shared.sharedSwap('names', 'held n', undefined, { userId: '', value: Buffer.from('{}') })
+  await store.shared.sharedSwap('images', 'i', undefined, { userId: ANN, value: Buffer.alloc(70_000, 7) })
   await store.cursors.moveCursors([
     move(BOB, '', { confirmed: 150 }),
     move(BOB, 'phone', { confirmed: 300, sent: 310, released: [305, 307], seenAt: 77 }),

@@ -225,6 +225,8 @@ const INDEXED: Readonly<Record<string, readonly string[]>> = {
   broker: ['_id'],
   journal: ['_id'],
   gateways: ['_id'],
+  names: ['_id', 'user'],
+  images: ['_id', 'user'],
 }
 
 t.test('the text of a broadcast is stored once, and removed an hour after its last row', skip, async t => {

@@ -7,6 +7,7 @@ import { accountsContract } from './store-accounts.contract.js'
 import { cursorsContract } from './store-cursors.contract.js'
 import { inboxContract } from './store-inbox.contract.js'
 import { kvContract } from './store-kv.contract.js'
+import { sharedContract } from './store-shared.contract.js'
 
 export function storeContract(t: Test, open: OpenStore): void {
   lifeContract(t, open)
@@ -14,6 +15,7 @@ export function storeContract(t: Test, open: OpenStore): void {
   inboxContract(t, open)
   cursorsContract(t, open)
   kvContract(t, open)
+  sharedContract(t, open)
 }
 
 function lifeContract(t: Test, open: OpenStore): void {

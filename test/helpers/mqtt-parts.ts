@@ -7,6 +7,7 @@ import { HeldAddresses } from '../../src/accounts/held-addresses.js'
 import { Invites } from '../../src/accounts/invites.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { PendingDeletions } from '../../src/accounts/pending-deletions.js'
+import { UserNames } from '../../src/accounts/user-names.js'
 import { composeFiles } from '../../src/app/composed-files.js'
 import { composeMail } from '../../src/app/mail.js'
 import { IDLE_OPERATION } from '../../src/app/operation.js'
@@ -107,7 +108,8 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
   await store.open()
   const passwords = new Passwords({ cost: 4, concurrency: 1, queue: 100 })
   const held = new HeldAddresses(store.kv)
-  const accounts = new Accounts(store.users, passwords, undefined, held)
+  const names = new UserNames(store.users, store.shared, { reserved: ['admin'], holdMs: 3_600_000 })
+  const accounts = new Accounts(store.users, passwords, undefined, held, names)
   const keys = new TokenKeys(store.kv, { accessLifetimeMs: 900_000, keyLifetimeMs: 0 })
   await keys.open()
   const logins = new Logins(store.kv, keys, { refreshLifetimeMs: MANY, refreshGraceMs: 0, perAccount: 9 })

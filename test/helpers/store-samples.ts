@@ -111,5 +111,8 @@ export function everyCall(store: Store): Record<string, () => Promise<unknown>> 
     kvWrite: async () => store.kv.kvWrite([{ remove: 'meta', key: ['k'] }]),
     kvGet: async () => store.kv.kvGet('meta', ['k']),
     kvRange: async () => keysOf(store, 'meta'),
+    sharedGet: async () => store.shared.sharedGet('names', 'k'),
+    sharedOf: async () => store.shared.sharedOf('names', ANN),
+    sharedSwap: async () => store.shared.sharedSwap('names', 'k', undefined, undefined),
   }
 }

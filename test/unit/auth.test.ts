@@ -94,7 +94,7 @@ t.test('permissions: a revocation is permanent, before and after leaving', async
   t.notOk(permissions.joined())
 })
 
-const USER = { id: ME, emailKey: 'me@example.com' } as User
+const USER = { id: ME, emailKey: 'me@example.com', username: '' } as User
 
 interface Setting {
   readonly external?: ExternalTokens

@@ -20,10 +20,11 @@ import { checkFile, noteClosed } from '../../src/store/embedded/file.js'
 import { EmbeddedInbox } from '../../src/store/embedded/inbox.js'
 import { inboxParts } from '../../src/store/embedded/inbox-parts.js'
 import { EmbeddedKv } from '../../src/store/embedded/kv.js'
+import { EmbeddedShared } from '../../src/store/embedded/shared.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { type OpenTable, tableOpener } from '../../src/store/embedded/table.js'
 import { EmbeddedUsers, userNumber } from '../../src/store/embedded/users.js'
-import { KV_COLLECTIONS, type KvKey } from '../../src/store/store.js'
+import { KV_COLLECTIONS, type KvKey, SHARED_COLLECTIONS } from '../../src/store/store.js'
 import { dataDir } from '../helpers/gateway.js'
 import { ofKind } from '../helpers/kind.js'
 import { ANN, BOB, broadcast, EVE, message, messages, move, user } from '../helpers/store-samples.js'
@@ -319,6 +320,32 @@ t.test('inbox: the text of a broadcast goes with its last row; a purge leaves no
   t.equal(await inbox.lastSeq(BOB), 1)
 })
 
+// ── shared records ────────────────────────────────────────────────────────────────────────────────────────
+
+t.test(
+  'shared records: what an owner has is told by key, also after another has it, and goes as a whole',
+  async t => {
+    const { part: shared, deleted } = await opened(
+      t,
+      (table, env, deleted) => new EmbeddedShared(env, table, deleted),
+    )
+    const [of, value] = [(userId: string) => ({ userId, value }), Buffer.from('v')]
+    t.ok(await shared.sharedSwap('names', 'b', undefined, of(BOB)))
+    t.ok(await shared.sharedSwap('names', 'a', undefined, of(BOB)))
+    t.ok(await shared.sharedSwap('images', 'c', undefined, of(BOB)))
+    t.ok(await shared.sharedSwap('names', 'b', of(BOB), of(ANN)))
+    t.same([await shared.sharedOf('names', BOB), await shared.sharedOf('names', ANN)], [['a'], ['b']])
+    await shared.purge(BOB)
+    t.same([await shared.sharedOf('names', BOB), await shared.sharedOf('images', BOB)], [[], []])
+    t.match(await shared.sharedGet('names', 'b'), of(ANN))
+    deleted.add(ANN)
+    t.notOk(await shared.sharedSwap('names', 'd', undefined, of(ANN)))
+    await t.rejects(shared.sharedSwap('names', 'x'.repeat(4000), undefined, of(BOB)), {
+      name: 'GatewayError',
+    })
+  },
+)
+
 // ── cursors, kv, users ────────────────────────────────────────────────────────────────────────────────────
 
 t.test(
@@ -430,6 +457,8 @@ async function withData(t: Test) {
   await store.inbox.trimInbox(BOB, 1, 1)
   await store.cursors.moveCursors([move(BOB, 'phone', { confirmed: 2 })])
   await store.kv.kvWrite([{ put: 'retained', key: ['a'], value: Buffer.from('r') }])
+  const record = { userId: BOB, value: Buffer.from('v') }
+  for (const name of SHARED_COLLECTIONS) await store.shared.sharedSwap(name, 'k', undefined, record)
   return store
 }
 

@@ -271,7 +271,7 @@ t.test(
     let left = 1
     let isUnverifiedTold = true
     const office = new PostOffice({
-      accounts: { find: async () => user },
+      accounts: { find: async () => user, findByName: async () => user },
       outbox,
       mayMail: () => true,
       mayTell: () => left-- > 0,
@@ -337,7 +337,8 @@ t.test(
     let left = 1
     const office = new PostOffice({
       accounts: {
-        find: async login => {
+        find: async () => undefined,
+        findByName: async login => {
           looks++
           return login === ANN.email ? ANN : undefined
         },

@@ -26,6 +26,7 @@ import { MongoInbox } from '../../src/store/mongodb/inbox.js'
 import { makeIndexes } from '../../src/store/mongodb/indexes.js'
 import { MongoKv } from '../../src/store/mongodb/kv.js'
 import { MongoLease } from '../../src/store/mongodb/lease.js'
+import { toSharedDocument, toSharedRecord } from '../../src/store/mongodb/shared.js'
 import { MongoStore } from '../../src/store/mongodb/store.js'
 import { MongoTexts } from '../../src/store/mongodb/texts.js'
 import { MongoUsers, toDocument, toUser } from '../../src/store/mongodb/users.js'
@@ -392,6 +393,11 @@ t.test('users: a document is read as it was written; of no username there is non
   t.same(toUser(toDocument({ ...whole, passwordHash }, 1)), whole)
   t.notOk('username' in toDocument(user(ANN), 1))
   t.match(toUser({ _id: ANN, ordinal: 1, deleted: true }), { id: ANN, email: '', createdAt: 0 })
+})
+
+t.test('shared records: a document is read as it was written', async t => {
+  const record = { userId: ANN, value: Buffer.from('v') }
+  t.same(toSharedRecord(toSharedDocument('k', record)), { key: 'k', ...record })
 })
 
 // ── kv, lease ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -78,6 +78,8 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['user delete ann --yes', 'user.delete', { user: 'ann' }],
   ['user verify ann', 'user.verify', { user: 'ann' }],
   ['user second-factor off ann', 'user.second-factor-off', { user: 'ann' }],
+  ['user rename ann anna', 'user.rename', { user: 'ann', username: 'anna' }],
+  ['user rename ann', 'user.rename', { user: 'ann', username: '' }],
   ['user reset-password ann --mail', 'user.reset-password', { user: 'ann', mail: true }],
   ['user reset-password ann --keep-devices', 'user.reset-password', { user: 'ann', keepDevices: true }],
   ['user grant ann', 'user.grant', { user: 'ann', role: 'admin' }],
@@ -423,7 +425,7 @@ t.test('completion: bash proposes commands, then options', async t => {
   }
   t.match(complete('mumi', ''), /\bserve\b.*\buser\b/)
   t.equal(complete('mumi', 'us'), 'user')
-  t.equal(complete('mumi', 'user', 're'), 'reset-password revoke-role')
+  t.equal(complete('mumi', 'user', 're'), 'reset-password rename revoke-role')
   t.match(complete('mumi', 'user', 'list', '--'), /--role.*--json/)
   t.match(complete('mumi', 'user', 'show', 'ann', '--'), /--json/)
   t.equal(complete('mumi', 'stats', '--s'), '--server')

@@ -13,6 +13,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'main.ts': 'the program itself: test/process starts it',
   'handle/context.ts': TYPES,
   'handle/mail/index.ts': 'names what the files beside it export',
+  'accounts/parts.ts': TYPES,
   'auth/identity.ts': TYPES,
   'handle/services.ts': TYPES,
   'core/tracing.ts': TYPES,

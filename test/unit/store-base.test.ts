@@ -1,7 +1,7 @@
 import t from 'tap'
 import { BaseStore, type StoreParts } from '../../src/store/base.js'
 import type { Contents } from '../../src/store/contents.js'
-import type { CursorStore, InboxLog, KeyValue, Users } from '../../src/store/store.js'
+import type { CursorStore, InboxLog, KeyValue, SharedRecords, Users } from '../../src/store/store.js'
 
 const SHUT = { kind: 'STORE_UNAVAILABLE' } as never
 
@@ -26,6 +26,7 @@ class Fake extends BaseStore<StoreParts> {
       inbox: role<InboxLog>('inbox'),
       cursors: role<CursorStore>('cursors'),
       kv: role<KeyValue>('kv'),
+      shared: role<SharedRecords>('shared'),
       contents: role<Contents>('contents'),
       format: {
         old: async () => undefined,
@@ -57,13 +58,16 @@ t.test('roles are available only while the store is open', async t => {
   const store = new Fake()
   t.throws(() => store.users, SHUT)
   await store.open()
-  const { users, inbox, cursors, kv } = store
+  const { users, inbox, cursors, kv, shared } = store
   t.match(
-    [users, inbox, cursors, kv, store.contents()].map(role => (role as unknown as { name: string }).name),
-    ['users', 'inbox', 'cursors', 'kv', 'contents'],
+    [users, inbox, cursors, kv, shared, store.contents()].map(
+      role => (role as unknown as { name: string }).name,
+    ),
+    ['users', 'inbox', 'cursors', 'kv', 'shared', 'contents'],
   )
   await store.close()
-  for (const role of ['users', 'inbox', 'cursors', 'kv'] as const) t.throws(() => store[role], SHUT, role)
+  for (const role of ['users', 'inbox', 'cursors', 'kv', 'shared'] as const)
+    t.throws(() => store[role], SHUT, role)
   t.throws(() => store.contents(), SHUT)
 })
 

@@ -23,6 +23,9 @@ const gateway = await startGateway(t, {
 const hasNul = (name: string) => name.includes('\0')
 const [plain, withNul] = [HOSTILE_NAMES.filter(name => !hasNul(name)), HOSTILE_NAMES.filter(hasNul)]
 
+/** Of these, the ones that are user names here. */
+const userNames = new Set<string>()
+
 const PASSWORD = 'correct horse'
 
 const registration = (email: string, name: string) => ({
@@ -30,7 +33,6 @@ const registration = (email: string, name: string) => ({
   password: PASSWORD,
   firstName: name,
   lastName: name,
-  username: name,
 })
 
 /** In ASCII: a test's own report has lines, too. */
@@ -40,7 +42,7 @@ const shown = (name: string) =>
 /** A reply by its number, with the field where it names one. */
 const short = ({ code, data }: Reply) => ({ code, field: (data as { field?: string } | null)?.field })
 
-t.test('as first, last and user name: kept as it is, and one account never another', async t => {
+t.test('as first and last name: kept as it is, and one account never another', async t => {
   const client = await jsonClient(t, gateway)
   const reader = await loggedIn(t, gateway)
   for (const [i, name] of plain.entries()) {
@@ -51,10 +53,10 @@ t.test('as first, last and user name: kept as it is, and one account never anoth
     t.equal(login.code, 202, shown(name))
   }
   for (const [i, name] of plain.entries()) {
-    const found = await reader.action('query', { username: name })
+    const found = await reader.action('query', { email: `name${i}@example.com` })
     t.match(found, {
       code: 200,
-      data: [{ email: `name${i}@example.com`, username: name, firstName: name, lastName: name }],
+      data: [{ email: `name${i}@example.com`, username: '', firstName: name, lastName: name }],
     })
     t.equal((found.data as unknown[]).length, 1, shown(name))
   }
@@ -64,12 +66,29 @@ t.test('as first, last and user name: kept as it is, and one account never anoth
   }
 })
 
+t.test('as user name: one that is found as it reads, or refused by its field', async t => {
+  const client = await jsonClient(t, gateway)
+  for (const [i, name] of HOSTILE_NAMES.entries()) {
+    const data = { ...registration(`user${i}@names.example`, 'x'), username: name }
+    const reply = await client.action('register', data, 'r')
+    if (reply.code !== 203) {
+      t.match(reply, { code: /^(10003|10101|10103)$/, data: { field: 'username' } }, shown(name))
+      continue
+    }
+    if (name === '') continue
+    userNames.add(name)
+    const username = name.normalize('NFKC')
+    t.match(await client.action('query', { email: data.email }), { data: [{ username }] }, shown(name))
+  }
+  t.ok(userNames.size > 3, `${userNames.size} are user names`)
+})
+
 t.test('as an email: an address that is found and logs in as it is, or refused by its field', async t => {
   const client = await jsonClient(t, gateway)
   let taken = 0
   for (const name of HOSTILE_NAMES) {
     for (const email of [`${name}@names.example`, `a@${name}.example`, name]) {
-      const data = { ...registration(email, 'x'), username: '' }
+      const data = registration(email, 'x')
       const reply = await client.action('register', data)
       if (reply.code !== 203) {
         // Another way to write one that is there.
@@ -122,7 +141,7 @@ t.test(
   },
 )
 
-t.test('as a recipient or a conversation it names no user', async t => {
+t.test('as a recipient it names whose user name it is, or nobody, and no conversation', async t => {
   const client = await loggedIn(t, gateway)
   for (const name of [
     ...HOSTILE_NAMES,
@@ -133,7 +152,7 @@ t.test('as a recipient or a conversation it names no user', async t => {
     ` ${client.userId}`,
   ]) {
     const reply = await client.ask({ type: 'message', data: { recipient: name, content: 'x' } })
-    t.equal(reply.code, 10010, shown(name))
+    t.equal(reply.code, userNames.has(name) ? 201 : 10010, shown(name))
     t.same(short(await client.action('history', { with: name })), { code: 10101, field: 'with' }, shown(name))
   }
   t.same(client.unread, [], 'nothing came')

@@ -121,6 +121,21 @@ function resetPassword(terminal: Terminal): Command {
     })
 }
 
+function rename(terminal: Terminal): Command {
+  return new Command('rename')
+    .description('give an account another user name, or none; the one before is kept from others for a time')
+    .argument('<user>', USER)
+    .argument('[username]', 'the new user name; default: none', '')
+    .addHelpText('after', '\nExample:\n  mumi user rename ann@example.com ann')
+    .action((user: string, username: string) =>
+      terminal.run({ name: 'user.rename', data: { user, username }, idle: 'open' }, (data: Row) =>
+        data.username === ''
+          ? `${named(data)} has no user name now\n`
+          : `${named(data)} is ${safe(data.username)} now\n`,
+      ),
+    )
+}
+
 /** Grants or takes a role. */
 function role(terminal: Terminal, verb: 'grant' | 'revoke-role', description: string): Command {
   return new Command(verb)
@@ -191,6 +206,7 @@ export function userCommands(terminal: Terminal): Command[] {
     ),
     resetPassword(terminal),
     secondFactor(terminal),
+    rename(terminal),
     role(terminal, 'grant', 'give an account a role, from its next login on'),
     role(terminal, 'revoke-role', 'take a role from an account, and end its connections'),
   ]

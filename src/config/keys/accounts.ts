@@ -1,5 +1,57 @@
 /** Accounts, their inboxes, and how they log in. See schema.ts. */
-import { bytes, choice, count, duration, flag, optional, secretUrl, text, userIds } from '../formats.js'
+import {
+  bytes,
+  choice,
+  count,
+  duration,
+  flag,
+  optional,
+  secretUrl,
+  text,
+  texts,
+  userIds,
+} from '../formats.js'
+
+/** RFC 2142, and who may seem to speak for the server. */
+const RESERVED_NAMES = [
+  ...[
+    'abuse',
+    'admin',
+    'administrator',
+    'hostmaster',
+    'info',
+    'mailer-daemon',
+    'marketing',
+    'noc',
+    'no-reply',
+  ],
+  ...[
+    'noreply',
+    'postmaster',
+    'root',
+    'sales',
+    'security',
+    'support',
+    'sysadmin',
+    'system',
+    'webmaster',
+    'www',
+  ],
+  ...['all', 'anonymous', 'broadcast', 'everyone', 'guest', 'here', 'me', 'moderator', 'mumi', 'mumichat'],
+  ...[
+    'nobody',
+    'null',
+    'official',
+    'operator',
+    'owner',
+    'self',
+    'server',
+    'staff',
+    'undefined',
+    'unknown',
+    'you',
+  ],
+]
 
 export const ACCOUNTS = {
   accounts: {
@@ -22,6 +74,15 @@ export const ACCOUNTS = {
       'off',
       ['off', 'soft', 'required'],
       'Whether accounts confirm their email address: whoever registers gets a letter. `soft`: until then everything but broadcasts. `required`: until then no login (10140), which also counts for accounts from before.',
+    ),
+    reservedNames: texts(
+      RESERVED_NAMES.join(', '),
+      'User names that nobody may take, nor what looks like them; operators may give them. Whoever has one already keeps it.',
+    ),
+    nameHold: duration(
+      '30d',
+      { min: '1h', max: '365d' },
+      'How long a user name that an account gave up, or that a deleted account had, is kept from others, so that nobody gets what is meant for its owner.',
     ),
     pages: flag(
       true,

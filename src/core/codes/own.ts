@@ -379,4 +379,14 @@ export const OWN_CODES = table({
     http: 503,
     when: 'The command of `files.scan` could not be run, or took longer than `files.scanTimeout`. The file is gone.',
   },
+  TOO_MANY_CHANGES: {
+    code: 10152,
+    'zh-TW': '使用者名稱變更過於頻繁',
+    en: 'user name changed too often',
+    retry: true,
+    level: 'info',
+    http: 429,
+    mqtt5: 0x97,
+    when: 'The account still keeps as many former user names as one may (`accounts.nameHold`).',
+  },
 })

@@ -55,6 +55,7 @@ export function act<N extends AdminName>(
 
 /** @param name id, email or user name @throws GatewayError ERROR_FIND_USER */
 export async function findAccount({ accounts }: Services, name: string): Promise<User> {
+  // Not by `findByName` alone: accounts from before may have names that are no user names today.
   const isAddress = isUserId(name) || name.includes('@')
   const [user] = isAddress ? [await accounts.find(name)] : await accounts.query({ username: name }, 1)
   if (user === undefined) throw new GatewayError('ERROR_FIND_USER', { field: 'user', reason: 'no such user' })

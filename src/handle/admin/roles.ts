@@ -16,6 +16,7 @@ export const NEEDED_ROLES: { readonly [N in AdminName]: Rule<N> } = {
   'user.disable': 'admin',
   'user.enable': 'admin',
   'user.verify': 'admin',
+  'user.rename': 'admin',
   'user.delete': 'admin',
   'user.export': 'admin',
   'user.reset-password': 'admin',

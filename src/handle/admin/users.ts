@@ -95,6 +95,7 @@ async function create(services: Services, data: AdminData<'user.create'>): Promi
     ...(username !== undefined && { username }),
     ...(role && { role }),
     isVerified: true,
+    mayBeReserved: true,
   })
   services.loginLog.registered('admin')
   const made = data.password === undefined && { password }
@@ -179,6 +180,14 @@ async function secondFactorOff(services: Services, data: AdminData<'user.second-
   return { data: { id, email: user.email, wasOn }, about: { userId: id } }
 }
 
+/** Also to a name that the config reserves. */
+async function rename(services: Services, data: AdminData<'user.rename'>): Promise<Done> {
+  const { id } = await findAccount(services, data.user)
+  const { username } = data
+  const changed = await services.accounts.changeProfile(id, { username }, undefined, true)
+  return { data: describe(services, changed), about: { userId: id, fields: 'username' } }
+}
+
 /** Logins from now on have the role; open connections keep the one that they have. */
 async function grant(services: Services, { user, role }: AdminData<'user.grant'>): Promise<Done> {
   const { id } = await findAccount(services, user)
@@ -215,6 +224,7 @@ export const USER_ACTS = {
   'user.reset-password': act('user.reset-password', 'password.reset', resetPassword),
   'user.verify': act('user.verify', 'email.verified', verify),
   'user.second-factor-off': act('user.second-factor-off', 'second-factor.off', secondFactorOff),
+  'user.rename': act('user.rename', 'profile.changed', rename),
   'user.grant': act('user.grant', 'role.granted', grant),
   'user.revoke-role': act('user.revoke-role', 'role.revoked', revokeRole),
 } as const

@@ -77,7 +77,7 @@ export async function findProof(
   if (email === undefined && userId === undefined)
     throw new GatewayError('BAD_FIELD', { field: 'email', reason: 'is missing' })
   const login = email ?? userId ?? ''
-  const [user, account] = await Promise.all([accounts.find(login), accounts.keyOf(login)])
+  const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
   return { named: { userId: user?.id, code }, account }
 }
 

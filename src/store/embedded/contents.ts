@@ -8,6 +8,13 @@ import type { EmbeddedEnv } from './env.js'
 import { FIRST, type Key, LAST } from './keys.js'
 import { NameIndex } from './names.js'
 import { headOf, partsOf, Rows } from './rows.js'
+import {
+  ownersTable,
+  type SharedCollection,
+  type SharedRecord,
+  type StoredRecord,
+  sharedTable,
+} from './shared.js'
 import type { OpenTable, Table } from './table.js'
 import { userNumber } from './users.js'
 
@@ -36,6 +43,8 @@ export class EmbeddedContents implements Contents {
       devices: devicesPart(table),
       trimmed: seqPart(table('trimmed')),
       furthest: seqPart(table('furthest')),
+      names: sharedPart(table, 'names'),
+      images: sharedPart(table, 'images'),
     }
   }
 
@@ -50,6 +59,7 @@ export class EmbeddedContents implements Contents {
         const entry = part.read(key, value)
         entries.push(entry)
         if ('text' in entry) chars += entry.text.length
+        if ('value' in entry) chars += entry.value.length
         if (entries.length === PAGE || chars > PAGE_CHARS) return { entries, next: JSON.stringify(key) }
       }
       return { entries, next: undefined }
@@ -133,6 +143,19 @@ function devicesPart(table: OpenTable): Part<Entries['devices']> {
     },
     write({ userId, device, confirmed, sent, released, seenAt }) {
       devices.put([userNumber(userId), device], { confirmed, sent, released, seenAt })
+    },
+  }
+}
+
+function sharedPart(table: OpenTable, collection: SharedCollection): Part<SharedRecord> {
+  const records = sharedTable(table, collection)
+  const owners = ownersTable(table)
+  return {
+    table: records as Table<never>,
+    read: (key, value: StoredRecord) => ({ key: String(key[0]), ...value }),
+    write({ key, userId, value }) {
+      records.put([key], { userId, value: Buffer.from(value) })
+      owners.put([userNumber(userId), collection, key], 0)
     },
   }
 }

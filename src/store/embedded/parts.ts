@@ -7,6 +7,7 @@ import { DataFormat } from './format.js'
 import { EmbeddedInbox } from './inbox.js'
 import { inboxParts } from './inbox-parts.js'
 import { EmbeddedKv } from './kv.js'
+import { EmbeddedShared } from './shared.js'
 import { Strays } from './strays.js'
 import type { OpenTable } from './table.js'
 import { EmbeddedUsers } from './users.js'
@@ -16,6 +17,7 @@ export interface EmbeddedParts {
   readonly inbox: EmbeddedInbox
   readonly cursors: EmbeddedCursors
   readonly kv: EmbeddedKv
+  readonly shared: EmbeddedShared
   readonly contents: EmbeddedContents
   readonly format: DataFormat
   readonly strays: Strays
@@ -30,11 +32,13 @@ export function makeParts(
   const inbox = new EmbeddedInbox(inboxParts(env, table, dedupWindowMs, deleted))
   const cursors = new EmbeddedCursors(env, table, deleted)
   const kv = new EmbeddedKv(env, table, deleted)
+  const shared = new EmbeddedShared(env, table, deleted)
   return {
-    users: new EmbeddedUsers(env, table, deleted, new Remains(kv, [inbox, cursors])),
+    users: new EmbeddedUsers(env, table, deleted, new Remains(kv, [inbox, cursors, shared])),
     inbox,
     cursors,
     kv,
+    shared,
     contents: new EmbeddedContents(env, table, inbox),
     format: new DataFormat(env, table, dir),
     strays: new Strays(env, table),

@@ -205,6 +205,16 @@ export class EmbeddedUsers implements Users {
         this.#emails.remove([user.emailKey])
         this.#emails.put(emailKey, ordinal)
       }
+      if (changed.username !== user.username) {
+        const username = boundedKey([changed.username])
+        if (changed.username !== '' && this.#usernames.get(username) !== undefined) throw taken('username')
+        if (user.username !== '') this.#usernames.remove([user.username])
+        if (changed.username !== '') this.#usernames.put(username, ordinal)
+      }
+      if (changed.firstName !== user.firstName || changed.lastName !== user.lastName) {
+        this.#names.remove(user, ordinal)
+        this.#names.put(changed, ordinal)
+      }
       this.#accounts.put([ordinal], changed)
       return changed
     })

@@ -3,9 +3,11 @@ import type { AnyBulkWriteOperation, Collection, Document, Filter, WithId } from
 import { MESSAGE_KINDS } from '../../core/message-kinds.js'
 import { madeAt } from '../../core/model.js'
 import { type Contents, type Entries, PAGE, PAGE_CHARS, type Page, type Section } from '../contents.js'
+import type { SharedRecord } from '../store.js'
 import type { DeviceDocument, InboxDocument, MessageDocument, UserDocument } from './documents.js'
 import { type MongoEnv, unavailable } from './env.js'
 import { rowId, textKey } from './keys.js'
+import { toSharedDocument, toSharedRecord } from './shared.js'
 import { MongoTexts, storedHeader } from './texts.js'
 import { toUser, toDocument as toUserDocument } from './users.js'
 
@@ -40,7 +42,7 @@ export class MongoContents implements Contents {
       let chars = 0
       for await (const document of collection.find(range).sort({ _id: 1 }).limit(PAGE)) {
         documents.push(document)
-        chars += Number(document.bytes ?? String(document.text ?? '').length)
+        chars += Number(document.bytes ?? document.value?.length ?? String(document.text ?? '').length)
         if (chars > PAGE_CHARS) break
       }
       const isEnd = documents.length < PAGE && chars <= PAGE_CHARS
@@ -79,6 +81,8 @@ export class MongoContents implements Contents {
       devices: { collection: keyed(devices), filter: {}, read: readDevice, write: writeDevice },
       trimmed: seqPart(keyed(inboxes), 'trimmed'),
       furthest: seqPart(keyed(inboxes), 'furthest'),
+      names: sharedPart(keyed(this.#env.shared('names'))),
+      images: sharedPart(keyed(this.#env.shared('images'))),
     }
     return parts[section]
   }
@@ -125,6 +129,15 @@ function writeDevice(entry: Entries['devices']): AnyBulkWriteOperation<Keyed> {
   const { userId: user, device, confirmed, sent, released, seenAt } = entry
   const _id = textKey([user, device])
   return replace({ _id, user, device, confirmed, sent, released, seenAt: new Date(seenAt) })
+}
+
+function sharedPart(collection: Collection<Keyed>): Part<SharedRecord> {
+  return {
+    collection,
+    filter: {},
+    read: toSharedRecord,
+    write: ({ key, ...record }) => replace({ ...toSharedDocument(key, record) }),
+  }
 }
 
 function seqPart(collection: Collection<Keyed>, field: 'trimmed' | 'furthest'): Part<Entries['trimmed']> {

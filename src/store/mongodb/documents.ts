@@ -85,6 +85,14 @@ export interface InboxDocument {
   readonly furthest?: number
 }
 
+/** See SharedRecords. */
+export interface SharedDocument {
+  readonly _id: string
+  /** '' = nobody's. */
+  readonly user: string
+  readonly value: Buffer
+}
+
 export interface BrokerDocument {
   /** Key of [gateway, collection, …]. */
   readonly _id: string

@@ -1,6 +1,7 @@
 /** The connection of the MongoDB store: options, collections, time-outs. */
 import { type Collection, type Db, MongoClient, type MongoClientOptions, ReadPreference } from 'mongodb'
 import { GatewayError } from '../../core/errors.js'
+import type { SharedCollection } from '../store.js'
 import { refuseNewer, type UpgradeOptions } from '../upgrade.js'
 import type {
   BrokerDocument,
@@ -10,6 +11,7 @@ import type {
   InboxDocument,
   JournalDocument,
   MessageDocument,
+  SharedDocument,
   TextDocument,
   UserDocument,
 } from './documents.js'
@@ -126,6 +128,10 @@ export class MongoEnv {
 
   get journal(): Collection<JournalDocument> {
     return this.#collection('journal')
+  }
+
+  shared(name: SharedCollection): Collection<SharedDocument> {
+    return this.#collection(name)
   }
 
   get gateways(): Collection<GatewayDocument> {

@@ -1,5 +1,6 @@
 /** Indexes of the MongoDB store. */
 import type { Collection, Db } from 'mongodb'
+import { SHARED_COLLECTIONS } from '../store.js'
 
 /** Uses only what every compatible server supports: unique, sparse and compound indexes, no partial ones. */
 export async function makeIndexes(db: Db): Promise<void> {
@@ -22,4 +23,5 @@ export async function makeIndexes(db: Db): Promise<void> {
   ])
   await make('texts', [{ key: { unheld: 1 }, sparse: true }])
   await make('devices', [{ key: { seenAt: 1 } }])
+  for (const name of SHARED_COLLECTIONS) await make(name, [{ key: { user: 1 } }])
 }

@@ -8,6 +8,7 @@ import { MongoFormat } from './format.js'
 import { MongoInbox } from './inbox.js'
 import { MongoKv } from './kv.js'
 import { MongoLease } from './lease.js'
+import { MongoShared } from './shared.js'
 import { MongoTexts } from './texts.js'
 import { MongoUsers } from './users.js'
 
@@ -17,6 +18,7 @@ export interface MongoParts {
   readonly inbox: MongoInbox
   readonly cursors: MongoCursors
   readonly kv: MongoKv
+  readonly shared: MongoShared
   readonly contents: MongoContents
   readonly format: MongoFormat
 }
@@ -29,12 +31,14 @@ export function makeParts(env: MongoEnv, writes: AnswersInOrder): MongoParts {
   const inbox = new MongoInbox(env, texts, writes, deleted)
   const cursors = new MongoCursors(env, writes, deleted)
   const kv = new MongoKv(env, lease, writes, deleted)
+  const shared = new MongoShared(env, writes, deleted)
   return {
     lease,
-    users: new MongoUsers(env, writes, deleted, new Remains(kv, [inbox, cursors])),
+    users: new MongoUsers(env, writes, deleted, new Remains(kv, [inbox, cursors, shared])),
     inbox,
     cursors,
     kv,
+    shared,
     contents: new MongoContents(env),
     format: new MongoFormat(env, texts),
   }

@@ -180,10 +180,12 @@ export class MongoUsers implements Users {
 
   async changeUser(
     id: UserId,
-    { address, disabledAt, verifiedAt, ...rest }: UserChange,
+    { address, username, disabledAt, verifiedAt, ...rest }: UserChange,
   ): Promise<User | undefined> {
     const times = Object.entries({ disabledAt, verifiedAt }).map(([field, at]) => [field, at && new Date(at)])
-    const fields = [...times, ...Object.entries({ ...rest, ...address })]
+    // A name that is not set is not in the document, since the index of names is unique.
+    const name = username === undefined ? {} : { username: username === '' ? null : username }
+    const fields = [...times, ...Object.entries({ ...rest, ...name, ...address })]
     const set = Object.fromEntries(fields.filter(([, value]) => value !== undefined && value !== null))
     const unset = Object.fromEntries(
       fields.flatMap(([field, value]) => (value === null ? [[field, '']] : [])),
@@ -191,7 +193,10 @@ export class MongoUsers implements Users {
     const change = { ...(!isEmpty(set) && { $set: set }), ...(!isEmpty(unset) && { $unset: unset }) }
     const filter = { _id: id, deleted: { $exists: false } } as const
     const update = () => this.#env.users.updateOne(filter, change)
-    if (!isEmpty(change)) await this.#env.run(() => (address ? unlessTaken(update()) : update()))
+    if (!isEmpty(change))
+      await this.#env.run(() =>
+        address || username ? unlessTaken(update(), address ? 'email' : 'username') : update(),
+      )
     return this.findUser(id)
   }
 
@@ -227,13 +232,13 @@ export class MongoUsers implements Users {
   }
 }
 
-/** A unique index refuses the update of an address that another account has. */
-async function unlessTaken<T>(update: Promise<T>): Promise<T> {
+/** A unique index refuses the update of an address or user name that another account has. */
+async function unlessTaken<T>(update: Promise<T>, field: 'email' | 'username'): Promise<T> {
   try {
     return await update
   } catch (thrown) {
     if (!isDuplicate(thrown)) throw thrown
-    throw new GatewayError('ERROR_EXIST_USER', { field: 'email', reason: 'taken' })
+    throw new GatewayError('ERROR_EXIST_USER', { field, reason: 'taken' })
   }
 }
 
