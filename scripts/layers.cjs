@@ -45,7 +45,7 @@ const MAY_IMPORT = {
   'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
   'src/admin/': ['src/auth/admin-tokens\\.ts', 'src/(handle|protocol)/'],
   'src/rest/': ['src/auth/authenticate\\.ts', 'src/(flow|handle|http|limits|protocol)/'],
-  'src/account-pages/': ['src/auth/(proofs|secrets)\\.ts', 'src/(handle|http|protocol)/'],
+  'src/account-pages/': ['src/auth/(proofs|secrets|second-factor/totp)\\.ts', 'src/(handle|http|protocol)/'],
   // The composition root.
   'src/app/': [
     'src/(account-pages|accounts|admin|auth|config|encryption|files|files-http|flow|handle|http|images|inbox|json|limits|live|mail|mqtt|net|protocol|rest|store)/',
@@ -66,6 +66,7 @@ const HOMES = {
   '@sqlite\\.org/sqlite-wasm': 'src/import/',
   hpke: 'src/encryption/',
   qlobber: 'src/mqtt/routing/',
+  qr: 'src/account-pages/security\\.ts',
   '(@zxcvbn-ts/language-common|bcrypt|piscina|validator)': 'src/accounts/',
   fastify: 'src/rest/api\\.ts',
   jose: 'src/auth/',

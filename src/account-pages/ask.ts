@@ -17,6 +17,8 @@ export interface Visitor {
 export interface Outcome {
   readonly code: CodeName
   readonly info: ErrorInfo | null
+  /** Of the reply. */
+  readonly data?: unknown
 }
 
 /** Never rejects: what goes wrong is the outcome. */
@@ -28,7 +30,7 @@ export async function ask(
 ): Promise<Outcome> {
   const caller = callerOf(visitor)
   const outcome = await new Promise<Outcome>(resolve => {
-    const ok = (code: CodeName) => resolve({ code, info: null })
+    const ok = (code: CodeName, data?: unknown) => resolve({ code, info: null, data })
     const refused = ({ kind, info }: GatewayError) => resolve({ code: kind, info })
     const answer: Answer = { ok, refuse: refused, failed: refused, stored: () => ok('MESSAGE_SUCCESS') }
     try {

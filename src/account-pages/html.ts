@@ -10,7 +10,8 @@ main{max-width:26rem;margin:2rem auto;padding:1.5rem 2rem;background:#fff;border
 h1{font-size:1.4rem;margin:0 0 1rem}label{display:block;margin:1rem 0 .2rem}
 input{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;border:1px solid #777;border-radius:.3rem}
 button{font:inherit;margin:1.4rem 0 .4rem;padding:.5rem 1.2rem;border:0;border-radius:.3rem;background:#274690;color:#fff}
-a{color:#274690}p[role=alert]{padding:.6rem;border-left:.3rem solid #a11;background:#fdecec}
+a{color:#274690}code{font-size:1.05rem;overflow-wrap:anywhere}
+.picture{background:#fff;width:14rem;margin:1rem auto}p[role=alert]{padding:.6rem;border-left:.3rem solid #a11;background:#fdecec}
 @media(prefers-color-scheme:dark){body{background:#17171a;color:#eee}main{background:#242429}
 input{background:#17171a;color:#eee}button{background:#8fb1ff;color:#111}a{color:#8fb1ff}p[role=alert]{background:#4a1c1c}}`
 
@@ -35,6 +36,8 @@ export interface Field {
   readonly type?: 'email' | 'password' | 'text'
   readonly autocomplete?: string
   readonly value?: string | undefined
+  /** It may stay empty. */
+  readonly isOptional?: true
 }
 
 export interface Form {
@@ -50,6 +53,12 @@ export interface Page {
   readonly lead?: Word
   /** What went wrong. */
   readonly alert?: Word | undefined
+  /** An SVG of our own, and what it is. */
+  readonly picture?: { readonly svg: string; readonly label: Word }
+  /** What somebody is to note down, a line each. */
+  readonly secrets?: readonly string[]
+  /** Behind the picture and the lines. */
+  readonly note?: Word
   readonly forms?: readonly Form[]
   readonly links?: readonly { readonly to: string; readonly text: Word }[]
   /** Where the same page is found in the other language: its path and query. */
@@ -69,12 +78,20 @@ export function sendPage(response: ServerResponse, locale: Locale, page: Page): 
   response.writeHead(status, about).end(body)
 }
 
-function render(locale: Locale, { title, lead, alert, forms = [], links = [], other }: Page): string {
+function render(locale: Locale, page: Page): string {
+  const { title, lead, alert, picture, secrets = [], note, forms = [], links = [], other } = page
   const say = (word: Word) => escapeHtml(WORDS[locale][word])
   const parts = [
     `<h1>${say(title)}</h1>`,
     ...(alert === undefined ? [] : [`<p role="alert">${say(alert)}</p>`]),
     ...(lead === undefined ? [] : [`<p>${say(lead)}</p>`]),
+    ...(picture === undefined
+      ? []
+      : [`<div class="picture" role="img" aria-label="${say(picture.label)}">${picture.svg}</div>`]),
+    ...(secrets.length === 0
+      ? []
+      : [`<p>${secrets.map(line => `<code>${escapeHtml(line)}</code>`).join('<br>')}</p>`]),
+    ...(note === undefined ? [] : [`<p>${say(note)}</p>`]),
     ...forms.map(form => renderForm(locale, form)),
     ...links.map(({ to, text }) => `<p><a href="${escapeHtml(to)}">${say(text)}</a></p>`),
     ...(other === undefined ? [] : [`<p><a href="${escapeHtml(other)}">${say('otherLanguage')}</a></p>`]),
@@ -96,9 +113,9 @@ function renderForm(locale: Locale, { action, fields, button }: Form): string {
 }
 
 function renderField(locale: Locale, field: Field, id: string): string {
-  const { name, label, type = 'text', autocomplete = 'off', value = '' } = field
+  const { name, label, type = 'text', autocomplete = 'off', value = '', isOptional } = field
   const kept = `name="${name}" value="${escapeHtml(value)}"`
   if (label === undefined) return `<input type="hidden" ${kept}>`
   const text = escapeHtml(WORDS[locale][label])
-  return `<label for="${id}">${text}</label><input id="${id}" type="${type}" ${kept} autocomplete="${autocomplete}" required>`
+  return `<label for="${id}">${text}</label><input id="${id}" type="${type}" ${kept} autocomplete="${autocomplete}"${isOptional ? '' : ' required'}>`
 }

@@ -10,10 +10,10 @@ import type { Metrics } from '../core/metrics.js'
 import type { Services } from '../handle/services.js'
 import { isRead, pathOf, type Route } from '../http/answers.js'
 import { preferredLocale } from '../http/language.js'
-import type { RequestName } from '../protocol/requests.js'
+import { ACTIONS, type Action, type Values } from './actions.js'
 import { ask, type Outcome, type Visitor } from './ask.js'
 import { FormMarks, isFromElsewhere, readForm } from './forms.js'
-import { type Field, type Form, type Page, sendPage } from './html.js'
+import { type Page, sendPage } from './html.js'
 import type { Word } from './words.js'
 
 export interface PagesOptions {
@@ -26,122 +26,12 @@ export interface PagesOptions {
 
 const ROOT = '/account'
 
-/** What a form's fields hold, by name; '' = none. */
-type Values = (name: string) => string
-
-const EMAIL: Field = { name: 'email', label: 'email', type: 'email', autocomplete: 'username' }
-const CODE: Field = { name: 'code', label: 'code', autocomplete: 'one-time-code' }
-const PASSWORDS: readonly Field[] = [
-  { name: 'newPassword', label: 'newPassword', type: 'password', autocomplete: 'new-password' },
-  { name: 'repeat', label: 'repeat', type: 'password', autocomplete: 'new-password' },
-]
-
-/** Who the letter was for: its link says it, or the person types it with the code. */
-const proofFields = (value: Values): readonly Field[] =>
-  value('token') === ''
-    ? [{ ...EMAIL, value: value('email') }, CODE]
-    : [{ name: 'token', value: value('token') }]
-
-/** One page with a form, and what its form does. */
-interface Action {
-  readonly page: (value: Values, mark: string) => Page
-  readonly request: RequestName
-  /** Fields that the request gets as they are; empty ones are left out. */
-  readonly fields: readonly string[]
-  readonly done: (value: Values) => Page
-  /** Of a link to this page. */
-  readonly kinds?: readonly ProofKind[]
-  /** The form has a mark; see FormMarks. */
-  readonly isMarked?: true
-}
-
-const resetForm = (value: Values): Form => ({
-  action: 'reset',
-  fields: [...proofFields(value), ...PASSWORDS],
-  button: 'set',
-})
-
-const ACTIONS: Readonly<Record<string, Action>> = {
-  forgot: {
-    page: (value, mark) => ({
-      title: 'forgot',
-      lead: 'forgotLead',
-      forms: [
-        {
-          action: 'forgot',
-          fields: [
-            { ...EMAIL, value: value('email') },
-            { name: 'mark', value: mark },
-          ],
-          button: 'send',
-        },
-      ],
-    }),
-    request: 'requestPasswordReset',
-    fields: ['email'],
-    // The same for every address.
-    done: value => ({ title: 'sent', lead: 'sentLead', forms: [resetForm(value)] }),
-    isMarked: true,
-  },
-  reset: {
-    page: value => ({ title: 'reset', lead: 'resetLead', forms: [resetForm(value)] }),
-    request: 'resetPassword',
-    fields: ['token', 'email', 'code', 'newPassword'],
-    done: () => ({ title: 'resetDone', lead: 'resetDoneLead' }),
-    kinds: ['reset'],
-  },
-  verify: {
-    page: value => ({
-      title: 'verify',
-      lead: 'verifyLead',
-      forms: [{ action: 'verify', fields: proofFields(value), button: 'confirm' }],
-      ...(value('token') === '' && { links: [{ to: 'resend', text: 'resend' }] }),
-    }),
-    request: 'verifyEmail',
-    fields: ['token', 'email', 'code'],
-    done: () => ({ title: 'verifyDone', lead: 'verifyDoneLead' }),
-    kinds: ['verify', 'change'],
-  },
-  resend: {
-    page: (value, mark) => ({
-      title: 'resend',
-      forms: [
-        {
-          action: 'resend',
-          fields: [
-            { ...EMAIL, value: value('email') },
-            { name: 'mark', value: mark },
-          ],
-          button: 'send',
-        },
-      ],
-    }),
-    request: 'resendVerification',
-    fields: ['email'],
-    done: value => ({
-      title: 'sent',
-      lead: 'sentLead',
-      forms: [{ action: 'verify', fields: proofFields(value), button: 'confirm' }],
-    }),
-    isMarked: true,
-  },
-  undo: {
-    page: value => ({
-      title: 'undo',
-      lead: 'undoLead',
-      forms: [
-        {
-          action: 'undo',
-          fields: [{ name: 'token', value: value('token') }, ...PASSWORDS],
-          button: 'undoConfirm',
-        },
-      ],
-    }),
-    request: 'undoEmail',
-    fields: ['token', 'newPassword'],
-    done: () => ({ title: 'undoDone', lead: 'undoDoneLead' }),
-    kinds: ['undo'],
-  },
+/** Of pages whose path is not their word. */
+const PATHS: Readonly<Partial<Record<Word, string>>> = {
+  secondFactor: 'second-factor',
+  appPassword: 'app-password',
+  recoveryCodes: 'recovery-codes',
+  secondFactorOff: 'second-factor-off',
 }
 
 /** @param path `/account`, or with a slash at its end: links are relative */
@@ -149,10 +39,9 @@ const index = (path: string): Page => {
   const folder = path.endsWith('/') ? '' : 'account/'
   return {
     title: 'account',
-    links: [
-      { to: `${folder}forgot`, text: 'forgot' },
-      { to: `${folder}verify`, text: 'verify' },
-    ],
+    links: (
+      ['forgot', 'verify', 'secondFactor', 'appPassword', 'recoveryCodes', 'secondFactorOff'] as const
+    ).map(text => ({ to: `${folder}${PATHS[text] ?? text}`, text })),
   }
 }
 
@@ -203,7 +92,9 @@ class AccountPages {
     }
     const visitor = { locale, address, hasLeft: () => response.destroyed }
     const value: Values = field => values.get(field) ?? ''
-    if (!isPost) return say(withOther(await this.#opened(action, value, address), locale, query))
+    // What comes behind another page takes nothing of an address.
+    const kept = action.behind === undefined ? query : new URLSearchParams()
+    if (!isPost) return say(withOther(await this.#opened(action, value, address), locale, kept))
     say(await this.#posted(action, value, { request, visitor }))
   }
 
@@ -215,7 +106,8 @@ class AccountPages {
 
   /** A link that is good no more is told now, and not after somebody has thought of a new password. */
   async #opened(action: Action, value: Values, address: string | undefined): Promise<Page> {
-    const { kinds } = action
+    const { behind, kinds } = action
+    if (behind !== undefined) return ACTIONS[behind]?.page(() => '', this.#marks.make(address)) ?? NO_PAGE
     const token = value('token')
     const isGood = kinds === undefined || token === '' || (await this.#isGood(token, kinds))
     const page = action.page(value, this.#marks.make(address))
@@ -244,7 +136,7 @@ class AccountPages {
     const filled = action.fields.filter(field => value(field) !== '')
     const data = Object.fromEntries(filled.map(field => [field, value(field)]))
     const outcome = await ask(this.options, visitor, action.request, data)
-    if (outcome.code === 'SUCCESS') return action.done(value)
+    if (outcome.code === 'SUCCESS') return action.done(value, outcome.data)
     const { alert, status } = wordsOf(outcome)
     return again(alert, status)
   }
@@ -257,11 +149,20 @@ function withOther(page: Page, locale: Locale, query: URLSearchParams): Page {
   return { ...page, other: `?${other}` }
 }
 
+/** By the field that is wrong; without one it is address or password, and nobody is told which. */
+const REFUSED: Readonly<Record<string, Word>> = { code: 'badCode', secret: 'oldSecret', '': 'badLogin' }
+
 /** What a person is told of a refusal. */
 function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly status: number } {
   switch (code) {
     case 'ERROR_AUTH':
-      return { alert: info?.field === 'code' ? 'badCode' : 'badLink', status: 403 }
+      return { alert: REFUSED[info?.field ?? ''] ?? 'badLink', status: 403 }
+    case 'SECOND_FACTOR_REQUIRED':
+      return { alert: 'codeNeeded', status: 403 }
+    case 'ACCOUNT_DISABLED':
+      return { alert: 'disabled', status: 403 }
+    case 'EMAIL_UNVERIFIED':
+      return { alert: 'unverified', status: 403 }
     case 'ERROR_EXIST_USER':
       return { alert: 'taken', status: 409 }
     case 'BAD_FIELD':
@@ -277,6 +178,9 @@ function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly stat
 
 function fieldWords(field: string | undefined, reason: string | undefined): Word {
   if (reason === 'is missing' || reason === 'must not be empty') return 'missing'
+  if (field === undefined) return 'notOn'
+  if (field === 'password') return 'badLogin'
+  if (field === 'name') return 'badName'
   if (field === 'newPassword') return 'badPassword'
   return field === 'email' ? 'badEmail' : field === 'token' ? 'badLink' : 'badCode'
 }

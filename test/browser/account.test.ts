@@ -5,7 +5,10 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { decodeQR } from 'qr/decode.js'
+import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { authenticator } from '../helpers/factor.js'
 import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
 import { MailFolder } from '../helpers/mail.js'
 
@@ -42,6 +45,12 @@ async function open(t: Test, browser: Browser, locale: string): Promise<Page> {
   )
   page.on('pageerror', error => t.fail(error.message))
   return page
+}
+
+/** What a phone reads in a picture. */
+async function scanned(png: Buffer): Promise<string> {
+  const { data, info } = await sharp(png).ensureAlpha().raw().toBuffer({ resolveWithObject: true })
+  return decodeQR({ width: info.width, height: info.height, data: Uint8Array.from(data) })
 }
 
 async function pages(browser: Browser): Promise<void> {
@@ -102,6 +111,28 @@ async function pages(browser: Browser): Promise<void> {
     await fill(code.toLowerCase(), 'by code')
     t.match(await page.locator('h1').textContent(), 'Your password is set')
     await mail.next(bob.email)
+  })
+
+  await t.test('the second factor, in Chinese: the picture can be scanned', async t => {
+    const kim = await register(t, gateway)
+    const page = await open(t, browser, 'zh-TW')
+    await page.goto(`${gateway.http}/account`)
+    await page.getByRole('link', { name: '啟用兩步驟驗證' }).click()
+    await page.getByLabel('電子郵件地址').fill(kim.email)
+    await page.getByLabel('密碼', { exact: true }).fill(kim.password)
+    await page.getByRole('button').click()
+    const uri = await scanned(await page.getByRole('img', { name: 'QR code' }).screenshot())
+    t.match(uri, `otpauth://totp/MumiChat:${encodeURIComponent(kim.email)}`)
+    const code = authenticator(new URL(uri).searchParams.get('secret') ?? '')
+    await page.getByLabel('應用程式的驗證碼').fill(code())
+    await page.getByRole('button').click()
+    t.match(await page.locator('h1').textContent(), '您的備用碼')
+    t.equal(await page.locator('code').count(), 10)
+    const client = await jsonClient(t, gateway)
+    const login = { email: kim.email, password: kim.password }
+    t.match(await client.action('login', login), { code: 10145 })
+    t.match(await client.action('login', { ...login, code: code() }), { code: 202 })
+    await mail.next(kim.email)
   })
 
   await t.test('another website can neither frame a page nor post its form', async t => {

@@ -2,10 +2,14 @@
 import { createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { EMAIL } from '../../src/account-pages/action.js'
+import { ACTIONS } from '../../src/account-pages/actions.js'
 import { ask } from '../../src/account-pages/ask.js'
 import { FormMarks, isFromElsewhere, MAX_FORM_BYTES, readForm } from '../../src/account-pages/forms.js'
 import { sendPage } from '../../src/account-pages/html.js'
+import { LETTER_ACTIONS } from '../../src/account-pages/letters.js'
 import { accountPages } from '../../src/account-pages/pages.js'
+import { SECURITY_ACTIONS } from '../../src/account-pages/security.js'
 import { WORDS } from '../../src/account-pages/words.js'
 import { baseUrlOf, pagesRoute } from '../../src/app/pages.js'
 import { loadConfig } from '../../src/config/config.js'
@@ -75,6 +79,34 @@ t.test('html: values are escaped; the headers let a browser do nothing but show 
     ['no-referrer', 'no-store', 'DENY', 'nosniff', 'en', '60'],
   )
 })
+
+t.test(
+  'forms of pages: each posts to its own page, and what has a password has a mark and keeps none',
+  async t => {
+    t.same(Object.keys(ACTIONS), [...Object.keys(LETTER_ACTIONS), ...Object.keys(SECURITY_ACTIONS)])
+    for (const [name, { page, fields, isMarked }] of Object.entries(ACTIONS)) {
+      const typed: Record<string, string> = {
+        secret: 'A'.repeat(32),
+        password: 'my password',
+        email: 'a@b.c',
+      }
+      const { forms = [] } = page(field => typed[field] ?? '', 'a mark')
+      t.same(
+        forms.map(form => form.action),
+        [name],
+      )
+      const inputs = forms.flatMap(form => form.fields)
+      t.notMatch(JSON.stringify(inputs), 'my password')
+      if (inputs.some(({ name: input }) => input === EMAIL.name)) t.match(JSON.stringify(inputs), 'a@b.c')
+      if (!fields.includes('password')) continue
+      t.ok(isMarked, name)
+      t.ok(
+        inputs.some(input => input.name === 'mark' && input.value === 'a mark'),
+        name,
+      )
+    }
+  },
+)
 
 t.test('forms: urlencoded, with a length, bounded; whole or not at all', async t => {
   const read: (string | undefined)[] = []

@@ -1,0 +1,134 @@
+/** The pages of the second factor and of app passwords, over real HTTP. */
+import { encodeQR } from 'qr'
+import t from 'tap'
+import { WORDS } from '../../src/account-pages/words.js'
+import { totpUri } from '../../src/auth/second-factor/totp.js'
+import { authenticator } from '../helpers/factor.js'
+import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
+
+const gateway = await startGateway(t, {
+  'sessions.multiple': 'allow',
+  'limits.failedLogins': 100,
+  'limits.failedLoginsPerAddress': 1000,
+})
+const words = WORDS.en
+
+type Fields = Record<string, string>
+
+const fieldsOf = (html: string): Fields =>
+  Object.fromEntries(
+    [...html.matchAll(/<input[^>]*name="([^"]*)" value="([^"]*)"/g)].map(([, name = '', value = '']) => [
+      name,
+      value,
+    ]),
+  )
+const secretsOf = (html: string) => [...html.matchAll(/<code>([^<]*)<\/code>/g)].map(([, text = '']) => text)
+
+async function page(name: string, options = {}) {
+  const response = await fetch(`${gateway.http}/account/${name}`, options)
+  const html = await response.text()
+  return { status: response.status, html, fields: fieldsOf(html), secrets: secretsOf(html) }
+}
+
+const open = (name: string) => page(`${name}?lang=en`)
+const post = (name: string, fields: Fields, headers: Fields = {}) =>
+  page(name, { method: 'POST', body: new URLSearchParams(fields), headers })
+
+/** Opens a page and sends its form. */
+async function send(name: string, fields: Fields) {
+  return post(name, { ...(await open(name)).fields, ...fields })
+}
+
+async function logIn(email: string, password: string, code?: string) {
+  const client = await jsonClient(t, gateway)
+  return client.action('login', { email, password, ...(code !== undefined && { code }) }, 'l')
+}
+
+t.test('a person with a browser alone switches it on, gets an app password, and switches it off', async t => {
+  const { id, email, password } = await register(t, gateway)
+  const before = await loggedIn(t, gateway, { id, email, password })
+  t.match((await page('')).html, 'second-factor')
+  const wrong = await send('second-factor', { email, password: 'wrong' })
+  t.match(wrong, { status: 403, html: words.badLogin, fields: { email, password: '' } })
+  const scan = await send('second-factor', { email, password })
+  t.equal(scan.status, 200)
+  const { secret = '' } = scan.fields
+  t.match(scan.secrets, [secret.replace(/.{4}(?=.)/g, '$& ')])
+  t.ok(scan.html.includes(encodeQR(totpUri(secret, email), 'svg')), 'the picture is that of the secret')
+  t.notMatch(scan.html, password)
+  const code = authenticator(secret)
+  const mistyped = await post('second-factor-on', { ...scan.fields, code: '12345' })
+  t.match(mistyped, { status: 403, html: words.badCode, fields: { secret } })
+  t.match(mistyped.html, '<svg', 'the picture is still there')
+  const done = await post('second-factor-on', { ...mistyped.fields, code: code() })
+  t.equal(done.status, 200)
+  t.equal(done.secrets.length, 10)
+  t.match(await before.closed, [4501])
+  t.match(await post('second-factor-on', { ...scan.fields, code: code() }), {
+    status: 403,
+    html: words.oldSecret,
+  })
+  t.match(await logIn(email, password), { code: 10145 })
+
+  const [one = '', two = '', three = '', four = ''] = done.secrets
+  t.match(await send('app-password', { email, password, name: 'pc' }), {
+    status: 403,
+    html: words.codeNeeded,
+  })
+  t.match(await send('app-password', { email, password, name: 'x'.repeat(65), code: one }), {
+    status: 400,
+    html: words.badName,
+  })
+  const app = await send('app-password', { email, password, name: 'pc', code: one })
+  t.match(app, { status: 200, secrets: [/^mumi-/] })
+  t.match(await logIn(email, app.secrets[0] ?? ''), { code: 202 })
+  t.match(await send('recovery-codes', { email, password, code: one }), { status: 403, html: words.badCode })
+  const renewed = await send('recovery-codes', { email, password, code: two })
+  t.equal(renewed.secrets.length, 10)
+  t.match(await send('second-factor-off', { email, password, code: three }), { status: 403 })
+  t.match(await send('second-factor-off', { email, password, code: four }), { status: 403 })
+  const off = await send('second-factor-off', { email, password, code: renewed.secrets[0] ?? '' })
+  t.match(off, { status: 200, html: words.secondFactorOffDone })
+  t.match(await send('second-factor-off', { email, password }), { status: 400, html: words.notOn })
+  t.match(await logIn(email, password), { code: 202 })
+})
+
+t.test('nobody learns of an account, and no page of another website sends these forms', async t => {
+  const nobody = await send('second-factor', { email: 'nobody@example.com', password: 'x' })
+  t.match(nobody, { status: 403, html: words.badLogin })
+  const { email, password } = await register(t, gateway)
+  for (const name of ['second-factor', 'recovery-codes', 'app-password', 'second-factor-off']) {
+    const { status, html, fields } = await open(name)
+    t.equal(status, 200)
+    t.notMatch(html, '<script')
+    const filled = { ...fields, email, password, name: 'x' }
+    t.match(await post(name, { ...filled, mark: '' }), { status: 403, html: words.oldForm }, name)
+    t.match(await post(name, filled, { 'sec-fetch-site': 'cross-site' }), {
+      status: 403,
+      html: words.foreign,
+    })
+  }
+  t.match(await logIn(email, password), { code: 202 }, 'nothing was switched on')
+})
+
+t.test(
+  'the step behind shows nothing of what an address says, and takes what is posted for what it is',
+  async t => {
+    const secret = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'
+    const led = await page(`second-factor-on?lang=en&email=a@example.com&secret=${secret}`)
+    t.equal(led.status, 200)
+    t.notMatch(led.html, secret)
+    t.notMatch(led.html, '<svg')
+    const { fields } = await open('second-factor')
+    const step = (more: Fields) => post('second-factor-on', { ...fields, ...more })
+    const long = `${'信'.repeat(300)}\u{1f600}@example.com`
+    for (const email of ['a@example.com', long, '"><script>alert(1)</script>'])
+      t.match(await step({ email, secret, code: '123456' }), { status: 403, html: words.oldSecret }, email)
+    for (const bad of ['x', 'A'.repeat(5000), '', '<svg onload=alert(1)>'])
+      t.match(
+        await step({ email: 'a@example.com', secret: bad, code: '123456' }),
+        { html: 'second-factor' },
+        bad,
+      )
+  },
+)
