@@ -60,6 +60,7 @@ const MAY_IMPORT = {
 /** Package → the one place that imports it. A package that is not listed may be imported nowhere. */
 const HOMES = {
   '(content-disposition|range-parser)': 'src/files-http/',
+  '@aws-sdk/client-s3': 'src/files/s3\\.ts',
   '@tus/server': 'src/files-http/tus\\.ts',
   'file-type': 'src/files/',
   '@sinclair/typebox': 'src/protocol/',

@@ -6,6 +6,7 @@ import { DiskStorage } from '../files/disk.js'
 import { type FileLimits, Files } from '../files/files.js'
 import { FileTokens } from '../files/ids.js'
 import { Staging } from '../files/staging.js'
+import type { Storage } from '../files/storage.js'
 import type { Store } from '../store/store.js'
 
 const fileLimits = ({ files }: Config): FileLimits => ({
@@ -22,6 +23,14 @@ const fileLimits = ({ files }: Config): FileLimits => ({
   keepMs: files.keep,
 })
 
+/** The client of S3 is loaded only if it is used: it takes 22 MB on the disk. */
+async function storageOf({ files }: Config, dir: string): Promise<Storage> {
+  if (files.storage === 'disk') return new DiskStorage(dir)
+  const { S3Storage } = await import('../files/s3.js')
+  const { timeout, ...rest } = files.s3
+  return new S3Storage({ ...rest, timeoutMs: timeout })
+}
+
 /** @param baseUrl see FilesOptions @throws GatewayError */
 export async function composeFiles(
   config: Config,
@@ -33,7 +42,7 @@ export async function composeFiles(
     kv: store.kv,
     tokens: await FileTokens.open(store.kv),
     staging: new Staging(join(dir, 'incoming'), config.files.minFree),
-    storage: new DiskStorage(dir),
+    storage: await storageOf(config, dir),
     limits: fileLimits(config),
     scanner: { command: config.files.scan, timeoutMs: config.files.scanTimeout },
     baseUrl,

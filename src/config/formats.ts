@@ -58,12 +58,13 @@ export const mongoUrl = (value: string, doc: string): Key<string> => ({
   sensitive: true,
 })
 export const optional = key<string>('optional')
-/** A URL whose query may hold a key. */
+/** A URL whose query may hold a key, or a key. */
 export const secretUrl = (value: string, doc: string): Key<string> => ({
   ...key<string>('optional')(value, doc),
   sensitive: true,
 })
 export const texts = key<readonly string[]>('texts')
+export const secret = secretUrl
 export const userIds = key<readonly string[]>('user ids')
 export const count = bounded('count')
 export const bytes = bounded('bytes')

@@ -12,6 +12,7 @@ import {
   register,
   startGateway,
 } from '../helpers/gateway.js'
+import { s3Server } from '../helpers/s3.js'
 
 const gateway = await startGateway(t, {
   'files.maxSize': 300_000,
@@ -297,6 +298,31 @@ t.test('a name is no path, and hides nothing', async t => {
       clean,
     )
   }
+})
+
+t.test('files in a bucket: the same to clients, and nothing left of them on the disk', async t => {
+  const bucket = t.testdir()
+  const server = await s3Server(t, bucket)
+  const settings = Object.fromEntries(
+    Object.entries(server).map(([key, value]) => [`files.s3.${key}`, value]),
+  )
+  const inBucket = await startGateway(t, { 'files.storage': 's3', 'files.minFree': 0, ...settings })
+  const account = await register(t, inBucket)
+  const ann = await loggedIn(t, inBucket, account)
+  const bytes = randomBytes(200_000)
+  const file = await uploaded(ann, 'a.bin', bytes)
+  const url = await linkOf(ann, file)
+  t.same(Buffer.from(await (await fetch(url)).arrayBuffer()), bytes)
+  const part = await fetch(url, { headers: { Range: 'bytes=100-199' } })
+  t.equal(part.status, 206)
+  t.same(Buffer.from(await part.arrayBuffer()), bytes.subarray(100, 200))
+  t.same(readdirSync(join(inBucket.dir, 'files', 'incoming')), [])
+  t.match(await ann.action('delete', { password: account.password }), { code: 200 })
+  t.equal((await fetch(url)).status, 404)
+  const left = readdirSync(bucket, { recursive: true, encoding: 'utf8' }).filter(path =>
+    path.includes(file.slice(10)),
+  )
+  t.same(left, [], 'a deletion removes what is in the bucket')
 })
 
 t.test('a deleted account leaves no file, and its links are good no more', async t => {

@@ -1,9 +1,33 @@
 /** Files that people send. See schema.ts. */
-import { bytes, count, duration, file, flag, types } from '../formats.js'
+import { bytes, choice, count, duration, file, flag, optional, secret, text, types } from '../formats.js'
 
 export const FILES = {
   files: {
     enabled: flag(true, 'Files: uploads, links and messages with files (docs/files.md).'),
+    storage: choice(
+      'disk',
+      ['disk', 's3'],
+      'Where files are kept: `disk`, in `files` below `data.dir`; `s3`, in a bucket of an S3-compatible service, which all gateways of one MongoDB share. Uploads that are under way are on the disk in any case.',
+    ),
+    s3: {
+      endpoint: optional(
+        '',
+        'URL of the service, `https://minio.example:9000`. Empty: Amazon’s for the region.',
+      ),
+      region: text('us-east-1', 'Region.'),
+      bucket: text('mumi-files', 'Bucket. It must be there, and not be public.'),
+      prefix: optional('', 'What every key begins with, `chat/`.'),
+      accessKey: optional(
+        '',
+        'Access key. Empty: as the AWS SDK finds it (environment, role of the machine).',
+      ),
+      secretKey: secret('', 'Its secret. Never printed.'),
+      pathStyle: flag(
+        false,
+        'Whether the bucket is named in the path and not in the host, as MinIO and others need it.',
+      ),
+      timeout: duration('10s', { min: '1s', max: '10m' }, 'How long the service may be silent.'),
+    },
     maxSize: bytes('10MiB', { min: 1, max: '64GiB' }, 'Largest file; a larger one is answered 10103.'),
     types: types(
       '',
