@@ -27,6 +27,7 @@ export const TAKEN = {
   removeSecondFactor: Type.Omit(REQUESTS.removeSecondFactor, ['email']),
   mintAppPassword: Type.Omit(REQUESTS.mintAppPassword, ['email']),
   user: Type.Object({ id: userId }),
+  file: Type.Object({ id: REQUESTS.fileLink.properties.file }),
   session: Type.Object({ id: text(64, 1) }),
   others: Type.Object({ others: Type.Literal(true, { description: 'All but the one that asks.' }) }),
   me: Type.Object({ language: LANGUAGE }),
@@ -71,15 +72,29 @@ const user = Type.Object({
   online: Type.Boolean({ description: 'False where who asks does not learn it.' }),
 })
 
+const file = {
+  id: told('Of the file.'),
+  name: Type.String(),
+  size: Type.Integer({ minimum: 0, description: 'Bytes.' }),
+  type: told('Media type.'),
+}
+
+const link = {
+  url: told('Good for whoever has it, until it expires.'),
+  thumbnail: Type.Optional(told('Of an image.')),
+}
+
 const message = Type.Object({
   id: told('UUIDv7 (RFC 9562).'),
   sender: id,
   recipient: id,
-  content: Type.String(),
+  content: told('With files, it ends with a line for each.'),
   created_at: time,
   seq: Type.Optional(
     Type.Integer({ minimum: 1, description: 'In the own inbox; only of messages that came.' }),
   ),
+  text: Type.Optional(told('Of a message with files: what the sender wrote.')),
+  files: Type.Optional(Type.Array(Type.Object({ ...file, ...link }))),
 })
 
 /** What it answers. Further members may be added. */
@@ -123,6 +138,19 @@ export const GIVEN = {
     messages: Type.Array(message, { description: 'Newest first.' }),
     more: Type.Boolean({ description: 'Whether there may be older ones: see the header `Link`.' }),
   }),
+  Slot: Type.Object({
+    id: told('Of the file, for `files` of a message.'),
+    method: Type.Literal('PUT'),
+    url: Type.String(),
+    headers: Type.Record(Type.String(), Type.String()),
+    expires: time,
+  }),
+  Files: Type.Object({
+    files: Type.Array(Type.Object({ ...file, uploaded: Type.Boolean(), created_at: time })),
+    bytes: Type.Integer({ minimum: 0 }),
+    quota: Type.Integer({ minimum: 0, description: 'Most bytes of the account.' }),
+  }),
+  FileLink: Type.Object({ ...file, ...link, expires: time }),
   Sessions: Type.Object({
     sessions: Type.Array(
       Type.Object({

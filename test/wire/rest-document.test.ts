@@ -56,7 +56,9 @@ t.test('the document is OpenAPI 3.1', async t => {
 /** Members that the document does not name are a fault here, though clients must take them. */
 const strict = (schema: unknown): unknown =>
   JSON.parse(JSON.stringify(schema), (_key, value) =>
-    value?.type === 'object' && value.additionalProperties === undefined
+    value?.type === 'object' &&
+    value.additionalProperties === undefined &&
+    value.patternProperties === undefined
       ? { ...value, additionalProperties: false }
       : value,
   )
@@ -213,6 +215,7 @@ interface Input {
 const likelyOf = ({ password, refresh }: Person): Likely => ({
   ...{ password, newPassword: 'battery staple', token: refresh, device: 'lamp', name: 'app' },
   ...{ recipient: bob.id, with: bob.id, id: bob.id, email: `${bob.id}@new.example`, content: 'hello' },
+  ...{ size: 5, type: 'text/plain' },
   ...{ username: '', firstName: 'First', lastName: 'Last', invite: 'x' },
 })
 

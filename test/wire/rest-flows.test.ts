@@ -177,6 +177,33 @@ t.test('an account is deleted, and its token with it', async t => {
   problem(t, await ask('POST /messages', { token: bob.token, body: { recipient: id, content: 'x' } }), 404)
 })
 
+t.test('a file is announced, uploaded, sent, read, and removed', async t => {
+  const [ann, bob] = [await restAccount(t, gateway), await restAccount(t, gateway)]
+  const { token } = ann
+  const slot = await ask('POST /files', { token, body: { name: 'note.txt', size: 5, type: 'text/plain' } })
+  t.equal(slot.status, 201)
+  t.equal(slot.headers.get('cache-control'), 'no-store')
+  const { id, method, url, headers } = slot.json
+  const put = await fetch(new URL(url, gateway.http), { method, headers, body: 'hello' })
+  t.ok(put.ok, String(put.status))
+  t.match((await ask('GET /files', { token })).json, {
+    files: [{ id, name: 'note.txt', uploaded: true }],
+    bytes: 5,
+  })
+  problem(t, await ask(`GET /files/${id}`, { token: bob.token }), 404)
+  const sent = await ask('POST /messages', { token, body: { recipient: bob.id, files: [id] } })
+  t.equal(sent.status, 201)
+  const [message] = (await ask(`GET /messages?with=${ann.id}`, { token: bob.token })).json.messages
+  t.match(message, { text: '', files: [{ id, name: 'note.txt', size: 5 }] })
+  const link = await ask(`GET /files/${id}`, { token: bob.token })
+  t.equal(link.status, 200)
+  t.equal(await (await fetch(new URL(link.json.url, gateway.http))).text(), 'hello')
+  problem(t, await ask(`DELETE /files/${id}`, { token: bob.token }), 404)
+  t.equal((await ask(`DELETE /files/${id}`, { token })).status, 204)
+  problem(t, await ask(`GET /files/${id}`, { token }), 404)
+  problem(t, await ask('POST /messages', { token, body: { recipient: bob.id } }), 400)
+})
+
 t.test('letters: the answer tells nothing of accounts', async t => {
   const { email, token } = await restAccount(t, gateway)
   for (const address of [email, 'nobody@chat.example'])

@@ -1,6 +1,7 @@
 /** All operations by subject, in the order of the document. */
 import type { Operation } from '../operation.js'
 import { ACCOUNTS } from './accounts.js'
+import { FILES } from './files.js'
 import { DEVICES, LOGINS, SESSIONS } from './logins.js'
 import { MAIL } from './mail.js'
 import { MESSAGES } from './messages.js'
@@ -10,6 +11,7 @@ export const SUBJECTS: Readonly<Record<string, readonly Operation[]>> = {
   accounts: ACCOUNTS,
   logins: LOGINS,
   messages: MESSAGES,
+  files: FILES,
   sessions: SESSIONS,
   devices: DEVICES,
   'second factor': SECOND_FACTOR,
