@@ -56,7 +56,13 @@ export class PostOffice {
 
   /** To the account's owner, or to another address. Resolves when the letter is stored. @throws as Outbox.put */
   async send(user: User, letter: Letter): Promise<void> {
-    if (this.parts.mayMail(keyOf(letter.to ?? user.email))) await this.parts.outbox.put(letter)
+    const { log, mayMail, outbox } = this.parts
+    if (mayMail(keyOf(letter.to ?? user.email))) await outbox.put(letter)
+    else
+      log.info(
+        { event: 'mail.dropped', kind: letter.kind },
+        'letter dropped: its recipient got enough of them',
+      )
   }
 
   /** The same without a limit, for an operator. */

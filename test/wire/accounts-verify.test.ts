@@ -112,6 +112,7 @@ t.test('limits: an address asks for so many letters, and a recipient gets so man
   t.match(await ask(ann.email.toUpperCase()), { code: 200 }, 'nobody is told')
   t.match(await ask('nobody@example.com'), { code: 200 })
   t.match(await ask('nobody@example.com'), { code: 10141 })
+  await gateway.logged('mail.dropped')
   const text = await (await fetch(`${gateway.http}/metrics`)).text()
   t.match(text, 'mumi_limited_total{limit="limits.mails"} 1')
   t.match(text, 'mumi_limited_total{limit="limits.mailsPerRecipient"} 1')
