@@ -33,8 +33,7 @@ const LOOK_AFTER_MS = { min: 20, max: 120 }
 
 export class PostOffice {
   readonly #asked = new Serial()
-  /** Those whose account is not looked for yet. */
-  readonly #waiting = new Set<Promise<void>>()
+  #open = 0
 
   constructor(private readonly parts: PostOfficeParts) {}
 
@@ -44,14 +43,13 @@ export class PostOffice {
    * @param login email or user id
    */
   ask(login: string, kind: LetterKind): void {
-    if (this.#waiting.size >= MAX_ASKED) {
+    if (this.#open >= MAX_ASKED) {
       this.parts.log.warn({ event: 'mail.dropped', kind }, 'letter dropped: too many are asked for')
       return
     }
-    const looked = delay(randomInt(LOOK_AFTER_MS.min, LOOK_AFTER_MS.max))
-      .then(() => this.#asked.run(() => this.#look(login, kind)))
-      .finally(() => this.#waiting.delete(looked))
-    this.#waiting.add(looked)
+    this.#open++
+    const wait = delay(randomInt(LOOK_AFTER_MS.min, LOOK_AFTER_MS.max))
+    void this.#asked.run(() => wait.then(() => this.#look(login, kind))).finally(() => this.#open--)
   }
 
   /** To the account's owner, or to another address. Resolves when the letter is stored. @throws as Outbox.put */
@@ -80,7 +78,6 @@ export class PostOffice {
 
   /** Resolves when all letters so far are in the outbox. */
   async idle(): Promise<void> {
-    await Promise.all(this.#waiting)
     await this.#asked.idle()
   }
 
