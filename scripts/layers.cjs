@@ -27,7 +27,7 @@ const MAY_IMPORT = {
   'src/inbox/': [STORE, 'src/flow/'],
   'src/mail/': [STORE, 'src/(accounts|auth|flow)/'],
   'src/encryption/': [],
-  'src/files/': [STORE, 'src/flow/'],
+  'src/files/': [STORE, 'src/(flow|images)/'],
   'src/files-http/': ['src/(files|http)/'],
   'src/handle/': [STORE, 'src/(accounts|auth|files|flow|images|inbox|limits|live|mail|protocol)/'],
   'src/json/': [

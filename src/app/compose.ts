@@ -95,8 +95,10 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   await ids.open()
   const rules = handlerRules(config)
   const { keys, admins, outbox, names, ...identity } = await composeIdentity(given, store, rules)
+  const pictures = new Pictures(pictureOptions(config))
   const files = await composeFiles(config, store, {
     accounts: identity.accounts,
+    pictures,
     baseUrl: given.filesUrl ?? (() => undefined),
   })
   const live = new LiveConnections(config.sessions.multiple)
@@ -113,7 +115,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     log,
     loginLog: new LoginLog(log, metrics, config.log.connections),
     rules,
-    pictures: new Pictures(pictureOptions(config)),
+    pictures,
     operation: given.operation(live),
     files,
   }

@@ -7,7 +7,12 @@ import { type FileLimits, Files } from '../files/files.js'
 import { FileTokens } from '../files/ids.js'
 import { Staging } from '../files/staging.js'
 import type { Storage } from '../files/storage.js'
+import { Thumbnails } from '../files/thumbnails.js'
+import type { Pictures } from '../images/pictures.js'
 import type { Store } from '../store/store.js'
+
+/** Of an image that gets a thumbnail: all of it is in memory while it is decoded. */
+const MAX_IMAGE_BYTES = 10 << 20
 
 const fileLimits = ({ files }: Config): FileLimits => ({
   maxBytes: files.maxSize,
@@ -35,14 +40,25 @@ async function storageOf({ files }: Config, dir: string): Promise<Storage> {
 export async function composeFiles(
   config: Config,
   store: Store,
-  { accounts, baseUrl }: { readonly accounts: Accounts; readonly baseUrl: () => string | undefined },
+  {
+    accounts,
+    pictures,
+    baseUrl,
+  }: {
+    readonly accounts: Accounts
+    readonly pictures: Pictures
+    readonly baseUrl: () => string | undefined
+  },
 ): Promise<Files> {
   const dir = join(config.data.dir, 'files')
+  const staging = new Staging(join(dir, 'incoming'), config.files.minFree)
+  const storage = await storageOf(config, dir)
   return new Files({
     kv: store.kv,
     tokens: await FileTokens.open(store.kv),
-    staging: new Staging(join(dir, 'incoming'), config.files.minFree),
-    storage: await storageOf(config, dir),
+    staging,
+    storage,
+    thumbnails: new Thumbnails(join(dir, 'thumbnails'), { storage, staging }, pictures, MAX_IMAGE_BYTES),
     limits: fileLimits(config),
     scanner: { command: config.files.scan, timeoutMs: config.files.scanTimeout },
     baseUrl,

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import contentDisposition from 'content-disposition'
 import parseRange from 'range-parser'
+import { GatewayError } from '../core/errors.js'
 import type { Files } from '../files/files.js'
 import type { StoredFile } from '../files/rows.js'
 import type { ByteRange } from '../files/storage.js'
@@ -66,6 +67,15 @@ function rangeOf(
   if (found === -1) return 'unsatisfiable'
   const [one, ...more] = found === -2 || found.type !== 'bytes' ? [] : found
   return one !== undefined && more.length === 0 ? { start: one.start, end: one.end } : undefined
+}
+
+/** A small picture of an image; it has nothing of the file but pixels. */
+export async function thumbnail(files: Files, file: StoredFile, response: ServerResponse): Promise<number> {
+  const made = await files.options.thumbnails?.of(file)
+  if (made === undefined) throw new GatewayError('NO_FILE')
+  const { 'Accept-Ranges': _, ...headers } = headersOf({ ...file, ...made }, files.limits.linkMs)
+  response.writeHead(200, { ...HEADERS, ...headers, 'Content-Length': made.bytes.length }).end(made.bytes)
+  return made.bytes.length
 }
 
 /** If-None-Match (RFC 9110, 13.1.2). */

@@ -7,7 +7,7 @@ import type { Metrics } from '../core/metrics.js'
 import type { Files } from '../files/files.js'
 import { isRead, pathOf, type Route } from '../http/answers.js'
 import { refuse } from './answers.js'
-import { download } from './download.js'
+import { download, thumbnail } from './download.js'
 import { Pace } from './pace.js'
 import { upload } from './upload.js'
 
@@ -29,15 +29,15 @@ export function filesRoute(options: FilesRouteOptions): Route {
   return (request, response, _address, wait = () => undefined) => {
     const path = pathOf(request)
     if (!path.startsWith(ROOT)) return false
-    const [id = '', token, ...more] = path.slice(ROOT.length).split('/')
+    const [id = '', token, form, ...more] = path.slice(ROOT.length).split('/')
     allowOrigin(options, request, response)
     const exchange = { request, response, pace: new Pace(wait, options.stallMs) }
     if (request.method === 'PUT' && token === undefined) {
       // Its bytes wait until the file is looked up.
       request.pause()
       serve(options, exchange, () => put(options, id, exchange))
-    } else if (isRead(request) && token !== undefined && more.length === 0)
-      serve(options, exchange, () => get(options, id, token, exchange))
+    } else if (isRead(request) && token !== undefined && isForm(form) && more.length === 0)
+      serve(options, exchange, () => get(options, { id, token, isSmall: form !== undefined }, exchange))
     else if (request.method === 'OPTIONS') response.writeHead(204, { Allow: METHODS }).end()
     else if (isRead(request) || request.method === 'PUT')
       response.writeHead(404, { 'Content-Length': 0 }).end()
@@ -45,6 +45,9 @@ export function filesRoute(options: FilesRouteOptions): Route {
     return true
   }
 }
+
+/** What there is of a file besides itself. */
+const isForm = (form: string | undefined): boolean => form === undefined || form === 'thumbnail'
 
 interface Exchange {
   readonly request: IncomingMessage
@@ -72,11 +75,14 @@ async function put(
 
 async function get(
   { files, metrics }: FilesRouteOptions,
-  id: string,
-  token: string,
+  { id, token, isSmall }: { readonly id: string; readonly token: string; readonly isSmall: boolean },
   exchange: Exchange,
 ): Promise<void> {
-  const bytes = await download(files, await files.findByLink(id, token), exchange)
+  const file = await files.findByLink(id, token)
+  const { response, pace } = exchange
+  const bytes = await (isSmall
+    ? pace.while(thumbnail(files, file, response))
+    : download(files, file, exchange))
   if (bytes > 0) metrics.fileBytes.inc({ direction: 'out' }, bytes)
 }
 

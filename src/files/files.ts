@@ -14,6 +14,7 @@ import { cleanName } from './names.js'
 import { FileRows, refOf, type StoredFile } from './rows.js'
 import type { Staging } from './staging.js'
 import type { ByteRange, Storage } from './storage.js'
+import type { Thumbnails } from './thumbnails.js'
 
 export interface FileLimits {
   readonly maxBytes: number
@@ -42,6 +43,8 @@ export interface FilesOptions {
   readonly storage: Storage
   readonly limits: FileLimits
   readonly scanner: Scanner
+  /** undefined: images have none. */
+  readonly thumbnails?: Thumbnails | undefined
   /** Where browsers reach us, without a slash at its end; undefined: links are paths. */
   readonly baseUrl: () => string | undefined
   /** Whether the account is there and may log in. */
@@ -64,7 +67,6 @@ export interface Slot {
 
 /** Links of one hour have the same end, so that a browser's cache knows a file again. */
 const LINK_STEP_MS = 3_600_000
-const THUMBNAILS: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
 
 const noFile = () => new GatewayError('NO_FILE', { field: 'file', reason: 'no such file' })
 export const badUpload = (reason: string) => new GatewayError('BAD_UPLOAD', { field: 'file', reason })
@@ -79,8 +81,6 @@ export class Files {
   readonly #uploading = new Set<string>()
   /** Bytes of all files, counted once and then kept up; counted anew by `sweep`. */
   #total: Promise<number> | undefined
-  /** Whether images have thumbnails. */
-  hasThumbnails = false
 
   constructor(readonly options: FilesOptions) {
     this.rows = new FileRows(options.kv)
@@ -225,10 +225,11 @@ export class Files {
   }
 
   /** Of a file whose reader is known to be one. */
-  urlsFor({ id, type }: Pick<FileRef, 'id' | 'type'>, reader: UserId, now = Date.now()): FileUrls {
+  urlsFor(file: Pick<FileRef, 'id' | 'type' | 'size'>, reader: UserId, now = Date.now()): FileUrls {
+    const { id } = file
     const token = this.options.tokens.make('get', id, { userId: reader, expiresAt: this.linkEnd(now) })
     const url = `${this.#base}/files/${id}/${token}`
-    return this.hasThumbnails && THUMBNAILS.has(type) ? { url, thumbnail: `${url}/thumbnail` } : { url }
+    return this.options.thumbnails?.isFor(file) ? { url, thumbnail: `${url}/thumbnail` } : { url }
   }
 
   /** When links of now expire, ms since the epoch. */
@@ -264,7 +265,7 @@ export class Files {
    * @returns whether it was there
    */
   async #drop(id: string): Promise<boolean> {
-    const { staging, storage } = this.options
+    const { staging, storage, thumbnails } = this.options
     const file = await this.rows.find(id)
     if (file !== undefined) {
       await this.rows.remove(id)
@@ -272,14 +273,16 @@ export class Files {
     }
     await staging.remove(id)
     await storage.remove(id)
+    await thumbnails?.kept.remove(id)
     return file !== undefined
   }
 
   /** Of an account that is deleted; the store removes its rows. */
   async removeAll(owner: UserId): Promise<void> {
-    const { staging, storage } = this.options
+    const { staging, storage, thumbnails } = this.options
     for (const id of await staging.list()) if (ownerOf(id) === owner) await staging.remove(id)
     await storage.removeAll(owner)
+    await thumbnails?.kept.removeAll(owner)
   }
 
   /** Removes what is due: uploads that did not end, files to which nothing refers, and what deletions left. */
@@ -303,12 +306,12 @@ export class Files {
 
   /** Bytes without a row: a kill came between the two, or an account was deleted. */
   async #sweepStrays(): Promise<void> {
-    const { staging, storage } = this.options
+    const { staging, storage, thumbnails } = this.options
     const isStray = async (id: string) => !this.#uploading.has(id) && (await this.rows.find(id)) === undefined
     for (const id of await staging.list()) if (await isStray(id)) await staging.remove(id)
-    for await (const owner of storage.owners()) {
-      for await (const id of storage.list(owner)) if (await isStray(id)) await storage.remove(id)
-    }
+    for (const kept of thumbnails === undefined ? [storage] : [storage, thumbnails.kept])
+      for await (const owner of kept.owners())
+        for await (const id of kept.list(owner)) if (await isStray(id)) await kept.remove(id)
   }
 
   #totalBytes(): Promise<number> {

@@ -128,14 +128,15 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     isUnverifiedTold: () => true,
   }
   const factors = new SecondFactors(store.users)
+  const pictures = new Pictures(pictureOptions(config))
   const services: Services = {
     operation: IDLE_OPERATION,
     mail: composeMail(given).mail,
     proofs,
     factors,
     held,
-    pictures: new Pictures(pictureOptions(config)),
-    files: await composeFiles(config, store, { accounts, baseUrl: () => undefined }),
+    pictures,
+    files: await composeFiles(config, store, { accounts, pictures, baseUrl: () => undefined }),
     accounts,
     invites: new Invites(store.kv),
     pendingDeletions,

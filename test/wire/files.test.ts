@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import {
   type JsonClient,
@@ -178,6 +179,43 @@ t.test(
     t.match(await ann.ask({ type: 'message', data: { recipient: bob.userId, files: [] } }), { code: 10101 })
     t.match(await ann.ask({ type: 'message', data: { recipient: bob.userId } }), { code: 10101 })
     t.match(await ann.ask({ type: 'message', data: { recipient: bob.userId, content: '' } }), { code: 10101 })
+  },
+)
+
+t.test(
+  'an image has a thumbnail, which is made once; what is none, or cannot be decoded, has none',
+  async t => {
+    const [ann, bob] = [await loggedIn(t, gateway), await register(t, gateway)]
+    const reader = await loggedIn(t, gateway, bob, { ack: 'explicit' })
+    const large = await sharp({ create: { width: 900, height: 600, channels: 3, background: 'red' } })
+      .jpeg()
+      .toBuffer()
+    const files = [
+      await uploaded(ann, 'a.jpg', large),
+      await uploaded(ann, 'broken.png', Buffer.concat([PNG.subarray(0, 40), randomBytes(40)])),
+      await uploaded(ann, 'a.txt', Buffer.from('text')),
+    ]
+    await send(ann, bob.id, files)
+    const { files: got } = await reader.next<{ files: { url: string; thumbnail?: string }[] }>()
+    t.same(
+      got.map(({ url, thumbnail }) => thumbnail === `${url}/thumbnail`),
+      [true, true, false],
+    )
+    for (const _ of [1, 2]) {
+      const small = await fetch(got[0]?.thumbnail ?? '')
+      t.equal(small.status, 200)
+      t.equal(small.headers.get('content-type'), 'image/jpeg')
+      t.equal(small.headers.get('content-security-policy'), "sandbox; default-src 'none'")
+      const { width, height } = await sharp(Buffer.from(await small.arrayBuffer())).metadata()
+      t.same([width, height], [320, 213])
+      t.equal((await fetch(got[1]?.thumbnail ?? '')).status, 404)
+    }
+    t.equal((await fetch(`${got[2]?.url}/thumbnail`)).status, 404)
+    t.equal((await fetch(`${got[0]?.url}/other`)).status, 404)
+    const ofAnn = () => kept().filter(path => path.includes(ann.userId))
+    t.equal(ofAnn().filter(path => path.includes('thumbnails')).length, 2, 'and one that says there is none')
+    for (const file of files) await ann.action('removeFile', { file }, 'r')
+    t.same(ofAnn(), [], 'a thumbnail goes with its file')
   },
 )
 
