@@ -21,8 +21,9 @@ type Suite = NonNullable<Packet['data']['suite']>
 
 export class Encryption {
   #channel: Channel | undefined
-  /** For this connection alone, between an empty first packet and the next one. */
+  /** Between the first packet and the second. */
   #fresh: ServerKey | undefined
+  #isReady = false
 
   /** @param key of the greeting */
   constructor(
@@ -45,7 +46,7 @@ export class Encryption {
     if (enc !== undefined) return this.#setUp(suite, Buffer.from(enc, 'base64'), sealed)
     if (this.#channel === undefined)
       throw new GatewayError('BAD_FIELD', { field: 'enc', reason: 'is missing' })
-    this.#fresh = undefined
+    if (!this.#isReady) throw new GatewayError('ENCRYPTION_FAILED')
     return this.#channel.openText(sealed)
   }
 
@@ -58,13 +59,18 @@ export class Encryption {
     const text = await channel.openText(sealed)
     this.#channel = channel
     this.out.sealWith(plain => encodePacket(channel.sealText(plain)))
-    if (text !== '') return text
-    if (before === undefined) this.#greet()
-    return undefined
+    if (before === undefined) this.#greet(text)
+    else this.#isReady = true
+    return text === '' ? undefined : text
   }
 
-  /** Who takes this key for a second set-up has keys that nobody can make again, also not with the key of the first greeting. */
-  #greet(): void {
+  /**
+   * Nothing in the first packet is of this connection, so who has recorded one could send it again, with all that followed.
+   * The second set-up is with a key that is of this connection alone, and that nobody can make again.
+   */
+  #greet(text: string): void {
+    if (text !== '')
+      throw new GatewayError('BAD_FIELD', { field: 'ct', reason: 'must be empty in the first packet' })
     this.#fresh = ServerKey.generate()
     this.out.write(encodeGreeting(this.#fresh.public))
   }

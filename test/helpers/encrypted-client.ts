@@ -94,13 +94,13 @@ export class EncryptedClient {
     return this.#peer
   }
 
-  /** The first packet. */
+  /** A packet of a set-up. */
   async begin(request: unknown): Promise<void> {
     this.plain.send(await this.peer.first(request === '' ? '' : JSON.stringify(request)))
   }
 
-  /** An empty first packet, and the second set-up with the key that answers it. */
-  async renew(request: unknown): Promise<void> {
+  /** An empty first packet, and the second set-up with the key that answers it. @param request in the second */
+  async start(request: unknown): Promise<void> {
     await this.begin('')
     const { key } = await this.next<{ key: string }>()
     this.#peer = await Peer.setUp(key, this.suite, this.peer)
@@ -127,7 +127,7 @@ export const login = ({ email, password }: TestAccount, data: object = { ack: 'e
   data: { email, password, ...data },
 })
 
-/** With a login in a first packet. */
+/** With a login. */
 export async function encrypted(
   t: Test,
   gateway: { httpPort: number },
@@ -135,7 +135,7 @@ export async function encrypted(
   suite?: SuiteName,
 ): Promise<EncryptedClient> {
   const client = await EncryptedClient.connect(t, gateway, suite)
-  await client.begin(login(account))
+  await client.start(login(account))
   const reply = await client.next()
   if (reply.code !== 202) throw new Error(`login: ${reply.code}`)
   return client

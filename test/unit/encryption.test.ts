@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, randomBytes } from 'node:crypto'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { openBytes, sealBytes } from '../../src/encryption/aead.js'
 import { Channel } from '../../src/encryption/channel.js'
 import { ServerKey } from '../../src/encryption/server-key.js'
@@ -275,62 +275,50 @@ function connection(key: ServerKey) {
 
 const read = (packet: object) => readFrame(JSON.stringify(packet), 'allow', RULES) as Packet
 
-t.test('json/encryption: a first packet, those behind it, and no second set-up', async t => {
+/** Behind an empty first packet. */
+async function greeted(t: Test, key: ServerKey) {
+  const made = connection(key)
+  const first = await Peer.setUp(key.public, 'chacha20-poly1305')
+  t.equal(await made.encryption.open(read(await first.first(''))), undefined)
+  const fresh: string = JSON.parse(first.open(made.left.pop() ?? '')).key
+  return { ...made, first, fresh }
+}
+
+t.test('json/encryption: two set-ups, the second with a key of the connection; no third', async t => {
   const key = ServerKey.generate()
-  const { encryption, left, out } = connection(key)
-  const peer = await Peer.setUp(key.public, 'aes-256-gcm')
-  await t.rejects(
-    encryption.open(read({ type: 'encrypted', data: { ct: await peer.seal('x') } })),
-    ofKind('BAD_FIELD'),
-  )
-  t.equal(encryption.hasBegun, false)
-  const client = await Peer.setUp(key.public, 'aes-256-gcm')
-  t.equal(await encryption.open(read(await client.first('one'))), 'one')
+  const { encryption, left, out, first, fresh } = await greeted(t, key)
   t.equal(encryption.hasBegun, true)
-  t.equal(await encryption.open(read(await client.packet('two'))), 'two')
-  t.strictSame(left, [])
+  const second = await Peer.setUp(fresh, 'aes-256-gcm', first)
+  t.equal(await encryption.open(read(await second.first('one'))), 'one')
+  t.strictSame(left, [], 'and no third key')
+  t.equal(await encryption.open(read(await second.packet('two'))), 'two')
   out.write('reply')
-  t.equal(client.open(left[0] ?? '').trimEnd(), 'reply')
-  await t.rejects(
-    encryption.open(read(await (await Peer.setUp(key.public, 'aes-256-gcm')).first('x'))),
-    failed,
-  )
+  t.throws(() => first.open(left[0] ?? ''), 'the first keys are no longer used')
+  t.equal(second.open(left[0] ?? '').trimEnd(), 'reply')
+  const third = await Peer.setUp(fresh, 'aes-256-gcm', second)
+  await t.rejects(encryption.open(read(await third.first('x'))), failed)
 })
 
-t.test('json/encryption: an empty first packet gets a key that the next packet uses or gives up', async t => {
+t.test('json/encryption: first keys take no request, and a second set-up is bound to them', async t => {
   const key = ServerKey.generate()
-  const begin = async () => {
-    const { encryption, left, out } = connection(key)
-    const first = await Peer.setUp(key.public, 'chacha20-poly1305')
-    t.equal(await encryption.open(read(await first.first(''))), undefined)
-    const fresh: string = JSON.parse(first.open(left.pop() ?? '')).key
-    return { encryption, left, out, first, fresh }
-  }
-  const one = await begin()
-  const second = await Peer.setUp(one.fresh, 'aes-256-gcm', one.first)
-  t.equal(await one.encryption.open(read(await second.first(''))), undefined)
-  t.strictSame(one.left, [], 'and no third key')
-  t.equal(await one.encryption.open(read(await second.packet('x'))), 'x')
-  one.out.write('reply')
-  t.throws(() => one.first.open(one.left[0] ?? ''), 'the first keys are no longer used')
-  t.equal(second.open(one.left[0] ?? '').trimEnd(), 'reply')
+  const { encryption } = connection(key)
+  const early = await Peer.setUp(key.public, 'aes-256-gcm')
+  await t.rejects(encryption.open(read(await early.packet('x'))), ofKind('BAD_FIELD'))
+  t.equal(encryption.hasBegun, false)
+  const full = await Peer.setUp(key.public, 'aes-256-gcm')
+  await t.rejects(encryption.open(read(await full.first('x'))), ofKind('BAD_FIELD'))
+  t.equal(encryption.hasBegun, true)
+  await t.rejects(encryption.open(read(await full.packet('x'))), failed)
+  await t.rejects(encryption.open(read(await full.first('x'))), failed)
 
-  const given = await begin()
-  t.equal(await given.encryption.open(read(await given.first.packet('x'))), 'x')
-  const late = await Peer.setUp(given.fresh, 'aes-256-gcm', given.first)
-  await t.rejects(given.encryption.open(read(await late.first('x'))), failed)
-
-  const unbound = await begin()
-  const alone = await Peer.setUp(unbound.fresh, 'aes-256-gcm')
-  await t.rejects(unbound.encryption.open(read(await alone.first('x'))), failed, 'not bound to the first')
-
-  const greeted = await begin()
-  const same = await Peer.setUp(key.public, 'aes-256-gcm', greeted.first)
-  await t.rejects(
-    greeted.encryption.open(read(await same.first('x'))),
-    failed,
-    'with the key of the greeting',
-  )
+  const one = await greeted(t, key)
+  await t.rejects(one.encryption.open(read(await one.first.packet('x'))), failed, 'by the first keys')
+  const other = await greeted(t, key)
+  const alone = await Peer.setUp(other.fresh, 'aes-256-gcm')
+  await t.rejects(other.encryption.open(read(await alone.first('x'))), failed, 'not bound to the first')
+  const third = await greeted(t, key)
+  const same = await Peer.setUp(key.public, 'aes-256-gcm', third.first)
+  await t.rejects(third.encryption.open(read(await same.first('x'))), failed, 'with the key of the greeting')
 })
 
 t.test('json/encryption: where packets are off, one is an unknown request', async t => {

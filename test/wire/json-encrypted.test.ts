@@ -70,16 +70,14 @@ t.test(
       }),
       { code: 10101, data: { field: 'suite' } },
     )
-    const { type, data } = await client.peer.first(
-      JSON.stringify({ type: 'action', action: 'query', data: { id: '1' } }),
-    )
+    const { type, data } = await client.peer.first('')
     client.plain.send({ type, data: { enc: data.enc, ct: data.ct } })
-    t.match(await client.next(), { code: 10007 })
+    t.match(await client.next(), { key: /^[0-9A-F]{64}$/ })
   },
 )
 
 t.test(
-  'an empty first packet is answered by a fresh key, and a second set-up with it replaces the first',
+  'a first packet is answered by a fresh key, and a second set-up with it replaces the first',
   async t => {
     const keys = new Set<string>()
     for (let i = 0; i < 2; i++) {
@@ -88,13 +86,12 @@ t.test(
       const greeting = await client.next<{ key: string }>()
       t.match(greeting.key, /^[0-9A-F]{64}$/)
       keys.add(greeting.key)
-      await client.send(login(ann))
-      t.match(await client.next(), { code: 202 }, 'it may stay with the first')
-      client.ws.close()
+      const packet = await client.peer.packet(JSON.stringify(login(ann)))
+      t.strictSame((await ends(client, packet)).closed, CLOSED, 'no request goes by the first keys')
     }
     t.equal(keys.size, 2, 'for each connection another one')
     const client = await EncryptedClient.connect(t, gateway)
-    await client.renew(login(ann))
+    await client.start(login(ann))
     t.match(await client.next(), { code: 202 })
     t.match(await client.ask(message(bob.id, 'fresh')), { code: 201 })
     const third = await Peer.setUp(client.key, 'aes-256-gcm', client.peer)
@@ -102,9 +99,41 @@ t.test(
   },
 )
 
+t.test('a connection that was recorded is not run again', async t => {
+  const eve = await register(t, gateway)
+  const client = await EncryptedClient.connect(t, gateway)
+  const recorded: string[] = []
+  const { plain } = client
+  const send = plain.send.bind(plain)
+  plain.send = frame => {
+    recorded.push(JSON.stringify(frame))
+    send(frame)
+  }
+  await client.start(login(ann))
+  t.match(await client.next(), { code: 202 })
+  t.match(await client.ask(message(eve.id, 'once')), { code: 201 })
+  t.equal(recorded.length, 3)
+  const again = await EncryptedClient.connect(t, gateway)
+  for (const frame of recorded) again.plain.send(frame)
+  t.strictSame(await again.plain.closed, CLOSED)
+  t.equal(again.plain.unread.length, 2, 'a key that is of no use to it, and why it ends')
+  const reader = await loggedIn(t, gateway, eve, { ack: 'explicit' })
+  t.match(await reader.next(), { content: 'once' })
+  reader.send(message(eve.id, 'end'))
+  const texts = [await reader.nextText(), await reader.nextText()]
+  t.notMatch(texts.join(), /once/)
+})
+
+t.test('a request in a first packet is refused with a word, in a packet', async t => {
+  const client = await EncryptedClient.connect(t, gateway)
+  await client.begin(login(ann))
+  t.match(await client.next(), { code: 10101, data: { field: 'ct', reason: /must be empty/ } })
+  t.strictSame((await ends(client, await client.peer.packet('{}'))).closed, CLOSED)
+})
+
 t.test('a login in packets confirms by ack alone: a pong can be made by who is in between', async t => {
   const client = await EncryptedClient.connect(t, gateway)
-  await client.begin({ ...login(ann, {}), id: 'x' })
+  await client.start({ ...login(ann, {}), id: 'x' })
   t.match(await client.next(), { code: 10101, data: { field: 'ack' } })
   t.match(await client.ask(login(ann, { ack: 'ping' })), { code: 10101, data: { field: 'ack' } })
   t.match(await client.ask(login(ann)), { code: 202 })
@@ -186,8 +215,7 @@ t.test('of a client that ends behind its packets, what they ask is done', async 
 
 t.test('limits hold for packets: a long one before login, and a long content', async t => {
   const client = await EncryptedClient.connect(t, gateway)
-  await client.begin('')
-  await client.next()
+  await client.start('')
   const { closed } = await ends(client, await client.peer.packet('x'.repeat(20_000)))
   t.strictSame(closed, CLOSED)
   const known = await encrypted(t, gateway, ann)
@@ -227,7 +255,7 @@ t.test('json.encryption = require: plain requests are refused and packets are no
   t.match(await plain.ask('x'), { code: 10100 })
   const client = await EncryptedClient.connect(t, strict)
   const data = { email: 'a@example.com', password: 'correct horse', firstName: 'A', lastName: 'B' }
-  await client.begin({ type: 'action', action: 'register', data })
+  await client.start({ type: 'action', action: 'register', data })
   t.match(await client.next(), { code: 203 })
   t.match(await client.ask(login({ ...data, id: '' })), { code: 202 })
 })
