@@ -61,7 +61,7 @@ t.test('the note of an open store counts until it is closed, or the system start
   t.notOk(existsSync(join(dir, 'opened')))
 })
 
-t.test('a new store has no strays, and one with a hash of nobody has', async t => {
+t.test('a new store has no strays, and one with a hash or a second factor of nobody has', async t => {
   const dir = join(dataDir(t), 'store')
   mkdirSync(dir)
   const check = { pages: 'unclean', timeoutMs: 1000 } as const
@@ -71,5 +71,9 @@ t.test('a new store has no strays, and one with a hash of nobody has', async t =
   const strays = new Strays(env, table)
   t.same([...strays.all()], [])
   await env.write(() => void table<string>('hashes').put([Number(ANN)], 'x'))
-  t.same([...strays.all()], [`hashes: one of ${ANN}, who has no account`])
+  await env.write(() => void table<string>('factors').put([Number(BOB)], 'x'))
+  t.same(
+    [...strays.all()],
+    [`hashes: one of ${ANN}, who has no account`, `factors: one of ${BOB}, who has no account`],
+  )
 })

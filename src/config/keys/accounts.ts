@@ -86,7 +86,7 @@ export const ACCOUNTS = {
     ),
     pages: flag(
       true,
-      'Serve the pages below `/account/` on the HTTP port: a forgotten password, and the links of letters.',
+      'Serve the pages below `/account/` on the HTTP port: a forgotten password, the links of letters, the second factor and app passwords.',
     ),
     resetLifetime: duration(
       '30m',
