@@ -20,6 +20,8 @@ export class RestCaller implements Caller, LoginTarget {
     private readonly response: ServerResponse,
     readonly remoteAddress: string | undefined,
     readonly locale: Locale,
+    /** `traceparent` (W3C Trace Context, 3.2). */
+    readonly traceParent: string | undefined,
   ) {}
 
   get target(): LoginTarget {
@@ -86,5 +88,7 @@ export function callerOf(
   response: ServerResponse,
   address: string | undefined,
 ): RestCaller {
-  return new RestCaller(services, response, address, preferredLocale(headers['accept-language'], locale))
+  const asked = preferredLocale(headers['accept-language'], locale)
+  const parent = headers.traceparent
+  return new RestCaller(services, response, address, asked, typeof parent === 'string' ? parent : undefined)
 }

@@ -47,7 +47,12 @@ export class Door {
     return new Promise(resolve => {
       const answer = answerBy(resolve)
       if (request.name === 'message' || request.name === 'broadcast')
-        answer.trace = this.services.inbox.tracing?.begin(request.name, 'rest', performance.now())
+        answer.trace = this.services.inbox.tracing?.begin(
+          request.name,
+          'rest',
+          performance.now(),
+          () => caller.traceParent,
+        )
       void handle(this.services, caller, request, answer)
     })
   }

@@ -38,6 +38,19 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   ),
   'files-http/resumable.ts': 'test/wire/files-resumable.test.ts runs it over real HTTP',
   'files-http/tus.ts': 'test/wire/files-resumable.test.ts runs it over real HTTP',
+  'rest/given.ts': TYPES,
+  ...Object.fromEntries(
+    ['api', 'caller', 'door', 'operation', 'quota', 'runner'].map(name => [
+      `rest/${name}.ts`,
+      'test/wire/rest.test.ts and those beside it run it over real HTTP',
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['accounts', 'files', 'logins', 'mail', 'messages', 'second-factor'].map(name => [
+      `rest/routes/${name}.ts`,
+      'test/wire/rest-flows.test.ts asks it, and test/wire/rest-document.test.ts walks it',
+    ]),
+  ),
   'rest/uploader.ts': 'test/wire/files-resumable.test.ts uploads with tokens, with bad ones and without',
   'handle/files.ts': 'test/wire/files.test.ts makes its requests',
   'handle/messages.ts': 'names what the files beside it export',

@@ -1,6 +1,6 @@
 /** The REST API below /api: who asks, which form, and how refusals look. */
 import t from 'tap'
-import { jsonClient, startGateway } from '../helpers/gateway.js'
+import { jsonClient, loggedIn, startGateway } from '../helpers/gateway.js'
 import { askRest, problem, rawHttp, restAccount } from '../helpers/rest.js'
 
 const gateway = await startGateway(t, { locale: 'en', 'limits.handshakeTimeout': '2s' })
@@ -146,6 +146,18 @@ t.test('switched off, it is not there', async t => {
   const answer = await fetch(`${other.http}/api/v1/me`)
   t.equal(answer.status, 404)
   t.equal(answer.headers.get('content-type'), 'text/plain; charset=utf-8')
+})
+
+t.test('while clients are sent away it is served, and connections end with their answer', async t => {
+  const other = await startGateway(t, { 'shutdown.spread': '1h' })
+  const { token } = await restAccount(t, other)
+  // Somebody who stays, so that the drain lasts.
+  await loggedIn(t, other)
+  await loggedIn(t, other)
+  void other.gateway.drain()
+  const me = await askRest(other, 'GET /me', { token })
+  t.equal(me.status, 200)
+  t.equal(me.headers.get('connection'), 'close')
 })
 
 t.test('a gateway that closes answers what it has taken', async t => {
