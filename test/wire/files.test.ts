@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { askAdmin } from '../helpers/admin.js'
 import {
   type JsonClient,
   jsonClient,
@@ -285,6 +286,8 @@ t.test('quota, size and number are told before a byte is sent', async t => {
   const first = await slotOf(ann, 'a', 300_000)
   t.match(await ask({ name: 'a', size: 300_000 }), { code: 10171 })
   t.match(await ann.action('files', {}, 'f'), { data: { bytes: 300_000, quota: 500_000 } })
+  const shown = await askAdmin(gateway, 'user.show', { user: ann.userId })
+  t.match(shown.data, { files: { count: 1, bytes: 300_000 } }, 'as the operator sees it')
   t.match(await ann.action('removeFile', { file: first.id }, 'f'), { code: 200 })
   t.equal((await put(first, randomBytes(300_000))).status, 404, 'what was removed is not uploaded')
   await slotOf(ann, 'a', 300_000)

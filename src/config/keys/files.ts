@@ -14,7 +14,7 @@ export const FILES = {
         '',
         'URL of the service, `https://minio.example:9000`. Empty: Amazon’s for the region.',
       ),
-      region: text('us-east-1', 'Region.'),
+      region: text('us-east-1', 'Region of the bucket; a compatible service may take any.'),
       bucket: text('mumi-files', 'Bucket. It must be there, and not be public.'),
       prefix: optional('', 'What every key begins with, `chat/`.'),
       accessKey: optional(

@@ -54,8 +54,8 @@ async function list(services: Services, data: AdminData<'user.list'>): Promise<D
 
 async function show(services: Services, data: AdminData<'user.show'>): Promise<Done> {
   const user = await findAccount(services, data.user)
-  const { factors, inbox, live, logins, pendingDeletions } = services
-  const [last, first, bytes, furthest, stored, deletedAt, factor] = await Promise.all([
+  const { factors, files, inbox, live, logins, pendingDeletions } = services
+  const [last, first, bytes, furthest, stored, deletedAt, factor, usage] = await Promise.all([
     inbox.store.lastSeq(user.id),
     inbox.store.firstSeq(user.id),
     inbox.store.inboxBytes(user.id),
@@ -63,6 +63,7 @@ async function show(services: Services, data: AdminData<'user.show'>): Promise<D
     logins.list(user.id),
     pendingDeletions.at(user.id),
     factors.state(user.id),
+    files.rows.usage(user.id),
   ])
   const connections = live.of(user.id).length
   const kept = { messages: last - first + 1, bytes, last_seq: last, confirmed_seq: furthest }
@@ -78,6 +79,7 @@ async function show(services: Services, data: AdminData<'user.show'>): Promise<D
       connections,
       logins: stored.length,
       inbox: kept,
+      files: { count: usage.files, bytes: usage.bytes },
     },
     about,
   }
