@@ -19,7 +19,7 @@ const MAY_IMPORT = {
   'src/store/mongodb/': ['src/store/(base|contents|deleted|store|upgrade)\\.ts', 'src/flow/'],
   'src/net/': ['src/flow/'],
   'src/http/': [],
-  'src/images/': ['src/flow/'],
+  'src/images/': [STORE, 'src/(flow|http)/'],
   'src/limits/': ['src/flow/'],
   'src/accounts/': [STORE, 'src/flow/'],
   'src/auth/': [STORE, 'src/(flow|accounts)/'],

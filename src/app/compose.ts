@@ -24,6 +24,7 @@ import type { Tracing } from '../core/tracing.js'
 import { removeDue } from '../handle/account.js'
 import type { HandlerRules, Operation, Services } from '../handle/services.js'
 import { Pictures } from '../images/pictures.js'
+import { ProfileImages } from '../images/profile-images.js'
 import { Cursors } from '../inbox/cursors.js'
 import { Inbox } from '../inbox/inbox.js'
 import { MessageIds } from '../inbox/message-id.js'
@@ -116,6 +117,9 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     loginLog: new LoginLog(log, metrics, config.log.connections),
     rules,
     pictures,
+    profileImages: new ProfileImages(store.shared, pictures, (userId, profileImage) =>
+      identity.accounts.change(userId, { profileImage }),
+    ),
     operation: given.operation(live),
     files,
   }

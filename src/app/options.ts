@@ -58,6 +58,8 @@ export const handlerRules = (config: Config): HandlerRules => ({
   undoLifetimeMs: config.accounts.undoLifetime,
   files: config.files.enabled,
   dedup: config.dedup.window > 0,
+  publicUrl: config.http.publicUrl,
+  maxImageBytes: config.images.maxBytes,
   unknownFields: config.request.unknownFields,
   maxDepth: config.limits.depth,
   maxValues: config.limits.values,
@@ -167,6 +169,7 @@ export function limitRules({ limits, passwords }: Config): LimitRules {
     registrations: perHour(limits.registrations),
     mails: perHour(limits.mails),
     mailsPerRecipient: perHour(limits.mailsPerRecipient),
+    images: perHour(limits.images),
     warnings: { perSecond: limits.warnings / 60, burst: limits.warnings },
     exempt: limits.exempt,
   }

@@ -1,4 +1,4 @@
-/** Makes the pages below /account and the paths of files, and knows where browsers find them. */
+/** Makes the pages below /account, pictures of accounts and the paths of files, and knows where browsers find them. */
 import type { AddressInfo } from 'node:net'
 import { accountPages } from '../account-pages/pages.js'
 import type { Config } from '../config/config.js'
@@ -8,15 +8,20 @@ import { resumableRoute } from '../files-http/resumable.js'
 import { filesRoute } from '../files-http/route.js'
 import type { Services } from '../handle/services.js'
 import type { Route } from '../http/answers.js'
+import { imagesRoute } from '../images/route.js'
 import { AddressList } from '../limits/address.js'
 import { uploader } from '../rest/uploader.js'
 
 const NO_PAGES: Route = () => false
 
 export function pagesRoute(services: Services, metrics: Metrics, config: Config, onFault: OnFault): Route {
-  return config.accounts.pages
+  const onFailed = (thrown: unknown) =>
+    services.log.error({ event: 'image.failed', err: thrown }, 'image not served')
+  const images = imagesRoute(services.profileImages, onFailed)
+  const pages = config.accounts.pages
     ? accountPages({ services, metrics, locale: config.locale, onFault })
     : NO_PAGES
+  return (...asked) => images(...asked) || pages(...asked)
 }
 
 export function filesPaths(

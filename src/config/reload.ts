@@ -18,6 +18,7 @@ const LIVE: readonly string[] = [
   'limits.handshakes',
   'limits.handshakesPerAddress',
   'limits.httpRequests',
+  'limits.images',
   'limits.knownShare',
   'limits.loginDelay',
   'limits.loginDelayMax',

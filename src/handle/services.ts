@@ -4,7 +4,7 @@ import type { Identity } from '../auth/identity.js'
 import type { Audit } from '../core/audit.js'
 import type { Logger } from '../core/log.js'
 import type { Files } from '../files/files.js'
-import type { Pictures } from '../images/pictures.js'
+import type { Pictures, ProfileImages } from '../images/profile-images.js'
 import type { Inbox, Retention } from '../inbox/inbox.js'
 import type { MessageIds } from '../inbox/message-id.js'
 import type { Limits } from '../limits/limits.js'
@@ -37,6 +37,10 @@ export interface HandlerRules extends RequestRules {
   readonly undoLifetimeMs: number
   /** Whether there are files. */
   readonly files: boolean
+  /** Where browsers reach the gateway, without a slash at its end; '' = not told. */
+  readonly publicUrl: string
+  /** Longest profile image. */
+  readonly maxImageBytes: number
   /** Whether a message with the `id` of one before it is looked up as a repeat. */
   readonly dedup: boolean
 }
@@ -83,5 +87,6 @@ export interface Services extends Identity {
   readonly mail: PostOffice
   readonly held: HeldAddresses
   readonly pictures: Pictures
+  readonly profileImages: ProfileImages
   readonly files: Files
 }

@@ -28,6 +28,8 @@ export interface LimitRules extends AccountRules, LoginAttemptRules {
   /** Letters that one address asks for, and letters to one email address. */
   readonly mails: Rate
   readonly mailsPerRecipient: Rate
+  /** Images of one account that are decoded. */
+  readonly images: Rate
   /** Refusals by a limit, after which a connection is closed. */
   readonly warnings: Rate
   /** Addresses and networks without limits by address and without rates. */
@@ -63,6 +65,7 @@ export class Limits {
   readonly #http: AddressBuckets
   readonly #mails: AddressBuckets
   readonly #recipients: RecipientBuckets
+  readonly #images: RecipientBuckets
   readonly #crowd: Guests
   readonly #exempt: AddressList
   readonly #onControlFrames = () => this.count('limits.controlFrames')
@@ -80,6 +83,7 @@ export class Limits {
     this.#http = new AddressBuckets(rules.httpRequests)
     this.#mails = new AddressBuckets(rules.mails)
     this.#recipients = new RecipientBuckets(rules.mailsPerRecipient)
+    this.#images = new RecipientBuckets(rules.images)
     this.#accounts = new AccountLimits(rules)
   }
 
@@ -201,5 +205,12 @@ export class Limits {
     if (this.#recipients.take(recipient)) return true
     this.count('limits.mailsPerRecipient')
     return false
+  }
+
+  /** Counts an image that is to be decoded. @throws GatewayError RATE_LIMITED */
+  image(userId: UserId): void {
+    if (this.#images.take(userId)) return
+    this.count('limits.images')
+    throw new GatewayError('RATE_LIMITED')
   }
 }

@@ -30,15 +30,21 @@ export const encodeGreeting = (key: string): string => JSON.stringify({ key })
 /** An event, sent to clients that asked for its kind at login. */
 export const encodeEvent = (event: string, data: unknown): string => JSON.stringify({ event, data })
 
+const OWN_IMAGE = /^\/images\/[\w-]{32}$/
+
+/** What an account has as its image, with the address of the server before a path of ours. @param publicUrl '' = not known */
+export const imageUrl = (profileImage: string, publicUrl: string): string =>
+  OWN_IMAGE.test(profileImage) ? publicUrl + profileImage : profileImage
+
 /** A user in a query reply: these members in this order. `password` is always empty. */
-export const encodeUser = (user: User, isLogin: boolean) => ({
+export const encodeUser = (user: User, isLogin: boolean, publicUrl = '') => ({
   id: user.id,
   username: user.username,
   email: user.email,
   password: '',
   firstName: user.firstName,
   lastName: user.lastName,
-  profileImage: user.profileImage,
+  profileImage: imageUrl(user.profileImage, publicUrl),
   key: user.key,
   isLogin,
 })

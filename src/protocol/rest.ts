@@ -30,7 +30,7 @@ export const TAKEN = {
   file: Type.Object({ id: REQUESTS.fileLink.properties.file }),
   session: Type.Object({ id: text(64, 1) }),
   others: Type.Object({ others: Type.Literal(true, { description: 'All but the one that asks.' }) }),
-  me: Type.Object({ language: LANGUAGE }),
+  me: REQUESTS.profile,
   history: Type.Object({
     with: userId,
     before: Type.Optional(text(64, 1)),
@@ -114,6 +114,9 @@ export const GIVEN = {
   Registered: Type.Object({ id }),
   LoggedIn: Type.Object({ id, ...pair }),
   Tokens: Type.Object(pair),
+  Image: Type.Object({
+    profileImage: told('Its address; without a host where the server does not know its own.'),
+  }),
   Me: Type.Object({
     ...person,
     email: Type.String(),

@@ -125,6 +125,7 @@ function bodyOf({ body, upload }: Operation): Json {
 
 /** Of an operation's refusals: the statuses of their codes, and those of the way there. */
 export function refusedStatuses({
+  method,
   login,
   body,
   upload,
@@ -134,7 +135,8 @@ export function refusedStatuses({
   const own = refusals.map(kind => CODES[kind].http)
   const all = [...ALWAYS, ...own]
   if (login !== 'none') all.push(CODES.ERROR_AUTH.http)
-  if (body !== undefined || upload !== undefined) all.push(415)
+  // Also of an operation without a body, where one comes that is no JSON.
+  if (body !== undefined || upload !== undefined || method !== 'GET') all.push(415)
   if (matches !== undefined) all.push(412)
   return [...new Set(all)].sort((a, b) => a - b)
 }

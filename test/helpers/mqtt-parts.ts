@@ -26,6 +26,7 @@ import { Metrics } from '../../src/core/metrics.js'
 import type { User } from '../../src/core/model.js'
 import type { Services } from '../../src/handle/services.js'
 import { Pictures } from '../../src/images/pictures.js'
+import { ProfileImages } from '../../src/images/profile-images.js'
 import { Cursors } from '../../src/inbox/cursors.js'
 import { Inbox } from '../../src/inbox/inbox.js'
 import { MessageIds } from '../../src/inbox/message-id.js'
@@ -137,6 +138,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     held,
     pictures,
     files: await composeFiles(config, store, { accounts, pictures, baseUrl: () => undefined }),
+    profileImages: new ProfileImages(store.shared, pictures, async () => undefined),
     accounts,
     invites: new Invites(store.kv),
     pendingDeletions,
@@ -172,6 +174,8 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       undoLifetimeMs: 1000,
       files: false,
       dedup: true,
+      publicUrl: '',
+      maxImageBytes: MANY,
       unknownFields: 'ignore',
       maxDepth: 8,
       maxValues: 256,
@@ -232,6 +236,7 @@ export function makeLimits(metrics: Metrics, differing: Partial<LimitRules> = {}
     registrations: fast,
     mails: fast,
     mailsPerRecipient: fast,
+    images: fast,
     warnings: fast,
     exempt: [],
     ...differing,

@@ -368,6 +368,7 @@ function allLimits() {
       httpRequests: A_DAY,
       mails: A_DAY,
       mailsPerRecipient: A_DAY,
+      images: A_DAY,
       controlFrames: A_DAY,
       admission: { perAddress: 1, handshakes: A_DAY, handshakesPerAddress: A_DAY, knownShare: 0 },
       failedLogins: { perAccount: 1, perAddress: 1, delayMs: 5000, maxDelayMs: 5000 },

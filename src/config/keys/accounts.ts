@@ -105,6 +105,11 @@ export const ACCOUNTS = {
     ),
   },
   images: {
+    maxBytes: bytes(
+      '5MiB',
+      { min: '16KiB', max: '64MiB' },
+      'Longest profile image that is taken. Also bounded by `rest.maxBufferedBytes`.',
+    ),
     maxPixels: count(
       25_000_000,
       { min: 10_000, max: 100_000_000 },

@@ -130,6 +130,11 @@ export const LIMITS = {
       { min: 1 },
       'Letters an hour to one email address that somebody asked for. Further ones are not sent, and nobody is told: the answer would say who has an account.',
     ),
+    images: count(
+      20,
+      { min: 1 },
+      'Profile images an hour of one account: each costs up to a second of a core, in a process of low priority. A further one is answered 10120.',
+    ),
     failedLogins: count(
       5,
       { min: 1 },

@@ -1,6 +1,8 @@
 /** Accounts: a new one, the own one, and those of others. */
 import { GatewayError } from '../../core/errors.js'
 import { formatTime } from '../../core/time.js'
+import { putImage, removeImage } from '../../handle/profile.js'
+import { imageUrl } from '../../protocol/replies.js'
 import type { RequestData } from '../../protocol/requests.js'
 import { GIVEN, type Me, TAKEN } from '../../protocol/rest.js'
 import { type Call, type Operation, WITH_DATA } from '../operation.js'
@@ -38,7 +40,8 @@ async function describe({ caller, services }: Call): Promise<Me> {
   const { id, email, username, firstName, lastName, profileImage, key, createdAt } = user
   const { language = null, verifiedAt } = user
   return {
-    ...{ id, email, username, firstName, lastName, profileImage, key, language },
+    ...{ id, email, username, firstName, lastName, key, language },
+    profileImage: imageUrl(profileImage, services.rules.publicUrl),
     role: caller.login?.role === 'admin' ? 'admin' : 'user',
     created_at: formatTime(createdAt),
     verified_at: verifiedAt === undefined ? null : formatTime(verifiedAt),
@@ -50,14 +53,15 @@ const changeMe: Operation = {
   path: '/me',
   id: 'changeMe',
   summary: 'Change the own account',
-  request: 'language',
+  request: 'profile',
   login: 'needed',
   body: TAKEN.me,
   status: 200,
   answer: GIVEN.Me,
+  refusals: ['ERROR_EXIST_USER', 'TOO_MANY_CHANGES'],
   matches: showMe,
   run: async call => {
-    await call.ask('language', call.body)
+    await call.ask('profile', call.body)
     return { body: await describe(call) }
   },
 }
@@ -125,4 +129,47 @@ const showUser: Operation = {
   },
 }
 
-export const ACCOUNTS = [register, showMe, changeMe, deleteMe, findUsers, showUser]
+/** What the decoder takes (images/decoder.js), which looks at the bytes and not at what a client calls them. */
+const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/gif']
+
+const putMyImage: Operation = {
+  method: 'PUT',
+  path: '/me/image',
+  id: 'putMyImage',
+  summary:
+    'Set the profile image: a JPEG, PNG, WebP or GIF file, of which the server makes pictures of 256 and 64 pixels',
+  request: 'profile',
+  login: 'needed',
+  upload: { types: IMAGE_TYPES, maxBytes: ({ rules }) => rules.maxImageBytes },
+  status: 200,
+  answer: GIVEN.Image,
+  refusals: ['IMAGES_BUSY', 'IMAGES_UNAVAILABLE'],
+  run: async ({ caller, services, upload }) => {
+    // Of a body without bytes nothing would come.
+    const read = async () => (upload?.bytes ? upload.read() : Buffer.alloc(0))
+    return { body: { profileImage: await putImage(services, ownerOf(caller), read) } }
+  },
+}
+
+const removeMyImage: Operation = {
+  method: 'DELETE',
+  path: '/me/image',
+  id: 'removeMyImage',
+  summary: 'Remove the profile image',
+  request: 'profile',
+  login: 'needed',
+  status: 204,
+  run: async ({ caller, services }) => {
+    await removeImage(services, ownerOf(caller))
+    return {}
+  },
+}
+
+/** No device gets a token, so whoever has logged in here may change the account. @throws GatewayError */
+function ownerOf({ userId, login, permissions, front, remoteAddress }: Call['caller']) {
+  if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+  if (login?.role === 'device') throw new GatewayError('FORBIDDEN')
+  return { userId, permissions, front, remoteAddress }
+}
+
+export const ACCOUNTS = [register, showMe, changeMe, deleteMe, putMyImage, removeMyImage, findUsers, showUser]
