@@ -6,7 +6,14 @@ import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Upload } from 'tus-js-client'
-import { type JsonClient, jsonClient, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import {
+  type JsonClient,
+  jsonClient,
+  loggedIn,
+  register,
+  startGateway,
+  type TestAccount,
+} from '../helpers/gateway.js'
 
 const SETTINGS = {
   'files.maxSize': 1_000_000,
@@ -127,6 +134,22 @@ t.test('an upload that broke off goes on where it was, also after a restart of t
   t.equal((await patch(url, again, offset, bytes.subarray(offset))).status, 204)
   t.same(await read(again.client, idOf(url)), bytes)
   t.equal(await offsetOf(url, again), 400_000)
+})
+
+t.test('a message with a file waits over a restart, and its link is made when it is delivered', async t => {
+  const [ann, account] = [await withToken(t), await register(t, gateway)]
+  const bytes = randomBytes(1000)
+  const url = urlOf(await create(ann, 1000))
+  t.equal((await patch(url, ann, 0, bytes)).status, 204)
+  const data = { recipient: account.id, content: 'look', files: [idOf(url)] }
+  t.match(await ann.client.ask({ type: 'message', data }), { code: 201 })
+  await gateway.close()
+  gateway = await startGateway(all, { ...SETTINGS, 'data.dir': gateway.dir })
+  const bob = await loggedIn(t, gateway, account)
+  const { content } = await bob.next<{ content: string }>()
+  const [, link = ''] = /^look\n\[file, 1 KB\] (http\S+)$/.exec(content) ?? []
+  t.ok(link.startsWith(gateway.http), content)
+  t.same(Buffer.from(await (await fetch(link)).arrayBuffer()), bytes)
 })
 
 t.test('all bytes came and a kill before the end: the next HEAD ends it', async t => {

@@ -40,7 +40,7 @@ export const FRONT_ENDS = {
     tls: flag(true, 'Use TLS on this port (`https`, `wss`) if `tls.cert` is set.'),
     publicUrl: optional(
       '',
-      'Where browsers reach this port, as `https://chat.example`: links in letters begin with it, never with what a request says. Empty: the address of the port where that is one of this machine; else letters have codes and no links.',
+      'Where browsers reach this port, as `https://chat.example`: links in letters and to files begin with it, never with what a request says. Empty: the address of the port where that is one of this machine; else letters have codes and no links, and links to files are paths without a host.',
     ),
     trustProxy: addresses(
       '',
