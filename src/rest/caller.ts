@@ -17,7 +17,7 @@ export class RestCaller implements Caller, LoginTarget {
 
   constructor(
     private readonly services: Services,
-    private readonly response: ServerResponse,
+    private readonly hasGone: () => boolean,
     readonly remoteAddress: string | undefined,
     readonly locale: Locale,
     /** `traceparent` (W3C Trace Context, 3.2). */
@@ -29,11 +29,11 @@ export class RestCaller implements Caller, LoginTarget {
   }
 
   get hasLeft(): boolean {
-    return this.response.destroyed
+    return this.hasGone()
   }
 
   get isGone(): boolean {
-    return this.response.destroyed
+    return this.hasGone()
   }
 
   /**
@@ -84,11 +84,17 @@ export class RestCaller implements Caller, LoginTarget {
 /** Who asks, before anything says who. */
 export function callerOf(
   { services, locale }: { readonly services: Services; readonly locale: Locale },
-  { headers }: IncomingMessage,
+  { headers, socket }: IncomingMessage,
   response: ServerResponse,
   address: string | undefined,
 ): RestCaller {
   const asked = preferredLocale(headers['accept-language'], locale)
   const parent = headers.traceparent
-  return new RestCaller(services, response, address, asked, typeof parent === 'string' ? parent : undefined)
+  return new RestCaller(
+    services,
+    () => response.destroyed || socket.destroyed,
+    address,
+    asked,
+    typeof parent === 'string' ? parent : undefined,
+  )
 }

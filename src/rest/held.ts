@@ -1,7 +1,16 @@
 /** Bytes of bodies and answers that the API holds at a time: all together, and of one account or address. */
 
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { whenOver } from './ends.js'
+
 /** One of many may hold this part of all. */
 const SHARE = 8
+
+/** A request, and the answer that is to be read. */
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
 
 export class Held {
   #total = 0
@@ -25,6 +34,23 @@ export class Held {
   add(who: string, bytes: number): void {
     this.#total += bytes
     this.#by.set(who, (this.#by.get(who) ?? 0) + bytes)
+  }
+
+  /** As `take`, until the answer has been read or never will be. */
+  takeFor(exchange: Exchange, who: string, bytes: number): boolean {
+    const isTaken = this.take(who, bytes)
+    if (isTaken) this.#freeAfter(exchange, who, bytes)
+    return isTaken
+  }
+
+  /** As `add`, the same. */
+  addFor(exchange: Exchange, who: string, bytes: number): void {
+    this.add(who, bytes)
+    this.#freeAfter(exchange, who, bytes)
+  }
+
+  #freeAfter({ request, response }: Exchange, who: string, bytes: number): void {
+    whenOver(request.socket, response, () => this.free(who, bytes))
   }
 
   free(who: string, bytes: number): void {

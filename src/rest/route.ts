@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathOf, type Route, send } from '../http/answers.js'
 import { originCheck } from '../http/origins.js'
+import { whenOver } from './ends.js'
 import type { Api, Origins, RestOptions } from './given.js'
 
 const ROOT = '/api'
@@ -38,7 +39,7 @@ export class RestFront {
     request.pause()
     response.once('finish', () => request.resume())
     this.#pending++
-    response.once('close', () => this.#pending--)
+    whenOver(request.socket, response, () => this.#pending--)
     const given = {
       address,
       wait,

@@ -91,7 +91,7 @@ export class Runner {
     const bytes = bodyBytes(request, this.#maxBytes(by, user === undefined))
     pay(services.limits, caller, by, bytes)
     const upload = by.upload && this.#upload(by.upload.types, bytes, asked, caller)
-    this.#hold(asked.response, holderOf(caller), REQUEST_BYTES + (upload === undefined ? bytes : 0))
+    this.#hold(asked, holderOf(caller), REQUEST_BYTES + (upload === undefined ? bytes : 0))
     const params = this.#checked(by, 'params', asked.params)
     const query = this.#checked(by, 'query', asked.query)
     const body = this.#checked(by, 'body', bytes === 0 || upload !== undefined ? {} : await this.#body(asked))
@@ -120,10 +120,10 @@ export class Runner {
   }
 
   #upload(types: readonly string[], bytes: number, asked: Asked, caller: RestCaller): Upload {
-    const { request, response, given } = asked
+    const { request, given } = asked
     const { bodyTimeoutMs } = this.options
     const read = () => {
-      this.#hold(response, holderOf(caller), bytes)
+      this.#hold(asked, holderOf(caller), bytes)
       given.wait(bodyTimeoutMs + LATE_MS)
       return readBody(request, bodyTimeoutMs)
     }
@@ -131,12 +131,11 @@ export class Runner {
   }
 
   /** Until the answer has been read. @throws GatewayError OVERLOADED */
-  #hold(response: ServerResponse, who: string, bytes: number): void {
-    if (!this.#held.take(who, bytes)) {
+  #hold(asked: Asked, who: string, bytes: number): void {
+    if (!this.#held.takeFor(asked, who, bytes)) {
       this.options.services.limits.count('rest.maxBufferedBytes')
       throw new GatewayError('OVERLOADED')
     }
-    response.once('close', () => this.#held.free(who, bytes))
   }
 
   /** @throws GatewayError BAD_FIELD, TOO_LARGE */
@@ -151,17 +150,17 @@ export class Runner {
     return all
   }
 
-  async #read(by: Operation, { request, response }: Asked, call: Call): Promise<Answer> {
+  async #read(by: Operation, asked: Asked, call: Call): Promise<Answer> {
+    const { request } = asked
     const who = holderOf(call.caller)
     return this.#reads.run(who, async () => {
       // Asked again: answers before it may have taken the room.
-      this.#hold(response, who, 0)
+      this.#hold(asked, who, 0)
       const result = await by.run(call)
       const answer = answerOf(by, { ...result, headers: { ...result.headers, ...linkTo(by, call, result) } })
       const { body = '' } = answer
       const bytes = Buffer.byteLength(body)
-      this.#held.add(who, bytes)
-      response.once('close', () => this.#held.free(who, bytes))
+      this.#held.addFor(asked, who, bytes)
       const etag = etagOf(body)
       const headers = { ...answer.headers, ETag: etag }
       const known = request.headers['if-none-match']

@@ -1,12 +1,14 @@
 /** The parts of the REST API that decide something by themselves; over real HTTP: test/wire/rest*.test.ts. */
 
-import type { IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { CODES, type CodeName, GatewayError } from '../../src/core/errors.js'
 import { GIVEN, TAKEN } from '../../src/protocol/rest.js'
 import { bodyBytes, checkJsonType, checkType, decodeText, readBody } from '../../src/rest/body.js'
 import { openApi, refusedStatuses } from '../../src/rest/document.js'
+import { whenOver } from '../../src/rest/ends.js'
 import { checkAccept, crossOrigin, etagOf, namesTag, optionsHeaders } from '../../src/rest/headers.js'
 import { Held } from '../../src/rest/held.js'
 import { renderPage } from '../../src/rest/page.js'
@@ -153,3 +155,32 @@ t.test('other paths are not its own', t => {
     t.equal(front.route({ url } as IncomingMessage, none), false, url)
   t.end()
 })
+
+t.test(
+  'the end of an answer is told, also of those whose turn had not come when their socket closed',
+  async t => {
+    const ended: number[] = []
+    let asked = 0
+    const all = new Promise<void>(resolve => {
+      const server = createServer((request, response) => {
+        const number = asked++
+        whenOver(request.socket, response, () => {
+          ended.push(number)
+          if (ended.length === 3) resolve()
+        })
+        if (number === 2) client.destroy()
+      })
+      t.teardown(() => server.close())
+      let client = new Socket()
+      server.listen(0, '127.0.0.1', () => {
+        client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+        client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3))
+      })
+    })
+    await all
+    t.same(ended.sort(), [0, 1, 2])
+    const gone = { destroyed: true } as Socket
+    whenOver(gone, {} as ServerResponse, () => ended.push(3))
+    t.equal(ended.length, 4, 'at once where it is over')
+  },
+)

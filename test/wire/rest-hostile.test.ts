@@ -75,6 +75,27 @@ t.test('what one account holds is bounded, and others are served meanwhile', asy
   t.pass('there is room again')
 })
 
+t.test('clients that send much at once and leave hold nothing any more', async t => {
+  const { token } = await restAccount(t, gateway)
+  const get = `GET /api/v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`
+  for (let round = 0; round < 20; round++) {
+    const socket = connect(gateway.httpPort, '127.0.0.1').on('error', () => undefined)
+    socket.write(get.repeat(90))
+    await once(socket, 'data')
+    socket.destroy()
+  }
+  // What was begun is done by then.
+  let reply = await ask('GET /me', { token })
+  for (let tries = 0; reply.status === 503 && tries < 100; tries++) reply = await ask('GET /me', { token })
+  t.equal(reply.status, 200)
+  t.equal(
+    (await Promise.all(Array.from({ length: 20 }, () => ask('GET /me', { token })))).filter(
+      ({ status }) => status === 200,
+    ).length,
+    20,
+  )
+})
+
 t.test('many who promise much are refused, and none of it is held for ever', async t => {
   const people = await Promise.all(Array.from({ length: 12 }, () => restAccount(t, gateway)))
   const sockets = await Promise.all(people.map(({ token }) => begun(t, gateway, token, 120_000)))
