@@ -450,7 +450,7 @@ t.test('composeMail: files in data.dir by default, else where the config says', 
     const log = createLogger({ level: 'silent', pretty: 'never' })
     const metrics = new Metrics()
     const [proofs, held] = [new Proofs(store.kv), new HeldAddresses(store.kv)]
-    const accounts = { find: async () => ANN } as never
+    const accounts = { findByName: async () => ANN } as never
     const users = { findUser: async () => ANN }
     const { outbox, mail } = composeMail({
       ...{ config, log, metrics, accounts, proofs, held },

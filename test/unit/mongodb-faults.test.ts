@@ -532,7 +532,10 @@ t.test('format: data of a newer program is refused, and today’s is left alone'
 
 t.test('contents: a row whose text is gone ends the copy', async t => {
   const row = { _id: 'x', inbox: BOB, seq: 1, id: 'i', kind: 'b', sender: ANN, shared: 'i' }
-  const collections = { users: {}, devices: {}, inboxes: {}, texts: { find: () => cursorOf([]) } }
+  const collections = {
+    ...{ users: {}, devices: {}, inboxes: {}, shared: () => ({}) },
+    texts: { find: () => cursorOf([]) },
+  }
   const contents = new MongoContents(envOf({ ...collections, messages: { find: () => cursorOf([row]) } }))
   await t.rejects(
     contents.read('rows', undefined),
