@@ -1,6 +1,6 @@
 /** The paths below /files: PUT of an announced file, GET of a link. Who may is in the tokens; no login is needed. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { toGatewayError } from '../core/errors.js'
+import { CODES, toGatewayError } from '../core/errors.js'
 import type { OnFault } from '../core/faults.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
@@ -91,7 +91,12 @@ function serve(options: FilesRouteOptions, { request, response }: Exchange, work
     // The client has gone: there is nobody to tell, and nothing is wrong here.
     if (request.socket.destroyed || response.destroyed) return
     const error = toGatewayError(thrown)
-    if (error.kind === 'ERROR' || error.kind === 'STORE_UNAVAILABLE') options.onFault('http.files', thrown)
+    if (error.kind === 'ERROR') options.onFault('http.files', thrown)
+    else if (CODES[error.kind].http >= 500)
+      options.log.error(
+        { event: 'files.failed', code: error.kind, err: error },
+        'file neither taken nor given',
+      )
     // What is left of the body is not read.
     if (!request.complete) {
       response.shouldKeepAlive = false
