@@ -1,6 +1,8 @@
 /** The commands of docs/rest.md, as they are printed there, on the running program. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sharp from 'sharp'
 import t from 'tap'
 import { startProgram } from '../helpers/program.js'
 
@@ -13,7 +15,11 @@ t.test('docs/rest.md', { skip: !hasCurl && 'NOT TESTED: no curl with --json' }, 
   const program = await startProgram(t, { locale: 'en' })
   // Each command on a line of its own, so that what each prints is told apart.
   const lines = BLOCKS.join('').replaceAll(/^curl .*$/gm, line => `${line}; echo`)
+  const cwd = t.testdir({})
+  const blue = { width: 300, height: 200, channels: 3, background: 'blue' } as const
+  await sharp({ create: blue }).jpeg().toFile(join(cwd, 'ann.jpg'))
   const { status, stdout, stderr } = spawnSync('sh', ['-euc', lines], {
+    cwd,
     encoding: 'utf8',
     env: { ...process.env, API: `http://127.0.0.1:${program.httpPort}/api/v1` },
   })
@@ -22,15 +28,17 @@ t.test('docs/rest.md', { skip: !hasCurl && 'NOT TESTED: no curl with --json' }, 
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
-  const [ann, bob, me, sent, messages, changed, device, sessions] = answers
+  const [ann, bob, me, sent, messages, named, picture, changed, device, sessions] = answers
   t.match([ann.id, bob.id], [/^\d{9}$/, /^\d{9}$/])
   t.match(me, { id: ann.id, email: 'ann@chat.example' })
   t.match(messages, {
     messages: [{ id: sent.id, sender: ann.id, recipient: bob.id, content: 'hello' }],
     more: false,
   })
+  t.match(named, { id: ann.id, username: 'ann.lee' })
+  t.match(picture, { profileImage: /\/images\// })
   t.match(changed, { id: ann.id, language: 'en' })
   t.match(device, { device: 'lamp-kitchen' })
   t.match(sessions, { sessions: [{ kind: 'token', device: 'script', current: true }, { kind: 'device' }] })
-  t.equal(answers.length, 8)
+  t.equal(answers.length, 10)
 })
