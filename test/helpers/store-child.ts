@@ -37,9 +37,12 @@ async function refusalOf(work: () => Promise<unknown>): Promise<Refusal | undefi
   }
 }
 
-/** Appends until it is killed; writes the last seq of each acknowledged batch. */
+/** Appends until it is killed, once a turn of the event loop as a gateway does; writes the last seq of each acknowledged batch. */
 async function append(store: Store): Promise<void> {
-  for (;;) tell((await store.inbox.append(batch())).at(-1)?.seq)
+  for (;;) {
+    tell((await store.inbox.append(batch())).at(-1)?.seq)
+    await nextTurn()
+  }
 }
 
 /** Sets all keys of a group to the next number until it is killed; writes each acknowledged number. */

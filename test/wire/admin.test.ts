@@ -331,6 +331,7 @@ t.test('every act is in the audit, done or refused, without a password or an ema
       user: 'op@example.com',
       role: 'admin',
       name: 'ci',
+      username: name.replace('.', '-'),
       content: 'hi',
       email: 'b@example.com',
       file: join(dir, 'b.mdb'),
