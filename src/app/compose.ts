@@ -36,7 +36,7 @@ import type { Outbox } from '../mail/outbox.js'
 import { MqttBroker } from '../mqtt/broker.js'
 import type { Store } from '../store/store.js'
 import { StoreWatch } from '../store/watch.js'
-import { composeFiles } from './composed-files.js'
+import { composeFiles } from './files.js'
 import { greetingKey } from './greeting-key.js'
 import { composeMail } from './mail.js'
 import {

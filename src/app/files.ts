@@ -1,27 +1,70 @@
-/** File descriptors: whether there are enough of them, and whether they run out. */
+/** Makes the parts that keep files and give them, as the config says. */
+import { join } from 'node:path'
+import type { Accounts } from '../accounts/accounts.js'
 import type { Config } from '../config/config.js'
-import type { Logger } from '../core/log.js'
-import type { Metrics } from '../core/metrics.js'
-import { watchFiles } from '../net/file-limit.js'
-import { fileLimitFault } from './checks.js'
+import { DiskStorage } from '../files/disk.js'
+import { type FileLimits, Files } from '../files/files.js'
+import { FileTokens } from '../files/ids.js'
+import { Staging } from '../files/staging.js'
+import type { Storage } from '../files/storage.js'
+import { Thumbnails } from '../files/thumbnails.js'
+import type { Pictures } from '../images/pictures.js'
+import type { Store } from '../store/store.js'
 
-/** That none is left is logged no more often, ms: it is found once a second while it lasts. */
-const SAY_EVERY_MS = 60_000
+/** Of an image that gets a thumbnail: all of it is in memory while it is decoded. */
+const MAX_IMAGE_BYTES = 10 << 20
 
-/** @returns stops the watch */
-export function watchFileLimit(
+const fileLimits = ({ files }: Config): FileLimits => ({
+  maxBytes: files.maxSize,
+  quotaBytes: files.quota,
+  bytesPerDay: files.perDay,
+  maxFiles: files.perAccount,
+  maxOpen: files.openUploads,
+  totalBytes: files.total,
+  types: files.types,
+  uploadMs: files.uploadTime,
+  linkMs: files.linkLifetime,
+  orphanMs: files.orphanLifetime,
+  keepMs: files.keep,
+})
+
+/** The client of S3 is loaded only if it is used: it takes 22 MB on the disk. */
+async function storageOf({ files }: Config, dir: string): Promise<Storage> {
+  if (files.storage === 'disk') return new DiskStorage(dir)
+  const { S3Storage } = await import('../files/s3.js')
+  const { timeout, ...rest } = files.s3
+  return new S3Storage({ ...rest, timeoutMs: timeout })
+}
+
+/** @param baseUrl see FilesOptions @throws GatewayError */
+export async function composeFiles(
   config: Config,
-  log: Logger,
-  { outOfFiles }: Pick<Metrics, 'outOfFiles'>,
-): () => void {
-  const fault = fileLimitFault(config)
-  if (fault !== undefined) log.warn({ event: 'files.too-few' }, fault)
-  let saidAt = Number.NEGATIVE_INFINITY
-  return watchFiles(({ code }) => {
-    outOfFiles.inc()
-    const now = performance.now()
-    if (now - saidAt < SAY_EVERY_MS) return
-    saidAt = now
-    log.error({ event: 'files.out', code }, 'no file descriptor left: new connections are closed')
+  store: Store,
+  {
+    accounts,
+    pictures,
+    baseUrl,
+  }: {
+    readonly accounts: Accounts
+    readonly pictures: Pictures
+    readonly baseUrl: () => string | undefined
+  },
+): Promise<Files> {
+  const dir = join(config.data.dir, 'files')
+  const staging = new Staging(join(dir, 'incoming'), config.files.minFree)
+  const storage = await storageOf(config, dir)
+  return new Files({
+    kv: store.kv,
+    tokens: await FileTokens.open(store.kv),
+    staging,
+    storage,
+    thumbnails: new Thumbnails(join(dir, 'thumbnails'), { storage, staging }, pictures, MAX_IMAGE_BYTES),
+    limits: fileLimits(config),
+    scanner: { command: config.files.scan, timeoutMs: config.files.scanTimeout },
+    baseUrl,
+    isGood: async userId => {
+      const user = await accounts.find(userId)
+      return user !== undefined && user.disabledAt === undefined
+    },
   })
 }

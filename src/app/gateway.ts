@@ -16,14 +16,14 @@ import type { LiveConnections } from '../live/live.js'
 import { RestFront } from '../rest/route.js'
 import { refusePart } from '../store/copy.js'
 import type { Store } from '../store/store.js'
-import type { UpgradeBegun } from '../store/upgrade.js'
 import { type AdminDoors, openAdminDoors } from './admin-doors.js'
 import { nameTlsFault } from './checks.js'
 import { closeParts, compose, type Parts } from './compose.js'
+import { watchFileLimit } from './descriptors.js'
 import { Drain } from './drain.js'
 import { exportPage } from './export.js'
-import { watchFileLimit } from './files.js'
 import { openAuditOf } from './line-files.js'
+import { sayBackup, sayNoLinks, sayUpgrade } from './notices.js'
 import { RunningOperation } from './operation.js'
 import { handlerRules, limitRules, restRules } from './options.js'
 import { baseUrlOf, filesPaths, pagesRoute } from './pages.js'
@@ -105,8 +105,11 @@ export class Gateway {
     this.#unwatchFiles = watchFileLimit(config, log, this.#metrics)
     const { commits, syncs } = this.#metrics
     const store = await makeStore(config, config.store.type, {
-      onUpgrade: begun => this.#sayUpgrade(begun),
-      onBackUp: file => this.#sayBackup(file),
+      onUpgrade: begun => sayUpgrade(log, begun),
+      onBackUp: file => {
+        if (file !== undefined) sayBackup(log, file)
+        this.owner.onBackUp?.(file)
+      },
       times: { commit: s => commits.observe(s), sync: s => syncs.observe(s) },
     })
     this.#store = store
@@ -162,39 +165,12 @@ export class Gateway {
     const ports = await this.#front.listen().catch(nameTlsFault)
     void parts.upkeep.run()
     this.#baseUrl = baseUrlOf(config, ports.http)
-    if (this.#baseUrl === undefined) this.#sayNoLinks()
+    if (this.#baseUrl === undefined) sayNoLinks(config, log)
     await parts.outbox.start()
     const { services } = parts
     const doors = { config, services, front: this.#front, metrics: this.#metrics }
     this.#admin = await openAdminDoors({ ...doors, onFault: this.#faults.report })
     return { ...ports, admin: this.#admin.address }
-  }
-
-  #sayNoLinks(): void {
-    const { files, http, mail } = this.config
-    if (mail.url !== '')
-      this.log.warn({ event: 'mail.no-links' }, 'http.publicUrl is not set: letters have codes and no links')
-    if (files.enabled && http.enabled)
-      this.log.warn(
-        { event: 'files.no-links' },
-        'http.publicUrl is not set: links to files are paths without a host',
-      )
-  }
-
-  /** A large store takes minutes, in which nothing else is said. */
-  #sayBackup(file: string | undefined): void {
-    if (file !== undefined)
-      this.log.info({ event: 'store.backing-up', file }, 'a backup is made before data are upgraded')
-    this.owner.onBackUp?.(file)
-  }
-
-  /** Of MongoDB no backup was made: only its operator knows where one belongs. */
-  #sayUpgrade(begun: UpgradeBegun): void {
-    const how = begun.backup ?? 'no backup was made'
-    this.log.warn(
-      { event: 'store.upgrading', ...begun },
-      `data of an older format are upgraded; before: ${how}`,
-    )
   }
 
   /** Loads the certificate and the config again; connections stay. A fault of the config is logged, and nothing is changed. */
