@@ -24,6 +24,8 @@ import { refusedToken, type TokenKeys } from './token-keys.js'
 export interface Principal {
   readonly user: User
   readonly login: Login
+  /** Of a login by password; see Passed. Call it where the login is refused after all. */
+  readonly giveBackCode?: () => Promise<void>
 }
 
 export interface AuthenticatorOptions {
@@ -84,8 +86,8 @@ export class Authenticator {
     const user = await this.options.accounts.authenticate(login, password)
     const found = await this.#principal(user, 'password', newLoginId(), device)
     // Last, since it uses the code up.
-    await this.options.factors.check(user.id, code)
-    return found
+    const { giveBack } = await this.options.factors.check(user.id, code)
+    return { ...found, giveBackCode: giveBack }
   }
 
   /** @param login email or user id @param password an app password @throws GatewayError ERROR_AUTH */

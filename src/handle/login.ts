@@ -25,6 +25,8 @@ export const handleLogin: Handler<RequestData<'login'>> = async (services, calle
     answer.ok('LOGIN_SUCCESS', id === undefined && tokens === undefined ? null : about)
   } catch (thrown) {
     if (who !== undefined) await undo(services, caller, who, data)
+    // Where this fails, it is used up.
+    await who?.giveBackCode?.().catch(() => undefined)
     throw recordFailed(services, caller, thrown, who)
   }
   target.startDelivery()

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import t from 'tap'
+import { enrol } from '../helpers/factor.js'
 import {
   type JsonClient,
   jsonClient,
@@ -185,4 +186,20 @@ t.test('a live connection that is probed stays', async t => {
   t.match(await second.action('login', { email: account.email, password: account.password }), { code: 10005 })
   await pinged
   t.match(await first.ask(message(account.id, 'x')), { code: 201 })
+})
+
+t.test('reject: a login that is refused uses up no code of the second factor', async t => {
+  const gateway = await startGateway(t)
+  const ann = await register(t, gateway)
+  const { code, recoveryCodes } = await enrol(t, gateway, ann)
+  const [recovery = ''] = recoveryCodes
+  const first = await jsonClient(t, gateway)
+  const login = { email: ann.email, password: ann.password }
+  t.equal((await first.action('login', { ...login, code: recoveryCodes[1] })).code, 202)
+  const second = await jsonClient(t, gateway)
+  const app = code()
+  for (const one of [recovery, recovery, app, app])
+    t.equal((await second.action('login', { ...login, code: one })).code, 10005)
+  await first.close()
+  t.equal((await second.action('login', { ...login, code: recovery })).code, 202)
 })

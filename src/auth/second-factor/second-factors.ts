@@ -19,8 +19,15 @@ export interface FactorState {
   readonly recoveryCodes: number
 }
 
-/** By what a login has passed; `off`: there is no second factor. */
-export type Passed = 'off' | 'totp' | 'recovery'
+/** What was asked for a code, and has passed. */
+export interface Passed {
+  /** `off`: there is no second factor. */
+  readonly by: By
+  /** Makes the code good again: it let nobody in. Does nothing where the factor was changed meanwhile. */
+  readonly giveBack: () => Promise<void>
+}
+
+type By = 'off' | 'totp' | 'recovery'
 
 const RECOVERY_CODES = 10
 /** 80 bits: whoever reads the digests tries no such number. */
@@ -48,6 +55,8 @@ interface Changed<T> {
   readonly result: T
 }
 
+const nothingToGiveBack = async () => undefined
+
 /** Every method may throw GatewayError STORE_UNAVAILABLE, and what changes something STORE_FULL. */
 export class SecondFactors {
   /** Changes of one account, one at a time in this process. */
@@ -67,12 +76,18 @@ export class SecondFactors {
    */
   async check(userId: UserId, code: string | undefined, now = Date.now()): Promise<Passed> {
     const text = await this.users.findFactor(userId)
-    if (readFactor(text).totp === undefined) return 'off'
+    if (readFactor(text).totp === undefined) return { by: 'off', giveBack: nothingToGiveBack }
     if (code === undefined || code === '')
       throw new GatewayError('SECOND_FACTOR_REQUIRED', { field: 'code', reason: 'is missing' })
-    const passed = await this.#change(userId, factor => judge(factor, code, now))
-    if (passed instanceof GatewayError) throw passed
-    return passed
+    const { before, after, by } = await this.#change(userId, before => {
+      const { factor, result } = judge(before, code, now)
+      return { factor, result: { before: writeFactor(before), after: writeFactor(factor), by: result } }
+    })
+    if (by instanceof GatewayError) throw by
+    const giveBack = async () => {
+      await this.#turns.run(userId, () => this.users.replaceFactor(userId, after, before))
+    }
+    return { by, giveBack }
   }
 
   /**
@@ -128,11 +143,11 @@ export class SecondFactors {
   }
 
   /**
-   * Call it when the password has changed: whoever asked for a secret, or tried codes, may have been somebody else who knew the
-   * one before.
+   * Call it when the password has changed: whoever asked for a secret may have been somebody else who knew the one before. Wrong
+   * codes still count: whoever guesses may also be who set the password, as often as he likes.
    */
   async passwordChanged(userId: UserId): Promise<void> {
-    await this.#change(userId, ({ pending: _, wrong: _wrong, ...factor }) => ({ factor, result: undefined }))
+    await this.#change(userId, ({ pending: _, ...factor }) => ({ factor, result: undefined }))
   }
 
   /**
@@ -153,7 +168,7 @@ export class SecondFactors {
 }
 
 /** A wrong code is a change, too: it counts. */
-function judge(factor: Factor, code: string, now: number): Changed<Passed | GatewayError> {
+function judge(factor: Factor, code: string, now: number): Changed<By | GatewayError> {
   const { totp, recovery = [], wrong } = factor
   // Switched off meanwhile.
   if (totp === undefined) return { factor, result: 'off' }
