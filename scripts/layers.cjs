@@ -73,6 +73,7 @@ const HOMES = {
   jose: 'src/auth/',
   sharp: 'src/images/',
   unhomoglyph: 'src/accounts/',
+  '@simplewebauthn/server': 'src/auth/second-factor/webauthn\\.ts',
   otplib: 'src/auth/second-factor/totp\\.ts',
   nodemailer: 'src/mail/transport\\.ts',
   'lru-cache': 'src/core/recent\\.ts',

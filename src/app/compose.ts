@@ -12,7 +12,9 @@ import { ExternalTokens } from '../auth/external.js'
 import { LoginLog } from '../auth/login-log.js'
 import { Logins } from '../auth/logins.js'
 import { Proofs } from '../auth/proofs.js'
+import { Passkeys } from '../auth/second-factor/passkeys.js'
 import { SecondFactors } from '../auth/second-factor/second-factors.js'
+import { relyingParty, WebAuthn } from '../auth/second-factor/webauthn.js'
 import { TokenKeys } from '../auth/token-keys.js'
 import type { Config } from '../config/config.js'
 import type { Audit } from '../core/audit.js'
@@ -64,7 +66,7 @@ export interface Given {
   readonly operation: (live: LiveConnections) => Operation
   /** Where browsers reach the pages; undefined: nowhere that could be told. */
   readonly baseUrl?: () => string | undefined
-  /** The same of files. */
+  /** The same of files and passkeys. */
   readonly filesUrl?: () => string | undefined
 }
 
@@ -179,6 +181,7 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
   const logins = new Logins(store.kv, keys, loginRules(tokens))
   const proofs = new Proofs(store.kv)
   const factors = new SecondFactors(store.users)
+  const passkeys = new Passkeys(store.users, new WebAuthn(() => relyingParty(given.filesUrl?.())))
   accounts.onNewPassword(userId => factors.passwordChanged(userId))
   const external = ExternalTokens.isConfigured(jwt) ? new ExternalTokens(jwt) : undefined
   const admins = { current: new Set(roles.admins) as ReadonlySet<UserId> }
@@ -188,7 +191,7 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
     log.info({ event: 'account.kept', userId }, 'account not removed: its owner has logged in')
   }
   const authenticator = new Authenticator({
-    ...{ accounts, logins, factors, keys, external, pendingDeletions, onKept },
+    ...{ accounts, logins, factors, passkeys, keys, external, pendingDeletions, onKept },
     admins: () => admins.current,
     isUnverifiedLetIn: () => rules.verify !== 'required',
   })
@@ -207,6 +210,7 @@ async function composeIdentity(given: Given, store: Store, rules: HandlerRules) 
     authenticator,
     proofs,
     factors,
+    passkeys,
     held,
     mail,
     outbox,

@@ -74,8 +74,10 @@ async function person({ users, kv }: CopyableStore, id: UserId, entries: object[
     } = decodeRecord<Record<string, unknown>>(value)
     entries.push({ section: 'login', ...login })
   }
-  const { since, recoveryCodes } = await new SecondFactors(users).state(id)
+  const { since, recoveryCodes, passkeys } = await new SecondFactors(users).state(id)
   if (since !== undefined) entries.push({ section: 'second-factor', since, recoveryCodes })
+  for (const { id: passkey, name, createdAt } of passkeys)
+    entries.push({ section: 'passkey', passkey, name, createdAt })
   const removedAt = await new PendingDeletions(kv, 0).at(id)
   if (removedAt !== undefined) entries.push({ section: 'deletion', at: removedAt })
   const ofClients: readonly (readonly [KvCollection, KvKey])[] = [

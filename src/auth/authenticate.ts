@@ -15,7 +15,7 @@ import {
 import type { ExternalTokens } from './external.js'
 import type { StoredLogin } from './login-rows.js'
 import { type Logins, newLoginId } from './logins.js'
-import type { SecondFactors } from './second-factor/second-factors.js'
+import type { PasskeyAnswer, Passkeys } from './second-factor/passkeys.js'
 import { isAppPassword, isCredential } from './secrets.js'
 import { Since } from './since.js'
 import { refusedToken, type TokenKeys } from './token-keys.js'
@@ -34,7 +34,11 @@ export interface AuthenticatorOptions {
   /** The owner of an account has logged in that was to be removed. */
   readonly onKept: (userId: UserId) => void
   readonly logins: Logins
-  readonly factors: Pick<SecondFactors, 'check'>
+  /** See SecondFactors. */
+  readonly factors: {
+    check(userId: UserId, code: string | undefined): Promise<{ readonly giveBack: () => Promise<void> }>
+  }
+  readonly passkeys: Pick<Passkeys, 'use'>
   readonly keys: TokenKeys
   /** undefined: tokens of other issuers are refused. */
   readonly external: ExternalTokens | undefined
@@ -88,6 +92,19 @@ export class Authenticator {
     // Last, since it uses the code up.
     const { giveBack } = await this.options.factors.check(user.id, code)
     return { ...found, giveBackCode: giveBack }
+  }
+
+  /**
+   * A passkey is both factors: somebody has the authenticator, and has unlocked it.
+   * @throws GatewayError ERROR_AUTH {field: 'passkey'}, ACCOUNT_DISABLED, EMAIL_UNVERIFIED, see Passkeys.use
+   */
+  async byPasskey(answer: PasskeyAnswer, device?: string): Promise<Principal> {
+    const begunAt = Date.now()
+    const user = await this.options.accounts.find(await this.options.passkeys.use(answer))
+    if (user === undefined) throw new GatewayError('ERROR_AUTH', { field: 'passkey', reason: 'is wrong' })
+    const found = await this.#principal(user, 'passkey', newLoginId(), device)
+    await this.#keep(user.id, begunAt)
+    return found
   }
 
   /** @param login email or user id @param password an app password @throws GatewayError ERROR_AUTH */

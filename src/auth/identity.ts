@@ -4,6 +4,7 @@ import type { Authenticator } from './authenticate.js'
 import type { LoginLog } from './login-log.js'
 import type { Logins } from './logins.js'
 import type { Proofs } from './proofs.js'
+import type { Passkeys } from './second-factor/passkeys.js'
 import type { SecondFactors } from './second-factor/second-factors.js'
 
 export interface Identity {
@@ -12,5 +13,6 @@ export interface Identity {
   readonly loginLog: LoginLog
   readonly proofs: Proofs
   readonly factors: SecondFactors
+  readonly passkeys: Passkeys
   readonly adminTokens: AdminTokens
 }

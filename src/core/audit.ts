@@ -56,6 +56,8 @@ export type AuditEvent =
   | 'login.failed'
   | 'login.succeeded'
   | 'logout'
+  | 'passkey.added'
+  | 'passkey.removed'
   | 'password.changed'
   | 'password.refused'
   | 'password.reset-asked'

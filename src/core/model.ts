@@ -52,7 +52,7 @@ export type GrantedRole = 'admin'
  */
 export type Role = 'admin' | 'user' | 'device'
 
-export type LoginKind = 'password' | 'token' | 'device' | 'app' | 'external'
+export type LoginKind = 'password' | 'passkey' | 'token' | 'device' | 'app' | 'external'
 
 /** One login. It lasts as long as its connection or, if it has tokens or a credential, as long as these are valid. */
 export interface Login {

@@ -37,7 +37,13 @@ async function identify(
   caller: Caller,
   data: RequestData<'login'>,
 ): Promise<Principal> {
-  const { email = '', password = '', code, token, device } = data
+  const { email = '', password = '', code, token, device, passkey } = data
+  if (passkey !== undefined) {
+    if (data.email ?? data.password ?? code ?? (typeof token === 'string' ? token : undefined))
+      throw new GatewayError('BAD_FIELD', { field: 'passkey', reason: 'not beside another secret' })
+    // Nobody guesses one: see below.
+    return authenticator.byPasskey(passkey, device)
+  }
   if (typeof token === 'string') return authenticator.byToken(token, device)
   if (email === '' || password === '') throw new GatewayError('ERROR_AUTH')
   // Nobody guesses one: a client that sends an old one must not delay its owner's password.

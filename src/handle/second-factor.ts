@@ -103,14 +103,14 @@ export const handleRemoveSecondFactor: Handler<RequestData<'removeSecondFactor'>
 }
 
 /** As `confirmOwner`; what is refused is in the audit. */
-async function confirmed(services: Services, caller: Caller, data: RequestData<'beginSecondFactor'>) {
+export async function confirmed(services: Services, caller: Caller, data: RequestData<'beginSecondFactor'>) {
   return confirmOwner(services, caller, data).catch(thrown => {
     recordRefused(services, caller, thrown, caller.userId)
     throw thrown
   })
 }
 
-function recordRefused(
+export function recordRefused(
   services: Services,
   caller: Caller,
   thrown: unknown,
@@ -121,6 +121,11 @@ function recordRefused(
   services.audit.record({ event: 'second-factor.refused', userId, front, remoteAddress, code })
 }
 
-function record({ audit }: Services, { front, remoteAddress }: Caller, event: AuditEvent, userId: UserId) {
+export function record(
+  { audit }: Services,
+  { front, remoteAddress }: Caller,
+  event: AuditEvent,
+  userId: UserId,
+): void {
   audit.record({ event, userId, front, remoteAddress })
 }

@@ -32,6 +32,13 @@ import {
   handleRemoveFile,
   handleUploadSlot,
 } from './messages.js'
+import {
+  handleAddPasskey,
+  handleAskPasskey,
+  handleBeginPasskey,
+  handlePasskeys,
+  handleRemovePasskey,
+} from './passkeys.js'
 import { handleProfile } from './profile.js'
 import { handleQuery, queryAccess } from './query.js'
 import {
@@ -95,6 +102,11 @@ export const TABLE: Table = {
   confirmSecondFactor: { access: 'anyone', run: handleConfirmSecondFactor, notForDevices: true },
   renewRecoveryCodes: { access: 'anyone', run: handleRenewRecoveryCodes, notForDevices: true },
   removeSecondFactor: { access: 'anyone', run: handleRemoveSecondFactor, notForDevices: true },
+  passkeys: { access: 'owner', run: handlePasskeys, isReadOnly: true },
+  beginPasskey: { access: 'anyone', run: handleBeginPasskey, notForDevices: true },
+  addPasskey: { access: 'anyone', run: handleAddPasskey, notForDevices: true },
+  removePasskey: { access: 'anyone', run: handleRemovePasskey, notForDevices: true },
+  askPasskey: { access: 'anyone', run: handleAskPasskey, isReadOnly: true },
   mintAppPassword: { access: 'anyone', run: handleMintAppPassword, notForDevices: true },
   password: { access: 'owner', run: handlePassword },
   ...ADMIN_ACTS,

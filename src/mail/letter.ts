@@ -14,6 +14,7 @@ export type LetterKind =
   | 'password-changed'
   | 'second-factor-on'
   | 'second-factor-off'
+  | 'passkey-added'
 
 /** What a letter lets its reader do; others only tell. */
 export const PROOF_OF: Readonly<Partial<Record<LetterKind, ProofKind>>> = {

@@ -64,6 +64,12 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       otherwise:
         'If it was not you, set a new password at once, on the page “Forgotten password” of your server.',
     },
+    'passkey-added': {
+      subject: 'Your MumiChat account has a new passkey',
+      lead: 'Whoever has this passkey can log in to your MumiChat account without password and code.',
+      otherwise:
+        'If it was not you, set a new password at once, on the page “Forgotten password” of your server: it ends all passkeys.',
+    },
   },
   'zh-TW': {
     reset: {
@@ -108,6 +114,11 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       subject: '您的 MumiChat 帳號已關閉兩步驟驗證',
       lead: '從現在起，登入您的 MumiChat 帳號只需要密碼。',
       otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼。',
+    },
+    'passkey-added': {
+      subject: '您的 MumiChat 帳號已新增通行密鑰',
+      lead: '持有這把通行密鑰的人不需要密碼與驗證碼就能登入您的 MumiChat 帳號。',
+      otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼，所有通行密鑰都會失效。',
     },
   },
 }

@@ -42,6 +42,25 @@ const publicKey = Type.String({
   reason: 'must be printable ASCII',
 })
 
+/** JSON forms of WebAuthn Level 3, 5.1, as browsers make them. What they have besides is ignored. */
+const base64url = (maxLength: number) =>
+  Type.String({ minLength: 1, maxLength, pattern: '^[\\w-]+$', reason: 'is not base64url' })
+const credentialId = base64url(1364)
+const credential = { id: credentialId, rawId: credentialId, type: Type.Literal('public-key') }
+const newPasskey = Type.Object({
+  ...credential,
+  response: Type.Object({ clientDataJSON: base64url(4096), attestationObject: base64url(8192) }),
+})
+const usedPasskey = Type.Object({
+  ...credential,
+  response: Type.Object({
+    clientDataJSON: base64url(4096),
+    authenticatorData: base64url(4096),
+    signature: base64url(2048),
+    userHandle: Type.Optional(base64url(88)),
+  }),
+})
+
 /** Who shows once more that an account is theirs. Without `email`, the account that has logged in. */
 const owner = { email: Type.Optional(email), password, code: Type.Optional(code) }
 
@@ -60,6 +79,8 @@ export const REQUESTS = {
     password: Type.Optional(password),
     // Of the second factor.
     code: Type.Optional(code),
+    // In place of the three above.
+    passkey: Type.Optional(usedPasskey),
     device: Type.Optional(deviceName),
     from: Type.Optional(Type.Literal('start')),
     ack: Type.Optional(Type.Union([Type.Literal('explicit'), Type.Literal('ping')])),
@@ -85,6 +106,11 @@ export const REQUESTS = {
   }),
   renewRecoveryCodes: Type.Object(owner),
   removeSecondFactor: Type.Object(owner),
+  passkeys: Type.Object({}),
+  beginPasskey: Type.Object(owner),
+  addPasskey: Type.Object({ email: Type.Optional(email), name: text(64, 1), passkey: newPasskey }),
+  removePasskey: Type.Object({ ...owner, passkey: credentialId }),
+  askPasskey: Type.Object({}),
   mintAppPassword: Type.Object({ ...owner, name: text(64, 1) }),
   mint: Type.Object({ device: text(256, 1) }),
   password: Type.Object({

@@ -25,6 +25,10 @@ export const TAKEN = {
   confirmSecondFactor: Type.Omit(REQUESTS.confirmSecondFactor, ['email']),
   renewRecoveryCodes: Type.Omit(REQUESTS.renewRecoveryCodes, ['email']),
   removeSecondFactor: Type.Omit(REQUESTS.removeSecondFactor, ['email']),
+  beginPasskey: Type.Omit(REQUESTS.beginPasskey, ['email']),
+  addPasskey: Type.Omit(REQUESTS.addPasskey, ['email']),
+  removePasskey: Type.Omit(REQUESTS.removePasskey, ['email', 'passkey']),
+  passkey: Type.Object({ id: REQUESTS.removePasskey.properties.passkey }),
   mintAppPassword: Type.Omit(REQUESTS.mintAppPassword, ['email']),
   user: Type.Object({ id: userId }),
   file: Type.Object({ id: REQUESTS.fileLink.properties.file }),
@@ -97,6 +101,8 @@ const message = Type.Object({
   files: Type.Optional(Type.Array(Type.Object({ ...file, ...link }))),
 })
 
+const passkey = { id: told('Of the credential, base64url.'), name: Type.String() }
+
 /** What it answers. Further members may be added. */
 export const GIVEN = {
   Problem: Type.Object(
@@ -158,7 +164,9 @@ export const GIVEN = {
     sessions: Type.Array(
       Type.Object({
         ...login,
-        kind: Type.Union(['password', 'token', 'device', 'app', 'external'].map(kind => Type.Literal(kind))),
+        kind: Type.Union(
+          ['password', 'passkey', 'token', 'device', 'app', 'external'].map(kind => Type.Literal(kind)),
+        ),
         current: Type.Boolean({ description: 'The one that asks.' }),
       }),
     ),
@@ -182,6 +190,23 @@ export const GIVEN = {
   RecoveryCodes: Type.Object({
     recoveryCodes: Type.Array(Type.String(), { description: 'Each is good once. They are told this once.' }),
   }),
+  Passkeys: Type.Object({ passkeys: Type.Array(Type.Object({ ...passkey, created_at: time })) }),
+  Passkey: Type.Object(passkey),
+  NewPasskeyOptions: Type.Object(
+    { challenge: told('Good for five minutes.') },
+    {
+      additionalProperties: true,
+      description:
+        '`PublicKeyCredentialCreationOptionsJSON` of WebAuthn, for `parseCreationOptionsFromJSON`.',
+    },
+  ),
+  PasskeyOptions: Type.Object(
+    { challenge: told('Good once, for five minutes.') },
+    {
+      additionalProperties: true,
+      description: '`PublicKeyCredentialRequestOptionsJSON` of WebAuthn, for `parseRequestOptionsFromJSON`.',
+    },
+  ),
   AppPassword: Type.Object({
     session: told('For `DELETE /sessions/{id}`.'),
     name: Type.String(),

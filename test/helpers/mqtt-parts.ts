@@ -17,7 +17,9 @@ import { Authenticator } from '../../src/auth/authenticate.js'
 import { LoginLog } from '../../src/auth/login-log.js'
 import { Logins } from '../../src/auth/logins.js'
 import { Proofs } from '../../src/auth/proofs.js'
+import { Passkeys } from '../../src/auth/second-factor/passkeys.js'
 import { SecondFactors } from '../../src/auth/second-factor/second-factors.js'
+import { WebAuthn } from '../../src/auth/second-factor/webauthn.js'
 import { TokenKeys } from '../../src/auth/token-keys.js'
 import { loadConfig } from '../../src/config/config.js'
 import { openAudit } from '../../src/core/audit.js'
@@ -129,12 +131,15 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     isUnverifiedTold: () => true,
   }
   const factors = new SecondFactors(store.users)
+  const party = { id: 'chat.example', origin: 'https://chat.example' }
+  const passkeys = new Passkeys(store.users, new WebAuthn(() => party))
   const pictures = new Pictures(pictureOptions(config))
   const services: Services = {
     operation: IDLE_OPERATION,
     mail: composeMail(given).mail,
     proofs,
     factors,
+    passkeys,
     held,
     pictures,
     files: await composeFiles(config, store, { accounts, pictures, baseUrl: () => undefined }),
@@ -146,6 +151,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       accounts,
       logins,
       factors,
+      passkeys,
       keys,
       external: undefined,
       pendingDeletions,

@@ -110,6 +110,7 @@ function authenticator({ external, stored = {}, user = {} }: Setting = {}) {
     pendingDeletions: { cancel: async () => false },
     onKept: () => undefined,
     factors: { check: async () => ({ by: 'off', giveBack: async () => undefined }) },
+    passkeys: { use: async () => ME },
     accounts: {
       authenticate: async () => account,
       find: async (name: string) => (name === ME || name === USER.emailKey ? account : undefined),

@@ -147,7 +147,7 @@ t.test('a frame is a request that satisfies the rules, or refused with a number 
         parsed.id === undefined || (parsed.id !== '' && parsed.id.length <= 64 && parsed.id.isWellFormed())
       return isRight && isIdRight && (isKnown || (rules === LAX && parsed.name !== 'query'))
     }),
-    { numRuns: 5000 },
+    { numRuns: 8000 },
   )
   for (const name of ['refused', 'query', 'logout', 'message', 'broadcast'])
     t.ok(seen.has(name), `${name} was seen`)

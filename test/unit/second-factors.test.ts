@@ -86,7 +86,7 @@ t.test('a clock may be one step off, and no code is good twice, nor one before i
 
 t.test('nothing is on before the first code, and a secret waits a quarter of an hour for it', async t => {
   const { factors, secret, codeAt } = await setUp()
-  t.same(await factors.state(ANN), { since: undefined, recoveryCodes: 0 })
+  t.same(await factors.state(ANN), { since: undefined, recoveryCodes: 0, passkeys: [] })
   t.match(await factors.check(ANN, undefined), { by: 'off' })
   const now = Date.now()
   const confirm = (code: string, at: number, of = secret) => factors.confirm(ANN, of, code, at)

@@ -52,6 +52,8 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
     ]),
   ),
   'rest/uploader.ts': 'test/wire/files-resumable.test.ts uploads with tokens, with bad ones and without',
+  'handle/passkeys.ts': 'test/wire/passkeys.test.ts makes its requests',
+  'auth/second-factor/rows.ts': 'test/unit/second-factors.test.ts runs it by second-factors.ts',
   'handle/files.ts': 'test/wire/files.test.ts makes its requests',
   'handle/messages.ts': 'names what the files beside it export',
   'json/host.ts': TYPES,

@@ -6,10 +6,9 @@
 import { GatewayError } from '../../core/errors.js'
 import type { UserId } from '../../core/model.js'
 import { asMeant, randomCode } from '../../core/typed-code.js'
-import { KeyedSerial } from '../../flow/serial.js'
-import type { Users } from '../../store/store.js'
 import { digest, isSame } from '../secrets.js'
-import { type Factor, readFactor, writeFactor } from './record.js'
+import type { Factor, Passkey } from './record.js'
+import { type Changed, FactorRows, type FactorStore } from './rows.js'
 import { isTotpCode, newTotpSecret, totpStep, totpUri } from './totp.js'
 
 export interface FactorState {
@@ -17,6 +16,7 @@ export interface FactorState {
   readonly since: number | undefined
   /** Recovery codes that are left. */
   readonly recoveryCodes: number
+  readonly passkeys: readonly Passkey[]
 }
 
 /** What was asked for a code, and has passed. */
@@ -44,29 +44,21 @@ const FREE_GUESSES = 10
 const FIRST_WAIT_MS = 30_000
 const LONGEST_WAIT_MS = 86_400_000
 
-/** Others that change the same account's at the same moment. */
-const MAX_RACES = 50
-
 const wrongCode = () => new GatewayError('ERROR_AUTH', { field: 'code', reason: 'is wrong, or was used' })
-
-/** What a change leaves, and what comes of it. */
-interface Changed<T> {
-  readonly factor: Factor
-  readonly result: T
-}
 
 const nothingToGiveBack = async () => undefined
 
 /** Every method may throw GatewayError STORE_UNAVAILABLE, and what changes something STORE_FULL. */
 export class SecondFactors {
-  /** Changes of one account, one at a time in this process. */
-  readonly #turns = new KeyedSerial()
+  readonly #rows: FactorRows
 
-  constructor(private readonly users: Pick<Users, 'findFactor' | 'replaceFactor'>) {}
+  constructor(users: FactorStore) {
+    this.#rows = new FactorRows(users)
+  }
 
   async state(userId: UserId): Promise<FactorState> {
-    const { totp, recovery = [] } = readFactor(await this.users.findFactor(userId))
-    return { since: totp?.since, recoveryCodes: totp === undefined ? 0 : recovery.length }
+    const { totp, recovery = [], passkeys = [] } = await this.#rows.read(userId)
+    return { since: totp?.since, recoveryCodes: totp === undefined ? 0 : recovery.length, passkeys }
   }
 
   /**
@@ -75,19 +67,15 @@ export class SecondFactors {
    * @throws GatewayError SECOND_FACTOR_REQUIRED if it is missing, ERROR_AUTH {field: 'code'} if it is wrong, TOO_MANY_ATTEMPTS
    */
   async check(userId: UserId, code: string | undefined, now = Date.now()): Promise<Passed> {
-    const text = await this.users.findFactor(userId)
-    if (readFactor(text).totp === undefined) return { by: 'off', giveBack: nothingToGiveBack }
+    if ((await this.#rows.read(userId)).totp === undefined) return { by: 'off', giveBack: nothingToGiveBack }
     if (code === undefined || code === '')
       throw new GatewayError('SECOND_FACTOR_REQUIRED', { field: 'code', reason: 'is missing' })
-    const { before, after, by } = await this.#change(userId, before => {
+    const { before, after, by } = await this.#rows.change(userId, before => {
       const { factor, result } = judge(before, code, now)
-      return { factor, result: { before: writeFactor(before), after: writeFactor(factor), by: result } }
+      return { factor, result: { before, after: factor, by: result } }
     })
     if (by instanceof GatewayError) throw by
-    const giveBack = async () => {
-      await this.#turns.run(userId, () => this.users.replaceFactor(userId, after, before))
-    }
-    return { by, giveBack }
+    return { by, giveBack: () => this.#rows.takeBack(userId, after, before) }
   }
 
   /**
@@ -101,7 +89,7 @@ export class SecondFactors {
     check: () => void,
   ): Promise<{ readonly secret: string; readonly uri: string }> {
     const secret = newTotpSecret()
-    await this.#change(userId, factor => {
+    await this.#rows.change(userId, factor => {
       check()
       return { factor: { ...factor, pending: { secret, until: Date.now() + PENDING_MS } }, result: undefined }
     })
@@ -109,20 +97,21 @@ export class SecondFactors {
   }
 
   /**
-   * Switches it on, in place of what was on before.
+   * Switches it on, in place of what was on before. Passkeys that were made without a code end.
    * @param secret as `begin` gave it: it shows that this is who asked for it
    * @returns the recovery codes, which nobody can tell later
    * @throws GatewayError ERROR_AUTH {field: 'secret' | 'code'}
    */
   async confirm(userId: UserId, secret: string, code: string, now = Date.now()): Promise<string[]> {
     const codes = newRecoveryCodes()
-    await this.#change(userId, ({ pending }) => {
+    await this.#rows.change(userId, ({ pending, totp: before, passkeys }) => {
       if (pending === undefined || pending.until <= now || !isSame(digest(pending.secret), digest(secret)))
         throw new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })
       const step = isTotpCode(code) ? totpStep(secret, code, 0, now) : undefined
       if (step === undefined) throw wrongCode()
       const totp = { secret, lastStep: step, since: now }
-      return { factor: { totp, recovery: codes.map(digestOf) }, result: undefined }
+      const kept = before !== undefined && passkeys !== undefined && { passkeys }
+      return { factor: { totp, recovery: codes.map(digestOf), ...kept }, result: undefined }
     })
     return codes
   }
@@ -130,46 +119,44 @@ export class SecondFactors {
   /** In place of those before. @returns see `confirm` @throws GatewayError BAD_FIELD if there is no second factor */
   async renewRecoveryCodes(userId: UserId): Promise<string[]> {
     const codes = newRecoveryCodes()
-    await this.#change(userId, factor => {
+    await this.#rows.change(userId, factor => {
       if (factor.totp === undefined) throw new GatewayError('BAD_FIELD', { reason: 'no second factor is on' })
       return { factor: { ...factor, recovery: codes.map(digestOf) }, result: undefined }
     })
     return codes
   }
 
-  /** @returns whether it was on */
+  /** Passkeys stay. @returns whether it was on */
   remove(userId: UserId): Promise<boolean> {
-    return this.#change(userId, ({ totp }) => ({ factor: {}, result: totp !== undefined }))
+    return this.#rows.change(userId, ({ totp, passkeys }) => ({
+      factor: passkeys === undefined ? {} : { passkeys },
+      result: totp !== undefined,
+    }))
+  }
+
+  /** With the passkeys. @returns whether there was anything */
+  removeAll(userId: UserId): Promise<boolean> {
+    return this.#rows.change(userId, ({ totp, passkeys }) => ({
+      factor: {},
+      result: totp !== undefined || passkeys !== undefined,
+    }))
   }
 
   /**
-   * Call it when the password has changed: whoever asked for a secret may have been somebody else who knew the one before. Wrong
-   * codes still count: whoever guesses may also be who set the password, as often as he likes.
+   * Call it when the password has changed: whoever asked for a secret or made a passkey may have been somebody else who knew the
+   * one before. Wrong codes still count: whoever guesses may also be who set the password, as often as he likes.
    */
   async passwordChanged(userId: UserId): Promise<void> {
-    await this.#change(userId, ({ pending: _, ...factor }) => ({ factor, result: undefined }))
-  }
-
-  /**
-   * Reads, changes and writes, and does all of it again where another gateway has written in between.
-   * @param work throws where nothing is to be changed
-   */
-  #change<T>(userId: UserId, work: (factor: Factor) => Changed<T>): Promise<T> {
-    return this.#turns.run(userId, async () => {
-      for (let race = 0; race < MAX_RACES; race++) {
-        const before = await this.users.findFactor(userId)
-        const { factor, result } = work(readFactor(before))
-        const after = writeFactor(factor)
-        if (after === before || (await this.users.replaceFactor(userId, before, after))) return result
-      }
-      throw new GatewayError('ERROR_AUTH_FAILED', { reason: 'changed by others at the same time' })
-    })
+    await this.#rows.change(userId, ({ pending: _, passkeys: _passkeys, asked: _asked, ...factor }) => ({
+      factor,
+      result: undefined,
+    }))
   }
 }
 
 /** A wrong code is a change, too: it counts. */
 function judge(factor: Factor, code: string, now: number): Changed<By | GatewayError> {
-  const { totp, recovery = [], wrong } = factor
+  const { totp, recovery = [], wrong, pending: _, ...kept } = factor
   // Switched off meanwhile.
   if (totp === undefined) return { factor, result: 'off' }
   // Nobody guesses a recovery code: with one the owner gets in while somebody else tries codes.
@@ -177,7 +164,7 @@ function judge(factor: Factor, code: string, now: number): Changed<By | GatewayE
     const hash = digestOf(code)
     const left = recovery.filter(one => !isSame(one, hash))
     if (left.length === recovery.length) return { factor, result: wrongCode() }
-    return { factor: { totp, recovery: left }, result: 'recovery' }
+    return { factor: { ...kept, totp, recovery: left }, result: 'recovery' }
   }
   const waitMs = (wrong?.until ?? 0) - now
   // A clock that was set back makes nobody wait for longer than the longest time.
@@ -188,7 +175,7 @@ function judge(factor: Factor, code: string, now: number): Changed<By | GatewayE
   const step = totpStep(totp.secret, code, totp.lastStep, now)
   if (step === undefined)
     return { factor: { ...factor, wrong: oneMore(wrong?.count ?? 0, now) }, result: wrongCode() }
-  return { factor: { totp: { ...totp, lastStep: step }, recovery }, result: 'totp' }
+  return { factor: { ...kept, totp: { ...totp, lastStep: step }, recovery }, result: 'totp' }
 }
 
 function oneMore(before: number, now: number): NonNullable<Factor['wrong']> {

@@ -68,13 +68,14 @@ async function show(services: Services, data: AdminData<'user.show'>): Promise<D
   const connections = live.of(user.id).length
   const kept = { messages: last - first + 1, bytes, last_seq: last, confirmed_seq: furthest }
   const about = { userId: user.id }
-  const { since, recoveryCodes } = factor
+  const { since, recoveryCodes, passkeys } = factor
   const second = since !== undefined && { since: formatTime(since), recovery_codes: recoveryCodes }
   const leaves = deletedAt !== undefined && { deleted_at: formatTime(deletedAt) }
   return {
     data: {
       ...describe(services, user),
       second_factor: second,
+      passkeys: passkeys.length,
       ...leaves,
       connections,
       logins: stored.length,
@@ -177,7 +178,7 @@ async function verify(services: Services, { user }: AdminData<'user.verify'>): P
 async function secondFactorOff(services: Services, data: AdminData<'user.second-factor-off'>): Promise<Done> {
   const user = await findAccount(services, data.user)
   const { id } = user
-  const wasOn = await services.factors.remove(id)
+  const wasOn = await services.factors.removeAll(id)
   if (wasOn) services.mail.tell({ kind: 'second-factor-off', userId: id })
   return { data: { id, email: user.email, wasOn }, about: { userId: id } }
 }

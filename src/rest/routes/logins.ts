@@ -7,7 +7,7 @@ const login: Operation = {
   method: 'POST',
   path: '/login',
   id: 'login',
-  summary: 'Log in by a password, for a pair of tokens',
+  summary: 'Log in by a password or a passkey, for a pair of tokens',
   request: 'login',
   login: 'none',
   body: TAKEN.login,
@@ -18,6 +18,20 @@ const login: Operation = {
   run: async ({ ask, body }) => ({
     body: (await ask('login', { ...body, token: true }, WITH_DATA)).data as object,
   }),
+}
+
+const askPasskey: Operation = {
+  method: 'GET',
+  path: '/login/passkey-options',
+  id: 'askPasskey',
+  summary: 'Before a login by a passkey: what to ask the browser',
+  request: 'askPasskey',
+  login: 'none',
+  status: 200,
+  answer: GIVEN.PasskeyOptions,
+  refusals: ['FORBIDDEN'],
+  isSecret: true,
+  run: async ({ ask }) => ({ body: (await ask('askPasskey', {})).data as object }),
 }
 
 const refresh: Operation = {
@@ -176,6 +190,6 @@ const password: Operation = {
   },
 }
 
-export const LOGINS = [login, refresh, logout, password]
+export const LOGINS = [login, askPasskey, refresh, logout, password]
 export const SESSIONS = [listSessions, endOthers, endSession]
 export const DEVICES = [mint, listDevices, revokeDevice]

@@ -1,4 +1,4 @@
-/** The second factor of the account, and passwords for apps that know nothing of it. */
+/** The second factor of the account, its passkeys, and passwords for apps that know nothing of it. */
 import type { CodeName } from '../../core/errors.js'
 import type { RequestName } from '../../protocol/requests.js'
 import { GIVEN, type Schema, TAKEN } from '../../protocol/rest.js'
@@ -28,6 +28,23 @@ const one = <N extends RequestName & keyof typeof TAKEN>(
   },
 })
 
+const removePasskey: Operation = {
+  method: 'DELETE',
+  path: '/me/passkeys/{id}',
+  id: 'removePasskey',
+  summary: 'Remove a passkey. Tokens that it was exchanged for stay',
+  request: 'removePasskey',
+  login: 'needed',
+  params: TAKEN.passkey,
+  body: TAKEN.removePasskey,
+  status: 204,
+  refusals: REFUSALS,
+  run: async ({ ask, body, params }) => {
+    await ask('removePasskey', { ...body, passkey: params.id })
+    return {}
+  },
+}
+
 export const SECOND_FACTOR = [
   one('GET', '/me/second-factor', 'secondFactor', {
     summary: 'Whether the account has a second factor',
@@ -53,6 +70,22 @@ export const SECOND_FACTOR = [
     summary: 'Remove the second factor',
     status: 204,
   }),
+  one('GET', '/me/passkeys', 'passkeys', {
+    summary: 'Passkeys of the account',
+    status: 200,
+    answer: GIVEN.Passkeys,
+  }),
+  one('POST', '/me/passkeys/options', 'beginPasskey', {
+    summary: 'Begin a passkey: what to ask the browser',
+    status: 200,
+    answer: GIVEN.NewPasskeyOptions,
+  }),
+  one('POST', '/me/passkeys', 'addPasskey', {
+    summary: 'Add the passkey that the browser has made',
+    status: 201,
+    answer: GIVEN.Passkey,
+  }),
+  removePasskey,
   one('POST', '/app-passwords', 'mintAppPassword', {
     summary: 'Make a password for one app that knows no second factor. It ends by `DELETE /sessions/{id}`',
     status: 201,
