@@ -29,7 +29,7 @@ export interface MailGiven {
   readonly isUnverifiedTold: () => boolean
 }
 
-/** News to one address: one an hour. */
+/** News of one kind to one address: one an hour. */
 const NOTICES = { perSecond: 1 / 3600, burst: 1 }
 
 export function composeMail(given: MailGiven): { readonly outbox: Outbox; readonly mail: PostOffice } {

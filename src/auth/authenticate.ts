@@ -30,7 +30,7 @@ export interface Principal {
 
 export interface AuthenticatorOptions {
   readonly accounts: Accounts
-  readonly pendingDeletions: Pick<PendingDeletions, 'cancel'>
+  readonly pendingDeletions: Pick<PendingDeletions, 'cancel' | 'at'>
   /** The owner of an account has logged in that was to be removed. */
   readonly onKept: (userId: UserId) => void
   readonly logins: Logins
@@ -80,15 +80,34 @@ export class Authenticator {
    */
   async byPassword(login: string, secrets: Secrets, device?: string): Promise<Principal> {
     const begunAt = Date.now()
-    const found = await this.confirm(login, secrets, device)
+    const found = await this.#confirm(login, secrets, device)
     await this.#keep(found.user.id, begunAt)
     return found
   }
 
-  /** The same for a request, which is no login: it does not keep an account that is to be removed. */
-  async confirm(login: string, { password, code }: Secrets, device?: string): Promise<Principal> {
+  /**
+   * The same for a request, which is no login: it does not keep an account that is to be removed, and so must not change it.
+   * @throws GatewayError also FORBIDDEN where it is to be removed
+   */
+  confirm(login: string, secrets: Secrets): Promise<Principal> {
+    return this.#confirm(login, secrets, undefined, async ({ id }) => {
+      if (await this.#isLeaving(id))
+        throw new GatewayError('FORBIDDEN', {
+          reason: 'is to be removed: a login with the password keeps it',
+        })
+    })
+  }
+
+  /** @param check called where the password is right, and before the code is used up */
+  async #confirm(
+    login: string,
+    { password, code }: Secrets,
+    device: string | undefined,
+    check: (user: User) => Promise<void> = async () => undefined,
+  ): Promise<Principal> {
     const user = await this.options.accounts.authenticate(login, password)
     const found = await this.#principal(user, 'password', newLoginId(), device)
+    await check(user)
     // Last, since it uses the code up.
     const { giveBack } = await this.options.factors.check(user.id, code)
     return { ...found, giveBackCode: giveBack }
@@ -111,7 +130,8 @@ export class Authenticator {
   async byApp(login: string, password: string, device?: string): Promise<Principal> {
     const user = await this.options.accounts.findByName(login)
     const { id } = await this.options.logins.verifyApp(user?.id, password)
-    if (user === undefined) throw new GatewayError('ERROR_AUTH')
+    // All ended with the deletion; another gateway may have made one at the same moment.
+    if (user === undefined || (await this.#isLeaving(user.id))) throw new GatewayError('ERROR_AUTH')
     return this.#principal(user, 'app', id, device)
   }
 
@@ -191,6 +211,11 @@ export class Authenticator {
     const user = await this.options.accounts.find(userId)
     if (user === undefined) throw refusedToken('was revoked')
     return this.#principal(user, stored.kind, stored.id, device)
+  }
+
+  /** Whether the account's owner has deleted it, and it is there for a while. */
+  async #isLeaving(userId: UserId): Promise<boolean> {
+    return (await this.options.pendingDeletions.at(userId)) !== undefined
   }
 
   /** Who logs in anew keeps the account that was to be removed; its own tokens and credentials are void by then. */

@@ -128,6 +128,7 @@ export const handleMintAppPassword: Handler<RequestData<'mintAppPassword'>> = as
   const { id: userId } = await confirmOwner(services, caller, data)
   const { id, password, replaced } = await services.logins.mintApp(userId, name, () => since.check(userId))
   record(services, caller, 'app-password.minted', { userId, session: id })
+  services.mail.tell({ kind: 'app-password-made', userId })
   services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
   answer.ok('SUCCESS', { session: id, name, password })
 }

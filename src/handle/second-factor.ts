@@ -50,12 +50,13 @@ export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor
   { data },
   answer,
 ) => {
-  const { accounts, factors, limits, live, logins, mail } = services
+  const { accounts, factors, limits, live, logins, mail, pendingDeletions } = services
   const { secret, code, keepDevices = false } = data
   const login = loginOf(caller, data.email)
   const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
   const confirm = async () => {
-    if (user === undefined || user.disabledAt !== undefined)
+    const isLeaving = user !== undefined && (await pendingDeletions.at(user.id)) !== undefined
+    if (user === undefined || user.disabledAt !== undefined || isLeaving)
       throw new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })
     return { userId: user.id, recoveryCodes: await factors.confirm(user.id, secret, code) }
   }
@@ -84,6 +85,7 @@ export const handleRenewRecoveryCodes: Handler<RequestData<'renewRecoveryCodes'>
   const { id: userId } = await confirmed(services, caller, data)
   const recoveryCodes = await services.factors.renewRecoveryCodes(userId)
   record(services, caller, 'second-factor.codes-renewed', userId)
+  services.mail.tell({ kind: 'recovery-codes-renewed', userId })
   answer.ok('SUCCESS', { recoveryCodes })
 }
 

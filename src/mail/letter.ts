@@ -15,6 +15,8 @@ export type LetterKind =
   | 'second-factor-on'
   | 'second-factor-off'
   | 'passkey-added'
+  | 'recovery-codes-renewed'
+  | 'app-password-made'
 
 /** What a letter lets its reader do; others only tell. */
 export const PROOF_OF: Readonly<Partial<Record<LetterKind, ProofKind>>> = {

@@ -5,6 +5,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { ProofKind } from '../auth/proofs.js'
+import { digest } from '../auth/secrets.js'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
@@ -74,14 +75,15 @@ export class Outbox {
 
   /**
    * Resolves when the letter is stored. One of the same kind for the same account takes its place, so that whoever asks
-   * again and again while the mail server is down causes one letter; each `email-changed` stands for itself.
+   * again and again while the mail server is down causes one letter; each `email-changed` stands for itself, and news to one
+   * address take the place of no news to another.
    * @param delayMs it is sent so much later; one that waits in its place keeps its earlier time
    * @throws GatewayError STORE_UNAVAILABLE, STORE_FULL
    */
   async put(letter: Letter, delayMs = 0): Promise<void> {
     const { metrics, log } = this.parts
     const { kind, userId } = letter
-    const id = kind === 'email-changed' ? randomBytes(9).toString('base64url') : ''
+    const id = idOf(letter)
     const now = Date.now()
     const name = nameOf({ kind, userId, id })
     const before = this.#waiting.get(name)
@@ -225,6 +227,11 @@ export class Outbox {
     const write: KvWrite = { put: 'meta', key: keyOf(letter), value }
     return this.parts.kv.kvWrite([write])
   }
+}
+
+function idOf({ kind, to }: Letter): string {
+  if (kind === 'email-changed') return randomBytes(9).toString('base64url')
+  return to === undefined || PROOF_OF[kind] !== undefined ? '' : digest(to)
 }
 
 const keyOf = ({ userId, kind, id }: Waiting): KvKey => ['mail', userId, kind, id]

@@ -13,8 +13,8 @@ export interface PostOfficeParts {
   readonly outbox: Pick<Outbox, 'put'>
   /** Counts a letter to an address. @returns false if it got enough within the hour */
   readonly mayMail: (addressKey: string) => boolean
-  /** Counts news to an address. @returns false if it got some within the hour */
-  readonly mayTell: (addressKey: string) => boolean
+  /** Counts news of one kind to an address. @returns false if it got such within the hour */
+  readonly mayTell: (key: string) => boolean
   /** Whether an address that nobody has confirmed gets news: where none has to be confirmed. */
   readonly isUnverifiedTold: () => boolean
   readonly log: Logger
@@ -69,11 +69,15 @@ export class PostOffice {
   }
 
   /**
-   * News of what was done. A new password is told at once or, where it was told within the hour, an hour later, all in one: the
-   * owner hears of a thief's, too, and whoever registers with somebody else's address fills no mailbox. Nobody waits for it.
+   * News of what was done, to the address that the account has now: a thief's change of it sends none to him. Each kind is told at
+   * once or, where it was told within the hour, an hour later, all of it in one letter: the owner hears of a thief's acts, too, and
+   * whoever registers with somebody else's address fills no mailbox. Nobody waits for it.
    */
   tell(letter: Letter): void {
-    void this.#asked.run(() => this.#logged(letter.kind, () => this.#tell(letter)))
+    // Now, since letters that were asked for are in front of it: the address may be another one when its turn comes.
+    const owner = this.parts.accounts.find(letter.userId)
+    owner.catch(() => undefined)
+    void this.#asked.run(() => this.#logged(letter.kind, () => this.#tell(letter, owner)))
   }
 
   /** Resolves when all letters so far are in the outbox. */
@@ -81,13 +85,14 @@ export class PostOffice {
     await this.#asked.idle()
   }
 
-  async #tell(letter: Letter): Promise<void> {
-    const { accounts, isUnverifiedTold, mayTell, outbox } = this.parts
+  async #tell(letter: Letter, owner: Promise<User | undefined>): Promise<void> {
+    const { isUnverifiedTold, mayTell, outbox } = this.parts
     // Changes of the address that can be taken back are few.
     if (letter.kind === 'email-changed') return outbox.put(letter)
-    const user = await accounts.find(letter.userId)
+    const user = await owner
     if (user === undefined || (user.verifiedAt === undefined && !isUnverifiedTold())) return
-    await outbox.put(letter, mayTell(keyOf(user.email)) ? 0 : HOUR)
+    const mayNow = mayTell(`${letter.kind} ${keyOf(user.email)}`)
+    await outbox.put({ ...letter, to: user.email }, mayNow ? 0 : HOUR)
   }
 
   #look(login: string, kind: LetterKind): Promise<void> {

@@ -70,6 +70,18 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       otherwise:
         'If it was not you, set a new password at once, on the page “Forgotten password” of your server: it ends all passkeys.',
     },
+    'recovery-codes-renewed': {
+      subject: 'Your MumiChat account has new recovery codes',
+      lead: 'The recovery codes of your MumiChat account were replaced. Those before are good no more.',
+      otherwise:
+        'If it was not you, set a new password at once, on the page “Forgotten password” of your server, and make new codes.',
+    },
+    'app-password-made': {
+      subject: 'Your MumiChat account has a new app password',
+      lead: 'A password for an app or a device was made. With it alone one can log in to your MumiChat account.',
+      otherwise:
+        'If it was not you, set a new password on the page “Forgotten password” of your server: that ends all app passwords.',
+    },
   },
   'zh-TW': {
     reset: {
@@ -119,6 +131,16 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       subject: '您的 MumiChat 帳號已新增通行密鑰',
       lead: '持有這把通行密鑰的人不需要密碼與驗證碼就能登入您的 MumiChat 帳號。',
       otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼，所有通行密鑰都會失效。',
+    },
+    'recovery-codes-renewed': {
+      subject: '您的 MumiChat 帳號已更換復原碼',
+      lead: '您的 MumiChat 帳號已產生新的復原碼，先前的復原碼都已失效。',
+      otherwise: '如果不是您本人，請立刻在您伺服器的「忘記密碼」網頁設定新密碼，並產生新的復原碼。',
+    },
+    'app-password-made': {
+      subject: '您的 MumiChat 帳號有新的應用程式密碼',
+      lead: '已為應用程式或裝置產生一組密碼，只憑這組密碼就能登入您的 MumiChat 帳號。',
+      otherwise: '如果不是您本人，請在您伺服器的「忘記密碼」網頁設定新密碼，所有應用程式密碼都會失效。',
     },
   },
 }

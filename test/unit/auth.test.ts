@@ -107,7 +107,7 @@ function authenticator({ external, stored = {}, user = {} }: Setting = {}) {
   const revocations = new Revocations()
   const login = { id: 's', kind: 'token', device: 'phone', ...stored }
   const one = new Authenticator({
-    pendingDeletions: { cancel: async () => false },
+    pendingDeletions: { cancel: async () => false, at: async () => undefined },
     onKept: () => undefined,
     factors: { check: async () => ({ by: 'off', giveBack: async () => undefined }) },
     passkeys: { use: async () => ME },

@@ -307,6 +307,41 @@ t.test(
   },
 )
 
+t.test('news: each kind at once, and what is late goes to the address that the account had', async t => {
+  const { outbox, store } = await outboxOf(t, async () => undefined)
+  let user: User = ANN
+  const told = new Set<string>()
+  const office = new PostOffice({
+    accounts: { find: async () => user, findByName: async () => user },
+    outbox,
+    mayMail: () => true,
+    mayTell: key => told.size < told.add(key).size,
+    isUnverifiedTold: () => true,
+    log: createLogger({ level: 'silent', pretty: 'never' }),
+  })
+  const tell = (kind: Letter['kind']) => office.tell({ kind, userId: ANN.id })
+  const waiting = async (kind: Letter['kind']) => {
+    await office.idle()
+    const rows: (Letter & { dueAt: number })[] = (await rowsOf(store, 'mail')).map(row => JSON.parse(row))
+    const found = rows.filter(row => row.kind === kind)
+    return found.map(({ to, dueAt }) => ({ to, isLate: dueAt > Date.now() + 1_800_000 }))
+  }
+  tell('second-factor-on')
+  tell('second-factor-off')
+  t.same(await waiting('second-factor-on'), [{ to: ANN.email, isLate: false }])
+  t.same(await waiting('second-factor-off'), [{ to: ANN.email, isLate: false }])
+  user = { ...ANN, email: 'late@example.com' }
+  tell('app-password-made')
+  tell('app-password-made')
+  user = { ...ANN, email: 'thief@example.com' }
+  tell('app-password-made')
+  const [one, other] = (await waiting('app-password-made')).sort((a, b) =>
+    (a.to ?? '').localeCompare(b.to ?? ''),
+  )
+  t.equal(one?.to, 'late@example.com')
+  t.equal(other?.to, 'thief@example.com')
+})
+
 t.test('outbox: one that is put while the last of its kind is being sent is sent, too', async t => {
   let go = () => {}
   const sent: Message[] = []

@@ -1,7 +1,10 @@
 /** accounts.deletionGrace: a deleted account stays for a time, and a login takes the deletion back. */
+import { join } from 'node:path'
 import t from 'tap'
 import { askAdmin } from '../helpers/admin.js'
+import { authenticator } from '../helpers/factor.js'
 import { dataDir, jsonClient, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
+import { MailFolder } from '../helpers/mail.js'
 import { minted } from '../helpers/tokens.js'
 
 const password = 'correct horse'
@@ -55,4 +58,35 @@ t.test('when its time is over it is removed, by the next start', async t => {
   }
   while ((await find()) > 0) await new Promise(setImmediate)
   t.match(await guest.action('login', { email: ann.email, password }), { code: 10000 })
+})
+
+t.test('until its owner logs in, nothing but a letter changes an account that is to be removed', async t => {
+  const dir = dataDir(t)
+  const gateway = await startGateway(t, { 'data.dir': dir, 'accounts.deletionGrace': '1h' })
+  const mail = new MailFolder(join(dir, 'mail'))
+  const ann = await register(t, gateway)
+  const { email } = ann
+  const client = await loggedIn(t, gateway, ann)
+  const begun = await client.action('beginSecondFactor', { password }, 'b')
+  const { secret } = begun.data as { secret: string }
+  t.equal((await client.action('delete', { password })).code, 200)
+  await client.closed
+  const guest = await jsonClient(t, gateway)
+  for (const [action, more] of [
+    ['mintAppPassword', { name: 'clock' }],
+    ['beginSecondFactor', {}],
+    ['removeSecondFactor', {}],
+    ['renewRecoveryCodes', {}],
+  ] as const)
+    t.match(await guest.action(action, { email, password, ...more }, 'x'), { code: 10110 }, action)
+  t.match(await guest.action('mintAppPassword', { email, password: 'x', name: 'clock' }), { code: 10000 })
+  const code = authenticator(secret)()
+  t.match(await guest.action('confirmSecondFactor', { email, secret, code }, 'c'), { code: 10000 })
+  await guest.action('requestPasswordReset', { email })
+  const letter = await mail.next(email)
+  const reset = { email, code: letter.code, newPassword: 'another horse' }
+  t.match(await guest.action('resetPassword', reset), { code: 200 })
+  t.match(await shown(dir, ann.id), { deleted_at: /Z$/, logins: 0 }, 'a letter lets nobody in')
+  t.match(await guest.action('login', { email, password: 'another horse' }), { code: 202 })
+  t.notMatch(await shown(dir, ann.id), { deleted_at: String })
 })

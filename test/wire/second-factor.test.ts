@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { LETTER_TEXTS } from '../../src/mail/texts.js'
 import { askAdmin } from '../helpers/admin.js'
 import { authenticator, enrol } from '../helpers/factor.js'
 import {
@@ -307,3 +308,24 @@ t.test(
     t.equal((await logIn(t, { email, password, code: right })).code, 202, 'and begins anew')
   },
 )
+
+t.test('the owner hears at once of each thing that is done with it', async t => {
+  const ann = await register(t, gateway)
+  const { email, password } = ann
+  const client = await loggedIn(t, gateway, ann)
+  const { recoveryCodes } = await enrol(t, gateway, ann, client)
+  const renewed = await client.action('renewRecoveryCodes', { password, code: recoveryCodes[0] }, 'r')
+  const [one, two] = (renewed.data as { recoveryCodes: string[] }).recoveryCodes
+  t.equal((await client.action('mintAppPassword', { name: 'clock', password, code: one })).code, 200)
+  t.equal((await client.action('removeSecondFactor', { password, code: two })).code, 200)
+  const subjects = []
+  for (let i = 0; i < 4; i++) subjects.push((await mail.next(email)).subject)
+  const texts = LETTER_TEXTS['zh-TW']
+  const kinds = [
+    'second-factor-on',
+    'recovery-codes-renewed',
+    'app-password-made',
+    'second-factor-off',
+  ] as const
+  t.same(subjects.sort(), kinds.map(kind => texts[kind].subject).sort())
+})
