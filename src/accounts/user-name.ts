@@ -17,6 +17,8 @@ export interface UserName {
   readonly folded: string
   /** Digests of what the name looks like, the first of its folded form. No two accounts may have one in common. */
   readonly keys: readonly [string, ...string[]]
+  /** The same of the name without what one adds to a name that is taken: signs between, and digits at its end. */
+  readonly bareKeys: readonly string[]
 }
 
 /** UTF-16 units of what comes: NFKC may make 18 of one, and is not done for more. */
@@ -35,6 +37,19 @@ const BEGINS = /^[\p{L}\p{Nd}]/u
 const ENDS = /[\p{L}\p{M}\p{Nd}]$/u
 /** UTS 39, 5.4: more marks than any language puts on a letter. */
 const MARKS = /\p{M}{5}/u
+/** Scripts whose marks are those below; of others, marks are letters, or points that only their readers know. */
+const WESTERN = '\\p{sc=Latin}\\p{sc=Greek}\\p{sc=Cyrillic}\\p{sc=Armenian}\\p{sc=Georgian}\\p{sc=Common}'
+/**
+ * The marks that NFC composes some letter with. Others strike a letter out, underline it, or are of another script and cannot be
+ * seen: the name would look like one without them.
+ */
+const COMPOSING =
+  '\\u0300-\\u0304\\u0306-\\u030C\\u030F\\u0311\\u0313\\u0314\\u031B\\u0323-\\u0328\\u032D\\u032E\\u0330\\u0331\\u0342\\u0345'
+const ODD_MARK = new RegExp(`[${WESTERN}]\\p{M}*(?=\\p{M})[^${COMPOSING}]`, 'u')
+/** Khitan's filler and its like: marks of scripts that nobody writes names in, blank on most screens. */
+const BLANK_MARK = /\p{sc=Khitan_Small_Script}/u
+/** A dot on what has one already, or on the letter that differs by it alone. */
+const SECOND_DOT = /(?<=[\p{Soft_Dotted}\u0131\u0237]\p{M}*)\u0307/gu
 /** Digits of any script: a mistyped user id must be nobody's name. */
 const DIGITS = /^\p{Nd}+$/u
 /** How a user id looks: 0 is like o, and 1 like l. */
@@ -86,6 +101,8 @@ function readUserName(text: string): UserName | string {
   if (!ALLOWED.test(shown) || FORBIDDEN.test(shown)) return 'may have letters, digits, "." "_" and "-" only'
   if (!BEGINS.test(shown) || !ENDS.test(shown)) return 'must begin and end with a letter or digit'
   if (MARKS.test(shown.normalize('NFD'))) return 'has too many marks on one letter'
+  if (ODD_MARK.test(shown.normalize('NFD')) || BLANK_MARK.test(shown))
+    return 'has a mark that no language puts on its letter'
   if (ARABIC.test(shown) && EXTENDED_ARABIC.test(shown)) return 'has digits of two kinds'
   if (isMixedDirection(shown)) return 'mixes directions of writing'
   const folded = shown.toLowerCase().normalize('NFKC')
@@ -93,8 +110,11 @@ function readUserName(text: string): UserName | string {
   if (DIGITS.test(shown) || LIKE_USER_ID.test(looks) || LIKE_USER_ID.test(other))
     return 'looks like a user id'
   const keys = looks === other ? [digestOf(looks)] : [digestOf(looks), digestOf(other)]
-  return { shown, folded, keys: keys as [string, ...string[]] }
+  const bareKeys = [folded, shown].map(name => digestOf(lookOf(bare(name))))
+  return { shown, folded, keys: keys as [string, ...string[]], bareKeys }
 }
+
+const bare = (name: string): string => name.replace(/[._-]/g, '').replace(/\p{Nd}+$/u, '')
 
 /**
  * RFC 5893, 2, for the characters that are left: in a name with letters or digits from right to left, all letters are
@@ -116,9 +136,13 @@ function toLookAlike(text: string): string {
 
 /** UTS 39, 4: the same text for names that look the same. Lower case, since its table leads to capitals, too: 0 to O. */
 function lookOf(text: string): string {
-  const once = toLookAlike(text.normalize('NFD')).normalize('NFD').toLowerCase()
-  return toLookAlike(once).normalize('NFD').toLowerCase()
+  const once = toLookAlike(plain(text)).normalize('NFD').toLowerCase()
+  return plain(toLookAlike(plain(once)).toLowerCase())
 }
+
+/** The table has i for its dotless form, and no j. */
+const plain = (text: string): string =>
+  text.normalize('NFD').replace(SECOND_DOT, '').replaceAll('\u0237', 'j')
 
 /** Keys in the store have one length, and do not tell names that were given up. */
 const digestOf = (look: string): string => createHash('sha256').update(`name ${look}`).digest('base64url')

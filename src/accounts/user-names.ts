@@ -41,7 +41,14 @@ const until = ({ value }: SharedRecord): number => decodeRecord<Claim>(value).un
 const claimOf = (userId: UserId | '', at: number) => ({ userId, value: encodeRecord({ until: at }) })
 /** In capitals, too: ADM1N looks like ADMIN, and adm1n like admln. */
 const keysOf = (names: readonly string[]): ReadonlySet<string> =>
-  new Set(names.flatMap(name => [name, name.toUpperCase()]).flatMap(name => maybeUserName(name)?.keys ?? []))
+  new Set(
+    names
+      .flatMap(name => [name, name.toUpperCase()])
+      .flatMap(name => {
+        const { keys = [], bareKeys = [] } = maybeUserName(name) ?? {}
+        return [...keys, ...bareKeys]
+      }),
+  )
 /** Kept for an account that was deleted, and so by nobody. */
 const heldKey = (key: string): string => `held ${key}`
 
@@ -66,7 +73,7 @@ export class UserNames {
     const name = userNameOf(text)
     const reserved = this.#reserved ?? keysOf(this.rules.reserved)
     this.#reserved = reserved
-    if (!mayBeReserved && name.keys.some(key => reserved.has(key)))
+    if (!mayBeReserved && [...name.keys, ...name.bareKeys].some(key => reserved.has(key)))
       throw new GatewayError('BAD_FIELD', { field: 'username', reason: 'is reserved' })
     return name
   }

@@ -19,6 +19,10 @@ t.test('names of all languages are names', async t => {
       'Ćwik',
       'иван',
       'Ελένη',
+      'Adé\u0323bọ̀',
+      'Nguyễn',
+      'ệ\u0300a',
+      'й\u0301н',
       'นารี',
       'हिन्दी',
     ],
@@ -55,6 +59,16 @@ t.test('what is no name is refused, with the reason and never the name', async t
     ].map(name => [name, only] as [string, string]),
     ...['.a', '_a', 'a.', 'a-', '..', '\u0301a'].map(name => [name, ends] as [string, string]),
     ['a\u0363\u0364\u0365\u0366\u0367', 'has too many marks on one letter'],
+    // Struck out, underlined, of another script: blank on most screens.
+    ...[
+      'ab\u0335',
+      'p\u0332aypal',
+      'm\u{16fe4}umichat',
+      '小\u{16fe4}明',
+      'a\u20e5b',
+      'a\u094db',
+      '1\u0336a',
+    ].map(name => [name, 'has a mark that no language puts on its letter'] as [string, string]),
     ['م٠۰', 'has digits of two kinds'],
     ['abcשלום', 'mixes directions of writing'],
     ['שלוםabc', 'mixes directions of writing'],
@@ -116,12 +130,18 @@ t.test('what looks the same has a key in common (UTS 39, 4), and what does not h
     ['modern', 'rnodern'],
     ['scope', 'ѕсоре'],
     ['ann', 'ɑnn'],
+    ['admin', 'admi\u0307n'],
+    ['admin', 'adm\u0131\u0307n'],
+    ['zbib', 'zb\u0130b'],
+    ['zkij', 'zkij\u0307'],
+    ['zkij', 'zk\u0131\u0307\u0237\u0307'],
   ]
   for (const [one, other] of alike) t.ok(isAlike(one, other), `${one} ${other}`)
   for (const [one, other] of [
     ['ann', 'anna'],
     ['bob', 'rob'],
     ['jose', 'josé'],
+    ['zin', 'zi\u0308n'],
     ['小明', '小朋'],
   ] as const)
     t.notOk(isAlike(one, other), `${one} ${other}`)
