@@ -112,7 +112,8 @@ class AccountPages {
     const isGood = kinds === undefined || token === '' || (await this.#isGood(token, kinds))
     const page = action.page(value, this.#marks.make(address))
     const isLinkNeeded = kinds?.includes('undo') && token === ''
-    return isGood && !isLinkNeeded ? page : { title: page.title, status: 403, alert: 'badLink' }
+    if (isLinkNeeded) return { title: page.title, status: 403, alert: 'linkNeeded' }
+    return isGood ? page : { title: page.title, status: 403, alert: 'badLink' }
   }
 
   async #isGood(token: string, kinds: readonly ProofKind[]): Promise<boolean> {

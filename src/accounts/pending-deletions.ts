@@ -47,13 +47,15 @@ export class PendingDeletions {
    * The account stays: its owner has logged in.
    * @param since when that login began, ms since the epoch: one that began before the deletion takes nothing back
    * @returns whether it was to be removed
-   * @throws GatewayError ERROR_AUTH while it is being removed
+   * @throws GatewayError ERROR_AUTH when its time is over, and while it is being removed
    */
   cancel(userId: UserId, since: number): Promise<boolean> {
     return this.#turns.run(userId, async () => {
       if (this.#removing.has(userId)) throw new GatewayError('ERROR_AUTH')
       const pending = await this.#get(userId)
       if (pending === undefined || since < pending.scheduledAt) return false
+      // What is due goes once an hour; when it goes must not be what decides.
+      if (pending.at <= Date.now()) throw new GatewayError('ERROR_AUTH')
       await this.#forget(userId)
       return true
     })

@@ -66,7 +66,7 @@ export interface Given {
   readonly operation: (live: LiveConnections) => Operation
   /** Where browsers reach the pages; undefined: nowhere that could be told. */
   readonly baseUrl?: () => string | undefined
-  /** The same of files and passkeys. */
+  /** The same of files, pictures and passkeys. */
   readonly filesUrl?: () => string | undefined
 }
 
@@ -96,7 +96,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   retention.start(() => inbox.touchAll())
   const ids = new MessageIds(store.kv)
   await ids.open()
-  const rules = handlerRules(config)
+  const rules = { ...handlerRules(config), publicUrl: () => given.filesUrl?.() ?? '' }
   const { keys, admins, outbox, names, ...identity } = await composeIdentity(given, store, rules)
   const pictures = new Pictures(pictureOptions(config))
   const files = await composeFiles(config, store, {

@@ -46,7 +46,8 @@ export const retentionLimits = ({ inbox, devices }: Config): RetentionLimits => 
   deviceExpiryMs: devices.expiry,
 })
 
-export const handlerRules = (config: Config): HandlerRules => ({
+/** `publicUrl` is known when the ports listen. */
+export const handlerRules = (config: Config): Omit<HandlerRules, 'publicUrl'> => ({
   anonymousQuery: config.query.anonymous,
   queryLimit: config.query.limit,
   privacy: { ...config.privacy },
@@ -58,7 +59,6 @@ export const handlerRules = (config: Config): HandlerRules => ({
   undoLifetimeMs: config.accounts.undoLifetime,
   files: config.files.enabled,
   dedup: config.dedup.window > 0,
-  publicUrl: config.http.publicUrl,
   maxImageBytes: config.images.maxBytes,
   unknownFields: config.request.unknownFields,
   maxDepth: config.limits.depth,

@@ -65,6 +65,12 @@ const PLAIN_SOCKETS = 100
 /** CONNACK, server unavailable (MQTT 3.1.1, table 3.1). Sent before CONNECT is read; clients take it as the answer. */
 const MQTT_TURNED_AWAY = encodeRefusal(3)
 
+/** From the page at `/` to those that are switched on. */
+const pageLinks = ({ accounts, rest }: Config) => [
+  ...(accounts.pages ? [{ to: 'account', text: 'Your account' }] : []),
+  ...(rest.enabled ? [{ to: 'api', text: 'The REST API' }] : []),
+]
+
 export class Front {
   readonly #listeners: Listener[] = []
   readonly #http: HttpServer[] = []
@@ -226,6 +232,7 @@ export class Front {
     const server = new HttpServer({
       routes,
       upgrades,
+      links: pageLinks(this.config),
       handshakeTimeoutMs: this.config.limits.handshakeTimeout,
       clientOf: (peer, forwardedFor) => this.#proxies.client(peer, forwardedFor),
       refusal: (request, socket, address) => this.#refusal(request, socket, address),

@@ -14,6 +14,7 @@ const REGISTERED = 203
 const WRONG_PASSWORD = 10000
 const USER_EXISTS = 10003
 const LOGGED_IN_ELSEWHERE = 10005
+const SECOND_FACTOR = 10145
 
 /** How often a person may mistype. A pipe has one password. */
 const ATTEMPTS = 3
@@ -101,5 +102,8 @@ async function admit(
 export function inWords(reply: Reply, email: string): string {
   if (reply.code === LOGGED_IN_ELSEWHERE)
     return `${printable(email)} is logged in already, in another terminal or program: end that one first.`
+  // A code is good once, and the chat logs in again whenever the connection breaks.
+  if (reply.code === SECOND_FACTOR)
+    return `${printable(email)} has a second factor: make an app password, on the page /account/app-password of the server, and type it in place of the password.`
   return `not logged in: ${refusal(reply)}`
 }

@@ -24,7 +24,8 @@ Commands:
                       print the id of a user
 
 Commands for operators (docs/operations.md), each with --help and --json:
-  user                list, show, create, disable, enable, delete, reset-password, grant, revoke-role
+  user                list, show, create, rename, disable, enable, delete, reset-password, verify,
+                      second-factor, grant, revoke-role
   export USER [FILE]  everything that is stored of a person, as lines of JSON
   delete USER         an account with all that it has, for good
   sessions            list, kick

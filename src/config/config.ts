@@ -3,6 +3,7 @@
  * reported at once.
  */
 import convict from 'convict'
+import type { Warn } from './old-server.js'
 import { type Config, KEYS, SCHEMA } from './schema.js'
 import { type Layer, readArguments, readConfigFile, readEnvironment } from './sources.js'
 
@@ -58,8 +59,12 @@ function resolve({
 }: ConfigSources): convict.Config<object> {
   const faults: string[] = []
   const { files, layer } = readArguments(argv, faults)
-  const read = files.map(file => readConfigFile(file, faults, isRunning, warn))
+  const warnings: Parameters<Warn>[] = []
+  const take: Warn = (...warning) => warnings.push(warning)
+  const read = files.map(file => readConfigFile(file, faults, isRunning, take))
   const layers = [...read, readEnvironment(env, faults), layer]
+  for (const [line, unlessSet = ''] of warnings)
+    if (!layers.some(({ values }) => values.has(unlessSet))) warn(line)
   // convict gets no env and args: it would ignore unknown ones, and convert `--data.dir 1e3` to 1000.
   const settings = convict<object>(SCHEMA, { env: {}, args: [] })
   for (const { values } of layers) for (const [key, value] of values) settings.set(key, value)

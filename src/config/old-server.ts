@@ -1,6 +1,6 @@
 /** The old MumiChat server's conf/app.ini, in our keys. */
 import { readFileSync } from 'node:fs'
-import { extname } from 'node:path'
+import { dirname, extname, resolve } from 'node:path'
 import { parse } from 'ini'
 
 /** Its log levels: gin's. */
@@ -9,6 +9,9 @@ const LEVELS: ReadonlyMap<unknown, string> = new Map([
   ['release', 'info'],
   ['test', 'info'],
 ])
+
+/** Told what is understood and has no effect. @param unlessSet a key of ours; where that is set, there is nothing to say */
+export type Warn = (line: string, unlessSet?: string) => void
 
 /** Our key, and what makes its value of the old one. */
 interface Ours {
@@ -37,10 +40,10 @@ const KEYS: ReadonlyMap<string, Ours | string> = new Map<string, Ours | string>(
 ])
 
 /**
- * @param warn called with a line for each key that has no effect
+ * @param warn called for each key that has no effect
  * @returns an object of our keys
  */
-export function parseOldConfig(text: string, warn: (line: string) => void): object {
+export function parseOldConfig(text: string, warn: Warn): object {
   const config: Record<string, Record<string, unknown>> = {}
   for (const [name, value] of settings(text)) {
     const ours = KEYS.get(name.toLowerCase())
@@ -52,19 +55,28 @@ export function parseOldConfig(text: string, warn: (line: string) => void): obje
     const [section = '', key = ''] = ours.key.split('.')
     config[section] = { ...config[section], [key]: ours.value?.(value) ?? value }
     if (ours.key === 'http.port')
-      warn(`${name}: the old server listened on all addresses of the machine; here http.host says on which`)
+      warn(
+        `${name}: the old server listened on all addresses of the machine; here http.host says on which`,
+        'http.host',
+      )
   }
   return config
 }
 
-/** @returns the path of the database that an app.ini names; undefined if `file` has another ending @throws IniError; the system's error */
-export function databaseOf(file: string): string | undefined {
+/**
+ * @returns where the database that an app.ini names may be, likeliest first; undefined if `file` has another ending
+ * @throws IniError; the system's error
+ */
+export function databasesOf(file: string): string[] | undefined {
   if (extname(file).toLowerCase() !== '.ini') return undefined
   const all = new Map(
     settings(readFileSync(file, 'utf8')).map(([name, value]) => [name.toLowerCase(), value]),
   )
   // The old server joined the two without a slash.
-  return `${all.get('database.path') ?? ''}${all.get('database.name') ?? ''}.db`
+  const database = `${all.get('database.path') ?? ''}${all.get('database.name') ?? ''}.db`
+  const folder = dirname(resolve(file))
+  // It read conf/app.ini of the folder in which it was started, and its paths begin there, too.
+  return [...new Set([dirname(folder), folder, process.cwd()].map(from => resolve(from, database)))]
 }
 
 /** The message has no piece of the text, which may be part of a secret. */

@@ -3,20 +3,16 @@ import { extname } from 'node:path'
 import JSON5 from 'json5'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { parseDocument } from 'yaml'
-import { parseOldConfig } from './old-server.js'
+import { parseOldConfig, type Warn } from './old-server.js'
 
 /**
  * @param path its ending says what it is: `.yaml` and `.yml` are YAML 1.2, `.toml` is TOML 1.0, `.ini` the old server's app.ini, all
  * others JSON5, which JSON is, too
- * @param warn called with a line for what is understood and has no effect
+ * @param warn see Warn
  * @returns what the text says
  * @throws Error whose message has the place and no piece of the text, which may be part of a secret
  */
-export function parseConfigFile(
-  path: string,
-  text: string,
-  warn: (line: string) => void = () => undefined,
-): unknown {
+export function parseConfigFile(path: string, text: string, warn: Warn = () => undefined): unknown {
   switch (extname(path).toLowerCase()) {
     case '.yaml':
     case '.yml':

@@ -1,6 +1,7 @@
 /** Reads config values from files, the environment and the command line. Each source becomes a layer of known keys. */
 import { readFileSync } from 'node:fs'
 import { checkRegular } from '../core/regular-file.js'
+import type { Warn } from './old-server.js'
 import { parseConfigFile } from './parse-file.js'
 import { envName, KEYS } from './schema.js'
 
@@ -60,13 +61,13 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
 /**
  * @param path of a file in one of the formats of parse-file.ts
  * @param isRunning whether a gateway runs in this process, which reading must not stop
- * @param warn called with a line for a key that has no effect
+ * @param warn see Warn
  */
 export function readConfigFile(
   path: string,
   faults: Faults,
   isRunning: boolean,
-  warn: (line: string) => void = () => undefined,
+  warn: Warn = () => undefined,
 ): Layer {
   const values = new Map<string, unknown>()
   const visit = (node: unknown, name: string): void => {
@@ -82,7 +83,9 @@ export function readConfigFile(
   try {
     if (isRunning) checkRegular(path)
     visit(
-      parseConfigFile(path, readFileSync(path, 'utf8'), line => warn(`${line} (${path})`)),
+      parseConfigFile(path, readFileSync(path, 'utf8'), (line, unlessSet) =>
+        warn(`${line} (${path})`, unlessSet),
+      ),
       '',
     )
   } catch (error) {

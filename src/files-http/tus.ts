@@ -49,6 +49,8 @@ export class Tus {
       maxSize: files.limits.maxBytes,
       disableTerminationForFinishedUploads: true,
       allowedOrigins: options.isOrigin,
+      allowedHeaders: ['Upload-Checksum'],
+      exposedHeaders: ['Upload-Expires', 'Tus-Checksum-Algorithm'],
       namingFunction: (request, metadata) => this.#announce(files, request, metadata ?? {}),
       onIncomingRequest: async (_request, id) => {
         if (!isFileId(id) || ownerOf(id) !== this.#now.userId) throw refusal(404, 'no such upload')

@@ -84,7 +84,7 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
     audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
     throw thrown
   })
-  answer.ok('SUCCESS', id === undefined || at === undefined ? null : { deletedAt: formatTime(at) })
+  answer.ok('SUCCESS', id === undefined || at === undefined ? null : { deleted_at: formatTime(at) })
   live.endAll(userId, ENDED)
 }
 

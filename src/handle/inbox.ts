@@ -23,8 +23,10 @@ export const handleHistory: Handler<RequestData<'history'>, LoggedIn> = async (
   answer,
 ) => {
   const { with: other, before, limit = HISTORY_PAGE } = data
-  const rows = await inbox.history(pairConversation(caller.userId, other), limit, before)
+  // One further than asked for tells whether there is more.
+  const found = await inbox.history(pairConversation(caller.userId, other), limit + 1, before)
+  const rows = found.slice(0, limit)
   const links: Links = { urlsFor: file => files.urlsFor(file, caller.userId) }
   const messages = rows.map(({ inbox: owner, row }) => historyEntry(row, owner === caller.userId, links))
-  answer.ok('SUCCESS', { messages, more: rows.length === limit })
+  answer.ok('SUCCESS', { messages, more: found.length > limit })
 }

@@ -24,7 +24,7 @@ export const handleProfile: Handler<RequestData<'profile'>, LoggedIn> = async (
   const user = await accounts.changeProfile(userId, Object.fromEntries(named), () => admit(permissions))
   const fields = named.map(([field]) => field).join(',')
   audit.record({ event: 'profile.changed', userId, front, remoteAddress, fields })
-  answer.ok('SUCCESS', id === undefined ? null : encodeUser(user, live.isOnline(userId), rules.publicUrl))
+  answer.ok('SUCCESS', id === undefined ? null : encodeUser(user, live.isOnline(userId), rules.publicUrl()))
 }
 
 type Owner = Pick<LoggedIn, 'userId' | 'permissions' | 'remoteAddress'> & { readonly front: string }
@@ -43,7 +43,7 @@ export async function putImage(
   limits.image(userId)
   const path = await profileImages.put(userId, await read(), () => admit(permissions))
   audit.record({ event: 'profile.changed', userId, front, remoteAddress, fields: 'profileImage' })
-  return imageUrl(path, rules.publicUrl)
+  return imageUrl(path, rules.publicUrl())
 }
 
 /** @throws GatewayError ERROR_UNAUTHORIZED */

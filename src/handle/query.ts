@@ -46,7 +46,7 @@ export const handleQuery: Handler<RequestData<'query'>> = async (
         (who === 'users' && caller.userId !== undefined)
       const { email, presence } = rules.privacy
       const shown = learns(email) ? user : { ...user, email: '' }
-      return encodeUser(shown, learns(presence) && live.isOnline(user.id), rules.publicUrl)
+      return encodeUser(shown, learns(presence) && live.isOnline(user.id), rules.publicUrl())
     }),
   )
 }

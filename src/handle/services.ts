@@ -37,8 +37,8 @@ export interface HandlerRules extends RequestRules {
   readonly undoLifetimeMs: number
   /** Whether there are files. */
   readonly files: boolean
-  /** Where browsers reach the gateway, without a slash at its end; '' = not told. */
-  readonly publicUrl: string
+  /** Where browsers reach the gateway, without a slash at its end; '' = not known. */
+  readonly publicUrl: () => string
   /** Longest profile image. */
   readonly maxImageBytes: number
   /** Whether a message with the `id` of one before it is looked up as a repeat. */

@@ -33,6 +33,8 @@ export interface HttpServerOptions {
   readonly routes: readonly Route[]
   /** Path → the front end that takes an upgraded socket of this path. */
   readonly upgrades: ReadonlyMap<string, Upgrade>
+  /** What the page at `/` leads to. */
+  readonly links: readonly { readonly to: string; readonly text: string }[]
   /** How long request line and headers may take, and how long a connection may be idle without a request, ms. */
   readonly handshakeTimeoutMs: number
   /** The client's address of a request. */
@@ -73,9 +75,12 @@ export const TURNED_AWAY = Buffer.from(
   'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n',
 )
 
-const PAGE = `<!doctype html><meta charset="utf-8"><title>MumiChat Gateway</title>
+/** The page at `/`. Its links are relative, so that a proxy may serve it below another path. */
+const pageOf = (
+  links: HttpServerOptions['links'],
+) => `<!doctype html><meta charset="utf-8"><title>MumiChat Gateway</title>
 <p>MumiChat Gateway is running. This address is for WebSocket clients: connect with <code>ws://</code> or <code>wss://</code>.</p>
-`
+${links.map(({ to, text }) => `<p><a href="${to}">${text}</a></p>\n`).join('')}`
 
 export class HttpServer {
   readonly #server: Server
@@ -177,7 +182,7 @@ export class HttpServer {
     // The page at `/` is only for the HTTP port. The ops address has no WebSocket.
     if (pathOf(request) !== '/' || !this.options.upgrades.has('/'))
       send(response, 404, 'text/plain', 'not found\n')
-    else if (isRead(request)) send(response, 200, 'text/html', PAGE)
+    else if (isRead(request)) send(response, 200, 'text/html', pageOf(this.options.links))
     else {
       // Upgrade must be named in Connection (RFC 9110, 7.8).
       const connection = response.shouldKeepAlive ? 'Upgrade' : 'Upgrade, close'

@@ -180,7 +180,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
       undoLifetimeMs: 1000,
       files: false,
       dedup: true,
-      publicUrl: '',
+      publicUrl: () => '',
       maxImageBytes: MANY,
       unknownFields: 'ignore',
       maxDepth: 8,

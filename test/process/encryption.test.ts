@@ -20,11 +20,12 @@ import { connect } from './client.mjs'
 const [url, noted, requests] = process.argv.slice(2)
 const all = JSON.parse(requests)
 let left = all.length
-const { send, close } = await connect(url, noted, frame => {
+const { send, close, ended } = await connect(url, noted, frame => {
   console.log(JSON.stringify(frame))
   if (frame.code !== undefined && --left === 0) close()
 })
 for (const request of all) await send(request)
+console.log(JSON.stringify({ ended: (await ended).code }))
 `
 
 /** @returns exit code, and what it got */
@@ -32,7 +33,7 @@ async function run(t: Test, url: string, noted: string, requests: readonly objec
   const dir = t.testdir({ 'client.mjs': client, 'main.mjs': MAIN })
   symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'))
   const [file, args] = plainNode([join(dir, 'main.mjs'), url, noted, JSON.stringify(requests)])
-  return new Promise<{ code: number; got: { code?: number }[]; stderr: string }>(resolve => {
+  return new Promise<{ code: number; got: { code?: number; ended?: number }[]; stderr: string }>(resolve => {
     execFile(
       file,
       args,
@@ -74,6 +75,7 @@ t.test('it logs in, sends, and gets messages; it is shorter than 60 lines', asyn
     { sender: bob.id, content: '你好' },
   )
   t.match(await plain.next(), { sender: ann.id, content: 'hello' })
+  t.match(got.at(-1), { ended: Number }, 'and is told of the end')
 })
 
 /** As somebody would note it. */
@@ -101,10 +103,19 @@ t.test(
   'it sends nothing to a server with another key, and no password to one that answers in plain',
   async t => {
     const key = '09'.padEnd(64, '0')
-    const other = await impostor(t, socket => socket.send(JSON.stringify({ key })))
+    let closed: Promise<unknown> = Promise.resolve()
+    const other = await impostor(t, socket => {
+      closed = once(socket, 'close')
+      socket.send(JSON.stringify({ key }))
+    })
     const refused = await run(t, other.url, key.replace('9', '8'), [{ type: 'action' }])
     t.match(refused, { code: 1, stderr: /not the server whose key was noted/ })
     t.strictSame(other.got, [])
+    await closed
+
+    const leaving = await impostor(t, socket => socket.close(4001, 'no'))
+    t.match(await run(t, leaving.url, key, []), { code: 1, stderr: /the connection ended: 4001 no/ })
+    t.match(await run(t, 'ws://127.0.0.1:1/', key, []), { code: 1, stderr: /the connection ended: 1006/ })
 
     const plain = await impostor(t, socket => {
       socket.send(JSON.stringify({ key }))

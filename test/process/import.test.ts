@@ -1,5 +1,5 @@
 /** `mumi import mumichat`: on the store of a gateway that does not run, and on one that does. */
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { jsonClient, loggedIn } from '../helpers/gateway.js'
@@ -75,10 +75,11 @@ t.test(
     const { http } = (await logged('gateway.ready')) as { http: { port: number } }
     await put(t, MANY.slice(0, 7), 'first.db')
     await put(t, MANY)
-    writeFileSync(join(t.testdirName, 'app.ini'), '[database]\nTYPE = sqlite3\nNAME = chat\nPATH = ./\n')
+    mkdirSync(join(t.testdirName, 'conf'))
+    writeFileSync(join(t.testdirName, 'conf/app.ini'), '[database]\nTYPE = sqlite3\nNAME = chat\nPATH = ./\n')
     t.match(await report(t, 'import mumichat first.db'), { code: 0, taken: 7 })
     const both = await Promise.all([
-      report(t, 'import mumichat app.ini'),
+      report(t, 'import mumichat conf/app.ini'),
       report(t, 'import mumichat chat.db'),
     ])
     const taken = both.map(one => one.taken)
@@ -113,6 +114,18 @@ t.test('a file that cannot be read is one line, and exit code 1', async t => {
     code: 1,
     stdout: '',
     stderr: /^mumi: .*chat\.db: is not an SQLite database\n$/,
+  })
+  t.testdir({ conf: { 'app.ini': '[database]\nPATH = data/\nNAME = chat\n' } })
+  const [beside, above] = [join(t.testdirName, 'conf/data/chat.db'), join(t.testdirName, 'data/chat.db')]
+  t.match(await run(t, 'import mumichat conf/app.ini'), {
+    code: 1,
+    stderr: `conf/app.ini: PATH and NAME of [database] are ${above} or ${beside}, and there is no such file; name the database itself`,
+  })
+  for (const folder of ['data', 'conf/data']) mkdirSync(join(t.testdirName, folder))
+  for (const file of [beside, above]) writeFileSync(file, 'no database')
+  t.match(await run(t, 'import mumichat conf/app.ini'), {
+    code: 1,
+    stderr: `conf/app.ini: may mean ${above} or ${beside}; name the database itself`,
   })
   t.match(await run(t, 'import mumichat none.ini'), { code: 1, stderr: /^mumi: ENOENT.*none\.ini'\n$/ })
   t.match(await run(t, 'import mumichat'), { code: 2, stderr: /missing required argument/ })

@@ -220,6 +220,8 @@ t.test('pages: only below /account; what is no page says so', async t => {
     ['/account/forgot/x', 404],
   ] as const)
     t.equal((await get(path)).status, status, path)
+  t.match((await get('/account/undo?lang=en')).html, WORDS.en.linkNeeded)
+  t.match((await get('/account/undo?lang=en&token=x')).html, WORDS.en.badLink)
   t.match((await get('/account')).html, 'href="account/forgot"')
   t.match((await get('/account/')).html, 'href="forgot"')
   t.match((await get('/account?lang=zh-TW')).html, '忘記密碼')

@@ -12,6 +12,7 @@ import { People } from '../../src/chat/people.js'
 import { Screen } from '../../src/chat/screen.js'
 import { Session } from '../../src/chat/session.js'
 import { chatArguments } from '../../src/cli/chat.js'
+import { enrol } from '../helpers/factor.js'
 import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
 
 const address = ({ httpPort }: { httpPort: number }) => new URL(`ws://127.0.0.1:${httpPort}/?lang=en`)
@@ -115,6 +116,24 @@ t.test('refusals are words, and from a pipe the exit says that there were some',
   t.match(wrong.printed(), 'not logged in: wrong email or password')
   ann.says('/quit')
   t.equal(await ann.done, false)
+})
+
+t.test('an account with a second factor needs an app password, and is told so', async t => {
+  const gateway = await startGateway(t)
+  const ann = await register(t, gateway)
+  const { code } = await enrol(t, gateway, ann)
+  const refused = person(t, gateway, ann.email)
+  refused.says(ann.password)
+  t.equal(await refused.done, false)
+  t.match(refused.printed(), 'has a second factor: make an app password, on the page /account/app-password')
+  const client = await jsonClient(t, gateway)
+  const owner = { email: ann.email, password: ann.password, code: code() }
+  const { data } = await client.action('mintAppPassword', { ...owner, name: 'chat' })
+  const welcome = person(t, gateway, ann.email)
+  welcome.says((data as { password: string }).password)
+  await welcome.shows('you are logged in')
+  welcome.leaves()
+  t.equal(await welcome.done, true)
 })
 
 t.test('a name that may be several people is nobody', async t => {

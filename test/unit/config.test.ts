@@ -135,6 +135,14 @@ t.test("the old server's app.ini is understood, and what has no effect is told",
     told.map(line => line.slice(0, line.indexOf(':'))),
     ['server.HTTP_PORT', 'server.READ_TIMEOUT', 'database.TYPE', 'database.NAME', 'database.PATH', '…'],
   )
+  for (const set of [
+    { argv: [...argv, '--http.host', '::'], env: {} },
+    { argv, env: { MUMI_HTTP_HOST: '::' } },
+  ]) {
+    const warned: string[] = []
+    loadConfig({ ...set, warn: line => warned.push(line) })
+    t.same(warned, told.slice(1), 'who says where to listen needs no word about it')
+  }
   t.match(told.at(-1), /is unknown, and has no effect \(.*app\.ini\)$/)
   t.throws(() => loadConfig({ argv: ['--config', join(dir, 'bad.ini')], env: {} }), {
     message: /http\.port: .*bad\.ini\)\ndata\.dir: .*bad\.ini\)/,

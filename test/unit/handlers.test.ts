@@ -186,6 +186,7 @@ t.test('history: both sides see one conversation, newest first, in pages', async
   t.match(newest, { messages: [{ content: '3' }, { content: '2' }], more: true })
   const before = newest.messages.at(-1)?.id
   t.match(await page(hal.id, gil.id, { limit: 2, before }), { messages: [{ content: '1' }], more: false })
+  t.match(await page(gil.id, hal.id, { limit: 3 }), { messages: { length: 3 }, more: false }, 'exactly all')
   t.same((await page(ann.id, hal.id, {})).messages, [], 'nobody else does')
 })
 

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { databaseOf, IniError, parseOldConfig } from '../../src/config/old-server.js'
+import { databasesOf, IniError, parseOldConfig } from '../../src/config/old-server.js'
 
 const FILE = `app_mode = release
 [paths]
@@ -48,11 +48,17 @@ t.test('names that mean something to the language are unknown, or refused, and n
   t.same(parsed('; __proto__\n[paths]\ndata = __proto__').config, { data: { dir: '__proto__' } })
 })
 
-t.test('its database is named as the old server did', async t => {
-  const file = join(t.testdir(), 'app.ini')
+t.test('its database is looked for where the old server was started, beside app.ini, and here', async t => {
+  const dir = t.testdir({ conf: {} })
+  const file = join(dir, 'conf', 'app.ini')
   writeFileSync(file, FILE)
-  t.equal(databaseOf(file), './db/chat.db')
-  t.equal(databaseOf('chat.db'), undefined)
+  t.same(
+    databasesOf(file),
+    [dir, join(dir, 'conf'), process.cwd()].map(from => join(from, 'db', 'chat.db')),
+  )
+  t.equal(databasesOf('chat.db'), undefined)
+  writeFileSync(file, '[database]\nPATH = /srv/old\nNAME = chat')
+  t.same(databasesOf(file), ['/srv/oldchat.db'], 'joined without a slash')
   writeFileSync(file, '[__proto__.database]\npath = x')
-  t.throws(() => databaseOf(file), IniError)
+  t.throws(() => databasesOf(file), IniError)
 })

@@ -63,14 +63,16 @@ t.test('a deletion waits, and is due or taken back', async t => {
 })
 
 t.test('an account is kept by a login or removed, and not both', async t => {
-  const deletions = new PendingDeletions(await open(t), 0)
+  const kv = await open(t)
+  const deletions = new PendingDeletions(kv, 0)
   const removed: string[] = []
-  await deletions.schedule('1')
-  t.same(await deletions.due(), ['1'])
+  await new PendingDeletions(kv, 60_000).schedule('1')
+  t.same(await deletions.due(Date.now() + 60_000), ['1'])
   t.equal(await deletions.cancel('1', Date.now()), true)
   await deletions.remove('1', async () => void removed.push('1'))
   t.same(removed, [], 'its owner came between')
   await deletions.schedule('2')
+  await t.rejects(deletions.cancel('2', Date.now()), ofKind('ERROR_AUTH'), 'its time is over')
   await deletions.remove('2', async () => {
     await t.rejects(deletions.cancel('2', Date.now()), ofKind('ERROR_AUTH'))
     removed.push('2')

@@ -165,6 +165,7 @@ t.test(
 
 async function http(t: Test, differing: Partial<HttpServerOptions> = {}) {
   const server = new HttpServer({
+    links: [],
     routes: [],
     upgrades: new Map([['/', (_request, socket) => socket.end('upgraded')]]),
     handshakeTimeoutMs: 10_000,

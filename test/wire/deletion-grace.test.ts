@@ -23,7 +23,10 @@ t.test('all logins end at once; messages still come; a login keeps the account',
   await mqttClient(t, gateway, phone)
   t.match(await client.action('delete', { password: 'wrong' }), { code: 10000 })
   t.notMatch(await shown(dir, ann.id), { deleted_at: String })
-  t.match(await client.action('delete', { password }, 'i'), { code: 200, data: { deletedAt: /^\d{4}-.*Z$/ } })
+  t.match(await client.action('delete', { password }, 'i'), {
+    code: 200,
+    data: { deleted_at: /^\d{4}-.*Z$/ },
+  })
   const [code] = await client.closed
   t.equal(code, 4501)
   t.match(await shown(dir, ann.id), { deleted_at: /Z$/, logins: 0 })
@@ -48,6 +51,8 @@ t.test('when its time is over it is removed, by the next start', async t => {
   t.strictSame(await client.action('delete', { password }), { code: 200, msg: '操作成功', data: null })
   await client.closed
   t.match(await shown(dir, ann.id), { id: ann.id }, 'until the next round')
+  const late = await jsonClient(t, gateway)
+  t.match(await late.action('login', { email: ann.email, password }), { code: 10000 }, 'nor is it kept')
   await gateway.close()
   // Also where the grace is none by now.
   const next = await startGateway(t, { 'data.dir': dir })

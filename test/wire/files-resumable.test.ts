@@ -178,6 +178,8 @@ t.test('bytes with a wrong checksum are taken back', async t => {
   t.same(await read(asker.client, idOf(url)), bytes)
   const options = await fetch(uploads(), { method: 'OPTIONS' })
   t.equal(options.headers.get('tus-checksum-algorithm'), 'sha256,sha1,md5')
+  t.match(options.headers.get('access-control-allow-headers'), 'Upload-Checksum')
+  t.match(options.headers.get('access-control-expose-headers'), 'Upload-Expires')
   t.match(options.headers.get('tus-extension'), /creation.*expiration.*termination.*checksum/)
 })
 

@@ -31,7 +31,11 @@ t.test('GET / answers with a page that describes the server', async t => {
   const response = await fetch(gateway.http)
   t.equal(response.status, 200)
   t.match(response.headers.get('content-type'), /^text\/html/)
-  t.match(await response.text(), /WebSocket/)
+  t.match(await response.text(), /WebSocket[\s\S]*<a href="account">[\s\S]*<a href="api">/)
+  for (const path of ['account', 'api'])
+    t.equal((await fetch(new URL(path, `${gateway.http}/`))).status, 200, path)
+  const bare = await startGateway(t, { 'accounts.pages': false, 'rest.enabled': false })
+  t.notMatch(await (await fetch(bare.http)).text(), 'href')
 })
 
 t.test('any other request to / is told to upgrade, and its body does not matter', async t => {

@@ -1,7 +1,8 @@
 /** Reads the accounts of the old MumiChat server, and has the gateway, or its store, take them. */
+import { existsSync } from 'node:fs'
 import { hasStore } from '../../app/stores.js'
 import type { Config } from '../../config/config.js'
-import { databaseOf, IniError } from '../../config/old-server.js'
+import { databasesOf, IniError } from '../../config/old-server.js'
 import { type OldRow, type Refused, readOldAccounts, reasonOf } from '../../import/mumichat.js'
 import { SourceError } from '../../import/sqlite.js'
 import { Asking, CommandError } from './ask.js'
@@ -59,8 +60,23 @@ export async function takeAccounts(
 }
 
 async function readOld(file: string) {
-  const path = databaseOf(file) ?? file
+  const path = databaseOf(file)
   return { path, ...(await readOldAccounts(path)) }
+}
+
+/** @throws CommandError if an app.ini does not lead to exactly one file */
+function databaseOf(file: string): string {
+  const places = databasesOf(file)
+  if (places === undefined) return file
+  const found = places.filter(place => existsSync(place))
+  const [one, another] = found
+  const how = 'name the database itself: mumi import mumichat FILE.db'
+  if (one === undefined)
+    throw new CommandError(
+      `${file}: PATH and NAME of [database] are ${places.join(' or ')}, and there is no such file; ${how}`,
+    )
+  if (another !== undefined) throw new CommandError(`${file}: may mean ${found.join(' or ')}; ${how}`)
+  return one
 }
 
 const NEW: Outcome = { outcome: 'taken' }

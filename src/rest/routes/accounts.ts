@@ -41,7 +41,7 @@ async function describe({ caller, services }: Call): Promise<Me> {
   const { language = null, verifiedAt } = user
   return {
     ...{ id, email, username, firstName, lastName, key, language },
-    profileImage: imageUrl(profileImage, services.rules.publicUrl),
+    profileImage: imageUrl(profileImage, services.rules.publicUrl()),
     role: caller.login?.role === 'admin' ? 'admin' : 'user',
     created_at: formatTime(createdAt),
     verified_at: verifiedAt === undefined ? null : formatTime(verifiedAt),
@@ -79,8 +79,8 @@ const deleteMe: Operation = {
   refusals: ['FORBIDDEN'],
   matches: showMe,
   run: async ({ ask, body }) => {
-    const data = (await ask('delete', body, WITH_DATA)).data as { deletedAt?: string } | null
-    return { body: { deleted_at: data?.deletedAt ?? null } }
+    const data = (await ask('delete', body, WITH_DATA)).data as { deleted_at?: string } | null
+    return { body: { deleted_at: data?.deleted_at ?? null } }
   },
 }
 
