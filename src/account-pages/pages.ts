@@ -169,7 +169,10 @@ function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly stat
     case 'BAD_FIELD':
     case 'TOO_LARGE':
       return { alert: fieldWords(info?.field, info?.reason), status: 400 }
+    case 'FORBIDDEN':
+      return { alert: 'leaving', status: 403 }
     case 'TOO_MANY_ATTEMPTS':
+      return { alert: info?.field === 'code' ? 'tooManyCodes' : 'tooMany', status: 429 }
     case 'TOO_MANY_LETTERS':
       return { alert: 'tooMany', status: 429 }
     default:

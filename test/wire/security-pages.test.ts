@@ -3,11 +3,12 @@ import { encodeQR } from 'qr'
 import t from 'tap'
 import { WORDS } from '../../src/account-pages/words.js'
 import { totpUri } from '../../src/auth/second-factor/totp.js'
-import { authenticator } from '../helpers/factor.js'
+import { authenticator, enrol } from '../helpers/factor.js'
 import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
 
 const gateway = await startGateway(t, {
   'sessions.multiple': 'allow',
+  'accounts.deletionGrace': '1h',
   'limits.failedLogins': 100,
   'limits.failedLoginsPerAddress': 1000,
 })
@@ -130,5 +131,22 @@ t.test(
         { html: 'second-factor' },
         bad,
       )
+  },
+)
+
+t.test(
+  'where codes are locked, and where the account is to be removed, the page says what helps',
+  async t => {
+    const ann = await register(t, gateway)
+    const { email, password } = ann
+    const client = await loggedIn(t, gateway, ann)
+    const { recoveryCodes } = await enrol(t, gateway, ann, client)
+    while ((await logIn(email, password, '000000')).code !== 10122);
+    const of = (code = '') => send('app-password', { email, password, name: 'pc', code })
+    t.match(await of('000000'), { status: 429, html: words.tooManyCodes })
+    t.match(await of(recoveryCodes[0]), { status: 200, secrets: [/^mumi-/] })
+    t.equal((await client.action('delete', { password })).code, 200)
+    t.match(await of(recoveryCodes[1]), { status: 403, html: words.leaving })
+    t.equal((await logIn(email, password, recoveryCodes[1])).code, 202, 'which uses no code up')
   },
 )
