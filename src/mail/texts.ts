@@ -36,7 +36,7 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       subject: 'Confirm your new address for MumiChat',
       lead: 'A MumiChat account is to have this address from now on. Please confirm that it is yours.',
       button: 'Use this address',
-      code: 'Or enter this code where you asked for the change, or together with this address on the page /account/verify of your server:',
+      code: 'Or enter this code where you asked for the change, or together with the address that the account has had until now on the page /account/verify of your server:',
       otherwise: 'If it is not your account, do nothing.',
     },
     'email-changed': {
@@ -102,7 +102,7 @@ export const LETTER_TEXTS: Readonly<Record<Locale, Readonly<Record<LetterKind, L
       subject: '請確認您的 MumiChat 新電子郵件地址',
       lead: '有一個 MumiChat 帳號要改用這個電子郵件地址，請確認它是您的。',
       button: '使用這個電子郵件地址',
-      code: '或在您要求變更的地方輸入這組驗證碼，或在您伺服器的網頁 /account/verify 輸入這個電子郵件地址與驗證碼：',
+      code: '或在您要求變更的地方輸入這組驗證碼，或在您伺服器的網頁 /account/verify 輸入帳號目前的電子郵件地址與驗證碼：',
       otherwise: '如果那不是您的帳號，請不必理會。',
     },
     'email-changed': {

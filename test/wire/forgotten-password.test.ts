@@ -63,6 +63,7 @@ t.test('by the link: the page sets a password, ends every session, and the link 
   t.match(link, new RegExp(`^${gateway.http}/account/reset\\?lang=zh-TW&token=mpr_${ann.id}_`))
   t.match(headers, /Auto-Submitted: auto-generated/)
   t.ok(html.includes(link.replaceAll('&', '&amp;')) && text.includes(code) && html.includes(code))
+  t.match(text, '您伺服器的網頁 /account/reset，', 'it says where the code goes')
   const path = link.slice(gateway.http.length)
   // A mail scanner opens the link, and so does the person.
   for (let i = 0; i < 3; i++) t.equal((await open(path)).status, 200)
