@@ -113,6 +113,7 @@ function setUp({
       verify: 'off',
       undoLifetimeMs: 1000,
       queryLimit: 10,
+      publicUrl: () => '',
       privacy: { email: 'everyone', presence: 'everyone', listing: 'users' },
       maxContentBytes: 9,
       offlineDelivery: true,

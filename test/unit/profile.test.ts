@@ -22,7 +22,7 @@ function setUp(areRevoked = false) {
     },
     audit: { record: (line: AuditEntry) => void lines.push(line) },
     live: { isOnline: () => true },
-    rules: { publicUrl: '' },
+    rules: { publicUrl: () => '' },
   } as unknown as Services
   const caller = { userId: ANN, front: 'json', permissions: { areRevoked } } as unknown as LoggedIn
   const ask = async (data: object, id?: string) => {
