@@ -1,6 +1,7 @@
 /** Answers of the paths below /files: what they say of a refusal, and the headers of all. */
 import type { ServerResponse } from 'node:http'
 import { CODES, type GatewayError } from '../core/errors.js'
+import type { Exchange } from './exchange.js'
 
 /**
  * Of every answer. The link is in the address of the page that a browser makes of a file, so that no other site may be told
@@ -14,7 +15,15 @@ export const HEADERS = {
   'X-Robots-Tag': 'noindex',
 } as const
 
+/** How long a client that is still sending may take to notice that it is refused, ms. */
+const LINGER_MS = 2000
+
 export function sendJson(response: ServerResponse, status: number, body: object): void {
+  writeJson(response, status, body)
+  response.end()
+}
+
+function writeJson(response: ServerResponse, status: number, body: object): void {
   const text = JSON.stringify(body)
   response.writeHead(status, {
     ...HEADERS,
@@ -22,8 +31,11 @@ export function sendJson(response: ServerResponse, status: number, body: object)
     'Content-Type': 'application/json; charset=utf-8',
     'Content-Length': Buffer.byteLength(text),
   })
-  response.end(text)
+  response.write(text)
 }
+
+/** Of an upload that finds no room: 507 (RFC 4918, 11.5). */
+export const statusOf = ({ kind }: GatewayError): number => (kind === 'STORE_FULL' ? 507 : CODES[kind].http)
 
 /** A program reads the number; a person who followed an old link, the words in both languages. */
 export function refuse(response: ServerResponse, error: GatewayError): void {
@@ -31,8 +43,38 @@ export function refuse(response: ServerResponse, error: GatewayError): void {
     response.destroy()
     return
   }
-  const { code, 'zh-TW': zh, en, http } = CODES[error.kind]
+  refuseOpen(response, error)
+  response.end()
+}
+
+function refuseOpen(response: ServerResponse, error: GatewayError): void {
+  const { code, 'zh-TW': zh, en } = CODES[error.kind]
+  const http = statusOf(error)
   if (http === 401) response.setHeader('WWW-Authenticate', 'Bearer')
   if (http === 429 || http === 503) response.setHeader('Retry-After', 10)
-  sendJson(response, http, { code, msg: `${zh} / ${en}`, data: error.info })
+  writeJson(response, http, { code, msg: `${zh} / ${en}`, data: error.info })
+}
+
+/**
+ * Refuses before the whole body came, and closes the connection. Where some of it was read, what comes is dropped for a while: a client
+ * loses an answer with a connection that is closed while it sends (RFC 9112, 9.6).
+ */
+export function refuseUnread(
+  { request, response, socket }: Omit<Exchange, 'pace'>,
+  error: GatewayError,
+): void {
+  response.shouldKeepAlive = false
+  response.once('finish', () => socket.destroySoon())
+  if (response.headersSent || !request.readableDidRead) {
+    refuse(response, error)
+    return
+  }
+  refuseOpen(response, error)
+  const timer = setTimeout(() => response.end(), LINGER_MS).unref()
+  request.once('close', () => {
+    clearTimeout(timer)
+    response.end()
+  })
+  request.once('end', () => response.end())
+  request.resume()
 }

@@ -7,8 +7,9 @@ import { GatewayError } from '../core/errors.js'
 import type { Files } from '../files/files.js'
 import type { StoredFile } from '../files/rows.js'
 import type { ByteRange } from '../files/storage.js'
+import { turnOf } from '../http/ends.js'
 import { HEADERS } from './answers.js'
-import type { Pace } from './pace.js'
+import type { Exchange } from './exchange.js'
 
 /** What a browser may show in a page of its own: it draws these, and runs nothing of them. */
 const INLINE: ReadonlySet<string> = new Set(['image/gif', 'image/jpeg', 'image/png', 'image/webp'])
@@ -16,7 +17,7 @@ const INLINE: ReadonlySet<string> = new Set(['image/gif', 'image/jpeg', 'image/p
 export async function download(
   files: Files,
   file: StoredFile,
-  { request, response, pace }: { request: IncomingMessage; response: ServerResponse; pace: Pace },
+  { request, response, socket, pace }: Exchange,
 ): Promise<number> {
   const etag = `"${file.sha256}"`
   for (const [name, value] of Object.entries({ ...HEADERS, ...headersOf(file, files.limits.linkMs) }))
@@ -34,9 +35,15 @@ export async function download(
   const { start, end } = range ?? { start: 0, end: file.size - 1 }
   const length = end - start + 1
   const head = { 'Content-Length': length }
-  // Opened before the status is out: what cannot be read is an error, and no answer that breaks off.
+  // Opened before the status is out: what cannot be read is an error, and no answer that breaks off. Not before the answer may leave:
+  // Node.js tells nothing of answers whose turn had not come when their socket closed, and the file would stay open.
+  if (!(await turnOf(socket, response))) return 0
   const bytes =
     request.method === 'HEAD' || length === 0 ? undefined : await files.read(file.id, { start, end })
+  if (response.destroyed) {
+    bytes?.destroy()
+    return 0
+  }
   if (range === undefined) response.writeHead(200, head)
   else response.writeHead(206, { ...head, 'Content-Range': `bytes ${start}-${end}/${file.size}` })
   if (bytes === undefined) response.end()

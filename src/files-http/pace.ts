@@ -1,4 +1,5 @@
 /** Whether a long body moves. A connection on which too little moves for a while is closed. */
+import type { Readable } from 'node:stream'
 
 /** Bytes that must have moved before the time begins anew. */
 const STEP_BYTES = 16_384
@@ -27,6 +28,11 @@ export class Pace {
       }
       yield piece
     }
+  }
+
+  /** The same of a request. Whoever stops reading leaves it as it is: the answer needs its connection. */
+  countUpload(request: Readable): AsyncGenerator<Buffer> {
+    return this.count(request.iterator({ destroyOnReturn: false }))
   }
 
   /** While we work and the client waits. */

@@ -1,9 +1,11 @@
 /** The way to resumable uploads (tus 1.0). Their protocol, with its package, is loaded at the first request for it. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { pathOf, type Route } from '../http/answers.js'
-import { HEADERS, refuse } from './answers.js'
+import { HEADERS, refuse, refuseUnread } from './answers.js'
+import type { Exchange } from './exchange.js'
 import { Pace } from './pace.js'
 import type { FilesRouteOptions } from './route.js'
 import type { Tus } from './tus.js'
@@ -34,27 +36,25 @@ export function resumableRoute(options: ResumableOptions): Route {
     // Its bytes wait until it is known who sends them.
     request.pause()
     const pace = new Pace(wait, options.stallMs)
-    serve(options, { request, response, address, pace, load }).catch(thrown => {
+    const { socket } = request
+    serve(options, { request, response, socket, address, pace, load }).catch(thrown => {
       const error = toGatewayError(thrown)
       if (error.kind === 'ERROR') options.onFault('http.uploads', thrown)
       if (response.destroyed) return
-      leaveUnread(request, response)
-      refuse(response, error)
+      if (request.complete) refuse(response, error)
+      else refuseUnread({ request, response, socket }, error)
     })
     return true
   }
 }
 
-interface Asked {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+interface Asked extends Exchange {
   readonly address: string | undefined
-  readonly pace: Pace
   readonly load: () => Promise<Tus>
 }
 
 async function serve(options: ResumableOptions, asked: Asked): Promise<void> {
-  const { request, response, address, pace, load } = asked
+  const { request, response, socket, address, pace, load } = asked
   for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value)
   // A body without a length could not be bounded before it is read; http/server.ts does not read it.
   if (request.headers['transfer-encoding'] !== undefined)
@@ -62,16 +62,11 @@ async function serve(options: ResumableOptions, asked: Asked): Promise<void> {
   // A preflight has no login (Fetch, 4.8).
   const userId =
     request.method === 'OPTIONS' ? undefined : await options.authorize(request, response, address)
-  response.once('finish', () => leaveUnread(request, response))
+  response.once('finish', () => leaveUnread(request, socket))
   await (await load()).handle(request, response, { userId, pace })
 }
 
 /** What is left of a body is not read. */
-function leaveUnread(request: IncomingMessage, response: ServerResponse): void {
-  if (request.complete) return
-  if (response.writableFinished) request.socket.destroySoon()
-  else {
-    response.shouldKeepAlive = false
-    response.once('finish', () => request.socket.destroySoon())
-  }
+function leaveUnread(request: IncomingMessage, socket: Socket): void {
+  if (!request.complete) socket.destroySoon()
 }

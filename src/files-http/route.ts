@@ -6,8 +6,9 @@ import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { Files } from '../files/files.js'
 import { isRead, pathOf, type Route } from '../http/answers.js'
-import { refuse } from './answers.js'
+import { refuse, refuseUnread } from './answers.js'
 import { download, thumbnail } from './download.js'
+import type { Exchange } from './exchange.js'
 import { Pace } from './pace.js'
 import { upload } from './upload.js'
 
@@ -31,7 +32,8 @@ export function filesRoute(options: FilesRouteOptions): Route {
     if (!path.startsWith(ROOT)) return false
     const [id = '', token, form, ...more] = path.slice(ROOT.length).split('/')
     allowOrigin(options, request, response)
-    const exchange = { request, response, pace: new Pace(wait, options.stallMs) }
+    const { socket } = request
+    const exchange = { request, response, socket, pace: new Pace(wait, options.stallMs) }
     if (request.method === 'PUT' && token === undefined) {
       // Its bytes wait until the file is looked up.
       request.pause()
@@ -48,12 +50,6 @@ export function filesRoute(options: FilesRouteOptions): Route {
 
 /** What there is of a file besides itself. */
 const isForm = (form: string | undefined): boolean => form === undefined || form === 'thumbnail'
-
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly pace: Pace
-}
 
 async function put(
   { files, metrics, log }: FilesRouteOptions,
@@ -86,10 +82,14 @@ async function get(
   if (bytes > 0) metrics.fileBytes.inc({ direction: 'out' }, bytes)
 }
 
-function serve(options: FilesRouteOptions, { request, response }: Exchange, work: () => Promise<void>): void {
+function serve(
+  options: FilesRouteOptions,
+  { request, response, socket }: Exchange,
+  work: () => Promise<void>,
+): void {
   work().catch(thrown => {
     // The client has gone: there is nobody to tell, and nothing is wrong here.
-    if (request.socket.destroyed || response.destroyed) return
+    if (socket.destroyed || response.destroyed) return
     const error = toGatewayError(thrown)
     if (error.kind === 'ERROR') options.onFault('http.files', thrown)
     else if (CODES[error.kind].http >= 500)
@@ -97,12 +97,8 @@ function serve(options: FilesRouteOptions, { request, response }: Exchange, work
         { event: 'files.failed', code: error.kind, err: error },
         'file neither taken nor given',
       )
-    // What is left of the body is not read.
-    if (!request.complete) {
-      response.shouldKeepAlive = false
-      response.once('finish', () => request.socket.destroySoon())
-    }
-    refuse(response, error)
+    if (request.complete) refuse(response, error)
+    else refuseUnread({ request, response, socket }, error)
   })
 }
 

@@ -12,6 +12,7 @@ import type { UserId } from '../core/model.js'
 import type { Files } from '../files/files.js'
 import { isFileId, ownerOf } from '../files/ids.js'
 import type { StoredFile } from '../files/rows.js'
+import { statusOf } from './answers.js'
 import type { Pace } from './pace.js'
 import type { FilesRouteOptions } from './route.js'
 
@@ -62,8 +63,8 @@ export class Tus {
       onResponseError: (_request, thrown) => {
         if (!(thrown instanceof GatewayError)) return undefined
         if (thrown.kind === 'ERROR') options.onFault('http.uploads', thrown)
-        const { code, en, http } = CODES[thrown.kind]
-        return refusal(http, JSON.stringify({ code, msg: en, data: thrown.info }))
+        const { code, en } = CODES[thrown.kind]
+        return refusal(statusOf(thrown), JSON.stringify({ code, msg: en, data: thrown.info }))
       },
     })
   }
@@ -177,8 +178,7 @@ class TusStore extends DataStore {
     const { staging } = this.files.options
     const hash = checksum && createHash(checksum.algorithm)
     try {
-      const body = hashed(pace.count(stream), hash)
-      const end = offset + (await staging.append(id, body, offset, file.size - offset))
+      const end = offset + (await this.files.take(file, hashed(pace.countUpload(stream), hash), offset))
       if (hash === undefined || hash.digest().equals(checksum?.digest ?? Buffer.alloc(0))) return end
       await staging.cut(id, offset)
       throw refusal(MISMATCH, 'Checksum Mismatch')

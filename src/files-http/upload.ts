@@ -1,10 +1,9 @@
 /** PUT of an announced file: its bytes, exactly as many as were announced. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../core/errors.js'
 import { badUpload, type Files } from '../files/files.js'
 import type { StoredFile } from '../files/rows.js'
 import { sendJson } from './answers.js'
-import type { Pace } from './pace.js'
+import type { Exchange } from './exchange.js'
 
 /** RFC 6750, 2.1. A token in the address would be in the logs of every proxy. */
 const BEARER = /^Bearer ([\w-]+)$/i
@@ -13,7 +12,7 @@ const BEARER = /^Bearer ([\w-]+)$/i
 export async function upload(
   files: Files,
   id: string,
-  { request, response, pace }: { request: IncomingMessage; response: ServerResponse; pace: Pace },
+  { request, response, pace }: Exchange,
 ): Promise<StoredFile> {
   const [, token] = BEARER.exec(request.headers.authorization ?? '') ?? []
   if (token === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
@@ -21,8 +20,7 @@ export async function upload(
   try {
     if (request.headers['content-length'] !== String(file.size))
       throw badUpload(`must have ${file.size} bytes`)
-    const { staging } = files.options
-    const count = await staging.append(id, pace.count(request), 0, file.size).catch(async thrown => {
+    const count = await files.take(file, pace.countUpload(request)).catch(async thrown => {
       await files.breakOff(id)
       throw thrown
     })

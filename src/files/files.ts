@@ -3,7 +3,7 @@
  * counts for its owner from the announcement on, so that no upload is ever cut off by a quota.
  */
 import type { Readable } from 'node:stream'
-import { GatewayError } from '../core/errors.js'
+import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { FileRef, FileUrls } from '../core/message.js'
 import type { UserId } from '../core/model.js'
 import { KeyedSerial } from '../flow/serial.js'
@@ -15,6 +15,7 @@ import { FileRows, refOf, type StoredFile } from './rows.js'
 import type { Staging } from './staging.js'
 import type { ByteRange, Storage } from './storage.js'
 import type { Thumbnails } from './thumbnails.js'
+import { noFile, Uploads } from './uploads.js'
 
 export interface FileLimits {
   readonly maxBytes: number
@@ -68,7 +69,6 @@ export interface Slot {
 /** Links of one hour have the same end, so that a browser's cache knows a file again. */
 const LINK_STEP_MS = 3_600_000
 
-const noFile = () => new GatewayError('NO_FILE', { field: 'file', reason: 'no such file' })
 export const badUpload = (reason: string) => new GatewayError('BAD_UPLOAD', { field: 'file', reason })
 const overQuota = (reason: string) => new GatewayError('FILES_FULL', { field: 'size', reason })
 
@@ -77,8 +77,7 @@ export class Files {
   readonly #types: TypeRules
   /** Announcements and ends of uploads of one account, one after the other. */
   readonly #turns = new KeyedSerial()
-  /** Ids that are being uploaded now. */
-  readonly #uploading = new Set<string>()
+  readonly #uploads = new Uploads()
   /** Bytes of all files, counted once and then kept up; counted anew by `sweep`. */
   #total: Promise<number> | undefined
 
@@ -133,8 +132,8 @@ export class Files {
   async begin(id: string, token?: string): Promise<StoredFile> {
     if (!isFileId(id)) throw noFile()
     if (token !== undefined) this.#checkToken('put', id, token)
-    if (this.#uploading.has(id)) throw badUpload('is being uploaded already')
-    this.#uploading.add(id)
+    if (this.#uploads.has(id)) throw badUpload('is being uploaded already')
+    this.#uploads.begin(id)
     try {
       const file = await this.rows.find(id)
       if (file === undefined || !(await this.options.isGood(ownerOf(id)))) throw noFile()
@@ -142,13 +141,28 @@ export class Files {
       if ((file.expiresAt ?? 0) <= Date.now()) throw expired()
       return file
     } catch (thrown) {
-      this.#uploading.delete(id)
+      this.#uploads.end(id)
       throw thrown
     }
   }
 
   end(id: string): void {
-    this.#uploading.delete(id)
+    this.#uploads.end(id)
+  }
+
+  /**
+   * Takes bytes of a file that `begin` gave, behind those that are there.
+   * @param offset bytes that are there; 0 begins anew
+   * @returns how many came @throws GatewayError NO_FILE (removed meanwhile), FILES_FULL, and as Staging.append
+   */
+  async take({ id, size }: StoredFile, body: AsyncIterable<Buffer>, offset = 0): Promise<number> {
+    const { staging } = this.options
+    try {
+      return await staging.append(id, this.#uploads.watch(id, body), offset, size - offset)
+    } catch (thrown) {
+      if (toGatewayError(thrown).kind === 'NO_FILE') await staging.remove(id)
+      throw thrown
+    }
   }
 
   /**
@@ -160,6 +174,7 @@ export class Files {
     const { id } = file
     const path = staging.pathOf(id)
     try {
+      this.#uploads.check(id)
       const type = await sniff(path)
       this.#types.check(type)
       const sha256 = await staging.seal(id)
@@ -175,7 +190,8 @@ export class Files {
         return stored
       })
     } catch (thrown) {
-      await this.#turns.run(ownerOf(id), () => this.#drop(id))
+      // What fails because the file was removed meanwhile is no fault.
+      if (!(await this.#turns.run(ownerOf(id), () => this.#drop(id)))) throw noFile()
       throw thrown
     }
   }
@@ -266,6 +282,7 @@ export class Files {
    */
   async #drop(id: string): Promise<boolean> {
     const { staging, storage, thumbnails } = this.options
+    this.#uploads.stop(id)
     const file = await this.rows.find(id)
     if (file !== undefined) {
       await this.rows.remove(id)
@@ -280,6 +297,7 @@ export class Files {
   /** Of an account that is deleted; the store removes its rows. */
   async removeAll(owner: UserId): Promise<void> {
     const { staging, storage, thumbnails } = this.options
+    this.#uploads.stopAll(owner)
     for (const id of await staging.list()) if (ownerOf(id) === owner) await staging.remove(id)
     await storage.removeAll(owner)
     await thumbnails?.kept.removeAll(owner)
@@ -289,7 +307,7 @@ export class Files {
   async sweep(now = Date.now()): Promise<void> {
     let total = 0
     for await (const file of this.rows.all()) {
-      if (this.#isDue(file, now) && !this.#uploading.has(file.id))
+      if (this.#isDue(file, now) && !this.#uploads.has(file.id))
         await this.#turns.run(ownerOf(file.id), () => this.#drop(file.id))
       else total += file.size
     }
@@ -307,7 +325,7 @@ export class Files {
   /** Bytes without a row: a kill came between the two, or an account was deleted. */
   async #sweepStrays(): Promise<void> {
     const { staging, storage, thumbnails } = this.options
-    const isStray = async (id: string) => !this.#uploading.has(id) && (await this.rows.find(id)) === undefined
+    const isStray = async (id: string) => !this.#uploads.has(id) && (await this.rows.find(id)) === undefined
     for (const id of await staging.list()) if (await isStray(id)) await staging.remove(id)
     for (const kept of thumbnails === undefined ? [storage] : [storage, thumbnails.kept])
       for await (const owner of kept.owners())

@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process'
 import { open } from 'node:fs/promises'
 import { fileTypeFromBuffer } from 'file-type'
 import { GatewayError } from '../core/errors.js'
+import { toFileError } from './disk.js'
 
 /** Which media types may be uploaded: `image/png`, `image/*`; with `!` before it, which may not. */
 export class TypeRules {
@@ -36,7 +37,9 @@ export const UNKNOWN_TYPE = 'application/octet-stream'
  * is HTML or SVG: as text it harms nobody.
  */
 export async function sniff(path: string): Promise<string> {
-  const file = await open(path, 'r')
+  const file = await open(path, 'r').catch(thrown => {
+    throw toFileError(thrown)
+  })
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0)
     const head = buffer.subarray(0, bytesRead)

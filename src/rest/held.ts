@@ -1,7 +1,7 @@
 /** Bytes of bodies and answers that the API holds at a time: all together, and of one account or address. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { whenOver } from './ends.js'
+import { whenOver } from '../http/ends.js'
 
 /** One of many may hold this part of all. */
 const SHARE = 8

@@ -5,8 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathOf, type Route, send } from '../http/answers.js'
+import { whenOver } from '../http/ends.js'
 import { originCheck } from '../http/origins.js'
-import { whenOver } from './ends.js'
 import type { Api, Origins, RestOptions } from './given.js'
 
 const ROOT = '/api'

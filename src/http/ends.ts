@@ -1,4 +1,4 @@
-/** When an answer has left, or never will. */
+/** When an answer has its turn, when it has left, and when it never will. */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
@@ -19,6 +19,22 @@ export function whenOver(socket: Socket, response: ServerResponse, done: () => v
   }
   all.add(end)
   response.once('close', end)
+}
+
+/**
+ * The answer to a pipelined request waits for those before it. What it needs is opened only when it may leave: one client may ask for
+ * much, and never read it.
+ * @returns false if its turn never comes
+ */
+export function turnOf(socket: Socket, response: ServerResponse): Promise<boolean> {
+  return new Promise(resolve => {
+    if (response.socket !== null) {
+      resolve(!response.destroyed)
+      return
+    }
+    response.once('socket', () => resolve(true))
+    whenOver(socket, response, () => resolve(false))
+  })
 }
 
 /** One listener a socket, however many requests it has. */

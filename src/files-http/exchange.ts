@@ -1,0 +1,12 @@
+/** One request for a file. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Pace } from './pace.js'
+
+export interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** Of the request, which has none any more when it was destroyed. */
+  readonly socket: Socket
+  readonly pace: Pace
+}
