@@ -10,7 +10,6 @@ import { KeyedSerial } from '../flow/serial.js'
 import type { KeyValue } from '../store/store.js'
 import { type FileTokens, isFileId, newFileId, ownerOf } from './ids.js'
 import { type Scanner, scan, sniff, TypeRules, UNKNOWN_TYPE } from './inspect.js'
-import { cleanName } from './names.js'
 import { FileRows, refOf, type StoredFile } from './rows.js'
 import type { Staging } from './staging.js'
 import type { ByteRange, Storage } from './storage.js'
@@ -79,7 +78,7 @@ export class Files {
   readonly #turns = new KeyedSerial()
   readonly #uploads = new Uploads()
   /** Bytes of all files, counted once and then kept up; counted anew by `sweep`. */
-  #total: Promise<number> | undefined
+  #counted: Promise<Totals> | undefined
 
   constructor(readonly options: FilesOptions) {
     this.rows = new FileRows(options.kv)
@@ -102,12 +101,13 @@ export class Files {
     if (type !== UNKNOWN_TYPE) this.#types.check(type)
     return this.#turns.run(owner, async () => {
       await this.#checkQuota(owner, size)
-      await this.options.staging.checkRoom(size)
+      // Also for what is announced and still to come.
+      await this.options.staging.checkRoom((await this.#totals()).open + size)
       const createdAt = Date.now()
       const expiresAt = createdAt + uploadMs
       const id = newFileId(owner)
-      await this.rows.putNew({ id, name: cleanName(name), size, type, createdAt, state: 'open', expiresAt })
-      this.#count(size)
+      await this.rows.putNew({ id, name, size, type, createdAt, state: 'open', expiresAt })
+      this.#count(size, size)
       const token = this.options.tokens.make('put', id, { userId: owner, expiresAt })
       return { id, url: `${this.#base}/files/${id}`, token, expiresAt }
     })
@@ -121,7 +121,7 @@ export class Files {
     if (bytes + size > quotaBytes) throw overQuota(`the files of the account may have ${quotaBytes} bytes`)
     if ((await this.rows.uploadedToday(owner)) + size > bytesPerDay)
       throw overQuota(`the account may upload ${bytesPerDay} bytes a day`)
-    if ((await this.#totalBytes()) + size > totalBytes) throw new GatewayError('STORE_FULL')
+    if ((await this.#totals()).bytes + size > totalBytes) throw new GatewayError('STORE_FULL')
   }
 
   /**
@@ -186,6 +186,7 @@ export class Files {
         const { expiresAt: _, ...rest } = file
         const stored = { ...rest, type, sha256, state: 'stored' as const }
         await this.rows.put(stored)
+        this.#count(0, -file.size)
         if ((await this.rows.find(id)) === undefined) throw noFile()
         return stored
       })
@@ -286,7 +287,7 @@ export class Files {
     const file = await this.rows.find(id)
     if (file !== undefined) {
       await this.rows.remove(id)
-      this.#count(-file.size)
+      this.#count(-file.size, file.state === 'open' ? -file.size : 0)
     }
     await staging.remove(id)
     await storage.remove(id)
@@ -305,13 +306,13 @@ export class Files {
 
   /** Removes what is due: uploads that did not end, files to which nothing refers, and what deletions left. */
   async sweep(now = Date.now()): Promise<void> {
-    let total = 0
+    const totals = { bytes: 0, open: 0 }
     for await (const file of this.rows.all()) {
       if (this.#isDue(file, now) && !this.#uploads.has(file.id))
         await this.#turns.run(ownerOf(file.id), () => this.#drop(file.id))
-      else total += file.size
+      else add(totals, file)
     }
-    this.#total = Promise.resolve(total)
+    this.#counted = Promise.resolve(totals)
     await this.#sweepStrays()
   }
 
@@ -332,25 +333,39 @@ export class Files {
         for await (const id of kept.list(owner)) if (await isStray(id)) await kept.remove(id)
   }
 
-  #totalBytes(): Promise<number> {
-    this.#total ??= (async () => {
-      let total = 0
-      for await (const { size } of this.rows.all()) total += size
-      return total
+  #totals(): Promise<Totals> {
+    this.#counted ??= (async () => {
+      const totals = { bytes: 0, open: 0 }
+      for await (const file of this.rows.all()) add(totals, file)
+      return totals
     })().catch(thrown => {
-      this.#total = undefined
+      this.#counted = undefined
       throw thrown
     })
-    return this.#total
+    return this.#counted
   }
 
-  #count(bytes: number): void {
-    this.#total = this.#total?.then(total => total + bytes)
+  #count(bytes: number, open: number): void {
+    this.#counted = this.#counted?.then(totals => ({
+      bytes: totals.bytes + bytes,
+      open: totals.open + open,
+    }))
   }
 
   get #base(): string {
     return this.options.baseUrl() ?? ''
   }
+}
+
+/** Bytes of all files, and of those among them that are announced and not uploaded yet. */
+interface Totals {
+  readonly bytes: number
+  readonly open: number
+}
+
+function add(totals: { bytes: number; open: number }, { size, state }: StoredFile): void {
+  totals.bytes += size
+  if (state === 'open') totals.open += size
 }
 
 const expired = () => new GatewayError('LINK_EXPIRED')

@@ -4,6 +4,7 @@ import type { UserId } from '../core/model.js'
 import { decodeRecord, encodeRecord } from '../core/record.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 import { nameOf, ownerOf } from './ids.js'
+import { cleanName } from './names.js'
 
 /** Times are ms since the epoch. */
 export interface FileRow {
@@ -55,13 +56,13 @@ export class FileRows {
     return this.kv.kvWrite([putting(file)])
   }
 
-  /** Also that its owner has uploaded so many bytes more today. */
+  /** As its owner calls it. Also that he has uploaded so many bytes more today. */
   async putNew(file: StoredFile): Promise<void> {
     const owner = ownerOf(file.id)
     const bytes = (await this.uploadedToday(owner)) + file.size
     const day = { day: today(), bytes }
     await this.kv.kvWrite([
-      putting(file),
+      putting({ ...file, name: cleanName(file.name) }),
       { put: 'meta', key: ['file-day', owner], value: encodeRecord(day) },
     ])
   }

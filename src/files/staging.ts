@@ -11,6 +11,8 @@ import { GatewayError } from '../core/errors.js'
 import { syncFolder, toFileError } from './disk.js'
 import { isFileId } from './ids.js'
 
+/** Bytes of one upload after which it is looked again whether there is room. */
+const LOOK = 1_048_576
 /** Bytes of one upload that wait to be written together. */
 const CHUNK = 262_144
 
@@ -19,16 +21,18 @@ export class Staging {
     private readonly dir: string,
     /** Bytes that must stay free on the disk: the store needs them. */
     private readonly minFreeBytes: number,
+    /** Bytes that are free on the disk of a folder. */
+    private readonly freeOf = freeOnDisk,
   ) {}
 
-  /** @throws GatewayError STORE_FULL if a file of this size would leave too little room */
-  async checkRoom(size: number): Promise<void> {
-    const { bavail, bsize } = await this.#make()
-      .then(() => statfs(this.dir))
+  /** @throws GatewayError STORE_FULL if so many bytes more would leave too little room */
+  async checkRoom(bytes: number): Promise<void> {
+    const free = await this.#make()
+      .then(() => this.freeOf(this.dir))
       .catch(thrown => {
         throw toFileError(thrown)
       })
-    if (bavail * bsize - size < this.minFreeBytes) throw new GatewayError('STORE_FULL')
+    if (free - bytes < this.minFreeBytes) throw new GatewayError('STORE_FULL')
   }
 
   async #make(): Promise<void> {
@@ -64,11 +68,24 @@ export class Staging {
       throw toFileError(thrown)
     })
     try {
-      return await writeAll(file, body, offset, max)
+      return await writeAll(file, this.#asRoomLasts(body), offset, max)
     } catch (thrown) {
       throw toFileError(thrown)
     } finally {
       await file.close()
+    }
+  }
+
+  /** Others write to the disk, too. @throws GatewayError STORE_FULL */
+  async *#asRoomLasts(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    let left = 0
+    for await (const piece of body) {
+      left -= piece.length
+      if (left < 0) {
+        left = LOOK
+        await this.checkRoom(piece.length)
+      }
+      yield piece
     }
   }
 
@@ -102,6 +119,11 @@ export class Staging {
   async list(): Promise<string[]> {
     return (await readdir(this.dir).catch(() => [])).filter(isFileId)
   }
+}
+
+async function freeOnDisk(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir)
+  return bavail * bsize
 }
 
 async function writeAll(

@@ -47,9 +47,11 @@ interface Given {
   readonly limits?: Partial<FileLimits>
   readonly scanner?: string
   readonly minFree?: number
+  /** Bytes that are free on the disk. */
+  readonly free?: () => number
 }
 
-async function open(t: Test, { limits, scanner = '', minFree = 0 }: Given = {}) {
+async function open(t: Test, { limits, scanner = '', minFree = 0, free }: Given = {}) {
   const dir = t.testdir()
   const store = new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
   await store.open()
@@ -59,7 +61,7 @@ async function open(t: Test, { limits, scanner = '', minFree = 0 }: Given = {}) 
   const files = new Files({
     kv: store.kv,
     tokens: await FileTokens.open(store.kv),
-    staging: new Staging(join(folder, 'incoming'), minFree),
+    staging: new Staging(join(folder, 'incoming'), minFree, free && (async () => free())),
     storage: new DiskStorage(folder),
     limits: { ...LIMITS, ...limits },
     scanner: { command: scanner, timeoutMs: 5000 },
@@ -204,6 +206,23 @@ t.test('a day’s bytes count also of files that are gone; the next day begins a
 t.test('uploads leave room on the disk', async t => {
   const { files } = await open(t, { minFree: 1e18 })
   await t.rejects(files.slot(ANN, { name: 'a', size: 1 }), of('STORE_FULL'))
+})
+
+t.test('room is kept for what is announced and still to come, and looked at while bytes come', async t => {
+  let free = 2500
+  const { files, upload, kept } = await open(t, { minFree: 1000, free: () => free })
+  const [first] = [await files.slot(ANN, { name: 'a', size: 900 })]
+  await t.rejects(files.slot(BOB, { name: 'a', size: 700 }), of('STORE_FULL'))
+  await files.remove(ANN, first.id)
+  await upload(BOB, randomBytes(700))
+  const { id, token } = await files.slot(ANN, { name: 'a', size: 900 })
+  const file = await files.begin(id, token)
+  free = 1000
+  await t.rejects(files.take(file, Readable.from([Buffer.alloc(100)])), of('STORE_FULL'))
+  free = 1900
+  t.equal(await files.take(file, Readable.from([Buffer.alloc(900)])), 900)
+  files.end(id)
+  t.equal(kept().length, 2)
 })
 
 t.test('files are private, and where their account’s folder is', async t => {
