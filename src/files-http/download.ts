@@ -62,6 +62,8 @@ function headersOf({ name, type }: StoredFile, linkMs: number): Record<string, s
   }
 }
 
+const ONE_RANGE = /^bytes=(\d*)-(\d*)$/
+
 /** Several ranges get the whole, as any server may answer (RFC 9110, 14.2): nobody makes us read a file a hundred times. */
 function rangeOf(
   { headers }: IncomingMessage,
@@ -70,6 +72,11 @@ function rangeOf(
 ): ByteRange | 'unsatisfiable' | undefined {
   const { range, 'if-range': ifRange } = headers
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined
+  // What is no range of bytes is ignored; the package takes one that ends before it begins for one that cannot be (RFC 9110, 14.1.2).
+  const [, first = '', last = ''] = ONE_RANGE.exec(range) ?? []
+  if (first !== '' && last !== '' && Number(first) > Number(last)) return undefined
+  // The last bytes of a file that has fewer: all of it.
+  if (first === '' && Number(last) > size && size > 0) return { start: 0, end: size - 1 }
   const found = parseRange(size, range)
   if (found === -1) return 'unsatisfiable'
   const [one, ...more] = found === -2 || found.type !== 'bytes' ? [] : found

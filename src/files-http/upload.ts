@@ -18,6 +18,10 @@ export async function upload(
   if (token === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
   const file = await files.begin(id, token)
   try {
+    // A part of it would be taken for the whole (RFC 9110, 14.5).
+    for (const name of ['content-range', 'content-encoding'])
+      if ((request.headers[name] ?? 'identity') !== 'identity')
+        throw new GatewayError('BAD_FIELD', { field: name, reason: 'is not taken' })
     if (request.headers['content-length'] !== String(file.size))
       throw badUpload(`must have ${file.size} bytes`)
     const count = await files.take(file, pace.countUpload(request)).catch(async thrown => {

@@ -120,6 +120,14 @@ t.test('an old client gets a line with a link, and reads the file by it, whole a
   const beyond = await fetch(url, { headers: { Range: 'bytes=200000-' } })
   t.equal(beyond.status, 416)
   t.equal(beyond.headers.get('content-range'), 'bytes */200000')
+  const longer = await fetch(url, { headers: { Range: 'bytes=-200001' } })
+  t.equal(longer.headers.get('content-range'), 'bytes 0-199999/200000', 'the last bytes of fewer are all')
+  await longer.body?.cancel()
+  const backwards = await fetch(url, { headers: { Range: 'bytes=5-2' } })
+  t.equal(backwards.status, 200, 'what is no range is ignored')
+  await backwards.body?.cancel()
+  const none = await fetch(url, { headers: { Range: 'bytes=-0' } })
+  t.equal(none.status, 416)
   const many = await fetch(url, { headers: { Range: 'bytes=0-1,3-4,6-7' } })
   t.equal(many.status, 200, 'several ranges get the whole')
   await many.body?.cancel()
@@ -260,6 +268,12 @@ t.test('an upload: exactly the bytes that were announced, once, by the token, in
   const slot = await slotOf(ann, 'a', 1000)
   t.match(await (await put(slot, bytes.subarray(1))).json(), { code: 10173 })
   t.match(await (await put(slot, Buffer.concat([bytes, bytes]))).json(), { code: 10173 })
+  for (const header of [{ 'Content-Range': 'bytes 0-999/1000' }, { 'Content-Encoding': 'gzip' }])
+    t.match(
+      await (await put({ ...slot, headers: { ...slot.headers, ...header } }, bytes)).json(),
+      { code: 10101 },
+      'no part, and nothing packed',
+    )
   const { Authorization: _, ...none } = slot.headers
   t.equal((await put({ ...slot, headers: none }, bytes)).status, 401)
   const other = await slotOf(ann, 'b', 1000)
