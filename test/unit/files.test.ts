@@ -21,6 +21,7 @@ import { FileTokens, isFileId, newFileId } from '../../src/files/ids.js'
 import { scan, sniff, TypeRules } from '../../src/files/inspect.js'
 import { cleanName } from '../../src/files/names.js'
 import { Staging } from '../../src/files/staging.js'
+import { Uploads } from '../../src/files/uploads.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 
 const [ANN, BOB] = ['100000001', '100000002']
@@ -223,6 +224,21 @@ t.test('room is kept for what is announced and still to come, and looked at whil
   t.equal(await files.take(file, Readable.from([Buffer.alloc(900)])), 900)
   files.end(id)
   t.equal(kept().length, 2)
+})
+
+t.test('of an upload whose file is removed meanwhile nothing more is taken', async t => {
+  const uploads = new Uploads()
+  const [own, other] = [newFileId(ANN), newFileId(BOB)]
+  for (const id of [own, other]) uploads.begin(id)
+  uploads.stopAll(ANN)
+  const pieces = (id: string) => buffer(Readable.from(uploads.watch(id, Readable.from([Buffer.alloc(3)]))))
+  await t.rejects(pieces(own), of('NO_FILE'))
+  t.equal((await pieces(other)).length, 3)
+  uploads.stop(other)
+  t.throws(() => uploads.check(other), of('NO_FILE'))
+  uploads.end(other)
+  uploads.begin(other)
+  t.doesNotThrow(() => uploads.check(other), 'the next one begins anew')
 })
 
 t.test('files are private, and where their account’s folder is', async t => {

@@ -36,6 +36,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
       'test/wire/files.test.ts runs it over real HTTP',
     ]),
   ),
+  'files-http/exchange.ts': TYPES,
   'files-http/resumable.ts': 'test/wire/files-resumable.test.ts runs it over real HTTP',
   'files-http/tus.ts': 'test/wire/files-resumable.test.ts runs it over real HTTP',
   'rest/given.ts': TYPES,
