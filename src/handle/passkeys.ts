@@ -39,11 +39,13 @@ export const handleAddPasskey: Handler<RequestData<'addPasskey'>> = async (
   { data },
   answer,
 ) => {
-  const { accounts, limits, mail, passkeys } = services
+  const { accounts, limits, mail, passkeys, pendingDeletions } = services
   const login = loginOf(caller, data.email)
   const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
   const add = async () => {
     if (user === undefined || user.disabledAt !== undefined) throw refusedPasskey()
+    // The account is to be removed since the challenge was made.
+    if ((await pendingDeletions.at(user.id)) !== undefined) throw refusedPasskey()
     return { userId: user.id, ...(await passkeys.add(user.id, data.passkey, data.name)) }
   }
   const { userId, id, name } = await limits.logins

@@ -5,6 +5,7 @@ import { askAdmin } from '../helpers/admin.js'
 import { authenticator } from '../helpers/factor.js'
 import { dataDir, jsonClient, loggedIn, mqttClient, register, startGateway } from '../helpers/gateway.js'
 import { MailFolder } from '../helpers/mail.js'
+import { SoftPasskey } from '../helpers/passkey.js'
 import { minted } from '../helpers/tokens.js'
 
 const password = 'correct horse'
@@ -74,6 +75,9 @@ t.test('until its owner logs in, nothing but a letter changes an account that is
   const client = await loggedIn(t, gateway, ann)
   const begun = await client.action('beginSecondFactor', { password }, 'b')
   const { secret } = begun.data as { secret: string }
+  const { data } = await client.action('beginPasskey', { password }, 'k')
+  const soft = new SoftPasskey({ rpId: 'localhost', origin: `http://localhost:${gateway.httpPort}` })
+  const passkey = soft.register(data as Parameters<SoftPasskey['register']>[0])
   t.equal((await client.action('delete', { password })).code, 200)
   await client.closed
   const guest = await jsonClient(t, gateway)
@@ -87,6 +91,7 @@ t.test('until its owner logs in, nothing but a letter changes an account that is
   t.match(await guest.action('mintAppPassword', { email, password: 'x', name: 'clock' }), { code: 10000 })
   const code = authenticator(secret)()
   t.match(await guest.action('confirmSecondFactor', { email, secret, code }, 'c'), { code: 10000 })
+  t.match(await guest.action('addPasskey', { email, name: 'phone', passkey }, 'k'), { code: 10000 })
   await guest.action('requestPasswordReset', { email })
   const letter = await mail.next(email)
   const reset = { email, code: letter.code, newPassword: 'another horse' }
