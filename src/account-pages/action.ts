@@ -12,6 +12,8 @@ export interface Action {
   readonly request: RequestName
   /** Fields that the request gets as they are; empty ones are left out. */
   readonly fields: readonly string[]
+  /** What the request gets besides. */
+  readonly more?: (value: Values) => Readonly<Record<string, unknown>>
   /** @param data of the reply */
   readonly done: (value: Values, data: unknown) => Page
   /** Of a link to this page. */

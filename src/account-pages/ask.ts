@@ -26,7 +26,7 @@ export async function ask(
   { services, metrics }: { readonly services: Services; readonly metrics: Pick<Metrics, 'answered'> },
   visitor: Visitor,
   action: RequestName,
-  data: Readonly<Record<string, string>>,
+  data: Readonly<Record<string, unknown>>,
 ): Promise<Outcome> {
   const caller = callerOf(visitor)
   const outcome = await new Promise<Outcome>(resolve => {

@@ -1,9 +1,12 @@
-/** The form of all pages: one style, no script, nothing from elsewhere. */
-import { createHash } from 'node:crypto'
+/** The form of all pages: one style, nothing from elsewhere, and no script but on the page that makes a passkey. */
+import { createHash, randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import type { Locale } from '../core/errors.js'
 import { escapeHtml } from '../http/html.js'
+import { SCRIPT, SCRIPT_NAME } from './passkeys-script.js'
 import { WORDS, type Word } from './words.js'
+
+export { SCRIPT_NAME }
 
 const STYLE = `body{font:1.1rem/1.6 system-ui,sans-serif;margin:0;background:#f4f4f6;color:#1b1b1f}
 main{max-width:26rem;margin:2rem auto;padding:1.5rem 2rem;background:#fff;border-radius:.6rem}
@@ -17,10 +20,16 @@ input{background:#17171a;color:#eee}button{background:#8fb1ff;color:#111}a{color
 
 const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64')
 
+const policy = (scripts: string) =>
+  `default-src 'none'; ${scripts}style-src 'sha256-${STYLE_HASH}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'`
+
+/** Two policies, and a script must suit both: the origin has files of users, too, so that ours is the one with the nonce. */
+const scriptPolicy = (nonce: string) => `${policy("script-src 'self'; ")}, script-src 'nonce-${nonce}'`
+
 /** What browsers do with a page: no script, no frame, nothing kept, and no word to others of an address with a link's secret. */
 const HEADERS = {
   'Content-Type': 'text/html; charset=utf-8',
-  'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'`,
+  'Content-Security-Policy': policy(''),
   'Referrer-Policy': 'no-referrer',
   'Cache-Control': 'no-store',
   'X-Frame-Options': 'DENY',
@@ -45,6 +54,15 @@ export interface Form {
   readonly action: string
   readonly fields: readonly Field[]
   readonly button: Word
+  /** The button is there once for each of these, with its value in the field `name`. Enter in a field presses none. */
+  readonly choices?: { readonly name: string; readonly of: readonly Choice[] }
+  /** PublicKeyCredentialCreationOptionsJSON: passkeys-script.ts makes the passkey and sends the form. */
+  readonly options?: unknown
+}
+
+export interface Choice {
+  readonly value: string
+  readonly text: string
 }
 
 export interface Page {
@@ -66,11 +84,14 @@ export interface Page {
 }
 
 export function sendPage(response: ServerResponse, locale: Locale, page: Page): void {
-  const body = render(locale, page)
   const { status = 200 } = page
+  const isScripted = page.forms?.some(({ options }) => options !== undefined) ?? false
+  const nonce = isScripted ? randomBytes(16).toString('base64url') : undefined
+  const body = render(locale, page, nonce)
   const retry = status === 429 || status === 503 ? { 'Retry-After': 60 } : {}
   const about = {
     ...HEADERS,
+    ...(nonce !== undefined && { 'Content-Security-Policy': scriptPolicy(nonce) }),
     ...retry,
     'Content-Language': locale,
     'Content-Length': Buffer.byteLength(body),
@@ -78,7 +99,19 @@ export function sendPage(response: ServerResponse, locale: Locale, page: Page): 
   response.writeHead(status, about).end(body)
 }
 
-function render(locale: Locale, page: Page): string {
+export function sendScript(response: ServerResponse): void {
+  response
+    .writeHead(200, {
+      'Content-Type': 'text/javascript; charset=utf-8',
+      'Content-Length': Buffer.byteLength(SCRIPT),
+      'X-Content-Type-Options': 'nosniff',
+      'Cross-Origin-Resource-Policy': 'same-origin',
+      'Cache-Control': 'no-cache',
+    })
+    .end(SCRIPT)
+}
+
+function render(locale: Locale, page: Page, nonce: string | undefined): string {
   const { title, lead, alert, picture, secrets = [], note, forms = [], links = [], other } = page
   const say = (word: Word) => escapeHtml(WORDS[locale][word])
   const parts = [
@@ -96,20 +129,37 @@ function render(locale: Locale, page: Page): string {
     ...links.map(({ to, text }) => `<p><a href="${escapeHtml(to)}">${say(text)}</a></p>`),
     ...(other === undefined ? [] : [`<p><a href="${escapeHtml(other)}">${say('otherLanguage')}</a></p>`]),
   ]
+  // Relative, as the actions of forms are.
+  const script = nonce === undefined ? '' : `<script src="${SCRIPT_NAME}" nonce="${nonce}" defer></script>`
   return `<!doctype html>
 <html lang="${locale}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${say(title)}</title><style>${STYLE}</style></head>
+<title>${say(title)}</title><style>${STYLE}</style>${script}</head>
 <body><main>
 ${parts.join('\n')}
 </main></body></html>
 `
 }
 
-function renderForm(locale: Locale, { action, fields, button }: Form): string {
+function renderForm(locale: Locale, { action, fields, button, choices, options }: Form): string {
   const all = [...fields, { name: 'lang', value: locale }]
   const inputs = all.map((field, index) => renderField(locale, field, `${action}-${index}`))
-  const submit = `<button>${escapeHtml(WORDS[locale][button])}</button>`
-  return `<form method="post" action="${action}">${inputs.join('')}${submit}</form>`
+  const say = (word: Word) => escapeHtml(WORDS[locale][word])
+  const submit =
+    choices === undefined ? `<button>${say(button)}</button>` : renderChoices(choices, say(button))
+  const form = (about: string) =>
+    `<form method="post" action="${action}"${about}>${inputs.join('')}${submit}</form>`
+  if (options === undefined) return form('')
+  return `${form(` data-options="${escapeHtml(JSON.stringify(options))}"`)}
+<p role="alert" hidden>${say('noPasskeyMade')}</p><noscript><p>${say('scriptNeeded')}</p></noscript>`
+}
+
+/** Enter presses the first button of a form (HTML, 4.10.21.2), or none where that is disabled. */
+function renderChoices({ name, of }: NonNullable<Form['choices']>, button: string): string {
+  const rows = of.map(({ value, text }) => {
+    const told = escapeHtml(text)
+    return `<p>${told} <button name="${name}" value="${escapeHtml(value)}" aria-label="${button}: ${told}">${button}</button></p>`
+  })
+  return `<button hidden disabled></button>${rows.join('')}`
 }
 
 function renderField(locale: Locale, field: Field, id: string): string {

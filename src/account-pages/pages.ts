@@ -13,7 +13,7 @@ import { preferredLocale } from '../http/language.js'
 import { ACTIONS, type Action, type Values } from './actions.js'
 import { ask, type Outcome, type Visitor } from './ask.js'
 import { FormMarks, isFromElsewhere, readForm } from './forms.js'
-import { type Page, sendPage } from './html.js'
+import { type Page, SCRIPT_NAME, sendPage, sendScript } from './html.js'
 import type { Word } from './words.js'
 
 export interface PagesOptions {
@@ -40,7 +40,15 @@ const index = (path: string): Page => {
   return {
     title: 'account',
     links: (
-      ['forgot', 'verify', 'secondFactor', 'appPassword', 'recoveryCodes', 'secondFactorOff'] as const
+      [
+        'forgot',
+        'verify',
+        'passkeys',
+        'secondFactor',
+        'appPassword',
+        'recoveryCodes',
+        'secondFactorOff',
+      ] as const
     ).map(text => ({ to: `${folder}${PATHS[text] ?? text}`, text })),
   }
 }
@@ -83,6 +91,7 @@ class AccountPages {
       response.setHeader('Allow', 'GET, HEAD, POST')
       return say({ ...NO_PAGE, status: 405 })
     }
+    if (name === SCRIPT_NAME && !isPost) return sendScript(response)
     if (action === undefined)
       return say(name === '' && !isPost ? withOther(index(pathOf(request)), locale, query) : NO_PAGE)
     if (values === undefined) {
@@ -135,7 +144,10 @@ class AccountPages {
     const isSetting = action.fields.includes('newPassword')
     if (isSetting && value('newPassword') !== value('repeat')) return again('different', 400)
     const filled = action.fields.filter(field => value(field) !== '')
-    const data = Object.fromEntries(filled.map(field => [field, value(field)]))
+    const data = {
+      ...Object.fromEntries(filled.map(field => [field, value(field)])),
+      ...action.more?.(value),
+    }
     const outcome = await ask(this.options, visitor, action.request, data)
     if (outcome.code === 'SUCCESS') return action.done(value, outcome.data)
     const { alert, status } = wordsOf(outcome)
@@ -151,7 +163,12 @@ function withOther(page: Page, locale: Locale, query: URLSearchParams): Page {
 }
 
 /** By the field that is wrong; without one it is address or password, and nobody is told which. */
-const REFUSED: Readonly<Record<string, Word>> = { code: 'badCode', secret: 'oldSecret', '': 'badLogin' }
+const REFUSED: Readonly<Record<string, Word>> = {
+  code: 'badCode',
+  secret: 'oldSecret',
+  passkey: 'badPasskey',
+  '': 'badLogin',
+}
 
 /** What a person is told of a refusal. */
 function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly status: number } {
@@ -170,7 +187,7 @@ function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly stat
     case 'TOO_LARGE':
       return { alert: fieldWords(info?.field, info?.reason), status: 400 }
     case 'FORBIDDEN':
-      return { alert: 'leaving', status: 403 }
+      return { alert: info?.reason?.startsWith('no passkeys') ? 'noPasskeys' : 'leaving', status: 403 }
     case 'TOO_MANY_ATTEMPTS':
       return { alert: info?.field === 'code' ? 'tooManyCodes' : 'tooMany', status: 429 }
     case 'TOO_MANY_LETTERS':
@@ -181,8 +198,9 @@ function wordsOf({ code, info }: Outcome): { readonly alert: Word; readonly stat
 }
 
 function fieldWords(field: string | undefined, reason: string | undefined): Word {
+  if (field?.startsWith('passkey')) return 'badPasskey'
   if (reason === 'is missing' || reason === 'must not be empty') return 'missing'
-  if (field === undefined) return 'notOn'
+  if (field === undefined) return reason?.endsWith('passkeys') ? 'manyPasskeys' : 'notOn'
   if (field === 'password') return 'badLogin'
   if (field === 'name') return 'badName'
   if (field === 'newPassword') return 'badPassword'

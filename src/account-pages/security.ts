@@ -16,14 +16,14 @@ const PASSWORD: Field = {
 const CODE_IF_ON: Field = { name: 'code', label: 'codeIfOn', autocomplete: 'one-time-code', isOptional: true }
 
 /** Whoever sends it shows that the account is theirs. What was typed into the password is not sent back. */
-const owner = (value: Values, mark: string): readonly Field[] => [
+export const owner = (value: Values, mark: string): readonly Field[] => [
   { ...EMAIL, value: value('email') },
   PASSWORD,
   CODE_IF_ON,
   { name: 'mark', value: mark },
 ]
 
-const OWNER = ['email', 'password', 'code'] as const
+export const OWNER = ['email', 'password', 'code'] as const
 
 /** Of an account's address in the picture, which has room for some 2,000 bytes; apps show less. */
 const MAX_LABEL = 64

@@ -2,6 +2,8 @@
  * Passkeys of an account. As for the second factor, whoever asks shows the password, and a code where it is on, so that none of
  * it needs a login.
  */
+import { MAX_PASSKEYS } from '../auth/second-factor/passkeys.js'
+import type { Passkey } from '../auth/second-factor/record.js'
 import { refusedPasskey } from '../auth/second-factor/webauthn.js'
 import { GatewayError } from '../core/errors.js'
 import { formatTime } from '../core/time.js'
@@ -10,17 +12,19 @@ import type { Handler, LoggedIn } from './context.js'
 import { loginOf } from './owner.js'
 import { confirmed, record, recordRefused } from './second-factor.js'
 
+const told = (passkeys: readonly Passkey[]) =>
+  passkeys.map(({ id, name, createdAt }) => ({ id, name, created_at: formatTime(createdAt) }))
+
 export const handlePasskeys: Handler<RequestData<'passkeys'>, LoggedIn> = async (
   { passkeys },
   { userId },
   _request,
   answer,
 ) => {
-  const all = await passkeys.list(userId)
-  const told = all.map(({ id, name, createdAt }) => ({ id, name, created_at: formatTime(createdAt) }))
-  answer.ok('SUCCESS', { passkeys: told })
+  answer.ok('SUCCESS', { passkeys: told(await passkeys.list(userId)) })
 }
 
+/** With `list`, one password and one code show all passkeys and begin another, where there is room. */
 export const handleBeginPasskey: Handler<RequestData<'beginPasskey'>> = async (
   services,
   caller,
@@ -29,7 +33,11 @@ export const handleBeginPasskey: Handler<RequestData<'beginPasskey'>> = async (
 ) => {
   const since = services.authenticator.since()
   const user = await confirmed(services, caller, data)
-  answer.ok('SUCCESS', await services.passkeys.begin(user.id, user.email, () => since.check(user.id)))
+  const begin = () => services.passkeys.begin(user.id, user.email, () => since.check(user.id))
+  if (data.list === undefined) return answer.ok('SUCCESS', await begin())
+  const passkeys = await services.passkeys.list(user.id)
+  const options = passkeys.length < MAX_PASSKEYS ? { options: await begin() } : {}
+  answer.ok('SUCCESS', { passkeys: told(passkeys), ...options })
 }
 
 /** The challenge, which only whoever began has, stands for the password. */

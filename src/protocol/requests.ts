@@ -107,7 +107,7 @@ export const REQUESTS = {
   renewRecoveryCodes: Type.Object(owner),
   removeSecondFactor: Type.Object(owner),
   passkeys: Type.Object({}),
-  beginPasskey: Type.Object(owner),
+  beginPasskey: Type.Object({ ...owner, list: Type.Optional(Type.Literal(true)) }),
   addPasskey: Type.Object({ email: Type.Optional(email), name: text(64, 1), passkey: newPasskey }),
   removePasskey: Type.Object({ ...owner, passkey: credentialId }),
   askPasskey: Type.Object({}),

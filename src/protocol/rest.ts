@@ -25,7 +25,7 @@ export const TAKEN = {
   confirmSecondFactor: Type.Omit(REQUESTS.confirmSecondFactor, ['email']),
   renewRecoveryCodes: Type.Omit(REQUESTS.renewRecoveryCodes, ['email']),
   removeSecondFactor: Type.Omit(REQUESTS.removeSecondFactor, ['email']),
-  beginPasskey: Type.Omit(REQUESTS.beginPasskey, ['email']),
+  beginPasskey: Type.Omit(REQUESTS.beginPasskey, ['email', 'list']),
   addPasskey: Type.Omit(REQUESTS.addPasskey, ['email']),
   removePasskey: Type.Omit(REQUESTS.removePasskey, ['email', 'passkey']),
   passkey: Type.Object({ id: REQUESTS.removePasskey.properties.passkey }),

@@ -1,5 +1,5 @@
 /**
- * The pages below /account in a real browser without scripts: Debian's chromium, by playwright-core. Skipped, and says so, where
+ * The pages below /account in a real browser, without scripts but for passkeys: Debian's chromium, by playwright-core. Skipped, and says so, where
  * there is no chromium; `.ci/run` installs it.
  */
 import { accessSync, constants } from 'node:fs'
@@ -8,6 +8,7 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 import { decodeQR } from 'qr/decode.js'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { WORDS } from '../../src/account-pages/words.js'
 import { authenticator } from '../helpers/factor.js'
 import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
 import { MailFolder } from '../helpers/mail.js'
@@ -34,8 +35,8 @@ if (executablePath === undefined) {
 }
 
 /** Fails at anything that the browser says of the page: a policy that blocks something of ours, a script, a failed request. */
-async function open(t: Test, browser: Browser, locale: string): Promise<Page> {
-  const context = await browser.newContext({ locale, javaScriptEnabled: false })
+async function open(t: Test, browser: Browser, locale: string, javaScriptEnabled = false): Promise<Page> {
+  const context = await browser.newContext({ locale, javaScriptEnabled })
   t.teardown(() => context.close())
   const page = await context.newPage()
   page.on(
@@ -51,6 +52,39 @@ async function open(t: Test, browser: Browser, locale: string): Promise<Page> {
 async function scanned(png: Buffer): Promise<string> {
   const { data, info } = await sharp(png).ensureAlpha().raw().toBuffer({ resolveWithObject: true })
   return decodeQR({ width: info.width, height: info.height, data: Uint8Array.from(data) })
+}
+
+interface Kept {
+  readonly credentialId: string
+  readonly signCount: number
+}
+
+/** A phone with a screen lock, in software of the browser (Chrome DevTools Protocol, domain WebAuthn). */
+async function phone(page: Page) {
+  const cdp = await page.context().newCDPSession(page)
+  await cdp.send('WebAuthn.enable')
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2',
+      transport: 'internal',
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  })
+  return {
+    kept: async (): Promise<readonly Kept[]> =>
+      (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials,
+    /** As a copy that was made when the counter was there. */
+    setBack: async (signCount: number) => {
+      const [credential] = (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials
+      if (credential === undefined) throw new Error('there is none')
+      const { credentialId } = credential
+      await cdp.send('WebAuthn.removeCredential', { authenticatorId, credentialId })
+      await cdp.send('WebAuthn.addCredential', { authenticatorId, credential: { ...credential, signCount } })
+    },
+  }
 }
 
 async function pages(browser: Browser): Promise<void> {
@@ -134,6 +168,72 @@ async function pages(browser: Browser): Promise<void> {
     t.match(await client.action('login', { ...login, code: code() }), { code: 202 })
     await mail.next(kim.email)
   })
+
+  for (const [locale, isOld] of [
+    ['en-GB', false],
+    ['zh-TW', true],
+  ] as const)
+    await t.test(
+      `passkeys, ${locale}: ${isOld ? 'a browser without the JSON forms' : 'of today'}`,
+      async t => {
+        const words = WORDS[isOld ? 'zh-TW' : 'en']
+        const ann = await register(t, gateway)
+        const page = await open(t, browser, locale, true)
+        if (isOld) await page.addInitScript('delete PublicKeyCredential.parseCreationOptionsFromJSON')
+        const device = await phone(page)
+        const here = `http://localhost:${gateway.httpPort}`
+        const list = async () => {
+          await page.goto(`${here}/account`)
+          await page.getByRole('link', { name: words.passkeys }).click()
+          await page.getByLabel(words.email).fill(ann.email)
+          await page.getByLabel(words.password, { exact: true }).fill(ann.password)
+          await page.getByRole('button').click()
+        }
+        const add = async (name: string) => {
+          await page.getByLabel(words.passkeyName).fill(name)
+          await page.getByRole('button', { name: words.addPasskey }).click()
+        }
+        /** By REST, with what the browser answers. @returns the status */
+        const logIn = async () => {
+          const asked = await fetch(`${here}/api/v1/login/passkey-options`)
+          const options = `PublicKeyCredential.parseRequestOptionsFromJSON(${await asked.text()})`
+          const answer = `navigator.credentials.get({ publicKey: ${options} }).then(one => one.toJSON())`
+          const body = JSON.stringify({ passkey: await page.evaluate(answer) })
+          const headers = { 'content-type': 'application/json' }
+          return (await fetch(`${here}/api/v1/login`, { method: 'POST', headers, body })).status
+        }
+        await list()
+        t.match(await page.locator('p').first().textContent(), words.passkeysNone)
+        await add('<b>"telephone"')
+        await page.getByRole('heading', { name: words.passkeyAdded }).waitFor()
+        t.match(page.url(), /\/account\/passkeys-add$/)
+        await mail.next(ann.email)
+        t.equal(await logIn(), 200)
+        t.equal(await logIn(), 200)
+        const [{ signCount } = { signCount: 0 }] = await device.kept()
+        t.ok(signCount >= 2, 'the counter rises')
+        await device.setBack(0)
+        t.equal(await logIn(), 401, 'a copy is refused')
+        await device.setBack(signCount)
+        t.equal(await logIn(), 200)
+
+        await list()
+        await add('the same')
+        t.match(await page.getByRole('alert').textContent(), words.noPasskeyMade, 'one to an authenticator')
+        const password = page.getByLabel(words.password, { exact: true })
+        await password.fill('wrong')
+        await password.press('Enter')
+        const remove = page.getByRole('button', { name: `${words.removePasskey}: <b>"telephone" (2` })
+        await remove.click()
+        t.match(await page.getByRole('alert').textContent(), words.badLogin)
+        await password.fill(ann.password)
+        await page.getByRole('button', { name: words.removePasskey }).click()
+        await page.getByRole('heading', { name: words.passkeyRemoved }).waitFor()
+        t.equal(await logIn(), 401)
+        await list()
+        t.match(await page.locator('p').first().textContent(), words.passkeysNone)
+      },
+    )
 
   await t.test('another website can neither frame a page nor post its form', async t => {
     const eve = await register(t, gateway)

@@ -1,6 +1,7 @@
 /** The pages below /account: their words, their form, and what browsers may post. Wire tests run them over real HTTP. */
 import { createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { EMAIL } from '../../src/account-pages/action.js'
 import { ACTIONS } from '../../src/account-pages/actions.js'
@@ -9,6 +10,8 @@ import { FormMarks, isFromElsewhere, MAX_FORM_BYTES, readForm } from '../../src/
 import { sendPage } from '../../src/account-pages/html.js'
 import { LETTER_ACTIONS } from '../../src/account-pages/letters.js'
 import { accountPages } from '../../src/account-pages/pages.js'
+import { PASSKEY_ACTIONS } from '../../src/account-pages/passkeys.js'
+import { SCRIPT } from '../../src/account-pages/passkeys-script.js'
 import { SECURITY_ACTIONS } from '../../src/account-pages/security.js'
 import { WORDS } from '../../src/account-pages/words.js'
 import { baseUrlOf, pagesRoute } from '../../src/app/pages.js'
@@ -83,10 +86,15 @@ t.test('html: values are escaped; the headers let a browser do nothing but show 
 t.test(
   'forms of pages: each posts to its own page, and what has a password has a mark and keeps none',
   async t => {
-    t.same(Object.keys(ACTIONS), [...Object.keys(LETTER_ACTIONS), ...Object.keys(SECURITY_ACTIONS)])
+    t.same(Object.keys(ACTIONS), [
+      ...Object.keys(LETTER_ACTIONS),
+      ...Object.keys(SECURITY_ACTIONS),
+      ...Object.keys(PASSKEY_ACTIONS),
+    ])
     for (const [name, { page, fields, isMarked }] of Object.entries(ACTIONS)) {
       const typed: Record<string, string> = {
         secret: 'A'.repeat(32),
+        passkey: '{}',
         password: 'my password',
         email: 'a@b.c',
       }
@@ -105,6 +113,83 @@ t.test(
         name,
       )
     }
+  },
+)
+
+t.test('a page with options for a passkey has one script, by a nonce of its own', async t => {
+  const options = { challenge: `"><script>alert('1')</script>` }
+  const port = await serve(t, (_request, response) =>
+    sendPage(response, 'en', {
+      title: 'passkeys',
+      forms: [{ action: 'passkeys-add', fields: [], button: 'addPasskey', options }],
+    }),
+  )
+  const nonces = new Set<string>()
+  for (let count = 0; count < 2; count++) {
+    const response = await fetch(`http://127.0.0.1:${port}/`)
+    const [, nonce = ''] =
+      /, script-src 'nonce-([\w-]{22})'$/.exec(response.headers.get('content-security-policy') ?? '') ?? []
+    nonces.add(nonce)
+    const scripts = (await response.text()).match(/<script[^>]*>/g)
+    t.same(scripts, [`<script src="passkeys.js" nonce="${nonce}" defer>`])
+  }
+  t.equal(nonces.size, 2)
+})
+
+/** A document with the form alone. @param create of navigator.credentials, in a browser without the JSON forms */
+function runScript(options: object, create: (asked: never) => Promise<unknown>) {
+  let submit = async (_event: object) => {}
+  const button = { disabled: false }
+  const failed = { hidden: true }
+  const passkey = { value: '' }
+  const sent: string[] = []
+  const form = {
+    dataset: { options: JSON.stringify(options) },
+    elements: { passkey },
+    nextElementSibling: failed,
+    querySelector: () => button,
+    addEventListener: (_name: string, listener: typeof submit) => {
+      submit = listener
+    },
+    submit: () => sent.push(passkey.value),
+  }
+  const navigator = { credentials: { create } }
+  const document = { querySelector: () => form }
+  runInNewContext(SCRIPT, { document, navigator, PublicKeyCredential: {}, atob, btoa, Uint8Array })
+  return { button, failed, sent, submit: () => submit({ preventDefault: () => undefined }) }
+}
+
+t.test(
+  'the script: base64url both ways; where no passkey is made it says so and can be tried again',
+  async t => {
+    const bytes = (text: string) => Uint8Array.from(Buffer.from(text, 'base64url'))
+    const options = { challenge: '-_8', user: { id: 'YWI', name: 'ann' }, excludeCredentials: [{ id: '_w' }] }
+    const buffer = Uint8Array.from([251, 255, 191, 0]).buffer
+    const response = { clientDataJSON: buffer, attestationObject: buffer }
+    const made = runScript(options, async ({ publicKey }) => {
+      t.same(publicKey, {
+        challenge: bytes('-_8'),
+        user: { id: bytes('YWI'), name: 'ann' },
+        excludeCredentials: [{ id: bytes('_w') }],
+      })
+      return { rawId: buffer, response }
+    })
+    await made.submit()
+    const text = '-_-_AA'
+    t.same(
+      made.sent.map(one => JSON.parse(one)),
+      [
+        {
+          id: text,
+          rawId: text,
+          type: 'public-key',
+          response: { clientDataJSON: text, attestationObject: text },
+        },
+      ],
+    )
+    const refused = runScript(options, async () => Promise.reject(new Error('NotAllowedError')))
+    await refused.submit()
+    t.same([refused.sent, refused.failed, refused.button], [[], { hidden: false }, { disabled: false }])
   },
 )
 

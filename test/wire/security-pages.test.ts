@@ -1,10 +1,11 @@
-/** The pages of the second factor and of app passwords, over real HTTP. */
+/** The pages of the second factor, of app passwords and of passkeys, over real HTTP. */
 import { encodeQR } from 'qr'
 import t from 'tap'
 import { WORDS } from '../../src/account-pages/words.js'
 import { totpUri } from '../../src/auth/second-factor/totp.js'
 import { authenticator, enrol } from '../helpers/factor.js'
 import { jsonClient, loggedIn, register, startGateway } from '../helpers/gateway.js'
+import { SoftPasskey } from '../helpers/passkey.js'
 
 const gateway = await startGateway(t, {
   'sessions.multiple': 'allow',
@@ -25,10 +26,11 @@ const fieldsOf = (html: string): Fields =>
   )
 const secretsOf = (html: string) => [...html.matchAll(/<code>([^<]*)<\/code>/g)].map(([, text = '']) => text)
 
-async function page(name: string, options = {}) {
-  const response = await fetch(`${gateway.http}/account/${name}`, options)
+async function page(name: string, options = {}, { http } = gateway) {
+  const response = await fetch(`${http}/account/${name}`, options)
   const html = await response.text()
-  return { status: response.status, html, fields: fieldsOf(html), secrets: secretsOf(html) }
+  const policy = response.headers.get('content-security-policy') ?? ''
+  return { status: response.status, html, policy, fields: fieldsOf(html), secrets: secretsOf(html) }
 }
 
 const open = (name: string) => page(`${name}?lang=en`)
@@ -98,7 +100,7 @@ t.test('nobody learns of an account, and no page of another website sends these 
   const nobody = await send('second-factor', { email: 'nobody@example.com', password: 'x' })
   t.match(nobody, { status: 403, html: words.badLogin })
   const { email, password } = await register(t, gateway)
-  for (const name of ['second-factor', 'recovery-codes', 'app-password', 'second-factor-off']) {
+  for (const name of ['second-factor', 'recovery-codes', 'app-password', 'second-factor-off', 'passkeys']) {
     const { status, html, fields } = await open(name)
     t.equal(status, 200)
     t.notMatch(html, '<script')
@@ -150,3 +152,99 @@ t.test(
     t.equal((await logIn(email, password, recoveryCodes[1])).code, 202, 'which uses no code up')
   },
 )
+
+const optionsOf = (html: string) => {
+  const [, text = ''] = /data-options="([^"]*)"/.exec(html) ?? []
+  return JSON.parse(text.replaceAll('&quot;', '"').replaceAll('&amp;', '&'))
+}
+
+t.test(
+  'passkeys: one password and one code show them and begin another, and its page alone has a script',
+  async t => {
+    const ann = await register(t, gateway)
+    const { email, password } = ann
+    const { recoveryCodes } = await enrol(t, gateway, ann)
+    const next = () => recoveryCodes.pop() ?? ''
+    const first = await open('passkeys')
+    const wrong = await send('passkeys', { email, password: 'wrong', code: '123456' })
+    t.match(wrong, { status: 403, html: words.badLogin, fields: { email, password: '', code: '' } })
+    const without = await send('passkeys', { email, password })
+    t.match(without, { status: 403, html: words.codeNeeded })
+    const mistyped = await send('passkeys', { email, password, code: '12345678' })
+    t.match(mistyped, { status: 403, html: words.badCode })
+    for (const { html, policy } of [first, wrong, without, mistyped]) {
+      t.notMatch(html, '<script')
+      t.notMatch(policy, 'script-src')
+    }
+    const shown = await send('passkeys', { email, password, code: next() })
+    t.match(shown, { status: 200, html: words.passkeysNone })
+    const [, nonce = ''] = /, script-src 'nonce-([\w-]{22})'$/.exec(shown.policy) ?? []
+    t.match(
+      shown.policy,
+      /^default-src 'none'; script-src 'self'; style-src 'sha256-[^']+'; form-action 'self';/,
+    )
+    t.notMatch(shown.html, password)
+    t.same(
+      shown.html.match(/<script.*?<\/script>/g),
+      [`<script src="passkeys.js" nonce="${nonce}" defer></script>`],
+      'none in the page',
+    )
+    const script = await fetch(`${gateway.http}/account/passkeys.js`)
+    t.equal(script.status, 200)
+    t.match(script.headers.get('content-type'), 'text/javascript')
+    t.match(await script.text(), 'navigator.credentials.create')
+
+    const soft = new SoftPasskey({ rpId: 'localhost', origin: `http://localhost:${gateway.httpPort}` })
+    const passkey = JSON.stringify(soft.register(optionsOf(shown.html)))
+    const add = (more: Fields) => post('passkeys-add', { ...shown.fields, name: 'phone', passkey, ...more })
+    for (const [bad, status, word] of [
+      [{ passkey: '' }, 400, 'badPasskey'],
+      [{ passkey: '{' }, 400, 'badPasskey'],
+      [{ passkey: '[]' }, 400, 'badPasskey'],
+      [{ passkey: '{"id":"x"}' }, 400, 'badPasskey'],
+      [{ name: 'x'.repeat(65) }, 400, 'badName'],
+      [{ email: 'nobody@example.com' }, 403, 'badPasskey'],
+      [{ mark: '' }, 403, 'oldForm'],
+    ] as const) {
+      const { status: got, html, policy } = await add(bad)
+      t.match({ got, html }, { got: status, html: words[word] }, JSON.stringify(bad))
+      t.notMatch(policy, 'script-src')
+    }
+    t.match(await add({}), { status: 200, html: words.passkeyAdded })
+    t.match(await add({}), { status: 403, html: words.badPasskey }, 'once')
+
+    const listed = await send('passkeys', { email, password, code: next() })
+    t.match(listed.html, /phone \(\d{4}-\d\d-\d\d\)/)
+    const remove = (more: Fields) =>
+      post('passkeys-remove', { ...listed.fields, password, passkey: soft.id.toString('base64url'), ...more })
+    t.match(await remove({}), { status: 403, html: words.codeNeeded })
+    t.match(await remove({ code: next(), password: 'wrong' }), { status: 403, html: words.badLogin })
+    t.match(await remove({ code: next(), passkey: 'eA' }), { status: 400, html: words.badPasskey })
+    t.match(await remove({ code: next() }), { status: 200, html: words.passkeyRemoved })
+    t.match((await send('passkeys', { email, password, code: next() })).html, words.passkeysNone)
+  },
+)
+
+t.test('passkeys: where there are ten, they are shown and no other is begun', async t => {
+  const { email, password } = await register(t, gateway)
+  for (let count = 0; count < 10; count++) {
+    const { html, fields } = await send('passkeys', { email, password })
+    const soft = new SoftPasskey({ rpId: 'localhost', origin: `http://localhost:${gateway.httpPort}` })
+    const passkey = JSON.stringify(soft.register(optionsOf(html)))
+    t.equal((await post('passkeys-add', { ...fields, name: `n${count}`, passkey })).status, 200)
+  }
+  const { html, policy } = await send('passkeys', { email, password })
+  t.equal(html.match(/<button name="passkey"/g)?.length, 10)
+  t.notMatch(html, '<script')
+  t.notMatch(policy, 'script-src')
+})
+
+t.test('passkeys: where browsers would make none, the page says so to the owner', async t => {
+  const other = await startGateway(t, { 'http.publicUrl': 'http://chat.example.com' })
+  const { email, password } = await register(t, other)
+  const { fields } = await page('passkeys?lang=en', {}, other)
+  const body = new URLSearchParams({ ...fields, email, password })
+  const refused = await page('passkeys', { method: 'POST', body }, other)
+  t.match(refused, { status: 403, html: words.noPasskeys })
+  t.notMatch(refused.html, '<script')
+})

@@ -10,7 +10,7 @@ import { FactorRows, type FactorStore } from './rows.js'
 import { refusedPasskey, type WebAuthn } from './webauthn.js'
 
 /** Of an account. */
-const MAX_PASSKEYS = 10
+export const MAX_PASSKEYS = 10
 
 /** An answer of a browser to a login; its form has been checked. */
 export interface PasskeyAnswer {
