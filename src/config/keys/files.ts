@@ -37,7 +37,7 @@ export const FILES = {
     perDay: bytes(
       '100MiB',
       {},
-      'Most bytes that one account may upload a day (UTC), those of files that are gone included; beyond it, 10171.',
+      'Most bytes that one account may announce for upload a day (UTC), those of files that are gone or never came included: an announcement holds room; beyond it, 10171.',
     ),
     perAccount: count(500, { min: 1, max: 10_000 }, 'Most files of one account; beyond it, 10171.'),
     openUploads: count(
