@@ -11,9 +11,8 @@ import type { KeyValue } from '../store/store.js'
 import { type FileTokens, isFileId, newFileId, ownerOf } from './ids.js'
 import { type Scanner, scan, sniff, TypeRules, UNKNOWN_TYPE } from './inspect.js'
 import { FileRows, refOf, type StoredFile } from './rows.js'
-import type { Staging } from './staging.js'
-import type { ByteRange, Storage } from './storage.js'
-import type { Thumbnails } from './thumbnails.js'
+import type { ByteRange } from './storage.js'
+import { type Kept, sweepStrays } from './strays.js'
 import { noFile, Uploads } from './uploads.js'
 
 export interface FileLimits {
@@ -36,15 +35,11 @@ export interface FileLimits {
   readonly keepMs: number
 }
 
-export interface FilesOptions {
+export interface FilesOptions extends Kept {
   readonly kv: KeyValue
   readonly tokens: FileTokens
-  readonly staging: Staging
-  readonly storage: Storage
   readonly limits: FileLimits
   readonly scanner: Scanner
-  /** undefined: images have none. */
-  readonly thumbnails?: Thumbnails | undefined
   /** Where browsers reach us, without a slash at its end; undefined: links are paths. */
   readonly baseUrl: () => string | undefined
   /** Whether the account is there and may log in. */
@@ -77,8 +72,6 @@ export class Files {
   /** Announcements and ends of uploads of one account, one after the other. */
   readonly #turns = new KeyedSerial()
   readonly #uploads = new Uploads()
-  /** Bytes of all files, counted once and then kept up; counted anew by `sweep`. */
-  #counted: Promise<Totals> | undefined
 
   constructor(readonly options: FilesOptions) {
     this.rows = new FileRows(options.kv)
@@ -102,12 +95,12 @@ export class Files {
     return this.#turns.run(owner, async () => {
       await this.#checkQuota(owner, size)
       // Also for what is announced and still to come.
-      await this.options.staging.checkRoom((await this.#totals()).open + size)
+      await this.options.staging.checkRoom((await this.rows.totals.now()).open + size)
       const createdAt = Date.now()
       const expiresAt = createdAt + uploadMs
       const id = newFileId(owner)
       await this.rows.putNew({ id, name, size, type, createdAt, state: 'open', expiresAt })
-      this.#count(size, size)
+      this.rows.totals.change(size, size)
       const token = this.options.tokens.make('put', id, { userId: owner, expiresAt })
       return { id, url: `${this.#base}/files/${id}`, token, expiresAt }
     })
@@ -121,7 +114,7 @@ export class Files {
     if (bytes + size > quotaBytes) throw overQuota(`the files of the account may have ${quotaBytes} bytes`)
     if ((await this.rows.uploadedToday(owner)) + size > bytesPerDay)
       throw overQuota(`the account may upload ${bytesPerDay} bytes a day`)
-    if ((await this.#totals()).bytes + size > totalBytes) throw new GatewayError('STORE_FULL')
+    if ((await this.rows.totals.now()).bytes + size > totalBytes) throw new GatewayError('STORE_FULL')
   }
 
   /**
@@ -186,7 +179,7 @@ export class Files {
         const { expiresAt: _, ...rest } = file
         const stored = { ...rest, type, sha256, state: 'stored' as const }
         await this.rows.put(stored)
-        this.#count(0, -file.size)
+        this.rows.totals.change(0, -file.size)
         if ((await this.rows.find(id)) === undefined) throw noFile()
         return stored
       })
@@ -287,7 +280,7 @@ export class Files {
     const file = await this.rows.find(id)
     if (file !== undefined) {
       await this.rows.remove(id)
-      this.#count(-file.size, file.state === 'open' ? -file.size : 0)
+      this.rows.totals.change(-file.size, file.state === 'open' ? -file.size : 0)
     }
     await staging.remove(id)
     await storage.remove(id)
@@ -306,14 +299,12 @@ export class Files {
 
   /** Removes what is due: uploads that did not end, files to which nothing refers, and what deletions left. */
   async sweep(now = Date.now()): Promise<void> {
-    const totals = { bytes: 0, open: 0 }
-    for await (const file of this.rows.all()) {
+    for await (const file of this.rows.all())
       if (this.#isDue(file, now) && !this.#uploads.has(file.id))
         await this.#turns.run(ownerOf(file.id), () => this.#drop(file.id))
-      else add(totals, file)
-    }
-    this.#counted = Promise.resolve(totals)
-    await this.#sweepStrays()
+    // Other gateways announce and remove files, too.
+    this.rows.totals.forget()
+    await sweepStrays(this.options, this.rows, this.#uploads)
   }
 
   #isDue({ state, expiresAt = 0, createdAt, referredAt }: StoredFile, now: number): boolean {
@@ -323,49 +314,9 @@ export class Files {
     return keepMs > 0 && referredAt + keepMs <= now
   }
 
-  /** Bytes without a row: a kill came between the two, or an account was deleted. */
-  async #sweepStrays(): Promise<void> {
-    const { staging, storage, thumbnails } = this.options
-    const isStray = async (id: string) => !this.#uploads.has(id) && (await this.rows.find(id)) === undefined
-    for (const id of await staging.list()) if (await isStray(id)) await staging.remove(id)
-    for (const kept of thumbnails === undefined ? [storage] : [storage, thumbnails.kept])
-      for await (const owner of kept.owners())
-        for await (const id of kept.list(owner)) if (await isStray(id)) await kept.remove(id)
-  }
-
-  #totals(): Promise<Totals> {
-    this.#counted ??= (async () => {
-      const totals = { bytes: 0, open: 0 }
-      for await (const file of this.rows.all()) add(totals, file)
-      return totals
-    })().catch(thrown => {
-      this.#counted = undefined
-      throw thrown
-    })
-    return this.#counted
-  }
-
-  #count(bytes: number, open: number): void {
-    this.#counted = this.#counted?.then(totals => ({
-      bytes: totals.bytes + bytes,
-      open: totals.open + open,
-    }))
-  }
-
   get #base(): string {
     return this.options.baseUrl() ?? ''
   }
-}
-
-/** Bytes of all files, and of those among them that are announced and not uploaded yet. */
-interface Totals {
-  readonly bytes: number
-  readonly open: number
-}
-
-function add(totals: { bytes: number; open: number }, { size, state }: StoredFile): void {
-  totals.bytes += size
-  if (state === 'open') totals.open += size
 }
 
 const expired = () => new GatewayError('LINK_EXPIRED')

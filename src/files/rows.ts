@@ -5,6 +5,7 @@ import { decodeRecord, encodeRecord } from '../core/record.js'
 import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 import { nameOf, ownerOf } from './ids.js'
 import { cleanName } from './names.js'
+import { Totals } from './totals.js'
 
 /** Times are ms since the epoch. */
 export interface FileRow {
@@ -45,6 +46,8 @@ export const refOf = ({ id, name, size, type }: StoredFile): FileRef => ({ id, n
 
 /** Every method may throw GatewayError STORE_UNAVAILABLE, and a write STORE_FULL. */
 export class FileRows {
+  readonly totals = new Totals(() => this.all())
+
   constructor(private readonly kv: KeyValue) {}
 
   async find(id: string): Promise<StoredFile | undefined> {

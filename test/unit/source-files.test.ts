@@ -29,6 +29,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'app/files.ts': 'makes the parts of files and decides nothing: test/wire/files.test.ts runs it',
   'files/rows.ts': 'test/unit/files.test.ts runs it by files/files.ts',
   'files/storage.ts': TYPES,
+  'files/strays.ts': 'test/unit/files.test.ts runs it by files/files.ts',
   'files/thumbnails.ts': 'test/wire/files.test.ts asks for thumbnails',
   ...Object.fromEntries(
     ['answers', 'download', 'pace', 'route', 'upload'].map(name => [
