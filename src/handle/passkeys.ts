@@ -6,11 +6,11 @@ import { MAX_PASSKEYS } from '../auth/second-factor/passkeys.js'
 import type { Passkey } from '../auth/second-factor/record.js'
 import { refusedPasskey } from '../auth/second-factor/webauthn.js'
 import { GatewayError } from '../core/errors.js'
+import type { UserId } from '../core/model.js'
 import { formatTime } from '../core/time.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Handler, LoggedIn } from './context.js'
-import { loginOf } from './owner.js'
-import { confirmed, record, recordRefused } from './second-factor.js'
+import { confirmed, continued, record } from './second-factor.js'
 
 const told = (passkeys: readonly Passkey[]) =>
   passkeys.map(({ id, name, createdAt }) => ({ id, name, created_at: formatTime(createdAt) }))
@@ -47,21 +47,12 @@ export const handleAddPasskey: Handler<RequestData<'addPasskey'>> = async (
   { data },
   answer,
 ) => {
-  const { accounts, limits, mail, passkeys, pendingDeletions } = services
-  const login = loginOf(caller, data.email)
-  const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
-  const add = async () => {
-    if (user === undefined || user.disabledAt !== undefined) throw refusedPasskey()
-    // The account is to be removed since the challenge was made.
-    if ((await pendingDeletions.at(user.id)) !== undefined) throw refusedPasskey()
-    return { userId: user.id, ...(await passkeys.add(user.id, data.passkey, data.name)) }
-  }
-  const { userId, id, name } = await limits.logins
-    .attempt(caller.remoteAddress, account, add, () => !caller.isGone)
-    .catch(thrown => {
-      recordRefused(services, caller, thrown, user?.id)
-      throw thrown
-    })
+  const { mail, passkeys } = services
+  const add = async (userId: UserId) => ({
+    userId,
+    ...(await passkeys.add(userId, data.passkey, data.name)),
+  })
+  const { userId, id, name } = await continued(services, caller, data.email, refusedPasskey, add)
   record(services, caller, 'passkey.added', userId)
   mail.tell({ kind: 'passkey-added', userId })
   answer.ok('SUCCESS', { id, name })

@@ -50,22 +50,15 @@ export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor
   { data },
   answer,
 ) => {
-  const { accounts, factors, limits, live, logins, mail, pendingDeletions } = services
+  const { factors, live, logins, mail } = services
   const { secret, code, keepDevices = false } = data
-  const login = loginOf(caller, data.email)
-  const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
-  const confirm = async () => {
-    const isLeaving = user !== undefined && (await pendingDeletions.at(user.id)) !== undefined
-    if (user === undefined || user.disabledAt !== undefined || isLeaving)
-      throw new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })
-    return { userId: user.id, recoveryCodes: await factors.confirm(user.id, secret, code) }
-  }
-  const { userId, recoveryCodes } = await limits.logins
-    .attempt(caller.remoteAddress, account, confirm, () => !caller.isGone)
-    .catch(thrown => {
-      recordRefused(services, caller, thrown, user?.id)
-      throw thrown
-    })
+  const refusal = () =>
+    new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })
+  const confirm = async (userId: UserId) => ({
+    userId,
+    recoveryCodes: await factors.confirm(userId, secret, code),
+  })
+  const { userId, recoveryCodes } = await continued(services, caller, data.email, refusal, confirm)
   record(services, caller, 'second-factor.on', userId)
   const own = caller.login?.id
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
@@ -112,7 +105,36 @@ export async function confirmed(services: Services, caller: Caller, data: Reques
   })
 }
 
-export function recordRefused(
+/**
+ * The second half of what began with the password: something that only whoever began has stands for it. What is refused is in
+ * the audit.
+ * @param refusal of an account that is not there, is disabled, or is to be removed since
+ * @throws GatewayError as `loginOf`, `refusal`, `work` and LoginAttempts.attempt do
+ */
+export async function continued<T>(
+  services: Services,
+  caller: Caller,
+  email: string | undefined,
+  refusal: () => GatewayError,
+  work: (userId: UserId) => Promise<T>,
+): Promise<T> {
+  const { accounts, limits, pendingDeletions } = services
+  const login = loginOf(caller, email)
+  const [user, account] = await Promise.all([accounts.findByName(login), accounts.keyOf(login)])
+  const goOn = async () => {
+    const isLeaving = user !== undefined && (await pendingDeletions.at(user.id)) !== undefined
+    if (user === undefined || user.disabledAt !== undefined || isLeaving) throw refusal()
+    return work(user.id)
+  }
+  return limits.logins
+    .attempt(caller.remoteAddress, account, goOn, () => !caller.isGone)
+    .catch(thrown => {
+      recordRefused(services, caller, thrown, user?.id)
+      throw thrown
+    })
+}
+
+function recordRefused(
   services: Services,
   caller: Caller,
   thrown: unknown,
