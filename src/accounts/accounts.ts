@@ -35,6 +35,8 @@ export type Profile = Pick<UserChange, 'username' | 'firstName' | 'lastName' | '
 export interface PasswordChange {
   readonly password: string
   readonly newPassword: string
+  /** Called when the old password is right, before anything else: asks for what else the owner must show. */
+  readonly confirm?: () => Promise<unknown>
   /** Called before anything is changed; throws if the caller's permissions were revoked meanwhile. */
   readonly check?: () => void
   readonly endSessions: () => Promise<unknown>
@@ -161,10 +163,11 @@ export class Accounts {
 
   /** @throws GatewayError ERROR_AUTH if the old password is wrong, BAD_FIELD (newPassword) */
   async changePassword(userId: UserId, change: PasswordChange): Promise<void> {
-    const { password, newPassword, check, endSessions } = change
+    const { password, newPassword, confirm, check, endSessions } = change
     this.checkNew('newPassword', newPassword)
     await this.#changes.run(userId, async () => {
-      if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
+      await this.confirm(userId, password)
+      await confirm?.()
       await this.#setPassword(userId, newPassword, endSessions, check)
     })
   }
@@ -239,21 +242,15 @@ export class Accounts {
     })
   }
 
-  /**
-   * @param gone called when the account no longer exists and before its other data is removed; ends its connections
-   * @throws GatewayError ERROR_AUTH if the password is wrong
-   */
-  async delete(userId: UserId, password: string, gone?: () => Promise<unknown>): Promise<void> {
-    await this.confirm(userId, password)
-    await this.remove(userId, gone)
-  }
-
   /** @throws GatewayError ERROR_AUTH if the password is wrong */
   async confirm(userId: UserId, password: string): Promise<void> {
     if (!(await this.#matches(userId, password))) throw new GatewayError('ERROR_AUTH')
   }
 
-  /** Deletes an account without its password: for an operator. @param gone as for `delete` */
+  /**
+   * Deletes an account, whoever has been found to be entitled.
+   * @param gone called when the account no longer exists and before its other data is removed; ends its connections
+   */
   async remove(userId: UserId, gone?: () => Promise<unknown>): Promise<void> {
     this.#known.delete(userId)
     await this.names?.holdDeleted(userId)

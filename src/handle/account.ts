@@ -1,3 +1,4 @@
+import type { Secrets } from '../auth/authenticate.js'
 import { ASKED } from '../auth/proofs.js'
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { User } from '../core/model.js'
@@ -5,6 +6,7 @@ import { formatTime } from '../core/time.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
+import { confirmAgain } from './owner.js'
 import type { Services } from './services.js'
 
 export const handleRegister: Handler<RequestData<'register'>> = async (
@@ -79,7 +81,7 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
   const { audit, live, pendingDeletions } = services
   const { userId, front, remoteAddress } = caller
   const work = pendingDeletions.graceMs > 0 ? deleteLater : deleteNow
-  const at = await work(services, caller, data.password).catch(thrown => {
+  const at = await work(services, caller, data).catch(thrown => {
     const { number: code } = toGatewayError(thrown)
     audit.record({ event: 'account.delete-refused', userId, front, remoteAddress, code })
     throw thrown
@@ -88,20 +90,19 @@ export const handleDelete: Handler<RequestData<'delete'>, LoggedIn> = async (
   live.endAll(userId, ENDED)
 }
 
-/** @throws GatewayError ERROR_AUTH */
-async function deleteNow(services: Services, caller: LoggedIn, password: string): Promise<undefined> {
-  const { accounts, limits } = services
-  const { userId, remoteAddress } = caller
-  const remove = (gone: () => Promise<unknown>) =>
-    limits.logins.attempt(remoteAddress, userId, () => accounts.delete(userId, password, gone))
+/** @throws GatewayError as `confirmAgain` */
+async function deleteNow(services: Services, caller: LoggedIn, secrets: Secrets): Promise<undefined> {
+  const { accounts } = services
+  await confirmAgain(services, caller, secrets)
+  const remove = (gone: () => Promise<unknown>) => accounts.remove(caller.userId, gone)
   await removeAccount(services, caller, remove, one => Object.is(one, caller))
 }
 
-/** Ends all logins now; `removeDue` removes the account, unless its owner logs in before. @throws GatewayError ERROR_AUTH */
-async function deleteLater(services: Services, caller: LoggedIn, password: string): Promise<number> {
-  const { accounts, audit, limits, live, log, logins, pendingDeletions, proofs } = services
+/** Ends all logins now; `removeDue` removes the account, unless its owner logs in before. @throws GatewayError as `confirmAgain` */
+async function deleteLater(services: Services, caller: LoggedIn, secrets: Secrets): Promise<number> {
+  const { audit, live, log, logins, pendingDeletions, proofs } = services
   const { userId, front, remoteAddress } = caller
-  await limits.logins.attempt(remoteAddress, userId, () => accounts.confirm(userId, password))
+  await confirmAgain(services, caller, secrets)
   const endLive = () => {
     for (const one of live.of(userId)) one.permissions?.revoke()
     live.endAll(userId, ENDED, one => !Object.is(one, caller))

@@ -9,7 +9,7 @@ import { formatTime } from '../core/time.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
-import { confirmOwner } from './owner.js'
+import { confirmForDevices, confirmOwner, showCode } from './owner.js'
 import type { Services } from './services.js'
 
 export const encodeTokens = ({ token, refresh, expiresAt }: Tokens) => ({
@@ -109,6 +109,7 @@ export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
   const { authenticator, logins } = services
   // A revocation while this waits for its turn may have been of the login that asks.
   const since = authenticator.since()
+  await confirmForDevices(services, caller, data)
   const check = () => since.check(userId)
   const { id, password, replaced } = await logins.mint(userId, data.device, check)
   record(services, caller, 'credential.minted', { userId, session: id, device: data.device })
@@ -142,13 +143,15 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
 ) => {
   const { accounts, limits, live, logins } = services
   const { userId } = caller
-  const { password, newPassword, keepDevices = false } = data
+  const { password, newPassword, code, keepDevices = false } = data
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
   const isOther = (one: LiveConnection) => !Object.is(one, caller) && ends(one.login?.role === 'device')
   const endLive = () => live.endAll(userId, ENDED, isOther)
   const endSessions = () => logins.revoke(userId, ({ kind }) => ends(kind !== 'token'), endLive)
   const check = () => admit(caller.permissions)
-  const change = () => accounts.changePassword(userId, { password, newPassword, check, endSessions })
+  const confirm = () => showCode(services, caller, code)
+  const about = { password, newPassword, confirm, check, endSessions }
+  const change = () => accounts.changePassword(userId, about)
   await limits.logins.attempt(caller.remoteAddress, userId, change).catch(thrown => {
     record(services, caller, 'password.refused', { userId, code: toGatewayError(thrown).number })
     throw thrown

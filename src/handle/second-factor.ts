@@ -3,13 +3,13 @@
  * people with an old client alone do it in a browser.
  */
 import type { AuditEvent } from '../core/audit.js'
-import { GatewayError, toGatewayError } from '../core/errors.js'
+import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { formatTime } from '../core/time.js'
 import type { LiveConnection } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
-import { confirmOwner, loginOf } from './owner.js'
+import { confirmOwner, loginOf, recordRefused } from './owner.js'
 import type { Services } from './services.js'
 
 const ENDED = 'ERROR_CONNECTION_CLOSED'
@@ -132,17 +132,6 @@ export async function continued<T>(
       recordRefused(services, caller, thrown, user?.id)
       throw thrown
     })
-}
-
-function recordRefused(
-  services: Services,
-  caller: Caller,
-  thrown: unknown,
-  userId: UserId | undefined,
-): void {
-  const { front, remoteAddress } = caller
-  const { number: code } = toGatewayError(thrown)
-  services.audit.record({ event: 'second-factor.refused', userId, front, remoteAddress, code })
 }
 
 export function record(

@@ -112,9 +112,11 @@ export const REQUESTS = {
   removePasskey: Type.Object({ ...owner, passkey: credentialId }),
   askPasskey: Type.Object({}),
   mintAppPassword: Type.Object({ ...owner, name: text(64, 1) }),
-  mint: Type.Object({ device: text(256, 1) }),
+  // Both only where there is a second factor.
+  mint: Type.Object({ device: text(256, 1), password: Type.Optional(password), code: Type.Optional(code) }),
   password: Type.Object({
     password,
+    code: Type.Optional(code),
     newPassword: text(LENGTHS.password, 1),
     keepDevices: Type.Optional(Type.Boolean()),
   }),
@@ -141,7 +143,7 @@ export const REQUESTS = {
     email: Type.Optional(email),
     code: Type.Optional(code),
   }),
-  changeEmail: Type.Object({ password, email: text(LENGTHS.email, 1) }),
+  changeEmail: Type.Object({ password, code: Type.Optional(code), email: text(LENGTHS.email, 1) }),
   undoEmail: Type.Object({ token, newPassword: text(LENGTHS.password, 1) }),
   // Only what is named is changed.
   profile: Type.Object({
@@ -160,7 +162,7 @@ export const REQUESTS = {
   fileLink: Type.Object({ file: fileId }),
   files: Type.Object({}),
   removeFile: Type.Object({ file: fileId }),
-  delete: Type.Object({ password }),
+  delete: Type.Object({ password, code: Type.Optional(code) }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),
   history: Type.Object({
     with: userId,

@@ -185,10 +185,10 @@ t.test('a deleted account is unknown from the beginning of its deletion', async 
   const { accounts, store } = setUp()
   const { id } = await accounts.register(WHOLE)
   await accounts.exists(id)
-  await t.rejects(accounts.delete(id, 'wrong'), ofKind('ERROR_AUTH'))
+  await t.rejects(accounts.confirm(id, 'wrong'), ofKind('ERROR_AUTH'))
   t.equal(accounts.isKnown(id), true)
   store.held = []
-  const deleting = accounts.delete(id, 'p')
+  const deleting = accounts.remove(id)
   while (store.users.has(id)) await new Promise(resolve => setImmediate(resolve))
   t.equal(accounts.isKnown(id), false)
   for (const go of store.held) go()
@@ -204,7 +204,7 @@ t.test('a look-up during the deletion does not make the account known again', as
   const looking = accounts.exists(id)
   const [answerLookup] = store.held
   store.held = undefined
-  await accounts.delete(id, 'p')
+  await accounts.remove(id)
   answerLookup?.()
   await looking
   t.equal(accounts.isKnown(id), false)

@@ -3,7 +3,7 @@ import t from 'tap'
 import { CODES, type GatewayError } from '../../src/core/errors.js'
 import type { Login } from '../../src/core/model.js'
 import type { Answer, Handler, LoggedIn } from '../../src/handle/context.js'
-import { handleMintAppPassword } from '../../src/handle/logins.js'
+import { handleMint, handleMintAppPassword } from '../../src/handle/logins.js'
 import { confirmOwner, loginOf } from '../../src/handle/owner.js'
 import {
   handleBeginSecondFactor,
@@ -94,6 +94,33 @@ t.test('on, renewed, off: what each answers', async t => {
   await t.rejects(ask(handleRemoveSecondFactor, own, owner(recoveryCodes[1])), ofKind('ERROR_AUTH'))
   t.match(await ask(handleRemoveSecondFactor, own, owner(first)), { code: 200 })
   await t.rejects(ask(handleRemoveSecondFactor, own, { password: PASSWORD }), ofKind('BAD_FIELD'))
+})
+
+t.test('a credential for a device needs password and code, but for a login that is as fresh', async t => {
+  const { id } = await register('gus')
+  const own = callerOf(id)
+  const mint = (data: object, login: Partial<Login> = {}) =>
+    ask(handleMint, { ...own, login: { ...LOGIN, ...login } } as LoggedIn, { device: 'lamp', ...data })
+  t.match(await mint({}), { code: 200 }, 'without a second factor nothing is asked for')
+  const { recoveryCodes } = await enrol(own)
+  const missing = (field: string) => ofKind('SECOND_FACTOR_REQUIRED', { info: { field } })
+  await t.rejects(mint({}), missing('password'))
+  await t.rejects(mint({ code: recoveryCodes[0] }), missing('password'), 'nobody guesses codes without it')
+  await t.rejects(mint({ password: PASSWORD }), missing('code'))
+  await t.rejects(mint({ password: 'wrong', code: recoveryCodes[0] }), ofKind('ERROR_AUTH'))
+  t.match(await mint({ password: PASSWORD, code: recoveryCodes[0] }), { code: 200 })
+  await t.rejects(mint({ password: PASSWORD, code: recoveryCodes[0] }), ofKind('ERROR_AUTH'))
+  const minutes = (ago: number) => Date.now() - ago * 60_000
+  for (const kind of ['password', 'passkey'] as const) {
+    t.match(await mint({}, { kind, since: minutes(9) }), { code: 200 }, kind)
+    await t.rejects(mint({}, { kind, since: minutes(11) }), missing('password'), kind)
+    await t.rejects(mint({}, { kind, since: minutes(-5) }), missing('password'), 'a clock that was set back')
+  }
+  await t.rejects(mint({}, { kind: 'external', since: minutes(0) }), missing('password'))
+  await t.rejects(mint({}, { kind: 'token', since: minutes(0) }), missing('password'), 'its row is gone')
+  await services.logins.open(id, 'of a token', undefined)
+  const token = { kind: 'token', id: 'of a token', since: minutes(60) } as const
+  t.match(await mint({}, token), { code: 200 }, 'from the login that it came of')
 })
 
 t.test('a disabled account switches nothing on, whatever was begun', async t => {

@@ -15,6 +15,7 @@ import {
 } from '../helpers/gateway.js'
 import { MailFolder } from '../helpers/mail.js'
 import { rawConnect } from '../helpers/raw-mqtt.js'
+import { askRest, problem } from '../helpers/rest.js'
 import { minted, sessionsOf, withTokens } from '../helpers/tokens.js'
 
 const auditFile = join(t.testdir(), 'audit.log')
@@ -264,6 +265,39 @@ t.test('it is renewed and switched off by password and code, and by the operator
     )
     return (done.data as { recoveryCodes: string[] }).recoveryCodes
   }
+})
+
+t.test('what changes whose the account is needs another code; a code is not used up for nothing', async t => {
+  const [ann, bob] = [await register(t, gateway), await register(t, gateway)]
+  const { email, password } = ann
+  const { recoveryCodes } = await enrol(t, gateway, ann)
+  const [first, second, third, fourth] = recoveryCodes
+  const { client, reply } = await logIn(t, { email, password, code: first, token: true })
+  const { token } = reply.data as { token: string }
+  const mine = 'ann.new@example.com'
+  const acts = [
+    ['delete', 'DELETE /me', {}],
+    ['changeEmail', 'POST /me/email', { email: mine }],
+    ['password', 'PUT /me/password', { newPassword: 'mine now' }],
+  ] as const
+  for (const [action, where, data] of acts) {
+    const act = (more: object) => client.action(action, { password, ...data, ...more }, 'a')
+    const missing = { code: 10145, data: { field: 'code', reason: 'is missing' } }
+    t.match(await act({}), missing, action)
+    t.match(await act({ password: 'wrong', code: second }), { code: 10000, data: null }, action)
+    t.match(await act({ code: first }), { code: 10000, data: { field: 'code' } }, action)
+    const rest = await askRest(gateway, where, { token, body: { password, ...data } })
+    t.match(problem(t, rest, 403), { code: 10145, field: 'code' }, where)
+  }
+  const change = (to: string) => client.action('changeEmail', { password, code: second, email: to }, 'c')
+  t.match(await change(bob.email), { code: 10003 })
+  t.match(await change(mine), { code: 200 }, 'the code of what was refused is good still')
+  t.match(await change(mine), { code: 10000, data: { field: 'code' } })
+  const renew = { password, newPassword: 'mine now', code: third }
+  t.equal((await client.action('password', renew)).code, 200)
+  t.equal((await client.action('delete', { password: 'mine now', code: fourth })).code, 200)
+  t.equal((await logIn(t, { email, password: 'mine now' })).code, 10000, 'gone')
+  await audited(new RegExp(`"event":"second-factor.refused","userId":"${ann.id}","front":"rest"`))
 })
 
 t.test('who asks without a login names the account; nobody learns which there are', async t => {

@@ -276,7 +276,7 @@ export const OWN_CODES = table({
     level: 'info',
     http: 401,
     mqtt5: 0x87,
-    when: 'The password is right, and the account has a second factor: send the request again with `code`, or log in with an app password. Whoever does not know the password is answered 10000 as ever.',
+    when: 'The password is right, and the account has a second factor: send the request again with `code`, or log in with an app password. Whoever does not know the password is answered 10000 as ever. `data.field` is `password` where `mint` needs both.',
   },
   IMAGES_BUSY: {
     code: 10150,

@@ -3,8 +3,10 @@ import { addressOf, normalizeEmail } from '../../accounts/email.js'
 import { ASKED, type Spendable } from '../../auth/proofs.js'
 import type { AuditEvent } from '../../core/audit.js'
 import { GatewayError, toGatewayError } from '../../core/errors.js'
+import type { User, UserId } from '../../core/model.js'
 import type { RequestData } from '../../protocol/requests.js'
 import type { Handler, LoggedIn } from '../context.js'
+import { confirmAgain } from '../owner.js'
 import type { Services } from '../services.js'
 import { checkAddress, checkEnabled, endAll, findProof } from './recovery.js'
 
@@ -87,22 +89,31 @@ export const handleChangeEmail: Handler<RequestData<'changeEmail'>, LoggedIn> = 
   { data },
   answer,
 ) => {
-  const { accounts, audit, authenticator, held, limits, mail } = services
+  const { audit, authenticator, limits, mail } = services
   const { userId, front, remoteAddress } = caller
   const { email, emailKey } = addressOf(data.email)
   limits.askForMail(remoteAddress)
   const since = authenticator.since()
-  await limits.logins.attempt(remoteAddress, userId, () => accounts.confirm(userId, data.password))
-  if ((await held.count(userId)) >= MAX_CHANGES)
-    throw new GatewayError('TOO_MANY_LETTERS', { field: 'email', reason: 'changed too often' })
-  await accounts.checkFree(emailKey, userId)
-  const user = await accounts.find(userId)
-  if (user === undefined) throw new GatewayError('ERROR_FIND_USER')
+  const giveBack = await confirmAgain(services, caller, data)
+  const user = await mayChange(services, userId, emailKey).catch(async thrown => {
+    await giveBack()
+    throw thrown
+  })
   // Whoever set a new password meanwhile has taken back what waited before.
   since.check(userId)
   audit.record({ event: 'email.change-asked', userId, front, remoteAddress })
   await mail.send(user, { kind: 'change', userId, to: email })
   answer.ok('SUCCESS')
+}
+
+/** @throws GatewayError TOO_MANY_LETTERS, ERROR_EXIST_USER, ERROR_FIND_USER */
+async function mayChange({ accounts, held }: Services, userId: UserId, emailKey: string): Promise<User> {
+  if ((await held.count(userId)) >= MAX_CHANGES)
+    throw new GatewayError('TOO_MANY_LETTERS', { field: 'email', reason: 'changed too often' })
+  await accounts.checkFree(emailKey, userId)
+  const user = await accounts.find(userId)
+  if (user === undefined) throw new GatewayError('ERROR_FIND_USER')
+  return user
 }
 
 /**

@@ -76,7 +76,7 @@ const deleteMe: Operation = {
   body: TAKEN.delete,
   status: 200,
   answer: GIVEN.Deletion,
-  refusals: ['FORBIDDEN'],
+  refusals: ['SECOND_FACTOR_REQUIRED', 'FORBIDDEN'],
   matches: showMe,
   run: async ({ ask, body }) => {
     const data = (await ask('delete', body, WITH_DATA)).data as { deleted_at?: string } | null

@@ -132,6 +132,7 @@ const mint: Operation = {
   body: TAKEN.mint,
   status: 201,
   answer: GIVEN.Credential,
+  refusals: ['SECOND_FACTOR_REQUIRED'],
   isSecret: true,
   run: async ({ ask, body }) => ({ body: (await ask('mint', body)).data as object }),
 }
@@ -183,7 +184,7 @@ const password: Operation = {
   login: 'needed',
   body: TAKEN.password,
   status: 204,
-  refusals: ['FORBIDDEN'],
+  refusals: ['SECOND_FACTOR_REQUIRED', 'FORBIDDEN'],
   run: async ({ ask, body }) => {
     await ask('password', body)
     return {}

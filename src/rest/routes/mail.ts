@@ -49,7 +49,7 @@ export const MAIL = [
     summary: 'Ask for another address; it counts when it is confirmed',
     login: 'needed',
     status: 202,
-    refusals: ['FORBIDDEN', 'ERROR_EXIST_USER'],
+    refusals: ['SECOND_FACTOR_REQUIRED', 'FORBIDDEN', 'ERROR_EXIST_USER'],
   }),
   post('/email-changes/undo', 'undoEmail', {
     summary:
