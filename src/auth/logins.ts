@@ -63,9 +63,14 @@ export class Logins {
     this.#rows = new LoginRows(kv)
   }
 
-  /** Stores a login that has just succeeded and gives it tokens. @throws GatewayError STORE_UNAVAILABLE, STORE_FULL */
-  async open(userId: UserId, id: string, device: string | undefined): Promise<Tokens> {
+  /**
+   * Stores a login that has just succeeded and gives it tokens.
+   * @param check as for `mint`
+   * @throws GatewayError STORE_UNAVAILABLE, STORE_FULL, or what `check` throws
+   */
+  async open(userId: UserId, id: string, device: string | undefined, check?: () => void): Promise<Tokens> {
     return this.#turns.run(userId, async () => {
+      check?.()
       await this.#makeRoom(userId)
       const now = Date.now()
       return this.#issue(userId, {

@@ -1,7 +1,7 @@
 /** What an account does with its logins: tokens, the list, revoking, credentials of devices and app passwords, the password. */
 
 import type { StoredLogin } from '../auth/login-rows.js'
-import type { Tokens } from '../auth/logins.js'
+import { newLoginId, type Tokens } from '../auth/logins.js'
 import type { AuditEntry, AuditEvent } from '../core/audit.js'
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import { admit, type UserId } from '../core/model.js'
@@ -134,14 +134,14 @@ export const handleMintAppPassword: Handler<RequestData<'mintAppPassword'>> = as
   answer.ok('SUCCESS', { session: id, name, password })
 }
 
-/** Ends every other login of the account, since someone who knows the old password may have one. */
+/** Ends every other login of the account, since someone who knows the old password may have one, and tokens of the one that asks. */
 export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async (
   services,
   caller,
   { data },
   answer,
 ) => {
-  const { accounts, limits, live, logins } = services
+  const { accounts, authenticator, limits, live, logins } = services
   const { userId } = caller
   const { password, newPassword, code, keepDevices = false } = data
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
@@ -156,11 +156,14 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
     record(services, caller, 'password.refused', { userId, code: toGatewayError(thrown).number })
     throw thrown
   })
+  const since = authenticator.since()
   record(services, caller, 'password.changed', { userId })
   // Whoever asked for these may have been somebody else.
   await services.proofs.cancel(userId, ['reset', 'change'])
   services.mail.tell({ kind: 'password-changed', userId })
-  answer.ok('SUCCESS')
+  // A session of their own: with the id of the one before, whoever has copied its access token would come in again.
+  const open = () => logins.open(userId, newLoginId(), caller.login.device, () => since.check(userId))
+  answer.ok('SUCCESS', data.token === true ? encodeTokens(await open()) : null)
 }
 
 const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>

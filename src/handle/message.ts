@@ -17,7 +17,7 @@ import type { Handler, LoggedIn } from './context.js'
 import type { HandlerRules, Services } from './services.js'
 
 /** By what a repeat of a message is known; see NewMessage. */
-export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst'>
+export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst' | 'isKeyExact'>
 
 export const NO_REPEAT: RepeatKey = { dedupKey: undefined, isFirst: true }
 
@@ -67,7 +67,7 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
 
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { inbox, retention, ids, live, limits, rules } = services
-  const { sender, permissions, recipient, content, files, dedupKey, isFirst, expiresAt } = message
+  const { sender, permissions, recipient, content, files, dedupKey, isFirst, isKeyExact, expiresAt } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !retention.admits(recipient, sender)
   // A repeat takes no room, so it is answered like the first one even if the inbox is full.
@@ -88,6 +88,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       text,
       dedupKey,
       isFirst,
+      ...(isKeyExact && { isKeyExact }),
       mustRepeat: isFull,
       expiresAt,
     },
@@ -120,9 +121,18 @@ function checkContent(content: string, { maxContentBytes }: HandlerRules, mayBeE
   }
 }
 
-/** A message is a repeat where the same sender sent one with the same request `id` and text, by either front end. */
+/** A message is a repeat where the same sender sent one with the same request `id` and text, over WebSocket or MQTT. */
 export const repeatKey = ({ rules }: Services, sender: UserId, id: string | undefined): RepeatKey =>
   id !== undefined && rules.dedup ? { dedupKey: `${sender} ${id}`, isFirst: false } : NO_REPEAT
+
+/**
+ * The same of an `Idempotency-Key`, which names one message: with another one it is refused (draft-ietf-httpapi-idempotency-key-header,
+ * 2.6). Ids of other front ends, which count from 1 on every connection, do not meet it.
+ */
+const idempotencyKey = ({ rules }: Services, sender: UserId, id: string | undefined): RepeatKey =>
+  id !== undefined && rules.dedup
+    ? { dedupKey: `${sender}/${id}`, isFirst: false, isKeyExact: true }
+    : NO_REPEAT
 
 export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   services,
@@ -133,7 +143,7 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   const { userId: sender, permissions } = caller
   const { recipient: name, content = '', files } = data
   refuseIfFarAhead(services, sender)
-  const repeat = repeatKey(services, sender, id)
+  const repeat = (caller.front === 'rest' ? idempotencyKey : repeatKey)(services, sender, id)
   const send = (recipient: UserId) => {
     const message = { sender, permissions, recipient, content, ...repeat, expiresAt: undefined }
     return files === undefined

@@ -197,10 +197,10 @@ export class Inbox {
     batch.forEach(({ message, waiter, since }, i) => {
       const result = results[i]
       if (result === undefined) return
-      // Its recipient was deleted after it had been looked up; or it had to be a repeat.
-      if (result.isGone || result.isFull) {
+      const refusal = refusalOf(result)
+      if (refusal !== undefined) {
         this.#release(message)
-        waiter.failed(new GatewayError(result.isGone ? 'ERROR_FIND_USER' : 'INBOX_FULL'))
+        waiter.failed(refusal)
         return
       }
       if (this.tracing !== undefined)
@@ -250,6 +250,13 @@ export class Inbox {
     for (const reader of readers) isWritten = reader.offer(row) || isWritten
     return isWritten
   }
+}
+
+/** Why nothing was stored: its recipient was deleted after it had been looked up; it had to be a repeat; or its key is another's. */
+function refusalOf({ isGone, isFull, isOther }: Appended): GatewayError | undefined {
+  if (isGone) return new GatewayError('ERROR_FIND_USER')
+  if (isOther) return new GatewayError('KEY_REUSED', { field: 'id', reason: 'is that of another message' })
+  return isFull ? new GatewayError('INBOX_FULL') : undefined
 }
 
 /** Ids and sizes, never content. */

@@ -119,6 +119,8 @@ export const REQUESTS = {
     code: Type.Optional(code),
     newPassword: text(LENGTHS.password, 1),
     keepDevices: Type.Optional(Type.Boolean()),
+    // Asks for new tokens.
+    token: Type.Optional(Type.Literal(true)),
   }),
   query: Type.Object({
     email: Type.Optional(email),

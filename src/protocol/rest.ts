@@ -28,6 +28,7 @@ export const TAKEN = {
   beginPasskey: Type.Omit(REQUESTS.beginPasskey, ['email', 'list']),
   addPasskey: Type.Omit(REQUESTS.addPasskey, ['email']),
   removePasskey: Type.Omit(REQUESTS.removePasskey, ['email', 'passkey']),
+  password: Type.Omit(REQUESTS.password, ['token']),
   passkey: Type.Object({ id: REQUESTS.removePasskey.properties.passkey }),
   mintAppPassword: Type.Omit(REQUESTS.mintAppPassword, ['email']),
   user: Type.Object({ id: userId }),

@@ -26,6 +26,7 @@ const WORDS: Readonly<Record<number, string>> = {
   412: '`If-Match` is of another state.',
   413: 'Too long.',
   415: 'The body is of another type.',
+  422: 'The `Idempotency-Key` is that of another message.',
   429: 'Over a limit: see `Retry-After`.',
   500: 'An unforeseen error in the server.',
   503: 'Not now: see `Retry-After`.',
@@ -102,7 +103,7 @@ function headersOf({ takesKey, matches, method }: Operation): Json[] {
       ? [
           header(
             'Idempotency-Key',
-            '1 to 64 characters, with or without quotes. The same message with the same key within `dedup.window` is stored once; it is the `id` of requests over WebSocket.',
+            '1 to 64 characters, with or without quotes. The same message with the same key within `dedup.window` is stored once.',
           ),
         ]
       : []),

@@ -56,6 +56,8 @@ export interface Appended {
   readonly isGone?: true
   /** Nothing was stored: the message had to be a repeat (see NewMessage) and is none. */
   readonly isFull?: true
+  /** Nothing was stored: the message has the key of another one (`isKeyExact` of NewMessage). */
+  readonly isOther?: true
 }
 
 /** A move of one device's cursor. `confirmed` never moves back: a lower value than the stored one is ignored. */

@@ -217,6 +217,32 @@ function repeating(t: Test, open: OpenStore): void {
     t.match(await store.inbox.append([keyed('b')]), [{ seq: 3, repeat: false }], 'nor is its key')
   })
 
+  t.test('refuses a message that has the key of another one, where keys are exact', async t => {
+    const { store, reopen } = await open(t)
+    const exact = { isKeyExact: true }
+    const said = (key: string, inbox = BOB, content = 'again') => {
+      const text = `{"sender":"${ANN}","recipient":"${inbox}","content":"${content}","created_at":"2019-07-12T09:08:07Z"}`
+      return message(ANN, inbox, { dedupKey: key, text, ...exact })
+    }
+    const first = said('a')
+    const other = { repeat: false, isOther: true }
+    const stored = { seq: 1, id: first.id, repeat: true }
+    t.match(await store.inbox.append([first, said('a'), said('a', BOB, 'x'), said('a', EVE)]), [
+      { seq: 1, repeat: false },
+      stored,
+      other,
+      other,
+    ])
+    const ask = [said('a'), said('a', BOB, 'x'), said('a', EVE), { ...said('a', EVE), mustRepeat: true }]
+    t.match(await store.inbox.append(ask), [stored, other, other, other], 'across batches')
+    const again = await reopen()
+    t.match(await again.inbox.append(ask), [stored, other, other, other], 'after it was reopened')
+    t.match([await again.inbox.lastSeq(BOB), await again.inbox.lastSeq(EVE)], [1, 0])
+    t.match(await again.inbox.append([said('b', EVE)]), [{ seq: 1, repeat: false }], 'another key')
+    await again.inbox.trimInbox(BOB, 1, 10)
+    t.match(await again.inbox.append([said('a')]), [{ seq: 2, repeat: false }], 'the first was removed')
+  })
+
   t.test('knows a key after it was reopened', async t => {
     const opened = await open(t)
     const first = keyed('a')

@@ -59,7 +59,8 @@ function setUp({
       isKnown: (id: string) => id === YOU,
       exists: async (id: string) => id === ME,
       register: async () => USER,
-      delete: async () => undefined,
+      confirm: async () => undefined,
+      remove: async () => undefined,
       query: async (...query: unknown[]) => {
         events.push(['query', ...query])
         return [USER]
@@ -71,6 +72,7 @@ function setUp({
       byPassword: async () => ({ user: USER, login: LOGIN }),
       ...authenticator,
     },
+    factors: { check: async () => ({ giveBack: async () => undefined }) },
     logins: { revoke: async (_id: string, _which: unknown, endLive: () => void) => endLive() },
     audit: { record: () => undefined },
     loginLog: { accepted: () => undefined, count: () => undefined, registered: () => undefined },

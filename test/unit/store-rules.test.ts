@@ -159,11 +159,11 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
 t.test('a dedupKey is known for exactly its window, over the change of generations', async t => {
   const dedup = new DedupWindow(tables().open, 1000)
   const put = (key: string, seq: number, now: number) => {
-    dedup.put([{ dedupKey: key, storedAt: now, seq, id: `id ${seq}` }], now)
+    dedup.put([{ dedupKey: key, owner: 7, storedAt: now, seq, id: `id ${seq}` }], now)
     dedup.committed(now)
   }
   put('a', 1, 5000)
-  t.same(dedup.find('a', 5999), { seq: 1, id: 'id 1', repeat: true })
+  t.same(dedup.find('a', 5999), { owner: 7, seq: 1, id: 'id 1' })
   t.equal(dedup.find('a', 6000), undefined)
   put('b', 2, 5900)
   put('c', 3, 6100)

@@ -48,20 +48,28 @@ t.test('a login by REST is not online, and does not end the one of a desktop cli
   t.equal((await desktop.action('query', { id: ann.id })).code, 200, 'it is still there')
 })
 
-t.test('the same message with the same key is stored once, over both front ends', async t => {
+t.test('the same message with the same key is stored once, and another one is refused', async t => {
   const ann = await restAccount(t, gateway)
   const bob = await loggedIn(t, gateway)
   const body = { recipient: bob.userId, content: 'once' }
-  const send = (key: string) =>
-    ask('POST /messages', { token: ann.token, body, headers: { 'idempotency-key': key } })
+  const send = (key: string, other: object = {}) =>
+    ask('POST /messages', {
+      token: ann.token,
+      body: { ...body, ...other },
+      headers: { 'idempotency-key': key },
+    })
   const first = await send('"a b"')
   for (const key of ['"a b"', '"a b"']) t.same((await send(key)).json, first.json)
-  const desktop = await loggedIn(t, gateway, ann)
-  const again = await desktop.ask({ type: 'message', data: body, id: 'a b' })
-  t.match(again, { code: 201, data: first.json })
+  for (const other of [{ content: 'twice' }, { recipient: ann.id }])
+    t.match(problem(t, await send('"a b"', other), 422), { code: 10138, retry: false })
+  t.same((await send('"a b"')).json, first.json, 'and is still that of the first')
   t.not((await send('other')).json.id, first.json.id)
+  const desktop = await loggedIn(t, gateway, ann)
+  const counted = { ...body, content: 'of a client that counts its ids' }
+  t.match(await desktop.ask({ type: 'message', data: counted, id: 'a b' }), { code: 201 })
   t.match(await bob.next(), { content: 'once' })
   t.match(await bob.next(), { content: 'once' })
+  t.match(await bob.next(), counted)
   t.equal(bob.unread.length, 0)
   for (const key of ['', '""', 'x'.repeat(65), '"a', 'a b', 'ä']) problem(t, await send(key), 400)
 })
@@ -162,9 +170,60 @@ t.test('a password: a wrong one is no reason to log in anew; the right one ends 
   const wrong = { password: 'wrong', newPassword: 'battery staple' }
   t.match(problem(t, await ask('PUT /me/password', { token, body: wrong }), 403), { code: 10000 })
   const body = { password, newPassword: 'battery staple' }
-  t.equal((await ask('PUT /me/password', { token: other.json.token, body })).status, 204)
-  problem(t, await ask('GET /me', { token }), 401)
+  const changed = await ask('PUT /me/password', { token: other.json.token, body })
+  t.equal(changed.status, 200)
+  t.equal(changed.headers.get('cache-control'), 'no-store')
+  for (const ended of [token, other.json.token]) problem(t, await ask('GET /me', { token: ended }), 401)
+  problem(t, await ask('POST /refresh', { body: { token: other.json.refresh } }), 401)
+  t.equal((await ask('GET /me', { token: changed.json.token })).status, 200, 'who asked goes on')
+  t.equal((await ask('POST /refresh', { body: { token: changed.json.refresh } })).status, 200)
   problem(t, await ask('POST /login', { body: { email: ann.email, password } }), 401)
+})
+
+t.test('what changes something may be sent again: the answers are those of docs/rest.md', async t => {
+  const { token, email, password, refresh } = await restAccount(t, gateway)
+  const twice = async (where: string, body?: object, as: string | undefined = token) => {
+    const request = { ...(as !== undefined && { token: as }), ...(body !== undefined && { body }) }
+    return [await ask(where, request), await ask(where, request)] as const
+  }
+  const statuses = async (where: string, body?: object, as?: string) =>
+    (await twice(where, body, as)).map(({ status }) => status)
+  t.same(await statuses('PATCH /me', { firstName: 'Ann' }), [200, 200])
+  const person = { email: 'again@example.com', password: 'battery staple', firstName: 'A', lastName: 'B' }
+  t.same(await statuses('POST /register', person, ''), [201, 409])
+  const logins = await twice('POST /login', { email, password }, '')
+  t.not(logins[0].json.token, logins[1].json.token)
+  const pairs = await twice('POST /refresh', { token: refresh }, '')
+  t.same(pairs[0].json, pairs[1].json)
+  const lamps = await twice('POST /devices', { device: 'lamp' })
+  const lamp = lamps[1].json.session
+  t.match((await ask('GET /devices', { token })).json, { devices: [{ id: lamp }] })
+  t.same(await statuses(`DELETE /devices/${lamp}`), [204, 404])
+  const apps = await twice('POST /app-passwords', { name: 'app', password })
+  t.same(await statuses(`DELETE /sessions/${apps[0].json.session}`), [404, 404])
+  t.same(await statuses(`DELETE /sessions/${apps[1].json.session}`), [204, 404])
+  const files = await twice('POST /files', { name: 'a', size: 1 })
+  t.not(files[0].json.id, files[1].json.id)
+  t.same(await statuses(`DELETE /files/${files[0].json.id}`), [204, 404])
+  t.same(await statuses('DELETE /me/passkeys/none', { password }), [404, 404])
+  t.same(await statuses('DELETE /me/image'), [204, 204])
+  t.same(await statuses('DELETE /me/second-factor', { password }), [400, 400])
+  t.same(await statuses('POST /email-verifications', {}), [202, 202])
+  t.same(await statuses('POST /me/email', { password, email: 'other@example.com' }), [202, 202])
+  const ends = await twice('DELETE /sessions?others=true')
+  t.same(
+    ends.map(({ json }) => json.revoked > 0),
+    [true, false],
+  )
+  const changed = await twice('PUT /me/password', { password, newPassword: 'battery staple' })
+  t.same(
+    changed.map(({ status }) => status),
+    [200, 401],
+  )
+  t.same(await statuses('POST /logout', undefined, changed[0].json.token), [204, 401])
+  const again = await ask('POST /login', { body: { email, password: 'battery staple' } })
+  const mine = again.json.token
+  t.same(await statuses('DELETE /me', { password: 'battery staple' }, mine), [200, 401])
 })
 
 t.test('an account is deleted, and its token with it', async t => {
@@ -229,6 +288,6 @@ t.test('log, metrics and audit know the front end', async t => {
   const metrics = await (await fetch(`${gateway.http}/metrics`)).text()
   t.match(metrics, /mumi_requests_total\{front="rest",request="sessions",code="200"\} [1-9]/)
   t.match(metrics, /mumi_logins_total\{front="rest",outcome="accepted"\} [1-9]/)
-  t.match(metrics, /mumi_registrations_total\{front="rest",outcome="taken"\} 1/)
+  t.match(metrics, /mumi_registrations_total\{front="rest",outcome="taken"\} [1-9]/)
   t.ok(gateway.logs.some(({ event, front }) => event === 'account.logged-in' && front === 'rest'))
 })

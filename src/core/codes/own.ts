@@ -248,6 +248,16 @@ export const OWN_CODES = table({
     mqtt5: 0x83,
     when: 'No inbox has the message that an operator asks for. Only operators get it.',
   },
+  KEY_REUSED: {
+    code: 10138,
+    'zh-TW': '此識別鍵已用於另一則訊息',
+    en: 'key of another message',
+    retry: false,
+    level: 'info',
+    http: 422,
+    mqtt5: 0x99,
+    when: 'Within `dedup.window`, another message by REST had this `Idempotency-Key`: another content, other files or another recipient. Nothing was stored. Only REST gets it.',
+  },
   EMAIL_UNVERIFIED: {
     code: 10140,
     'zh-TW': '請先確認電子郵件地址',

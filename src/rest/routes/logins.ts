@@ -179,16 +179,15 @@ const password: Operation = {
   method: 'PUT',
   path: '/me/password',
   id: 'changePassword',
-  summary: 'Set another password. All logins end, also that of the token: log in again',
+  summary: 'Set another password. All logins end, also that of the token; the answer has new tokens',
   request: 'password',
   login: 'needed',
   body: TAKEN.password,
-  status: 204,
+  status: 200,
+  answer: GIVEN.Tokens,
   refusals: ['SECOND_FACTOR_REQUIRED', 'FORBIDDEN'],
-  run: async ({ ask, body }) => {
-    await ask('password', body)
-    return {}
-  },
+  isSecret: true,
+  run: async ({ ask, body }) => ({ body: (await ask('password', { ...body, token: true })).data as object }),
 }
 
 export const LOGINS = [login, askPasskey, refresh, logout, password]

@@ -12,7 +12,7 @@ const send: Operation = {
   body: TAKEN.message,
   status: 201,
   answer: GIVEN.Sent,
-  refusals: ['ERROR_FIND_USER', 'ERROR_USER_NOT_ONLINE'],
+  refusals: ['ERROR_FIND_USER', 'ERROR_USER_NOT_ONLINE', 'KEY_REUSED'],
   takesKey: true,
   run: async ({ ask, body, key }) => ({ body: (await ask('message', body, key)).data as object }),
 }

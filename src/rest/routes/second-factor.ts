@@ -3,6 +3,7 @@ import type { CodeName } from '../../core/errors.js'
 import type { RequestName } from '../../protocol/requests.js'
 import { GIVEN, type Schema, TAKEN } from '../../protocol/rest.js'
 import type { Operation } from '../operation.js'
+import { HttpRefusal, Refused } from '../problem.js'
 
 /** Whoever asks shows the password once more, and a code where there is a second factor. */
 const REFUSALS: readonly CodeName[] = ['ERROR_AUTH', 'SECOND_FACTOR_REQUIRED', 'FORBIDDEN']
@@ -28,6 +29,8 @@ const one = <N extends RequestName & keyof typeof TAKEN>(
   },
 })
 
+const NO_PASSKEY = new HttpRefusal(404, 'id', 'no such passkey')
+
 const removePasskey: Operation = {
   method: 'DELETE',
   path: '/me/passkeys/{id}',
@@ -38,9 +41,12 @@ const removePasskey: Operation = {
   params: TAKEN.passkey,
   body: TAKEN.removePasskey,
   status: 204,
-  refusals: REFUSALS,
+  refusals: [...REFUSALS, 'ERROR_FIND_USER'],
   run: async ({ ask, body, params }) => {
-    await ask('removePasskey', { ...body, passkey: params.id })
+    await ask('removePasskey', { ...body, passkey: params.id }).catch(thrown => {
+      const isUnknown = thrown instanceof Refused && thrown.error.kind === 'BAD_FIELD'
+      throw isUnknown ? new Refused(NO_PASSKEY) : thrown
+    })
     return {}
   },
 }

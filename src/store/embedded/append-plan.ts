@@ -42,7 +42,11 @@ export class AppendPlanner {
         continue
       }
       const first = this.#firstOf(message, owner, plan, now)
-      if (first !== undefined) {
+      if (first === 'other' && message.isKeyExact) {
+        plan.results.push({ seq: 0, id, repeat: false, isOther: true })
+        continue
+      }
+      if (typeof first === 'object') {
         plan.results.push({ ...first, repeat: true })
         continue
       }
@@ -70,24 +74,31 @@ export class AppendPlanner {
     return result
   }
 
-  /** The message that this one repeats, if any. */
-  #firstOf(message: NewMessage, owner: number, plan: Plan, now: number): Appended | undefined {
+  /** The message that this one repeats; `other`: another one has its key; undefined: none has, or it was removed since. */
+  #firstOf(message: NewMessage, owner: number, plan: Plan, now: number): Appended | 'other' | undefined {
     const { dedupKey, isFirst } = message
     if (dedupKey === undefined || isFirst) return undefined
     const planned = plan.keyed.get(dedupKey)
-    if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : undefined
+    if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : 'other'
     const waiting = this.pending.byKey(dedupKey)
     if (waiting !== undefined) return this.#repeats(message, waiting, now)
     const found = this.dedup.find(dedupKey, now)
-    const row = found && this.rows.get(owner, found.seq)
-    return row !== undefined && row.id === found?.id && saysTheSame(row, message) ? found : undefined
+    if (found === undefined) return undefined
+    // Of a key from before owners were noted, the row tells whether it is in this inbox.
+    if (found.owner !== undefined && found.owner !== owner) return 'other'
+    const row = this.rows.get(owner, found.seq)
+    if (row === undefined) return undefined
+    const { seq, id } = found
+    return row.id === id && saysTheSame(row, message) ? { seq, id, repeat: true } : 'other'
   }
 
-  #repeats(message: NewMessage, waiting: JournalRow, now: number): Appended | undefined {
+  #repeats(message: NewMessage, waiting: JournalRow, now: number): Appended | 'other' | undefined {
     const { owner, seq, id, storedAt } = waiting
-    if (owner !== Number(message.inbox) || !this.dedup.counts(storedAt, now)) return undefined
+    if (!this.dedup.counts(storedAt, now)) return undefined
+    if (owner !== Number(message.inbox)) return 'other'
     const row = this.rows.rowOf(waiting)
-    return row !== undefined && saysTheSame(row, message) ? { seq, id, repeat: true } : undefined
+    if (row === undefined) return undefined
+    return saysTheSame(row, message) ? { seq, id, repeat: true } : 'other'
   }
 }
 

@@ -1,6 +1,5 @@
 /** Which messages were appended lately, by their dedupKey. */
 
-import type { Appended } from '../store.js'
 import type { OpenTable, Table } from './table.js'
 
 /** Which generation is written to, and since when (ms). */
@@ -9,9 +8,20 @@ interface State {
   readonly since: number
 }
 
+/** A message that has a key. */
+export interface Holder {
+  /** Whose inbox it is in; undefined: the entry was written before owners were noted. */
+  readonly owner: number | undefined
+  readonly seq: number
+  readonly id: string
+}
+
+type Entry = readonly [storedAt: number, seq: number, id: string, owner?: number]
+
 /** A message, and its key where it has one. */
 interface Keyed {
   readonly dedupKey: string | undefined
+  readonly owner: number
   /** ms since the epoch. */
   readonly storedAt: number
   readonly seq: number
@@ -25,7 +35,7 @@ interface Keyed {
  */
 export class DedupWindow {
   readonly #windowMs: number
-  readonly #generations: readonly [Table<[number, number, string]>, Table<[number, number, string]>]
+  readonly #generations: readonly [Table<Entry>, Table<Entry>]
   readonly #meta: Table<State>
   #state: State
 
@@ -37,13 +47,13 @@ export class DedupWindow {
   }
 
   /** The first append with this key, where it is no older than the window. */
-  find(dedupKey: string, now: number): Appended | undefined {
+  find(dedupKey: string, now: number): Holder | undefined {
     const key = [dedupKey]
     const { current } = this.#state
     const entry = this.#generations[current].get(key) ?? this.#generations[other(current)].get(key)
     if (entry === undefined) return undefined
-    const [storedAt, seq, id] = entry
-    return this.counts(storedAt, now) ? { seq, id, repeat: true } : undefined
+    const [storedAt, seq, id, owner] = entry
+    return this.counts(storedAt, now) ? { owner, seq, id } : undefined
   }
 
   /** Whether a key that was stored then is still within the window. */
@@ -59,8 +69,8 @@ export class DedupWindow {
       this.#meta.put(['state'], next)
     }
     const generation = this.#generations[next.current]
-    for (const { dedupKey, storedAt, seq, id } of keyed)
-      if (dedupKey !== undefined) generation.put([dedupKey], [storedAt, seq, id])
+    for (const { dedupKey, storedAt, seq, id, owner } of keyed)
+      if (dedupKey !== undefined) generation.put([dedupKey], [storedAt, seq, id, owner])
   }
 
   /** To be called when that write was committed, with the same `now`. */

@@ -115,6 +115,10 @@ export class MongoAppend {
         plan.results.push({ seq: holder.seq, id: holder.id, repeat: true })
         continue
       }
+      if (holder !== undefined && message.isKeyExact) {
+        plan.results.push({ seq: 0, id: message.id, repeat: false, isOther: true })
+        continue
+      }
       if (message.mustRepeat) {
         plan.results.push({ seq: 0, id: message.id, repeat: false, isFull: true })
         continue
