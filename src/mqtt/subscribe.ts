@@ -28,10 +28,11 @@ export function subscribe(
     if (connection.hasLeft) return
     // A filter that is named twice is answered twice, and its last QoS counts [MQTT-3.8.4-4].
     const retained = granted.filter(one => wantsRetained(connection, one))
+    const since = parts.router.tick()
     for (const one of granted) connection.delivery.filters.add(one.topic, { ...one, subscriptionIdentifier })
     const reasons = filters.map(({ topic, qos }) => refusals.get(topic) ?? qos)
     connection.transport.send(connection.terms.encoder.suback(messageId, reasons))
-    subscribed(parts, connection, { refused: filters.length - granted.length, granted, retained })
+    subscribed(parts, connection, { refused: filters.length - granted.length, granted, retained, since })
   }
   const stored = storeFilters(parts, connection, granted, subscriptionIdentifier)
   if (stored !== undefined) return stored.then(finish)
@@ -95,13 +96,15 @@ interface Subscribed {
   readonly granted: readonly FilterRequest[]
   /** Those whose retained messages are sent. */
   readonly retained: readonly FilterRequest[]
+  /** Tick from before the filters were added. */
+  readonly since: number
 }
 
 /** The filters are routed and acknowledged: their inbox and their retained messages follow. */
 function subscribed(
   parts: BrokerParts,
   connection: MqttConnection,
-  { refused, granted, retained }: Subscribed,
+  { refused, granted, retained, since }: Subscribed,
 ): void {
   const { userId } = connection
   if (refused > 0)
@@ -111,7 +114,7 @@ function subscribed(
   if (retained.length === 0) return
   const topics = [...new Set(retained.map(({ topic }) => topic))]
   connection.delivery
-    .afterRetained(() => sendRetained(parts, connection, topics))
+    .afterRetained(() => sendRetained(parts, connection, topics, since))
     .catch(thrown => logStoreFault(parts, 'retained', thrown))
 }
 
@@ -120,13 +123,14 @@ async function sendRetained(
   { state, system }: BrokerParts,
   { delivery, transport }: MqttConnection,
   filters: string[],
+  since: number,
 ): Promise<void> {
   await transport.drained()
   if (transport.isDestroyed) return
-  for (const message of system.matching(filters)) delivery.retained(message)
+  for (const message of system.matching(filters)) delivery.retained(message, since)
   for await (const message of state.retainedOf(filters)) {
     if (transport.isDestroyed) return
-    delivery.retained(message)
+    delivery.retained(message, since)
     await transport.drained()
   }
 }

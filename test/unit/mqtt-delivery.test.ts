@@ -237,33 +237,39 @@ t.test('a subscription is routed until it ends; the same filter again replaces i
   t.equal(transport.sent.length, 1)
 })
 
-t.test('a retained message is sent at the highest QoS of the matching filters, and queued', async t => {
-  const queued: string[] = []
-  const enqueue: DeliveryRules['enqueue'] = async (_client, packet, qos) => {
-    queued.push(`${packet.topic} ${qos}`)
-    return packet
-  }
-  const { transport, seen, delivery } = setUp({ enqueue })
-  delivery.filters.add('a/#', { qos: 1 })
-  delivery.filters.add('a/b', { qos: 0 })
-  delivery.retained(publish('a/b', 2))
-  delivery.retained(publish('a/b', 0))
-  delivery.retained(publish('secret', 1))
-  await turn()
-  t.same(transport.sent, ['a/b 1 #1', 'a/b 0'])
-  t.same(queued, ['a/b 1'])
-  t.same(seen.recorded, ['a/b 1 #1'])
-  delivery.filters.add('a/+', { qos: 2 })
-  delivery.retained(publish('a/b', 2))
-  await turn()
-  t.same(transport.sent.slice(2), ['a/b 2 #2'], 'a filter that was added since')
-  delivery.filters.remove('a/+')
-  delivery.retained(publish('a/b', 2))
-  await turn()
-  t.same(transport.sent.slice(3), ['a/b 1 #3'], 'and one that was removed')
-  const packets = transport.bytes.map(parse) as Extract<Packet, { cmd: 'publish' }>[]
-  t.ok(packets.every(({ retain }) => retain))
-})
+t.test(
+  'a retained message is sent at the highest QoS of the filters that ask for it, and queued',
+  async t => {
+    const queued: string[] = []
+    const enqueue: DeliveryRules['enqueue'] = async (_client, packet, qos) => {
+      queued.push(`${packet.topic} ${qos}`)
+      return packet
+    }
+    const router = new Router()
+    const { transport, seen, delivery } = setUp({ enqueue, router })
+    delivery.filters.add('a/#', { qos: 1 })
+    delivery.filters.add('a/b', { qos: 0 })
+    delivery.retained(publish('a/b', 2), 0)
+    delivery.retained(publish('a/b', 0), 0)
+    delivery.retained(publish('secret', 1), 0)
+    delivery.retained(publish('other', 1), 0)
+    await turn()
+    t.same(transport.sent, ['a/b 1 #1', 'a/b 0'])
+    t.same(queued, ['a/b 1'])
+    t.same(seen.recorded, ['a/b 1 #1'])
+    const since = router.tick()
+    delivery.filters.add('a/+', { qos: 0 })
+    delivery.retained(publish('a/b', 2), since)
+    await turn()
+    t.same(transport.sent.slice(2), ['a/b 0'], 'for a filter that was added since')
+    delivery.filters.remove('a/+')
+    delivery.retained(publish('a/b', 2), since)
+    await turn()
+    t.same(transport.sent.slice(3), [], 'and for one that was removed')
+    const packets = transport.bytes.map(parse) as Extract<Packet, { cmd: 'publish' }>[]
+    t.ok(packets.every(({ retain }) => retain))
+  },
+)
 
 t.test('the stored queue: known ids and DUP, PUBREL alone, and nothing that may not be read', async t => {
   const { transport, seen, delivery } = setUp()

@@ -20,6 +20,10 @@ const SURROGATE = field(Buffer.from([0xed, 0xa0, 0x80]))
 
 type Case = readonly [name: string, bytes: Buffer, reasonCode: number]
 
+/** A packet of less than 128 bytes with a byte more in its remaining length. */
+const padded = (whole: Buffer): Buffer =>
+  bytes(Number(whole[0]), Number(whole[1]) | 0x80, 0, whole.subarray(2))
+
 const CONNECTS: readonly Case[] = [
   ['the reserved flag [MQTT-3.1.2-3]', connectBytes(0x03, NONE, field('me')), 0x81],
   ['will QoS without a will [MQTT-3.1.2-11]', connectBytes(0x0a, NONE, field('me')), 0x81],
@@ -43,6 +47,11 @@ const CONNECTS: readonly Case[] = [
     0x81,
   ],
   ['ill-formed UTF-8 as user name [MQTT-3.1.3-12]', connectBytes(0x82, NONE, field('me'), ILL_FORMED), 0x81],
+  [
+    'a remaining length longer than need be [MQTT-1.5.5-1]',
+    padded(connectBytes(0x02, NONE, field('me'))),
+    0x81,
+  ],
   ['no properties at all [MQTT-3.1.4-1]', connectBytes(0x02), 0x81],
   ['a property of PUBLISH', connectBytes(0x02, block(35, 0, 1), field('me')), 0x81],
   ['a property twice', connectBytes(0x02, block(33, 0, 1, 33, 0, 1), field('me')), 0x82],
@@ -86,6 +95,7 @@ const PACKETS: readonly Case[] = [
   ['DISCONNECT with flags [MQTT-3.14.1-1]', packet(0xe1), 0x81],
   ['PINGREQ with flags [MQTT-2.1.3-1]', packet(0xc1), 0x81],
   ['AUTH with flags [MQTT-3.15.1-1]', packet(0xf1), 0x81],
+  ['a remaining length longer than need be [MQTT-1.5.5-1]', bytes(0xc0, 0x80, 0x00), 0x81],
   ['a remaining length of five bytes', bytes(0x30, 0x80, 0x80, 0x80, 0x80, 0x01), 0x81],
 
   ['PUBLISH with QoS 3 [MQTT-3.3.1-4]', packet(0x36, field('a'), 0, 1, NONE), 0x81],

@@ -156,6 +156,22 @@ t.test(
   },
 )
 
+t.test('a retained message comes as the SUBSCRIBE has it, whatever else matches [MQTT-3.8.4-8]', async t => {
+  const root = unique()
+  await publish(t, `${root}/a`, 'kept', { retain: true })
+  const client = await connect5(t, broker)
+  await client.subscribe([{ topic: `${root}/#`, qos: 1 }], { subscriptionIdentifier: 1 })
+  const first = await client.take('publish')
+  t.same([first.qos, identifiers(first)], [1, [1]])
+  client.ack('puback', first.messageId)
+  await client.subscribe([{ topic: `${root}/+`, qos: 0 }], { subscriptionIdentifier: 2 })
+  const second = await client.take('publish')
+  t.same([second.qos, identifiers(second)], [0, [2]], 'a later one that overlaps')
+  await publish(t, `${root}/a`, 'live')
+  const live = await client.take('publish')
+  t.same([live.qos, identifiers(live)], [1, [1, 2]], 'what is published is for both')
+})
+
 t.test('a PUBLISH behind a SUBSCRIBE of its client comes back, also where the session is stored', async t => {
   for (let i = 0; i < 20; i++) {
     const topic = unique()

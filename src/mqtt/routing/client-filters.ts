@@ -55,21 +55,21 @@ export class ClientFilters {
     for (const filter of [...this.#routes.keys()]) this.remove(filter)
   }
 
-  /** @returns the highest QoS of the filters that match; undefined if none does */
-  highest(topic: string): QoS | undefined {
-    return highest(this.#matching(topic).map(({ grant }) => qosOfGrant(grant)))
+  /** @param since see Outgoing @returns the highest QoS of the filters that match; undefined if none does */
+  highest(topic: string, since = 0): QoS | undefined {
+    return highest(this.#matching(topic, since).map(({ grant }) => qosOfGrant(grant)))
   }
 
   /** Identifiers of the subscriptions that match [MQTT-3.3.4-4]; undefined if there are none. */
-  identifiers(topic: string): readonly number[] | undefined {
+  identifiers(topic: string, since = 0): readonly number[] | undefined {
     if (this.#identifiers === 0) return undefined
-    const all = this.#matching(topic).flatMap(({ identifier }) => identifier ?? [])
+    const all = this.#matching(topic, since).flatMap(({ identifier }) => identifier ?? [])
     return all.length > 0 ? all : undefined
   }
 
-  /** Of the subscriptions for which the client gets the packet. */
-  identifiersOf({ topic, share }: RoutedPacket): readonly number[] | undefined {
-    if (share === undefined) return this.identifiers(topic)
+  /** Of the subscriptions for which the client gets the packet. @param since see Outgoing */
+  identifiersOf({ topic, share }: RoutedPacket, since?: number): readonly number[] | undefined {
+    if (share === undefined) return this.identifiers(topic, since)
     const identifier = this.identifier(share)
     return identifier === undefined ? undefined : [identifier]
   }
@@ -79,9 +79,10 @@ export class ClientFilters {
     return this.#routes.get(filter)?.identifier
   }
 
-  #matching(topic: string): Route[] {
+  #matching(topic: string, since: number): Route[] {
     this.#index ??= this.#makeIndex()
-    return [...this.#index.exactly(topic), ...this.#index.byWildcard(topic)]
+    const all = [...this.#index.exactly(topic), ...this.#index.byWildcard(topic)]
+    return since === 0 ? all : all.filter(route => route.since >= since)
   }
 
   #makeIndex(): FilterIndex<Route> {

@@ -12,6 +12,9 @@ import type { BrokerPacket } from './persistence/kv.js'
 import { type Grant, keepsRetain, qosOfGrant, type Subscriber } from './router.js'
 import { SharedInFlight, sharedOf, type Unsettled } from './unsettled.js'
 
+/** A packet for the client, without its packet id. */
+type Decided = Omit<Outgoing, 'messageId'>
+
 /**
  * Each client gets a packet once, at the highest QoS of all matching filters [MQTT-3.3.5-1] but not above the packet's
  * own. Live packets follow the stored queue.
@@ -149,16 +152,23 @@ export class ClientDelivery implements Subscriber {
     return this.#retainedOrder.run(send)
   }
 
-  /** Sends a retained message. */
-  retained(message: BrokerPacket): void {
+  /**
+   * Sends a retained message: with the QoS and the identifiers of the SUBSCRIBE that asks for it, not of other filters that match
+   * [MQTT-3.8.4-8].
+   * @param since tick from before its filters were added
+   */
+  retained(message: BrokerPacket, since: number): void {
     const packet = { ...message, cmd: 'publish', retain: true, dup: false } as RoutedPacket
     if (!this.client.mayRead(packet.topic) || isExpired(packet)) return
-    const granted = this.filters.highest(packet.topic) ?? 0
+    const granted = this.filters.highest(packet.topic, since)
+    // It has unsubscribed meanwhile [MQTT-3.10.4-2].
+    if (granted === undefined) return
     const qos = Math.min(packet.qos, granted) as QoS
     // For a persistent session the message is queued, so that it is sent again if it is not acknowledged
     // [MQTT-4.4.0-1].
-    if (qos === 0 || this.client.clean) this.#write(packet, qos, true)
-    else this.#writeRecorded(packet, qos, true, this.rules.enqueue(this.client, packet, qos))
+    const due = { packet, qos, retain: true, since }
+    if (qos === 0 || this.client.clean) this.#write(due)
+    else this.#writeRecorded(due, this.rules.enqueue(this.client, packet, qos))
   }
 
   get #isBegun(): boolean {
@@ -190,21 +200,22 @@ export class ClientDelivery implements Subscriber {
     if (this.transport.isCongested) {
       if (qos === 0) this.rules.onSkipped('mqtt.maxBufferedBytes')
       else this.client.overrun()
-    } else if (qos === 0 || !isStored) this.#write(packet, qos, retain)
-    else this.#writeRecorded(packet, qos, retain)
+    } else if (qos === 0 || !isStored) this.#write({ packet, qos, retain })
+    else this.#writeRecorded({ packet, qos, retain })
   }
 
-  #write(packet: RoutedPacket, qos: QoS, retain: boolean): void {
-    const messageId = qos > 0 ? this.#ids.take() : undefined
-    const outgoing = { packet, qos, retain, messageId }
+  #write(due: Decided): void {
+    const messageId = due.qos > 0 ? this.#ids.take() : undefined
+    const outgoing = { ...due, messageId }
     if (this.#tail === undefined) this.#put(outgoing)
     else this.#after(undefined, () => this.#put(outgoing))
   }
 
-  #writeRecorded(packet: RoutedPacket, qos: QoS, retain: boolean, queued?: Promise<RoutedPacket>): void {
+  #writeRecorded(due: Decided, queued?: Promise<RoutedPacket>): void {
+    const { packet, qos, retain } = due
     const messageId = this.#ids.take()
     const record = (one: RoutedPacket) => this.rules.recordId(this.client, { ...one, qos, retain, messageId })
-    this.#after(queued?.then(record) ?? record(packet), () => this.#put({ packet, qos, retain, messageId }))
+    this.#after(queued?.then(record) ?? record(packet), () => this.#put({ ...due, messageId }))
   }
 
   #after(record: Promise<void> | undefined, write: () => void): void {
@@ -217,10 +228,10 @@ export class ClientDelivery implements Subscriber {
   }
 
   #put(outgoing: Outgoing): void {
-    const { packet, qos } = outgoing
+    const { packet, qos, since } = outgoing
     const { terms } = this.client
     const isLate = isExpired(packet) && !packet.dup
-    const bytes = isLate ? undefined : encodeFor(terms, outgoing, this.filters.identifiersOf(packet))
+    const bytes = isLate ? undefined : encodeFor(terms, outgoing, this.filters.identifiersOf(packet, since))
     if (bytes === undefined) {
       this.#drop(outgoing)
       return

@@ -38,6 +38,8 @@ export interface Outgoing {
   readonly retain: boolean
   /** undefined at QoS 0. */
   readonly messageId: number | undefined
+  /** Only identifiers of subscriptions that are at least as new go with it: a tick of the router. Absent: all. */
+  readonly since?: number
 }
 
 /** What is left of its message expiry interval, s; undefined if it has none. */

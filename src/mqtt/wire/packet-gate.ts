@@ -158,6 +158,7 @@ export class PacketGate {
       const byte = bytes.readUInt8(at + i)
       length += (byte & 0x7f) << (7 * (i - 1))
       if (byte < 0x80) {
+        if (this.#level === 5) checkHeader(i + 1, length)
         this.#admit(kind, i + 1, length)
         return true
       }
@@ -212,8 +213,17 @@ export class PacketGate {
     this.#work = 0
     this.#phase = 'open'
     this.#level = packet.version
-    if (packet.version === 5) this.#kinds = KINDS5
+    if (packet.version === 5) {
+      checkHeader(this.#bodyAt, length - this.#bodyAt)
+      this.#kinds = KINDS5
+    }
     this.#meter?.admit(CONNECT, 1, length)
     sink.connect(packet)
   }
+}
+
+/** MQTT 3.1.1 does not forbid a remaining length with more bytes than it needs. @throws MalformedPacket */
+function checkHeader(headerBytes: number, length: number): void {
+  if (headerBytes > 2 && length < 1 << (7 * (headerBytes - 2)))
+    throw new MalformedPacket('remaining length longer than need be', '[MQTT-1.5.5-1]').in(5)
 }
