@@ -50,6 +50,8 @@ export interface Owner {
   leave(): void
   /** The start makes a backup of data of an older format; undefined: no more. */
   onBackUp?(file: string | undefined): void
+  /** The config is read again; settles when that is done. */
+  onReload?(done: Promise<unknown>): void
 }
 
 export class Gateway {
@@ -182,7 +184,7 @@ export class Gateway {
 
   async #reloadBySignal(): Promise<void> {
     try {
-      await this.#reload?.run()
+      await this.#runReload()
       this.#audit?.record({ event: 'config.reloaded', front: 'signal' })
     } catch (thrown) {
       if (!(thrown instanceof GatewayError)) this.#faults.report('reload', thrown)
@@ -218,7 +220,9 @@ export class Gateway {
 
   async #runReload(): ReturnType<Operation['reload']> {
     if (this.#reload === undefined) throw new GatewayError('STORE_UNAVAILABLE', { reason: 'not started' })
-    return this.#reload.run()
+    const done = this.#reload.run()
+    this.owner.onReload?.(done)
+    return done
   }
 
   /** An exception that no handler caught; see Faults. */
@@ -231,6 +235,11 @@ export class Gateway {
     const [parts, front] = [this.#parts, this.#front]
     if (parts === undefined || front === undefined || this.#closed !== undefined) return
     await this.#drain.run(front, [parts.json, parts.broker])
+  }
+
+  /** How long `drain` takes at most, ms. */
+  get drainMs(): number {
+    return this.#drain.spreadMs
   }
 
   /** Clients that `drain` has not yet sent away leave all at once. */

@@ -10,16 +10,14 @@ import { Exit } from './exit.js'
 import { EXIT_FAILURE } from './exit-codes.js'
 import { explain } from './explain.js'
 import { answerSignals } from './signals.js'
-import { welcome } from './welcome.js'
+import { status, welcome } from './welcome.js'
 
 /** Resolves when the gateway is ready or its start has failed; in the latter case `Exit` ends the process. */
 export async function serve(sources: ConfigSources): Promise<void> {
   const warnings: string[] = []
   const config = loadConfig({ ...sources, warn: line => warnings.push(line) })
-  const [{ startGateway, inheritedSockets }, { exposedBy, prepareLineFiles, risks }] = await Promise.all([
-    import('./start.js'),
-    import('../app/checks.js'),
-  ])
+  const [{ startGateway, inheritedSockets, Supervisor }, { exposedBy, prepareLineFiles, risks }] =
+    await Promise.all([import('./start.js'), import('../app/checks.js')])
   // Node may load modules without a turn of the event loop, in which signals arrive. This turn handles those that came.
   await setImmediate()
   prepareLineFiles(config)
@@ -33,16 +31,27 @@ export async function serve(sources: ConfigSources): Promise<void> {
   for (const risk of risks(config, configFiles(sources))) log.warn({ event: 'config.risk' }, risk)
   const fault = writableFault(dataDir)
   if (fault !== undefined) log.warn({ event: 'data.writable' }, fault)
+  const supervisor = new Supervisor(process.env, process.pid, log)
+  // Not for the processes that this one starts.
+  for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[name]
+  supervisor.starting('starting')
   const { gateway, starting } = startGateway(config, log, {
     load: () => loadConfig({ ...sources, isRunning: true }),
     leave: () => exit.leave(0),
     sockets: inheritedSockets(process.env, process.pid),
+    onBackUp: file => supervisor.starting(file === undefined ? 'starting' : `making a backup, ${file}`),
+    onReload: done => void supervisor.reloading(done),
   })
+  const tellEnd = () => supervisor.stopping(gateway.drainMs + config.shutdown.timeout)
   // Closing waits for the start: a part that opens after the close would stay open.
-  const close = () => starting.catch(() => undefined).then(() => gateway.close())
+  const close = () => {
+    tellEnd()
+    return starting.catch(() => undefined).then(() => gateway.close())
+  }
   let isReady = false
   const exit = new Exit(close, config.shutdown.timeout, log, {
     run: async () => {
+      tellEnd()
       if (isReady) await gateway.drain()
     },
     hurry: () => gateway.hurry(),
@@ -70,8 +79,9 @@ export async function serve(sources: ConfigSources): Promise<void> {
     const ports = { http: place(http), mqtt: place(mqtt), mqtts: place(mqtts), ops: place(metrics) }
     isReady = true
     log.info({ event: 'gateway.ready', ...ports, admin: place(admin) }, 'ready')
-    if (isPretty(config.log.pretty))
-      process.stdout.write(welcome({ ...ports, dataDir, hasTls: config.tls.cert !== '' && config.http.tls }))
+    const shown = { ...ports, dataDir, hasTls: config.tls.cert !== '' && config.http.tls }
+    supervisor.ready(status(shown))
+    if (isPretty(config.log.pretty)) process.stdout.write(welcome(shown))
   } catch (error) {
     process.stderr.write(explain(error, config))
     exit.leave(EXIT_FAILURE)

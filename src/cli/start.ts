@@ -6,6 +6,7 @@ import type { Logger } from '../core/log.js'
 import { type Output, Progress } from './progress.js'
 
 export { inheritedSockets } from '../app/gateway.js'
+export { Supervisor } from '../app/supervisor.js'
 
 export interface Started {
   readonly gateway: Gateway
@@ -17,7 +18,7 @@ export interface Started {
 export function startGateway(
   config: Config,
   log: Logger,
-  owner: Omit<Owner, 'onBackUp'>,
+  owner: Owner,
   output: Output = process.stderr,
 ): Started {
   const progress = new Progress('backup', { unit: 'bytes', output })
@@ -25,6 +26,7 @@ export function startGateway(
   const onBackUp = (begun: string | undefined) => {
     file = begun
     progress.clear()
+    owner.onBackUp?.(begun)
   }
   const gateway = new Gateway(config, log, { ...owner, onBackUp })
   const size = () => (file === undefined ? undefined : backupSize(config, file))

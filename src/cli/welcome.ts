@@ -16,6 +16,16 @@ export interface WelcomeOptions {
 
 const DEFAULT_PORT = 8080
 
+/** The same for a supervisor, in one line. */
+export function status({ http, mqtt, mqtts, hasTls }: WelcomeOptions): string {
+  const urls = [
+    http && url(hasTls ? 'https' : 'http', http),
+    mqtt && url('mqtt', mqtt),
+    mqtts && url('mqtts', mqtts),
+  ]
+  return `serving ${urls.filter(Boolean).join(' ')}`
+}
+
 /** What a person wants to know when the gateway is ready: where it is, where the data lies, and what to type now. */
 export function welcome({ http, mqtt, mqtts, dataDir, hasTls }: WelcomeOptions): string {
   const lines = [
