@@ -23,6 +23,7 @@ import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 import type { Tracing } from '../core/tracing.js'
+import type { HeldStorage } from '../files/held.js'
 import { removeDue } from '../handle/account.js'
 import type { HandlerRules, Operation, Services } from '../handle/services.js'
 import { Pictures } from '../images/pictures.js'
@@ -81,6 +82,8 @@ export interface Parts {
   readonly inbox: Inbox
   readonly ids: MessageIds
   readonly retention: Retention
+  /** The storage of files. */
+  readonly heldFiles: HeldStorage
   readonly limits: Limits
   readonly json: JsonServer
   readonly broker: MqttBroker
@@ -99,7 +102,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
   const rules = { ...handlerRules(config), publicUrl: () => given.filesUrl?.() ?? '' }
   const { keys, admins, outbox, names, ...identity } = await composeIdentity(given, store, rules)
   const pictures = new Pictures(pictureOptions(config))
-  const files = await composeFiles(config, store, {
+  const { files, held: heldFiles } = await composeFiles(config, store, {
     accounts: identity.accounts,
     pictures,
     baseUrl: given.filesUrl ?? (() => undefined),
@@ -140,6 +143,7 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     cursors,
     inbox,
     retention,
+    heldFiles,
     limits,
     json,
     broker,

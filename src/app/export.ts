@@ -6,6 +6,7 @@ import { SecondFactors } from '../auth/second-factor/second-factors.js'
 import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { decodeRecord } from '../core/record.js'
+import { FileRows } from '../files/rows.js'
 import type { ExportPage } from '../handle/services.js'
 import { decodePacket } from '../mqtt/routing/persistence/kv.js'
 import type { CopyableStore, Entries, Section } from '../store/contents.js'
@@ -80,6 +81,7 @@ async function person({ users, kv }: CopyableStore, id: UserId, entries: object[
     entries.push({ section: 'passkey', passkey, name, createdAt })
   const removedAt = await new PendingDeletions(kv, 0).at(id)
   if (removedAt !== undefined) entries.push({ section: 'deletion', at: removedAt })
+  for await (const file of new FileRows(kv).all(id)) entries.push({ section: 'file', ...file })
   const ofClients: readonly (readonly [KvCollection, KvKey])[] = [
     ['meta', ['session']],
     ['subscriptions', []],

@@ -4,6 +4,7 @@ import type { Accounts } from '../accounts/accounts.js'
 import type { Config } from '../config/config.js'
 import { DiskStorage } from '../files/disk.js'
 import { type FileLimits, Files } from '../files/files.js'
+import { HeldStorage } from '../files/held.js'
 import { FileTokens } from '../files/ids.js'
 import { Staging } from '../files/staging.js'
 import type { Storage } from '../files/storage.js'
@@ -28,12 +29,21 @@ const fileLimits = ({ files }: Config): FileLimits => ({
   keepMs: files.keep,
 })
 
+/** Below which folder all of files is that is on the disk. */
+export const filesDir = ({ data }: Config): string => join(data.dir, 'files')
+
 /** The client of S3 is loaded only if it is used: it takes 22 MB on the disk. */
-async function storageOf({ files }: Config, dir: string): Promise<Storage> {
+export async function storageOf({ files }: Config, dir: string): Promise<Storage> {
   if (files.storage === 'disk') return new DiskStorage(dir)
   const { S3Storage } = await import('../files/s3.js')
   const { timeout, ...rest } = files.s3
   return new S3Storage({ ...rest, timeoutMs: timeout })
+}
+
+export interface FilesParts {
+  readonly files: Files
+  /** The storage of `files`. */
+  readonly held: HeldStorage
 }
 
 /** @param baseUrl see FilesOptions @throws GatewayError */
@@ -49,16 +59,21 @@ export async function composeFiles(
     readonly pictures: Pictures
     readonly baseUrl: () => string | undefined
   },
-): Promise<Files> {
-  const dir = join(config.data.dir, 'files')
+): Promise<FilesParts> {
+  const dir = filesDir(config)
   const staging = new Staging(join(dir, 'incoming'), config.files.minFree)
-  const storage = await storageOf(config, dir)
-  return new Files({
+  const held = new HeldStorage(await storageOf(config, dir))
+  const files = new Files({
     kv: store.kv,
     tokens: await FileTokens.open(store.kv),
     staging,
-    storage,
-    thumbnails: new Thumbnails(join(dir, 'thumbnails'), { storage, staging }, pictures, MAX_IMAGE_BYTES),
+    storage: held,
+    thumbnails: new Thumbnails(
+      join(dir, 'thumbnails'),
+      { storage: held, staging },
+      pictures,
+      MAX_IMAGE_BYTES,
+    ),
     limits: fileLimits(config),
     scanner: { command: config.files.scan, timeoutMs: config.files.scanTimeout },
     baseUrl,
@@ -67,4 +82,5 @@ export async function composeFiles(
       return user !== undefined && user.disabledAt === undefined
     },
   })
+  return { files, held }
 }

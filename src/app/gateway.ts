@@ -127,7 +127,8 @@ export class Gateway {
         config,
         log,
         live,
-        backup: file => backupStore(config, store, file),
+        backup: (file, withFiles) =>
+          backupStore(config, store, { file, withFiles, held: this.#parts?.heldFiles }),
         exportPage: (id, from) => exportPage(store, id, from),
         reload: () => this.#runReload(),
         drain: seconds => this.#leave(seconds),

@@ -1,5 +1,5 @@
 /** The sizes of files that a backup, a restore or a compaction writes, for whoever waits. */
-import { readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Config } from '../config/config.js'
 import { COMPACT_PART } from '../store/embedded/compact.js'
@@ -9,7 +9,12 @@ import { RESTORE_PART } from '../store/embedded/file.js'
 export interface Growing {
   readonly done: number
   readonly of: number
+  /** What is copied, if that is not the store. */
+  readonly detail?: string
 }
+
+/** In the folder of a backup that is made: how many bytes of files are copied. */
+export const COPIED = 'copied'
 
 const storeDir = ({ data }: Config): string => join(data.dir, 'store')
 
@@ -35,11 +40,19 @@ function sizeIn(dir: string, prefix: string, config: Config): Growing | undefine
     // One that was killed may have left another one, which does not grow.
     const made = readdirSync(dir)
       .filter(name => name.startsWith(prefix))
-      .map(name => statSync(join(dir, name, 'data.mdb')))
+      .map(name => ({ folder: join(dir, name), ...sizeOf(join(dir, name, 'data.mdb')) }))
       .sort((a, b) => b.mtimeMs - a.mtimeMs)
     const [newest] = made
-    return newest && { done: newest.size, of: statSync(join(storeDir(config), 'data.mdb')).size }
+    if (newest === undefined) return undefined
+    const files = join(newest.folder, COPIED)
+    if (existsSync(files)) return { ...(JSON.parse(readFileSync(files, 'utf8')) as Growing), detail: 'files' }
+    return { done: newest.size, of: statSync(join(storeDir(config), 'data.mdb')).size }
   } catch {
     return undefined
   }
+}
+
+const sizeOf = (file: string) => {
+  const { size, mtimeMs } = statSync(file)
+  return { size, mtimeMs }
 }

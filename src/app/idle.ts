@@ -42,7 +42,7 @@ export async function openIdle(config: Config, mayMake: boolean): Promise<IdleSt
     const audit = await openAuditOf(config, unheard)
     const operation: Operation = {
       ...IDLE_OPERATION,
-      backup: file => backupStore(config, store, file),
+      backup: (file, withFiles) => backupStore(config, store, { file, withFiles }),
       exportPage: (id, from) => exportPage(store, id, from),
     }
     const limits = new Limits(limitRules(config), metrics)

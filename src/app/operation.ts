@@ -48,8 +48,8 @@ export class RunningOperation implements Operation {
     return this.parts.reload()
   }
 
-  backup(file: string): Promise<number> {
-    return this.parts.backup(file)
+  backup(file: string, withFiles?: boolean): ReturnType<Operation['backup']> {
+    return this.parts.backup(file, withFiles)
   }
 
   exportPage(id: UserId, from?: string): ReturnType<Operation['exportPage']> {

@@ -5,20 +5,33 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Config, ConfigError } from '../config/config.js'
-import type { CopyableStore } from '../store/contents.js'
+import type { HeldStorage } from '../files/held.js'
+import type { BackedUp } from '../handle/services.js'
+import type { Beside, CopyableStore } from '../store/contents.js'
 import { copyStore, refusePart } from '../store/copy.js'
 import { copyUsedStore } from '../store/copy-used.js'
-import { makeBackup, restoreBackup } from '../store/embedded/backup.js'
+import { makeBackup, refuseRestore, restoreBackup } from '../store/embedded/backup.js'
 import type { Compacted } from '../store/embedded/compact.js'
 import { Verification, type Verified } from '../store/verify.js'
 import { hasStore, inUse, makeEmbedded, makeStore, WHOLLY } from './stores.js'
+import {
+  type FilesRestore,
+  filesBackup,
+  filesRestore,
+  heldFiles,
+  verifyFiles,
+  type WholeFiles,
+} from './whole-files.js'
 
 /**
  * Reads all of a store that no gateway has open.
  * @param onRow called with the count of rows so far
  * @throws ConfigError if there is none; GatewayError if it is in use or damaged
  */
-export async function verifyStore(config: Config, onRow?: (rows: number) => void): Promise<Verified> {
+export async function verifyStore(
+  config: Config,
+  onRow?: (rows: number) => void,
+): Promise<Verified & { readonly files: number }> {
   if (!hasStore(config)) throw new ConfigError([`data.dir: no store in ${config.data.dir}`])
   const store = await makeStore(config, config.store.type, {
     check: WHOLLY,
@@ -27,20 +40,46 @@ export async function verifyStore(config: Config, onRow?: (rows: number) => void
   try {
     await store.open()
     await refusePart(store)
-    return await new Verification(store, onRow).run()
+    const { faults, ...counts } = await new Verification(store, onRow).run()
+    const files = await verifyFiles(config, store.kv)
+    return { ...counts, files: files.count, faults: [...faults, ...files.faults] }
   } finally {
     await store.close()
   }
 }
 
+export interface BackUp {
+  readonly file: string
+  /** Whether files that people sent are copied, too: into a folder beside it. Default: true. */
+  readonly withFiles?: boolean | undefined
+  /** Where these are; default: as for a store that nobody else has. */
+  readonly held?: HeldStorage | undefined
+}
+
 /**
  * Writes a copy of an open store into one file, while it is used. It has all that was acknowledged before the call.
- * @returns its bytes
  * @throws GatewayError see CopyableStore.backup
  */
-export async function backupStore(config: Config, store: CopyableStore, file: string): Promise<number> {
-  if (config.store.type === 'embedded') return store.backup(file)
-  return makeBackup(file, async folder => {
+export async function backupStore(
+  config: Config,
+  store: CopyableStore,
+  { file, withFiles = true, held = heldFiles(config) }: BackUp,
+): Promise<BackedUp> {
+  if (!withFiles) return { bytes: await copyIntoFile(config, store, file) }
+  const { beside, done } = filesBackup(config, store.kv, held)
+  // What the copy has a row of, has its bytes until they are copied.
+  const bytes = await held.hold(() => copyIntoFile(config, store, file, beside))
+  return { bytes, files: done() }
+}
+
+async function copyIntoFile(
+  config: Config,
+  store: CopyableStore,
+  file: string,
+  beside?: Beside,
+): Promise<number> {
+  if (config.store.type === 'embedded') return store.backup(file, beside)
+  const copyInto = async (folder: string) => {
     const copy = await makeStore(inFolder(config, folder), 'embedded')
     try {
       await copy.open()
@@ -50,7 +89,8 @@ export async function backupStore(config: Config, store: CopyableStore, file: st
     } finally {
       await copy.close()
     }
-  })
+  }
+  return makeBackup(file, copyInto, beside)
 }
 
 /** The config of an embedded store in another folder, which nobody needs after a failure of the machine. */
@@ -61,19 +101,38 @@ const inFolder = (config: Config, dir: string): Config => ({
 })
 
 /** Where the restored store is: its folder, or the name of its database. */
-export type Restored = { readonly bytes: number } & ({ readonly dir: string } | { readonly database: string })
+export type Restored = { readonly bytes: number; readonly files: WholeFiles } & (
+  | { readonly dir: string }
+  | { readonly database: string }
+)
 
 /**
- * Makes the store of the config of a backup.
+ * Makes the store of the config of a backup, and puts the files beside it where they belong.
+ * @param onCopied bytes of files so far
  * @throws GatewayError if there is a store already, or the file is no whole backup
  */
-export function restoreStore(config: Config, file: string): Promise<Restored> {
-  return config.store.type === 'embedded' ? restoreEmbedded(config, file) : restoreMongo(config, file)
+export async function restoreStore(
+  config: Config,
+  file: string,
+  onCopied: (bytes: number) => void = () => undefined,
+): Promise<Restored> {
+  const isEmbedded = config.store.type === 'embedded'
+  if (isEmbedded) refuseRestore(file, storeDir(config))
+  const files = filesRestore(config, file, onCopied)
+  const undo = await files.bring()
+  try {
+    return await (isEmbedded ? restoreEmbedded : restoreMongo)(config, file, files)
+  } catch (thrown) {
+    await undo()
+    throw thrown
+  }
 }
 
+const storeDir = ({ data }: Config): string => join(resolve(data.dir), 'store')
+
 /** Opens it once, to see that it can be. */
-async function restoreEmbedded(config: Config, file: string): Promise<Restored> {
-  const dir = join(resolve(config.data.dir), 'store')
+async function restoreEmbedded(config: Config, file: string, files: FilesRestore): Promise<Restored> {
+  const dir = storeDir(config)
   const { bytes, undo } = await restoreBackup(file, dir)
   const store = await makeStore(config, 'embedded', { upgrade: false })
   try {
@@ -84,12 +143,15 @@ async function restoreEmbedded(config: Config, file: string): Promise<Restored> 
     if (inUse(thrown) === undefined) undo()
     throw thrown
   }
-  await store.close()
-  return { dir, bytes }
+  try {
+    return { dir, bytes, files: await files.check(store.kv) }
+  } finally {
+    await store.close()
+  }
 }
 
 /** Through an embedded store in a folder in `data.dir`, into a database that is empty, or in which this began before. */
-async function restoreMongo(config: Config, file: string): Promise<Restored> {
+async function restoreMongo(config: Config, file: string, files: FilesRestore): Promise<Restored> {
   const dir = resolve(config.data.dir)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const folder = mkdtempSync(join(dir, 'restore-'))
@@ -101,10 +163,10 @@ async function restoreMongo(config: Config, file: string): Promise<Restored> {
       await source.open()
       await target.open()
       await copyStore(source, target, () => undefined)
+      return { database: config.store.mongodb.database, bytes, files: await files.check(source.kv) }
     } finally {
       await Promise.all([source.close(), target.close()])
     }
-    return { database: config.store.mongodb.database, bytes }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

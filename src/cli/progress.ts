@@ -63,11 +63,14 @@ export class Progress {
   }
 
   /** Looks at the size of a file that grows, until the work is done. @param size undefined: not known yet */
-  async watch<T>(size: () => { done: number; of: number } | undefined, work: () => Promise<T>): Promise<T> {
+  async watch<T>(
+    size: () => { done: number; of?: number; detail?: string } | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
     if (!this.isOn) return work()
     const timer = setInterval(() => {
       const now = size()
-      if (now !== undefined) this.at(now.done, now.of)
+      if (now !== undefined) this.at(now.done, now.of, now.detail)
     }, EVERY_MS)
     try {
       return await work()

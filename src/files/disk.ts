@@ -3,7 +3,7 @@
  * nothing a client writes is ever part of a path.
  */
 import { createReadStream } from 'node:fs'
-import { link, mkdir, open, readdir, rm, unlink } from 'node:fs/promises'
+import { link, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { GatewayError } from '../core/errors.js'
@@ -25,6 +25,14 @@ const failing = <T>(work: Promise<T>): Promise<T> =>
   work.catch(thrown => {
     throw toFileError(thrown)
   })
+
+/** All of a file. */
+export const WHOLE: ByteRange = { start: 0, end: Number.POSITIVE_INFINITY }
+
+const folderIn = (dir: string, owner: UserId): string => join(dir, owner.slice(-2), owner)
+
+/** Where a file is below the folder of a storage. */
+export const placeIn = (dir: string, id: string): string => join(folderIn(dir, ownerOf(id)), nameOf(id))
 
 export class DiskStorage implements Storage {
   /** @param dir made if it is missing */
@@ -50,6 +58,12 @@ export class DiskStorage implements Storage {
     return createReadStream('', { fd: file, start, end })
   }
 
+  /** @returns undefined if it is not there */
+  async sizeOf(id: string): Promise<number | undefined> {
+    const stats = await stat(this.#placeOf(id)).catch(() => undefined)
+    return stats?.isFile() ? stats.size : undefined
+  }
+
   async remove(id: string): Promise<void> {
     await failing(rm(this.#placeOf(id), { force: true }))
   }
@@ -71,11 +85,11 @@ export class DiskStorage implements Storage {
   }
 
   #folderOf(owner: UserId): string {
-    return join(this.dir, owner.slice(-2), owner)
+    return folderIn(this.dir, owner)
   }
 
   #placeOf(id: string): string {
-    return join(this.#folderOf(ownerOf(id)), nameOf(id))
+    return placeIn(this.dir, id)
   }
 }
 

@@ -3,17 +3,16 @@ import { writeFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
 import { GatewayError } from '../core/errors.js'
 import type { PictureSize, Pictures } from '../images/pictures.js'
-import { DiskStorage, toFileError } from './disk.js'
+import { DiskStorage, toFileError, WHOLE } from './disk.js'
 import { newFileId, ownerOf } from './ids.js'
 import type { StoredFile } from './rows.js'
 import type { Staging } from './staging.js'
-import type { ByteRange, Storage } from './storage.js'
+import type { Storage } from './storage.js'
 
 /** Whole, and not larger than this: enough for a list on a telephone. */
 const SIZE: PictureSize = { width: 320, height: 320, fit: 'inside' }
 /** What can be decoded, by its bytes. */
 const TYPES: ReadonlySet<string> = new Set(['image/gif', 'image/jpeg', 'image/png', 'image/webp'])
-const WHOLE: ByteRange = { start: 0, end: Number.POSITIVE_INFINITY }
 /** Kept of an image that cannot be decoded, so that nobody makes us try again and again. */
 const NONE = Buffer.from('none')
 const PNG_FIRST = 0x89

@@ -52,14 +52,22 @@ export interface ExportPage {
   readonly next: string | undefined
 }
 
+export interface BackedUp {
+  readonly bytes: number
+  /** Files that people sent: those beside the backup, with a line for each that is missing or damaged; or the bucket in which they are. */
+  readonly files?:
+    | { readonly count: number; readonly bytes: number; readonly faults: readonly string[] }
+    | { readonly bucket: string }
+}
+
 /** What an operator asks of the process as a whole. */
 export interface Operation {
   /** Numbers of the running gateway, by name. */
   stats(): Promise<Readonly<Record<string, string | number>>>
   /** @param level sets it @returns the lowest level of lines that are logged */
   logLevel(level?: string): string
-  /** See CopyableStore.backup. */
-  backup(file: string): Promise<number>
+  /** See CopyableStore.backup. @param withFiles whether files that people sent are copied, too; default: true */
+  backup(file: string, withFiles?: boolean): Promise<BackedUp>
   /** @param from `next` of the part before; default: the first one */
   exportPage(id: string, from?: string): Promise<ExportPage>
   /**

@@ -106,8 +106,8 @@ export const ADMIN_REQUESTS = {
   }),
   // `user`: only this inbox is looked in.
   'message.trace': Type.Object({ id: text(36, 36), user: Type.Optional(user) }),
-  // A path on the machine of the gateway.
-  backup: Type.Object({ file: text(4096, 1) }),
+  // `file`: a path on the machine of the gateway. `files`: those that people sent, too; default true.
+  backup: Type.Object({ file: text(4096, 1), files: Type.Optional(Type.Boolean()) }),
   // `spread`: seconds until the last client is sent away; default `shutdown.spread`.
   drain: Type.Object({ spread: Type.Optional(Type.Integer(RANGES.drain.spread)) }),
   stats: Type.Object({}),

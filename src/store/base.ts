@@ -1,6 +1,6 @@
 /** What every store has in common: the roles of an open store, the upgrade of older data, and one close. */
 import { GatewayError } from '../core/errors.js'
-import type { Contents, CopyableStore } from './contents.js'
+import type { Beside, Contents, CopyableStore } from './contents.js'
 import type { CursorStore, InboxLog, KeyValue, Roles, SharedRecords, Users } from './store.js'
 import { backUpFirst, DATA_FORMAT, type OldData, Upgrade, type UpgradeOptions } from './upgrade.js'
 
@@ -35,7 +35,7 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   abstract ping(): Promise<void>
   abstract strays(): AsyncIterable<string>
   /** See CopyableStore.backup. */
-  protected abstract backupOf(parts: P, file: string): Promise<number>
+  protected abstract backupOf(parts: P, file: string, beside?: Beside): Promise<number>
 
   async open(): Promise<void> {
     const parts = await this.openParts()
@@ -65,8 +65,8 @@ export abstract class BaseStore<P extends StoreParts> implements CopyableStore {
   }
 
   /** See CopyableStore. */
-  async backup(file: string): Promise<number> {
-    return this.backupOf(this.parts, file)
+  async backup(file: string, beside?: Beside): Promise<number> {
+    return this.backupOf(this.parts, file, beside)
   }
 
   close(): Promise<void> {

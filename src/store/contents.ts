@@ -51,6 +51,15 @@ export interface Contents {
   write<S extends Section>(section: S, entries: readonly Entries[S][]): Promise<void>
 }
 
+/**
+ * Adds to a backup when its file is whole and before it has its name.
+ * @param folder not there yet; what is made becomes the folder `besideOf` the file
+ */
+export type Beside = (folder: string) => Promise<void>
+
+/** The folder that belongs to a backup. */
+export const besideOf = (file: string): string => `${file}.files`
+
 export interface CopyableStore extends Store {
   /** What indexes have, and no account or row does, a line each; after deletions that a stop interrupted are finished. */
   strays(): AsyncIterable<string>
@@ -58,11 +67,12 @@ export interface CopyableStore extends Store {
   contents(): Contents
   /**
    * Writes a copy into one file while the store is used. It has all that was acknowledged before the call.
+   * @param beside see Beside
    * @returns its bytes
    * @throws GatewayError BAD_FIELD {field: 'file'} if it is there already or cannot be made, FORBIDDEN if the store has no such
    *   copies, STORE_UNAVAILABLE, STORE_FULL
    */
-  backup(file: string): Promise<number>
+  backup(file: string, beside?: Beside): Promise<number>
   /** How its file is used, bytes; undefined if it is not open, or has no such file. */
   readonly space?: { readonly freeBytes: number; readonly mapBytes: number } | undefined
 }

@@ -142,7 +142,7 @@ export async function startParts(t: Test, differing: Partial<BrokerOptions> = {}
     passkeys,
     held,
     pictures,
-    files: await composeFiles(config, store, { accounts, pictures, baseUrl: () => undefined }),
+    files: (await composeFiles(config, store, { accounts, pictures, baseUrl: () => undefined })).files,
     profileImages: new ProfileImages(store.shared, pictures, async () => undefined),
     accounts,
     invites: new Invites(store.kv),

@@ -107,6 +107,72 @@ t.test(
   },
 )
 
+interface Sent {
+  readonly content: string
+  readonly files: readonly { readonly id: string; readonly url: string }[]
+}
+
+t.test(
+  'files that messages refer to are in the backup, while others come, and are read after a restore',
+  async t => {
+    const first = serve(t, [
+      '--passwords.cost=4',
+      '--files.minFree=0',
+      '--files.openUploads=1000',
+      '--files.perAccount=9000',
+    ])
+    const gateway = await portOf(first)
+    const reader = await register(t, gateway)
+    const client = await loggedIn(t, gateway)
+    const bytes = Buffer.alloc(20_000, 'what was sent ')
+    const upload = async (name: string) => {
+      const reply = await client.action('uploadSlot', { name, size: bytes.length }, name)
+      const { id, url, headers } = reply.data as { id: string; url: string; headers: Record<string, string> }
+      const { status } = await fetch(url, { method: 'PUT', headers, body: bytes })
+      if (status !== 201) throw new Error(`${status}`)
+      return id
+    }
+    const sent = [await upload('a.txt'), await upload('b.txt')]
+    const message = { recipient: reader.id, content: 'look', files: sent }
+    t.match(await client.ask({ type: 'message', id: 'm', data: message }), { code: 201 })
+    let isOn = true
+    let meanwhile = 0
+    const coming = (async () => {
+      for (; isOn; meanwhile++) {
+        const id = await upload(`${meanwhile}.txt`)
+        if (meanwhile % 2 === 0) await client.action('removeFile', { file: id }, 'r')
+      }
+    })()
+    const file = join(t.testdirName, 'backup.mdb')
+    const data = ['--data.dir', join(t.testdirName, 'data')]
+    const made = await mumi(t, ['backup', '--json', file, ...data]).ended
+    t.match(made, { code: 0, stderr: '' })
+    t.match(JSON.parse(made.stdout), { files: { faults: [] } })
+    while (meanwhile < 5) await Promise.race([coming, new Promise(resolve => setTimeout(resolve, 10))])
+    isOn = false
+    await coming
+    first.child.kill('SIGKILL')
+    await first.ended
+    t.match(await mumi(t, ['verify', ...data]).ended, { code: 0, stdout: /^files +[1-9]/m })
+
+    const other = ['--data.dir', join(t.testdirName, 'other')]
+    const restored = await mumi(t, ['restore', file, ...other]).ended
+    t.match(restored, { code: 0, stdout: /checked\nfiles: \d+ files, \d+ bytes$/, stderr: '' })
+    t.match(await mumi(t, ['verify', ...other]).ended, { code: 0 })
+    const second = mumi(t, ['serve', ...FREE_PORTS, ...other])
+    const asReader = await loggedIn(t, await portOf(second), reader, { device: 'new', from: 'start' })
+    const got = await asReader.next<Sent>()
+    t.same(
+      got.files.map(({ id }) => id),
+      sent,
+    )
+    for (const { url } of got.files)
+      t.ok(Buffer.from(await (await fetch(url)).arrayBuffer()).equals(bytes), 'the bytes are there')
+    second.child.kill('SIGTERM')
+    t.match(await second.ended, { code: 0 })
+  },
+)
+
 t.test('of an idle store, and of files that are damaged', async t => {
   const dir = t.testdir()
   const data = ['--data.dir', join(dir, 'data'), '--passwords.cost', '4']

@@ -1,5 +1,5 @@
 /** Everything of one person: exported and deleted, by a gateway that runs and on an idle store, and what is left in the files. */
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { loggedIn, register } from '../helpers/gateway.js'
@@ -13,7 +13,12 @@ const parse = (text: string) =>
     .map(line => JSON.parse(line))
 
 t.test('export and delete', async t => {
-  const { child, ended, logged } = serve(t, ['--passwords.cost=4', '--mqtt.acl=open'])
+  const { child, ended, logged } = serve(t, [
+    '--passwords.cost=4',
+    '--mqtt.acl=open',
+    '--sessions.multiple=allow',
+    '--files.minFree=0',
+  ])
   const ready = (await logged('gateway.ready')) as Record<'http' | 'mqtt', { port: number }>
   const gateway = { httpPort: ready.http.port, mqttPort: ready.mqtt.port }
   const [ann, bob] = [await register(t, gateway), await register(t, gateway)]
@@ -35,6 +40,16 @@ t.test('export and delete', async t => {
   await device.take('puback')
   await device.disconnect()
   const data = ['--data.dir', join(t.testdirName, 'data')]
+  const photo = Buffer.from('the file of ann')
+  const alone = await loggedIn(t, gateway, ann, { device: 'new' })
+  const { data: announced } = await alone.action('uploadSlot', { name: 'photo.txt', size: photo.length }, 's')
+  const slot = announced as { id: string; url: string; headers: Record<string, string> }
+  t.equal((await fetch(slot.url, { method: 'PUT', headers: slot.headers, body: photo })).status, 201)
+  const kept = () =>
+    readdirSync(join(t.testdirName, 'data', 'files'), { recursive: true, encoding: 'utf8' }).filter(name =>
+      name.endsWith(slot.id.slice(10)),
+    )
+  t.equal(kept().length, 1)
 
   const running = await mumi(t, ['export', '--user', ann.email, ...data]).ended
   t.match(running, { code: 0, stderr: '' })
@@ -46,6 +61,7 @@ t.test('export and delete', async t => {
   t.equal(sections('mqtt-session').length, 1)
   t.match(sections('mqtt-subscriptions'), [{ key: [`${ann.id}:phone`, 'home/ann'] }])
   t.match(sections('mqtt-retained'), [{ key: ['home/kept'], value: { payload: btoa('kept of ann') } }])
+  t.match(sections('file'), [{ id: slot.id, name: 'photo.txt', size: photo.length, path: undefined }])
   t.match(entries.at(-1), { section: 'end', entries: entries.length - 1 })
   for (const other of ['from bob to bob', bob.email, '"hash', 'passwordHash', '$2b$'])
     t.notOk(running.stdout.includes(other), `nothing of ${other}`)
@@ -58,6 +74,11 @@ t.test('export and delete', async t => {
   const same = (one: { section: string }) =>
     ['account', 'received', 'sent', 'mqtt-retained'].includes(one.section)
   t.same(parse(readFileSync(file, 'utf8')).filter(same), entries.filter(same), 'the same of an idle store')
+  const [exported] = parse(readFileSync(file, 'utf8')).filter(({ section }) => section === 'file')
+  t.match(exported.path, /^ann\.jsonl\.files\/.*-photo\.txt$/)
+  t.ok(readFileSync(join(t.testdirName, exported.path)).equals(photo))
+  t.match(await mumi(t, ['export', ann.id, file, ...data]).ended, { code: 1, stderr: /is there already/ })
+  rmSync(`${file}.files`, { recursive: true })
   t.match(await mumi(t, ['export', ann.id, file, ...data]).ended, { code: 1, stderr: /EEXIST/ })
   t.match(await mumi(t, ['export', 'nobody@example.com', `${file}2`, ...data]).ended, {
     code: 1,
@@ -70,6 +91,7 @@ t.test('export and delete', async t => {
     code: 0,
     stdout: /^deleted/,
   })
+  t.same(kept(), [], 'no byte of her files')
   t.match(await mumi(t, ['compact', ...data]).ended, { code: 0 })
   t.match(await mumi(t, ['verify', ...data]).ended, { code: 0 })
   const store = join(t.testdirName, 'data', 'store')

@@ -1,11 +1,15 @@
 /** `kill -9` of the program during a backup, a restore, a compaction and an upgrade, and a disk that is full: nothing is lost. */
 import { spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { v7 as uuidv7 } from 'uuid'
+import { placeIn } from '../../src/files/disk.js'
+import { newFileId } from '../../src/files/ids.js'
+import { FileRows } from '../../src/files/rows.js'
 import { EmbeddedEnv } from '../../src/store/embedded/env.js'
 import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import { dataDir } from '../helpers/gateway.js'
@@ -126,6 +130,65 @@ t.test('backup and restore', async t => {
   t.match(await mumi(t, restore).ended, { code: 0 })
   await isWhole(t, into, 'at last')
   t.notOk(has(store, '.part'))
+})
+
+/** Files of some 40 MB, with their rows. */
+async function withFiles(dir: string): Promise<Map<string, string>> {
+  const store = storeAt(dir)
+  await store.open()
+  const rows = new FileRows(store.kv)
+  const files = new Map<string, string>()
+  for (let i = 0; i < 400; i++) {
+    const id = newFileId(i % 2 === 0 ? ANN : BOB)
+    const path = placeIn(join(dir, 'files'), id)
+    const bytes = randomBytes(100_000)
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, bytes)
+    const about = { name: 'x', type: 'text/plain', state: 'stored', createdAt: Date.now() } as const
+    await rows.putNew({ id, size: bytes.length, sha256, ...about })
+    files.set(id, sha256)
+  }
+  await store.close()
+  return files
+}
+
+t.test('backup and restore of files', async t => {
+  const dir = await filled(t)
+  const files = await withFiles(dir)
+  const place = dataDir(t)
+  const file = join(place, 'backup')
+  const areThere = (folder: string, about: string) => {
+    const faults = [...files].filter(([id, sha256]) => {
+      const path = placeIn(folder, id)
+      return !existsSync(path) || createHash('sha256').update(readFileSync(path)).digest('hex') !== sha256
+    })
+    t.same(faults, [], about)
+  }
+  const reset = () => {
+    for (const name of readdirSync(place)) rmSync(join(place, name), { recursive: true })
+  }
+  const args = ['backup', file, `--data.dir=${dir}`]
+  const isCopying = () => readdirSync(place).some(name => existsSync(join(place, name, 'beside')))
+  await killed(t, { args, hasBegun: isCopying, reset }, async about => {
+    areThere(join(dir, 'files'), about)
+    if (existsSync(file)) areThere(`${file}.files`, about)
+  })
+  t.match(await mumi(t, args).ended, { code: 0 })
+  areThere(`${file}.files`, 'at last')
+
+  const into = dataDir(t)
+  const restore = ['restore', file, `--data.dir=${into}`]
+  const store = join(into, 'store')
+  await killed(t, { args: restore, hasBegun: () => existsSync(join(into, 'files')) }, async about => {
+    if (!existsSync(join(store, 'data.mdb'))) return
+    areThere(join(into, 'files'), about)
+    rmSync(store, { recursive: true })
+  })
+  rmSync(store, { recursive: true, force: true })
+  t.match(await mumi(t, restore).ended, { code: 0, stderr: '' })
+  areThere(join(into, 'files'), 'what kills left is replaced')
+  t.match(await mumi(t, ['verify', `--data.dir=${into}`]).ended, { code: 0, stdout: /^files +400$/m })
 })
 
 /** The kept folder of version 0.1.0 with many more rows, as that version wrote them. */

@@ -187,7 +187,7 @@ t.test('the running gateway: numbers by name, and the level of its log', async t
     greetingKey: () => 'AB',
     totals: async () => ({ mumi_x: 3 }),
     reload: async () => ({ changed: [], atRestart: [] }),
-    backup: async () => 1,
+    backup: async () => ({ bytes: 1 }),
     exportPage: async id => ({ entries: [{ id }], next: undefined }),
     drain: (seconds = 0) => ({ pid: 1, connections: 2, seconds }),
   })

@@ -106,6 +106,7 @@ const REQUESTS: readonly [words: string, name: string, data: object, input?: str
   ['drain', 'drain', {}],
   ['drain --spread 60 --wait 90', 'drain', { spread: 60 }],
   ['backup /b.mdb', 'backup', { file: '/b.mdb' }],
+  ['backup --no-files /b.mdb', 'backup', { file: '/b.mdb', files: false }],
   ['log-level debug', 'log.level', { level: 'debug' }],
   ['broadcast back in five --from ann', 'broadcast.send', { content: 'back in five', from: 'ann' }],
 ]

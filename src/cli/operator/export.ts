@@ -1,7 +1,8 @@
 /** Writes everything that is stored of one person, as lines of JSON: `mumi export`. */
 import { once } from 'node:events'
-import { createWriteStream, rmSync } from 'node:fs'
+import { createWriteStream, existsSync, rmSync } from 'node:fs'
 import { finished } from 'node:stream/promises'
+import type { ExportFiles } from '../../app/export-files.js'
 import type { Config } from '../../config/config.js'
 import { Asking, CommandError } from './ask.js'
 import { jsonLine } from './print.js'
@@ -12,7 +13,12 @@ interface Part {
 }
 
 /** A line each. @param tell called with how many so far */
-async function* linesOf(config: Config, user: string, tell: (count: number) => void): AsyncGenerator<string> {
+async function* linesOf(
+  config: Config,
+  user: string,
+  files: ExportFiles | undefined,
+  tell: (count: number) => void,
+): AsyncGenerator<string> {
   const asking = new Asking(config)
   try {
     let count = 0
@@ -20,7 +26,7 @@ async function* linesOf(config: Config, user: string, tell: (count: number) => v
     do {
       const asked = { name: 'user.export', data: { user, from }, idle: 'open' } as const
       const part = (await asking.ask(asked)) as Part
-      for (const entry of part.entries) yield jsonLine(entry)
+      for (const entry of part.entries) yield jsonLine((await files?.with(entry)) ?? entry)
       count += part.entries.length
       tell(count)
       from = part.next
@@ -38,10 +44,17 @@ export interface ExportTo {
   readonly file: string | undefined
 }
 
-/** @throws CommandError, and then there is no file */
+/**
+ * The bytes of files go into a folder beside `file`.
+ * @throws CommandError, and then there is no file, unless only bytes of files are missing
+ */
 export async function exportPerson(config: Config, { user, file }: ExportTo): Promise<void> {
   const { stdout, stderr } = process
   const tell = (count: number) => void (stderr.isTTY && stderr.write(`\r${count} entries `))
+  const folder = file === undefined ? undefined : `${file}.files`
+  if (folder !== undefined && existsSync(folder)) throw new CommandError(`${folder} is there already`)
+  const { ExportFiles } = await import('../../app/export-files.js')
+  const files = folder === undefined ? undefined : new ExportFiles(config, folder)
   const output = file === undefined ? stdout : createWriteStream(file, { flags: 'wx', mode: 0o600 })
   // Before anything is asked, since the name may be wrong.
   if (file !== undefined)
@@ -49,12 +62,15 @@ export async function exportPerson(config: Config, { user, file }: ExportTo): Pr
       throw new CommandError(thrown.message)
     })
   try {
-    for await (const line of linesOf(config, user, tell)) if (!output.write(line)) await once(output, 'drain')
+    for await (const line of linesOf(config, user, files, tell))
+      if (!output.write(line)) await once(output, 'drain')
     if (file !== undefined) await finished(output.end())
   } catch (thrown) {
-    if (file !== undefined) rmSync(file, { force: true })
+    for (const made of [file, folder]) if (made !== undefined) rmSync(made, { recursive: true, force: true })
     throw thrown
   } finally {
     if (stderr.isTTY) stderr.write('\n')
   }
+  if (files !== undefined && files.faults > 0)
+    throw new CommandError(`${files.faults} files are missing or damaged; all else is exported`)
 }

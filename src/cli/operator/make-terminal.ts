@@ -60,11 +60,14 @@ export function makeTerminal(
     const { restoreStore } = await import('../../app/whole-store.js')
     const { restoreSize } = await import('../../app/growing.js')
     const here = loadHere()
+    let ofFiles = 0
     const done = await progressOf('restore', 'bytes').watch(
-      () => restoreSize(here, file),
-      () => restoreStore(here, file),
+      () => restoreSize(here, file) ?? (ofFiles > 0 ? { done: ofFiles, detail: 'files' } : undefined),
+      () => restoreStore(here, file, bytes => (ofFiles = bytes)),
     )
     print(done, show)
+    const count = 'faults' in done.files ? done.files.faults.length : 0
+    if (count > 0) throw new CommandError(`${count} files are missing or damaged; all else is restored`)
   }
   const exportPerson: Terminal['exportPerson'] = async to => {
     const { exportPerson } = await import('./export.js')

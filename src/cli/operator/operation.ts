@@ -36,15 +36,28 @@ const logLevel = (terminal: Terminal): Command =>
 
 const backup = (terminal: Terminal): Command =>
   new Command('backup')
-    .description('write a copy of the store into one file, while the gateway serves, or of an idle store')
+    .description(
+      'write a copy of the store into one file, and of files beside it, while the gateway serves, or of an idle store',
+    )
     .argument('<file>', 'a file that is not there yet, on the machine of the gateway', asPath)
+    .option('--no-files', 'without the files that people sent, which are copied into <file>.files')
     .addHelpText('after', '\nExample:\n  mumi backup /backups/mumi-$(date +%F).mdb')
-    .action((file: string) =>
+    .action((file: string, { files }: { files: boolean }) =>
       terminal.run(
-        { name: 'backup', data: { file }, idle: 'open', isLong: true },
-        (data: Row) => `${safe(data.file)}: ${data.bytes} bytes in ${data.seconds} s\n`,
+        { name: 'backup', data: { file, ...(!files && { files }) }, idle: 'open', isLong: true },
+        (data: Row) =>
+          `${safe(data.file)}: ${data.bytes} bytes in ${data.seconds} s\n${filesText(`${data.file}.files`, data.files)}`,
       ),
     )
+
+/** A line of the files that people sent, if there are any, and one for each that is missing or damaged. */
+function filesText(place: string, files: unknown): string {
+  if (files === undefined) return ''
+  const { bucket, count, bytes, faults = [] } = files as Row & { readonly faults?: readonly string[] }
+  if (bucket !== undefined) return `files are in the bucket ${safe(bucket)}, which has a backup of its own\n`
+  const lines = faults.map(fault => `${safe(fault)}\n`).join('')
+  return count === 0 && lines === '' ? '' : `${safe(place)}: ${count} files, ${bytes} bytes\n${lines}`
+}
 
 const restore = (terminal: Terminal): Command =>
   new Command('restore')
@@ -57,7 +70,8 @@ const restore = (terminal: Terminal): Command =>
     .action((file: string) =>
       terminal.restore(
         file,
-        (data: Row) => `${safe(data.dir ?? data.database)}: ${data.bytes} bytes, checked\n`,
+        (data: Row) =>
+          `${safe(data.dir ?? data.database)}: ${data.bytes} bytes, checked\n${filesText('files', data.files)}`,
       ),
     )
 

@@ -18,10 +18,10 @@ async function logLevel({ operation }: Services, { level }: AdminData<'log.level
   return { data: { level: operation.logLevel(level) } }
 }
 
-async function backup({ operation }: Services, { file }: AdminData<'backup'>): Promise<Done> {
+async function backup({ operation }: Services, { file, files }: AdminData<'backup'>): Promise<Done> {
   const begun = performance.now()
-  const bytes = await operation.backup(file)
-  return { data: { file, bytes, seconds: Math.round(performance.now() - begun) / 1000 } }
+  const made = await operation.backup(file, files)
+  return { data: { file, ...made, seconds: Math.round(performance.now() - begun) / 1000 } }
 }
 
 async function reload({ operation }: Services): Promise<Done> {

@@ -19,6 +19,7 @@ import {
 import { copyFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
+import { type Beside, besideOf } from '../contents.js'
 import { reasonText, toStoreError } from './errors.js'
 import { checkWhole, RESTORE_PART } from './file.js'
 import { OPENED } from './opened.js'
@@ -34,16 +35,26 @@ const OF_NAME: ReadonlySet<unknown> = new Set([
   'EROFS',
 ])
 
+/** In the folder of a backup that is made: what becomes `besideOf` it. */
+export const BESIDE = 'beside'
+
 /**
- * Makes a backup. The file gets its name when it is whole and on the disk, so that there is a whole backup or none.
+ * Makes a backup. The file gets its name when it is whole and on the disk, so that there is a whole backup or none. What is beside it gets
+ * its name before: a kill in between leaves that alone.
  * @param copy writes `data.mdb` into a folder
  * @returns its bytes
  * @throws GatewayError BAD_FIELD {field: 'file'} if it is there already or cannot be made; STORE_FULL, STORE_UNAVAILABLE
  */
-export async function makeBackup(file: string, copy: (folder: string) => Promise<void>): Promise<number> {
+export async function makeBackup(
+  file: string,
+  copy: (folder: string) => Promise<void>,
+  beside?: Beside,
+): Promise<number> {
   let folder: string | undefined
+  const folderBeside = besideOf(file)
   try {
-    if (existsSync(file)) throw badFile(`${file} is there already`)
+    // Also where nothing comes beside it: a restore would take what is there for this backup's.
+    for (const path of [file, folderBeside]) if (existsSync(path)) throw badFile(`${path} is there already`)
     // Beside the file, to be on the same file system.
     folder = mkdtempSync(`${resolve(file)}.part-`)
     await copy(folder)
@@ -51,7 +62,15 @@ export async function makeBackup(file: string, copy: (folder: string) => Promise
     // It holds what is private, whatever the umask.
     chmodSync(data, 0o600)
     syncPath(data)
-    linkSync(data, file)
+    await beside?.(join(folder, BESIDE))
+    const isBeside = existsSync(join(folder, BESIDE))
+    if (isBeside) renameSync(join(folder, BESIDE), folderBeside)
+    try {
+      linkSync(data, file)
+    } catch (thrown) {
+      if (isBeside) rmSync(folderBeside, { recursive: true, force: true })
+      throw thrown
+    }
     syncPath(dirname(resolve(file)))
     return statSync(file).size
   } catch (thrown) {
@@ -73,10 +92,7 @@ export interface Restored {
  * @throws GatewayError, and then the folder is as it was: STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
  */
 export async function restoreBackup(file: string, dir: string): Promise<Restored> {
-  if (hasData(dir))
-    throw new GatewayError('STORE_UNAVAILABLE', { reason: `${dir} has a store already: move it away first` })
-  // Before it is copied: a wrong name should not cost the time of a copy.
-  if (!statOf(file).isFile()) throw badFile(`${file} is no file`)
+  refuseRestore(file, dir)
   const undo = undoIn(dir)
   const part = join(dir, RESTORE_PART)
   try {
@@ -96,6 +112,13 @@ export async function restoreBackup(file: string, dir: string): Promise<Restored
   } finally {
     rmSync(part, { force: true })
   }
+}
+
+/** Before anything is copied: a wrong name should not cost the time of a copy. @throws GatewayError as restoreBackup */
+export function refuseRestore(file: string, dir: string): void {
+  if (hasData(dir))
+    throw new GatewayError('STORE_UNAVAILABLE', { reason: `${dir} has a store already: move it away first` })
+  if (!statOf(file).isFile()) throw badFile(`${file} is no file`)
 }
 
 /** Makes the folder with the part in it, at once: an empty one, which a kill would leave, would be taken for that of a new store. */

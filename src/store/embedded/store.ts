@@ -1,5 +1,6 @@
 /** The store that needs nothing installed: LMDB in one folder, for one process. */
 import { BaseStore } from '../base.js'
+import type { Beside } from '../contents.js'
 import type { UpgradeOptions } from '../upgrade.js'
 import { makeBackup } from './backup.js'
 import type { Durability, StoreTimes } from './commits.js'
@@ -64,9 +65,9 @@ export class EmbeddedStore extends BaseStore<EmbeddedParts> {
   }
 
   /** What the journal has goes to LMDB first, so that the copy has all that was acknowledged before. */
-  protected async backupOf({ inbox }: EmbeddedParts, file: string): Promise<number> {
+  protected async backupOf({ inbox }: EmbeddedParts, file: string, beside?: Beside): Promise<number> {
     await inbox.stored()
-    return makeBackup(file, folder => this.#env.copyTo(folder))
+    return makeBackup(file, folder => this.#env.copyTo(folder), beside)
   }
 
   /** Makes its file small. Nothing may be written any more: close it afterwards. @throws GatewayError; nothing is changed then */
