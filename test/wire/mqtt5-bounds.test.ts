@@ -158,3 +158,25 @@ t.test('no local does not hold for the own inbox: a message to oneself is one of
   t.same(got.map(({ cmd }) => cmd).sort(), ['puback', 'publish'])
   t.equal(json(got.find(({ cmd }) => cmd === 'publish') as never).content, 'note')
 })
+
+// ── levels of a topic ─────────────────────────────────────────────────────────────────────────────────────
+
+t.test('as many levels as mqtt.maxTopicLevels allows at most, in each kind of subscription', async t => {
+  const deep = await startGateway(t, {
+    'mqtt.acl': 'open',
+    'mqtt.anonymous': true,
+    'mqtt.maxTopicLevels': 128,
+  })
+  const topic = Array.from({ length: 128 }, (_, i) => i % 10).join('/')
+  const wild = topic.replace(/^0/, '+')
+  const kept = { clientId: unique('client'), clean: false, properties: { sessionExpiryInterval: 60 } }
+  const clients = [await connect5(t, deep), await connect5(t, deep, kept)]
+  for (const one of clients) t.equal((await one.subscribe([{ topic: wild, qos: 1 }])).granted[0], 1)
+  const shared = await connect5(t, deep)
+  await shared.subscribe(`$share/g/${wild.split('/').slice(0, 125).join('/')}/#`)
+  const sender = await connect5(t, deep)
+  t.equal((await sender.publish1(topic, 'x', { retain: true })).reasonCode, 0)
+  for (const one of [...clients, shared]) t.equal((await one.take('publish')).topic, topic)
+  await sender.subscribe(wild)
+  t.match(await sender.take('publish'), { topic, retain: true })
+})

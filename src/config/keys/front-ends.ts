@@ -115,7 +115,7 @@ export const FRONT_ENDS = {
       'Largest WebSocket message that an MQTT client may send; a larger one closes its connection (1009). A message may hold several packets or a part of one. Never less than `mqtt.maxPacketBytes`.',
     ),
     maxTopicLevels: count(
-      16,
+      32,
       { min: 4, max: 128 },
       'Most levels of a topic or filter; one with more is refused. An inbox topic has 4.',
     ),

@@ -1,6 +1,7 @@
 /** Values by topic filter. The cost of a look-up does not depend on the number of filters that do not match. */
 import { Qlobber } from 'qlobber'
 import { beginsWithWildcard, hasWildcard } from '../../core/topic-filter.js'
+import { TRIE } from './trie.js'
 
 const NONE: readonly never[] = []
 
@@ -8,12 +9,7 @@ export class FilterIndex<T> {
   /** Values of filters without wildcards; such a filter is a topic. */
   readonly #exact = new Map<string, Set<T>>()
   /** Values of filters with wildcards, in a trie of levels. */
-  readonly #wildcards = new Qlobber<T>({
-    separator: '/',
-    wildcard_one: '+',
-    wildcard_some: '#',
-    match_empty_levels: true, // MQTT 3.1.1, 4.7.1.3: "/finance" matches "+/+" and "/+"
-  })
+  readonly #wildcards = new Qlobber<T>(TRIE)
   /** Values of filters that begin with a wildcard: they do not match topics that begin with `$` [MQTT-4.7.2-1]. */
   readonly #leading = new Set<T>()
   #wildcardCount = 0

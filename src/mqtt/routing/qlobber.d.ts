@@ -14,6 +14,7 @@ declare module 'qlobber/aedes/qlobber-sub.js' {
     wildcard_some: string
     separator: string
     match_empty_levels: boolean
+    max_words: number
   }
 
   export default class QlobberSub {

@@ -8,6 +8,7 @@ import QlobberSub, { type TrieEntry } from 'qlobber/aedes/qlobber-sub.js'
 import { decodeRecord, encodeRecord } from '../../../core/record.js'
 import { beginsWithWildcard, sharedFilter } from '../../../core/topic-filter.js'
 import type { KvWrite } from '../../../store/store.js'
+import { TRIE } from '../trie.js'
 import { type KvStore, readRow } from './kv.js'
 
 interface SubscriptionOptions {
@@ -20,13 +21,6 @@ interface SubscriptionOptions {
 
 export interface Subscription extends SubscriptionOptions {
   topic: string
-}
-
-const TRIE = {
-  wildcard_one: '+',
-  wildcard_some: '#',
-  separator: '/',
-  match_empty_levels: true, // MQTT 3.1.1, 4.7.1.3: "/finance" matches "+/+" and "/+"
 }
 
 export class Subscriptions {
