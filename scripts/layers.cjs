@@ -42,7 +42,12 @@ const MAY_IMPORT = {
   'src/mqtt/wire/': ['src/(flow|limits|net)/'],
   'src/mqtt/acl/': [],
   'src/mqtt/routing/': [STORE, 'src/(flow|live)/', 'src/mqtt/(acl|wire)/'],
-  'src/mqtt/routing/persistence/': [STORE, 'src/flow/', 'src/mqtt/acl/client-id\\.ts'],
+  'src/mqtt/routing/persistence/': [
+    STORE,
+    'src/flow/',
+    'src/mqtt/acl/client-id\\.ts',
+    'src/mqtt/routing/trie\\.ts',
+  ],
   'src/admin/': ['src/auth/admin-tokens\\.ts', 'src/(handle|protocol)/'],
   'src/rest/': ['src/auth/authenticate\\.ts', 'src/(flow|handle|http|limits|protocol)/'],
   'src/account-pages/': ['src/auth/(proofs|secrets|second-factor/totp)\\.ts', 'src/(handle|http|protocol)/'],

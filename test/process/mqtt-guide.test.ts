@@ -27,6 +27,10 @@ const GUIDE = readFileSync(join(ROOT, 'docs/mqtt-guide.md'), 'utf8')
 const { MUMI_TEST_PYTHON: python, MUMI_TEST_GO_CLIENT: go } = process.env
 const has = (command: string, ...args: string[]) => spawnSync(command, args).error === undefined
 const skipMosquitto = !has('mosquitto_rr', '--help') && 'NOT TESTED: no mosquitto-clients'
+/** The guide has the API of today, which Go 1.19 of Debian 12 does not build: test/clients/go is for that. */
+const [, minorOfGo = '0'] = /go1\.(\d+)/.exec(`${spawnSync('go', ['version']).stdout}`) ?? []
+const skipGo =
+  go === undefined ? 'MUMI_TEST_GO_CLIENT is not set' : Number(minorOfGo) < 21 && 'NOT TESTED: no Go 1.21'
 
 t.setTimeout(240_000)
 
@@ -170,10 +174,10 @@ const EXAMPLES: readonly Example[] = [
   },
   {
     name: 'Go',
-    skip: go === undefined && 'MUMI_TEST_GO_CLIENT is not set',
+    skip: skipGo,
     prepare: where => {
       for (const file of ['go.mod', 'go.sum'])
-        copyFileSync(join(ROOT, 'test/clients/go', file), join(where, file))
+        copyFileSync(join(ROOT, 'test/clients/go-guide', file), join(where, file))
       writeFileSync(join(where, 'main.go'), block('go', 'autopaho'))
       const built = spawnSync('go', ['build', '-o', 'chat', '.'], { ...inFolder, cwd: where })
       if (built.status !== 0) throw new Error(`go build: ${built.stderr}`)

@@ -1,4 +1,5 @@
 // Paho's Go client (autopaho) at MQTT 5: properties, reason codes, a session that outlives its connection, the inbox.
+// Version 0.12 is the last one that Go 1.19 builds, which is Debian 12's.
 // Arguments: port, user, password, user id. Ends with 0 if all is well.
 package main
 
@@ -6,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"time"
@@ -34,6 +36,8 @@ type client struct {
 	manager  *autopaho.ConnectionManager
 	connacks chan *paho.Connack
 	messages chan *paho.Publish
+	// wire is the connection of now.
+	wire net.Conn
 }
 
 // next ends the program where nothing comes in time.
@@ -50,26 +54,31 @@ func connect(ctx context.Context, id string) *client {
 	server, err := url.Parse("mqtt://127.0.0.1:" + port)
 	must("url", err)
 	c := &client{ctx: ctx, connacks: make(chan *paho.Connack, 10), messages: make(chan *paho.Publish, 100)}
-	c.manager, err = autopaho.NewConnection(ctx, autopaho.ClientConfig{
-		ServerUrls:                    []*url.URL{server},
-		KeepAlive:                     20,
-		CleanStartOnInitialConnection: true,
-		SessionExpiryInterval:         60,
-		ConnectUsername:               user,
-		ConnectPassword:               []byte(password),
-		ReconnectBackoff:              func(int) time.Duration { return 10 * time.Millisecond },
-		OnConnectionUp:                func(_ *autopaho.ConnectionManager, connack *paho.Connack) { c.connacks <- connack },
-		OnConnectError:                func(err error) { must("connect", err) },
+	config := autopaho.ClientConfig{
+		BrokerUrls:        []*url.URL{server},
+		KeepAlive:         20,
+		ConnectRetryDelay: 10 * time.Millisecond,
+		AttemptConnection: func(_ context.Context, _ autopaho.ClientConfig, at *url.URL) (net.Conn, error) {
+			wire, err := net.Dial("tcp", at.Host)
+			c.wire = wire
+			return wire, err
+		},
+		OnConnectionUp: func(_ *autopaho.ConnectionManager, connack *paho.Connack) { c.connacks <- connack },
+		OnConnectError: func(err error) { must("connect", err) },
 		ClientConfig: paho.ClientConfig{
 			ClientID: id,
-			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-				func(received paho.PublishReceived) (bool, error) {
-					c.messages <- received.Packet
-					return true, nil
-				},
-			},
+			Router:   paho.NewSingleHandlerRouter(func(message *paho.Publish) { c.messages <- message }),
 		},
+	}
+	config.SetUsernamePassword(user, []byte(password))
+	isFirst, expiry := true, uint32(60)
+	config.SetConnectPacketConfigurator(func(packet *paho.Connect) *paho.Connect {
+		packet.CleanStart = isFirst
+		packet.Properties = &paho.ConnectProperties{SessionExpiryInterval: &expiry}
+		isFirst = false
+		return packet
 	})
+	c.manager, err = autopaho.NewConnection(ctx, config)
 	must("connection", err)
 	return c
 }
@@ -142,7 +151,7 @@ func main() {
 	want("nobody there", writer.publish(&paho.Publish{Topic: "users/999999999/inbox", QoS: 1, Payload: []byte("x")}), 0x90)
 
 	// autopaho connects again by itself, and finds its session.
-	reader.manager.TerminateConnectionForTest()
+	must("break", reader.wire.Close())
 	want("session present", next(ctx, "CONNACK after the break", reader.connacks).SessionPresent, true)
 	want("published", writer.publish(&paho.Publish{Topic: "go/back", QoS: 1, Payload: []byte("back"), Properties: properties()}), 0)
 	check(next(ctx, "message after the break", reader.messages), "go/back", "back", 1)
