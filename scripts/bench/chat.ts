@@ -25,7 +25,7 @@ export const compared = (before: Values, during: Values): Values => ({
 
 /** If nothing arrives for this time, missing messages count as lost. */
 const SETTLE_TIMEOUT_MS = 5000
-const LOGINS_AT_ONCE = 200
+export const LOGINS_AT_ONCE = 200
 
 export interface ChatOptions {
   readonly peer: Peer
