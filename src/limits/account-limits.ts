@@ -6,12 +6,35 @@ import { recentMap } from '../core/recent.js'
 import { MAX_BUCKETS } from './address-buckets.js'
 import { type Rate, TokenBucket } from './token-bucket.js'
 
-/** Buckets of the bytes that one account sends. They outlive its connections, so that reconnecting does not refill them. */
-export interface Traffic {
-  readonly sent: TokenBucket
+/** Buckets of one account, each made when it is first used. They outlive its connections, so that reconnecting does not refill them. */
+class AccountBuckets {
+  #requests: TokenBucket | undefined
+  #sent: TokenBucket | undefined
+  #broadcast: TokenBucket | undefined
+
+  constructor(private readonly rules: AccountRules) {}
+
+  /** Requests of all its connections. */
+  get requests(): TokenBucket {
+    this.#requests ??= new TokenBucket(this.rules.accountRequests)
+    return this.#requests
+  }
+
+  /** Bytes that it sends. */
+  get sent(): TokenBucket {
+    this.#sent ??= new TokenBucket(this.rules.accountBytes)
+    return this.#sent
+  }
+
   /** Bytes of broadcasts, once for each recipient. */
-  readonly broadcast: TokenBucket
+  get broadcast(): TokenBucket {
+    this.#broadcast ??= new TokenBucket(this.rules.broadcastBytes)
+    return this.#broadcast
+  }
 }
+
+/** Of the bytes that one account sends. */
+export type Traffic = Pick<AccountBuckets, 'sent' | 'broadcast'>
 
 export interface AccountRules {
   readonly connectionsPerAccount: number
@@ -23,20 +46,20 @@ export interface AccountRules {
 
 export class AccountLimits {
   readonly #open = new Map<UserId, number>()
-  /** Of requests. They outlive the connections, so that reconnecting does not refill them. */
-  readonly #buckets = recentMap<UserId, TokenBucket>(MAX_BUCKETS)
-
-  readonly #traffic = recentMap<UserId, Traffic>(MAX_BUCKETS)
+  readonly #buckets = recentMap<UserId, AccountBuckets>(MAX_BUCKETS)
 
   constructor(private readonly rules: AccountRules) {}
 
   traffic(userId: UserId): Traffic {
-    const known = this.#traffic.get(userId)
+    return this.#of(userId)
+  }
+
+  #of(userId: UserId): AccountBuckets {
+    const known = this.#buckets.get(userId)
     if (known !== undefined) return known
-    const { accountBytes, broadcastBytes } = this.rules
-    const traffic = { sent: new TokenBucket(accountBytes), broadcast: new TokenBucket(broadcastBytes) }
-    this.#traffic.set(userId, traffic)
-    return traffic
+    const buckets = new AccountBuckets(this.rules)
+    this.#buckets.set(userId, buckets)
+    return buckets
   }
 
   /**
@@ -53,9 +76,7 @@ export class AccountLimits {
 
   /** The account's rate of requests. */
   rate(userId: UserId): TokenBucket {
-    const bucket = this.#buckets.get(userId) ?? new TokenBucket(this.rules.accountRequests)
-    this.#buckets.set(userId, bucket)
-    return bucket
+    return this.#of(userId).requests
   }
 
   leave(userId: UserId): void {

@@ -23,16 +23,30 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
     maxUnreleased: options.maxUnreleased,
     onTooMany: ({ closed }) => closed || services.limits.count('mqtt.maxUnreleased'),
   })
+  const faults = new Faults(services.log, metrics)
+  const system = new SystemTopics({ router, state, connections })
+  const { traffic } = system
   return {
     ...given,
-    system: new SystemTopics({ router, state, connections }),
-    faults: new Faults(services.log, metrics),
+    system,
+    faults,
     access,
     router,
     state,
     topics,
     delivery: deliveryRules(given, { router, state, topics }),
-    group: new WriteGroup(options.stallTimeoutMs, services.inbox.turnEnd),
+    transport: {
+      limits: options,
+      maxBufferedBytes: options.maxBufferedBytes,
+      group: new WriteGroup(options.stallTimeoutMs, services.inbox.turnEnd),
+      traffic,
+      onFault: faults.report,
+    },
+    pacing: {
+      bytesPerRequest: options.bytesPerRequest,
+      traffic,
+      onUnsolicited: count => metrics.refusedPackets.inc({ reason: 'unsolicited' }, count),
+    },
     phase: { isClosing: false },
   }
 }

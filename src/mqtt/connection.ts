@@ -82,9 +82,9 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     return `mqtt ${this.#who?.grantee.clientId}`
   }
 
-  /** The filters that the MQTT session is subscribed to, and how many it may be. */
+  /** How many filters it may be subscribed to. */
   get filters(): FilterLimit {
-    this.#filters ??= new FilterLimit(this.parts.options.maxSubscriptions)
+    this.#filters ??= new FilterLimit(this.delivery.filters, this.parts.options.maxSubscriptions)
     return this.#filters
   }
 

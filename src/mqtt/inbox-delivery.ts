@@ -7,9 +7,17 @@
  * a table. It is unique while fewer than 32,768 messages are in flight, which `mqtt.maxInflight` guarantees.
  */
 
-import { contentOf, createdAt, encodeMqttMessage, type Links } from '../core/message.js'
+import {
+  contentOf,
+  createdAt,
+  encodeMqttMessage,
+  type FileRef,
+  type FileUrls,
+  type Links,
+} from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
+import type { Services } from '../handle/services.js'
 import type { InboxReader } from '../inbox/reader.js'
 import type { Delivery, Sink } from '../inbox/sink.js'
 import { encodeEvent } from '../protocol/replies.js'
@@ -40,17 +48,17 @@ export interface InboxDeliveryOptions {
   readonly subscriptionIdentifiers: readonly number[] | undefined
   /** The client's session was resumed: it remembers QoS 2 handshakes that were cut off [MQTT-4.1.0-1]. */
   readonly isResumed: boolean
-  readonly links: Links
+  readonly files: Pick<Services['files'], 'urlsFor'>
   /** Sends an event on the client's reply topic. */
-  readonly tell: (event: string) => void
+  readonly asker: { tell(event: string): void }
 }
 
-export class InboxDelivery implements Sink {
+export class InboxDelivery implements Sink, Links {
   /** Set right after construction, since the reader needs this sink. */
   reader!: InboxReader
   #flushing = false
-  /** The store may settle writes in another order. */
-  readonly #releases = new AnswersInOrder()
+  /** The store may settle writes in another order. Made at the first PUBREC. */
+  #releases: AnswersInOrder | undefined
 
   constructor(
     private readonly transport: MqttTransport,
@@ -95,10 +103,10 @@ export class InboxDelivery implements Sink {
   }
 
   #encode(row: InboxRow, packetId: number, { again, waited }: Delivery): Buffer {
-    const { userId, qos, form, terms, links } = this.options
+    const { userId, qos, form, terms } = this.options
     const first = publishByte(qos, again, waited)
     const topic = inboxTopic(userId, row.seq, form)
-    const payload = form === 'json' ? encodeMqttMessage(row, links) : contentOf(row, links)
+    const payload = form === 'json' ? encodeMqttMessage(row, this) : contentOf(row, this)
     if (terms.version < 5) return terms.encoder.publish(first, topic, packetId, payload)
     return terms.encoder.publish(first, topic, packetId, payload, propertiesOf(row), this.options)
   }
@@ -111,7 +119,11 @@ export class InboxDelivery implements Sink {
   }
 
   gap(from: number, to: number): void {
-    this.options.tell(encodeEvent('dropped', { from, to }))
+    this.options.asker.tell(encodeEvent('dropped', { from, to }))
+  }
+
+  urlsFor(file: FileRef): FileUrls {
+    return this.options.files.urlsFor(file, this.options.userId)
   }
 
   /** PUBACK or PUBCOMP. */
@@ -121,6 +133,7 @@ export class InboxDelivery implements Sink {
 
   /** PUBREC. Resolves when PUBREL may go out, in the order of the calls [MQTT-4.6.0-4]. @throws GatewayError */
   released(packetId: number): Promise<void> {
+    this.#releases ??= new AnswersInOrder()
     return this.#releases.keep(this.reader.release(seqOf(packetId, this.reader.confirmed)))
   }
 

@@ -1,6 +1,5 @@
 /** Which form of its inbox a session is subscribed to, and the beginning of its delivery. */
 import { toGatewayError } from '../core/errors.js'
-import type { Links } from '../core/message.js'
 import { InboxReader } from '../inbox/reader.js'
 import { type InboxForm, inboxFilters } from './acl/topics.js'
 import type { MqttConnection } from './connection.js'
@@ -37,13 +36,14 @@ export function openInbox(parts: BrokerParts, connection: MqttConnection): void 
   connection.closeInbox()
   if (wanted === undefined) return
   const { services, metrics, options } = parts
-  const tell = (event: string) => connection.tell(event)
   const { terms, delivery } = connection
   const filters = inboxFilters(userId, wanted.form)
   const identifiers = filters.flatMap(filter => delivery.filters.identifier(filter) ?? [])
   const subscriptionIdentifiers = identifiers.length > 0 ? identifiers : undefined
-  const links: Links = { urlsFor: file => services.files.urlsFor(file, userId) }
-  const about = { userId, ...wanted, terms, subscriptionIdentifiers, isResumed, links, tell }
+  const { qos, form } = wanted
+  const { files } = services
+  // Named one by one: a spread would give each connection a hidden class of its own.
+  const about = { userId, qos, form, terms, subscriptionIdentifiers, isResumed, files, asker: connection }
   const inbox = new InboxDelivery(transport, about)
   const { maxInflight: windowMessages, windowChars } = options
   const reading = { userId, device, sink: inbox, windowMessages, windowChars }

@@ -10,7 +10,8 @@ import type { Router } from './routing/router.js'
 import type { BrokerState } from './routing/state.js'
 import type { TopicStore } from './routing/topic-store.js'
 import type { SystemTopics } from './system-topics.js'
-import type { WriteGroup } from './wire/write-group.js'
+import type { PacerRules } from './wire/pacer.js'
+import type { TransportOptions } from './wire/transport.js'
 
 export interface BrokerParts {
   readonly services: Services
@@ -29,8 +30,9 @@ export interface BrokerParts {
   readonly topics: TopicStore
   /** What the broker counts, and the topics that tell it. */
   readonly system: SystemTopics
-  /** Groups the socket writes of one event-loop turn. */
-  readonly group: WriteGroup
+  /** What all transports share, and all pacers. */
+  readonly transport: TransportOptions
+  readonly pacing: PacerRules
   /** `isClosing`: the gateway closes, and no PUBLISH is accepted any more. */
   readonly phase: { isClosing: boolean }
 }

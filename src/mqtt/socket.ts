@@ -5,11 +5,10 @@ import type { Locale } from '../core/errors.js'
 import type { ConnectParts } from './connect-parts.js'
 import { MqttConnection } from './connection.js'
 import { PacketHandler } from './packet-handler.js'
-import type { BrokerParts } from './parts.js'
 import { Pacer } from './wire/pacer.js'
-import { MqttTransport, type TransportOptions } from './wire/transport.js'
+import { MqttTransport, type TransportOrigin } from './wire/transport.js'
 
-export interface SocketOrigin extends Pick<TransportOptions, 'webSocket' | 'remoteAddress'> {
+export interface SocketOrigin extends Omit<TransportOrigin, 'meter'> {
   readonly locale?: Locale | undefined
 }
 
@@ -18,36 +17,26 @@ export interface SocketOrigin extends Pick<TransportOptions, 'webSocket' | 'remo
  * @param origin.webSocket the WebSocket under the stream, where there is one
  * @param origin.remoteAddress the client's, where the stream itself does not know it (WebSocket, proxy)
  */
-export function openConnection(parts: ConnectParts, stream: Duplex, origin: SocketOrigin): void {
-  const { options, group, faults, services, metrics, connections, system } = parts
-  const pacer = makePacer(parts, stream, origin)
-  const { report: onFault } = faults
-  const transport = new MqttTransport(stream, {
-    limits: options,
-    maxBufferedBytes: options.maxBufferedBytes,
-    group,
-    traffic: system.traffic,
-    onFault,
+export function openConnection(
+  parts: ConnectParts,
+  stream: Duplex,
+  { webSocket, remoteAddress, locale }: SocketOrigin,
+): void {
+  const { services, metrics, connections, pacing } = parts
+  const { limits } = services
+  const address = remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
+  const pacer = new Pacer(limits.requestBucket(address), limits, pacing)
+  const transport = new MqttTransport(stream, parts.transport, {
     meter: pacer,
-    webSocket: origin.webSocket,
-    remoteAddress: origin.remoteAddress,
+    webSocket,
+    remoteAddress: address,
   })
-  const guest = services.limits.join(() => transport.destroy())
-  const connection = new MqttConnection(parts, { transport, pacer, guest, locale: origin.locale })
+  const guest = limits.join(makeWay, transport)
+  const connection = new MqttConnection(parts, { transport, pacer, guest, locale })
   connections.open.add(connection)
   metrics.connections.inc({ front: 'mqtt' })
   transport.start(new PacketHandler(parts, connection))
 }
 
-function makePacer(
-  { services, metrics, options, system }: BrokerParts,
-  stream: Duplex,
-  { remoteAddress }: SocketOrigin,
-): Pacer {
-  const address = remoteAddress ?? (stream instanceof Socket ? stream.remoteAddress : undefined)
-  return new Pacer(services.limits.requestBucket(address), services.limits, {
-    bytesPerRequest: options.bytesPerRequest,
-    traffic: system.traffic,
-    onUnsolicited: count => metrics.refusedPackets.inc({ reason: 'unsolicited' }, count),
-  })
-}
+/** Ends a connection without a login, for another one. */
+const makeWay = (transport: MqttTransport): void => transport.destroy()

@@ -30,6 +30,7 @@ export function subscribe(
     const retained = granted.filter(one => wantsRetained(connection, one))
     const since = parts.router.tick()
     for (const one of granted) connection.delivery.filters.add(one.topic, { ...one, subscriptionIdentifier })
+    connection.filters.settled()
     const reasons = filters.map(({ topic, qos }) => refusals.get(topic) ?? qos)
     connection.transport.send(connection.terms.encoder.suback(messageId, reasons))
     subscribed(parts, connection, { refused: filters.length - granted.length, granted, retained, since })
@@ -146,7 +147,6 @@ export function unsubscribe(
     const reasons = filters.map(filter =>
       connection.delivery.filters.remove(filter) ? REASON.SUCCESS : REASON.NO_SUBSCRIPTION_EXISTED,
     )
-    connection.filters.remove(filters)
     connection.transport.send(connection.terms.encoder.unsuback(messageId, reasons))
     const inbox = inboxWanted(connection)
     if (inbox === undefined) connection.closeInbox()

@@ -40,10 +40,10 @@ function setUp(qos: QoS, { confirmed = 0, isResumed = true } = {}) {
     qos,
     terms: TERMS4,
     form: 'json' as const,
-    links: { urlsFor: ({ id }) => ({ url: id }) },
+    files: { urlsFor: ({ id }, reader) => ({ url: `${id} ${reader}` }) },
     subscriptionIdentifiers: undefined,
     isResumed,
-    tell: event => events.push(event),
+    asker: { tell: event => void events.push(event) },
   })
   delivery.reader = session as unknown as InboxReader
   const deliver = (seq: number, how: Partial<Delivery> = {}) => {

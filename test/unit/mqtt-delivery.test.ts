@@ -402,6 +402,7 @@ function makeInput() {
     settle: () => undefined,
     end: () => void log.push('end'),
     fail: () => void log.push('fail'),
+    silent: () => void log.push('silent'),
   }
   const input = new SocketInput(socket, options(), sink)
   input.start()

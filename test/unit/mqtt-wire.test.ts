@@ -5,7 +5,9 @@ import t from 'tap'
 import { Metrics } from '../../src/core/metrics.js'
 import { clientIdOf, ownerOf, scopedId, userIdOf } from '../../src/mqtt/acl/client-id.js'
 import { FilterLimit } from '../../src/mqtt/acl/filter-limit.js'
+import { ClientFilters } from '../../src/mqtt/routing/client-filters.js'
 import { FilterIndex } from '../../src/mqtt/routing/filter-index.js'
+import { Router } from '../../src/mqtt/routing/router.js'
 import { readConnect } from '../../src/mqtt/wire/connect-packet.js'
 import { maxConnectBytes } from '../../src/mqtt/wire/connect-rules.js'
 import { Pacer } from '../../src/mqtt/wire/pacer.js'
@@ -225,30 +227,22 @@ t.test('PUBREL is always let through, and free behind its PUBLISH; PINGREQ count
 })
 
 t.test('keep alive: a client stays if it sends in time, or while it is not read', async t => {
-  let isListening = true
   let silent = 0
-  const watch = new SilenceWatch(
-    30,
-    () => isListening,
-    () => silent++,
-  )
+  const client = { isListening: true, silent: () => void silent++ }
+  const watch = new SilenceWatch(30, client)
   for (let i = 0; i < 4; i++) {
     await wait(15)
     watch.heard()
   }
   t.equal(silent, 0)
-  isListening = false
+  client.isListening = false
   await wait(80)
   t.equal(silent, 0, 'while it is not read its silence says nothing')
-  isListening = true
+  client.isListening = true
   while (silent === 0) await wait(5)
   await wait(50)
   t.equal(silent, 1, 'told once')
-  const stopped = new SilenceWatch(
-    5,
-    () => true,
-    () => silent++,
-  )
+  const stopped = new SilenceWatch(5, client)
   stopped.stop()
   await wait(30)
   t.equal(silent, 1)
@@ -257,14 +251,13 @@ t.test('keep alive: a client stays if it sends in time, or while it is not read'
 t.test('a write group: long input gets one job per turn, in the order of requests', async t => {
   const group = new WriteGroup(1000)
   const ran: string[] = []
-  const jobs = ['a', 'b', 'c'].map(name => () => void ran.push(name))
-  for (const job of [...jobs, ...jobs]) group.inTurn(job)
+  const lookers = ['a', 'b', 'c'].map(name => ({ lookOn: () => void ran.push(name) }))
+  for (const looker of [...lookers, ...lookers]) group.inTurn(looker)
   await turn()
   t.same(ran, ['a'])
   while (ran.length < 3) await turn()
   t.same(ran, ['a', 'b', 'c'])
-  const [end = () => undefined] = jobs
-  group.atTurnEnd(end)
+  group.atTurnEnd(() => void ran.push('a'))
   await turn()
   t.same(ran, ['a', 'b', 'c', 'a'])
 })
@@ -272,10 +265,10 @@ t.test('a write group: long input gets one job per turn, in the order of request
 t.test('a write group checks four times per stall time-out, while there are watchers', async t => {
   const group = new WriteGroup(40)
   let sweeps = 0
-  const sweep = () => void sweeps++
-  group.watch(sweep)
+  const sweeper = { sweep: () => void sweeps++ }
+  group.watch(sweeper)
   while (sweeps < 3) await wait(5)
-  group.unwatch(sweep)
+  group.unwatch(sweeper)
   const until = sweeps
   await wait(40)
   t.equal(sweeps, until)
@@ -321,7 +314,7 @@ t.test('output: one write per turn; congested from the limit on until half of it
   const socket = new SlowSocket()
   let drains = 0
   const group = new WriteGroup(1000)
-  const output = new SocketOutput(socket, { group, maxBufferedBytes: 4 }, () => drains++)
+  const output = new SocketOutput(socket, { group, maxBufferedBytes: 4 }, { relieved: () => void drains++ })
   const flushed: string[] = []
   output.push(Buffer.from('a'))
   output.push(Buffer.from('b'))
@@ -362,12 +355,20 @@ t.test('scoped client ids consist of the account and the client id', async t => 
 })
 
 t.test('the filters of a session', async t => {
-  const limit = new FilterLimit(2)
+  const held = new ClientFilters(new Router(), {} as never)
+  const limit = new FilterLimit(held, 2)
   t.same(
     ['a', 'b', 'a', 'c'].map(filter => limit.admit(filter)),
     [true, true, true, false],
   )
-  limit.remove(['a', 'never'])
+  for (const filter of ['a', 'b']) held.add(filter, { qos: 0 })
+  limit.settled()
+  t.same(
+    ['a', 'c'].map(filter => limit.admit(filter)),
+    [true, false],
+    'those that are subscribed to count',
+  )
+  held.remove('a')
   t.ok(limit.admit('c'))
   for (const filter of ['d', 'e', 'd']) limit.admit(filter)
   t.notOk(limit.isIgnored, 'two were refused')

@@ -169,6 +169,26 @@ t.test('filters of a client: identifiers of all that match, and the highest QoS'
   t.equal(router.route(makePacket('own', '', 0)), 0)
 })
 
+t.test('nothing is routed below an inbox: its filters are held, and not in the index', async t => {
+  const router = new Router()
+  const filters = new ClientFilters(router, {} as never)
+  const routes = (topic: string) => {
+    const { byTopic, byWildcard } = router.routesOf(topic)
+    return [...byTopic, ...byWildcard].length
+  }
+  const inboxes = ['users/100000001/inbox/#', 'users/100000001/inbox/+', 'users/100000001/inbox/+/content']
+  for (const filter of inboxes) filters.add(filter, { qos: 1 })
+  t.equal(filters.highestOf(inboxes), 1)
+  t.equal(routes('users/100000001/inbox/5') + routes('users/100000001/inbox/5/content'), 0)
+  for (const filter of ['users/100000001/#', 'users/000000001/inbox/#', 'users/100000001/inboxes/#'])
+    filters.add(filter, { qos: 1 })
+  t.equal(routes('users/100000001/inbox/5'), 1)
+  t.equal(routes('users/000000001/inbox/5'), 1, 'no account has this id')
+  t.equal(routes('users/100000001/inboxes/5'), 2)
+  filters.removeAll()
+  t.same([filters.count, routes('users/100000001/inbox/5')], [0, 0])
+})
+
 t.test('options of a subscription are stored by the names of the persistence', async t => {
   const asked = { topic: 'a', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 2 } as const
   const stored = asStored(asked, 7)

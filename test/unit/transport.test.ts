@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream'
 import t from 'tap'
 import { MqttTransport, type TransportOptions } from '../../src/mqtt/wire/transport.js'
-import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
+import { type Sweeper, WriteGroup } from '../../src/mqtt/wire/write-group.js'
 import { CONNECT, closeOf, MB, options, Recorder, turn } from '../helpers/transport.js'
 
 /** A socket that completes writes on request. */
@@ -123,14 +123,14 @@ t.test('calls flushed back with an error when the connection ends before', async
 
 t.test('does not cut off a client that is slow but takes a slice now and then', async t => {
   const group = new WriteGroup(600_000)
-  const sweeps: (() => void)[] = []
-  group.watch = sweep => sweeps.push(sweep)
+  const sweepers: Sweeper[] = []
+  group.watch = sweeper => sweepers.push(sweeper)
   const socket = new ManualSocket(true)
   const { transport, seen } = open(socket, { group, maxBufferedBytes: 2 * MB })
   transport.send(Buffer.alloc(MB))
   await turn()
   const sweep = (times: number): void => {
-    for (let i = 0; i < times; i++) for (const one of sweeps) one()
+    for (let i = 0; i < times; i++) for (const one of sweepers) one.sweep()
   }
   while (transport.bufferedBytes > 0) {
     sweep(4)

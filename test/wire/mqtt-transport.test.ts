@@ -5,7 +5,7 @@ import { type AddressInfo, createConnection, createServer, type Server, type Soc
 import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
 import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws'
-import { MqttTransport, type TransportOptions } from '../../src/mqtt/wire/transport.js'
+import { MqttTransport, type TransportOptions, type TransportOrigin } from '../../src/mqtt/wire/transport.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
 import { bytesOf, CONNECT, closeOf, MB, options, Recorder, turn } from '../helpers/transport.js'
 
@@ -15,8 +15,8 @@ interface Accepted {
   readonly seen: Recorder
 }
 
-function accept(socket: Duplex, changes: Partial<TransportOptions> = {}): Accepted {
-  const transport = new MqttTransport(socket, options(changes))
+function accept(socket: Duplex, changes: Partial<TransportOptions>, origin?: TransportOrigin): Accepted {
+  const transport = new MqttTransport(socket, options(changes), origin)
   const seen = new Recorder(transport)
   transport.start(seen)
   return { socket, transport, seen }
@@ -36,7 +36,7 @@ async function startWebSockets(t: Test, changes: Partial<TransportOptions> = {})
   const accepted = once(wss, 'connection').then(([webSocket, { socket }]) => {
     const remoteAddress = String(socket.remoteAddress)
     const stream = createWebSocketStream(webSocket, { allowHalfOpen: false })
-    return { webSocket: webSocket as WebSocket, ...accept(stream, { webSocket, remoteAddress, ...changes }) }
+    return { webSocket: webSocket as WebSocket, ...accept(stream, changes, { webSocket, remoteAddress }) }
   })
   return { accepted, port: await listen(t, server) }
 }

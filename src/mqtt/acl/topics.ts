@@ -26,12 +26,13 @@ export function parseOwnTopic(topic: string): OwnTopic {
 
 const ID_AT = 'users/'.length
 const ID_LENGTH = 9
+const INBOX_LENGTH = ID_AT + ID_LENGTH + '/inbox'.length
 const ZERO = 0x30
 const NINE = 0x39
 
 /** The topic of almost every PUBLISH: compared without a regular expression. */
 function isInbox(topic: string): boolean {
-  if (topic.length !== ID_AT + ID_LENGTH + '/inbox'.length) return false
+  if (topic.length !== INBOX_LENGTH) return false
   if (!topic.startsWith('users/') || !topic.endsWith('/inbox') || topic.charCodeAt(ID_AT) === ZERO)
     return false
   for (let i = ID_AT; i < ID_AT + ID_LENGTH; i++) {
@@ -64,6 +65,10 @@ export const inboxFilters = (userId: UserId, form: InboxForm): readonly string[]
   form === 'json'
     ? [`users/${userId}/inbox/#`, `users/${userId}/inbox/+`]
     : [`users/${userId}/inbox/+/content`]
+
+/** Whether all that the filter matches is in one inbox, which is delivered by a reader of its own and routed to nobody. */
+export const isBelowInbox = (filter: string): boolean =>
+  filter[INBOX_LENGTH] === '/' && isInbox(filter.slice(0, INBOX_LENGTH))
 
 export const isInboxFilter = (filter: string, userId: UserId): boolean =>
   FORMS.some(form => inboxFilters(userId, form).includes(filter))

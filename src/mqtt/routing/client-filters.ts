@@ -20,6 +20,10 @@ export class ClientFilters {
     return this.#routes.size
   }
 
+  has(filter: string): boolean {
+    return this.#routes.has(filter)
+  }
+
   /** @returns undefined if there is no subscription to exactly this filter */
   granted(filter: string): QoS | undefined {
     const route = this.#routes.get(filter)

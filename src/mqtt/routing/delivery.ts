@@ -148,8 +148,11 @@ export class ClientDelivery implements Subscriber {
    * client may send hundreds of SUBSCRIBEs at once.
    */
   afterRetained(send: () => Promise<void>): Promise<void> {
-    this.#retainedOrder ??= new Serial()
-    return this.#retainedOrder.run(send)
+    const order = this.#retainedOrder ?? new Serial()
+    this.#retainedOrder = order
+    return order.run(send).finally(() => {
+      if (order.isIdle) this.#retainedOrder = undefined
+    })
   }
 
   /**

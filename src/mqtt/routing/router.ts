@@ -1,6 +1,7 @@
 /** Finds the connections that get a packet, and their QoS. */
 
 import { sharedFilter } from '../../core/topic-filter.js'
+import { isBelowInbox } from '../acl/topics.js'
 import type { QoS } from '../wire/packet-types.js'
 import { FilterIndex } from './filter-index.js'
 import type { RoutedPacket, SharedCopy } from './packet.js'
@@ -38,15 +39,15 @@ export class Router {
     const grant = qos | (retainAsPublished ? RETAIN_AS_PUBLISHED : 0)
     const share = sharedFilter(filter) === undefined ? undefined : filter
     const route: Route = { grant, noLocal, identifier, share, subscriber, since: this.tick() }
-    if (share === undefined) this.#routes.add(filter, route)
-    else this.shares.add(share, route)
+    if (share !== undefined) this.shares.add(share, route)
+    else if (!isBelowInbox(filter)) this.#routes.add(filter, route)
     return route
   }
 
   /** @param route as returned by `add` for this filter */
   remove(filter: string, route: Route): void {
-    if (route.share === undefined) this.#routes.remove(filter, route)
-    else this.shares.remove(route.share, route)
+    if (route.share !== undefined) this.shares.remove(route.share, route)
+    else if (!isBelowInbox(filter)) this.#routes.remove(filter, route)
     route.subscriber = undefined
   }
 

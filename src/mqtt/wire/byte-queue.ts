@@ -1,6 +1,9 @@
+/** Of all that are empty. Nothing is ever added to it. */
+const NONE: never[] = []
+
 /** A FIFO of bytes, kept in the pieces that were pushed. */
 export class ByteQueue {
-  #pieces: Uint8Array[] = []
+  #pieces: Uint8Array[] = NONE
   #bytes = 0
 
   get bytes(): number {
@@ -9,7 +12,8 @@ export class ByteQueue {
 
   push(piece: Uint8Array): void {
     this.#bytes += piece.length
-    this.#pieces.push(piece)
+    if (this.#pieces === NONE) this.#pieces = [piece]
+    else this.#pieces.push(piece)
   }
 
   /**
@@ -31,8 +35,15 @@ export class ByteQueue {
       count++
     }
     this.#bytes -= bytes
-    const taken = this.#pieces.splice(0, count)
+    const taken = this.#removeFirst(count)
     return taken.length === 1 && taken[0] ? taken[0] : Buffer.concat(taken, bytes)
+  }
+
+  #removeFirst(count: number): readonly Uint8Array[] {
+    if (count < this.#pieces.length) return this.#pieces.splice(0, count)
+    const all = this.#pieces
+    this.#pieces = NONE
+    return all
   }
 
   takeAll(): Uint8Array {

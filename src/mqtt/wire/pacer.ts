@@ -11,7 +11,7 @@ import type { TokenBucket } from '../../limits/token-bucket.js'
 import type { PacketMeter } from './packet-gate.js'
 import type { Traffic } from './traffic.js'
 
-interface PacerRules {
+export interface PacerRules {
   /** So many bytes of packets count as one request. */
   readonly bytesPerRequest: number
   readonly traffic: Traffic

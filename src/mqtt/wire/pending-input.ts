@@ -8,13 +8,15 @@ const NOTHING = Buffer.alloc(0)
 export class PendingInput {
   /** What is left of the bytes taken last: before all in the queue. */
   #rest: Buffer = NOTHING
-  #queue = new ByteQueue()
+  /** Made when the first has to wait. */
+  #queue: ByteQueue | undefined
 
   get isEmpty(): boolean {
-    return this.#rest.length === 0 && this.#queue.bytes === 0
+    return this.#rest.length === 0 && (this.#queue === undefined || this.#queue.bytes === 0)
   }
 
   push(chunk: Buffer): void {
+    this.#queue ??= new ByteQueue()
     this.#queue.push(chunk)
   }
 
@@ -22,7 +24,8 @@ export class PendingInput {
   take(): Buffer {
     const rest = this.#rest
     this.#rest = NOTHING
-    return rest.length > 0 ? rest : asBuffer(this.#queue.take(TAKE_BYTES))
+    if (rest.length > 0 || this.#queue === undefined) return rest
+    return asBuffer(this.#queue.take(TAKE_BYTES))
   }
 
   /** @param rest the end of what was taken last */
@@ -32,7 +35,7 @@ export class PendingInput {
 
   clear(): void {
     this.#rest = NOTHING
-    this.#queue = new ByteQueue()
+    this.#queue = undefined
   }
 }
 

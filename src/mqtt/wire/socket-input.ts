@@ -9,15 +9,17 @@ import type { Pacer } from './pacer.js'
 import { PacketGate, type PacketSink } from './packet-gate.js'
 import type { PacketLimits } from './packet-rules.js'
 import { PendingInput } from './pending-input.js'
-import { SilenceWatch } from './silence.js'
-import type { WriteGroup } from './write-group.js'
+import { SilenceWatch, type Watched } from './silence.js'
+import { hearInput, hearInputNoMore, type InputEvents } from './socket-events.js'
+import type { Looker, WriteGroup } from './write-group.js'
 
 export interface InputOptions {
   readonly limits: PacketLimits
   readonly group: WriteGroup
-  /** Counts what packets cost; without it a client may be as fast as it likes. */
-  readonly meter?: Pick<Pacer, 'admit' | 'expect' | 'settle'>
 }
+
+/** Counts what packets cost. */
+export type Meter = Pick<Pacer, 'admit' | 'expect' | 'settle'>
 
 export interface InputSink extends PacketSink {
   /** The packets of one read were given. */
@@ -26,22 +28,25 @@ export interface InputSink extends PacketSink {
   end(): void
   /** The last packet is malformed, or a handler failed; `end` follows. */
   fail(error: unknown): void
+  /** Called once, when the client was silent for longer than its keep alive allows. */
+  silent(): void
 }
 
 /** One and a half times the keep alive [MQTT-3.1.2-24]. */
 const SILENCE_MS_PER_SECOND = 1500
 
-export class SocketInput implements PacketSink {
+export class SocketInput implements PacketSink, InputEvents, Watched, Looker {
   readonly #socket: Duplex
   readonly #options: InputOptions
   readonly #sink: InputSink
+  readonly #meter: Meter | undefined
   readonly #gate: PacketGate
   readonly #pending = new PendingInput()
   #silence: SilenceWatch | undefined
   #isPaused = false
-  /** `#endTurn` will run at the end of this event-loop turn. */
+  /** `run` will be called at the end of this event-loop turn. */
   #isOnTurn = false
-  /** `#lookOn` will run in this turn or a later one. */
+  /** `lookOn` will be called in this turn or a later one. */
   #isDue = false
   /** `hold` was called. */
   #isHeld = false
@@ -53,15 +58,17 @@ export class SocketInput implements PacketSink {
   #isSourceOver = false
   #isStopped = false
 
-  constructor(socket: Duplex, options: InputOptions, sink: InputSink) {
+  /** @param meter without it a client may be as fast as it likes */
+  constructor(socket: Duplex, options: InputOptions, sink: InputSink, meter?: Meter) {
     this.#socket = socket
     this.#options = options
     this.#sink = sink
-    this.#gate = new PacketGate(options.limits, options.meter)
+    this.#meter = meter
+    this.#gate = new PacketGate(options.limits, meter)
   }
 
   start(): void {
-    this.#socket.on('data', this.#onData).on('end', this.sourceEnded)
+    hearInput(this.#socket, this)
   }
 
   /** The client sent DISCONNECT. */
@@ -71,7 +78,7 @@ export class SocketInput implements PacketSink {
 
   /** Packets go out that ask for `count` acknowledgements. */
   expect(count: number): void {
-    this.#options.meter?.expect(count)
+    this.#meter?.expect(count)
   }
 
   /** A packet was written to the client; the first one is CONNACK. */
@@ -100,11 +107,14 @@ export class SocketInput implements PacketSink {
     this.goOn()
   }
 
-  /** @param onSilent called once, when the client was silent for longer than a keep alive of so many seconds allows */
-  watchSilence(seconds: number, onSilent: () => void): void {
+  /** From now on `silent` is called when the client is silent for longer than a keep alive of so many seconds allows. */
+  watchSilence(seconds: number): void {
     const maxMs = seconds * SILENCE_MS_PER_SECOND
-    if (maxMs > 0 && !this.#isStopped)
-      this.#silence = new SilenceWatch(maxMs, () => this.#isListening, onSilent)
+    if (maxMs > 0 && !this.#isStopped) this.#silence = new SilenceWatch(maxMs, this)
+  }
+
+  silent(): void {
+    this.#sink.silent()
   }
 
   /** Reads on where nothing is in the way any more. */
@@ -118,7 +128,7 @@ export class SocketInput implements PacketSink {
   }
 
   /** The source has closed or ended. What it sent before is still looked at. */
-  readonly sourceEnded = (): void => {
+  sourceEnded(): void {
     this.#isSourceOver = true
     this.#endPacing()
     this.goOn()
@@ -140,7 +150,8 @@ export class SocketInput implements PacketSink {
     return !this.#isHeld && this.#pacing === undefined && (this.#isAnswered || this.#gate.isNew)
   }
 
-  get #isListening(): boolean {
+  /** The client is being read. */
+  get isListening(): boolean {
     return this.#mayLook && this.#pending.isEmpty
   }
 
@@ -157,8 +168,8 @@ export class SocketInput implements PacketSink {
     this.#socket.resume()
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    if (this.#isListening && !this.#gate.isTired) this.#look(chunk)
+  data(chunk: Buffer): void {
+    if (this.isListening && !this.#gate.isTired) this.#look(chunk)
     else {
       this.#pending.push(chunk)
       this.goOn()
@@ -169,16 +180,17 @@ export class SocketInput implements PacketSink {
   #askForTurn(): void {
     if (this.#isDue) return
     this.#isDue = true
-    if (this.#gate.isTired) this.#options.group.inTurn(this.#lookOn)
-    else process.nextTick(this.#lookOn)
+    if (this.#gate.isTired) this.#options.group.inTurn(this)
+    else process.nextTick(lookOn, this)
   }
 
-  readonly #lookOn = (): void => {
+  lookOn(): void {
     this.#isDue = false
     if (!this.#isStopped && this.#mayLook && !this.#pending.isEmpty) this.#look(this.#pending.take())
   }
 
-  readonly #endTurn = (): void => {
+  /** For the end of the turn. */
+  run(): void {
     this.#isOnTurn = false
     this.#gate.beginTurn()
   }
@@ -186,7 +198,7 @@ export class SocketInput implements PacketSink {
   #look(chunk: Buffer): void {
     if (!this.#isOnTurn) {
       this.#isOnTurn = true
-      this.#options.group.atTurnEnd(this.#endTurn)
+      this.#options.group.atTurnEnd(this)
     }
     try {
       let rest = this.#gate.push(chunk, this)
@@ -216,7 +228,7 @@ export class SocketInput implements PacketSink {
   }
 
   #pace(): void {
-    const waitMs = this.#options.meter?.settle() ?? 0
+    const waitMs = this.#meter?.settle() ?? 0
     if (waitMs === 0 || this.#isStopped || this.#isSourceOver || this.#isCatchingUp) return
     this.#pause()
     clearTimeout(this.#pacing)
@@ -239,9 +251,11 @@ export class SocketInput implements PacketSink {
 
   #detach(): void {
     this.#isStopped = true
-    this.#socket.off('data', this.#onData).off('end', this.sourceEnded)
+    hearInputNoMore(this.#socket)
     clearTimeout(this.#pacing)
     this.#silence?.stop()
     this.#pending.clear()
   }
 }
+
+const lookOn = (input: SocketInput): void => input.lookOn()

@@ -4,18 +4,27 @@ import type { Duplex } from 'node:stream'
 import type { OnFault } from '../../core/faults.js'
 import type { ConnectPacket } from './connect-packet.js'
 import { MalformedPacket } from './packet-rules.js'
-import { type InputOptions, type InputSink, SocketInput } from './socket-input.js'
-import { type Done, type OutputOptions, SocketOutput } from './socket-output.js'
+import { type EndEvents, hearEnd } from './socket-events.js'
+import { type InputOptions, type InputSink, type Meter, SocketInput } from './socket-input.js'
+import { type Done, type OutputOptions, type OutputOwner, SocketOutput } from './socket-output.js'
 import type { Traffic } from './traffic.js'
 import type { TransportHandler } from './transport-handler.js'
-import { SWEEPS_TO_STALL } from './write-group.js'
+import { SWEEPS_TO_STALL, type Sweeper } from './write-group.js'
 
+/** What all connections may share. */
 export interface TransportOptions extends InputOptions, OutputOptions {
   /** A handler threw. The connection is destroyed then. */
   readonly onFault?: OnFault
   readonly traffic?: Traffic
+}
+
+/** Of one connection. */
+export interface TransportOrigin {
+  readonly webSocket?: OutputOwner['webSocket']
   /** The client's address, where the stream itself does not know it (WebSocket, proxy). */
   readonly remoteAddress?: string | undefined
+  /** Counts what packets cost; without it a client may be as fast as it likes. */
+  readonly meter?: Meter
 }
 
 /**
@@ -26,9 +35,10 @@ export interface TransportOptions extends InputOptions, OutputOptions {
  * has closed its side, or after the stall timeout. When the socket closes first, the connection ends as soon as all input
  * is handled: DISCONNECT, for example, discards the will [MQTT-3.1.2-10].
  */
-export class MqttTransport implements InputSink {
+export class MqttTransport implements InputSink, OutputOwner, EndEvents, Sweeper {
   /** Kept, since a closed socket does not tell it any more. */
   readonly remoteAddress: string | undefined
+  readonly webSocket: OutputOwner['webSocket']
   readonly #socket: Duplex
   readonly #options: TransportOptions
   readonly #input: SocketInput
@@ -44,22 +54,22 @@ export class MqttTransport implements InputSink {
   #maxPacketBytes = Number.POSITIVE_INFINITY
   #isTooLarge = false
 
-  constructor(socket: Duplex, options: TransportOptions) {
+  constructor(socket: Duplex, options: TransportOptions, origin: TransportOrigin = {}) {
     this.#socket = socket
     this.#options = options
-    this.#output = new SocketOutput(socket, options, () => this.#guard('mqtt.drain', this.#drained))
-    this.#input = new SocketInput(socket, options, this)
-    this.remoteAddress =
-      options.remoteAddress ?? (socket instanceof Socket ? socket.remoteAddress : undefined)
+    this.webSocket = origin.webSocket
+    this.#output = new SocketOutput(socket, options, this)
+    this.#input = new SocketInput(socket, options, this, origin.meter)
+    this.remoteAddress = origin.remoteAddress ?? (socket instanceof Socket ? socket.remoteAddress : undefined)
   }
 
   /** Begins to read. */
   start(handler: TransportHandler): void {
     this.#handler = handler
     this.#input.start()
-    this.#socket.on('error', this.#onError).on('close', this.#onClose)
-    this.#options.group.watch(this.#sweep)
-    if (this.#socket.destroyed) process.nextTick(this.#onClose)
+    hearEnd(this.#socket, this)
+    this.#options.group.watch(this)
+    if (this.#socket.destroyed) process.nextTick(() => this.socketClosed())
   }
 
   /** Bytes that were written and that the operating system has not taken. */
@@ -98,7 +108,7 @@ export class MqttTransport implements InputSink {
 
   /** From now on the client is to keep its keep alive. @param seconds 0: none */
   watchSilence(seconds: number): void {
-    this.#input.watchSilence(seconds, () => this.#guard('mqtt.keep-alive', () => this.#handler?.silent()))
+    this.#input.watchSilence(seconds)
   }
 
   /** Reads no more of the socket until `releaseInput`. */
@@ -157,8 +167,8 @@ export class MqttTransport implements InputSink {
     this.#isDestroyed = true
     this.#input.stop()
     this.#output.end(this.#socketError ?? null)
-    if (this.#isSocketClosed) this.#options.group.unwatch(this.#sweep)
-    this.#guard('mqtt.end', this.#ended)
+    if (this.#isSocketClosed) this.#options.group.unwatch(this)
+    this.#guard('mqtt.end', () => this.#handler?.ended())
   }
 
   // ── what SocketInput finds ────────────────────────────────────────────────────────────────────────────────
@@ -186,6 +196,10 @@ export class MqttTransport implements InputSink {
     this.destroy()
   }
 
+  silent(): void {
+    this.#guard('mqtt.keep-alive', () => this.#handler?.silent())
+  }
+
   // ── the socket ────────────────────────────────────────────────────────────────────────────────────────────
 
   /** What a handler throws outside of a packet is caught here. */
@@ -202,31 +216,39 @@ export class MqttTransport implements InputSink {
     this.destroy()
   }
 
-  readonly #drained = (): void => {
-    for (const resolve of this.#waiting?.splice(0) ?? []) resolve()
-    this.#handler?.drained()
+  /** For the output. */
+  relieved(): void {
+    this.#guard('mqtt.drain', () => {
+      for (const resolve of this.#waiting?.splice(0) ?? []) resolve()
+      this.#handler?.drained()
+    })
   }
 
-  readonly #ended = (): void => this.#handler?.ended()
-
-  readonly #onError = (error: Error): void => {
+  socketFailed(error: Error): void {
     this.#socketError = error
     this.#socket.destroy()
   }
 
-  readonly #onClose = (): void => {
+  socketClosed(): void {
     this.#isSocketClosed = true
-    if (this.#isDestroyed) this.#options.group.unwatch(this.#sweep)
+    if (this.#isDestroyed) this.#options.group.unwatch(this)
     else {
       this.#output.close(this.#socketError ?? null)
       this.#input.sourceEnded()
     }
   }
 
-  readonly #sweep = (): void => this.#guard('mqtt.sweep', this.#lookForStall)
+  /** For the write group. */
+  sweep(): void {
+    try {
+      this.#lookForStall()
+    } catch (thrown) {
+      this.#fail('mqtt.sweep', thrown)
+    }
+  }
 
   /** Also ends a connection that does not finish closing: by the socket, or the client. */
-  readonly #lookForStall = (): void => {
+  #lookForStall(): void {
     const { isInFlight, progress } = this.#output
     const isWaiting = isInFlight || this.#isSocketClosed || this.#isDestroyed
     if (!isWaiting || progress !== this.#sweptProgress) {
@@ -237,7 +259,7 @@ export class MqttTransport implements InputSink {
     const isOnlyClientsTurn = this.#socket.writableFinished
     if (++this.#idleSweeps < (isOnlyClientsTurn ? 1 : SWEEPS_TO_STALL)) return
     if (!this.#isDestroyed && isInFlight) this.#handler?.stalled()
-    this.#options.webSocket?.terminate()
+    this.webSocket?.terminate()
     this.#socket.destroy()
     this.destroy()
   }
