@@ -24,6 +24,7 @@ import type { Metrics } from '../core/metrics.js'
 import type { UserId } from '../core/model.js'
 import type { Tracing } from '../core/tracing.js'
 import type { HeldStorage } from '../files/held.js'
+import type { UploadLogin } from '../files/uploads.js'
 import { removeDue } from '../handle/account.js'
 import type { HandlerRules, Operation, Services } from '../handle/services.js'
 import { Pictures } from '../images/pictures.js'
@@ -108,6 +109,16 @@ export async function compose(given: Given, store: Store): Promise<Parts> {
     baseUrl: given.filesUrl ?? (() => undefined),
   })
   const live = new LiveConnections(config.sessions.multiple)
+  live.onEnd((userId, which) => {
+    const isEnded = (login: UploadLogin) =>
+      which({ login: { kind: 'token', device: undefined, since: 0, ...login } })
+    files.endLogins(userId, isEnded).catch(err => {
+      log.error(
+        { event: 'store.failed', operation: 'endLogins', userId, err },
+        'uploads of a login not ended',
+      )
+    })
+  })
   const services: Services = {
     ...identity,
     invites: new Invites(store.kv),

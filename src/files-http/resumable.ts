@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
+import type { UploadLogin } from '../files/uploads.js'
 import { pathOf, type Route } from '../http/answers.js'
 import { HEADERS, refuse, refuseUnread } from './answers.js'
 import type { Exchange } from './exchange.js'
@@ -10,16 +11,23 @@ import { Pace } from './pace.js'
 import type { FilesRouteOptions } from './route.js'
 import type { Tus } from './tus.js'
 
+export interface Uploader {
+  readonly userId: UserId
+  readonly login: UploadLogin
+  check(): void
+}
+
 export interface ResumableOptions extends FilesRouteOptions {
   /**
    * Who asks, by an access token, and what a request costs.
+   * @returns `check` throws if permissions of the account were revoked since
    * @throws GatewayError
    */
   readonly authorize: (
     request: IncomingMessage,
     response: ServerResponse,
     address: string | undefined,
-  ) => Promise<UserId>
+  ) => Promise<Uploader>
 }
 
 const ROOT = '/api/v1/uploads'
@@ -60,10 +68,10 @@ async function serve(options: ResumableOptions, asked: Asked): Promise<void> {
   if (request.headers['transfer-encoding'] !== undefined)
     throw new GatewayError('BAD_FIELD', { field: 'content-length', reason: 'is missing' })
   // A preflight has no login (Fetch, 4.8).
-  const userId =
+  const uploader =
     request.method === 'OPTIONS' ? undefined : await options.authorize(request, response, address)
   response.once('finish', () => leaveUnread(request, socket))
-  await (await load()).handle(request, response, { userId, pace })
+  await (await load()).handle(request, response, { uploader, pace })
 }
 
 /** What is left of a body is not read. */

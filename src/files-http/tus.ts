@@ -8,18 +8,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { DataStore, Server, Upload } from '@tus/server'
 import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
-import type { UserId } from '../core/model.js'
 import type { Files } from '../files/files.js'
 import { isFileId, ownerOf } from '../files/ids.js'
 import type { StoredFile } from '../files/rows.js'
 import { statusOf } from './answers.js'
 import type { Pace } from './pace.js'
+import type { Uploader } from './resumable.js'
 import type { FilesRouteOptions } from './route.js'
 
 /** One request. */
 interface Exchange {
   /** undefined: of a preflight. */
-  readonly userId: UserId | undefined
+  readonly uploader: Uploader | undefined
   readonly pace: Pace
 }
 
@@ -54,7 +54,7 @@ export class Tus {
       exposedHeaders: ['Upload-Expires', 'Tus-Checksum-Algorithm'],
       namingFunction: (request, metadata) => this.#announce(files, request, metadata ?? {}),
       onIncomingRequest: async (_request, id) => {
-        if (!isFileId(id) || ownerOf(id) !== this.#now.userId) throw refusal(404, 'no such upload')
+        if (!isFileId(id) || ownerOf(id) !== this.#now.uploader?.userId) throw refusal(404, 'no such upload')
       },
       onUploadFinish: async (_request, { id }) => {
         await this.#finish(options, id)
@@ -92,10 +92,10 @@ export class Tus {
     if (!Number.isSafeInteger(size) || size < 1) throw refusal(400, 'Upload-Length must be at least 1')
     if ((filename?.length ?? 0) > MAX_NAME || (filetype?.length ?? 0) > MAX_NAME)
       throw refusal(400, 'Upload-Metadata is too long')
-    const { userId } = this.#now
-    if (userId === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
+    const { uploader } = this.#now
+    if (uploader === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
     const type = MEDIA_TYPE.test(filetype ?? '') ? filetype : undefined
-    const { id } = await files.slot(userId, {
+    const { id } = await files.slot(uploader.userId, {
       name: (filename ?? '').toWellFormed(),
       size,
       ...(type && { type }),
@@ -104,7 +104,7 @@ export class Tus {
   }
 
   async #finish({ files, metrics, log }: FilesRouteOptions, id: string): Promise<void> {
-    const file = await files.begin(id)
+    const file = await begin(files, this.#now, id)
     try {
       const { size, type } = await this.#now.pace.while(files.finish(file))
       metrics.fileUploads.inc({ outcome: 'stored' })
@@ -164,7 +164,7 @@ class TusStore extends DataStore {
     if (file.state === 'stored') return uploadOf(file, file.size)
     const offset = await this.files.options.staging.sizeOf(id)
     if (offset < file.size) return uploadOf(file, offset)
-    await this.files.begin(id)
+    await begin(this.files, this.now(), id)
     try {
       return uploadOf(await this.now().pace.while(this.files.finish(file)), file.size)
     } finally {
@@ -174,7 +174,7 @@ class TusStore extends DataStore {
 
   override async write(stream: Readable, id: string, offset: number): Promise<number> {
     const { pace, checksum } = this.now()
-    const file = await this.files.begin(id)
+    const file = await begin(this.files, this.now(), id)
     const { staging } = this.files.options
     const hash = checksum && createHash(checksum.algorithm)
     try {
@@ -190,6 +190,12 @@ class TusStore extends DataStore {
   override async remove(id: string): Promise<void> {
     await this.files.remove(ownerOf(id), id)
   }
+}
+
+/** In one turn it is seen that the login is good, and its end is heard of from then on. @throws GatewayError as Files.begin */
+function begin(files: Files, { uploader }: Exchange, id: string): Promise<StoredFile> {
+  uploader?.check()
+  return files.begin(id, undefined, uploader?.login)
 }
 
 const uploadOf = ({ id, name, type, size, createdAt }: StoredFile, offset: number): Upload =>

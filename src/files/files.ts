@@ -13,7 +13,7 @@ import { type Scanner, scan, sniff, TypeRules, UNKNOWN_TYPE } from './inspect.js
 import { FileRows, refOf, type StoredFile } from './rows.js'
 import type { ByteRange } from './storage.js'
 import { type Kept, sweepStrays } from './strays.js'
-import { noFile, Uploads } from './uploads.js'
+import { noFile, type UploadLogin, Uploads } from './uploads.js'
 
 export interface FileLimits {
   readonly maxBytes: number
@@ -84,9 +84,14 @@ export class Files {
 
   /**
    * Announces a file.
+   * @param login whoever has the token may upload until this login ends; undefined: an upload has a login of its own
    * @throws GatewayError TOO_LARGE, BAD_FIELD, FILE_REFUSED, FILES_FULL, STORE_FULL
    */
-  async slot(owner: UserId, { name, size, type = UNKNOWN_TYPE }: NewFile): Promise<Slot> {
+  async slot(
+    owner: UserId,
+    { name, size, type = UNKNOWN_TYPE }: NewFile,
+    login?: UploadLogin,
+  ): Promise<Slot> {
     const { maxBytes, uploadMs } = this.limits
     if (size > maxBytes)
       throw new GatewayError('TOO_LARGE', { field: 'size', reason: `longer than ${maxBytes} bytes` })
@@ -99,7 +104,8 @@ export class Files {
       const createdAt = Date.now()
       const expiresAt = createdAt + uploadMs
       const id = newFileId(owner)
-      await this.rows.putNew({ id, name, size, type, createdAt, state: 'open', expiresAt })
+      const by = login && { login: { id: login.id, role: login.role } }
+      await this.rows.putNew({ id, name, size, type, createdAt, state: 'open', expiresAt, ...by })
       this.rows.totals.change(size, size)
       const token = this.options.tokens.make('put', id, { userId: owner, expiresAt })
       return { id, url: `${this.#base}/files/${id}`, token, expiresAt }
@@ -120,13 +126,14 @@ export class Files {
   /**
    * The file that may be uploaded now. Every `begin` is followed by one `end`.
    * @param token of the announcement; undefined: the caller has checked whose the file is
+   * @param login of this request
    * @throws GatewayError NO_FILE, LINK_EXPIRED, BAD_UPLOAD (it is uploaded, or is being uploaded)
    */
-  async begin(id: string, token?: string): Promise<StoredFile> {
+  async begin(id: string, token?: string, login?: UploadLogin): Promise<StoredFile> {
     if (!isFileId(id)) throw noFile()
     if (token !== undefined) this.#checkToken('put', id, token)
     if (this.#uploads.has(id)) throw badUpload('is being uploaded already')
-    this.#uploads.begin(id)
+    this.#uploads.begin(id, login)
     try {
       const file = await this.rows.find(id)
       if (file === undefined || !(await this.options.isGood(ownerOf(id)))) throw noFile()
@@ -146,7 +153,7 @@ export class Files {
   /**
    * Takes bytes of a file that `begin` gave, behind those that are there.
    * @param offset bytes that are there; 0 begins anew
-   * @returns how many came @throws GatewayError NO_FILE (removed meanwhile), FILES_FULL, and as Staging.append
+   * @returns how many came @throws GatewayError NO_FILE (removed meanwhile), ERROR_AUTH (its login ended), and as Staging.append
    */
   async take({ id, size }: StoredFile, body: AsyncIterable<Buffer>, offset = 0): Promise<number> {
     const { staging } = this.options
@@ -160,7 +167,8 @@ export class Files {
 
   /**
    * All bytes are there: they are looked at, and kept. Whatever goes wrong for good, nothing is left of the file.
-   * @throws GatewayError FILE_REFUSED, SCAN_FAILED, NO_FILE (removed meanwhile), STORE_FULL, STORE_UNAVAILABLE
+   * @throws GatewayError FILE_REFUSED, SCAN_FAILED, NO_FILE (removed meanwhile), STORE_FULL, STORE_UNAVAILABLE; ERROR_AUTH if its login
+   *   ended, and then the bytes stay
    */
   async finish(file: StoredFile): Promise<StoredFile> {
     const { staging, storage, scanner } = this.options
@@ -173,10 +181,11 @@ export class Files {
       const sha256 = await staging.seal(id)
       await scan(path, scanner)
       return await this.#turns.run(ownerOf(id), async () => {
+        this.#uploads.check(id)
         // A deletion may have come meanwhile, or the time be over.
         if ((await this.rows.find(id)) === undefined) throw noFile()
         await storage.put(id, path, file.size)
-        const { expiresAt: _, ...rest } = file
+        const { expiresAt: _, login: _login, ...rest } = file
         const stored = { ...rest, type, sha256, state: 'stored' as const }
         await this.rows.put(stored)
         this.rows.totals.change(0, -file.size)
@@ -184,10 +193,21 @@ export class Files {
         return stored
       })
     } catch (thrown) {
+      if (toGatewayError(thrown).kind === 'ERROR_AUTH') throw thrown
       // What fails because the file was removed meanwhile is no fault.
       if (!(await this.#turns.run(ownerOf(id), () => this.#drop(id)))) throw noFile()
       throw thrown
     }
+  }
+
+  /** Uploads by these logins end: those under way, and those that were announced and need no login of their own. */
+  async endLogins(owner: UserId, isEnded: (login: UploadLogin) => boolean): Promise<void> {
+    this.#uploads.stopLogins(owner, isEnded)
+    for await (const { id, state, login } of this.rows.all(owner))
+      if (state === 'open' && login !== undefined && isEnded(login))
+        await this.#turns.run(owner, async () => {
+          if ((await this.rows.find(id))?.state === 'open') await this.#drop(id)
+        })
   }
 
   /** Of an upload that failed: the file need not be announced again. */

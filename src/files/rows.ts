@@ -6,6 +6,7 @@ import type { KeyValue, KvKey, KvWrite } from '../store/store.js'
 import { nameOf, ownerOf } from './ids.js'
 import { cleanName } from './names.js'
 import { Totals } from './totals.js'
+import type { UploadLogin } from './uploads.js'
 
 /** Times are ms since the epoch. */
 export interface FileRow {
@@ -17,6 +18,8 @@ export interface FileRow {
   /** `open`: it may be uploaded until `expiresAt`. */
   readonly state: 'open' | 'stored'
   readonly expiresAt?: number
+  /** The login that announced it, where an upload needs none of its own: it ends with that. */
+  readonly login?: UploadLogin
   /** SHA-256 of its bytes, hex. */
   readonly sha256?: string
   /** When a message last referred to it. */

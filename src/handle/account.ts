@@ -3,7 +3,7 @@ import { ASKED } from '../auth/proofs.js'
 import { GatewayError, nameStoreFault, toGatewayError } from '../core/errors.js'
 import type { User } from '../core/model.js'
 import { formatTime } from '../core/time.js'
-import type { LiveConnection } from '../live/live.js'
+import type { OfLogin } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
 import { confirmAgain } from './owner.js'
@@ -140,7 +140,7 @@ export async function removeAccount(
   { audit, files, inbox, live, log, logins, proofs }: Services,
   { userId, front, remoteAddress }: Pick<LoggedIn, 'userId' | 'remoteAddress'> & { readonly front: string },
   remove: (gone: () => Promise<unknown>) => Promise<unknown>,
-  isSpared: (connection: LiveConnection) => boolean = () => false,
+  isSpared: (connection: OfLogin) => boolean = () => false,
 ): Promise<void> {
   let isGone = false
   const gone = () => {

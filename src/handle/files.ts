@@ -1,5 +1,6 @@
 /** Requests about files. The bytes go by HTTP (files-http/). */
 
+import { admit } from '../core/model.js'
 import { formatTime } from '../core/time.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Handler, LoggedIn } from './context.js'
@@ -10,11 +11,18 @@ export const filesAccess = ({ files }: HandlerRules): 'user' | 'nobody' => (file
 /** Announces a file: where it is to be put, with which headers, and until when. */
 export const handleUploadSlot: Handler<RequestData<'uploadSlot'>, LoggedIn> = async (
   { files },
-  { userId },
+  { userId, login, permissions },
   { data },
   answer,
 ) => {
-  const { id, url, token, expiresAt } = await files.slot(userId, data)
+  const { id, url, token, expiresAt } = await files.slot(userId, data, login)
+  // The login may have ended before there was a row that ends with it.
+  try {
+    admit(permissions)
+  } catch (thrown) {
+    await files.remove(userId, id).catch(() => undefined)
+    throw thrown
+  }
   const headers = { Authorization: `Bearer ${token}` }
   answer.ok('SUCCESS', { id, method: 'PUT', url, headers, expires: formatTime(expiresAt) })
 }

@@ -6,7 +6,7 @@ import type { AuditEntry, AuditEvent } from '../core/audit.js'
 import { GatewayError, toGatewayError } from '../core/errors.js'
 import { admit, type UserId } from '../core/model.js'
 import { formatTime } from '../core/time.js'
-import type { LiveConnection } from '../live/live.js'
+import type { LiveConnection, OfLogin } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
 import { confirmForDevices, confirmOwner, showCode } from './owner.js'
@@ -43,7 +43,7 @@ export const handleLogout: Handler<RequestData<'logout'>, LoggedIn> = async (
   const { userId, login } = caller
   const isKept = login.kind === 'device' || login.kind === 'app'
   const isOwn = (id: string | undefined) => id === login.id && !isKept
-  const isOther = (one: LiveConnection) => !Object.is(one, caller) && isOwn(one.login?.id)
+  const isOther = (one: OfLogin) => !Object.is(one, caller) && isOwn(one.login?.id)
   const endLive = () => services.live.endAll(userId, ENDED, isOther)
   await services.logins.revoke(userId, ({ id }) => isOwn(id), endLive)
   record(services, caller, 'logout', { userId, session: login.id })
@@ -77,7 +77,7 @@ export const handleRevoke: Handler<RequestData<'revoke'>, LoggedIn> = async (
     throw new GatewayError('BAD_FIELD', { field: 'session', reason: 'either session or others: true' })
   const own = caller.login.id
   const isMeant = (id: string | undefined) => (data.others === true ? id !== own : id === data.session)
-  const isEnded = ({ login }: LiveConnection) => isMeant(login?.id)
+  const isEnded = ({ login }: OfLogin) => isMeant(login?.id)
   const ended = new Set<string | undefined>()
   const endLive = () => {
     for (const { login } of live.of(userId).filter(isEnded)) ended.add(login?.id)
@@ -145,7 +145,7 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
   const { userId } = caller
   const { password, newPassword, code, keepDevices = false } = data
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
-  const isOther = (one: LiveConnection) => !Object.is(one, caller) && ends(one.login?.role === 'device')
+  const isOther = (one: OfLogin) => !Object.is(one, caller) && ends(one.login?.role === 'device')
   const endLive = () => live.endAll(userId, ENDED, isOther)
   const endSessions = () => logins.revoke(userId, ({ kind }) => ends(kind !== 'token'), endLive)
   const check = () => admit(caller.permissions)
@@ -166,7 +166,7 @@ export const handlePassword: Handler<RequestData<'password'>, LoggedIn> = async 
   answer.ok('SUCCESS', data.token === true ? encodeTokens(await open()) : null)
 }
 
-const isOf = (ids: ReadonlySet<string>) => (connection: LiveConnection) =>
+const isOf = (ids: ReadonlySet<string>) => (connection: OfLogin) =>
   connection.login !== undefined && ids.has(connection.login.id)
 
 /**

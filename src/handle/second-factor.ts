@@ -6,7 +6,7 @@ import type { AuditEvent } from '../core/audit.js'
 import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { formatTime } from '../core/time.js'
-import type { LiveConnection } from '../live/live.js'
+import type { OfLogin } from '../live/live.js'
 import type { RequestData } from '../protocol/requests.js'
 import type { Caller, Handler, LoggedIn } from './context.js'
 import { confirmOwner, loginOf, recordRefused } from './owner.js'
@@ -62,7 +62,7 @@ export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor
   record(services, caller, 'second-factor.on', userId)
   const own = caller.login?.id
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
-  const isOther = (one: LiveConnection) => !Object.is(one, caller) && ends(one.login?.role === 'device')
+  const isOther = (one: OfLogin) => !Object.is(one, caller) && ends(one.login?.role === 'device')
   const endLive = () => live.endAll(userId, ENDED, isOther)
   await logins.revoke(userId, ({ id, kind }) => id !== own && ends(kind !== 'token'), endLive)
   mail.tell({ kind: 'second-factor-on', userId })

@@ -21,8 +21,12 @@ export interface LiveConnection {
   end(code: CodeName): void
 }
 
+/** What is said of whom a revocation ends: connections, and what goes on without one. */
+export type OfLogin = Pick<LiveConnection, 'login'>
+
 export class LiveConnections {
   readonly #byUser = new Several<UserId, LiveConnection>()
+  #onEnd: (userId: UserId, which: (one: OfLogin) => boolean) => void = () => undefined
   #onPresence: (userId: UserId, online: boolean) => void = () => undefined
 
   constructor(private readonly policy: MultiplePolicy) {}
@@ -30,6 +34,11 @@ export class LiveConnections {
   /** `listener` is called when an account's first connection opens and when its last one closes. */
   onPresence(listener: (userId: UserId, online: boolean) => void): void {
     this.#onPresence = listener
+  }
+
+  /** `listener` is called when `endAll` is: for what goes on without a connection. */
+  onEnd(listener: (userId: UserId, which: (one: OfLogin) => boolean) => void): void {
+    this.#onEnd = listener
   }
 
   isOnline(userId: UserId): boolean {
@@ -77,7 +86,8 @@ export class LiveConnections {
    * Revokes the permissions of all connections of an account, or of those that `which` accepts, and ends them. Messages
    * of theirs that still wait are not stored.
    */
-  endAll(userId: UserId, code: CodeName, which: (connection: LiveConnection) => boolean = () => true): void {
+  endAll(userId: UserId, code: CodeName, which: (one: OfLogin) => boolean = () => true): void {
+    this.#onEnd(userId, which)
     for (const connection of this.of(userId)) {
       if (!which(connection)) continue
       connection.permissions?.revoke()

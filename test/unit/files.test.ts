@@ -229,7 +229,7 @@ t.test('room is kept for what is announced and still to come, and looked at whil
 t.test('of an upload whose file is removed meanwhile nothing more is taken', async t => {
   const uploads = new Uploads()
   const [own, other] = [newFileId(ANN), newFileId(BOB)]
-  for (const id of [own, other]) uploads.begin(id)
+  for (const id of [own, other]) uploads.begin(id, undefined)
   uploads.stopAll(ANN)
   const pieces = (id: string) => buffer(Readable.from(uploads.watch(id, Readable.from([Buffer.alloc(3)]))))
   await t.rejects(pieces(own), of('NO_FILE'))
@@ -237,8 +237,50 @@ t.test('of an upload whose file is removed meanwhile nothing more is taken', asy
   uploads.stop(other)
   t.throws(() => uploads.check(other), of('NO_FILE'))
   uploads.end(other)
-  uploads.begin(other)
+  uploads.begin(other, undefined)
   t.doesNotThrow(() => uploads.check(other), 'the next one begins anew')
+})
+
+t.test('an upload whose login ends is told at once, also while nothing comes; others go on', async t => {
+  const uploads = new Uploads()
+  const [own, other, free] = [newFileId(ANN), newFileId(ANN), newFileId(ANN)]
+  uploads.begin(own, { id: 'a', role: 'user' })
+  uploads.begin(other, { id: 'b', role: 'user' })
+  uploads.begin(free, undefined)
+  let send: (piece: Buffer) => void = () => undefined
+  const silent = (async function* () {
+    yield await new Promise<Buffer>(resolve => (send = resolve))
+  })()
+  const reading = buffer(Readable.from(uploads.watch(own, silent)))
+  const refused = t.rejects(reading, of('ERROR_AUTH'))
+  await new Promise(setImmediate)
+  uploads.stopLogins(BOB, () => true)
+  uploads.stopLogins(ANN, ({ id }) => id === 'a')
+  await refused
+  send(Buffer.alloc(1))
+  for (const id of [other, free]) t.doesNotThrow(() => uploads.check(id))
+  uploads.stop(own)
+  t.throws(() => uploads.check(own), of('ERROR_AUTH'), 'what came first counts')
+})
+
+t.test('an announcement ends with its login, an upload with one of its own does not', async t => {
+  const { files } = await open(t)
+  const announce = (login?: string) =>
+    files.slot(ANN, { name: 'a', size: 5 }, login === undefined ? undefined : { id: login, role: 'user' })
+  const [a, b, own] = [await announce('a'), await announce('b'), await announce()]
+  await files.endLogins(ANN, ({ id }) => id === 'a')
+  await t.rejects(files.begin(a.id, a.token), of('NO_FILE'))
+  for (const { id, token } of [b, own]) {
+    t.equal((await files.begin(id, token)).id, id)
+    files.end(id)
+  }
+  const file = await files.begin(own.id, undefined, { id: 'c', role: 'user' })
+  await files.options.staging.append(own.id, Readable.from([Buffer.alloc(5)]), 0, 5)
+  await files.endLogins(ANN, () => true)
+  await t.rejects(files.finish(file), of('ERROR_AUTH'))
+  files.end(own.id)
+  t.equal(await files.options.staging.sizeOf(own.id), 5, 'it goes on by another login')
+  t.equal((await files.finish(await files.begin(own.id))).state, 'stored')
 })
 
 t.test('files are private, and where their account’s folder is', async t => {
