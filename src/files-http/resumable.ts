@@ -2,20 +2,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { GatewayError, toGatewayError } from '../core/errors.js'
-import type { UserId } from '../core/model.js'
-import type { UploadLogin } from '../files/uploads.js'
 import { pathOf, type Route } from '../http/answers.js'
 import { HEADERS, refuse, refuseUnread } from './answers.js'
-import type { Exchange } from './exchange.js'
+import type { Exchange, Uploader } from './exchange.js'
 import { Pace } from './pace.js'
 import type { FilesRouteOptions } from './route.js'
 import type { Tus } from './tus.js'
-
-export interface Uploader {
-  readonly userId: UserId
-  readonly login: UploadLogin
-  check(): void
-}
 
 export interface ResumableOptions extends FilesRouteOptions {
   /**

@@ -12,8 +12,8 @@ import type { Files } from '../files/files.js'
 import { isFileId, ownerOf } from '../files/ids.js'
 import type { StoredFile } from '../files/rows.js'
 import { statusOf } from './answers.js'
+import type { Uploader } from './exchange.js'
 import type { Pace } from './pace.js'
-import type { Uploader } from './resumable.js'
 import type { FilesRouteOptions } from './route.js'
 
 /** One request. */
