@@ -47,5 +47,7 @@ export class Census<T extends Counted> {
   *counts(): Generator<readonly [front: string, state: ReaderState, count: number]> {
     for (const front of ['json', 'mqtt'])
       for (const state of READER_STATES) yield [front, state, this.#counts.get(`${front} ${state}`) ?? 0]
+    // Requests that wait for a message.
+    yield ['rest', 'live', this.#counts.get('rest live') ?? 0]
   }
 }

@@ -16,6 +16,10 @@ const RETRY_DELAY_MS = 1000
 /** The JSON device of a client that names none. It exists from registration, at 0. */
 export const DEFAULT_DEVICE = ''
 
+/** The prefix keeps JSON devices apart from MQTT devices, whose client id may be the same text. */
+export const jsonDevice = (name: string | undefined): string =>
+  name === undefined ? DEFAULT_DEVICE : `json ${name}`
+
 /** Has the place of one device. */
 export interface Mover {
   /** Where the device stands now. */

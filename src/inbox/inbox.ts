@@ -71,7 +71,7 @@ export class Inbox {
     readonly store: InboxLog,
     readonly cursors: Cursors,
     private readonly retention: Retention,
-    private readonly metrics: Metrics,
+    readonly metrics: Metrics,
     private readonly log: Logger,
     limits: BacklogLimits,
     /** Of all who write what it answers and delivers. */

@@ -2,7 +2,7 @@
 
 import { encodeExtendedFrame, encodeFrame, type FileRef, type FileUrls, type Links } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
-import { DEFAULT_DEVICE } from '../inbox/cursors.js'
+import { jsonDevice } from '../inbox/cursors.js'
 import type { InboxReader } from '../inbox/reader.js'
 import type { Sink } from '../inbox/sink.js'
 import { encodeEvent } from '../protocol/replies.js'
@@ -26,10 +26,6 @@ export interface Writer {
 const PING_PAUSE_MS = 1000
 /** When nothing was sent for so long, ms, no more is waited for. */
 const QUIET_MS = 200
-
-/** The prefix keeps JSON devices apart from MQTT devices, whose client id may be the same text. */
-const deviceName = (name: string | undefined): string =>
-  name === undefined ? DEFAULT_DEVICE : `json ${name}`
 
 /** What it takes of the server. */
 export type DeliveryHost = Pick<ConnectionHost, 'later' | 'openReader'> & {
@@ -69,7 +65,7 @@ export class InboxDelivery implements Sink, Links {
     this.#suffix = nth === 0 ? '' : ` ${nth}`
     const isExtended = ack !== undefined || device !== undefined || events !== undefined || from !== undefined
     this.#encode = isExtended ? encodeExtendedFrame : encodeFrame
-    this.reader = host.openReader({ userId, device: deviceName(device), sink: this, from })
+    this.reader = host.openReader({ userId, device: jsonDevice(device), sink: this, from })
   }
 
   get front() {

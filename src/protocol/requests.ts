@@ -166,6 +166,11 @@ export const REQUESTS = {
   removeFile: Type.Object({ file: fileId }),
   delete: Type.Object({ password, code: Type.Optional(code) }),
   ack: Type.Object({ seq: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) }),
+  // By REST alone.
+  inbox: Type.Object({
+    after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+  }),
   history: Type.Object({
     with: userId,
     before: Type.Optional(text(64, 1)),

@@ -15,6 +15,9 @@ const LANGUAGE = Type.Union([Type.Literal('en'), Type.Literal('zh-TW')])
 /** Most messages of one answer. Each is held until the client has read it. */
 const HISTORY_LIMIT = 100
 
+/** How long an answer may wait for a message, s: shorter than proxies wait for an answer. */
+export const MAX_WAIT_SECONDS = 30
+
 /** What it takes: bodies, parameters of the path, and of the query. */
 export const TAKEN = {
   ...REQUESTS,
@@ -36,6 +39,16 @@ export const TAKEN = {
   session: Type.Object({ id: text(64, 1) }),
   others: Type.Object({ others: Type.Literal(true, { description: 'All but the one that asks.' }) }),
   me: REQUESTS.profile,
+  inbox: Type.Object({
+    ...REQUESTS.inbox.properties,
+    wait: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_WAIT_SECONDS,
+        description: 'Seconds to wait where there is no message.',
+      }),
+    ),
+  }),
   history: Type.Object({
     with: userId,
     before: Type.Optional(text(64, 1)),
@@ -89,7 +102,7 @@ const link = {
   thumbnail: Type.Optional(told('Of an image.')),
 }
 
-const message = Type.Object({
+const message = {
   id: told('UUIDv7 (RFC 9562).'),
   sender: id,
   recipient: id,
@@ -100,7 +113,7 @@ const message = Type.Object({
   ),
   text: Type.Optional(told('Of a message with files: what the sender wrote.')),
   files: Type.Optional(Type.Array(Type.Object({ ...file, ...link }))),
-})
+}
 
 const passkey = { id: told('Of the credential, base64url.'), name: Type.String() }
 
@@ -145,9 +158,27 @@ export const GIVEN = {
   Users: Type.Object({ users: Type.Array(user) }),
   Sent: Type.Object({ id: told('Of the message, the same for a repeat.') }),
   Messages: Type.Object({
-    messages: Type.Array(message, { description: 'Newest first.' }),
+    messages: Type.Array(Type.Object(message), { description: 'Newest first.' }),
     more: Type.Boolean({ description: 'Whether there may be older ones: see the header `Link`.' }),
   }),
+  Inbox: Type.Object({
+    messages: Type.Array(
+      Type.Object({
+        ...message,
+        recipient: Type.Optional({ ...id, description: 'Not of a broadcast.' }),
+        seq: Type.Integer({ minimum: 1 }),
+      }),
+      { description: 'Oldest first.' },
+    ),
+    upTo: Type.Integer({
+      minimum: 0,
+      description:
+        'To confirm when the messages are kept: the `seq` of the last, or of what is not there any more behind it.',
+    }),
+    confirmed: Type.Integer({ minimum: 0, description: 'What the device has confirmed.' }),
+    more: Type.Boolean({ description: 'Whether there are newer ones: see the header `Link`.' }),
+  }),
+  Confirmed: Type.Object({ confirmed: Type.Integer({ minimum: 0 }) }),
   Slot: Type.Object({
     id: told('Of the file, for `files` of a message.'),
     method: Type.Literal('PUT'),

@@ -138,6 +138,7 @@ const NOWHERE: Given = {
   wait: () => undefined,
   isClosed: false,
   isLeaving: false,
+  over: () => AbortSignal.abort(),
   origins: { isOrigin: () => false, isOpen: false },
 }
 

@@ -39,7 +39,7 @@ export const openApi = (): Json => ({
     version: version(),
     summary: 'Accounts, messages and devices of a MumiChat server.',
     description:
-      'The same accounts, messages, rights and limits as over WebSocket and MQTT. Messages come over those: this API sends, and reads what was sent. Refusals are problem details (RFC 9457) with the `code` that the same refusal has there.',
+      'The same accounts, messages, rights and limits as over WebSocket and MQTT. Messages come by themselves over those; by this API they are sent, asked for (`GET /inbox`), and read again. Refusals are problem details (RFC 9457) with the `code` that the same refusal has there.',
     license: { name: 'MIT', identifier: 'MIT' },
   },
   servers: [{ url: '/api/v1' }],

@@ -30,6 +30,8 @@ export interface Given {
   readonly isClosed: boolean
   /** Clients are sent away: the answer is the last one on its connection. */
   readonly isLeaving: boolean
+  /** For whoever waits: aborted when the client leaves, clients are sent away, or the gateway takes nothing new any more. */
+  readonly over: () => AbortSignal
   readonly origins: Origins
 }
 

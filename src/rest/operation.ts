@@ -89,5 +89,7 @@ export interface Operation {
   readonly isPaged?: true
   /** `If-Match` is looked at; the operation whose answer it is compared with. */
   readonly matches?: Operation
+  /** What is waited for before it runs. It ends with `signal`: the client has left, or the gateway sends clients away. */
+  readonly wait?: (call: Call, signal: AbortSignal) => Promise<void>
   readonly run: (call: Call) => Promise<Result>
 }

@@ -3,6 +3,8 @@
  * (http/server.ts). The API itself, with Fastify, is loaded at the first request for it, so that it costs nobody anything
  * who does not use it.
  */
+import { setMaxListeners } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathOf, type Route, send } from '../http/answers.js'
 import { whenOver } from '../http/ends.js'
@@ -21,9 +23,12 @@ export class RestFront {
   #pending = 0
   #isClosed = false
   #isLeaving = false
+  readonly #ending = new AbortController()
   #origins: Origins
 
   constructor(private readonly options: RestOptions) {
+    // One for each request that waits.
+    setMaxListeners(0, this.#ending.signal)
     this.#origins = originsOf(options.origins)
   }
 
@@ -40,11 +45,18 @@ export class RestFront {
     response.once('finish', () => request.resume())
     this.#pending++
     whenOver(request.socket, response, () => this.#pending--)
+    const front = this
     const given = {
       address,
       wait,
-      isClosed: this.#isClosed,
-      isLeaving: this.#isLeaving,
+      // As it is when the answer leaves.
+      get isClosed() {
+        return front.#isClosed
+      },
+      get isLeaving() {
+        return front.#isLeaving
+      },
+      over: () => this.#overWith(request, response),
       origins: this.#origins,
     }
     this.#load().then(
@@ -58,14 +70,29 @@ export class RestFront {
     return true
   }
 
+  #overWith({ socket }: IncomingMessage, response: ServerResponse): AbortSignal {
+    const { signal } = this.#ending
+    const over = new AbortController()
+    const end = () => over.abort()
+    signal.addEventListener('abort', end)
+    if (signal.aborted) end()
+    whenOver(socket, response, () => {
+      signal.removeEventListener('abort', end)
+      end()
+    })
+    return over.signal
+  }
+
   /** Clients are sent away: connections end with their next answer. */
   leave(): void {
     this.#isLeaving = true
+    this.#ending.abort()
   }
 
   /** Takes nothing new. Resolves when what was taken is answered, or after `graceMs`. */
   async close(graceMs: number): Promise<void> {
     this.#isClosed = true
+    this.#ending.abort()
     const until = performance.now() + graceMs
     while (this.#pending > 0 && performance.now() < until) await sleep(10)
   }

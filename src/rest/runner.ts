@@ -101,6 +101,10 @@ export class Runner {
       key: by.takesKey ? keyOf(request.headers['idempotency-key']) : undefined,
       ask: (name, data, id) => this.#door.ask(caller, name, data as Values, id),
     }
+    if (by.wait !== undefined) {
+      await by.wait(call, given.over())
+      given.wait(WORK_MS)
+    }
     if (by.method === 'GET') return this.#read(by, asked, call)
     const result = await this.#change(by, asked, call)
     return answerOf(by, result)

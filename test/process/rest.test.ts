@@ -28,13 +28,15 @@ t.test('docs/rest.md', { skip: !hasCurl && 'NOT TESTED: no curl with --json' }, 
     .trim()
     .split('\n')
     .map(line => JSON.parse(line))
-  const [ann, bob, me, sent, messages, named, picture, changed, device, sessions] = answers
+  const [ann, bob, me, sent, messages, inbox, confirmed, named, picture, changed, device, sessions] = answers
   t.match([ann.id, bob.id], [/^\d{9}$/, /^\d{9}$/])
   t.match(me, { id: ann.id, email: 'ann@chat.example' })
   t.match(messages, {
     messages: [{ id: sent.id, sender: ann.id, recipient: bob.id, content: 'hello' }],
     more: false,
   })
+  t.match(inbox, { messages: [{ id: sent.id, seq: 1, content: 'hello' }], upTo: 1, confirmed: 0 })
+  t.same(confirmed, { confirmed: 1 })
   t.match(named, { id: ann.id, username: 'ann.lee' })
   t.match(picture, { profileImage: /^http:\/\/127\.0\.0\.1:\d+\/images\/[\w-]{32}$/ })
   t.match(changed, { id: ann.id, language: 'en' })
@@ -44,5 +46,5 @@ t.test('docs/rest.md', { skip: !hasCurl && 'NOT TESTED: no curl with --json' }, 
     .map(({ kind, device }: Record<string, string>) => `${kind} ${device}`)
     .sort()
   t.same(kinds, ['device lamp-kitchen', 'token script'])
-  t.equal(answers.length, 10)
+  t.equal(answers.length, 12)
 })

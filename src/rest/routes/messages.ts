@@ -1,4 +1,6 @@
 /** Messages: sent, and read again. */
+
+import { waitForInbox } from '../../handle/inbox.js'
 import { GIVEN, TAKEN } from '../../protocol/rest.js'
 import type { Operation } from '../operation.js'
 
@@ -35,6 +37,43 @@ const history: Operation = {
   },
 }
 
+const inbox: Operation = {
+  method: 'GET',
+  path: '/inbox',
+  id: 'readInbox',
+  summary:
+    'Messages that came and that the device of the token has not confirmed, or those behind `after`, oldest first; also broadcasts',
+  request: 'inbox',
+  login: 'needed',
+  query: TAKEN.inbox,
+  status: 200,
+  answer: GIVEN.Inbox,
+  refusals: ['TOO_MANY_CONNECTIONS'],
+  isPaged: true,
+  wait: async ({ caller, query, services }, signal) => {
+    const after = query.after as number | undefined
+    const ms = Number(query.wait ?? 0) * 1000
+    if (ms > 0) await waitForInbox(services, caller, { after, ms, signal })
+  },
+  run: async ({ ask, query: { wait: _waited, ...query } }) => {
+    const body = (await ask('inbox', query)).data as { upTo: number; more: boolean }
+    return { body, ...(body.more && { next: { after: body.upTo } }) }
+  },
+}
+
+const confirm: Operation = {
+  method: 'PUT',
+  path: '/inbox/confirmed',
+  id: 'confirmMessages',
+  summary: 'Confirm all messages up to a `seq`: the device of the token does not get them again',
+  request: 'ack',
+  login: 'needed',
+  body: TAKEN.ack,
+  status: 200,
+  answer: GIVEN.Confirmed,
+  run: async ({ ask, body }) => ({ body: (await ask('ack', body)).data as object }),
+}
+
 const broadcast: Operation = {
   method: 'POST',
   path: '/broadcasts',
@@ -52,4 +91,4 @@ const broadcast: Operation = {
   },
 }
 
-export const MESSAGES = [send, history, broadcast]
+export const MESSAGES = [send, inbox, confirm, history, broadcast]
