@@ -153,7 +153,15 @@ export interface Cursor {
   readonly sent: number
   /** QoS 2, ascending: seqs with a PUBREC and without a PUBCOMP. Redelivery resumes with PUBREL. */
   readonly released: readonly number[]
+  /**
+   * Ascending: seqs behind `confirmed`, up to `sent`, that are not sent again: confirmed before one that came earlier, or not sent
+   * since they had expired. Absent: none.
+   */
+  readonly settled?: readonly SeqRange[]
 }
+
+/** Both inclusive. */
+export type SeqRange = readonly [from: number, to: number]
 
 /**
  * Maximum lengths of the texts of a login, in UTF-16 code units. They are checked on arrival, before any other work:

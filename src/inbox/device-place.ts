@@ -1,9 +1,11 @@
 /** Where one connected device stands in its owner's inbox: what it was sent, and what of it it has confirmed. */
 import type { FrontEnd, Metrics } from '../core/metrics.js'
-import type { Cursor, UserId } from '../core/model.js'
+import type { Cursor, SeqRange, UserId } from '../core/model.js'
 import type { CursorMove } from '../store/store.js'
 import type { Cursors, Mover } from './cursors.js'
 import { Window, type WindowLimits } from './window.js'
+
+const NONE: readonly never[] = []
 
 export abstract class DevicePlace implements Mover {
   protected readonly window: Window
@@ -11,6 +13,7 @@ export abstract class DevicePlace implements Mover {
   #confirmed = 0
   #sent = 0
   #sentBefore = 0
+  #settledBefore: readonly SeqRange[] = NONE
   #isFound = false
 
   /** @param device whose cursor this is; DEFAULT_DEVICE has the name '' */
@@ -55,9 +58,10 @@ export abstract class DevicePlace implements Mover {
   abstract resume(): void
 
   /** It is kept even when nothing moves: a device that was seen keeps its place from now on. */
-  protected begin({ confirmed, sent, released }: Cursor): void {
+  protected begin({ confirmed, sent, released, settled = NONE }: Cursor): void {
     this.#confirmed = this.#sent = confirmed
     this.#sentBefore = sent
+    this.#settledBefore = settled
     if (released.length > 0) this.#released = new Set(released)
     this.#isFound = true
     this.touch()
@@ -66,6 +70,11 @@ export abstract class DevicePlace implements Mover {
   /** Whether the device was sent it on an earlier connection. */
   protected wasSent(seq: number): boolean {
     return seq <= this.#sentBefore
+  }
+
+  /** Whether an earlier connection has settled it: it is not sent again. */
+  protected isSettled(seq: number): boolean {
+    return this.#settledBefore.some(([from, to]) => from <= seq && seq <= to)
   }
 
   /** Whether its PUBREC came, and no PUBCOMP. */
@@ -118,6 +127,7 @@ export abstract class DevicePlace implements Mover {
 
   /** What its device has confirmed, and what it was sent. */
   get place(): CursorMove {
+    const settled = this.#settled()
     return {
       userId: this.userId,
       device: this.device,
@@ -125,7 +135,16 @@ export abstract class DevicePlace implements Mover {
       sent: Math.max(this.#sent, this.#sentBefore),
       released: [...(this.#released ?? [])],
       seenAt: Date.now(),
+      ...(settled.length > 0 && { settled }),
     }
+  }
+
+  /** Behind the cursor. */
+  #settled(): SeqRange[] {
+    const settled = this.window.gaps(this.#confirmed + 1, this.#sent)
+    for (const [from, to] of this.#settledBefore)
+      if (to > this.#sent) settled.push([Math.max(from, this.#sent + 1), to])
+    return settled
   }
 
   #advance(count: number): void {

@@ -112,9 +112,18 @@ export class InboxReader extends DevicePlace implements LiveReader {
     return this.#sink.canTake && this.window.hasRoom(this.span)
   }
 
-  /** @returns false if it has expired and is passed over; the device is told of it later, with those behind it */
+  /**
+   * @returns false if it is passed over: an earlier connection has settled it, or it has expired, and the device is told of that
+   *   later, with those behind it
+   */
   #write(row: InboxRow): boolean {
     const { seq, text, expiresAt } = row
+    if (this.isSettled(seq)) {
+      this.#tellUpTo(seq - 1)
+      this.#told = seq
+      this.passOver(seq)
+      return false
+    }
     // What was sent once does not expire any more (MQTT 5, 4.3.3).
     if (expiresAt !== undefined && !this.wasSent(seq) && Date.now() >= expiresAt) {
       this.metrics.expired.inc()

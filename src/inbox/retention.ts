@@ -1,6 +1,6 @@
 /**
- * The bounds of an inbox. By length and bytes the oldest go that every device has confirmed; what some device has not
- * is never displaced by what is newer, which is refused instead (occupancy.ts). By age the oldest go, confirmed or not:
+ * The bounds of an inbox. By length and bytes the oldest go that every device has confirmed or that have expired; what else some
+ * device has not is never displaced by what is newer, which is refused instead (occupancy.ts). By age the oldest go, confirmed or not:
  * a reader that had not confirmed them finds a gap in `seq` and is told (Sink.gap); the metric counts.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -210,7 +210,7 @@ export class Retention {
     // Recent confirmations make room, so they are written first if the inbox is large.
     if (occupancy.isLarge) await this.cursors.writeNow(inbox)
     const last = await this.store.inbox.lastSeq(inbox)
-    const confirmed = await this.#trimmer.confirmedByAll(inbox)
+    const confirmed = await this.#mayGo(inbox, last)
     const upTo = Math.min(last - maxMessages, confirmed)
     if (upTo > 0) await this.#trimmer.remove(inbox, upTo, 'inbox.maxMessages')
     let bytes = await this.store.inbox.inboxBytes(inbox)
@@ -230,6 +230,15 @@ export class Retention {
     }
     const isDear = count > CHUNK || bytes > SWEEP_CHARS
     occupancy.freshUntil = isDear ? performance.now() + REST * (performance.now() - begun) : 0
+  }
+
+  /** @returns the seq up to which every device has confirmed, or which no device gets any more since it has expired */
+  async #mayGo(inbox: UserId, last: number): Promise<number> {
+    const confirmed = await this.#trimmer.confirmedByAll(inbox)
+    const bytes = await this.store.inbox.inboxBytes(inbox)
+    return isMuch(last - confirmed, bytes, this.limits)
+      ? this.#trimmer.expiredUpTo(inbox, confirmed)
+      : confirmed
   }
 
   /** Who sent what is not confirmed. */

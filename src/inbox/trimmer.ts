@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from '../core/log.js'
 import type { Metrics } from '../core/metrics.js'
-import { madeAt, type UserId } from '../core/model.js'
+import { type InboxRow, madeAt, type UserId } from '../core/model.js'
 import type { Roles } from '../store/store.js'
 
 export interface Removed {
@@ -51,18 +51,29 @@ export class Trimmer {
     return { removed, dropped }
   }
 
-  /** Most inboxes have nothing old: the first row tells. @returns the seq up to which all were made before; 0 for none */
-  async olderUpTo(userId: UserId, before: number): Promise<number> {
-    let upTo = 0
+  /** @returns the seq up to which all were made before; 0 for none */
+  olderUpTo(userId: UserId, before: number): Promise<number> {
+    return this.#lastInRow(userId, 0, ({ id }) => madeAt(id) < before)
+  }
+
+  /** @returns the seq up to which all behind `from` have expired; `from` for none */
+  expiredUpTo(userId: UserId, from: number): Promise<number> {
+    const now = Date.now()
+    return this.#lastInRow(userId, from, ({ expiresAt }) => expiresAt !== undefined && expiresAt <= now)
+  }
+
+  /** In most inboxes the first row tells. @returns the seq up to which all rows behind `from` are such; `from` for none */
+  async #lastInRow(userId: UserId, from: number, isSuch: (row: InboxRow) => boolean): Promise<number> {
+    let upTo = from
     let limit = 1
-    let isOld = true
-    while (isOld && !this.#isClosed) {
+    let goesOn = true
+    while (goesOn && !this.#isClosed) {
       const rows = await this.store.inbox.readInbox(userId, upTo, limit, PAGE_CHARS)
-      const fresh = rows.findIndex(row => madeAt(row.id) >= before)
-      upTo = (fresh === -1 ? rows.at(-1) : rows[fresh - 1])?.seq ?? upTo
-      isOld = fresh === -1 && rows.length > 0
+      const other = rows.findIndex(row => !isSuch(row))
+      upTo = (other === -1 ? rows.at(-1) : rows[other - 1])?.seq ?? upTo
+      goesOn = other === -1 && rows.length > 0
       limit = CHUNK
-      if (isOld) await nextTurn()
+      if (goesOn) await nextTurn()
     }
     return upTo
   }

@@ -1,5 +1,7 @@
 /** Messages that were written to one device and that it has not confirmed. */
 
+import type { SeqRange } from '../core/model.js'
+
 /** From the oldest unconfirmed to the newest sent: an MQTT packet identifier names its seq modulo 32,768. */
 const MAX_SPAN = 32_767
 
@@ -48,6 +50,19 @@ export class Window {
     if (this.#inFlight.size === 0) return true
     const { windowMessages, windowChars } = this
     return span < MAX_SPAN && this.#inFlight.size < windowMessages && this.#chars < windowChars
+  }
+
+  /** Both inclusive. @returns ascending, what of `from` to `to` is not in flight */
+  gaps(from: number, to: number): SeqRange[] {
+    const gaps: SeqRange[] = []
+    if (this.#inFlight.size > to - from) return gaps
+    let next = from
+    for (const seq of this.#inFlight.keys()) {
+      if (seq > next) gaps.push([next, seq - 1])
+      next = seq + 1
+    }
+    if (next <= to) gaps.push([next, to])
+    return gaps
   }
 
   /** Whether half of the messages, or of the text, that may be in flight is. */

@@ -161,7 +161,14 @@ export class Verification {
     if (found !== count) this.#fault(`conversation ${id}: has ${found} of ${count} messages`)
   }
 
-  async #device({ userId, device, confirmed, sent, released }: Entries['devices']): Promise<void> {
+  async #device({
+    userId,
+    device,
+    confirmed,
+    sent,
+    released,
+    settled = [],
+  }: Entries['devices']): Promise<void> {
     this.#devices++
     this.#owner('devices', userId)
     const last = await this.store.inbox.lastSeq(userId)
@@ -169,6 +176,7 @@ export class Verification {
     if (confirmed > last || sent > last) this.#fault(`${name} is beyond its end, ${last}`)
     if (confirmed > (await this.store.cursors.furthest(userId)))
       this.#fault(`${name} has confirmed more than its inbox knows`)
+    if (settled.some(([, to]) => to > last)) this.#fault(`${name} has settled more than there is`)
     if (released.some(seq => seq > last)) this.#fault(`${name} has released more than there is`)
   }
 }

@@ -39,7 +39,13 @@ async function fill(store: CopyableStore): Promise<void> {
   await store.shared.sharedSwap('images', 'i', undefined, { userId: ANN, value: Buffer.alloc(70_000, 7) })
   await store.cursors.moveCursors([
     move(BOB, '', { confirmed: 150 }),
-    move(BOB, 'phone', { confirmed: 300, sent: 310, released: [305, 307], seenAt: 77 }),
+    move(BOB, 'phone', {
+      confirmed: 300,
+      sent: 310,
+      released: [305, 307],
+      settled: [[303, 304]],
+      seenAt: 77,
+    }),
     move(ANN, 'a\u0000 手機', { confirmed: 1 }),
   ])
   await store.users.deleteUser(EVE)

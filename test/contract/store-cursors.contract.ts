@@ -48,6 +48,24 @@ export function cursorsContract(t: Test, open: OpenStore): void {
     },
   )
 
+  t.test('keeps what is settled behind the cursor, as the last move has it', async t => {
+    const { store } = await open(t)
+    const place = {
+      confirmed: 1,
+      sent: 9,
+      released: [2],
+      settled: [
+        [3, 4],
+        [6, 6],
+      ] as const,
+    }
+    await store.cursors.moveCursors([move(ANN, 'a', { ...place, seenAt: 7 })])
+    t.same(await store.cursors.cursor(ANN, 'a'), place)
+    t.same(await store.cursors.devices(ANN, 9), [{ device: 'a', ...place, seenAt: 7 }])
+    await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 9, sent: 9 })])
+    t.same(await store.cursors.cursor(ANN, 'a'), { confirmed: 9, sent: 9, released: [] })
+  })
+
   t.test('never moves `confirmed` back, whatever the rest of the move', async t => {
     const { store } = await open(t)
     await store.cursors.moveCursors([move(ANN, 'a', { confirmed: 7, sent: 9, released: [8] })])

@@ -26,10 +26,16 @@ class Place extends DevicePlace {
     this.passOver(seq)
   }
 
+  settles(seq: number): boolean {
+    return this.isSettled(seq)
+  }
+
   knows(seq: number): [wasSent: boolean, isReleased: boolean] {
     return [this.wasSent(seq), this.isReleased(seq)]
   }
 }
+
+const seqs = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 
 function setUp(cursor: Partial<Cursor> = {}) {
   const moves: [confirmed: number, sent: number, released: readonly number[]][] = []
@@ -99,6 +105,58 @@ t.test('what is passed over need not be confirmed, once all before it is', async
   t.match(place, { confirmed: 1, sent: 3 })
   place.confirmOne(2)
   t.equal(place.confirmed, 3)
+})
+
+t.test('what is settled behind the cursor is kept, over connections, too', async t => {
+  const { place, begin } = setUp({
+    confirmed: 1,
+    sent: 9,
+    settled: [
+      [3, 4],
+      [7, 8],
+    ],
+  })
+  begin()
+  t.same(
+    seqs(2, 9).filter(seq => place.settles(seq)),
+    [3, 4, 7, 8],
+  )
+  t.same(
+    place.place.settled,
+    [
+      [3, 4],
+      [7, 8],
+    ],
+    'nothing is sent yet',
+  )
+  place.sendUpTo(2)
+  place.pass(3)
+  t.same(place.place.settled, [
+    [3, 3],
+    [4, 4],
+    [7, 8],
+  ])
+  place.pass(4)
+  place.sendUpTo(6)
+  place.confirmOne(6)
+  t.same(place.place.settled, [
+    [3, 4],
+    [6, 6],
+    [7, 8],
+  ])
+  place.confirmOne(2)
+  t.match(place.place, {
+    confirmed: 4,
+    sent: 9,
+    settled: [
+      [6, 6],
+      [7, 8],
+    ],
+  })
+  place.pass(7)
+  place.pass(8)
+  place.confirmOne(5)
+  t.match(place.place, { confirmed: 8, settled: undefined })
 })
 
 t.test('a PUBREC is written at once, and forgotten with PUBCOMP', async t => {

@@ -107,6 +107,20 @@ t.test(
   },
 )
 
+t.test('what an earlier connection has settled is not sent, nor told', async t => {
+  const cursor = { confirmed: 1, sent: 6, settled: [[3, 4]] as const }
+  const { session, append, got, gaps, delivered, moves } = setUp({ rows: 6, cursor })
+  await session.start()
+  t.same(got(), [2, 5, 6])
+  t.ok(delivered.every(([, { again }]) => again))
+  t.same(gaps, [])
+  append(7)
+  session.confirmOne(5)
+  t.same(got(), [2, 5, 6, 7])
+  session.close()
+  t.match(moves.at(-1), { confirmed: 1, sent: 7, settled: [[3, 5]] })
+})
+
 t.test('expired messages that fill whole pages do not stop the reader', async t => {
   const { session, append, got, gaps, log } = setUp()
   log.push(...seqs(1, 700).map(seq => row(seq, 1)), row(701))

@@ -1,6 +1,13 @@
 /** The inbox, requests and rights over MQTT 5: a refused message says why, and answers go where they are asked for. */
 import t, { type Test } from 'tap'
-import { loggedIn, mqttClient, register, startGateway, type TestAccount } from '../helpers/gateway.js'
+import {
+  loggedIn,
+  mqttClient,
+  type RunningGateway,
+  register,
+  startGateway,
+  type TestAccount,
+} from '../helpers/gateway.js'
 import { type Connect5, connect5, type Packet5, type Raw5, unique } from '../helpers/raw-mqtt5.js'
 
 const gateway = await startGateway(t)
@@ -195,6 +202,61 @@ t.test('messages expire over a restart, for clients of every version, and stay i
   t.match(waited, [{ content: 'later' }, { content: 'never' }])
   const { data } = await desktop.action('history', { with: ann.id }, 'h')
   t.match(data, { messages: [{ content: 'never' }, { content: 'later' }, { content: 'soon' }] })
+})
+
+t.test('a session goes on without what has expired or was acknowledged behind others', async t => {
+  const first = await startGateway(t)
+  const [ann, bob] = [await register(t, first), await register(t, first)]
+  const phone = { account: bob, clientId: 'phone', clean: false, properties: { sessionExpiryInterval: 1000 } }
+  const before = await connect5(t, first, phone)
+  await before.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }])
+  const anns = await connect5(t, first, { account: ann })
+  const contents = ['one', 'expired', 'three', 'four']
+  for (const content of contents) {
+    const properties = content === 'expired' ? { messageExpiryInterval: 0 } : {}
+    await anns.publish1(inboxOf(bob), content, { properties })
+  }
+  const sent = await before.takeAll(3)
+  t.same(
+    sent.map(packet => json(packet).content),
+    ['one', 'three', 'four'],
+  )
+  before.ack('puback', Number(sent[1]?.messageId))
+  t.same(await before.settled(), [])
+  await before.drop()
+  const again = async (of: RunningGateway) => {
+    const client = await connect5(t, of, phone)
+    const got = await client.takeAll(2)
+    t.match(got, [{ dup: true }, { dup: true }])
+    t.same(
+      got.map(packet => json(packet).content),
+      ['one', 'four'],
+    )
+    t.same(await client.settled(), [])
+    await client.drop()
+  }
+  await again(first)
+  await first.close()
+  await again(await startGateway(t, { 'data.dir': first.dir }))
+})
+
+t.test('what has expired leaves an inbox room, where nothing before it is waiting', async t => {
+  const small = await startGateway(t, { 'inbox.maxMessages': 20 })
+  const [ann, bob] = [await register(t, small), await register(t, small)]
+  const phone = { account: bob, clientId: 'phone', clean: false, properties: { sessionExpiryInterval: 1000 } }
+  const before = await connect5(t, small, phone)
+  await before.subscribe([{ topic: `${inboxOf(bob)}/#`, qos: 1 }])
+  await before.disconnect()
+  const anns = await connect5(t, small, { account: ann })
+  const send = async (content: string, properties = {}) =>
+    (await anns.publish1(inboxOf(bob), content, { properties })).reasonCode
+  for (let i = 0; i < 50; i++) t.equal(await send('expired', { messageExpiryInterval: 0 }), 0, `${i}`)
+  t.equal(await send('waits'), 0)
+  const answers = new Set<number>()
+  for (let i = 0; i < 20; i++) answers.add(await send('expired', { messageExpiryInterval: 0 }))
+  t.same([...answers], [0, 0x97], 'behind one that waits they count')
+  const back = await connect5(t, small, phone)
+  t.equal(json(await back.take('publish')).content, 'waits')
 })
 
 t.test('receive maximum holds for the inbox, and what waits comes in order', async t => {

@@ -132,7 +132,7 @@ export const ACCOUNTS = {
     maxMessages: count(
       1_000_000,
       { min: 1 },
-      'Most messages in one inbox. Beyond it, the oldest messages that all devices of the account have confirmed (those seen within `devices.expiry`) are removed. Unconfirmed messages stay, and new ones are answered 10126: one sender may have 2 × (room left)² / `inbox.maxMessages` of them there, at most half of the inbox, and less the fuller it is.',
+      'Most messages in one inbox. Beyond it, the oldest messages that all devices of the account have confirmed (those seen within `devices.expiry`), or that have expired, are removed. Unconfirmed messages stay, and new ones are answered 10126: one sender may have 2 × (room left)² / `inbox.maxMessages` of them there, at most half of the inbox, and less the fuller it is.',
     ),
     maxBytes: bytes(
       '1GiB',

@@ -139,10 +139,11 @@ async function traceIn(services: Services, { inbox: userId, row }: Found) {
   const readers = services.inbox.readersOf(userId)
   const isExpired = expiresAt !== undefined && Date.now() >= expiresAt
   const { behind, total } = await farthestBehind(services, userId)
-  const devices = behind.map(({ device, confirmed, sent }) => {
+  const devices = behind.map(({ device, confirmed, sent, settled = [] }) => {
     const live = readers.filter(reader => reader.device === device)
     const states = live.map(reader => reader.stateOf(seq))
-    const isConfirmed = seq <= confirmed || states.includes('confirmed')
+    const isSettled = settled.some(([from, to]) => from <= seq && seq <= to)
+    const isConfirmed = seq <= confirmed || isSettled || states.includes('confirmed')
     const isSent = seq <= sent || states.includes('sent')
     const state = isConfirmed ? 'confirmed' : isSent ? 'sent' : isExpired ? 'expired' : 'waiting'
     return { device, state, online: live.length > 0 }

@@ -138,11 +138,11 @@ function devicesPart(table: OpenTable): Part<Entries['devices']> {
   return {
     table: devices as Table<never>,
     read(key, value) {
-      const { confirmed, sent, released, seenAt }: Cursor & { seenAt: number } = value
-      return { userId: String(key[0]), device: String(key[1]), confirmed, sent, released, seenAt }
+      const place: Cursor & { seenAt: number } = value
+      return { userId: String(key[0]), device: String(key[1]), ...place }
     },
-    write({ userId, device, confirmed, sent, released, seenAt }) {
-      devices.put([userNumber(userId), device], { confirmed, sent, released, seenAt })
+    write({ userId, device, ...place }) {
+      devices.put([userNumber(userId), device], place)
     },
   }
 }

@@ -34,8 +34,8 @@ export class EmbeddedCursors implements CursorStore, Purgeable {
   async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
     const found = this.#env.read(() => this.#devices.get([userNumber(userId), device]))
     if (found === undefined) return undefined
-    const { confirmed, sent, released } = found
-    return { confirmed, sent, released }
+    const { seenAt: _, ...cursor } = found
+    return cursor
   }
 
   async devices(userId: UserId, limit: number): Promise<StoredDevice[]> {
@@ -73,9 +73,9 @@ export class EmbeddedCursors implements CursorStore, Purgeable {
   }
 
   #move(key: readonly [number, string], move: CursorMove): void {
-    const { sent, released, seenAt } = move
+    const { sent, released, settled, seenAt } = move
     const confirmed = Math.max(this.#devices.get(key)?.confirmed ?? 0, move.confirmed)
-    this.#devices.put(key, { confirmed, sent, released, seenAt })
+    this.#devices.put(key, { confirmed, sent, released, seenAt, ...(settled && { settled }) })
     const [owner] = key
     if (confirmed > (this.#furthest.get([owner]) ?? 0)) this.#furthest.put([owner], confirmed)
   }

@@ -121,14 +121,13 @@ function writeRow(row: Entries['rows']): AnyBulkWriteOperation<Keyed> {
   return replace({ ...head, storedAt, ...body, ...(conversation && { conversation }), ...expiry, ...counts })
 }
 
-function readDevice({ user, device, confirmed, sent, released, seenAt }: DeviceDocument): Entries['devices'] {
-  return { userId: user, device, confirmed, sent, released, seenAt: seenAt.getTime() }
+function readDevice({ _id, user, seenAt, ...place }: DeviceDocument): Entries['devices'] {
+  return { userId: user, ...place, seenAt: seenAt.getTime() }
 }
 
 function writeDevice(entry: Entries['devices']): AnyBulkWriteOperation<Keyed> {
-  const { userId: user, device, confirmed, sent, released, seenAt } = entry
-  const _id = textKey([user, device])
-  return replace({ _id, user, device, confirmed, sent, released, seenAt: new Date(seenAt) })
+  const { userId: user, seenAt, ...place } = entry
+  return replace({ _id: textKey([user, place.device]), user, ...place, seenAt: new Date(seenAt) })
 }
 
 function sharedPart(collection: Collection<Keyed>): Part<SharedRecord> {

@@ -67,8 +67,7 @@ export class MongoCursors implements CursorStore, Purgeable {
   async cursor(userId: UserId, device: string): Promise<Cursor | undefined> {
     const found = await this.#env.run(() => this.#env.devices.findOne({ _id: textKey([userId, device]) }))
     if (found === null) return undefined
-    const { confirmed, sent, released } = found
-    return { confirmed, sent, released }
+    return placeOf(found)
   }
 
   async devices(userId: UserId, limit: number): Promise<StoredDevice[]> {
@@ -77,10 +76,7 @@ export class MongoCursors implements CursorStore, Purgeable {
       .sort({ _id: 1 })
       .limit(limit)
     const found = await this.#env.run(() => all.toArray())
-    return found.map(({ device, confirmed, sent, released, seenAt }) => ({
-      ...{ device, confirmed, sent, released },
-      seenAt: seenAt.getTime(),
-    }))
+    return found.map(one => ({ ...placeOf(one), device: one.device, seenAt: one.seenAt.getTime() }))
   }
 
   async furthest(userId: UserId): Promise<number> {
@@ -109,6 +105,11 @@ export class MongoCursors implements CursorStore, Purgeable {
   }
 }
 
+const placeOf = ({ confirmed, sent, released, settled }: DeviceDocument): Cursor => ({
+  ...{ confirmed, sent, released },
+  ...(settled && { settled }),
+})
+
 /** One write per device: its last move, with the highest `confirmed` of all its moves. */
 function deviceWrites(moves: Moves): AnyBulkWriteOperation<DeviceDocument>[] {
   const latest = new Map<string, CursorMove>()
@@ -117,12 +118,13 @@ function deviceWrites(moves: Moves): AnyBulkWriteOperation<DeviceDocument>[] {
     const confirmed = Math.max(move.confirmed, latest.get(key)?.confirmed ?? 0)
     latest.set(key, { ...move, confirmed })
   }
-  return Array.from(latest, ([_id, { userId, device, confirmed, sent, released, seenAt }]) => ({
+  return Array.from(latest, ([_id, { userId, device, confirmed, sent, released, settled, seenAt }]) => ({
     updateOne: {
       filter: { _id },
       update: {
         $max: { confirmed },
-        $set: { user: userId, device, sent, released, seenAt: new Date(seenAt) },
+        $set: { user: userId, device, sent, released, ...(settled && { settled }), seenAt: new Date(seenAt) },
+        ...(settled === undefined && { $unset: { settled: '' as const } }),
       },
       upsert: true,
     },

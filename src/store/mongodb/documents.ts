@@ -1,5 +1,5 @@
 /** Documents of the MongoDB store, by collection (docs/mongodb.md). */
-import type { ConversationId } from '../../core/model.js'
+import type { ConversationId, SeqRange } from '../../core/model.js'
 
 /** An account. A deleted account keeps only `_id`, `ordinal` and the marks of its deletion. */
 export interface UserDocument {
@@ -74,6 +74,7 @@ export interface DeviceDocument {
   readonly confirmed: number
   readonly sent: number
   readonly released: readonly number[]
+  readonly settled?: readonly SeqRange[]
   readonly seenAt: Date
 }
 
