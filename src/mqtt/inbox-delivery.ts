@@ -17,7 +17,6 @@ import {
 } from '../core/message.js'
 import type { InboxRow, UserId } from '../core/model.js'
 import { AnswersInOrder } from '../flow/in-order.js'
-import type { Services } from '../handle/services.js'
 import type { InboxReader } from '../inbox/reader.js'
 import type { Delivery, Sink } from '../inbox/sink.js'
 import { encodeEvent } from '../protocol/replies.js'
@@ -48,7 +47,7 @@ export interface InboxDeliveryOptions {
   readonly subscriptionIdentifiers: readonly number[] | undefined
   /** The client's session was resumed: it remembers QoS 2 handshakes that were cut off [MQTT-4.1.0-1]. */
   readonly isResumed: boolean
-  readonly files: Pick<Services['files'], 'urlsFor'>
+  readonly files: { urlsFor(file: FileRef, reader: UserId): FileUrls }
   /** Sends an event on the client's reply topic. */
   readonly asker: { tell(event: string): void }
 }

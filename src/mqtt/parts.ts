@@ -10,8 +10,7 @@ import type { Router } from './routing/router.js'
 import type { BrokerState } from './routing/state.js'
 import type { TopicStore } from './routing/topic-store.js'
 import type { SystemTopics } from './system-topics.js'
-import type { PacerRules } from './wire/pacer.js'
-import type { TransportOptions } from './wire/transport.js'
+import type { PacerRules, TransportOptions } from './wire/transport.js'
 
 export interface BrokerParts {
   readonly services: Services

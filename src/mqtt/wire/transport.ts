@@ -11,6 +11,8 @@ import type { Traffic } from './traffic.js'
 import type { TransportHandler } from './transport-handler.js'
 import { SWEEPS_TO_STALL, type Sweeper } from './write-group.js'
 
+export type { PacerRules } from './pacer.js'
+
 /** What all connections may share. */
 export interface TransportOptions extends InputOptions, OutputOptions {
   /** A handler threw. The connection is destroyed then. */
