@@ -56,6 +56,8 @@ interface Asked extends Exchange {
 async function serve(options: ResumableOptions, asked: Asked): Promise<void> {
   const { request, response, socket, address, pace, load } = asked
   for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value)
+  // Which pages may read it is in the answer, also in that to a preflight.
+  response.setHeader('Vary', 'Origin')
   // A body without a length could not be bounded before it is read; http/server.ts does not read it.
   if (request.headers['transfer-encoding'] !== undefined)
     throw new GatewayError('BAD_FIELD', { field: 'content-length', reason: 'is missing' })

@@ -1,6 +1,6 @@
 /** The API on Fastify: which operation a request is for, and how its answer leaves. */
-import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
-import Fastify, { type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify'
+import { type IncomingMessage, METHODS, Server, type ServerResponse } from 'node:http'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { openApi } from './document.js'
 import type { Api, Given, RestOptions } from './given.js'
 import { COMMON, crossOrigin, etagOf, type Headers, namesTag, optionsHeaders } from './headers.js'
@@ -9,6 +9,7 @@ import { PAGE_HEADERS, renderPage } from './page.js'
 import { HttpRefusal } from './problem.js'
 import { OPERATIONS } from './routes/index.js'
 import { type Answer, type Asked, Runner } from './runner.js'
+import { answerUnread, isUnread } from './unread.js'
 
 const BASE = '/api/v1'
 
@@ -26,6 +27,8 @@ export async function makeApi(options: RestOptions): Promise<Api> {
     routerOptions: { maxParamLength: 256 },
     frameworkErrors: (error, request, reply) => fail(error, request as FastifyRequest, reply as FastifyReply),
   })
+  // Of the rest a path that there is says what it takes (405).
+  for (const method of METHODS) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   // Bodies are read by body.ts, when it is known who asks.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
@@ -54,10 +57,13 @@ export async function makeApi(options: RestOptions): Promise<Api> {
     const close = isLeaving || isClosed ? { Connection: 'close' } : {}
     const bytes = body === undefined ? 0 : Buffer.byteLength(body)
     wait(Math.min(READ_MS + bytes * READ_MS_PER_BYTE, READ_MS_MAX))
-    return reply
-      .code(status)
-      .headers({ ...COMMON, ...cors, ...headers, ...close })
-      .send(body)
+    const all = { ...COMMON, ...cors, ...headers, ...close }
+    if (isUnread(request.raw)) {
+      reply.hijack()
+      answerUnread(request.raw, reply.raw, { status, headers: all, ...(body !== undefined && { body }) })
+      return reply
+    }
+    return reply.code(status).headers(all).send(body)
   }
 
   function fail(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -76,13 +82,29 @@ export async function makeApi(options: RestOptions): Promise<Api> {
     crossOrigin(headers, (given.get(raw) ?? NOWHERE).origins)
   })
 
-  for (const [url, document] of documents())
+  /** Answers OPTIONS, and refuses what is not done there. */
+  function refuseOthers(url: string, allowed: readonly string[]): void {
+    const all = [...allowed, 'OPTIONS'].join(', ')
+    app.options(url, (request, reply) =>
+      send(request, reply, { status: 204, headers: optionsHeaders(request.headers, all) }),
+    )
+    app.route({
+      method: METHODS.filter(method => method !== 'OPTIONS' && !allowed.includes(method)),
+      url,
+      handler: () => {
+        throw new HttpRefusal(405, 'method', `must be one of ${all}`, { Allow: all })
+      },
+    })
+  }
+
+  for (const [url, document] of documents()) {
     app.get(url, (request, reply) => {
       const isKnown = namesTag(request.headers['if-none-match'] ?? '', document.headers.ETag, true)
       return send(request, reply, isKnown ? { status: 304, headers: document.headers } : document)
     })
+    refuseOthers(url, ['GET', 'HEAD'])
+  }
 
-  const methods = methodsOf(OPERATIONS)
   for (const operation of OPERATIONS) {
     const url = BASE + operation.path.replaceAll(/\{(\w+)\}/g, ':$1')
     app.route({
@@ -92,21 +114,8 @@ export async function makeApi(options: RestOptions): Promise<Api> {
         send(request, reply, await runner.run(operation, askedOf(request, reply.raw))),
     })
   }
-  for (const [path, allowed] of methods) {
-    const url = BASE + path.replaceAll(/\{(\w+)\}/g, ':$1')
-    const all = [...allowed, 'OPTIONS'].join(', ')
-    app.options(url, (request, reply) =>
-      send(request, reply, { status: 204, headers: optionsHeaders(request.headers, all) }),
-    )
-    const others = KNOWN.filter(method => !allowed.includes(method))
-    app.route({
-      method: others,
-      url,
-      handler: () => {
-        throw new HttpRefusal(405, 'method', `must be one of ${all}`, { Allow: all })
-      },
-    })
-  }
+  for (const [path, allowed] of methodsOf(OPERATIONS))
+    refuseOthers(BASE + path.replaceAll(/\{(\w+)\}/g, ':$1'), allowed)
   app.setNotFoundHandler(() => {
     throw new HttpRefusal(404, 'path', 'is not known')
   })
@@ -141,8 +150,6 @@ const NOWHERE: Given = {
   over: () => AbortSignal.abort(),
   origins: { isOrigin: () => false, isOpen: false },
 }
-
-const KNOWN: readonly HTTPMethods[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Path → the methods of its operations. */
 function methodsOf(operations: readonly Operation[]): ReadonlyMap<string, readonly string[]> {

@@ -1,9 +1,12 @@
 /** Reads what a client sends: bounded before the first byte is read, whole, in time, and JSON. */
 import type { IncomingMessage } from 'node:http'
 import { GatewayError } from '../core/errors.js'
+import type { Headers } from './headers.js'
 import { HttpRefusal } from './problem.js'
 
-const JSON_TYPE = /^application\/(merge-patch\+)?json *(; *charset="?utf-8"? *)?$/i
+const JSON_TYPE = /^application\/json *(; *charset="?utf-8"? *)?$/i
+/** RFC 7396: of a change alone. */
+const MERGE_PATCH = /^application\/merge-patch\+json *(; *charset="?utf-8"? *)?$/i
 
 /**
  * @param max bytes
@@ -24,9 +27,13 @@ export function bodyBytes(request: IncomingMessage, max: number): number {
 }
 
 /** @throws HttpRefusal */
-export function checkJsonType({ headers }: IncomingMessage): void {
-  const accept = { Accept: 'application/json' }
-  if (!JSON_TYPE.test(headers['content-type'] ?? ''))
+export function checkJsonType({ headers, method }: IncomingMessage): void {
+  const type = headers['content-type'] ?? ''
+  const isPatch = method === 'PATCH'
+  const accept: Headers = isPatch
+    ? { 'Accept-Patch': 'application/merge-patch+json, application/json' }
+    : { Accept: 'application/json' }
+  if (!JSON_TYPE.test(type) && !(isPatch && MERGE_PATCH.test(type)))
     throw new HttpRefusal(415, 'content-type', 'must be application/json', accept)
   if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity')
     throw new HttpRefusal(415, 'content-encoding', 'is not taken', { 'Accept-Encoding': 'identity' })

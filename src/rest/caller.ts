@@ -6,6 +6,7 @@ import type { Login, Permissions, User, UserId } from '../core/model.js'
 import type { Caller, LoginTarget } from '../handle/context.js'
 import type { Services } from '../handle/services.js'
 import { preferredLocale } from '../http/language.js'
+import { HttpRefusal } from './problem.js'
 
 const BEARER = /^Bearer +([\w.~+/=-]+) *$/i
 
@@ -38,12 +39,14 @@ export class RestCaller implements Caller, LoginTarget {
 
   /**
    * Logs in by an access token for this one request.
-   * @param header `Authorization`
-   * @returns the account; undefined: there is no such header
-   * @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED, EMAIL_UNVERIFIED, ERROR_AUTH_FAILED
+   * @returns the account; undefined: there is no `Authorization`
+   * @throws GatewayError ERROR_AUTH, ACCOUNT_DISABLED, EMAIL_UNVERIFIED, ERROR_AUTH_FAILED, HttpRefusal
    */
-  async authorize(header: string | undefined): Promise<User | undefined> {
+  async authorize({ headersDistinct }: IncomingMessage): Promise<User | undefined> {
+    const [header, ...others] = headersDistinct.authorization ?? []
     if (header === undefined) return undefined
+    // A proxy may look at the other one (RFC 9110, 5.3).
+    if (others.length > 0) throw new HttpRefusal(400, 'authorization', 'is there more than once')
     const [, token] = BEARER.exec(header) ?? []
     if (token === undefined)
       throw new GatewayError('ERROR_AUTH', { field: 'authorization', reason: 'must be Bearer and a token' })

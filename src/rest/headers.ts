@@ -32,9 +32,12 @@ export function crossOrigin({ origin }: IncomingHttpHeaders, { isOrigin, isOpen 
 
 /** @param methods of the path, `GET, HEAD` @returns the answer to OPTIONS, also to the question of a browser before a request */
 export function optionsHeaders(headers: IncomingHttpHeaders, methods: string): Headers {
-  if (headers['access-control-request-method'] === undefined) return { Allow: methods }
+  // Also where it is no preflight: a cache must not take one answer for the other.
+  const vary = { Vary: 'Origin, Access-Control-Request-Method' }
+  if (headers['access-control-request-method'] === undefined) return { Allow: methods, ...vary }
   return {
     Allow: methods,
+    ...vary,
     'Access-Control-Allow-Methods': methods,
     'Access-Control-Allow-Headers': TAKES,
     'Access-Control-Max-Age': '600',

@@ -85,7 +85,7 @@ export class Runner {
     const { request, given } = asked
     if (given.isClosed) throw new GatewayError('SHUTDOWN')
     checkAccept(request.headers)
-    const user = by.login === 'none' ? undefined : await caller.authorize(request.headers.authorization)
+    const user = by.login === 'none' ? undefined : await caller.authorize(request)
     if (by.login === 'needed' && user === undefined) throw new GatewayError('ERROR_UNAUTHORIZED')
     const { services } = this.options
     const bytes = bodyBytes(request, this.#maxBytes(by, user === undefined))
@@ -205,7 +205,7 @@ function linkTo({ path }: Operation, { query }: Call, { next }: Result): Headers
   const all = new URLSearchParams(
     Object.entries({ ...query, ...next }).map(([name, value]): [string, string] => [name, String(value)]),
   )
-  return { Link: `<${path.slice(1)}?${all}>; rel="next"` }
+  return { Link: `<${path.slice(path.lastIndexOf('/') + 1)}?${all}>; rel="next"` }
 }
 
 /**

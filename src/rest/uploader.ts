@@ -22,7 +22,7 @@ export const uploader =
     address: string | undefined,
   ): Promise<Uploader> => {
     const caller = callerOf({ services, locale }, request, response, address)
-    await caller.authorize(request.headers.authorization)
+    await caller.authorize(request)
     // The bytes of files have limits of their own.
     pay(services.limits, caller, { request: 'uploadSlot' }, 0)
     const { userId, login, permissions } = caller

@@ -67,7 +67,7 @@ t.test('pages', t => {
   t.throws(() => crossOrigin({ origin: 'https://b' }, some), refusal(403))
   const all = { isOrigin: () => true, isOpen: true }
   t.equal(crossOrigin({ origin: 'https://b' }, all)['Access-Control-Allow-Origin'], '*')
-  t.same(optionsHeaders({}, 'GET, HEAD'), { Allow: 'GET, HEAD' })
+  t.match(optionsHeaders({}, 'GET, HEAD'), { Allow: 'GET, HEAD', Vary: /Access-Control-Request-Method/ })
   const asked = optionsHeaders({ 'access-control-request-method': 'GET' }, 'GET, HEAD')
   t.equal(asked['Access-Control-Allow-Methods'], 'GET, HEAD')
   t.end()
@@ -79,9 +79,12 @@ t.test('the length and type of a body', t => {
   t.throws(() => bodyBytes(request({ 'content-length': '11' }), 10), refusal(413))
   t.throws(() => bodyBytes(request({ 'transfer-encoding': 'chunked' }), 10), refusal(411))
   t.throws(() => bodyBytes(request({ 'content-length': '1', upgrade: 'h2c' }), 10), refusal(400))
-  for (const type of ['application/json', 'application/json;charset=UTF-8', 'application/merge-patch+json'])
+  for (const type of ['application/json', 'application/json;charset=UTF-8'])
     t.doesNotThrow(() => checkJsonType(request({ 'content-type': type })), type)
-  for (const type of ['', 'text/json', 'application/jsonx', 'application/json; charset=latin1'])
+  const merge = 'application/merge-patch+json'
+  const change = Object.assign(request({ 'content-type': merge }), { method: 'PATCH' })
+  t.doesNotThrow(() => checkJsonType(change))
+  for (const type of ['', 'text/json', 'application/jsonx', 'application/json; charset=latin1', merge])
     t.throws(() => checkJsonType(request({ 'content-type': type })), refusal(415), type)
   t.equal(checkType(request({ 'content-type': 'Image/PNG; x=y' }), ['image/png']), 'image/png')
   t.throws(() => checkType(request({ 'content-type': 'image/svg+xml' }), ['image/png']), refusal(415))

@@ -41,7 +41,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'files-http/tus.ts': 'test/wire/files-resumable.test.ts runs it over real HTTP',
   'rest/given.ts': TYPES,
   ...Object.fromEntries(
-    ['api', 'caller', 'door', 'operation', 'quota', 'runner'].map(name => [
+    ['api', 'caller', 'door', 'operation', 'quota', 'runner', 'unread'].map(name => [
       `rest/${name}.ts`,
       'test/wire/rest.test.ts and those beside it run it over real HTTP',
     ]),

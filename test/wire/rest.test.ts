@@ -1,4 +1,6 @@
 /** The REST API below /api: who asks, which form, and how refusals look. */
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import t from 'tap'
 import { jsonClient, loggedIn, startGateway } from '../helpers/gateway.js'
 import { askRest, problem, rawHttp, restAccount } from '../helpers/rest.js'
@@ -50,6 +52,15 @@ t.test('what is not there, and what is not done there', async t => {
   const options = await askRest(gateway, 'OPTIONS /me')
   t.equal(options.status, 204)
   t.match(options.headers.get('allow'), /GET, HEAD.*OPTIONS/)
+  for (const path of ['/api', '/api/openapi.json']) {
+    const post = await fetch(gateway.http + path, { method: 'POST', body: 'x' })
+    t.same([post.status, post.headers.get('allow')], [405, 'GET, HEAD, OPTIONS'])
+  }
+  for (const method of ['TRACE', 'PROPFIND', 'DELETE']) {
+    const request = `${method} /api/v1/users HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`
+    const answer = await rawHttp(gateway.httpPort, request)
+    t.match(answer, /^HTTP\/1\.1 405 .*\r\nallow: GET, HEAD, OPTIONS\r\n/is, method)
+  }
   t.equal((await fetch(`${gateway.http}/apis`)).status, 404)
   t.equal((await fetch(`${gateway.http}/apis`)).headers.get('content-type'), 'text/plain; charset=utf-8')
 })
@@ -105,6 +116,52 @@ t.test('requests on one connection, and behind one with a body that nobody reads
     [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),
     ['401', '405', '401'],
   )
+})
+
+t.test('a body that nobody reads is answered at once, and does not keep its connection', async t => {
+  const begin = (length: number) =>
+    `POST /api/v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\nx`
+  const socket = connect(gateway.httpPort, '127.0.0.1')
+  socket.write(begin(100))
+  const [bytes] = await once(socket, 'data')
+  t.match(String(bytes), /^HTTP\/1\.1 404 .*"status":404/s, 'whole, before its body came')
+  await once(socket, 'close')
+  t.match(await rawHttp(gateway.httpPort, begin(10_000_000)), /\r\nconnection: close\r\n/i)
+})
+
+t.test('two tokens are none, and a merge patch is a change', async t => {
+  const { token, email, password } = await restAccount(t, gateway)
+  const twice = `Authorization: Bearer ${token}\r\n`.repeat(2)
+  for (const where of ['GET /api/v1/me', 'HEAD /api/v1/uploads/x']) {
+    const request = `${where} HTTP/1.1\r\nHost: x\r\n${twice}Connection: close\r\n\r\n`
+    t.match(await rawHttp(gateway.httpPort, request), /^HTTP\/1\.1 400 /, where)
+  }
+  const headers = { 'content-type': 'application/merge-patch+json' }
+  const login = await askRest(gateway, 'POST /login', { body: { email, password }, headers })
+  t.match(problem(t, login, 415), { field: 'content-type' })
+  t.equal(login.headers.get('accept'), 'application/json')
+  t.equal((await askRest(gateway, 'PATCH /me', { token, body: { language: 'en' }, headers })).status, 200)
+  const text = { token, body: '{}', headers: { 'content-type': 'text/plain' } }
+  const patch = await askRest(gateway, 'PATCH /me', text)
+  problem(t, patch, 415)
+  t.match(patch.headers.get('accept-patch'), /merge-patch/)
+})
+
+t.test('what differs by page is told to caches; the next page is found behind a proxy', async t => {
+  const preflight = (path: string, headers: Record<string, string>) =>
+    fetch(gateway.http + path, { method: 'OPTIONS', headers: { origin: 'https://a.example', ...headers } })
+  const asked = { 'access-control-request-method': 'POST' }
+  for (const path of ['/api/v1/me', '/api/v1/uploads', '/files/x'])
+    for (const headers of [{}, asked])
+      t.match((await preflight(path, headers)).headers.get('vary'), /Origin/, path)
+  t.match((await preflight('/api/v1/me', asked)).headers.get('vary'), /Access-Control-Request-Method/)
+  const { token, id } = await restAccount(t, gateway)
+  for (const content of ['1', '2'])
+    await askRest(gateway, 'POST /messages', { token, body: { recipient: id, content } })
+  const page = await askRest(gateway, 'GET /inbox?limit=1', { token })
+  const [, link = ''] = /^<([^>]+)>; rel="next"$/.exec(page.headers.get('link') ?? '') ?? []
+  const next = new URL(link, 'https://chat.example/mumi/api/v1/inbox?limit=1')
+  t.equal(String(next), 'https://chat.example/mumi/api/v1/inbox?limit=1&after=1')
 })
 
 t.test('nobody reads an answer, and nobody is hurt', async t => {
