@@ -188,7 +188,7 @@ export async function settled(flows: readonly Flow[]): Promise<void> {
     if (now !== seen) since = performance.now()
     seen = now
     if (performance.now() - since > SETTLE_TIMEOUT_MS) return
-    await delay(5)
+    await delay(1)
   }
 }
 

@@ -34,8 +34,11 @@ export abstract class Chatter extends RawSocket {
   /** Connects; resolves when the connection is ready for a login. */
   abstract open(): Promise<void>
 
-  /** Logs in and begins to receive. @param session `kept`: a persistent session (MQTT) */
-  abstract enter(id: string, session: 'clean' | 'kept'): Promise<void>
+  /**
+   * Logs in and begins to receive.
+   * @param session `kept`: a persistent session (MQTT) @param token of the gateway; undefined: by password
+   */
+  abstract enter(id: string, session: 'clean' | 'kept', token?: string): Promise<void>
 
   /** The frame that sends a message to `recipient`, for one slot. */
   protected abstract frame(recipient: string, slot: number): Frame

@@ -28,8 +28,8 @@ export class JsonClient extends WebSocketClient {
     return JSON.parse(await this.read())
   }
 
-  async enter(id: string): Promise<void> {
-    const data = { email: emailOf(id), password: PASSWORD }
+  async enter(id: string, _session?: 'clean' | 'kept', token?: string): Promise<void> {
+    const data = token === undefined ? { email: emailOf(id), password: PASSWORD } : { token }
     const { code } = await this.request({ type: 'action', action: 'login', data })
     if (code !== 202) throw new Error(`login answered ${code}`)
   }

@@ -1,4 +1,4 @@
-/** `offline`: sends messages to 100 users who are away; then all log in at once. */
+/** `offline`: sends messages to 100 users who are away; then all log in at once, by token. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -6,11 +6,12 @@ import type { Values } from './chat.js'
 import { enterAll, settled } from './chat.js'
 import type { Chatter } from './chatter.js'
 import { Flow, Meter } from './flow.js'
-import { memoryKiB } from './machine.js'
+import { cpuSeconds, memoryKiB } from './machine.js'
 import { userId, withFolder } from './program.js'
 import type { Context, Scenario, Step } from './scenario.js'
 import type { Server } from './server.js'
 import { storeMessages } from './stored.js'
+import { makeTokens } from './tokens.js'
 
 const USERS = 100
 /** Unacknowledged messages of a sender. */
@@ -23,14 +24,18 @@ const QUIET_MS = 300
 
 interface Cycle extends Context {
   readonly server: Server
+  /** Of the recipients; empty for a peer without accounts. */
+  readonly tokens: readonly string[]
 }
 
 async function run(context: Context): Promise<Step[]> {
   const { peer, dir, program } = context
   // Senders are users 0 to 99, recipients 100 to 199.
-  if (peer.program !== undefined) await program.addUsers(dir, 0, 2 * USERS)
+  const hasAccounts = peer.program !== undefined
+  if (hasAccounts) await program.addUsers(dir, 0, 2 * USERS)
+  const tokens = hasAccounts ? await makeTokens(context, USERS, USERS) : []
   const before = storeBytes(dir)
-  const cycle = { ...context, server: await peer.start(dir) }
+  const cycle = { ...context, tokens, server: await peer.start(dir) }
   let values: Values
   try {
     // A broker only keeps messages for a session that exists.
@@ -88,11 +93,12 @@ async function measure(cycle: Cycle) {
   const loginSeconds = await timeLogins(cycle)
   const flows = Array.from({ length: USERS }, () => new Flow(new Meter()))
   const enqueueSeconds = await enqueue(cycle, flows)
-  const { drainSeconds, serverSeconds } = await drain(cycle, flows)
+  const { drainSeconds, serverSeconds, drainCpu } = await drain(cycle, flows)
   const sum = (of: (flow: Flow) => number) => flows.reduce((total, flow) => total + of(flow), 0)
   return {
     'drained/s': messages / Math.max(drainSeconds - loginSeconds, 0.001),
     'drained/s with logins': messages / drainSeconds,
+    'the same/server CPU s': messages / drainCpu,
     'enqueued/s': messages / enqueueSeconds,
     'logins ms': loginSeconds * 1000,
     'first to last ms': serverSeconds * 1000,
@@ -112,19 +118,22 @@ const closeAll = (chatters: readonly Chatter[]) => Promise.all(chatters.map(chat
 /** Seconds to log all recipients in while no messages wait. */
 async function timeLogins(cycle: Cycle): Promise<number> {
   const chatters = recipients(cycle)
-  const seconds = await enterAtOnce(chatters)
+  const seconds = await enterAtOnce(chatters, cycle)
   await delay(QUIET_MS)
   await closeAll(chatters)
   await delay(QUIET_MS)
   return seconds
 }
 
-async function enterAtOnce(chatters: readonly Chatter[]): Promise<number> {
+async function enterAtOnce(chatters: readonly Chatter[], cycle: Cycle): Promise<number> {
   await Promise.all(chatters.map(chatter => chatter.open()))
   const begun = performance.now()
-  await Promise.all(chatters.map((chatter, i) => chatter.enter(userId(USERS + i), 'kept')))
+  await enterEach(chatters, cycle)
   return (performance.now() - begun) / 1000
 }
+
+const enterEach = (chatters: readonly Chatter[], { tokens }: Cycle) =>
+  Promise.all(chatters.map((chatter, i) => chatter.enter(userId(USERS + i), 'kept', tokens[i])))
 
 async function enqueue({ peer, server, wire, options }: Cycle, flows: readonly Flow[]): Promise<number> {
   const senders = flows.map(() => peer.connect(server, 'sender', wire))
@@ -147,16 +156,17 @@ async function drain(cycle: Cycle, flows: readonly Flow[]) {
   const chatters = recipients(cycle)
   for (const [i, chatter] of chatters.entries()) chatter.incoming = flows[i]
   await Promise.all(chatters.map(chatter => chatter.open()))
-  const begun = performance.now()
-  const entered = Promise.all(chatters.map((chatter, i) => chatter.enter(userId(USERS + i), 'kept')))
+  const [begun, used] = [performance.now(), cpuSeconds(cycle.server.pid)]
+  const entered = enterEach(chatters, cycle)
   while (!flows.some(flow => flow.received > 0)) await delay(1)
   const first = performance.now()
   await Promise.all([entered, settled(flows)])
   const last = performance.now()
+  const drainCpu = cpuSeconds(cycle.server.pid) - used
   await delay(QUIET_MS)
   await closeAll(chatters)
   await delay(QUIET_MS)
-  return { drainSeconds: (last - begun) / 1000, serverSeconds: (last - first) / 1000 }
+  return { drainSeconds: (last - begun) / 1000, serverSeconds: (last - first) / 1000, drainCpu }
 }
 
 export const offline: Scenario = {
