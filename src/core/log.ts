@@ -4,9 +4,9 @@
  */
 import { createRequire } from 'node:module'
 import { stdout } from 'node:process'
-import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+import { type DestinationStream, type Logger, pino, stdSerializers, stdTimeFunctions } from 'pino'
 import { LogRepeats } from './log-repeats.js'
-import { type Redaction, redacted } from './redact.js'
+import { type Redaction, redacted, withoutSecrets } from './redact.js'
 
 export type { Logger } from 'pino'
 
@@ -27,19 +27,6 @@ interface LogOptions {
 
 const REPEAT_WINDOW_MS = 10_000
 
-/** Defence in depth: no caller passes these fields to a logger. */
-const SECRET = [
-  'password',
-  'newPassword',
-  'passwordHash',
-  'token',
-  'refresh',
-  'authorization',
-  'content',
-  'text',
-  'payload',
-]
-
 /** Most bytes of lines that wait if nobody reads stdout. Further lines are dropped. */
 const MAX_WAITING_BYTES = 16 * 2 ** 20
 
@@ -55,7 +42,10 @@ export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Lo
       timestamp: stdTimeFunctions.isoTime,
       formatters: {
         level: label => ({ level: label }),
-        ...(redact !== 'none' && { log: about => redacted(about, redact) }),
+        log: about => withoutSecrets(redacted(about, redact)),
+      },
+      serializers: {
+        err: error => (error instanceof Error ? withoutSecrets(stdSerializers.err(error)) : error),
       },
       hooks: {
         logMethod(args, method) {
@@ -64,8 +54,6 @@ export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Lo
           if (repeats.isFirst(about, message, write)) method.apply(this, args)
         },
       },
-      // One level deeper would double the cost of every line.
-      redact: SECRET.flatMap(name => [name, `*.${name}`]),
     },
     withRepeats(isPretty(pretty) ? prettySink(sink) : sink, repeats),
   )

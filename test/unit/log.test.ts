@@ -39,6 +39,26 @@ t.test('a child keeps the masks', async t => {
   t.match(only(t, lines), { socketId: 1, password: '[Redacted]' })
 })
 
+t.test(
+  'so are those of an error, also where it is the line itself; the caller keeps what it passed',
+  async t => {
+    const { log, lines } = captured('never')
+    const err = Object.assign(new Error('no'), { password: 'hunter2', code: 7 })
+    const about = { err, request: { token: 'hunter2', refresh: undefined } }
+    log.info(about, 'leak')
+    log.info(err)
+    for (const odd of [null, undefined, 'text', 7]) log.info({ err: odd }, 'odd')
+    t.notMatch(lines.join(''), 'hunter2')
+    t.match(JSON.parse(lines[0] ?? ''), {
+      err: { message: 'no', code: 7, password: '[Redacted]' },
+      request: { token: '[Redacted]' },
+    })
+    t.match(JSON.parse(lines[1] ?? ''), { err: { code: 7, password: '[Redacted]' } })
+    t.strictSame(about.request, { token: 'hunter2', refresh: undefined })
+    t.equal(err.password, 'hunter2')
+  },
+)
+
 t.test('an error is written with its stack and cause', async t => {
   const { log, lines } = captured('never')
   log.error({ event: 'store.failed', err: new Error('outer', { cause: new Error('inner') }) }, 'failed')
