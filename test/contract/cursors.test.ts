@@ -49,3 +49,23 @@ t.test('cursor moves of one account are durable at once on request', async t => 
   await some.writeNow(ANN)
   t.match(await store.cursors.cursor(ANN, 'phone'), { confirmed: 4 })
 })
+
+t.test('the moves of many are written in small commits, so that none takes a turn of its own', async t => {
+  const { store, cursors } = await setUp(t)
+  const sizes: number[] = []
+  const counted = Object.assign(Object.create(store.cursors) as typeof store.cursors, {
+    moveCursors: (moves: Parameters<typeof store.cursors.moveCursors>[0]) => {
+      sizes.push(moves.length)
+      return store.cursors.moveCursors(moves)
+    },
+  })
+  const some = new Cursors(counted, createLogger({ level: 'silent', pretty: 'never' }))
+  t.teardown(() => some.close())
+  const names = Array.from({ length: 1000 }, (_, i) => `device ${i}`)
+  for (const name of names) some.moved({ place: move(ANN, name, { confirmed: 3, sent: 3 }) })
+  const last = names.at(-1) ?? ''
+  while ((await store.cursors.cursor(ANN, last)) === undefined) await new Promise(setImmediate)
+  t.same(sizes, [256, 256, 256, 232])
+  const later = cursors()
+  for (const name of names) t.match(await later.load(ANN, name), { confirmed: 3 })
+})
