@@ -65,13 +65,19 @@ export class InboxReader extends DevicePlace implements LiveReader {
     this.#told = cursor.confirmed
     this.#waitedUpTo = Math.min(this.#waitedUpTo, lastSeq)
     this.begin(cursor)
-    await this.#catchUp()
+    // Nothing waits, as for most when all come back at once: what is there needs no look.
+    if (lastSeq <= cursor.confirmed && !this.#missed) this.#live = true
+    else await this.#catchUp()
   }
 
   offer(row: InboxRow): boolean {
-    // A slow store may count it with what was there before.
-    if (!this.isFound) this.#waitedUpTo = Math.min(this.#waitedUpTo, row.seq - 1)
-    if (!this.isFound || row.seq <= this.sent) return false
+    if (!this.isFound) {
+      // A slow store may count it with what was there before.
+      this.#waitedUpTo = Math.min(this.#waitedUpTo, row.seq - 1)
+      this.#missed = true
+      return false
+    }
+    if (row.seq <= this.sent) return false
     if (this.#live && row.seq === this.sent + 1 && this.#hasRoom()) {
       if (this.#write(row)) return true
       this.#tellUpTo(row.seq)

@@ -33,13 +33,14 @@ function setUp({ rows = 0, cursor = {}, windowMessages = 1000, windowChars = 1e6
   const moves: Cursor[] = []
   const readers = new Set<InboxReader>()
   const reads: [number, number][] = []
-  const state = { canTake: true, fails: 0 }
+  const state = { canTake: true, fails: 0, isEarly: false }
   const inbox = {
     store: {
-      // As on a slow server, the answer is of a moment after the question.
+      // As on a slow server, the answer is of a moment after the question, or (isEarly) comes late.
       lastSeq: async () => {
+        const asked = log.at(-1)?.seq ?? 0
         await turn()
-        return log.at(-1)?.seq ?? 0
+        return state.isEarly ? asked : (log.at(-1)?.seq ?? 0)
       },
       readInbox: async (_userId: string, after: number, limit: number) => {
         reads.push([after, limit])
@@ -206,6 +207,25 @@ t.test('a row that was delivered already, or is offered twice, is not delivered 
   session.offer(row(3))
   await turn()
   t.same(got(), [1, 2, 3])
+})
+
+t.test('where nothing waits no page is read, unless something comes while it starts', async t => {
+  const idle = setUp({ rows: 3, cursor: { confirmed: 3, sent: 3 } })
+  await idle.session.start()
+  t.equal(idle.session.state, 'live')
+  idle.append(4)
+  t.same([idle.got(), idle.reads], [[4], []])
+  const busy = setUp({ rows: 3, cursor: { confirmed: 3, sent: 3 } })
+  busy.state.isEarly = true
+  const starting = busy.session.start()
+  busy.append(4)
+  await starting
+  busy.append(5)
+  t.same(busy.got(), [4, 5])
+  t.match(busy.delivered, [
+    [4, { waited: false }],
+    [5, { waited: false }],
+  ])
 })
 
 t.test('messages appended while the backlog is read are delivered after it', async t => {
