@@ -238,7 +238,7 @@ export class Front {
       refusal: (request, socket, address) => this.#refusal(request, socket, address),
       mayAsk: address => upgrades.size === 0 || this.parts.limits.askHttp(address),
       isStranger: address => upgrades.size > 0 && !this.parts.limits.isExempt(address),
-      enter: upgrade => this.parts.limits.entrance.enter(upgrade),
+      entrance: this.parts.limits.entrance,
       onTimeout: () => this.parts.limits.count('limits.handshakeTimeout'),
       onFault: this.parts.onFault,
     })

@@ -11,10 +11,25 @@ const NOTHING = Buffer.alloc(0)
 
 type Parse = (piece: Buffer) => void
 
+/** In which turn of the event loop a handshake is done: see flow/turnstile.ts. */
+export interface Entrance {
+  enter(job: () => void): void
+  passes(): boolean
+  add(job: () => void): void
+}
+
+/** Longest read that waits for its turn, so that those of all who come back at once take little. A handshake has 200 to 2,000 bytes. */
+const MAX_WAITING_BYTES = 4096
+
+/** Whether it may be the request of a handshake, which is for the parser to say. */
+const seemsToUpgrade = (read: Buffer): boolean => read.length <= MAX_WAITING_BYTES && read.includes('pgrade:')
+
 export class HttpInput {
   /** The part of the last read that is not parsed yet. */
   #rest: Buffer = NOTHING
   #isOver = false
+  #isFirst = true
+  #hasTurn = false
   /** Whether the client has ever sent requests while more answers waited than the socket holds. */
   wasFull = false
   readonly #parsers: readonly Parse[]
@@ -22,8 +37,13 @@ export class HttpInput {
   /**
    * @param socket a socket that an HTTP server has taken. Node's parser reads the socket directly until there is
    *   another listener for 'data'; then it gets its input from its own 'data' listener, which is replaced here.
+   * @param entrance where a handshake waits before it is parsed, if that is the first that the client sends: where thousands
+   *   come in one turn, to parse them takes most of it
    */
-  constructor(private readonly socket: Socket) {
+  constructor(
+    private readonly socket: Socket,
+    private readonly entrance: Entrance,
+  ) {
     this.#parsers = socket.listeners('data') as Parse[]
     // If Node has no such listener, its parser keeps reading the socket directly.
     if (this.#parsers.length === 0) return
@@ -33,6 +53,11 @@ export class HttpInput {
 
   get isOver(): boolean {
     return this.#isOver
+  }
+
+  /** While what has waited for its turn is parsed: an upgrade need not wait again. */
+  get hasTurn(): boolean {
+    return this.#hasTurn
   }
 
   /** Stops parsing. Further input is read and dropped until the socket is closed. */
@@ -51,6 +76,27 @@ export class HttpInput {
 
   readonly #onData = (read: Buffer): void => {
     this.#rest = read
+    const mayWait = this.#isFirst && seemsToUpgrade(read)
+    this.#isFirst = false
+    if (!mayWait) this.#parse()
+    else if (this.entrance.passes()) this.#parseInTurn()
+    else {
+      // No more is read meanwhile.
+      this.socket.pause()
+      this.entrance.add(() => {
+        this.socket.resume()
+        this.#parseInTurn()
+      })
+    }
+  }
+
+  #parseInTurn(): void {
+    this.#hasTurn = true
+    this.#parse()
+    this.#hasTurn = false
+  }
+
+  #parse(): void {
     while (this.#rest.length > 0 && !this.#isOver && !this.socket.destroyed) {
       // Node pauses the socket while more answers wait than it holds.
       if (this.socket.isPaused()) {

@@ -1,7 +1,7 @@
 /** The pipelined requests of one connection, and what is to happen when all are answered (RFC 9112, 9.3.2). */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { HttpInput } from './input.js'
+import { type Entrance, HttpInput } from './input.js'
 
 /** Most requests of one connection. Probes and scrapers send many over time, but no client needs thousands. */
 export const MAX_REQUESTS_PER_SOCKET = 1000
@@ -12,8 +12,12 @@ export class Pipeline {
   #all = 0
   #next: (() => void) | undefined
 
-  constructor(private readonly socket: Socket) {
-    this.input = new HttpInput(socket)
+  /** @param entrance see HttpInput */
+  constructor(
+    private readonly socket: Socket,
+    entrance: Entrance,
+  ) {
+    this.input = new HttpInput(socket, entrance)
   }
 
   /** How many requests are not answered yet. */

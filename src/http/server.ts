@@ -19,6 +19,7 @@ import {
   sendProblem,
   type UpgradeRefusal,
 } from './answers.js'
+import type { Entrance } from './input.js'
 import { MAX_REQUESTS_PER_SOCKET, Pipeline } from './pipeline.js'
 
 /** Takes over an upgraded socket. @param address the client's, also if it is behind a proxy */
@@ -49,8 +50,8 @@ export interface HttpServerOptions {
   readonly mayAsk: (address: string | undefined) => boolean
   /** Whether the lower limits for unknown clients apply. */
   readonly isStranger: (address: string | undefined) => boolean
-  /** Does it now, or in a later turn of the event loop, if many ask for it. */
-  readonly enter: (upgrade: () => void) => void
+  /** Where handshakes wait if many come at once. */
+  readonly entrance: Entrance
   /** A connection was closed because it sent no request in time. */
   readonly onTimeout: () => void
   /** A handler failed; its connection is closed. */
@@ -117,7 +118,7 @@ export class HttpServer {
     this.#await(socket, this.options.onTimeout)
     socket.on('close', this.#closed)
     this.#server.emit('connection', socket)
-    this.#pipelines.set(socket, new Pipeline(socket))
+    this.#pipelines.set(socket, new Pipeline(socket, this.options.entrance))
   }
 
   /** Closes connections that were not upgraded. Upgraded sockets belong to their front ends. */
@@ -214,7 +215,7 @@ export class HttpServer {
     const guard = () => {
       if (!socket.destroyed) this.#guard('http.upgrade', socket, upgrade)
     }
-    pipeline.whenFree(() => this.options.enter(guard))
+    pipeline.whenFree(() => (pipeline.input.hasTurn ? guard() : this.options.entrance.enter(guard)))
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

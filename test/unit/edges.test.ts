@@ -15,6 +15,7 @@ import { Metrics } from '../../src/core/metrics.js'
 import { exposedFiles } from '../../src/core/private-files.js'
 import { checkRegular } from '../../src/core/regular-file.js'
 import { TurnEnd } from '../../src/flow/turn-end.js'
+import { Turnstile } from '../../src/flow/turnstile.js'
 import { isRead, pathOf, testRoute } from '../../src/http/answers.js'
 import { HttpInput } from '../../src/http/input.js'
 import { opsRoute } from '../../src/http/ops.js'
@@ -134,7 +135,7 @@ function parsed() {
 
 t.test('HttpInput: the parser gets small pieces, and none after the end', async t => {
   const { socket, pieces } = parsed()
-  const input = new HttpInput(socket)
+  const input = new HttpInput(socket, new Turnstile(1))
   socket.emit('data', Buffer.alloc(600))
   t.same(
     pieces.map(({ length }) => length),
@@ -146,12 +147,46 @@ t.test('HttpInput: the parser gets small pieces, and none after the end', async 
   t.ok(input.isOver)
 })
 
+t.test(
+  'HttpInput: a handshake that is the first to come waits for its turn, and all else does not',
+  async t => {
+    const entrance = new Turnstile(1)
+    const handshake = Buffer.from('GET / HTTP/1.1\r\nupgrade: websocket\r\n\r\n')
+    const [first, second, third] = [parsed(), parsed(), parsed()]
+    const inputs = [first, second, third].map(({ socket }) => new HttpInput(socket, entrance))
+    for (const { socket } of [first, second]) socket.emit('data', handshake)
+    t.same([first.pieces.length, second.pieces.length], [1, 0])
+    t.ok(second.socket.isPaused(), 'no more of it is read')
+    third.socket.emit('data', Buffer.from('GET / HTTP/1.1\r\n\r\n'))
+    third.socket.emit('data', handshake)
+    t.equal(third.pieces.length, 2, 'a page, and what comes later on its connection')
+    await new Promise(setImmediate)
+    t.equal(second.pieces.length, 1)
+    t.notOk(second.socket.isPaused())
+    t.same(
+      inputs.map(({ hasTurn }) => hasTurn),
+      [false, false, false],
+    )
+  },
+)
+
+t.test('HttpInput: what waits for its turn is forgotten when the connection ends', async t => {
+  const entrance = new Turnstile(1)
+  entrance.passes()
+  const { socket, pieces } = parsed()
+  const input = new HttpInput(socket, entrance)
+  socket.emit('data', Buffer.from('upgrade:'))
+  input.stop()
+  await new Promise(setImmediate)
+  t.same(pieces, [])
+})
+
 t.test('HttpInput: detach returns what was not parsed', async t => {
   const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() }) as Socket
   let rest: Buffer | undefined
   // The parser sees an upgrade in the first piece.
   socket.on('data', () => (rest = input.detach()))
-  const input = new HttpInput(socket)
+  const input = new HttpInput(socket, new Turnstile(1))
   socket.emit('data', Buffer.alloc(600))
   t.equal(rest?.length, 600 - 256)
   t.equal(socket.listenerCount('data'), 0)
@@ -159,7 +194,7 @@ t.test('HttpInput: detach returns what was not parsed', async t => {
 
 t.test('Pipeline: the next step waits for all answers; a connection has a last request', async t => {
   const { socket } = parsed()
-  const pipeline = new Pipeline(socket)
+  const pipeline = new Pipeline(socket, new Turnstile(1))
   const responses = [new EventEmitter(), new EventEmitter()]
   for (const response of responses) pipeline.enter(response as ServerResponse)
   const done: string[] = []

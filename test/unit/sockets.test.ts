@@ -11,6 +11,7 @@ import { CODES } from '../../src/core/errors.js'
 import { createLogger } from '../../src/core/log.js'
 import { ServerKey } from '../../src/encryption/server-key.js'
 import { Later } from '../../src/flow/later.js'
+import { Turnstile } from '../../src/flow/turnstile.js'
 import { HttpServer, type HttpServerOptions, TURNED_AWAY } from '../../src/http/server.js'
 import { InboxReader } from '../../src/inbox/reader.js'
 import { JsonConnection } from '../../src/json/connection.js'
@@ -171,7 +172,7 @@ async function http(t: Test, differing: Partial<HttpServerOptions> = {}) {
     handshakeTimeoutMs: 10_000,
     clientOf: peer => peer,
     refusal: () => undefined,
-    enter: (upgrade: () => void) => upgrade(),
+    entrance: new Turnstile(100),
     mayAsk: () => true,
     isStranger: () => false,
     onTimeout: () => undefined,
