@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import { type Config, ConfigError } from '../config/config.js'
 import type { HeldStorage } from '../files/held.js'
 import type { BackedUp } from '../handle/services.js'
+import { isReadable } from '../mqtt/routing/persistence/kv.js'
 import type { Beside, CopyableStore } from '../store/contents.js'
 import { copyStore, refusePart } from '../store/copy.js'
 import { copyUsedStore } from '../store/copy-used.js'
@@ -40,7 +41,7 @@ export async function verifyStore(
   try {
     await store.open()
     await refusePart(store)
-    const { faults, ...counts } = await new Verification(store, onRow).run()
+    const { faults, ...counts } = await new Verification(store, onRow, isReadable).run()
     const files = await verifyFiles(config, store.kv)
     return { ...counts, files: files.count, faults: [...faults, ...files.faults] }
   } finally {

@@ -79,5 +79,11 @@ function makeState(given: Given, kv: KeyValue, connections: Connections): Broker
       services.log.info({ event: 'retained.dropped', limit }, 'retained message not kept')
     },
     onError: thrown => logStoreFault(given, 'persistence', thrown),
+    onDamaged: (collection, key) =>
+      services.log.error(
+        // Of a queue the key begins with the client id, which names the session.
+        { event: 'store.row-damaged', collection, key, ...(collection === 'queue' && { session: key[0] }) },
+        'a stored row cannot be read and is passed over; stop the gateway and run `mumi verify`',
+      ),
   })
 }

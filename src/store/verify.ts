@@ -2,7 +2,7 @@
 import { type ConversationId, isUserId, type UserId } from '../core/model.js'
 import type { CopyableStore, Entries, Section } from './contents.js'
 import { accountOf } from './deleted.js'
-import { KV_COLLECTIONS } from './store.js'
+import { KV_COLLECTIONS, type KvCollection, type KvValue } from './store.js'
 
 export interface Verified {
   readonly accounts: number
@@ -37,10 +37,12 @@ export class Verification {
   /**
    * @param store its rows come in the order of inbox and seq: the embedded one
    * @param onRow called with the count of rows so far
+   * @param isReadable whether the value of a row of the broker is what the broker reads
    */
   constructor(
     private readonly store: CopyableStore,
     private readonly onRow: (rows: number) => void = () => undefined,
+    private readonly isReadable: (collection: KvCollection, value: KvValue) => boolean = () => true,
   ) {}
 
   /** @throws GatewayError if the store cannot be read */
@@ -59,8 +61,11 @@ export class Verification {
     }
     for await (const { userId } of this.#all('trimmed')) this.#owner('trimmed', userId)
     for (const collection of KV_COLLECTIONS)
-      for await (const { key } of this.store.kv.kvRange(collection, []))
+      for await (const { key, value } of this.store.kv.kvRange(collection, [])) {
         this.#owner(collection, accountOf(collection, key))
+        if (!this.isReadable(collection, value))
+          this.#fault(`${collection}: the row ${JSON.stringify(key)} cannot be read`)
+      }
     return {
       ...{ accounts: this.#accounts, inboxes: this.#inboxes, rows: this.#rows },
       ...{ conversations: this.#conversations.size, devices: this.#devices, faults: this.#faults },

@@ -58,6 +58,21 @@ t.test('a damaged row is named at the start, and nothing of its value', async t 
     }
 })
 
+t.test('a retained message that is damaged while the gateway runs is named, and the others come', async t => {
+  const kv = new HeldKv()
+  const limits = { maxRetained: 9, maxRetainedBytes: 999, accountRetained: 9, accountRetainedBytes: 999 }
+  const named: unknown[] = []
+  const messages = new Retained(kv, limits, noop, (...row) => named.push(row))
+  for (const topic of ['a', 'b', 'c']) await messages.put(topic, retained(topic))
+  // Whole JSON, and no message.
+  for (const value of [Buffer.from('x'), Buffer.from([1, 0, 0, 0, 0, 0, 2, 0x7b, 0x7d])]) {
+    await kv.kvWrite([{ put: 'retained', key: ['b'], value }])
+    t.same(payloads(await all(messages.matching(['#']))), ['a', 'c'])
+    t.same(payloads(await all(messages.matching(['b']))), [])
+  }
+  t.same(named, Array(4).fill(['retained', ['b']]))
+})
+
 t.test('a packet is decoded as it was encoded, and its identifier without decoding the rest', async t => {
   const packet = publication('t', {
     brokerId: 'b',

@@ -15,7 +15,7 @@ const noop = () => undefined
 async function open(kv: HeldKv, limits: Partial<QueueLimitOptions> = {}) {
   const index = new QueueIndex()
   const options = { maxQueuedMessages: 1000, maxQueuedBytes: 1e6, accountQueuedBytes: 1e6, onDropped: noop }
-  const queue = new OutgoingQueue(kv, index, new QueueLimits(kv, { ...options, ...limits }))
+  const queue = new OutgoingQueue(kv, index, new QueueLimits(kv, { ...options, ...limits }), () => undefined)
   await queue.load()
   return { queue, handshakes: new Handshakes(kv, index, noop) }
 }

@@ -3,10 +3,10 @@ import type { KvWrite } from '../../../store/store.js'
 import {
   type BrokerPacket,
   type ClientRef,
-  decodePacket,
   encodePacket,
   type KvStore,
   packetKey,
+  packetOf,
   publishFields,
 } from './kv.js'
 import {
@@ -100,7 +100,7 @@ export class Handshakes {
         if (this.index.get(clientId) === queue) account(queue, -1, -size)
       }
       if (queue.inFlight.get(messageId)?.n === n) queue.inFlight.delete(messageId)
-      return value && { ...decodePacket(value), messageId }
+      return value && { ...packetOf(value), messageId }
     } finally {
       queue.leaving.delete(n)
     }
@@ -128,7 +128,8 @@ export class Handshakes {
   /** Searches the queue for a packet by its broker id and counter. */
   async #find(clientId: string, packet: BrokerPacket): Promise<QueueRow> {
     for await (const { key, value } of this.kv.kvRange('queue', [clientId])) {
-      if (packetKey(decodePacket(value)) === packetKey(packet))
+      const queued = packetOf(value)
+      if (queued !== undefined && packetKey(queued) === packetKey(packet))
         return { n: key[1] as number, size: value.byteLength }
     }
     return NO_ROW

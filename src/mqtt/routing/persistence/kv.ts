@@ -3,6 +3,7 @@
  * records.
  */
 import { GatewayError } from '../../../core/errors.js'
+import { decodeRecord } from '../../../core/record.js'
 import type { KeyValue, KvCollection, KvKey, KvValue, KvWrite } from '../../../store/store.js'
 
 export type KvStore = KeyValue
@@ -134,6 +135,32 @@ export function publishFields(packet: BrokerPacket): BrokerPacket {
     ...(packet.block?.length ? { block: packet.block } : {}),
     ...(packet.expiresAt === undefined ? {} : { expiresAt: packet.expiresAt }),
     ...(packet.share === undefined ? {} : { share: packet.share }),
+  }
+}
+
+/** Called for a row that cannot be read and is passed over. */
+export type OnDamaged = (collection: KvCollection, key: KvKey) => void
+
+/** @returns the packet of a row of `queue` or `retained`; undefined if it has none */
+export function packetOf(value: KvValue): BrokerPacket | undefined {
+  try {
+    const packet = decodePacket(value)
+    const isMessage = typeof packet.topic === 'string' && packet.payload !== undefined
+    return isMessage || packet.cmd === 'pubrel' ? packet : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** For `mumi verify`. @returns whether the gateway can read a row; true for collections that are not the broker's */
+export function isReadable(collection: KvCollection, value: KvValue): boolean {
+  if (collection === 'queue' || collection === 'retained') return packetOf(value) !== undefined
+  if (collection !== 'wills' && collection !== 'subscriptions') return true
+  try {
+    const row: unknown = collection === 'wills' ? decodePacket(value) : decodeRecord(value)
+    return typeof row === 'object' && row !== null
+  } catch {
+    return false
   }
 }
 

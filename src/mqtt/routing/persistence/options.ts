@@ -1,5 +1,6 @@
 /** Options of the broker's persistence. */
 
+import type { OnDamaged } from './kv.js'
 import type { OverRetainedLimit } from './retained.js'
 
 /** Limits of what is stored for MQTT clients. */
@@ -27,6 +28,7 @@ export interface PersistenceOptions extends Partial<StateLimits> {
   readonly onDropped?: (clientId: string, count: number) => void
   /** Called when a message is not retained. @param limit the config key of the limit */
   readonly onNotRetained?: (limit: OverRetainedLimit['limit']) => void
+  readonly onDamaged?: OnDamaged
   /** Called for a store failure if no caller waits for the result, or if nobody would handle the rejection. */
   readonly onError?: (error: unknown) => void
 }

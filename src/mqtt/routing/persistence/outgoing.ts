@@ -39,7 +39,7 @@ export class Outgoing {
       accountQueuedBytes: options.accountQueuedBytes ?? unlimited,
       onDropped: (clientId, count) => options.onDropped?.(clientId, count),
     })
-    this.queue = new OutgoingQueue(kv, index, limits)
+    this.queue = new OutgoingQueue(kv, index, limits, (...row) => options.onDamaged?.(...row))
     this.#handshakes = new Handshakes(kv, index, error => options.onError?.(error))
   }
 

@@ -51,6 +51,7 @@ export class BrokerPersistence {
       kv,
       { maxRetained, maxRetainedBytes, accountRetained, accountRetainedBytes },
       this.#report,
+      (...row) => options.onDamaged?.(...row),
     )
     this.outgoing = new Outgoing(kv, { sessions: this.#records, incoming: this.#incoming }, options)
     const parts = { sessions: this.#records, subscriptions: this.#subscriptions }

@@ -11,9 +11,10 @@ import type { KvValue, KvWrite } from '../../../store/store.js'
 import {
   type BrokerPacket,
   type ClientRef,
-  decodePacket,
   encodePacket,
   type KvStore,
+  type OnDamaged,
+  packetOf,
   peekPacket,
   publishFields,
   removeUnder,
@@ -43,6 +44,7 @@ export class OutgoingQueue {
     private readonly kv: KvStore,
     private readonly index: QueueIndex,
     private readonly limits: QueueLimits,
+    private readonly onDamaged: OnDamaged,
   ) {}
 
   async load(): Promise<void> {
@@ -123,8 +125,14 @@ export class OutgoingQueue {
       const n = key[1] as number
       if (n > connection.upTo || queue.connection !== connection.number) return
       if (n <= queue.floor || queue.leaving.has(n)) continue
-      const packet = await packetDue(queue, connection, { n, value })
-      if (packet !== undefined) yield packet
+      const packet = packetOf(value)
+      if (packet === undefined) {
+        // It stays until its session ends: those behind it are not kept from the client.
+        this.onDamaged('queue', key)
+        continue
+      }
+      const due = await packetDue(queue, connection, { n, size: value.byteLength, packet })
+      if (due !== undefined) yield due
     }
   }
 
@@ -157,9 +165,8 @@ export class OutgoingQueue {
 async function packetDue(
   queue: ClientQueue,
   connection: QueueConnection,
-  { n, value }: { readonly n: number; readonly value: KvValue },
+  { n, size, packet }: { readonly n: number; readonly size: number; readonly packet: BrokerPacket },
 ): Promise<BrokerPacket | undefined> {
-  const packet = decodePacket(value)
   const { messageId } = packet
   if (messageId === undefined) {
     packet.messageId = undefined // present in any case: packets have one shape
@@ -173,7 +180,7 @@ async function packetDue(
     }
     packet.dup = sent.n !== n || sent.connection !== connection.number
   }
-  connection.addStreamed(packet, { n, size: value.byteLength })
+  connection.addStreamed(packet, { n, size })
   return packet
 }
 

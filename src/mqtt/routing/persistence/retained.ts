@@ -7,7 +7,15 @@ import { GatewayError } from '../../../core/errors.js'
 import { isUserId, type UserId } from '../../../core/model.js'
 import { levelsCover } from '../../../core/topic-filter.js'
 import type { KvKey, KvWrite } from '../../../store/store.js'
-import { type BrokerPacket, decodePacket, encodePacket, type KvStore, readRow } from './kv.js'
+import {
+  type BrokerPacket,
+  decodePacket,
+  encodePacket,
+  type KvStore,
+  type OnDamaged,
+  packetOf,
+  readRow,
+} from './kv.js'
 
 interface RetainedLimits {
   /** Limit of all accounts together. A retained message may always be replaced. */
@@ -80,11 +88,18 @@ export class Retained {
   readonly #kv: KvStore
   readonly #limits: RetainedLimits
   readonly #onError: (error: unknown) => void
+  readonly #onDamaged: OnDamaged
   readonly #slots = new Map<string, Slot>()
   readonly #all: Total = { count: 0, bytes: 0 }
   readonly #owners = new Map<string, Total>()
 
-  constructor(kv: KvStore, limits: RetainedLimits, onError: (error: unknown) => void) {
+  constructor(
+    kv: KvStore,
+    limits: RetainedLimits,
+    onError: (error: unknown) => void,
+    onDamaged: OnDamaged = () => undefined,
+  ) {
+    this.#onDamaged = onDamaged
     this.#kv = kv
     this.#limits = limits
     this.#onError = onError
@@ -130,7 +145,11 @@ export class Retained {
         const { filters: alike } = group
         const isFound = (topic: Filter) =>
           alike.some(filter => levelsCover(filter, topic)) && !seen.some(filter => levelsCover(filter, topic))
-        for await (const value of this.#under(group, isFound)) yield decodePacket(value)
+        for await (const { key, value } of this.#under(group, isFound)) {
+          const packet = packetOf(value)
+          if (packet === undefined) this.#onDamaged('retained', key)
+          else yield packet
+        }
         for (const filter of alike) seen.push(filter)
       }
     } catch (error) {
@@ -142,14 +161,14 @@ export class Retained {
   async *#under(
     { place, isExact }: FilterGroup,
     isFound: (topic: Filter) => boolean,
-  ): AsyncGenerator<Uint8Array> {
+  ): AsyncGenerator<{ readonly key: KvKey; readonly value: Uint8Array }> {
     if (isExact) {
       const value = isFound(place) ? await this.#kv.kvGet('retained', place) : undefined
-      if (value !== undefined) yield value
+      if (value !== undefined) yield { key: place, value }
       return
     }
     const wants = (key: KvKey) => isFound(key as Filter)
-    for await (const { value } of this.#kv.kvRange('retained', place, undefined, wants)) yield value
+    yield* this.#kv.kvRange('retained', place, undefined, wants)
   }
 
   async #replace(slot: Slot, topic: string, packet: BrokerPacket | undefined): Promise<void> {
