@@ -162,7 +162,7 @@ class TusStore extends DataStore {
     const file = await this.files.rows.find(id)
     if (file === undefined) throw refusal(404, 'no such upload')
     if (file.state === 'stored') return uploadOf(file, file.size)
-    const offset = await this.files.options.staging.sizeOf(id)
+    const offset = await this.files.offsetOf(file)
     if (offset < file.size) return uploadOf(file, offset)
     await begin(this.files, this.now(), id)
     try {
@@ -178,8 +178,13 @@ class TusStore extends DataStore {
     const { staging } = this.files.options
     const hash = checksum && createHash(checksum.algorithm)
     try {
-      const end = offset + (await this.files.take(file, hashed(pace.countUpload(stream), hash), offset))
-      if (hash === undefined || hash.digest().equals(checksum?.digest ?? Buffer.alloc(0))) return end
+      const body = hashed(pace.countUpload(stream), hash)
+      const end = offset + (await this.files.take(file, body, offset, hash === undefined))
+      if (hash === undefined) return end
+      if (hash.digest().equals(checksum?.digest ?? Buffer.alloc(0))) {
+        await this.files.keep(id, end)
+        return end
+      }
       await staging.cut(id, offset)
       throw refusal(MISMATCH, 'Checksum Mismatch')
     } finally {

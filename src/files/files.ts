@@ -71,6 +71,8 @@ export class Files {
   readonly #types: TypeRules
   /** Announcements and ends of uploads of one account, one after the other. */
   readonly #turns = new KeyedSerial()
+  /** A row that was removed does not come back by a note. */
+  readonly #ofRow = new KeyedSerial()
   readonly #uploads = new Uploads()
 
   constructor(readonly options: FilesOptions) {
@@ -153,16 +155,42 @@ export class Files {
   /**
    * Takes bytes of a file that `begin` gave, behind those that are there.
    * @param offset bytes that are there; 0 begins anew
+   * @param isKept what came is noted as it gets on the disk, so that another request goes on behind it
    * @returns how many came @throws GatewayError NO_FILE (removed meanwhile), ERROR_AUTH (its login ended), and as Staging.append
    */
-  async take({ id, size }: StoredFile, body: AsyncIterable<Buffer>, offset = 0): Promise<number> {
+  async take(
+    { id, size }: StoredFile,
+    body: AsyncIterable<Buffer>,
+    offset = 0,
+    isKept = false,
+  ): Promise<number> {
     const { staging } = this.options
+    const onSynced = (count: number) => this.#note(id, offset + count)
+    const all = this.#uploads.watch(id, body)
     try {
-      return await staging.append(id, this.#uploads.watch(id, body), offset, size - offset)
+      return await staging.append(id, all, offset, size - offset, isKept ? onSynced : undefined)
     } catch (thrown) {
       if (toGatewayError(thrown).kind === 'NO_FILE') await staging.remove(id)
       throw thrown
     }
+  }
+
+  /** The first `offset` bytes of an upload are good: another request goes on behind them. */
+  async keep(id: string, offset: number): Promise<void> {
+    await this.options.staging.sync(id)
+    await this.#note(id, offset)
+  }
+
+  /** Bytes of an upload that another request goes on behind. What a kill left beyond them is not among them. */
+  async offsetOf({ id, offset = 0 }: StoredFile): Promise<number> {
+    return Math.min(offset, await this.options.staging.sizeOf(id))
+  }
+
+  #note(id: string, offset: number): Promise<void> {
+    return this.#ofRow.run(id, async () => {
+      const file = await this.rows.find(id)
+      if (file?.state === 'open') await this.rows.put({ ...file, offset })
+    })
   }
 
   /**
@@ -185,7 +213,7 @@ export class Files {
         // A deletion may have come meanwhile, or the time be over.
         if ((await this.rows.find(id)) === undefined) throw noFile()
         await storage.put(id, path, file.size)
-        const { expiresAt: _, login: _login, ...rest } = file
+        const { expiresAt: _, login: _login, offset: _offset, ...rest } = file
         const stored = { ...rest, type, sha256, state: 'stored' as const }
         await this.rows.put(stored)
         this.rows.totals.change(0, -file.size)
@@ -299,7 +327,7 @@ export class Files {
     this.#uploads.stop(id)
     const file = await this.rows.find(id)
     if (file !== undefined) {
-      await this.rows.remove(id)
+      await this.#ofRow.run(id, () => this.rows.remove(id))
       this.rows.totals.change(-file.size, file.state === 'open' ? -file.size : 0)
     }
     await staging.remove(id)

@@ -18,6 +18,8 @@ export interface FileRow {
   /** `open`: it may be uploaded until `expiresAt`. */
   readonly state: 'open' | 'stored'
   readonly expiresAt?: number
+  /** Bytes of a resumable upload that are on the disk for good, and had their checksum if there is one. */
+  readonly offset?: number
   /** The login that announced it, where an upload needs none of its own: it ends with that. */
   readonly login?: UploadLogin
   /** SHA-256 of its bytes, hex. */

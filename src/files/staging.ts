@@ -16,6 +16,12 @@ const LOOK = 1_048_576
 /** Bytes of one upload that wait to be written together. */
 const CHUNK = 262_144
 
+/** Bytes of one upload that a power cut may take, where it can go on. */
+const SYNC = 8_388_608
+
+/** @param count bytes since the upload was gone on with */
+export type OnSynced = (count: number) => Promise<void>
+
 export class Staging {
   constructor(
     private readonly dir: string,
@@ -53,10 +59,17 @@ export class Staging {
    * Writes what comes behind what is there.
    * @param offset bytes that are there; 0 begins anew
    * @param max the most that may come
-   * @returns how many came; fewer than `max` if the client ended or broke off: what came stays
+   * @param onSynced told now and then, and at the end, how many of them survive a power cut
+   * @returns how many came; fewer than `max` if the client ended or broke off: what came stays, as it does with ERROR_AUTH of the body
    * @throws GatewayError TOO_LARGE; STORE_FULL, STORE_UNAVAILABLE
    */
-  async append(id: string, body: AsyncIterable<Buffer>, offset: number, max: number): Promise<number> {
+  async append(
+    id: string,
+    body: AsyncIterable<Buffer>,
+    offset: number,
+    max: number,
+    onSynced?: OnSynced,
+  ): Promise<number> {
     const path = this.pathOf(id)
     if (offset === 0) {
       await this.#make()
@@ -68,7 +81,16 @@ export class Staging {
       throw toFileError(thrown)
     })
     try {
-      return await writeAll(file, this.#asRoomLasts(body), offset, max)
+      // What a kill left behind it was not acknowledged.
+      if (offset > 0) await file.truncate(offset)
+      const onDisk =
+        onSynced &&
+        (async (count: number) => {
+          await file.sync()
+          if (offset === 0) await syncFolder(this.dir)
+          await onSynced(count)
+        })
+      return await writeAll(file, this.#asRoomLasts(body), { offset, max, onDisk })
     } catch (thrown) {
       throw toFileError(thrown)
     } finally {
@@ -95,10 +117,19 @@ export class Staging {
     try {
       const hash = createHash('sha256')
       await pipeline(createReadStream(path, { highWaterMark: CHUNK }), hash)
-      const file = await open(path, 'r+')
+      await this.sync(id)
+      return hash.digest('hex')
+    } catch (thrown) {
+      throw toFileError(thrown)
+    }
+  }
+
+  /** What is there survives a power cut when it resolves. */
+  async sync(id: string): Promise<void> {
+    try {
+      const file = await open(this.pathOf(id), 'r+')
       await file.sync().finally(() => file.close())
       await syncFolder(this.dir)
-      return hash.digest('hex')
     } catch (thrown) {
       throw toFileError(thrown)
     }
@@ -129,9 +160,14 @@ async function freeOnDisk(dir: string): Promise<number> {
 async function writeAll(
   file: FileHandle,
   body: AsyncIterable<Buffer>,
-  offset: number,
-  max: number,
+  {
+    offset,
+    max,
+    onDisk,
+  }: { readonly offset: number; readonly max: number; readonly onDisk: OnSynced | undefined },
 ): Promise<number> {
+  let ended: GatewayError | undefined
+  let synced = 0
   let pieces: Buffer[] = []
   let waiting = 0
   let count = 0
@@ -152,12 +188,18 @@ async function writeAll(
       pieces.push(piece)
       waiting += piece.length
       if (waiting >= CHUNK) await flush()
+      if (onDisk === undefined || count - waiting - synced < SYNC) continue
+      synced = count - waiting
+      await onDisk(synced)
     }
   } catch (thrown) {
-    // A client that broke off: what came of a resumable upload stays.
-    if (!isBrokenOff(thrown)) throw thrown
+    // A client that broke off, or whose login ended: what came of a resumable upload stays.
+    if (thrown instanceof GatewayError && thrown.kind === 'ERROR_AUTH') ended = thrown
+    else if (!isBrokenOff(thrown)) throw thrown
   }
   if (waiting > 0) await flush()
+  await onDisk?.(count)
+  if (ended !== undefined) throw ended
   return count
 }
 

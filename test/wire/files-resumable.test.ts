@@ -1,11 +1,13 @@
 /** Resumable uploads over real HTTP, by tus-js-client and by hand. */
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, statSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Upload } from 'tus-js-client'
+import { FileRows } from '../../src/files/rows.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import {
   type JsonClient,
   jsonClient,
@@ -153,12 +155,39 @@ t.test('a message with a file waits over a restart, and its link is made when it
 })
 
 t.test('all bytes came and a kill before the end: the next HEAD ends it', async t => {
+  const account = await register(t, gateway)
+  const asker = await withToken(t, account)
+  const bytes = randomBytes(1000)
+  const { pathname } = new URL(urlOf(await create(asker, 1000)))
+  await patch(gateway.http + pathname, asker, 0, bytes.subarray(0, 500))
+  await gateway.close()
+  const { dir } = gateway
+  writeFileSync(join(dir, 'files', 'incoming', idOf(pathname)), bytes)
+  const store = new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
+  await store.open()
+  const rows = new FileRows(store.kv)
+  const row = await rows.find(idOf(pathname))
+  if (row === undefined) throw new Error('no row')
+  t.equal(row.offset, 500)
+  await rows.put({ ...row, offset: 1000 })
+  await store.close()
+  gateway = await startGateway(all, { ...SETTINGS, 'data.dir': dir })
+  const again = await withToken(t, account)
+  t.equal(await offsetOf(gateway.http + pathname, again), 1000)
+  t.same(await read(again.client, idOf(pathname)), bytes)
+})
+
+t.test('bytes that no request has acknowledged, and no checksum covered, do not count', async t => {
   const asker = await withToken(t)
   const bytes = randomBytes(1000)
   const url = urlOf(await create(asker, 1000))
   await patch(url, asker, 0, bytes.subarray(0, 500))
-  writeFileSync(join(gateway.dir, 'files', 'incoming', idOf(url)), bytes)
-  t.equal(await offsetOf(url, asker), 1000)
+  // As a kill leaves them.
+  appendFileSync(join(gateway.dir, 'files', 'incoming', idOf(url)), randomBytes(300))
+  t.equal(await offsetOf(url, asker), 500)
+  t.equal((await patch(url, asker, 500, bytes.subarray(500, 600))).status, 204)
+  t.equal(sizeOnDisk(url), 600, 'they are gone')
+  t.equal((await patch(url, asker, 600, bytes.subarray(600))).status, 204)
   t.same(await read(asker.client, idOf(url)), bytes)
 })
 
