@@ -3,7 +3,7 @@ import { CODES } from '../core/errors.js'
 import type { Reply } from './link.js'
 
 /** Control characters, and those that change the direction of text: others could redraw the terminal with them. */
-const CONTROL = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
+const CONTROL = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu
 
 /** A line that a terminal shows as it is; the lines of a text are indented under the first. */
 export const printable = (text: string): string =>

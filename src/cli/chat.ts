@@ -3,6 +3,7 @@ import { idOf, chat as run } from '../chat/chat.js'
 import { Screen } from '../chat/screen.js'
 import type { ConfigSources } from '../config/config.js'
 import { EXIT_FAILURE, EXIT_USAGE } from './exit-codes.js'
+import { safeLines } from './operator/print.js'
 
 const USAGE = `Usage: mumi chat [--server URL] EMAIL [NAME]
        mumi chat [--server URL] --id EMAIL
@@ -51,7 +52,7 @@ export async function chat({ argv, env }: ConfigSources): Promise<void> {
     if (onlyId) process.stdout.write(`${await idOf(server, email)}\n`)
     else if (!(await talk(server, email, partner))) process.exitCode = EXIT_FAILURE
   } catch (error) {
-    process.stderr.write(`mumi: ${server.origin}: ${reason(error)}\n`)
+    process.stderr.write(`mumi: ${server.origin}: ${safeLines(reason(error))}\n`)
     process.exitCode = EXIT_FAILURE
   }
 }

@@ -55,7 +55,7 @@ export function createLogger(options: LogOptions, sink: Sink = stdoutSink()): Lo
         },
       },
     },
-    withRepeats(isPretty(pretty) ? prettySink(sink) : sink, repeats),
+    withRepeats(isPretty(pretty) ? prettySink(sink) : plainSink(sink), repeats),
   )
 }
 
@@ -79,6 +79,18 @@ function withRepeats(sink: Sink, repeats: LogRepeats): Sink {
     },
   }
 }
+
+/** What JSON lets stand and a terminal acts on: DEL, C1, and what ends lines or turns the direction of text. */
+const UNSAFE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+/** Somebody looks at lines with `tail`, and what clients are called is in them. As JSON they read the same. */
+const plainSink = (sink: Sink): Sink => ({ ...sink, write: line => sink.write(harmless(line)) })
+
+const harmless = (line: string): string =>
+  line.replace(UNSAFE, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+/** Escapes in a line of JSON of what would move the cursor; `\n` stays, which stacks have. */
+const MOVES = /(?<!\\)((?:\\\\)*)\\(u00[01][0-9a-f]|[bfr])/g
 
 let stdoutOnce: Sink | undefined
 
@@ -117,5 +129,7 @@ function prettySink(sink: Sink): Sink {
     messageFormat: '{event} {msg}',
     singleLine: true,
   })
-  return { ...sink, write: line => sink.write(prettify(line)) }
+  // A second backslash before them: they are told and not done.
+  const told = (line: string) => line.replace(MOVES, (_all, before, what) => `${before}\\\\${what}`)
+  return { ...sink, write: line => sink.write(harmless(prettify(told(line)))) }
 }

@@ -3,7 +3,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { GatewayError } from '../core/errors.js'
 import { LENGTHS } from '../core/model.js'
 import { RANGES } from './admin-ranges.js'
-import { badField, checkFields, compileRules, isRecord, text, userId } from './fields.js'
+import { badField, checkFields, compileRules, isRecord, personName, text, userId } from './fields.js'
 
 /** An account by id, email or user name. */
 const user = text(LENGTHS.email, 1)
@@ -46,8 +46,8 @@ export const ADMIN_REQUESTS = {
   'user.create': Type.Object({
     email: text(LENGTHS.email, 1),
     password: Type.Optional(password),
-    firstName: Type.Optional(text(128, 1)),
-    lastName: Type.Optional(text(128, 1)),
+    firstName: Type.Optional(personName(128)),
+    lastName: Type.Optional(personName(128)),
     username: Type.Optional(text(64, 1)),
     role: Type.Optional(role),
   }),

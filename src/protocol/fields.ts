@@ -11,6 +11,13 @@ const NO_NUL = '^[^\\u0000]*$'
 export const text = (maxLength: number, minLength = 0) =>
   Type.String({ minLength, maxLength, pattern: NO_NUL, reason: 'must not contain NUL' })
 
+/** Of a line: nothing that moves a cursor, ends the line, or turns the direction of what stands behind it. */
+const ONE_LINE = '^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$'
+
+/** A name of somebody, as new clients give it. Old ones may have any text. */
+export const personName = (maxLength: number) =>
+  Type.String({ minLength: 1, maxLength, pattern: ONE_LINE, reason: 'must not contain control characters' })
+
 /** A schema with a pattern has the words for what does not match it. */
 const ID = { reason: 'is not a user id' }
 

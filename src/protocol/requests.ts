@@ -11,12 +11,14 @@ import {
   compileRules,
   isRecord,
   maybeUserId,
+  personName,
   refuseUnknown,
   text,
   userId,
 } from './fields.js'
 import { isTooManyValues } from './json-size.js'
 
+/** Of old clients; see personName. */
 const name = text(128, 1)
 /** accounts/ decides whether it is an address. */
 const email = text(LENGTHS.email)
@@ -150,8 +152,8 @@ export const REQUESTS = {
   // Only what is named is changed.
   profile: Type.Object({
     username: Type.Optional(text(64)),
-    firstName: Type.Optional(name),
-    lastName: Type.Optional(name),
+    firstName: Type.Optional(personName(128)),
+    lastName: Type.Optional(personName(128)),
     language: Type.Optional(language),
     key: Type.Optional(publicKey),
   }),

@@ -4,7 +4,7 @@
  */
 import { type Static, type TObject, type TSchema, Type } from '@sinclair/typebox'
 import { USER_ID } from '../core/model.js'
-import { text, userId } from './fields.js'
+import { personName, text, userId } from './fields.js'
 import { REQUESTS } from './requests.js'
 
 export type Fields = TObject
@@ -21,6 +21,11 @@ export const MAX_WAIT_SECONDS = 30
 /** What it takes: bodies, parameters of the path, and of the query. */
 export const TAKEN = {
   ...REQUESTS,
+  register: Type.Object({
+    ...REQUESTS.register.properties,
+    firstName: personName(128),
+    lastName: personName(128),
+  }),
   // What belongs to a connection is left out: a login by REST has none.
   login: Type.Omit(REQUESTS.login, ['from', 'ack', 'events', 'token']),
   // Who asks has logged in.

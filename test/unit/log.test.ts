@@ -65,6 +65,21 @@ t.test('an error is written with its stack and cause', async t => {
   t.match(only(t, lines), { err: { message: 'outer: inner', stack: /log\.test/ } })
 })
 
+t.test('what clients are called does nothing to a terminal, whichever form lines have', async t => {
+  const text = 'x\u001b[31m\u009b2J\r\b\u007f\u202e\u2028\u0007\\u001b\\'
+  const json = captured('never')
+  json.log.warn({ device: text, err: new Error(text) }, text)
+  t.match(only(t, json.lines), { device: text, msg: text }, 'and reads the same')
+  const pretty = captured('always')
+  pretty.log.warn({ device: text, inner: { device: text }, err: new Error(text) }, text)
+  const shown = `${json.lines.join('')}${pretty.lines.join('')}`
+  // The colours are of the program.
+  const uncoloured = shown.split(/\p{Cc}\[\d+m/u).join('')
+  t.notMatch(uncoloured, /[^\P{Cc}\n]|[\u2028-\u202e]/u)
+  t.notMatch(shown, 'x\u001b[31m')
+  t.match(shown, 'x\\u001b[31m')
+})
+
 t.test('below the level nothing is written', async t => {
   const { log, lines } = captured('never', 'warn')
   log.info('no')

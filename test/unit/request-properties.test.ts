@@ -5,6 +5,7 @@ import { HOSTILE_NAMES } from '../../scripts/fuzz/hostile.js'
 import { CODES, GatewayError } from '../../src/core/errors.js'
 import { decodeText, parseContent } from '../../src/mqtt/payload.js'
 import { parseRequest, REQUESTS, RefusedRequest, type RequestRules } from '../../src/protocol/requests.js'
+import { ofKind } from '../helpers/kind.js'
 import { check } from '../helpers/property.js'
 
 const STRICT: RequestRules = { maxDepth: 8, maxValues: 256, unknownFields: 'refuse' }
@@ -209,4 +210,17 @@ t.test('a payload is decoded unchanged or refused', async t => {
       }
     }),
   )
+})
+
+t.test('names that new requests give have no control characters; old clients may register any', t => {
+  const register = { email: 'a@b.c', password: 'p', lastName: 'L' }
+  const parse = (action: string, data: object) =>
+    parseRequest(JSON.stringify({ type: 'action', action, data }), STRICT)
+  for (const firstName of ['a\u001b[31m', '\r', 'a\u009b', 'a\u202eb', 'a\u2028']) {
+    t.doesNotThrow(() => parse('register', { ...register, firstName }))
+    t.throws(() => parse('profile', { firstName }), ofKind('BAD_FIELD', { info: { field: 'firstName' } }))
+  }
+  for (const firstName of ['Ann', '陳大文', 'नर्\u200dगिस', 'Zoë 👩\u200d🚀'])
+    t.doesNotThrow(() => parse('profile', { firstName }))
+  t.end()
 })

@@ -94,6 +94,9 @@ t.test('the length and type of a body', t => {
 })
 
 t.test('a body that comes, that does not, and one whose client leaves', async t => {
+  // Their timers keep no process.
+  const kept = setInterval(() => undefined, 1000)
+  t.teardown(() => clearInterval(kept))
   const whole = new PassThrough()
   const read = readBody(whole as unknown as IncomingMessage, 10_000)
   whole.write('a')

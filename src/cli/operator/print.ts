@@ -7,6 +7,9 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 export const safe = (value: unknown): string =>
   String(value ?? '').replace(UNSAFE, char => `\\u{${char.codePointAt(0)?.toString(16)}}`)
 
+/** The same of several lines. */
+export const safeLines = (text: string): string => text.replace(/[^\n]+/g, safe)
+
 /** A line of JSON that a terminal may show: what JSON lets stand raw is escaped, too, and reads the same. */
 export const jsonLine = (data: unknown): string => `${JSON.stringify(data ?? null).replace(UNSAFE, units)}\n`
 

@@ -7,6 +7,7 @@ import { CommandError } from './ask.js'
 import { operatorCommands } from './commands.js'
 import { completion } from './completion.js'
 import { makeTerminal } from './make-terminal.js'
+import { safeLines } from './print.js'
 import type { Terminal } from './terminal.js'
 
 const BEHIND = `
@@ -56,7 +57,7 @@ export async function operate(words: readonly string[], env: ConfigSources['env'
     if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : EXIT_USAGE
     else if (!(thrown instanceof CommandError)) throw thrown
     else {
-      process.stderr.write(`mumi: ${thrown.message}\n`)
+      process.stderr.write(`mumi: ${safeLines(thrown.message)}\n`)
       process.exitCode = thrown.exitCode
     }
   }
