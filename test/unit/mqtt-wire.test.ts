@@ -1,6 +1,8 @@
 /** The rules of mqtt/wire/ and mqtt/acl/ for bytes, counts and time, each in isolation. */
 import { Duplex } from 'node:stream'
 import mqttPacket, { type IConnectPacket } from 'mqtt-packet'
+import { Qlobber } from 'qlobber'
+import QlobberSub from 'qlobber/aedes/qlobber-sub.js'
 import t from 'tap'
 import { Metrics } from '../../src/core/metrics.js'
 import { clientIdOf, ownerOf, scopedId, userIdOf } from '../../src/mqtt/acl/client-id.js'
@@ -8,6 +10,7 @@ import { FilterLimit } from '../../src/mqtt/acl/filter-limit.js'
 import { ClientFilters } from '../../src/mqtt/routing/client-filters.js'
 import { FilterIndex } from '../../src/mqtt/routing/filter-index.js'
 import { Router } from '../../src/mqtt/routing/router.js'
+import { TRIE } from '../../src/mqtt/routing/trie.js'
 import { readConnect } from '../../src/mqtt/wire/connect-packet.js'
 import { maxConnectBytes } from '../../src/mqtt/wire/connect-rules.js'
 import { Pacer } from '../../src/mqtt/wire/pacer.js'
@@ -396,3 +399,16 @@ t.test(
     for (const topic of ['a/b', '$SYS/b', '/x']) t.same(found(topic), [])
   },
 )
+
+t.test('a trie takes filters and topics of any number of levels, empty ones, too', async t => {
+  const levels = 500
+  const filter = `+${'/'.repeat(levels - 1)}`
+  const topic = `a${'/'.repeat(levels - 1)}`
+  const values = new Qlobber<number>(TRIE)
+  values.add(filter, 1)
+  t.same(values.match(topic), [1])
+  t.same(values.match(`${topic}/`), [])
+  const subscriptions = new QlobberSub(TRIE)
+  subscriptions.add(filter, { clientId: 'ann:a', topic: filter, qos: 1 })
+  t.match(subscriptions.match(topic), [{ clientId: 'ann:a' }])
+})

@@ -132,7 +132,7 @@ export const FRONT_ENDS = {
     maxWillBytes: bytes(
       '16KiB',
       { max: 65_535 },
-      'Longest will message; a CONNECT with a longer one closes its connection. The limits of will, client id and topic, plus 10 KiB for user name and password, bound what is read of a client before its login.',
+      'Longest will message; a CONNECT with a longer one closes its connection. The limits of will, client id and topic, plus 14 KiB for user name, password and properties, bound what is read of a client before its login.',
     ),
     maxSubscriptions: count(
       500,
