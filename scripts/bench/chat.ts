@@ -25,7 +25,7 @@ export const compared = (before: Values, during: Values): Values => ({
 
 /** If nothing arrives for this time, missing messages count as lost. */
 const SETTLE_TIMEOUT_MS = 5000
-export const LOGINS_AT_ONCE = 200
+const LOGINS_AT_ONCE = 200
 
 export interface ChatOptions {
   readonly peer: Peer
@@ -206,5 +206,22 @@ export async function enterAll(
         await chatter.enter(userId(first + n + i), session)
       }),
     )
+  }
+}
+
+/**
+ * Connects and logs in more, until there are `count`. No more connect at a time than log in at once: a server closes what does
+ * not log in soon. @param first index of the first user
+ */
+export async function fill(
+  chatters: Chatter[],
+  count: number,
+  first: number,
+  connect: () => Chatter,
+): Promise<void> {
+  while (chatters.length < count) {
+    const more = Array.from({ length: Math.min(LOGINS_AT_ONCE, count - chatters.length) }, connect)
+    await enterAll(more, first + chatters.length)
+    chatters.push(...more)
   }
 }

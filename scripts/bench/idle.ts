@@ -1,5 +1,5 @@
 /** `idle`: a small `pairs` beside a growing number of silent, logged-in connections. */
-import { Chat, enterAll, LOGINS_AT_ONCE, type Values } from './chat.js'
+import { Chat, fill, type Values } from './chat.js'
 import type { Chatter } from './chatter.js'
 import type { Context, Scenario, Step } from './scenario.js'
 
@@ -15,14 +15,7 @@ async function run({ peer, wire, dir, options, program }: Context): Promise<Step
     const chat = await Chat.open({ peer, server, wire, users: USERS })
     const steps: Step[] = []
     for (const count of IDLE) {
-      // No more at a time than log in at once: a server closes what does not log in soon.
-      while (idle.length < count) {
-        const more = Array.from({ length: Math.min(LOGINS_AT_ONCE, count - idle.length) }, () =>
-          peer.connect(server, 'recipient', wire),
-        )
-        await enterAll(more, USERS + idle.length)
-        idle.push(...more)
-      }
+      await fill(idle, count, USERS, () => peer.connect(server, 'recipient', wire))
       const values = await chat.measureFor(options.seconds, LOAD)
       steps.push({
         step: `${count} idle`,

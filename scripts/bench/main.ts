@@ -19,6 +19,7 @@ import { gateway, PEERS, type Peer } from './peers.js'
 import { presence } from './presence.js'
 import { Program } from './program.js'
 import { comparison, markdown } from './report.js'
+import { rest } from './rest.js'
 import type { Result } from './results.js'
 import { comeBack } from './return.js'
 import { runAll } from './run.js'
@@ -31,6 +32,7 @@ const SCENARIOS: readonly Scenario[] = [
   pairs,
   load,
   idle,
+  rest,
   offline,
   login,
   tokens,

@@ -88,6 +88,11 @@ export class MqttConnection implements Asker, LiveConnection, Recipient {
     return this.#filters
   }
 
+  /** It is subscribed to all filters that `filters` has granted. */
+  filtersSettled(): void {
+    if (this.#filters?.settled()) this.#filters = undefined
+  }
+
   get unreleased(): Set<number> {
     this.#unreleased ??= new Set()
     return this.#unreleased

@@ -57,7 +57,7 @@ export async function openSession(
   connection.will = will
   for (const messageId of state.incomingIds(connection)) connection.unreleased.add(messageId)
   for (const one of filters) connection.delivery.filters.add(one.topic, one)
-  connection.filters.settled()
+  connection.filtersSettled()
   connections.hold(connection)
   const { encoder } = connection.terms
   connection.transport.send(

@@ -30,7 +30,7 @@ export function subscribe(
     const retained = granted.filter(one => wantsRetained(connection, one))
     const since = parts.router.tick()
     for (const one of granted) connection.delivery.filters.add(one.topic, { ...one, subscriptionIdentifier })
-    connection.filters.settled()
+    connection.filtersSettled()
     const reasons = filters.map(({ topic, qos }) => refusals.get(topic) ?? qos)
     connection.transport.send(connection.terms.encoder.suback(messageId, reasons))
     subscribed(parts, connection, { refused: filters.length - granted.length, granted, retained, since })

@@ -18,6 +18,7 @@ import { firstByteFault, KINDS, withoutOldDup } from '../../src/mqtt/wire/packet
 import { checkPublish, checkSubscribe, checkText, Fields } from '../../src/mqtt/wire/packet-rules.js'
 import { PendingInput } from '../../src/mqtt/wire/pending-input.js'
 import { SilenceWatch } from '../../src/mqtt/wire/silence.js'
+import { hearEnd, hearInput, hearInputNoMore } from '../../src/mqtt/wire/socket-events.js'
 import { SocketOutput } from '../../src/mqtt/wire/socket-output.js'
 import { Traffic } from '../../src/mqtt/wire/traffic.js'
 import { WriteGroup } from '../../src/mqtt/wire/write-group.js'
@@ -312,6 +313,34 @@ class SlowSocket extends Duplex {
     this.#taken?.()
   }
 }
+
+t.test('events of a socket go to whom they concern; all sockets share the listeners', async t => {
+  const log: string[] = []
+  const sockets = ['a', 'b'].map(name => {
+    const socket = new SlowSocket()
+    hearInput(socket, {
+      data: chunk => void log.push(`${name} ${chunk}`),
+      sourceEnded: () => void log.push(`${name} ended`),
+    })
+    hearEnd(socket, {
+      socketFailed: ({ message }) => void log.push(`${name} ${message}`),
+      socketClosed: () => void log.push(`${name} closed`),
+    })
+    return socket
+  })
+  const [a, b] = sockets as [SlowSocket, SlowSocket]
+  for (const event of ['data', 'error', 'close']) t.same(a.listeners(event), b.listeners(event))
+  a.push('x')
+  b.push('y')
+  await turn()
+  hearInputNoMore(b)
+  b.resume()
+  b.push('dropped')
+  a.push(null)
+  b.destroy(new Error('reset'))
+  await turn()
+  t.same(log.sort(), ['a ended', 'a x', 'b closed', 'b reset', 'b y'])
+})
 
 t.test('output: one write per turn; congested from the limit on until half of it has left', async t => {
   const socket = new SlowSocket()

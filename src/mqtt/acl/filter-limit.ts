@@ -33,9 +33,10 @@ export class FilterLimit {
     this.#granted.add(filter)
   }
 
-  /** The connection is subscribed to all that were granted. */
-  settled(): void {
+  /** The connection is subscribed to all that were granted. @returns whether nothing is left to remember */
+  settled(): boolean {
     this.#granted = undefined
+    return this.#refused === undefined || this.#refused.size === 0
   }
 
   /** More filters were refused than may be granted: the client ignores SUBACK. */
