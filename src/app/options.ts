@@ -30,8 +30,8 @@ export const userNameRules = ({ accounts }: Config): UserNameRules => ({
   holdMs: accounts.nameHold,
 })
 
-/** Most images whose bytes wait in memory. */
-const MAX_WAITING_IMAGES = 8
+/** Thumbnails are read when their turn comes, and bodies are bounded by `rest.maxBufferedBytes`. */
+const MAX_WAITING_IMAGES = 64
 
 export const pictureOptions = ({ images }: Config): PictureOptions => ({
   maxPixels: images.maxPixels,

@@ -60,8 +60,8 @@ export class Thumbnails {
   }
 
   async #make({ id, size }: StoredFile): Promise<Buffer> {
-    const image = await buffer(await this.files.storage.read(id, { start: 0, end: size - 1 }))
-    const [made] = await this.pictures.make(image, [SIZE], 'file').catch(thrown => {
+    const image = async () => buffer(await this.files.storage.read(id, { start: 0, end: size - 1 }))
+    const [made] = await this.pictures.make(image, [SIZE], ownerOf(id), 'file').catch(thrown => {
       if (thrown instanceof GatewayError && thrown.kind === 'BAD_FIELD') return []
       throw thrown
     })

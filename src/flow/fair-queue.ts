@@ -1,5 +1,5 @@
 /**
- * Whose work is next where all wait for the same few threads: passwords. In a single queue, who fills it keeps all
+ * Whose work is next where all wait for the same few threads: passwords and images. In a single queue, who fills it keeps all
  * others out: 250 addresses with five guesses each kept an owner from logging in. So addresses take turns, and an
  * address that got into the account before comes before others.
  */
@@ -10,7 +10,7 @@ const STANDINGS = ['known', 'clean', 'failed'] as const
 export type Standing = (typeof STANDINGS)[number]
 
 export interface Place {
-  /** The network that it comes from. Groups take turns. */
+  /** The network or account that it comes from. Groups take turns. */
   readonly group: string
   readonly standing: Standing
 }
@@ -22,6 +22,8 @@ export interface FairQueueRules {
   readonly max: number
   /** Called when one is refused. */
   readonly onFull: () => void
+  /** What the refused is told. Default: ERROR_AUTH_FAILED. */
+  readonly refusal?: () => GatewayError
   /** Called when a piece of work has its turn, with how long it waited, ms. */
   readonly onTurn?: (waitedMs: number) => void
 }
@@ -100,7 +102,7 @@ export class FairQueue {
 
   /**
    * @param isWanted asked when the turn has come: work that is no longer wanted is not run
-   * @throws GatewayError ERROR_CONNECTION_CLOSED if it is not wanted, ERROR_AUTH_FAILED (retry) if too many wait, or
+   * @throws GatewayError ERROR_CONNECTION_CLOSED if it is not wanted, `refusal` if too many wait, or
    *   what `work` throws
    */
   async run<T>(place: Place, work: () => Promise<T>, isWanted: IsWanted = always): Promise<T> {
@@ -119,7 +121,7 @@ export class FairQueue {
   #wait({ group, standing }: Place, isWanted: IsWanted): Promise<void> {
     if (this.#waiting >= this.rules.max && !this.#makeRoom(group, standing)) {
       this.rules.onFull()
-      throw refused()
+      throw this.#refusal()
     }
     this.#waiting++
     return new Promise((resolve, reject) => {
@@ -164,8 +166,12 @@ export class FairQueue {
       return false
     this.#waiting--
     this.rules.onFull()
-    lane.pop(largest)?.refuse(refused())
+    lane.pop(largest)?.refuse(this.#refusal())
     return true
+  }
+
+  #refusal(): GatewayError {
+    return (this.rules.refusal ?? refused)()
   }
 }
 

@@ -9,7 +9,8 @@ import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { GatewayError } from '../core/errors.js'
-import { Serial } from '../flow/serial.js'
+import type { UserId } from '../core/model.js'
+import { FairQueue } from '../flow/fair-queue.js'
 
 export interface PictureSize {
   readonly width: number
@@ -31,7 +32,7 @@ export interface PictureOptions {
   readonly maxPixels: number
   /** How long one image may take, ms. */
   readonly timeoutMs: number
-  /** Most images that wait for their turn: their bytes are in memory. */
+  /** Most images that wait for their turn. Beyond it, the newest of the account with the most is refused. */
   readonly maxWaiting: number
   /** What decodes. Default: decoder.js. */
   readonly decoder?: string
@@ -51,28 +52,34 @@ interface Made {
   readonly missing?: string
 }
 
+/** An image, or what reads it when its turn has come: then nothing of it is in memory before. */
+export type Image = Uint8Array | (() => Promise<Uint8Array>)
+
 export class Pictures {
-  /** One at a time: an image of `maxPixels` may take 200 MB while it is decoded. */
-  readonly #turns = new Serial()
+  /** One at a time: an image of `maxPixels` may take 200 MB while it is decoded. Accounts take turns. */
+  readonly #turns: FairQueue
   readonly #running = new Set<ChildProcess>()
-  #waiting = 0
   #isClosed = false
 
-  constructor(private readonly options: PictureOptions) {}
+  constructor(private readonly options: PictureOptions) {
+    const refusal = () => new GatewayError('IMAGES_BUSY')
+    this.#turns = new FairQueue({ concurrency: 1, max: options.maxWaiting, onFull: () => undefined, refusal })
+  }
 
   /**
    * @param image a JPEG, PNG, WebP or GIF file; the caller bounds its length
+   * @param account whose it is
    * @returns a picture of each size
    * @throws GatewayError BAD_FIELD (field), IMAGES_BUSY, IMAGES_UNAVAILABLE
    */
-  async make(image: Uint8Array, sizes: readonly PictureSize[], field = 'image'): Promise<Picture[]> {
-    if (this.#waiting > this.options.maxWaiting) throw new GatewayError('IMAGES_BUSY')
-    this.#waiting++
-    try {
-      return await this.#turns.run(() => this.#decode(image, sizes, field))
-    } finally {
-      this.#waiting--
-    }
+  async make(
+    image: Image,
+    sizes: readonly PictureSize[],
+    account: UserId,
+    field = 'image',
+  ): Promise<Picture[]> {
+    const decode = async () => this.#decode(typeof image === 'function' ? await image() : image, sizes, field)
+    return this.#turns.run({ group: account, standing: 'clean' }, decode)
   }
 
   /** Ends what is under way; whoever waits for it is refused. */

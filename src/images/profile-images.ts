@@ -47,7 +47,7 @@ export class ProfileImages {
    * @throws GatewayError as Pictures.make
    */
   async put(userId: UserId, image: Uint8Array, check: () => void): Promise<string> {
-    const [large, small] = await this.pictures.make(image, [LARGE, SMALL])
+    const [large, small] = await this.pictures.make(image, [LARGE, SMALL], userId)
     if (large === undefined || small === undefined) throw new Error('not two pictures')
     const digest = createHash('sha256').update(`${userId} `).update(large.bytes).digest('base64url')
     const name = digest.slice(0, NAME_CHARS)
