@@ -109,7 +109,8 @@ function readUserName(text: string): UserName | string {
   const [looks, other] = [lookOf(folded), lookOf(shown)]
   if (DIGITS.test(shown) || LIKE_USER_ID.test(looks) || LIKE_USER_ID.test(other))
     return 'looks like a user id'
-  const keys = looks === other ? [digestOf(looks)] : [digestOf(looks), digestOf(other)]
+  // The first is that by which names are found, so what is folded further has a key of its own.
+  const keys = [...new Set([looks, other, looks.replaceAll('vv', 'w')])].map(digestOf)
   const bareKeys = [folded, shown].map(name => digestOf(lookOf(bare(name))))
   return { shown, folded, keys: keys as [string, ...string[]], bareKeys }
 }

@@ -26,7 +26,7 @@ const PENDING_MS = 60_000
 /** Another gateway on the same store may have changed a name since; until it is anybody else's, more time passes. */
 const CACHED_MS = 30_000
 const MAX_CACHED = 10_000
-/** Names that an account keeps from others beside the one that it has, each by one key or two. */
+/** Names that an account keeps from others beside the one that it has, each by one to three keys. */
 const MAX_HELD_KEYS = 12
 /** Another gateway changed the record between reading and writing it. */
 const TRIES = 5

@@ -136,7 +136,7 @@ export class Logins {
       const secret = randomSecret()
       const now = Date.now()
       const times = { createdAt: now, seenAt: now, expiresAt: 0 }
-      await this.#remove(userId, replaced)
+      await this.#remove(userId, replaced, true)
       await this.#rows.put(userId, { id, kind: 'device', device: clientId, hash: digest(secret), ...times })
       return {
         id,
@@ -174,7 +174,7 @@ export class Logins {
       const id = appIdOf(hash)
       const now = Date.now()
       const times = { createdAt: now, seenAt: now, expiresAt: 0 }
-      await this.#remove(userId, replaced)
+      await this.#remove(userId, replaced, true)
       await this.#makeRoom(userId)
       await this.#rows.put(userId, { id, kind: 'app', name, hash, ...times })
       return { id, password, replaced: replaced.map(one => one.id) }
@@ -291,12 +291,12 @@ export class Logins {
     })
   }
 
-  async #remove(userId: UserId, logins: readonly StoredLogin[]): Promise<void> {
+  async #remove(userId: UserId, logins: readonly StoredLogin[], isReplaced = false): Promise<void> {
     if (logins.length === 0) return
     await this.#rows.remove(
       userId,
       logins.map(({ id }) => id),
     )
-    this.revocations.add(userId)
+    this.revocations.add(userId, isReplaced)
   }
 }

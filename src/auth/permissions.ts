@@ -13,18 +13,21 @@ export class LoginPermissions implements Permissions {
    */
   #unwatchedSince: number | undefined
 
-  /** @param count Revocations.count, read before the login was checked */
+  /** @param count Revocations.count, read before the login was checked @param isOwner see Revocations.hasSince */
   constructor(
     private readonly revocations: Revocations,
     private readonly userId: UserId,
     count: number,
+    private readonly isOwner = false,
   ) {
     this.#unwatchedSince = count
   }
 
   get areRevoked(): boolean {
     const since = this.#unwatchedSince
-    return since !== undefined && (since === ENDED || this.revocations.hasSince(this.userId, since))
+    return (
+      since !== undefined && (since === ENDED || this.revocations.hasSince(this.userId, since, this.isOwner))
+    )
   }
 
   /**

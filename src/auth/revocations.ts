@@ -8,6 +8,8 @@ const REMEMBERED = 10_000
 
 export class Revocations {
   readonly #last = recentMap<UserId, number>(REMEMBERED)
+  /** Without those of credentials and app passwords that another one replaced: they are no other login's. */
+  readonly #ofOwners = recentMap<UserId, number>(REMEMBERED)
   #count = 0
 
   /**
@@ -17,12 +19,14 @@ export class Revocations {
     return this.#count
   }
 
-  add(userId: UserId): void {
+  /** @param isReplaced of a credential or an app password, which another one replaces */
+  add(userId: UserId, isReplaced = false): void {
     this.#last.set(userId, ++this.#count)
+    if (!isReplaced) this.#ofOwners.set(userId, this.#count)
   }
 
-  /** Whether the account had a revocation after `count` was read. */
-  hasSince(userId: UserId, count: number): boolean {
-    return (this.#last.get(userId) ?? 0) > count
+  /** Whether the account had a revocation after `count` was read. @param isOwner of one who has come in by neither */
+  hasSince(userId: UserId, count: number, isOwner = false): boolean {
+    return ((isOwner ? this.#ofOwners : this.#last).get(userId) ?? 0) > count
   }
 }

@@ -17,8 +17,13 @@ export class Since {
     if (this.revocations.hasSince(userId, this.#count)) throw new GatewayError('ERROR_AUTH_FAILED')
   }
 
-  /** The permissions of a login that began then. */
-  permissions(userId: UserId): LoginPermissions {
-    return new LoginPermissions(this.revocations, userId, this.#count)
+  /** The same of one who has come in neither by a device's credential nor by an app password: that one was replaced means nothing. */
+  checkOwner(userId: UserId): void {
+    if (this.revocations.hasSince(userId, this.#count, true)) throw new GatewayError('ERROR_AUTH_FAILED')
+  }
+
+  /** The permissions of a login that began then. @param isOwner as of `checkOwner` */
+  permissions(userId: UserId, isOwner = false): LoginPermissions {
+    return new LoginPermissions(this.revocations, userId, this.#count, isOwner)
   }
 }

@@ -110,7 +110,7 @@ export const handleMint: Handler<RequestData<'mint'>, LoggedIn> = async (
   // A revocation while this waits for its turn may have been of the login that asks.
   const since = authenticator.since()
   await confirmForDevices(services, caller, data)
-  const check = () => since.check(userId)
+  const check = () => since.checkOwner(userId)
   const { id, password, replaced } = await logins.mint(userId, data.device, check)
   record(services, caller, 'credential.minted', { userId, session: id, device: data.device })
   services.live.endAll(userId, ENDED, isOf(new Set(replaced)))
@@ -127,7 +127,9 @@ export const handleMintAppPassword: Handler<RequestData<'mintAppPassword'>> = as
   const { name } = data
   const since = services.authenticator.since()
   const { id: userId } = await confirmOwner(services, caller, data)
-  const { id, password, replaced } = await services.logins.mintApp(userId, name, () => since.check(userId))
+  const { id, password, replaced } = await services.logins.mintApp(userId, name, () =>
+    since.checkOwner(userId),
+  )
   record(services, caller, 'app-password.minted', { userId, session: id })
   services.mail.tell({ kind: 'app-password-made', userId })
   services.live.endAll(userId, ENDED, isOf(new Set(replaced)))

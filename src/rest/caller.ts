@@ -56,8 +56,8 @@ export class RestCaller implements Caller, LoginTarget {
     since.check(user.id)
     this.userId = user.id
     this.login = login
-    // From before the check on: what is revoked meanwhile counts.
-    this.permissions = since.permissions(user.id)
+    // From before the check on: what is revoked meanwhile counts. No token is a device's.
+    this.permissions = since.permissions(user.id, true)
     limits.logins.loggedInFrom(this.remoteAddress)
     return user
   }

@@ -147,6 +147,25 @@ t.test('what looks the same has a key in common (UTS 39, 4), and what does not h
     t.notOk(isAlike(one, other), `${one} ${other}`)
 })
 
+t.test('two letters that look like one have a key in common with it, and the name keeps its own', t => {
+  const keysOf = (text: string) => userNameOf(text).keys
+  const meets = (a: string, b: string) => keysOf(a).some(key => keysOf(b).includes(key))
+  for (const [a, b] of [
+    ['vvanda', 'wanda'],
+    ['VVANDA', 'wanda'],
+    ['ovven', 'owen'],
+    ['ѵvanda', 'wanda'],
+    ['rnax', 'max'],
+    ['rnovv', 'mow'],
+  ] as const)
+    t.ok(meets(a, b), `${a} ${b}`)
+  t.not(keysOf('vvanda')[0], keysOf('wanda')[0], 'each is found by its own')
+  t.equal(keysOf('wanda').length, 1, 'as it was claimed before')
+  t.notOk(meets('clara', 'dara'), 'both are names that people have')
+  t.notOk(meets('vanda', 'wanda'))
+  t.end()
+})
+
 t.test('any text is a name whose spellings are all one, or none', async t => {
   check(
     t,

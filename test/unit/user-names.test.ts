@@ -106,6 +106,17 @@ t.test('of many who want names that look the same, one gets it, whatever gateway
   t.equal((await store.users.findUsers({}, 100)).length, 1)
 })
 
+t.test('vvanda and wanda are one name to whoever comes second; who had one before keeps it', async t => {
+  const { register, names } = gatewayOn(await openStore(t))
+  const wanda = await register('wanda')
+  await t.rejects(register('vvanda'), TAKEN)
+  const ovven = await register('ovven')
+  await t.rejects(register('owen'), TAKEN)
+  t.equal((await names.find('ovven'))?.id, ovven.id)
+  t.equal(await names.find('vvanda'), undefined)
+  t.equal((await names.find('wanda'))?.id, wanda.id)
+})
+
 t.test('a name that was given up is its former owner’s, and no other’s', async t => {
   const store = await openStore(t)
   const [here, there] = [gatewayOn(store), gatewayOn(store)]

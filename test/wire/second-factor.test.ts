@@ -184,6 +184,30 @@ t.test('another app password of the same name ends the one before; logout does n
   t.equal((await logIn(t, { email, password: two.password })).code, 10000)
 })
 
+t.test(
+  'many at once that make an app password or a credential of one name all get one; the last is good',
+  async t => {
+    const ann = await register(t, gateway)
+    const { email, password } = ann
+    const owner = await loggedIn(t, gateway, ann)
+    const { token } = (await logIn(t, { email, password, token: true })).reply.data as { token: string }
+    const clients = await Promise.all(Array.from({ length: 4 }, () => jsonClient(t, gateway)))
+    const made = await Promise.all([
+      ...clients.map(client => client.action('mintAppPassword', { email, password, name: 'pc' }, 'm')),
+      ...clients.map(() =>
+        askRest(gateway, 'POST /app-passwords', { token, body: { name: 'pc', password } }),
+      ),
+      ...clients.map(() => askRest(gateway, 'POST /devices', { token, body: { device: 'lamp' } })),
+    ])
+    t.same(
+      made.map(one => ('code' in one ? one.code : one.status)),
+      [...Array(4).fill(200), ...Array(8).fill(201)],
+    )
+    const kinds = (await sessionsOf(owner)).map(({ kind }) => kind).filter(kind => /app|device/.test(kind))
+    t.same(kinds.sort(), ['app', 'device'])
+  },
+)
+
 t.test('MQTT takes the password of such an account no more', async t => {
   const ann = await register(t, gateway)
   t.equal(await connack(t, ann, ann.password), 0)
