@@ -13,6 +13,8 @@ holdSignals(name === 'serve')
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
   refuseOldNode()
+  const { refuseBrokenText } = await import('./cli/broken-text.js')
+  refuseBrokenText(process.argv.slice(2), process.env)
   const { isOperatorCommand, runOperatorCommand } = await import('./cli/operator/names.js')
   if (isOperatorCommand(name)) {
     process.umask((await import('./core/private-files.js')).PRIVATE_UMASK)

@@ -1,7 +1,7 @@
 /** Makes, checks and copies stores as the config says. */
 import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import type { Config } from '../config/config.js'
+import { type Config, ConfigError } from '../config/config.js'
 import { GatewayError } from '../core/errors.js'
 import type { CopyableStore } from '../store/contents.js'
 import { copyStore, type OnCopied } from '../store/copy.js'
@@ -70,9 +70,20 @@ function mongoOptions({ store, dedup }: Pick<Config, 'store' | 'dedup'>): MongoO
   return { ...rest, timeoutMs: timeout, startTimeoutMs: startTimeout, dedupWindowMs: dedup.window }
 }
 
-/** Whether there is a store to open. Of MongoDB only the server knows, so it counts as there. */
-export const hasStore = ({ data, store }: Config): boolean =>
-  store.type === 'mongodb' || existsSync(join(data.dir, 'store', 'data.mdb'))
+/**
+ * Whether there is a store to open. Of MongoDB only the server knows, so it counts as there.
+ * @throws ConfigError where this user may not look: there may be one
+ */
+export function hasStore({ data, store }: Config): boolean {
+  if (store.type === 'mongodb') return true
+  try {
+    return statSync(join(data.dir, 'store', 'data.mdb'), { throwIfNoEntry: false }) !== undefined
+  } catch (thrown) {
+    const { code, message } = thrown as NodeJS.ErrnoException
+    if (code === 'ENOTDIR') return false
+    throw new ConfigError([`data.dir: cannot look into it as this user: ${message}`])
+  }
+}
 
 /** Size of all files of the embedded store; undefined if its folder is gone. */
 export function storeBytes({ data }: Config): number | undefined {

@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -175,4 +183,23 @@ t.test('config is read from files, too', async t => {
   t.notOk(ready.mqtt)
   child.kill('SIGTERM')
   t.match(await ended, { code: 0 })
+})
+
+t.test('words that are not UTF-8 are refused: they would name another file', async t => {
+  const dir = t.testdir({})
+  const words = `exec "$0" "$1" user create ann@example.com --data.dir "$2/$(printf 'd\\377')"`
+  const { status, stderr } = spawnSync('sh', ['-c', words, process.execPath, MAIN, dir], { encoding: 'utf8' })
+  t.equal(status, 2)
+  t.match(stderr, /is not UTF-8\n$/)
+  t.same(readdirSync(dir), [], 'and nothing is made')
+})
+
+t.test('a data folder that cannot be looked into is not one without a store', async t => {
+  const dir = t.testdir({})
+  symlinkSync('loop', join(dir, 'loop'))
+  for (const command of ['verify', 'check']) {
+    const { code, stderr } = await mumi(t, [command, `--data.dir=${join(dir, 'loop')}`]).ended
+    t.equal(code, 1)
+    t.match(stderr, 'data.dir: cannot look into it as this user', command)
+  }
 })

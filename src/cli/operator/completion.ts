@@ -1,5 +1,6 @@
 /** Scripts that complete commands and options in a shell, made from the commands themselves. */
 import type { Command } from 'commander'
+import { EXIT_USAGE } from '../exit-codes.js'
 import { CommandError } from './ask.js'
 
 /** Of `mumi` itself, which are not commands for operators. */
@@ -30,7 +31,7 @@ export function completion(program: Command, shell: string): string {
     ['zsh', zsh],
     ['fish', fish],
   ]).get(shell)
-  if (make === undefined) throw new CommandError('completion: must be bash, zsh or fish')
+  if (make === undefined) throw new CommandError('completion: must be bash, zsh or fish', EXIT_USAGE)
   return make(paths)
 }
 
