@@ -164,9 +164,10 @@ export class JsonConnection implements Asker, LiveConnection, SocketOwner, Write
     this.#sayFarewell()
   }
 
-  /** Text of one message; leaves with the others of this turn. */
-  write(text: string): void {
-    this.#out.write(text)
+  /** The first message, which leaves now. @param text the same for all clients */
+  greet(text: string): void {
+    this.#out.writeFixed(text)
+    this.#out.flush()
   }
 
   // ── life and end ────────────────────────────────────────────────────────────────────────────────────────

@@ -72,13 +72,19 @@ export class JsonServer {
 
   /** Completes the handshake (RFC 6455 4.2) and greets. */
   upgrade(request: IncomingMessage, _socket: Duplex, head: Buffer, address: string | undefined): void {
+    // What completes it and the greeting leave in one write.
+    request.socket.cork()
     const ws = ClientSocket.accept(request, head, this.options.maxMessageBytes)
-    if (ws === undefined) return
+    if (ws !== undefined) this.#greet(ws, request, address)
+    request.socket.uncork()
+  }
+
+  #greet(ws: ClientSocket, request: IncomingMessage, address: string | undefined): void {
     const locale = askedLocale(request.url) ?? this.options.locale
     const connection = new JsonConnection(this.#host, ws, locale, address, this.#closed)
     this.#connections.add(connection)
     this.metrics.connections.inc({ front: 'json' })
-    connection.write(this.#greeting)
+    connection.greet(this.#greeting)
   }
 
   /** Refuses new requests, so that those under way can be answered before `close`. */
