@@ -31,12 +31,6 @@ export interface ListenerOptions {
   readonly take: (socket: Socket) => void
 }
 
-/**
- * Connections that the system keeps until they are accepted; it may keep fewer (Linux: `net.core.somaxconn`). One is accepted in a turn
- * of the event loop, so that of many who come at once most wait here. Whoever finds no place tries again after 1 s, then 3, then 7.
- */
-const BACKLOG = 4096
-
 /** How long a refused client has to read the reason, ms. */
 const FAREWELL_MS = 1000
 
@@ -70,7 +64,7 @@ export class Listener {
     const { host, port, fd } = this.options
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen(fd === undefined ? { port, host } : { fd }, BACKLOG, resolve)
+      this.#server.listen(fd === undefined ? { port, host } : { fd }, resolve)
     })
     this.#server.removeAllListeners('error').on('error', this.options.onAcceptError)
     return this.#server.address() as AddressInfo
