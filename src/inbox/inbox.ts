@@ -255,7 +255,7 @@ export class Inbox {
 /** Why nothing was stored: its recipient was deleted after it had been looked up; it had to be a repeat; or its key is another's. */
 function refusalOf({ isGone, isFull, isOther }: Appended): GatewayError | undefined {
   if (isGone) return new GatewayError('ERROR_FIND_USER')
-  if (isOther) return new GatewayError('KEY_REUSED', { field: 'id', reason: 'is that of another message' })
+  if (isOther) return new GatewayError('KEY_REUSED', { reason: 'another message had this key' })
   return isFull ? new GatewayError('INBOX_FULL') : undefined
 }
 
