@@ -10,21 +10,14 @@ import { KeyedSerial } from '../flow/serial.js'
 import type { KeyValue } from '../store/store.js'
 import { type FileTokens, isFileId, newFileId, ownerOf } from './ids.js'
 import { type Scanner, scan, sniff, TypeRules, UNKNOWN_TYPE } from './inspect.js'
+import { type QuotaLimits, Quotas } from './quotas.js'
 import { FileRows, refOf, type StoredFile } from './rows.js'
 import type { ByteRange } from './storage.js'
 import { type Kept, sweepStrays } from './strays.js'
 import { noFile, type UploadLogin, Uploads } from './uploads.js'
 
-export interface FileLimits {
+export interface FileLimits extends QuotaLimits {
   readonly maxBytes: number
-  /** Of one account. */
-  readonly quotaBytes: number
-  readonly bytesPerDay: number
-  readonly maxFiles: number
-  /** Files of one account that are announced and not whole yet. */
-  readonly maxOpen: number
-  /** Of all accounts. */
-  readonly totalBytes: number
   readonly types: readonly string[]
   /** How long an announced file may be uploaded. */
   readonly uploadMs: number
@@ -64,11 +57,11 @@ export interface Slot {
 const LINK_STEP_MS = 3_600_000
 
 export const badUpload = (reason: string) => new GatewayError('BAD_UPLOAD', { field: 'file', reason })
-const overQuota = (reason: string) => new GatewayError('FILES_FULL', { field: 'size', reason })
 
 export class Files {
   readonly rows: FileRows
   readonly #types: TypeRules
+  readonly #quotas: Quotas
   /** Announcements and ends of uploads of one account, one after the other. */
   readonly #turns = new KeyedSerial()
   /** A row that was removed does not come back by a note. */
@@ -77,6 +70,7 @@ export class Files {
 
   constructor(readonly options: FilesOptions) {
     this.rows = new FileRows(options.kv)
+    this.#quotas = new Quotas(this.rows, options.limits)
     this.#types = new TypeRules(options.limits.types)
   }
 
@@ -100,7 +94,7 @@ export class Files {
     // What a client says of the type lets it know early; what counts comes with the bytes.
     if (type !== UNKNOWN_TYPE) this.#types.check(type)
     return this.#turns.run(owner, async () => {
-      await this.#checkQuota(owner, size)
+      await this.#quotas.check(owner, size)
       // Also for what is announced and still to come.
       await this.options.staging.checkRoom((await this.rows.totals.now()).open + size)
       const createdAt = Date.now()
@@ -112,17 +106,6 @@ export class Files {
       const token = this.options.tokens.make('put', id, { userId: owner, expiresAt })
       return { id, url: `${this.#base}/files/${id}`, token, expiresAt }
     })
-  }
-
-  async #checkQuota(owner: UserId, size: number): Promise<void> {
-    const { quotaBytes, bytesPerDay, maxFiles, maxOpen, totalBytes } = this.limits
-    const { files, bytes, open } = await this.rows.usage(owner)
-    if (open >= maxOpen) throw overQuota(`${maxOpen} files are not uploaded yet`)
-    if (files >= maxFiles) throw overQuota(`the account has ${maxFiles} files`)
-    if (bytes + size > quotaBytes) throw overQuota(`the files of the account may have ${quotaBytes} bytes`)
-    if ((await this.rows.uploadedToday(owner)) + size > bytesPerDay)
-      throw overQuota(`the account may upload ${bytesPerDay} bytes a day`)
-    if ((await this.rows.totals.now()).bytes + size > totalBytes) throw new GatewayError('STORE_FULL')
   }
 
   /**
@@ -166,7 +149,7 @@ export class Files {
   ): Promise<number> {
     const { staging } = this.options
     const onSynced = (count: number) => this.#note(id, offset + count)
-    const all = this.#uploads.watch(id, body)
+    const all = this.#quotas.count(ownerOf(id), this.#uploads.watch(id, body))
     try {
       return await staging.append(id, all, offset, size - offset, isKept ? onSynced : undefined)
     } catch (thrown) {

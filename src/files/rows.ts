@@ -38,6 +38,8 @@ export interface Usage {
   readonly bytes: number
   /** How many are not uploaded yet. */
   readonly open: number
+  /** What is still to come of these. */
+  readonly openBytes: number
 }
 
 const DAY_MS = 86_400_000
@@ -64,15 +66,15 @@ export class FileRows {
     return this.kv.kvWrite([putting(file)])
   }
 
-  /** As its owner calls it. Also that he has uploaded so many bytes more today. */
-  async putNew(file: StoredFile): Promise<void> {
-    const owner = ownerOf(file.id)
-    const bytes = (await this.uploadedToday(owner)) + file.size
-    const day = { day: today(), bytes }
-    await this.kv.kvWrite([
-      putting({ ...file, name: cleanName(file.name) }),
-      { put: 'meta', key: ['file-day', owner], value: encodeRecord(day) },
-    ])
+  /** As its owner calls it. */
+  putNew(file: StoredFile): Promise<void> {
+    return this.put({ ...file, name: cleanName(file.name) })
+  }
+
+  /** So many bytes more came today. One at a time for each account. */
+  async addToday(owner: UserId, more: number): Promise<void> {
+    const value = { day: today(), bytes: (await this.uploadedToday(owner)) + more }
+    await this.kv.kvWrite([{ put: 'meta', key: ['file-day', owner], value: encodeRecord(value) }])
   }
 
   async uploadedToday(owner: UserId): Promise<number> {
@@ -115,13 +117,15 @@ export class FileRows {
   }
 
   async usage(owner: UserId): Promise<Usage> {
-    let [files, bytes, open] = [0, 0, 0]
-    for await (const { size, state } of this.all(owner)) {
+    let [files, bytes, open, openBytes] = [0, 0, 0, 0]
+    for await (const { size, state, offset = 0 } of this.all(owner)) {
       files++
       bytes += size
-      if (state === 'open') open++
+      if (state === 'stored') continue
+      open++
+      openBytes += size - offset
     }
-    return { files, bytes, open }
+    return { files, bytes, open, openBytes }
   }
 }
 

@@ -73,7 +73,7 @@ async function open(t: Test, { limits, scanner = '', minFree = 0, free }: Given 
     const { id, token } = await files.slot(owner, { name: 'a', size: bytes.length, ...about })
     const file = await files.begin(id, token)
     try {
-      await files.options.staging.append(id, Readable.from([bytes]), 0, bytes.length)
+      await files.take(file, Readable.from([bytes]))
       return await files.finish(file)
     } finally {
       files.end(id)
@@ -203,6 +203,31 @@ t.test('a day’s bytes count also of files that are gone; the next day begins a
   t.intercept(Date, 'now', { value: () => now() + 24 * HOUR })
   await files.slot(ANN, { name: 'a', size: 1 })
 })
+
+t.test(
+  'a day counts what came, also of uploads that failed, and holds what is announced; it cuts off nothing',
+  async t => {
+    const { files } = await open(t)
+    const announced = []
+    for (let i = 0; i < 3; i++) {
+      const { id } = await files.slot(ANN, { name: 'a', size: 600 })
+      announced.push(id)
+      if (i < 2) await files.remove(ANN, id)
+    }
+    const again = () => files.slot(ANN, { name: 'a', size: 900 })
+    t.equal((await files.list(ANN)).length, 1, 'announcements that were taken back cost nothing')
+    const file = await files.begin(announced.at(-1) ?? '')
+    for (let i = 0; i < 5; i++) t.equal(await files.take(file, Readable.from([Buffer.alloc(599)])), 599)
+    t.equal(await files.rows.uploadedToday(ANN), 5 * 599)
+    await t.rejects(again(), of('FILES_FULL', { reason: /a day/ }))
+    t.equal(await files.take(file, Readable.from([Buffer.alloc(600)])), 600, 'it began below the limit')
+    await t.rejects(
+      files.take(file, Readable.from([Buffer.alloc(600)])),
+      of('FILES_FULL', { reason: /a day/ }),
+    )
+    files.end(file.id)
+  },
+)
 
 t.test('uploads leave room on the disk', async t => {
   const { files } = await open(t, { minFree: 1e18 })

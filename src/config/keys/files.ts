@@ -37,7 +37,7 @@ export const FILES = {
     perDay: bytes(
       '100MiB',
       {},
-      'Most bytes that one account may announce for upload a day (UTC), those of files that are gone or never came included: an announcement holds room; beyond it, 10171.',
+      'Most bytes that one account may send a day (UTC), those of uploads that failed and of files that are gone included. What is announced counts until it came, or is removed or expires. Beyond it, 10171; an upload that has begun is not cut off.',
     ),
     perAccount: count(500, { min: 1, max: 10_000 }, 'Most files of one account; beyond it, 10171.'),
     openUploads: count(
