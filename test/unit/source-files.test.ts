@@ -28,6 +28,8 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'cli/operator/take-accounts.ts': 'test/process/import.test.ts runs it with a gateway and without one',
   'app/files.ts': 'makes the parts of files and decides nothing: test/wire/files.test.ts runs it',
   'files/quotas.ts': 'test/unit/files.test.ts runs it by files/files.ts',
+  'cli/broken-text.ts': 'test/process/cli.test.ts gives it bytes that are no text',
+  'app/supervisor.ts': 'test/process/supervisor.test.ts runs it with the real systemd-notify',
   'files/storage.ts': TYPES,
   'files/strays.ts': 'test/unit/files.test.ts runs it by files/files.ts',
   'files/thumbnails.ts': 'test/wire/files.test.ts asks for thumbnails',
