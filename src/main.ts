@@ -13,6 +13,8 @@ holdSignals(name === 'serve')
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
   refuseOldNode()
+  // For the log of serve, which pino writes, it would make the pipe one that does not block.
+  if (name !== 'serve') (await import('./cli/output.js')).outliveReaders(process)
   const { refuseBrokenText } = await import('./cli/broken-text.js')
   refuseBrokenText(process.argv.slice(2), process.env)
   const { isOperatorCommand, runOperatorCommand } = await import('./cli/operator/names.js')

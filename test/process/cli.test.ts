@@ -1,14 +1,19 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   accessSync,
+  closeSync,
   constants,
   copyFileSync,
+  openSync,
   readdirSync,
   readFileSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { jsonClient, register } from '../helpers/gateway.js'
@@ -183,6 +188,29 @@ t.test('config is read from files, too', async t => {
   t.notOk(ready.mqtt)
   child.kill('SIGTERM')
   t.match(await ended, { code: 0 })
+})
+
+t.test('a command whose reader has gone ends as if it were read; a full disk is told', async t => {
+  const dir = t.testdir({})
+  const ended = async (words: readonly string[], stdout: 'pipe' | number) => {
+    const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', stdout, 'pipe'] })
+    child.stdout?.destroy()
+    const [stderr] = await Promise.all([text(child.stderr as Readable), once(child, 'exit')])
+    return { code: child.exitCode, stderr }
+  }
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  for (const words of [
+    ['--help'],
+    ['user', 'list', '--help'],
+    ['config'],
+    ['completion', 'bash'],
+    ['check', '--data.dir', join(dir, 'data')],
+  ]) {
+    t.same(await ended(words, 'pipe'), { code: 0, stderr: '' }, words.join(' '))
+    const stderr = /^mumi: cannot write the output: ENOSPC: [^\n]+\n$/
+    t.match(await ended(words, full), { code: 1, stderr })
+  }
 })
 
 t.test('words that are not UTF-8 are refused: they would name another file', async t => {

@@ -29,6 +29,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'app/files.ts': 'makes the parts of files and decides nothing: test/wire/files.test.ts runs it',
   'files/quotas.ts': 'test/unit/files.test.ts runs it by files/files.ts',
   'cli/broken-text.ts': 'test/process/cli.test.ts gives it bytes that are no text',
+  'cli/output.ts': 'test/process/cli.test.ts takes the reader of a command away',
   'app/supervisor.ts': 'test/process/supervisor.test.ts runs it with the real systemd-notify',
   'files/storage.ts': TYPES,
   'files/strays.ts': 'test/unit/files.test.ts runs it by files/files.ts',

@@ -147,9 +147,9 @@ t.test(
     const of = (code = '') => send('app-password', { email, password, name: 'pc', code })
     t.match(await of('000000'), { status: 429, html: words.tooManyCodes })
     t.match(await of(recoveryCodes[0]), { status: 200, secrets: [/^mumi-/] })
-    t.equal((await client.action('delete', { password })).code, 200)
-    t.match(await of(recoveryCodes[1]), { status: 403, html: words.leaving })
-    t.equal((await logIn(email, password, recoveryCodes[1])).code, 202, 'which uses no code up')
+    t.equal((await client.action('delete', { password, code: recoveryCodes[1] })).code, 200)
+    t.match(await of(recoveryCodes[2]), { status: 403, html: words.leaving })
+    t.equal((await logIn(email, password, recoveryCodes[2])).code, 202, 'which uses no code up')
   },
 )
 
