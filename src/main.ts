@@ -13,7 +13,7 @@ holdSignals(name === 'serve')
 async function run(): Promise<void> {
   const { refuseOldNode } = await import('./cli/node-version.js')
   refuseOldNode()
-  // For the log of serve, which pino writes, it would make the pipe one that does not block.
+  // The log of serve does it for itself.
   if (name !== 'serve') (await import('./cli/output.js')).outliveReaders(process)
   const { refuseBrokenText } = await import('./cli/broken-text.js')
   refuseBrokenText(process.argv.slice(2), process.env)
