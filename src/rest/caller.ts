@@ -53,7 +53,7 @@ export class RestCaller implements Caller, LoginTarget {
     const { authenticator, limits } = this.services
     const since = authenticator.since()
     const { user, login } = await authenticator.byToken(token)
-    since.check(user.id)
+    since.checkOwner(user.id)
     this.userId = user.id
     this.login = login
     // From before the check on: what is revoked meanwhile counts. No token is a device's.

@@ -9,7 +9,9 @@ import { type ClientOptions, WebSocket } from 'ws'
 import { Gateway, type Ports } from '../../src/app/gateway.js'
 import { loadConfig } from '../../src/config/config.js'
 import { createLogger } from '../../src/core/log.js'
-import { MONGODB_URL, TEST_STORE, testDatabase } from './mongodb.js'
+import { EmbeddedStore } from '../../src/store/embedded/store.js'
+import type { Store } from '../../src/store/store.js'
+import { MONGODB_URL, mongoStore, TEST_STORE, testDatabase } from './mongodb.js'
 
 export interface RunningGateway {
   readonly gateway: Gateway
@@ -64,6 +66,12 @@ export const storeSettings = (dir: string) =>
     'store.mongodb.database': basename(dir),
     'store.mongodb.timeout': '20s',
   }
+
+/** The store of `dataDir`, to be opened while no gateway has it. */
+export const storeOf = (dir: string): Store =>
+  TEST_STORE === 'mongodb'
+    ? mongoStore(basename(dir))
+    : new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
 
 /** @param settings config keys, `{ 'heartbeat.interval': '1s' }`; give `data.dir` to start again on the same data */
 export async function startGateway(t: Test, settings: Record<string, unknown> = {}): Promise<RunningGateway> {

@@ -7,13 +7,13 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Upload } from 'tus-js-client'
 import { FileRows } from '../../src/files/rows.js'
-import { EmbeddedStore } from '../../src/store/embedded/store.js'
 import {
   type JsonClient,
   jsonClient,
   loggedIn,
   register,
   startGateway,
+  storeOf,
   type TestAccount,
 } from '../helpers/gateway.js'
 
@@ -163,7 +163,7 @@ t.test('all bytes came and a kill before the end: the next HEAD ends it', async 
   await gateway.close()
   const { dir } = gateway
   writeFileSync(join(dir, 'files', 'incoming', idOf(pathname)), bytes)
-  const store = new EmbeddedStore({ dir: join(dir, 'store'), durability: 'commit', dedupWindowMs: 0 })
+  const store = storeOf(dir)
   await store.open()
   const rows = new FileRows(store.kv)
   const row = await rows.find(idOf(pathname))
