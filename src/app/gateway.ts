@@ -1,5 +1,6 @@
 /** A gateway: starts its parts and closes them, each in order. */
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { Passwords } from '../accounts/passwords.js'
 import type { Config } from '../config/config.js'
 import type { Audit } from '../core/audit.js'
@@ -286,6 +287,7 @@ export class Gateway {
     const late = setTimeout(() => this.#front?.cut(), CLOSE_GRACE_MS)
     await listeners
     clearTimeout(late)
+    await Promise.race([parts?.services.files.idle(), delay(CLOSE_GRACE_MS, undefined, { ref: false })])
     this.#unwatchFiles?.()
     await this.#tracing?.close()
     await this.#audit?.close()

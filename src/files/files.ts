@@ -328,6 +328,11 @@ export class Files {
     await thumbnails?.kept.removeAll(owner)
   }
 
+  /** Resolves when what broke off is noted, so that it can go on. To be called when no more bytes come, and before the store closes. */
+  idle(): Promise<void> {
+    return this.#uploads.idle()
+  }
+
   /** Removes what is due: uploads that did not end, files to which nothing refers, and what deletions left. */
   async sweep(now = Date.now()): Promise<void> {
     for await (const file of this.rows.all())

@@ -20,6 +20,7 @@ interface UnderWay {
 
 export class Uploads {
   readonly #all = new Map<string, UnderWay>()
+  #waiting: (() => void)[] = []
 
   has(id: string): boolean {
     return this.#all.has(id)
@@ -31,6 +32,12 @@ export class Uploads {
 
   end(id: string): void {
     this.#all.delete(id)
+    if (this.#all.size === 0) for (const done of this.#waiting.splice(0)) done()
+  }
+
+  /** Resolves when none is under way. */
+  async idle(): Promise<void> {
+    if (this.#all.size > 0) await new Promise<void>(resolve => this.#waiting.push(resolve))
   }
 
   /** The file is removed. */

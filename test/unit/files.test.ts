@@ -264,6 +264,16 @@ t.test('of an upload whose file is removed meanwhile nothing more is taken', asy
   uploads.end(other)
   uploads.begin(other, undefined)
   t.doesNotThrow(() => uploads.check(other), 'the next one begins anew')
+  const ended: string[] = []
+  const idle = uploads.idle().then(() => ended.push('all'))
+  for (const id of [own, other]) {
+    await new Promise(setImmediate)
+    ended.push(id)
+    uploads.end(id)
+  }
+  await idle
+  t.same(ended, [own, other, 'all'])
+  await uploads.idle()
 })
 
 t.test('an upload whose login ends is told at once, also while nothing comes; others go on', async t => {
