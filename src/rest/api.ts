@@ -68,10 +68,11 @@ export async function makeApi(options: RestOptions): Promise<Api> {
 
   function fail(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const { statusCode } = thrown as { statusCode?: number }
-    // Of Fastify: a path that cannot be decoded, and the like.
+    // Of Fastify: a path that cannot be decoded, a media type that is none, and the like.
+    const field = statusCode === 415 ? 'content-type' : 'path'
     const error =
       statusCode !== undefined && statusCode < 500
-        ? new HttpRefusal(statusCode, 'path', 'is not valid')
+        ? new HttpRefusal(statusCode, field, 'is not valid')
         : thrown
     const caller = runner.stranger(askedOf(request, reply.raw))
     return send(request, reply, runner.refuse(caller, undefined, error))
