@@ -70,8 +70,8 @@ export async function waitForInbox(
   const { userId = '' } = caller
   services.limits.enterAccount(userId)
   try {
-    const { rows, upTo } = await polled.read(1, after)
-    if (rows.length === 0) await polled.arrival(upTo, ms, signal)
+    const upTo = await polled.emptyUpTo(after)
+    if (upTo !== undefined) await polled.arrival(upTo, ms, signal)
   } finally {
     services.limits.leave(userId)
   }

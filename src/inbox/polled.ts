@@ -9,7 +9,7 @@ const PAGE_CHARS = 1_000_000
 export interface Page {
   /** Rising. */
   readonly rows: readonly InboxRow[]
-  /** Everything up to this seq is in `rows`, or was removed or has expired. */
+  /** Everything up to this seq is in `rows`, or was removed or has expired. Never behind the end of the inbox. */
   readonly upTo: number
   /** What the device has confirmed. */
   readonly confirmed: number
@@ -31,6 +31,28 @@ export class PolledInbox {
    * @throws GatewayError STORE_UNAVAILABLE
    */
   async read(limit: number, after?: number): Promise<Page> {
+    const { cursor, from, end, rows, upTo } = await this.#look(limit, after)
+    const confirmed = rows.length === 0 && from === cursor.confirmed ? upTo : cursor.confirmed
+    // Behind a gap that the device was never sent, the place stays: what is in the gap may still expire.
+    const isNext = from <= Math.max(cursor.sent, cursor.confirmed)
+    this.inbox.cursors.moved({ place: this.#placeOf(cursor, confirmed, isNext ? upTo : confirmed) })
+    this.inbox.metrics.delivered.inc(rows.length)
+    return { rows, upTo, confirmed, more: upTo < end }
+  }
+
+  /**
+   * Changes nothing.
+   * @param after as of `read`
+   * @returns the seq behind which a message would be the first that `read` gives; undefined: it need not be waited for, since there
+   *   is one, or `after` is no seq of this inbox yet
+   * @throws GatewayError STORE_UNAVAILABLE
+   */
+  async emptyUpTo(after?: number): Promise<number | undefined> {
+    const { from, end, rows, upTo } = await this.#look(1, after)
+    return rows.length === 0 && from <= end ? upTo : undefined
+  }
+
+  async #look(limit: number, after?: number) {
     const { store, cursors } = this.inbox
     // Before the rows are read: what is stored meanwhile is not passed over.
     const [cursor, end] = await Promise.all([
@@ -39,15 +61,12 @@ export class PolledInbox {
     ])
     const from = after ?? cursor.confirmed
     const found = await store.readInbox(this.userId, from, limit, PAGE_CHARS)
-    const upTo = found.at(-1)?.seq ?? Math.max(from, end)
     const now = Date.now()
     const isGone = ({ expiresAt, seq }: InboxRow) =>
       expiresAt !== undefined && now >= expiresAt && seq > cursor.sent
     const rows = found.filter(row => !isGone(row))
-    const confirmed = rows.length === 0 && from === cursor.confirmed ? upTo : cursor.confirmed
-    cursors.moved({ place: this.#placeOf(cursor, confirmed, upTo) })
-    this.inbox.metrics.delivered.inc(rows.length)
-    return { rows, upTo, confirmed, more: upTo < end }
+    // Whatever the client says it has, nothing is behind the end.
+    return { cursor, from, end, rows, upTo: found.at(-1)?.seq ?? end }
   }
 
   /**
@@ -95,6 +114,7 @@ export class PolledInbox {
     }
   }
 
+  /** @param upTo was handed out, or passed over */
   #placeOf({ sent, released }: Cursor, confirmed: number, upTo: number) {
     const { userId, device } = this
     return { userId, device, confirmed, sent: Math.max(sent, upTo), released, seenAt: Date.now() }

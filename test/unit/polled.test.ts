@@ -63,8 +63,30 @@ t.test('what was removed is passed over, so that nobody waits in vain or asks wi
   const { polled, counts } = setUp([], 7)
   t.match(await polled.read(10, 3), { rows: [], upTo: 7, confirmed: 0, more: false }, 'asked for by seq')
   t.match(await polled.read(10), { rows: [], upTo: 7, confirmed: 7, more: false })
-  t.match(await polled.read(10, 9), { upTo: 9, confirmed: 7 })
   t.same(counts, { delivered: 0, confirmed: 0 })
+})
+
+t.test(
+  'what a client says it has moves its place neither behind the end nor over what it was not sent',
+  async t => {
+    const beyond = setUp([row(1, 1), row(2)])
+    t.match(await beyond.polled.read(10, 999), { rows: [], upTo: 2, confirmed: 0, more: false })
+    t.match(beyond.placeNow(), { confirmed: 0, sent: 0 })
+    t.equal(await beyond.polled.emptyUpTo(999), undefined, 'nobody waits for what cannot come')
+    const { polled, placeNow } = setUp([row(1), row(2, 1), row(3), row(4)])
+    t.same(seqsOf(await polled.read(1, 2)), [3])
+    t.match(placeNow(), { confirmed: 0, sent: 0 }, 'the second one was not handed out')
+    t.same(seqsOf(await polled.read(10)), [1, 3, 4], 'so that it has expired')
+    t.match(placeNow(), { confirmed: 0, sent: 4 })
+  },
+)
+
+t.test('whoever asks whether there is something was sent nothing', async t => {
+  const { polled, placeNow, counts } = setUp([row(1), row(2)])
+  t.equal(await polled.emptyUpTo(), undefined)
+  t.equal(await polled.emptyUpTo(2), 2)
+  t.match(placeNow(), { confirmed: 0, sent: 0 })
+  t.equal(counts.delivered, 0)
 })
 
 t.test('confirmed is what is there, never less than before, and is counted', async t => {
