@@ -1,7 +1,16 @@
 /** Backup and restore, as a program: while clients send, and of files that are damaged. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { placeIn } from '../../src/files/disk.js'
 import {
   type JsonClient,
   jsonClient,
@@ -154,6 +163,15 @@ t.test(
     first.child.kill('SIGKILL')
     await first.ended
     t.match(await mumi(t, ['verify', ...data]).ended, { code: 0, stdout: /^files +[1-9]/m })
+    const [gone = ''] = sent
+    rmSync(placeIn(join(t.testdirName, 'data', 'files'), gone))
+    const part = join(t.testdirName, 'part.mdb')
+    t.match(await mumi(t, ['backup', part, ...data]).ended, {
+      code: 1,
+      stdout: new RegExp(`^file ${gone}: is missing$`, 'm'),
+      stderr: /^mumi: 1 files are missing or damaged; all else is in the backup\n$/,
+    })
+    t.ok(existsSync(part) && existsSync(`${part}.files`), 'the backup is kept')
 
     const other = ['--data.dir', join(t.testdirName, 'other')]
     const restored = await mumi(t, ['restore', file, ...other]).ended

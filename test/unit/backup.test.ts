@@ -73,9 +73,29 @@ t.test('a copy that fails leaves nothing; one that loses a race leaves the other
     writeFileSync(join(folder, 'data.mdb'), 'mine')
     writeFileSync(file, 'theirs')
   })
-  await t.rejects(raced, ofKind('BAD_FIELD'))
+  const taken = (path: string) =>
+    ofKind('BAD_FIELD', { info: { field: 'file', reason: `${path} is there already` } })
+  await t.rejects(raced, taken(file))
   t.equal(readFileSync(file, 'utf8'), 'theirs')
   t.same(readdirSync(dir), ['backup'])
+})
+
+t.test('of two backups at once of one name with files, one is refused by name', async t => {
+  const dir = dataDir(t)
+  const file = join(dir, 'backup')
+  const beside = async (folder: string) => {
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'x'), '')
+  }
+  const copy = async (folder: string) => writeFileSync(join(folder, 'data.mdb'), 'x')
+  const made = await Promise.allSettled([1, 2].map(() => makeBackup(file, copy, beside)))
+  const [refused, ...more] = made.flatMap(one => (one.status === 'rejected' ? [one.reason] : []))
+  t.match(refused, {
+    kind: 'BAD_FIELD',
+    info: { field: 'file', reason: /backup(\.files)? is there already$/ },
+  })
+  t.same(more, [])
+  t.same(readdirSync(dir).sort(), ['backup', 'backup.files'])
 })
 
 t.test('a backup is not restored over a store, nor beside a journal', async t => {

@@ -22,6 +22,16 @@ export function shown(data: unknown, show: (data: never) => string): string {
   }
 }
 
+/**
+ * @param files of a backup or restore, in which each that is missing or damaged has a line
+ * @throws CommandError if one has
+ */
+function refuseFaults(files: unknown, done: string): void {
+  const { faults } = Object(files) as { readonly faults?: unknown }
+  if (Array.isArray(faults) && faults.length > 0)
+    throw new CommandError(`${faults.length} files are missing or damaged; all else is ${done}`)
+}
+
 /** @param config words of the config */
 export function makeTerminal(
   config: readonly string[],
@@ -54,6 +64,7 @@ export function makeTerminal(
     if (waitSeconds !== undefined) loadHere()
     const data = await (remote === undefined ? askHere(load(), asked) : askRemote(remote, asked))
     print(data, show)
+    if (asked.name === 'backup') refuseFaults(Object(data).files, 'in the backup')
     if (waitSeconds !== undefined) await ended((data as { pid: number }).pid, waitSeconds)
   }
   const restore: Terminal['restore'] = async (file, show) => {
@@ -66,8 +77,7 @@ export function makeTerminal(
       () => restoreStore(here, file, bytes => (ofFiles = bytes)),
     )
     print(done, show)
-    const count = 'faults' in done.files ? done.files.faults.length : 0
-    if (count > 0) throw new CommandError(`${count} files are missing or damaged; all else is restored`)
+    refuseFaults(done.files, 'restored')
   }
   const exportPerson: Terminal['exportPerson'] = async to => {
     const { exportPerson } = await import('./export.js')

@@ -10,7 +10,7 @@ export interface OldServer {
 
 /** What a command is given besides its words. */
 export interface Terminal {
-  /** Makes the request; prints `data` of its reply as JSON with `--json`, else what `show` makes of it. */
+  /** Makes the request; prints `data` of its reply as JSON with `--json`, else what `show` makes of it. @throws CommandError if files are missing in a backup, behind what is printed */
   run(asked: Asked, show: (data: never) => string): Promise<void>
   /** Makes the store of the config of a backup. @param show as for `run` */
   restore(file: string, show: (data: never) => string): Promise<void>

@@ -35,6 +35,9 @@ const OF_NAME: ReadonlySet<unknown> = new Set([
   'EROFS',
 ])
 
+/** What the system says of a name that a file, or a folder with something in it, has. */
+const TAKEN: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTEMPTY'])
+
 /** In the folder of a backup that is made: what becomes `besideOf` it. */
 export const BESIDE = 'beside'
 
@@ -62,11 +65,12 @@ export async function makeBackup(
     // It holds what is private, whatever the umask.
     chmodSync(data, 0o600)
     syncPath(data)
-    await beside?.(join(folder, BESIDE))
-    const isBeside = existsSync(join(folder, BESIDE))
-    if (isBeside) renameSync(join(folder, BESIDE), folderBeside)
+    const made = join(folder, BESIDE)
+    await beside?.(made)
+    const isBeside = existsSync(made)
+    if (isBeside) takingName(folderBeside, () => renameSync(made, folderBeside))
     try {
-      linkSync(data, file)
+      takingName(file, () => linkSync(data, file))
     } catch (thrown) {
       if (isBeside) rmSync(folderBeside, { recursive: true, force: true })
       throw thrown
@@ -77,6 +81,16 @@ export async function makeBackup(
     throw ofFile(thrown, dirname(resolve(file)))
   } finally {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Another backup may have taken the name meanwhile. @throws GatewayError BAD_FIELD {field: 'file'} then */
+function takingName(path: string, take: () => void): void {
+  try {
+    take()
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    throw TAKEN.has(code) ? badFile(`${path} is there already`, thrown) : thrown
   }
 }
 
