@@ -38,8 +38,9 @@ export async function download(
   // Opened before the status is out: what cannot be read is an error, and no answer that breaks off. Not before the answer may leave:
   // Node.js tells nothing of answers whose turn had not come when their socket closed, and the file would stay open.
   if (!(await turnOf(socket, response))) return 0
-  const bytes =
-    request.method === 'HEAD' || length === 0 ? undefined : await files.read(file.id, { start, end })
+  const bytes = await (request.method === 'HEAD' || length === 0
+    ? files.checkThere(file)
+    : files.read(file, { start, end }))
   if (response.destroyed) {
     bytes?.destroy()
     return 0

@@ -3,13 +3,14 @@
  * nothing a client writes is ever part of a path.
  */
 import { createReadStream } from 'node:fs'
-import { link, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises'
+import { link, lstat, mkdir, open, readdir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { GatewayError } from '../core/errors.js'
 import { isUserId, type UserId } from '../core/model.js'
+import { openRegular } from '../core/regular-file.js'
 import { isFileId, nameOf, ownerOf } from './ids.js'
-import type { ByteRange, Storage } from './storage.js'
+import { type ByteRange, checkSize, type Storage } from './storage.js'
 
 /** A full disk, or a full quota of the system's user. */
 const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT'])
@@ -52,15 +53,20 @@ export class DiskStorage implements Storage {
     )
   }
 
-  async read(id: string, { start, end }: ByteRange): Promise<Readable> {
+  async read(id: string, { start, end }: ByteRange, size?: number): Promise<Readable> {
     // Opened first, so that a file which is not there is an error of this call and not of the stream.
-    const file = await failing(open(this.#placeOf(id), 'r'))
-    return createReadStream('', { fd: file, start, end })
+    const opened = await failing(openRegular(this.#placeOf(id)))
+    try {
+      checkSize(id, opened.size, size)
+    } catch (thrown) {
+      await opened.file.close()
+      throw thrown
+    }
+    return createReadStream('', { fd: opened.file, start, end })
   }
 
-  /** @returns undefined if it is not there */
   async sizeOf(id: string): Promise<number | undefined> {
-    const stats = await stat(this.#placeOf(id)).catch(() => undefined)
+    const stats = await lstat(this.#placeOf(id)).catch(() => undefined)
     return stats?.isFile() ? stats.size : undefined
   }
 

@@ -12,7 +12,7 @@ import { type FileTokens, isFileId, newFileId, ownerOf } from './ids.js'
 import { type Scanner, scan, sniff, TypeRules, UNKNOWN_TYPE } from './inspect.js'
 import { type QuotaLimits, Quotas } from './quotas.js'
 import { FileRows, refOf, type StoredFile } from './rows.js'
-import type { ByteRange } from './storage.js'
+import { type ByteRange, checkSize } from './storage.js'
 import { type Kept, sweepStrays } from './strays.js'
 import { noFile, type UploadLogin, Uploads } from './uploads.js'
 
@@ -235,8 +235,14 @@ export class Files {
     return file
   }
 
-  read(id: string, range: ByteRange): Promise<Readable> {
-    return this.options.storage.read(id, range)
+  /** @throws GatewayError STORE_UNAVAILABLE also if its bytes are not as many as they were */
+  read({ id, size }: StoredFile, range: ByteRange): Promise<Readable> {
+    return this.options.storage.read(id, range, size)
+  }
+
+  /** As `read`, of what is not read. */
+  async checkThere({ id, size }: StoredFile): Promise<void> {
+    checkSize(id, await this.options.storage.sizeOf(id), size)
   }
 
   #checkToken(purpose: 'put' | 'get', id: string, token: string) {

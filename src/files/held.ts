@@ -17,8 +17,12 @@ export class HeldStorage implements Storage {
     return this.storage.put(id, path, size)
   }
 
-  read(id: string, range: ByteRange): Promise<Readable> {
-    return this.storage.read(id, range)
+  read(id: string, range: ByteRange, size?: number): Promise<Readable> {
+    return this.storage.read(id, range, size)
+  }
+
+  sizeOf(id: string): Promise<number | undefined> {
+    return this.storage.sizeOf(id)
   }
 
   async remove(id: string): Promise<void> {

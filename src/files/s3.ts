@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream'
 import {
   DeleteObjectCommand,
   GetObjectCommand,
+  HeadObjectCommand,
   ListObjectsV2Command,
   type ListObjectsV2Output,
   PutObjectCommand,
@@ -13,7 +14,7 @@ import {
 import { GatewayError } from '../core/errors.js'
 import { isUserId, type UserId } from '../core/model.js'
 import { isFileId, nameOf, ownerOf } from './ids.js'
-import type { ByteRange, Storage } from './storage.js'
+import { type ByteRange, checkSize, type Storage } from './storage.js'
 
 export interface S3Options {
   /** '' = Amazon's own for the region. */
@@ -64,10 +65,27 @@ export class S3Storage implements Storage {
     await rm(path, { force: true })
   }
 
-  async read(id: string, { start, end }: ByteRange): Promise<Readable> {
+  async read(id: string, { start, end }: ByteRange, size?: number): Promise<Readable> {
     const asked = new GetObjectCommand({ ...this.#place(id), Range: `bytes=${start}-${end}` })
-    const { Body } = await failing(this.#client.send(asked))
-    return Body as Readable
+    const { Body, ContentRange } = await failing(this.#client.send(asked))
+    const body = Body as Readable
+    try {
+      const [, whole] = /\/(\d+)$/.exec(ContentRange ?? '') ?? []
+      if (whole !== undefined) checkSize(id, Number(whole), size)
+      return body
+    } catch (thrown) {
+      body.destroy()
+      throw thrown
+    }
+  }
+
+  async sizeOf(id: string): Promise<number | undefined> {
+    const asked = new HeadObjectCommand(this.#place(id))
+    const none = (thrown: { readonly name?: string }) => {
+      if (thrown.name === 'NotFound') return undefined
+      throw thrown
+    }
+    return (await failing(this.#client.send(asked).catch(none)))?.ContentLength
   }
 
   async remove(id: string): Promise<void> {

@@ -1,5 +1,6 @@
 /** Where the bytes of files are kept. Which files there are, and whose, is in the store (rows.ts). */
 import type { Readable } from 'node:stream'
+import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 
 /** Both ends are part of it. */
@@ -16,8 +17,13 @@ export interface Storage {
    * @param path is gone afterwards, or may be removed
    */
   put(id: string, path: string, size: number): Promise<void>
-  /** @throws also STORE_UNAVAILABLE if it is not there: a row says that it is */
-  read(id: string, range: ByteRange): Promise<Readable>
+  /**
+   * @param size of the whole file, as its row says; undefined: whatever it is
+   * @throws also STORE_UNAVAILABLE if it is not there, or of another size: a row says that it is
+   */
+  read(id: string, range: ByteRange, size?: number): Promise<Readable>
+  /** @returns undefined if it is not there */
+  sizeOf(id: string): Promise<number | undefined>
   /** Resolves also where there is none. */
   remove(id: string): Promise<void>
   /** All files of an account. */
@@ -26,4 +32,14 @@ export interface Storage {
   owners(): AsyncIterable<UserId>
   /** Ids of the files that are kept of an account. */
   list(owner: UserId): AsyncIterable<string>
+}
+
+/**
+ * Of bytes that are kept. An answer that says one size and has another breaks off, and a cache or client may take it for whole.
+ * @throws GatewayError STORE_UNAVAILABLE if there are not as many as a row says
+ */
+export function checkSize(id: string, found: number | undefined, size: number | undefined): void {
+  if (size === undefined || found === size) return
+  const what = found === undefined ? 'is missing' : `has ${found} of ${size} bytes`
+  throw new GatewayError('STORE_UNAVAILABLE', null, new Error(`file ${id}: ${what}`))
 }

@@ -60,7 +60,7 @@ export class Thumbnails {
   }
 
   async #make({ id, size }: StoredFile): Promise<Buffer> {
-    const image = async () => buffer(await this.files.storage.read(id, { start: 0, end: size - 1 }))
+    const image = async () => buffer(await this.files.storage.read(id, { start: 0, end: size - 1 }, size))
     const [made] = await this.pictures.make(image, [SIZE], ownerOf(id), 'file').catch(thrown => {
       if (thrown instanceof GatewayError && thrown.kind === 'BAD_FIELD') return []
       throw thrown

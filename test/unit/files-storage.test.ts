@@ -37,12 +37,16 @@ function suite(name: string, open: (t: Test, dir: string) => Promise<Storage>): 
     t.same(await range(one, 0, bytes.length - 1), bytes)
     t.same(await range(one, 100, 199), bytes.subarray(100, 200))
     t.same(await range(two, 0, 0), Buffer.from('2'))
+    t.equal(await storage.sizeOf(one), bytes.length)
+    t.same(await buffer(await storage.read(one, { start: 5, end: 9 }, bytes.length)), bytes.subarray(5, 10))
+    await t.rejects(storage.read(one, { start: 5, end: 9 }, bytes.length + 1), of('STORE_UNAVAILABLE'))
     t.same(await all(storage.owners()), [ANN, BOB])
     t.same(await all(storage.list(ANN)), [one, two].sort())
     t.same(await all(storage.list('300000001')), [])
 
     await storage.remove(two)
     await storage.remove(two)
+    t.equal(await storage.sizeOf(two), undefined)
     await t.rejects(storage.read(two, { start: 0, end: 0 }), of('STORE_UNAVAILABLE'))
     t.same(await all(storage.list(ANN)), [one])
 

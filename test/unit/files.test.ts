@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
@@ -5,8 +6,10 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -321,17 +324,35 @@ t.test('an announcement ends with its login, an upload with one of its own does 
 t.test('files are private, and where their account’s folder is', async t => {
   const { upload, folder, files } = await open(t)
   const bytes = randomBytes(100)
-  const { id } = await upload(ANN, bytes)
-  const path = join(folder, '01', ANN, id.slice(10))
+  const file = await upload(ANN, bytes)
+  const path = join(folder, '01', ANN, file.id.slice(10))
   t.same(readFileSync(path), bytes)
   t.equal(statSync(path).mode & 0o777, 0o600)
   for (const dir of [folder, join(folder, '01', ANN)]) t.equal(statSync(dir).mode & 0o077, 0)
-  t.same(await buffer(await files.read(id, { start: 10, end: 19 })), bytes.subarray(10, 20))
+  t.same(await buffer(await files.read(file, { start: 10, end: 19 })), bytes.subarray(10, 20))
 })
 
 t.test('a file that is gone from the disk is an error before the answer begins', async t => {
-  const { files } = await open(t)
-  await t.rejects(files.read(newFileId(ANN), { start: 0, end: 0 }), of('STORE_UNAVAILABLE'))
+  const { files, upload, folder } = await open(t)
+  const file = await upload(ANN, randomBytes(100))
+  const all = () => files.read(file, { start: 0, end: 99 })
+  const path = join(folder, '01', ANN, file.id.slice(10))
+  const other = join(folder, 'other')
+  writeFileSync(other, 'x'.repeat(100))
+  const changes: [string, () => void][] = [
+    ['shorter', () => truncateSync(path, 99)],
+    ['longer', () => truncateSync(path, 101)],
+    ['a link', () => symlinkSync(other, path)],
+    ['a FIFO', () => execFileSync('mkfifo', [path])],
+    ['a folder', () => mkdirSync(path)],
+    ['gone', () => undefined],
+  ]
+  for (const [name, change] of changes) {
+    if (!['shorter', 'longer'].includes(name)) rmSync(path, { recursive: true, force: true })
+    change()
+    await t.rejects(all(), of('STORE_UNAVAILABLE'), name)
+    await t.rejects(files.checkThere(file), of('STORE_UNAVAILABLE'), name)
+  }
 })
 
 t.test('an upload writes through no link', async t => {

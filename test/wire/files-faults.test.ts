@@ -2,10 +2,11 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync, rmSync, truncateSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { placeIn } from '../../src/files/disk.js'
 import { startGateway } from '../helpers/gateway.js'
 import { askRest, restAccount } from '../helpers/rest.js'
 
@@ -142,6 +143,30 @@ t.test(
     const answers = await answerOf(again)
     t.equal(answers.split('HTTP/1.1 206').length, 17, 'all of them are answered to who reads')
     t.equal(openOf(slot.id), 0)
+  },
+)
+
+t.test(
+  'a file that is shorter or longer on the disk than it was is 503, whole, in part and by HEAD',
+  async t => {
+    const { token } = await restAccount(t, gateway)
+    const slot = await slotOf(token, 1000)
+    t.equal((await put(slot, randomBytes(1000))).status, 201)
+    const url = gateway.http + (await linkOf(token, slot.id))
+    const statuses = async () => {
+      const asked: RequestInit[] = [{}, { headers: { Range: 'bytes=0-9' } }, { method: 'HEAD' }]
+      const answers = await Promise.all(asked.map(request => fetch(url, request)))
+      await Promise.all(answers.map(answer => answer.arrayBuffer()))
+      return answers.map(({ status }) => status)
+    }
+    t.same(await statuses(), [200, 206, 200])
+    const path = placeIn(join(gateway.dir, 'files'), slot.id)
+    for (const size of [999, 0, 1001]) {
+      truncateSync(path, size)
+      t.same(await statuses(), [503, 503, 503], `${size} bytes`)
+    }
+    rmSync(path)
+    t.same(await statuses(), [503, 503, 503], 'gone')
   },
 )
 
