@@ -11,6 +11,9 @@ import { TopicStore } from './routing/topic-store.js'
 import { SystemTopics } from './system-topics.js'
 import { WriteGroup } from './wire/write-group.js'
 
+/** To find so many filters with wildcards, and who gets the packet by them, costs about as much as a request. */
+const FILTERS_PER_REQUEST = 50
+
 type Given = Pick<BrokerParts, 'services' | 'metrics' | 'options'>
 
 /** @param connections which sessions have a connection, and what it may do */
@@ -22,6 +25,11 @@ export function makeParts(given: Given, kv: KeyValue, connections: Connections):
   const topics = new TopicStore(router, state, access, {
     maxUnreleased: options.maxUnreleased,
     onTooMany: ({ closed }) => closed || services.limits.count('mqtt.maxUnreleased'),
+    onCopies: (owner, bytes) => void services.limits.traffic(owner).broadcast.borrow(bytes),
+    onMatched: (owner, filters) => {
+      if (filters >= FILTERS_PER_REQUEST)
+        services.limits.accountRate(owner).borrow(filters / FILTERS_PER_REQUEST)
+    },
   })
   const faults = new Faults(services.log, metrics)
   const system = new SystemTopics({ router, state, connections })

@@ -92,7 +92,7 @@ export function enter(
   const { userId, grantee } = who
   try {
     const rate = services.limits.enter(userId, connections.holderOf(id) !== undefined)
-    link.pacer.enter(rate, services.limits.traffic(userId).sent)
+    link.pacer.enter(rate, services.limits.traffic(userId))
   } catch {
     throw new Refusal(REASON.QUOTA_EXCEEDED)
   }

@@ -182,7 +182,7 @@ export class Publisher {
       .keep(topics.store(packet, from))
       .then(stored => {
         trace?.stored({ acceptedAt, storedAt: performance.now(), messages: 1 })
-        receipt.settle(null, topics.route(stored, permissions))
+        receipt.settle(null, topics.route(stored, from))
       })
       .catch(thrown => receipt.settle(toGatewayError(thrown, 'STORE_UNAVAILABLE')))
   }

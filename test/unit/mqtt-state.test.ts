@@ -26,6 +26,8 @@ async function setUp(t: Test, options: PersistenceOptions = {}) {
   const topics = new TopicStore(new Router(), state, new TopicAccess('open'), {
     maxUnreleased: 1,
     onTooMany: () => undefined,
+    onCopies: () => undefined,
+    onMatched: () => undefined,
   })
   t.teardown(() => store.close())
   const retained = async (...filters: string[]) =>
@@ -75,7 +77,7 @@ t.test('a revoked login leaves nothing in the store, in whichever turn it was re
   const late = topics.store(packet('a', 'x', { retain: true }), from(permissions))
   permissions.areRevoked = true
   await t.rejects(late, { kind: 'ERROR_UNAUTHORIZED' } as never)
-  t.throws(() => topics.route(packet('a', 'x'), GONE), { kind: 'ERROR_UNAUTHORIZED' } as never)
+  t.throws(() => topics.route(packet('a', 'x'), from(GONE)), { kind: 'ERROR_UNAUTHORIZED' } as never)
   t.same(await retained('#'), [])
 })
 

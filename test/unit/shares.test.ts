@@ -162,7 +162,7 @@ async function setUp(t: Test) {
   /** Stores and routes it, as TopicStore does. */
   const publish = async (packet: RoutedPacket): Promise<number> => {
     await state.outgoing.enqueueAll(shared.share(packet))
-    return router.route(packet)
+    return router.route(packet).connections
   }
   return { state, router, shared, subscribe, queueOf, publish }
 }
@@ -235,7 +235,7 @@ t.test(
     await state.outgoing.enqueueAll(shared.share(one))
     router.remove('$share/g/t', route)
     router.add('$share/g/t', { qos: 1 }, here)
-    t.equal(router.route(one), 1)
+    t.equal(router.route(one).connections, 1)
     t.equal(here.got.length, 1)
     t.equal(gone.got.length, 0)
   },

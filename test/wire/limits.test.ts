@@ -425,6 +425,42 @@ t.test(
   },
 )
 
+t.test('copies for kept sessions count as a broadcast’s: who made them is read later', async t => {
+  const gateway = await startGateway(t, { 'limits.broadcastBytes': '50KiB', 'mqtt.acl': 'open' })
+  const [ann, bob] = [await register(t, gateway), await register(t, gateway)]
+  for (const clientId of ['a', 'b', 'c']) {
+    const reader = await rawConnect(t, gateway, { account: ann, clean: false, clientId })
+    await reader.subscribe('news')
+    await reader.disconnect()
+  }
+  const publish = async (account: TestAccount) => {
+    const { mqtt } = await mqttClient(t, gateway, { username: account.email, password: account.password })
+    const send = () => mqtt.publishAsync('news', Buffer.alloc(60_000, 'x'), { qos: 1 })
+    // A burst of 512,000 bytes is free.
+    for (let i = 0; i < 4; i++) await send()
+    await mqtt.endAsync()
+  }
+  await publish(ann)
+  const waits = await limited(gateway, 'limits.broadcastBytes')
+  t.ok(waits > 0)
+  const other = loggedIn(t, gateway, bob)
+  t.equal((await (await other).ask(query)).code, 200, 'others do not wait')
+})
+
+t.test('a packet that many filters match costs its account as many requests', async t => {
+  const gateway = await start(t, { 'limits.accountRequests': 50, 'mqtt.acl': 'open' })
+  const [ann, bob] = [await register(t, gateway), await register(t, gateway)]
+  const reader = await rawConnect(t, gateway, { account: ann, clientId: 'reader' })
+  const filters = Array.from({ length: 256 }, (_, n) =>
+    Array.from({ length: 8 }, (_, bit) => ((n >> bit) & 1 ? 'a' : '+')).join('/'),
+  )
+  await reader.subscribe(filters)
+  const writer = await mqttClient(t, gateway, { username: bob.email, password: bob.password })
+  // A burst of 500 requests is free, and these are 95 packets.
+  for (let i = 0; i < 95; i++) await writer.mqtt.publishAsync('a/a/a/a/a/a/a/a', 'x', { qos: 1 })
+  t.ok((await limited(gateway, 'limits.accountRequests')) > 0)
+})
+
 t.test('MQTT: filters per session; a further one gets 0x80, also after the session was resumed', async t => {
   const gateway = await start(t, { 'mqtt.maxSubscriptions': 2, 'mqtt.acl': 'open' })
   const account = await register(t, gateway)

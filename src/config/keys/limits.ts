@@ -113,7 +113,7 @@ export const LIMITS = {
     broadcastBytes: bytes(
       '8MiB',
       { min: '1KiB' },
-      'Bytes a second of broadcasts of one account, counted once for each recipient, in bursts of ten times as many. One broadcast may exceed it; further ones are answered 10120 until the excess is paid off.',
+      'Bytes a second of broadcasts of one account, counted once for each recipient, in bursts of ten times as many. One broadcast may exceed it; further ones are answered 10120 until the excess is paid off. MQTT: packets that are queued for several kept sessions count once for each, and later ones are read more slowly.',
     ),
     registrations: count(
       60,

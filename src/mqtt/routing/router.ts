@@ -53,12 +53,13 @@ export class Router {
 
   /**
    * Delivers a packet once to each subscribed connection, and its copies to the members of groups that were chosen for them,
-   * in this event-loop turn. @returns to how many
+   * in this event-loop turn. @returns to how many, and how many filters with wildcards matched
    */
-  route(packet: RoutedPacket): number {
-    let count = this.#routeToAll(packet)
-    for (const { copy, member } of packet.shared ?? []) if (this.routeToMember(copy, member)) count++
-    return count
+  route(packet: RoutedPacket): { readonly connections: number; readonly filters: number } {
+    const { byTopic, byWildcard } = this.routesOf(packet.topic)
+    let connections = routeToAll(packet, byTopic, byWildcard)
+    for (const { copy, member } of packet.shared ?? []) if (this.routeToMember(copy, member)) connections++
+    return { connections, filters: byWildcard.length }
   }
 
   /** A member that has gone since it was chosen has the copy in its queue, or another member gets it. */
@@ -70,19 +71,6 @@ export class Router {
     return member !== undefined
   }
 
-  #routeToAll(packet: RoutedPacket): number {
-    const { byTopic, byWildcard } = this.routesOf(packet.topic)
-    let count = 0
-    // Without wildcard matches each connection occurs once: it has the filter equal to the topic only once.
-    if (byWildcard.length > 0) return deliverAll(packet, grants(packet, byTopic, byWildcard))
-    for (const route of byTopic) {
-      if (route.subscriber === undefined || isOwn(packet, route)) continue
-      route.subscriber.deliver(packet, route.grant)
-      count++
-    }
-    return count
-  }
-
   routesOf(topic: string): { readonly byTopic: Iterable<Route>; readonly byWildcard: readonly Route[] } {
     return { byTopic: this.#routes.exactly(topic), byWildcard: this.#routes.byWildcard(topic) }
   }
@@ -91,6 +79,18 @@ export class Router {
 /** No local: the subscriber has published the packet itself. */
 const isOwn = ({ publisher }: RoutedPacket, { noLocal, subscriber }: Route): boolean =>
   noLocal && publisher !== undefined && subscriber?.clientId === publisher
+
+function routeToAll(packet: RoutedPacket, byTopic: Iterable<Route>, byWildcard: readonly Route[]): number {
+  let count = 0
+  // Without wildcard matches each connection occurs once: it has the filter equal to the topic only once.
+  if (byWildcard.length > 0) return deliverAll(packet, grants(packet, byTopic, byWildcard))
+  for (const route of byTopic) {
+    if (route.subscriber === undefined || isOwn(packet, route)) continue
+    route.subscriber.deliver(packet, route.grant)
+    count++
+  }
+  return count
+}
 
 function deliverAll(packet: RoutedPacket, all: ReadonlyMap<Subscriber, Grant>): number {
   for (const [subscriber, grant] of all) subscriber.deliver(packet, grant)

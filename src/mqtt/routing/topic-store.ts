@@ -44,6 +44,10 @@ export class TopicStore {
     private readonly rules: {
       readonly maxUnreleased: number
       readonly onTooMany: (client: Receiver) => void
+      /** An account's packet is stored once for each of several sessions: so many bytes in all. */
+      readonly onCopies: (owner: UserId, bytes: number) => void
+      /** So many filters matched an account's packet. */
+      readonly onMatched: (owner: UserId, filters: number) => void
     },
   ) {
     this.shared = new SharedTopics({
@@ -72,6 +76,8 @@ export class TopicStore {
       const targets = await this.#targets(numbered.topic, publisher)
       check()
       if (targets.length > 0) queued.push({ targets, packet: numbered })
+      if (targets.length > 1 && owner !== undefined)
+        this.rules.onCopies(owner, targets.length * (packet.topic.length + packet.payload.length))
     }
     const { messageId = 0 } = packet
     // Rows and packet id in one write: after a crash the sender's resend is known if, and only if, its packet is
@@ -86,9 +92,11 @@ export class TopicStore {
   }
 
   /** Sends a stored packet to its subscribers. @returns the reason code of its acknowledgement; @throws GatewayError ERROR_UNAUTHORIZED if the rights were revoked */
-  route(packet: RoutedPacket, permissions: Permissions | undefined): number {
+  route(packet: RoutedPacket, { owner, permissions }: Pick<PacketSource, 'owner' | 'permissions'>): number {
     admit(permissions)
-    const isHeard = this.router.route(packet) > 0 || packet.queued !== undefined
+    const { connections, filters } = this.router.route(packet)
+    if (owner !== undefined) this.rules.onMatched(owner, filters)
+    const isHeard = connections > 0 || packet.queued !== undefined
     return isHeard ? REASON.SUCCESS : REASON.NO_MATCHING_SUBSCRIBERS
   }
 

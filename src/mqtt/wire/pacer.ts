@@ -6,6 +6,7 @@
  * delivered; so is the PUBREL of a PUBLISH that was counted. Other acknowledgements cost as much as a request and are
  * dropped, except PUBREL, which must be answered by PUBCOMP [MQTT-4.3.3-2].
  */
+import type { Traffic as AccountTraffic } from '../../limits/account-limits.js'
 import type { Limits } from '../../limits/limits.js'
 import type { TokenBucket } from '../../limits/token-bucket.js'
 import type { PacketMeter } from './packet-gate.js'
@@ -24,8 +25,8 @@ const MAX_OWED = 2 * 65_535
 
 export class Pacer implements PacketMeter {
   #account: TokenBucket | undefined
-  /** Bytes sent by all connections of the account. */
-  #sent: TokenBucket | undefined
+  /** Bytes of all connections of the account, and those of the copies that they made. */
+  #traffic: AccountTraffic | undefined
   /** Requests, bytes and pings since the last `settle`. */
   #cost = 0
   #bytes = 0
@@ -47,9 +48,9 @@ export class Pacer implements PacketMeter {
   ) {}
 
   /** The client has logged in: its packets count for the account, too. */
-  enter(account: TokenBucket, sent: TokenBucket): void {
+  enter(account: TokenBucket, traffic: AccountTraffic): void {
     this.#account = account
-    this.#sent = sent
+    this.#traffic = traffic
   }
 
   /** Packets go out that ask for `count` acknowledgements. */
@@ -99,9 +100,16 @@ export class Pacer implements PacketMeter {
     this.#cost = this.#bytes = this.#pings = this.#unsolicited = 0
     if (cost + pings === 0) return 0
     const now = performance.now()
-    const sent = bytes > 0 ? (this.#sent?.borrow(bytes, now) ?? 0) : 0
+    return Math.max(bytes > 0 ? this.#sent(bytes, now) : 0, this.#requests(cost, pings, now))
+  }
+
+  #sent(bytes: number, now: number): number {
+    const sent = this.#traffic?.sent.borrow(bytes, now) ?? 0
+    // What a packet costs that is stored for many sessions is known behind it: the next one waits.
+    const copied = this.#traffic?.broadcast.borrow(0, now) ?? 0
     if (sent > 0) this.limits.count('limits.accountBytes')
-    return Math.max(sent, this.#requests(cost, pings, now))
+    if (copied > 0) this.limits.count('limits.broadcastBytes')
+    return Math.max(sent, copied)
   }
 
   #requests(cost: number, pings: number, now: number): number {

@@ -31,15 +31,15 @@ export interface EnvOptions {
 // when the turn has ended and all are there. Of a message in a closed loop that saves a tenth.
 // safeRestore: it drops what was committed and not yet synced when a process died.
 // maxFreeSpaceTo…: of its list of free pages LMDB reads and writes up to 50,000 entries in a commit; with a long list
-// that is most of the cost of a small one.
+// that is most of the cost of a small one. With a short one (300 were tried) it finds no room for large rows, and the file grows.
 const SETTINGS = {
   noSubdir: false,
   maxDbs: 32,
   eventTurnBatching: false,
   txnStartThreshold: 1_000_000,
   safeRestore: false,
-  maxFreeSpaceToLoad: 300,
-  maxFreeSpaceToRetain: 600,
+  maxFreeSpaceToLoad: 5000,
+  maxFreeSpaceToRetain: 10_000,
 }
 
 /** A message that goes to the journal costs little more than a look whether LMDB's files are there: one look in so many ms. */
