@@ -27,6 +27,28 @@ export class GatewayError extends Error {
   }
 }
 
+/** A refusal of which it is known when the same request may succeed. */
+export class RefusedUntil extends GatewayError {
+  constructor(
+    kind: CodeName,
+    info: ErrorInfo,
+    /** From now. */
+    readonly seconds: number,
+  ) {
+    super(kind, info)
+  }
+}
+
+/** Default of `Retry-After`, s. */
+const RETRY_SECONDS = 10
+
+/** `Retry-After` (RFC 9110, 10.2.3), s: as the error says, or its reason `wait 30 s` (limits/login-attempts.ts). */
+export function retryAfter(error: GatewayError): number {
+  if (error instanceof RefusedUntil) return error.seconds
+  const [, seconds = RETRY_SECONDS] = /^wait (\d+) s$/.exec(error.info?.reason ?? '') ?? []
+  return Number(seconds)
+}
+
 /**
  * @param thrown anything
  * @param fallback the kind of the result if `thrown` is not a GatewayError; `thrown` becomes its cause

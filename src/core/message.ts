@@ -43,7 +43,7 @@ export function encodeMessage(
   recipient: UserId | undefined,
   content: string,
   at: number,
-  files?: readonly FileRef[],
+  files?: readonly Pick<FileRef, 'id'>[],
 ): string {
   const to = recipient === undefined ? '' : `"recipient":"${recipient}",`
   const more = files === undefined ? '' : `"files":${JSON.stringify(files)},`
@@ -128,9 +128,18 @@ const CREATED_AT_LENGTH = 37
 /** When it was sent, as the text has it: `2019-07-15T09:28:10Z`. */
 export const createdAt = ({ text }: { readonly text: string }): string => text.slice(-22, -2)
 
-/** Whether two texts are equal apart from `created_at`. */
+/** Whether two texts are equal apart from `created_at`. Of files the ids count: what else is said of them follows from these. */
 export const saysTheSame = (a: { readonly text: string }, b: { readonly text: string }): boolean =>
-  a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH)
+  a.text.slice(0, -CREATED_AT_LENGTH) === b.text.slice(0, -CREATED_AT_LENGTH) ||
+  (FILES.test(a.text) && FILES.test(b.text) && byIds(a.text) === byIds(b.text))
+
+/** In no string of JSON text, where quotation marks have a backslash. */
+const FILES = /,"files":\[/
+
+function byIds(text: string): string {
+  const { sender, recipient, content, files } = JSON.parse(text) as Stored
+  return JSON.stringify([sender, recipient, content, files.map(({ id }) => id)])
+}
 
 /** The header of a row of data format 1, which stored no header: it is derived from the text. */
 export function headerOf(text: string): MessageHeader {

@@ -1,6 +1,6 @@
 /** Answers of the paths below /files: what they say of a refusal, and the headers of all. */
 import type { ServerResponse } from 'node:http'
-import { CODES, type GatewayError } from '../core/errors.js'
+import { CODES, type GatewayError, retryAfter } from '../core/errors.js'
 import type { Exchange } from './exchange.js'
 
 /**
@@ -14,6 +14,9 @@ export const HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'X-Robots-Tag': 'noindex',
 } as const
+
+/** Over a limit, not now, no room: `Retry-After` is in the answer. */
+const LATER: ReadonlySet<number> = new Set([429, 503, 507])
 
 /** How long a client that is still sending may take to notice that it is refused, ms. */
 const LINGER_MS = 2000
@@ -37,6 +40,11 @@ function writeJson(response: ServerResponse, status: number, body: object): void
 /** Of an upload that finds no room: 507 (RFC 4918, 11.5). */
 export const statusOf = ({ kind }: GatewayError): number => (kind === 'STORE_FULL' ? 507 : CODES[kind].http)
 
+/** When to come back, if it is worth it. */
+export function tellRetry(response: ServerResponse, error: GatewayError): void {
+  if (LATER.has(statusOf(error))) response.setHeader('Retry-After', retryAfter(error))
+}
+
 /** A program reads the number; a person who followed an old link, the words in both languages. */
 export function refuse(response: ServerResponse, error: GatewayError): void {
   if (response.headersSent) {
@@ -51,7 +59,7 @@ function refuseOpen(response: ServerResponse, error: GatewayError): void {
   const { code, 'zh-TW': zh, en } = CODES[error.kind]
   const http = statusOf(error)
   if (http === 401) response.setHeader('WWW-Authenticate', 'Bearer')
-  if (http === 429 || http === 503) response.setHeader('Retry-After', 10)
+  tellRetry(response, error)
   writeJson(response, http, { code, msg: `${zh} / ${en}`, data: error.info })
 }
 

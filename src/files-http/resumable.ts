@@ -65,7 +65,7 @@ async function serve(options: ResumableOptions, asked: Asked): Promise<void> {
   const uploader =
     request.method === 'OPTIONS' ? undefined : await options.authorize(request, response, address)
   response.once('finish', () => leaveUnread(request, socket))
-  await (await load()).handle(request, response, { uploader, pace })
+  await (await load()).handle(request, { uploader, pace, response })
 }
 
 /** What is left of a body is not read. */

@@ -11,7 +11,7 @@ import { CODES, GatewayError, toGatewayError } from '../core/errors.js'
 import type { Files } from '../files/files.js'
 import { isFileId, ownerOf } from '../files/ids.js'
 import type { StoredFile } from '../files/rows.js'
-import { statusOf } from './answers.js'
+import { statusOf, tellRetry } from './answers.js'
 import type { Uploader } from './exchange.js'
 import type { Pace } from './pace.js'
 import type { FilesRouteOptions } from './route.js'
@@ -21,6 +21,8 @@ interface Exchange {
   /** undefined: of a preflight. */
   readonly uploader: Uploader | undefined
   readonly pace: Pace
+  /** Headers that are set here are in the answer. */
+  readonly response: ServerResponse
 }
 
 interface Checksum {
@@ -51,7 +53,7 @@ export class Tus {
       disableTerminationForFinishedUploads: true,
       allowedOrigins: options.isOrigin,
       allowedHeaders: ['Upload-Checksum'],
-      exposedHeaders: ['Upload-Expires', 'Tus-Checksum-Algorithm'],
+      exposedHeaders: ['Retry-After', 'Upload-Expires', 'Tus-Checksum-Algorithm'],
       namingFunction: (request, metadata) => this.#announce(files, request, metadata ?? {}),
       onIncomingRequest: async (_request, id) => {
         if (!isFileId(id) || ownerOf(id) !== this.#now.uploader?.userId) throw refusal(404, 'no such upload')
@@ -63,6 +65,7 @@ export class Tus {
       onResponseError: (_request, thrown) => {
         if (!(thrown instanceof GatewayError)) return undefined
         if (thrown.kind === 'ERROR') options.onFault('http.uploads', thrown)
+        tellRetry(this.#now.response, thrown)
         const { code, en } = CODES[thrown.kind]
         return refusal(statusOf(thrown), JSON.stringify({ code, msg: en, data: thrown.info }))
       },
@@ -70,7 +73,8 @@ export class Tus {
   }
 
   /** @param request paused */
-  async handle(request: IncomingMessage, response: ServerResponse, exchange: Exchange): Promise<void> {
+  async handle(request: IncomingMessage, exchange: Exchange): Promise<void> {
+    const { response } = exchange
     if (request.method === 'OPTIONS') response.setHeader('Tus-Checksum-Algorithm', ALGORITHMS.join(','))
     const checksum = checksumOf(request.headers['upload-checksum'])
     await this.#exchange.run({ ...exchange, checksum }, () => this.#server.handle(request, response))

@@ -1,8 +1,8 @@
 /** How much an account may have, and send a day. What is announced counts as there, so that no upload is cut off once it has begun. */
-import { GatewayError } from '../core/errors.js'
+import { GatewayError, RefusedUntil } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 import { KeyedSerial } from '../flow/serial.js'
-import type { FileRows } from './rows.js'
+import { type FileRows, secondsOfToday } from './rows.js'
 
 export interface QuotaLimits {
   /** Of one account. */
@@ -57,6 +57,7 @@ export class Quotas {
   }
 
   #overDay(): GatewayError {
-    return over(`the account may upload ${this.limits.bytesPerDay} bytes a day`)
+    const reason = `the account may upload ${this.limits.bytesPerDay} bytes a day`
+    return new RefusedUntil('FILES_FULL', { field: 'size', reason }, secondsOfToday())
   }
 }

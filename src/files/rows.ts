@@ -131,6 +131,9 @@ export class FileRows {
 
 const today = (): number => Math.floor(Date.now() / DAY_MS)
 
+/** Until the next day begins (UTC), rounded up. */
+export const secondsOfToday = (): number => Math.ceil((DAY_MS - (Date.now() % DAY_MS)) / 1000)
+
 function putting({ id, ...row }: StoredFile): KvWrite {
   return { put: 'meta', key: keyOf(id), value: encodeRecord(row) }
 }

@@ -28,8 +28,10 @@ export interface Outgoing extends RepeatKey {
   readonly recipient: UserId
   /** Only with files may it be empty. */
   readonly content: string
-  /** The sender's, and whole. */
-  readonly files?: readonly FileRef[]
+  /** The sender's, and whole; of what must be a repeat, ids alone. */
+  readonly files?: readonly Pick<FileRef, 'id'>[]
+  /** See NewMessage. */
+  readonly mustRepeat?: boolean
   /** See MessageHeader. */
   readonly expiresAt: number | undefined
 }
@@ -68,6 +70,7 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { inbox, retention, ids, live, limits, rules } = services
   const { sender, permissions, recipient, content, files, dedupKey, isFirst, isKeyExact, expiresAt } = message
+  const { mustRepeat = false } = message
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !retention.admits(recipient, sender)
   // A repeat takes no room, so it is answered like the first one even if the inbox is full.
@@ -89,10 +92,10 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       dedupKey,
       isFirst,
       ...(isKeyExact && { isKeyExact }),
-      mustRepeat: isFull,
+      mustRepeat: isFull || mustRepeat,
       expiresAt,
     },
-    isFull ? counted(waiter, limits) : waiter,
+    isFull && !mustRepeat ? counted(waiter, limits) : waiter,
     permissions,
   )
 }
@@ -166,9 +169,24 @@ async function sendFiles(
   checkContent(content, rules, true)
   if (!(await accounts.exists(recipient))) throw new GatewayError('ERROR_FIND_USER')
   admit(permissions)
-  const found = await files.refer(sender, ids, recipient)
-  await sendMessage(services, { ...message, files: found }, waiter)
+  try {
+    const found = await files.refer(sender, ids, recipient)
+    await sendMessage(services, { ...message, files: found }, waiter)
+  } catch (thrown) {
+    // One may have been removed since the message was stored: a repeat is answered like the first.
+    const isGone = thrown instanceof GatewayError && thrown.kind === 'NO_FILE'
+    if (!isGone || message.dedupKey === undefined || message.isFirst) throw thrown
+    const asSent = [...new Set(ids)].map(id => ({ id }))
+    await sendMessage(services, { ...message, files: asSent, mustRepeat: true }, orRefused(waiter, thrown))
+  }
 }
+
+/** Of a message that is stored only as a repeat: where it is none, it is refused for what is wrong with it. */
+const orRefused = (waiter: StoreWaiter, why: GatewayError): StoreWaiter => ({
+  trace: waiter.trace,
+  stored: result => waiter.stored(result),
+  failed: error => waiter.failed(error.kind === 'INBOX_FULL' ? why : error),
+})
 
 /** @param name a user name; the message has the id of whose it is */
 async function findAndSend(

@@ -1,5 +1,5 @@
 /** Refusals as problem details (RFC 9457), each from its row in the table of codes. */
-import { CODES, type CodeName, GatewayError, type Locale } from '../core/errors.js'
+import { CODES, type CodeName, GatewayError, type Locale, retryAfter } from '../core/errors.js'
 import type { Problem } from '../protocol/rest.js'
 
 /** A refusal that the door has logged and counted. */
@@ -35,9 +35,6 @@ const OF_SECRETS: ReadonlySet<CodeName> = new Set<CodeName>(['ERROR_AUTH', 'SECO
 
 const OF_TOKENS: ReadonlySet<string | undefined> = new Set(['authorization', 'token'])
 
-/** Default of `Retry-After`, s. */
-const RETRY_SECONDS = 10
-
 /**
  * @param isKnown whether a token said who asks: then a wrong password in the body is no reason to log in anew (RFC 9110, 15.5.2)
  */
@@ -58,16 +55,14 @@ export function problemOf(error: GatewayError, locale: Locale, isKnown: boolean)
   return { status, headers: { ...own?.headers, ...headersOf(status, error) }, body }
 }
 
-function headersOf(status: number, { kind, info }: GatewayError): Record<string, string> {
+function headersOf(status: number, error: GatewayError): Record<string, string> {
+  const { kind, info } = error
   // RFC 6750, 3: the reason is told only where a token was given.
   if (status === 401)
     return {
       'WWW-Authenticate':
         kind === 'ERROR_AUTH' && OF_TOKENS.has(info?.field) ? 'Bearer error="invalid_token"' : 'Bearer',
     }
-  if (status === 429 || status === 503) return { 'Retry-After': waitOf(info?.reason) }
+  if (status === 429 || status === 503) return { 'Retry-After': String(retryAfter(error)) }
   return {}
 }
-
-/** @param reason `wait 30 s` (limits/login-attempts.ts), or another one */
-const waitOf = (reason = ''): string => /^wait (\d+) s$/.exec(reason)?.[1] ?? String(RETRY_SECONDS)

@@ -101,6 +101,7 @@ t.test(
     const before = gateway.logs.length
     const answer = await put(slot, bytes)
     t.equal(answer.status, 507)
+    t.equal(answer.headers.get('retry-after'), '10')
     t.equal(answer.headers.get('connection'), 'close')
     t.match(await answer.json(), { code: 10105 })
     const where = new URL(created.headers.get('location') ?? '', gateway.http)
@@ -110,6 +111,7 @@ t.test(
       body: bytes,
     })
     t.equal(patched.status, 507)
+    t.equal(patched.headers.get('retry-after'), '10')
     t.match(await patched.text(), '10105')
     t.same(
       gateway.logs.slice(before).filter(({ level }) => level === 'fatal'),

@@ -235,6 +235,8 @@ t.test('limits and refusals have the numbers that they have everywhere', async t
   t.same([...new Set(open)], [201])
   const refused = await create(asker, 10)
   t.equal(refused.status, 429)
+  t.equal(refused.headers.get('retry-after'), '10')
+  t.match(refused.headers.get('access-control-expose-headers'), /Retry-After/)
   t.match(await refused.json(), { code: 10171 })
   const url = urlOf(await create(await withToken(t), 1000, { Host: 'evil.example' }))
   t.match(url, gateway.http, 'no header of a request makes a link')

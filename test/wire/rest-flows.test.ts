@@ -263,6 +263,47 @@ t.test('a file is announced, uploaded, sent, read, and removed', async t => {
   problem(t, await ask('POST /messages', { token, body: { recipient: bob.id } }), 400)
 })
 
+t.test(
+  'a message with a file is sent again with its key when the file is gone: the first is answered',
+  async t => {
+    const [ann, bob] = [await restAccount(t, gateway), await restAccount(t, gateway)]
+    const { token } = ann
+    const uploaded = async () => {
+      const { json } = await ask('POST /files', { token, body: { name: 'a', size: 5 } })
+      await fetch(new URL(json.url, gateway.http), {
+        method: json.method,
+        headers: json.headers,
+        body: 'hello',
+      })
+      return json.id
+    }
+    const files = [await uploaded(), await uploaded()]
+    const send = (key: string, other: object = {}) =>
+      ask('POST /messages', {
+        token,
+        body: { recipient: bob.id, content: 'look', files, ...other },
+        headers: { 'idempotency-key': key },
+      })
+    const first = await send('k')
+    t.equal(first.status, 201)
+    t.equal((await ask(`DELETE /files/${files[0]}`, { token })).status, 204)
+    const again = await send('k')
+    t.equal(again.status, 201)
+    t.same(again.json, first.json)
+    t.match(problem(t, await send('other'), 404), { code: 10170 }, 'it is no repeat')
+    for (const other of [{ content: 'x' }, { files: [files[0]] }, { recipient: ann.id }])
+      t.match(problem(t, await send('k', other), 422), { code: 10138 })
+    const { json } = await ask(`GET /messages?with=${ann.id}`, { token: bob.token })
+    t.equal(json.messages.length, 1)
+    const client = await loggedIn(t, gateway, ann)
+    const message = { type: 'message', id: 'm', data: { recipient: bob.id, files: [files[1]] } }
+    const sent = await client.ask(message)
+    await client.action('removeFile', { file: files[1] }, 'r')
+    t.same(await client.ask(message), sent, 'the same over WebSocket')
+    t.match(await client.ask({ ...message, id: 'n' }), { code: 10170 })
+  },
+)
+
 t.test('letters: the answer tells nothing of accounts', async t => {
   const { email, token } = await restAccount(t, gateway)
   for (const address of [email, 'nobody@chat.example'])
