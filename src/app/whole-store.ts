@@ -11,7 +11,7 @@ import { isReadable } from '../mqtt/routing/persistence/kv.js'
 import type { Beside, CopyableStore } from '../store/contents.js'
 import { copyStore, refusePart } from '../store/copy.js'
 import { copyUsedStore } from '../store/copy-used.js'
-import { makeBackup, refuseRestore, restoreBackup } from '../store/embedded/backup.js'
+import { makeBackup, markRestore, restoreBackup } from '../store/embedded/backup.js'
 import type { Compacted } from '../store/embedded/compact.js'
 import { Verification, type Verified } from '../store/verify.js'
 import { hasStore, inUse, makeEmbedded, makeStore, WHOLLY } from './stores.js'
@@ -118,13 +118,16 @@ export async function restoreStore(
   onCopied: (bytes: number) => void = () => undefined,
 ): Promise<Restored> {
   const isEmbedded = config.store.type === 'embedded'
-  if (isEmbedded) refuseRestore(file, storeDir(config))
-  const files = filesRestore(config, file, onCopied)
-  const undo = await files.bring()
+  const unmark = isEmbedded ? markRestore(file, storeDir(config)) : () => undefined
   try {
-    return await (isEmbedded ? restoreEmbedded : restoreMongo)(config, file, files)
+    const files = filesRestore(config, file, onCopied)
+    const undo = await files.bring()
+    return await (isEmbedded ? restoreEmbedded : restoreMongo)(config, file, files).catch(async thrown => {
+      await undo()
+      throw thrown
+    })
   } catch (thrown) {
-    await undo()
+    unmark()
     throw thrown
   }
 }

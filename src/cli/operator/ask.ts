@@ -125,6 +125,8 @@ async function askGateway(
   } catch (thrown) {
     const { code }: NodeJS.ErrnoException = thrown instanceof Error ? thrown : ({} as Error)
     if (NOBODY.has(code)) return undefined
+    if (code === 'ECONNRESET')
+      throw new CommandError(`${path}: the gateway ended before it had answered; what had begun may be done`)
     if (code === 'EACCES')
       throw new CommandError(`${path}: no right to open it: only the user that the gateway runs as may`)
     throw thrown

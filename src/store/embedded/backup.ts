@@ -128,8 +128,20 @@ export async function restoreBackup(file: string, dir: string): Promise<Restored
   }
 }
 
+/**
+ * Before what else a restore brings: where it is killed then, no gateway begins an empty store.
+ * @returns takes it back, where the restore fails. @throws GatewayError as restoreBackup
+ */
+export function markRestore(file: string, dir: string): () => void {
+  refuseRestore(file, dir)
+  const undo = undoIn(dir)
+  if (existsSync(dir)) writeFileSync(join(dir, RESTORE_PART), '', { flag: 'a', mode: 0o600 })
+  else makeMarked(dir)
+  return undo
+}
+
 /** Before anything is copied: a wrong name should not cost the time of a copy. @throws GatewayError as restoreBackup */
-export function refuseRestore(file: string, dir: string): void {
+function refuseRestore(file: string, dir: string): void {
   if (hasData(dir))
     throw new GatewayError('STORE_UNAVAILABLE', { reason: `${dir} has a store already: move it away first` })
   if (!statOf(file).isFile()) throw badFile(`${file} is no file`)
