@@ -112,6 +112,18 @@ t.test(
   },
 )
 
+t.test('a gateway that ends before it has answered is told, without a stack', async t => {
+  t.testdir()
+  const dir = dataDir(t)
+  const server = createServer(request => request.socket.destroy())
+  await new Promise<void>(resolve => server.listen(join(dir, 'admin.sock'), resolve))
+  t.teardown(() => server.close())
+  t.match(await mumi(t, ['stats', `--data.dir=${dir}`]).ended, {
+    code: 1,
+    stderr: /^mumi: .*admin\.sock: the gateway ended before it had answered; what had begun may be done\n$/,
+  })
+})
+
 t.test('a server of another kind at the socket is named', async t => {
   t.testdir()
   const dir = dataDir(t)
