@@ -1,6 +1,7 @@
+import type { LoginPermissions } from '../auth/permissions.js'
 import { GatewayError } from '../core/errors.js'
 import { historyEntry, type Links } from '../core/message.js'
-import { pairConversation } from '../core/model.js'
+import { admit, pairConversation } from '../core/model.js'
 import { jsonDevice } from '../inbox/cursors.js'
 import { PolledInbox } from '../inbox/polled.js'
 import type { RequestData } from '../protocol/requests.js'
@@ -49,6 +50,9 @@ export const handleInbox: Handler<RequestData<'inbox'>, LoggedIn> = async (
   answer.ok('SUCCESS', { messages: rows.map(row => historyEntry(row, true, links)), ...place })
 }
 
+/** A request by an access token. */
+export type Waiter = Caller & { readonly permissions: LoginPermissions | undefined }
+
 interface Patience {
   /** As of `inbox`. */
   readonly after: number | undefined
@@ -58,21 +62,30 @@ interface Patience {
 }
 
 /**
- * Waits for what `inbox` would answer. Whoever waits counts as a connection of its account.
- * @throws GatewayError ERROR_UNAUTHORIZED, TOO_MANY_CONNECTIONS, STORE_UNAVAILABLE
+ * Waits for what `inbox` would answer. Whoever waits counts as a connection of its account, and its login ends it as it ends one.
+ * @throws GatewayError ERROR_UNAUTHORIZED, at once if the login ends meanwhile, TOO_MANY_CONNECTIONS, STORE_UNAVAILABLE
  */
 export async function waitForInbox(
   services: Services,
-  caller: Caller,
+  caller: Waiter,
   { after, ms, signal }: Patience,
 ): Promise<void> {
+  const { userId = '', login, permissions } = caller
   const polled = polledBy(services, caller)
-  const { userId = '' } = caller
+  const over = new AbortController()
+  const end = () => over.abort()
   services.limits.enterAccount(userId)
+  // From here on a revocation is told, and those of other logins mean nothing.
+  const forget = services.live.whileWaiting(userId, { login, permissions, end })
   try {
+    permissions?.joined()
+    admit(permissions)
     const upTo = await polled.emptyUpTo(after)
-    if (upTo !== undefined) await polled.arrival(upTo, ms, signal)
+    if (upTo !== undefined) await polled.arrival(upTo, ms, AbortSignal.any([signal, over.signal]))
+    admit(permissions)
   } finally {
+    permissions?.left()
+    forget()
     services.limits.leave(userId)
   }
 }

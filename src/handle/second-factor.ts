@@ -41,8 +41,8 @@ export const handleBeginSecondFactor: Handler<RequestData<'beginSecondFactor'>> 
 }
 
 /**
- * Ends every other login, since whoever came in without a code may be somebody else. The secret, which only whoever began has,
- * stands for the password.
+ * Ends every other login, and a change of the address that waits: whoever came in, or asked, without a code may be somebody else.
+ * The secret, which only whoever began has, stands for the password.
  */
 export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor'>> = async (
   services,
@@ -50,7 +50,7 @@ export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor
   { data },
   answer,
 ) => {
-  const { factors, live, logins, mail } = services
+  const { factors, live, logins, mail, proofs } = services
   const { secret, code, keepDevices = false } = data
   const refusal = () =>
     new GatewayError('ERROR_AUTH', { field: 'secret', reason: 'is wrong, or has expired' })
@@ -62,9 +62,12 @@ export const handleConfirmSecondFactor: Handler<RequestData<'confirmSecondFactor
   record(services, caller, 'second-factor.on', userId)
   const own = caller.login?.id
   const ends = (isDevice: boolean) => !(keepDevices && isDevice)
-  const isOther = (one: OfLogin) => !Object.is(one, caller) && ends(one.login?.role === 'device')
+  const isOwn = (one: OfLogin) => Object.is(one, caller) || (own !== undefined && one.login?.id === own)
+  const isOther = (one: OfLogin) => !isOwn(one) && ends(one.login?.role === 'device')
   const endLive = () => live.endAll(userId, ENDED, isOther)
   await logins.revoke(userId, ({ id, kind }) => id !== own && ends(kind !== 'token'), endLive)
+  // Whoever asked for it with the password alone may have been somebody else.
+  await proofs.cancel(userId, ['change'])
   mail.tell({ kind: 'second-factor-on', userId })
   answer.ok('SUCCESS', { recoveryCodes })
 }

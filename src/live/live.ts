@@ -24,8 +24,12 @@ export interface LiveConnection {
 /** What is said of whom a revocation ends: connections, and what goes on without one. */
 export type OfLogin = Pick<LiveConnection, 'login'>
 
+/** A request that waits for something, by a login without a connection. */
+export type WaitingRequest = Pick<LiveConnection, 'login' | 'permissions' | 'end'>
+
 export class LiveConnections {
   readonly #byUser = new Several<UserId, LiveConnection>()
+  readonly #waiting = new Several<UserId, WaitingRequest>()
   #onEnd: (userId: UserId, which: (one: OfLogin) => boolean) => void = () => undefined
   #onPresence: (userId: UserId, online: boolean) => void = () => undefined
 
@@ -77,18 +81,27 @@ export class LiveConnections {
     if (this.#byUser.delete(userId, connection)) this.#onPresence(userId, false)
   }
 
+  /**
+   * While it waits, `endAll` reaches the request as it does connections. The account is not online for that.
+   * @returns call it when the wait is over
+   */
+  whileWaiting(userId: UserId, request: WaitingRequest): () => void {
+    this.#waiting.add(userId, request)
+    return () => void this.#waiting.delete(userId, request)
+  }
+
   /** A copy of the account's connections, so that the caller may end them while it loops. */
   of(userId: UserId): readonly LiveConnection[] {
     return this.#byUser.of(userId)
   }
 
   /**
-   * Revokes the permissions of all connections of an account, or of those that `which` accepts, and ends them. Messages
-   * of theirs that still wait are not stored.
+   * Revokes the permissions of all connections and waiting requests of an account, or of those that `which` accepts, and
+   * ends them. Messages of theirs that still wait are not stored.
    */
   endAll(userId: UserId, code: CodeName, which: (one: OfLogin) => boolean = () => true): void {
     this.#onEnd(userId, which)
-    for (const connection of this.of(userId)) {
+    for (const connection of [...this.of(userId), ...this.#waiting.of(userId)]) {
       if (!which(connection)) continue
       connection.permissions?.revoke()
       connection.end(code)

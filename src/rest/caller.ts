@@ -2,8 +2,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Principal } from '../auth/authenticate.js'
 import { GatewayError, type Locale } from '../core/errors.js'
-import type { Login, Permissions, User, UserId } from '../core/model.js'
+import type { Login, User, UserId } from '../core/model.js'
 import type { Caller, LoginTarget } from '../handle/context.js'
+import type { Waiter } from '../handle/inbox.js'
 import type { Services } from '../handle/services.js'
 import { preferredLocale } from '../http/language.js'
 import { HttpRefusal } from './problem.js'
@@ -14,7 +15,7 @@ export class RestCaller implements Caller, LoginTarget {
   readonly front = 'rest'
   userId: UserId | undefined
   login: Login | undefined
-  permissions: Permissions | undefined
+  permissions: Waiter['permissions']
 
   constructor(
     private readonly services: Services,

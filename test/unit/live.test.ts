@@ -147,3 +147,20 @@ t.test('endAll ends every connection of the account and of no other', async t =>
   t.same([one.ended, two.ended, other.ended], [['ERROR_CONNECTION_CLOSED'], ['ERROR_CONNECTION_CLOSED'], []])
   live.endAll('100000000', 'ERROR_CONNECTION_CLOSED')
 })
+
+t.test('a request that waits is ended as connections are, and makes nobody online', t => {
+  const { live, presence } = registry('allow')
+  const ended: CodeName[] = []
+  const login = { id: 'its login', kind: 'token', role: 'user', device: undefined, since: 0 } as const
+  const over = live.whileWaiting(USER, { login, end: code => ended.push(code) })
+  t.equal(live.isOnline(USER), false)
+  live.endAll(USER, 'ERROR_CONNECTION_CLOSED', one => one.login?.id === 'another')
+  live.endAll('123456789', 'ERROR_CONNECTION_CLOSED')
+  t.same(ended, [])
+  live.endAll(USER, 'ERROR_CONNECTION_CLOSED', one => one.login?.id === 'its login')
+  over()
+  live.endAll(USER, 'ERROR_CONNECTION_CLOSED')
+  t.same(ended, ['ERROR_CONNECTION_CLOSED'])
+  t.same(presence, [])
+  t.end()
+})

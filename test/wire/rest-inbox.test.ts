@@ -2,6 +2,8 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { askAdmin } from '../helpers/admin.js'
+import { authenticator, enrol } from '../helpers/factor.js'
 import { loggedIn, register, startGateway, type TestAccount } from '../helpers/gateway.js'
 import { askRest, problem, type RestRequest, rawHttp } from '../helpers/rest.js'
 
@@ -131,15 +133,58 @@ t.test('who waits counts as a connection, and no more when it leaves', async t =
   t.same((await read(token, '?wait=1')).contents, [])
 })
 
-t.test('a token that is revoked while it waits gets nothing', async t => {
+/** What ends a login by `token`; `other` is another session of the account. */
+const ENDINGS: Record<string, (of: TestAccount & { token: string; other: string }) => Promise<unknown>> = {
+  'DELETE /sessions': ({ other: token }) => ask('DELETE /sessions?others=true', { token }),
+  'POST /logout': ({ token }) => ask('POST /logout', { token }),
+  'PUT /me/password': ({ other: token, password }) =>
+    ask('PUT /me/password', { token, body: { password, newPassword: 'battery staple' } }),
+  'DELETE /me': ({ other: token, password }) => ask('DELETE /me', { token, body: { password } }),
+  'a second factor': account => enrol(t, gateway, account),
+  'session kick': ({ id: user }) => askAdmin(gateway, 'session.kick', { user, revoke: true }),
+  'user disable': ({ id: user }) => askAdmin(gateway, 'user.disable', { user }),
+  'user reset-password': ({ id: user }) => askAdmin(gateway, 'user.reset-password', { user }),
+}
+
+t.test('what ends a login answers its requests that wait at once, and they count no more', async t => {
+  const begun = performance.now()
+  const prepare = async ([what, endLogin]: [string, (typeof ENDINGS)[string]]) => {
+    const { ann } = await setUp(t)
+    const token = await tokenOf(ann, 'script')
+    const other = await tokenOf(ann, 'other')
+    const all = Array.from({ length: MAX_CONNECTIONS }, () => ask('GET /inbox?wait=30', { token }))
+    return { what, all, end: () => endLogin({ ...ann, token, other }) }
+  }
+  const prepared = await Promise.all(Object.entries(ENDINGS).map(prepare))
+  await waiting(prepared.length * MAX_CONNECTIONS)
+  await Promise.all(prepared.map(({ end }) => end()))
+  for (const { what, all } of prepared)
+    for (const one of all) t.match(problem(t, await one, 401), { code: 10007 }, what)
+  t.ok(performance.now() - begun < 29_000, 'before their time')
+  await waiting(0)
+})
+
+t.test('a request goes on to wait when another login of its account ends', async t => {
   const { ann, send } = await setUp(t)
   const token = await tokenOf(ann, 'script')
   const other = await tokenOf(ann, 'other')
   const came = ask('GET /inbox?wait=30', { token })
   await waiting(1)
-  t.equal((await ask('DELETE /sessions?others=true', { token: other })).json.revoked, 1)
-  await send('secret')
-  problem(t, await came, 401)
+  t.equal((await ask('POST /logout', { token: other })).status, 204)
+  await send('still here')
+  t.match((await came).json, { messages: [{ content: 'still here' }] })
+})
+
+t.test('who switches the second factor on by a token waits on with it', async t => {
+  const { ann, send } = await setUp(t)
+  const token = await tokenOf(ann, 'script')
+  const came = ask('GET /inbox?wait=30', { token })
+  await waiting(1)
+  const { json } = await ask('POST /me/second-factor', { token, body: { password: ann.password } })
+  const body = { secret: json.secret, code: authenticator(json.secret)() }
+  t.equal((await ask('POST /me/second-factor/confirm', { token, body })).status, 200)
+  await send('mine still')
+  t.match((await came).json, { messages: [{ content: 'mine still' }] })
 })
 
 t.test('a gateway that closes ends the wait', async t => {

@@ -93,6 +93,23 @@ t.test('who switches it on stays, others end, and a login needs a code then', as
   await audited(/"event":"second-factor.on","userId":"\d{9}","front":"json"/)
 })
 
+t.test(
+  'a change of the address that was asked for without a code is void when it is switched on',
+  async t => {
+    const ann = await register(t, gateway)
+    const thief = 'thief.of.ann@example.com'
+    const client = await loggedIn(t, gateway, ann)
+    t.equal((await client.action('changeEmail', { password: ann.password, email: thief })).code, 200)
+    const { link, code } = await mail.next(thief)
+    await enrol(t, gateway, ann)
+    const anyone = await jsonClient(t, gateway)
+    const token = new URL(link).searchParams.get('token') ?? ''
+    for (const proof of [{ token }, { email: ann.email, code }])
+      t.equal((await anyone.action('verifyEmail', proof)).code, 10000)
+    t.match(await askAdmin(gateway, 'user.show', { user: ann.id }), { data: { email: ann.email } })
+  },
+)
+
 t.test('one code lets in one of many at once', async t => {
   const ann = await register(t, gateway)
   const { code } = await enrol(t, gateway, ann)
