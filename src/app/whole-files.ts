@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from '../config/config.js'
-import { bringFiles, checkFiles, measureFiles } from '../files/checks.js'
+import { bringFiles, measureFiles } from '../files/checks.js'
 import { type CopiedFiles, copyFiles, type OnCopied } from '../files/copies.js'
 import { DiskStorage } from '../files/disk.js'
 import { HeldStorage } from '../files/held.js'
@@ -53,10 +53,13 @@ function noting(file: string): OnCopied {
 export const heldFiles = (config: Config): HeldStorage => new HeldStorage(new DiskStorage(filesDir(config)))
 
 export interface FilesRestore {
-  /** Before there is a store: a kill leaves nothing that refers to what is missing. @returns takes it back */
-  bring(): Promise<() => Promise<void>>
-  /** @param kv of the restored store. @throws GatewayError */
-  check(kv: KeyValue): Promise<WholeFiles>
+  /**
+   * Before the store counts: a kill leaves nothing that refers to what is missing.
+   * @param kv of the backup @throws GatewayError
+   */
+  bring(kv: KeyValue): Promise<WholeFiles>
+  /** Takes back what was brought. */
+  undo(): Promise<void>
 }
 
 /**
@@ -68,18 +71,20 @@ export function filesRestore(
   backup: string,
   onCopied: (bytes: number) => void,
 ): FilesRestore {
-  const dir = filesDir(config)
   const { storage, s3 } = config.files
   const from = existsSync(besideOf(backup)) ? new DiskStorage(besideOf(backup)) : undefined
-  const ofStore = (thrown: unknown) => {
-    throw toStoreError(thrown, config.data.dir)
-  }
-  if (storage !== 'disk')
-    return { bring: async () => async () => undefined, check: async () => ({ bucket: s3.bucket }) }
+  let undo = () => Promise.resolve()
   return {
-    bring: async () =>
-      from === undefined ? async () => undefined : bringFiles(from, dir, onCopied).catch(ofStore),
-    check: kv => checkFiles(new FileRows(kv), dir, from).catch(ofStore),
+    bring: async kv => {
+      if (storage !== 'disk') return { bucket: s3.bucket }
+      const rows = new FileRows(kv)
+      const brought = await bringFiles(rows, filesDir(config), from, onCopied).catch(thrown => {
+        throw toStoreError(thrown, config.data.dir)
+      })
+      undo = brought.undo
+      return brought.files
+    },
+    undo: () => undo(),
   }
 }
 

@@ -119,15 +119,15 @@ export async function restoreStore(
 ): Promise<Restored> {
   const isEmbedded = config.store.type === 'embedded'
   const unmark = isEmbedded ? markRestore(file, storeDir(config)) : () => undefined
+  const files = filesRestore(config, file, onCopied)
   try {
-    const files = filesRestore(config, file, onCopied)
-    const undo = await files.bring()
-    return await (isEmbedded ? restoreEmbedded : restoreMongo)(config, file, files).catch(async thrown => {
-      await undo()
-      throw thrown
-    })
+    return await (isEmbedded ? restoreEmbedded : restoreMongo)(config, file, files)
   } catch (thrown) {
-    unmark()
+    // A gateway that has opened the store since has it, and its files, for its own.
+    if (inUse(thrown) === undefined) {
+      await files.undo()
+      unmark()
+    }
     throw thrown
   }
 }
@@ -137,21 +137,23 @@ const storeDir = ({ data }: Config): string => join(resolve(data.dir), 'store')
 /** Opens it once, to see that it can be. */
 async function restoreEmbedded(config: Config, file: string, files: FilesRestore): Promise<Restored> {
   const dir = storeDir(config)
-  const { bytes, undo } = await restoreBackup(file, dir)
+  let brought: WholeFiles | undefined
+  const { bytes } = await restoreBackup(file, dir, async folder => {
+    const backup = await makeStore(inFolder(config, folder), 'embedded', { upgrade: false })
+    try {
+      await backup.open()
+      brought = await files.bring(backup.kv)
+    } finally {
+      await backup.close()
+    }
+  })
   const store = await makeStore(config, 'embedded', { upgrade: false })
   try {
     await store.open()
-  } catch (thrown) {
-    await store.close()
-    // A gateway that has opened it since has it for its own.
-    if (inUse(thrown) === undefined) undo()
-    throw thrown
-  }
-  try {
-    return { dir, bytes, files: await files.check(store.kv) }
   } finally {
     await store.close()
   }
+  return { dir, bytes, files: brought as WholeFiles }
 }
 
 /** Through an embedded store in a folder in `data.dir`, into a database that is empty, or in which this began before. */
@@ -166,8 +168,9 @@ async function restoreMongo(config: Config, file: string, files: FilesRestore): 
     try {
       await source.open()
       await target.open()
+      const brought = await files.bring(source.kv)
       await copyStore(source, target, () => undefined)
-      return { database: config.store.mongodb.database, bytes, files: await files.check(source.kv) }
+      return { database: config.store.mongodb.database, bytes, files: brought }
     } finally {
       await Promise.all([source.close(), target.close()])
     }

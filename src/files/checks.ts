@@ -1,23 +1,32 @@
 /** Whether the bytes are there that rows refer to: after a restore, and for `mumi verify`. */
 import { createHash } from 'node:crypto'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type CopiedFiles, copyFile, MAX_FAULTS, syncFolders } from './copies.js'
 import { DiskStorage, placeIn, WHOLE } from './disk.js'
+import { isFileId, newFileId, ownerOf } from './ids.js'
 import type { FileRows, StoredFile } from './rows.js'
 
+export interface Brought {
+  readonly files: CopiedFiles
+  /** Takes back what was copied. */
+  undo(): Promise<void>
+}
+
 /**
- * Copies the bytes of a backup. What a kill leaves is replaced by the next call.
+ * Brings the files of a backup to where they belong: each that is there and good stays, each other one is copied, and gets its name
+ * when its bytes are those that its row says. Nothing else in the backup is touched, and no link in it followed.
+ * @param from undefined: nothing is beside the backup
  * @param onCopied bytes so far
- * @returns takes back what was copied
- * @throws as copyFile
+ * @throws GatewayError of the store; as copyFile; and then what was copied is taken back
  */
 export async function bringFiles(
-  from: DiskStorage,
+  rows: FileRows,
   dir: string,
+  from: DiskStorage | undefined,
   onCopied: (bytes: number) => void,
-): Promise<() => Promise<void>> {
+): Promise<Brought> {
   const there = new DiskStorage(dir)
   const brought: string[] = []
   const made = await mkdir(dir, { recursive: true, mode: 0o700 })
@@ -25,60 +34,43 @@ export async function bringFiles(
     for (const id of brought) await there.remove(id)
     if (made !== undefined) await rm(made, { recursive: true, force: true })
   }
-  let bytes = 0
+  const faults: string[] = []
+  let [count, bytes] = [0, 0]
   try {
-    for await (const owner of from.owners())
-      for await (const id of from.list(owner)) {
-        if ((await there.sizeOf(id)) === (await from.sizeOf(id))) continue
-        brought.push(id)
-        bytes += (await replace(from, dir, id))?.bytes ?? 0
+    for await (const row of rows.all()) {
+      const { id, size, sha256, state } = row
+      if (state !== 'stored') continue
+      const isBrought = (await digestOf(there, id)) !== sha256
+      if (!isBrought || (from !== undefined && (await bring(from, dir, row)))) {
+        if (isBrought) brought.push(id)
+        count++
+        bytes += size
         onCopied(bytes)
+      } else if (faults.length < MAX_FAULTS) {
+        const isAnywhere = (await there.sizeOf(id)) ?? (await from?.sizeOf(id))
+        faults.push(`file ${id}: is ${isAnywhere === undefined ? 'missing' : 'damaged'}`)
       }
+    }
     await syncFolders(dir)
-    return undo
+    return { files: { count, bytes, faults }, undo }
   } catch (thrown) {
     await undo()
     throw thrown
   }
 }
 
-async function replace(from: DiskStorage, dir: string, id: string) {
-  const path = placeIn(dir, id)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  await rm(path, { force: true })
-  return copyFile(from, id, path)
-}
-
-/**
- * Reads all bytes and compares them with what the rows say. What is damaged stays: nobody may have a better copy.
- * @param from where another copy may be; undefined: nowhere
- * @throws GatewayError of the store; as copyFile
- */
-export async function checkFiles(
-  rows: FileRows,
-  dir: string,
-  from: DiskStorage | undefined,
-): Promise<CopiedFiles> {
-  const there = new DiskStorage(dir)
-  const faults: string[] = []
-  let [count, bytes] = [0, 0]
-  const isGood = async ({ id, sha256 }: StoredFile) => (await digestOf(there, id)) === sha256
-  for await (const row of rows.all()) {
-    if (row.state !== 'stored') continue
-    const { id, size } = row
-    const isThere = (await there.sizeOf(id)) !== undefined
-    if (
-      (await isGood(row)) ||
-      (from !== undefined && (await replace(from, dir, id)) && (await isGood(row)))
-    ) {
-      count++
-      bytes += size
-      continue
-    }
-    if (faults.length < MAX_FAULTS) faults.push(`file ${id}: is ${isThere ? 'damaged' : 'missing'}`)
-  }
-  await syncFolders(dir)
-  return { count, bytes, faults }
+/** @returns whether the backup has its bytes */
+async function bring(from: DiskStorage, dir: string, { id, sha256 }: StoredFile): Promise<boolean> {
+  // Nobody has looked at what the backup calls a file; its id is about to be a path.
+  if (!isFileId(id)) return false
+  // By the name of a file that is not there: what a kill leaves of it is swept.
+  const part = placeIn(dir, newFileId(ownerOf(id)))
+  await mkdir(dirname(part), { recursive: true, mode: 0o700 })
+  const copied = await copyFile(from, id, part)
+  if (copied === undefined) return false
+  if (copied.sha256 === sha256) await rename(part, placeIn(dir, id))
+  else await rm(part, { force: true })
+  return copied.sha256 === sha256
 }
 
 /** SHA-256, hex; undefined if it cannot be read. */

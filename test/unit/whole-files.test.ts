@@ -1,4 +1,5 @@
 /** Files that people sent, in backups, restores, checks and exports, by their functions; test/process has the commands. */
+import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import {
   existsSync,
@@ -7,10 +8,11 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { ExportFiles } from '../../src/app/export-files.js'
@@ -93,7 +95,8 @@ t.test('what the backup has a row of has its bytes, also what is removed meanwhi
   for (const { id, bytes } of files)
     t.ok(readFileSync(placeIn(join(dir, 'other', 'files'), id)).equals(bytes))
   t.match(await verifyStore(other), { files: 3, faults: [] })
-  t.ok(late && existsSync(placeIn(join(dir, 'other', 'files'), late)), 'a stray, which is swept')
+  t.ok(late && existsSync(placeIn(beside, late)))
+  t.notOk(existsSync(placeIn(join(dir, 'other', 'files'), late ?? '')), 'what has no row is not brought')
 })
 
 t.test('missing and damaged files are named: by a backup, a restore, verify and an export', async t => {
@@ -113,11 +116,18 @@ t.test('missing and damaged files are named: by a backup, a restore, verify and 
   if (!('faults' in restored)) return t.fail()
   t.match(restored, { count: 1 })
   t.same(sorted(restored.faults), faults)
-  t.match((await verifyStore(into)).faults, [`file ${gone.id}: is missing`], 'which does not read them')
+  const missing = [gone, changed].map(({ id }) => `file ${id}: is missing`)
+  t.same(sorted((await verifyStore(into)).faults), sorted(missing), 'what is damaged is not brought')
+  t.ok(existsSync(placeIn(beside, changed.id)), 'and stays in the backup')
+  t.same(
+    readdirSync(dirname(placeIn(join(dir, 'other', 'files'), good.id))),
+    [basename(good.path)],
+    'and nothing is left of the copy',
+  )
   truncateSync(placeIn(join(dir, 'other', 'files'), good.id), 7)
   t.same(
     sorted((await verifyStore(into)).faults),
-    sorted([`file ${gone.id}: is missing`, `file ${good.id}: has 7 of 50000 bytes`]),
+    sorted([...missing, `file ${good.id}: has 7 of 50000 bytes`]),
   )
 
   const folder = join(dir, 'ann.files')
@@ -151,6 +161,38 @@ t.test('a restore finds files that are there, and replaces what a kill left of t
   t.match(await restoreStore(configOf(join(dir, 'other')), file), { files: { count: 3, faults: [] } })
   for (const { id, bytes } of files) t.ok(readFileSync(placeIn(to, id)).equals(bytes))
   t.equal(statSync(placeIn(to, whole.id)).ino, before, 'what is whole is not copied again')
+})
+
+t.test('links and FIFOs in place of files are not read, by a backup, a restore and an export', async t => {
+  const { config, store, files, file, beside, dir } = await stored(t, ANN, ANN, ANN)
+  const [link, fifo, good] = files
+  if (link === undefined || fifo === undefined || good === undefined) return t.fail()
+  const secret = join(dir, 'secret')
+  // Even with the right bytes.
+  writeFileSync(secret, link.bytes)
+  const plant = (linkAt: string, fifoAt: string) => {
+    for (const path of [linkAt, fifoAt]) rmSync(path)
+    symlinkSync(secret, linkAt)
+    execFileSync('mkfifo', [fifoAt])
+  }
+  const faults = [link, fifo].map(({ id }) => `file ${id}: is missing`).sort()
+  const faultsOf = (made: unknown) => [...(made as { files: { faults: string[] } }).files.faults].sort()
+  await backupStore(config, store, { file })
+  plant(placeIn(beside, link.id), placeIn(beside, fifo.id))
+  t.same(faultsOf(await restoreStore(configOf(join(dir, 'other')), file)), faults)
+  t.same(
+    readdirSync(dirname(placeIn(join(dir, 'other', 'files'), good.id))),
+    [basename(good.path)],
+    'nothing of them is there',
+  )
+  t.same(readdirSync(join(dir, 'other')).sort(), ['files', 'store'])
+  plant(link.path, fifo.path)
+  t.same(faultsOf(await backupStore(config, store, { file: join(dir, 'second') })), faults)
+  const exported = new ExportFiles(config, join(dir, 'ann.files'))
+  for (const { id } of [link, fifo])
+    t.match(await exported.with({ section: 'file', state: 'stored', id, name: 'x', sha256: '' }), {
+      fault: 'is missing',
+    })
 })
 
 t.test('what is not uploaded yet is not missing', async t => {

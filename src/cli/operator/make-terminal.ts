@@ -73,7 +73,7 @@ export function makeTerminal(
     const here = loadHere()
     let ofFiles = 0
     const done = await progressOf('restore', 'bytes').watch(
-      () => restoreSize(here, file) ?? (ofFiles > 0 ? { done: ofFiles, detail: 'files' } : undefined),
+      () => (ofFiles > 0 ? { done: ofFiles, detail: 'files' } : restoreSize(here, file)),
       () => restoreStore(here, file, bytes => (ofFiles = bytes)),
     )
     print(done, show)

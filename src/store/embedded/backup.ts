@@ -21,7 +21,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { GatewayError } from '../../core/errors.js'
 import { type Beside, besideOf } from '../contents.js'
 import { reasonText, toStoreError } from './errors.js'
-import { checkWhole, RESTORE_PART } from './file.js'
+import { checkWhole, RESTORE_PART, RESTORE_READ } from './file.js'
 import { OPENED } from './opened.js'
 
 /** What is wrong with the name of a file, not with a disk. */
@@ -96,16 +96,19 @@ function takingName(path: string, take: () => void): void {
 
 export interface Restored {
   readonly bytes: number
-  /** Takes it back: the folder is as it was. */
-  undo(): void
 }
 
 /**
  * Makes the store of a backup. The store is there when it is whole, and on the disk.
  * @param dir of the store; made if it is not there
+ * @param read called with a folder in which `store` is that of the backup, before the store is there
  * @throws GatewayError, and then the folder is as it was: STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
  */
-export async function restoreBackup(file: string, dir: string): Promise<Restored> {
+export async function restoreBackup(
+  file: string,
+  dir: string,
+  read?: (folder: string) => Promise<void>,
+): Promise<Restored> {
   refuseRestore(file, dir)
   const undo = undoIn(dir)
   const part = join(dir, RESTORE_PART)
@@ -114,12 +117,13 @@ export async function restoreBackup(file: string, dir: string): Promise<Restored
     await copyFile(file, part, constants.COPYFILE_FICLONE)
     checkWhole(part, file)
     chmodSync(part, 0o600)
+    if (read !== undefined) await readPart(part, dir, read)
     syncPath(part)
     linkSync(part, join(dir, 'data.mdb'))
     // Of an earlier store.
     for (const name of ['closed', OPENED]) rmSync(join(dir, name), { force: true })
     syncPath(dir)
-    return { bytes: statSync(part).size, undo }
+    return { bytes: statSync(part).size }
   } catch (thrown) {
     undo()
     throw toStoreError(thrown, dir)
@@ -138,6 +142,19 @@ export function markRestore(file: string, dir: string): () => void {
   if (existsSync(dir)) writeFileSync(join(dir, RESTORE_PART), '', { flag: 'a', mode: 0o600 })
   else makeMarked(dir)
   return undo
+}
+
+/** What is opened is the part itself, by another name: a copy would take the room of the store again. */
+async function readPart(part: string, dir: string, read: (folder: string) => Promise<void>): Promise<void> {
+  const folder = join(dir, RESTORE_READ)
+  rmSync(folder, { recursive: true, force: true })
+  try {
+    mkdirSync(join(folder, 'store'), { recursive: true, mode: 0o700 })
+    linkSync(part, join(folder, 'store', 'data.mdb'))
+    await read(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** Before anything is copied: a wrong name should not cost the time of a copy. @throws GatewayError as restoreBackup */

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } fro
 import { join } from 'node:path'
 import { syncPath } from './backup.js'
 import { toStoreError } from './errors.js'
-import { checkWhole, noteClosed, RESTORE_PART } from './file.js'
+import { checkWhole, noteClosed, RESTORE_PART, RESTORE_READ } from './file.js'
 
 /** A folder beside the file, in which its copy is made. */
 export const COMPACT_PART = 'compact.part-'
@@ -46,6 +46,6 @@ export async function compactFile(dir: string, copy: (folder: string) => Promise
 /** Removes what a process that was killed while it compacted or restored left. To be called by who has the lock. */
 export function removeParts(dir: string): void {
   for (const name of readdirSync(dir))
-    if (name.startsWith(COMPACT_PART) || name === RESTORE_PART)
+    if (name.startsWith(COMPACT_PART) || name === RESTORE_PART || name === RESTORE_READ)
       rmSync(join(dir, name), { recursive: true, force: true })
 }

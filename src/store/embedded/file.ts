@@ -24,6 +24,9 @@ const NOTE = 'closed'
 /** A backup that is being copied: `restore` takes it away again, unless it is killed. */
 export const RESTORE_PART = 'restore.part'
 
+/** A folder through which it is read meanwhile. */
+export const RESTORE_READ = 'restore-read'
+
 export interface FileCheck {
   /** `unclean`: read all pages where the store was not closed, or the file is another one since. */
   readonly pages: 'unclean' | 'always'
