@@ -10,7 +10,8 @@ import { GatewayError } from '../core/errors.js'
 import { isUserId, type UserId } from '../core/model.js'
 import { openRegular } from '../core/regular-file.js'
 import { isFileId, nameOf, ownerOf } from './ids.js'
-import { type ByteRange, checkSize, type Storage } from './storage.js'
+import { checkSize } from './rows.js'
+import type { ByteRange, Storage } from './storage.js'
 
 /** A full disk, or a full quota of the system's user. */
 const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT'])

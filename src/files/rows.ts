@@ -1,4 +1,5 @@
 /** What the store knows of files: a row a file by owner, a row a reader of it, and what an account uploaded today. */
+import { GatewayError } from '../core/errors.js'
 import type { FileRef } from '../core/message.js'
 import type { UserId } from '../core/model.js'
 import { decodeRecord, encodeRecord } from '../core/record.js'
@@ -136,4 +137,14 @@ export const secondsOfToday = (): number => Math.ceil((DAY_MS - (Date.now() % DA
 
 function putting({ id, ...row }: StoredFile): KvWrite {
   return { put: 'meta', key: keyOf(id), value: encodeRecord(row) }
+}
+
+/**
+ * Of bytes that are kept. An answer that says one size and has another breaks off, and a cache or client may take it for whole.
+ * @throws GatewayError STORE_UNAVAILABLE if there are not as many as a row says
+ */
+export function checkSize(id: string, found: number | undefined, size: number | undefined): void {
+  if (size === undefined || found === size) return
+  const what = found === undefined ? 'is missing' : `has ${found} of ${size} bytes`
+  throw new GatewayError('STORE_UNAVAILABLE', null, new Error(`file ${id}: ${what}`))
 }

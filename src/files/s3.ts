@@ -14,7 +14,8 @@ import {
 import { GatewayError } from '../core/errors.js'
 import { isUserId, type UserId } from '../core/model.js'
 import { isFileId, nameOf, ownerOf } from './ids.js'
-import { type ByteRange, checkSize, type Storage } from './storage.js'
+import { checkSize } from './rows.js'
+import type { ByteRange, Storage } from './storage.js'
 
 export interface S3Options {
   /** '' = Amazon's own for the region. */

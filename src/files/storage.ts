@@ -1,6 +1,5 @@
 /** Where the bytes of files are kept. Which files there are, and whose, is in the store (rows.ts). */
 import type { Readable } from 'node:stream'
-import { GatewayError } from '../core/errors.js'
 import type { UserId } from '../core/model.js'
 
 /** Both ends are part of it. */
@@ -32,14 +31,4 @@ export interface Storage {
   owners(): AsyncIterable<UserId>
   /** Ids of the files that are kept of an account. */
   list(owner: UserId): AsyncIterable<string>
-}
-
-/**
- * Of bytes that are kept. An answer that says one size and has another breaks off, and a cache or client may take it for whole.
- * @throws GatewayError STORE_UNAVAILABLE if there are not as many as a row says
- */
-export function checkSize(id: string, found: number | undefined, size: number | undefined): void {
-  if (size === undefined || found === size) return
-  const what = found === undefined ? 'is missing' : `has ${found} of ${size} bytes`
-  throw new GatewayError('STORE_UNAVAILABLE', null, new Error(`file ${id}: ${what}`))
 }
