@@ -51,7 +51,8 @@ export async function bringFiles(
         faults.push(`file ${id}: is ${isAnywhere === undefined ? 'missing' : 'damaged'}`)
       }
     }
-    await syncFolders(dir)
+    if (brought.length === 0 && made !== undefined) await rm(made, { recursive: true, force: true })
+    else await syncFolders(dir)
     return { files: { count, bytes, faults }, undo }
   } catch (thrown) {
     await undo()

@@ -226,6 +226,8 @@ const INDEXED: Readonly<Record<string, readonly string[]>> = {
   journal: ['_id'],
   gateways: ['_id'],
   names: ['_id', 'user'],
+  // The upgrade behind an opening asks for it.
+  format: ['_id'],
   images: ['_id', 'user'],
 }
 
