@@ -11,7 +11,7 @@ import { isReadable } from '../mqtt/routing/persistence/kv.js'
 import type { Beside, CopyableStore } from '../store/contents.js'
 import { copyStore, refusePart } from '../store/copy.js'
 import { copyUsedStore } from '../store/copy-used.js'
-import { makeBackup, markRestore, restoreBackup } from '../store/embedded/backup.js'
+import { makeBackup, restoreBackup } from '../store/embedded/backup.js'
 import type { Compacted } from '../store/embedded/compact.js'
 import { Verification, type Verified } from '../store/verify.js'
 import { hasStore, inUse, makeEmbedded, makeStore, WHOLLY } from './stores.js'
@@ -117,28 +117,22 @@ export async function restoreStore(
   file: string,
   onCopied: (bytes: number) => void = () => undefined,
 ): Promise<Restored> {
-  const isEmbedded = config.store.type === 'embedded'
-  const unmark = isEmbedded ? markRestore(file, storeDir(config)) : () => undefined
   const files = filesRestore(config, file, onCopied)
+  const restore = config.store.type === 'embedded' ? restoreEmbedded : restoreMongo
   try {
-    return await (isEmbedded ? restoreEmbedded : restoreMongo)(config, file, files)
+    return await restore(config, file, files)
   } catch (thrown) {
-    // A gateway that has opened the store since has it, and its files, for its own.
-    if (inUse(thrown) === undefined) {
-      await files.undo()
-      unmark()
-    }
+    // A gateway that has opened the store since has its files for its own.
+    if (inUse(thrown) === undefined) await files.undo()
     throw thrown
   }
 }
 
-const storeDir = ({ data }: Config): string => join(resolve(data.dir), 'store')
-
 /** Opens it once, to see that it can be. */
 async function restoreEmbedded(config: Config, file: string, files: FilesRestore): Promise<Restored> {
-  const dir = storeDir(config)
+  const dir = join(resolve(config.data.dir), 'store')
   let brought: WholeFiles | undefined
-  const { bytes } = await restoreBackup(file, dir, async folder => {
+  const { bytes, undo } = await restoreBackup(file, dir, async folder => {
     const backup = await makeStore(inFolder(config, folder), 'embedded', { upgrade: false })
     try {
       await backup.open()
@@ -150,9 +144,16 @@ async function restoreEmbedded(config: Config, file: string, files: FilesRestore
   const store = await makeStore(config, 'embedded', { upgrade: false })
   try {
     await store.open()
-  } finally {
+  } catch (thrown) {
     await store.close()
+    // A gateway that has opened it since has it for its own.
+    if (inUse(thrown) === undefined) {
+      await files.undo()
+      undo()
+    }
+    throw thrown
   }
+  await store.close()
   return { dir, bytes, files: brought as WholeFiles }
 }
 

@@ -96,12 +96,15 @@ function takingName(path: string, take: () => void): void {
 
 export interface Restored {
   readonly bytes: number
+  /** Takes it back: the folder is as it was. */
+  undo(): void
 }
 
 /**
  * Makes the store of a backup. The store is there when it is whole, and on the disk.
  * @param dir of the store; made if it is not there
- * @param read called with a folder in which `store` is that of the backup, before the store is there
+ * @param read called with a folder in which `store` is that of the backup, before the store is there: after a kill no gateway begins an
+ *   empty one beside what it brings
  * @throws GatewayError, and then the folder is as it was: STORE_UNAVAILABLE if there is a store, or the file is damaged or no backup; BAD_FIELD {field: 'file'}
  */
 export async function restoreBackup(
@@ -123,25 +126,13 @@ export async function restoreBackup(
     // Of an earlier store.
     for (const name of ['closed', OPENED]) rmSync(join(dir, name), { force: true })
     syncPath(dir)
-    return { bytes: statSync(part).size }
+    return { bytes: statSync(part).size, undo }
   } catch (thrown) {
     undo()
     throw toStoreError(thrown, dir)
   } finally {
     rmSync(part, { force: true })
   }
-}
-
-/**
- * Before what else a restore brings: where it is killed then, no gateway begins an empty store.
- * @returns takes it back, where the restore fails. @throws GatewayError as restoreBackup
- */
-export function markRestore(file: string, dir: string): () => void {
-  refuseRestore(file, dir)
-  const undo = undoIn(dir)
-  if (existsSync(dir)) writeFileSync(join(dir, RESTORE_PART), '', { flag: 'a', mode: 0o600 })
-  else makeMarked(dir)
-  return undo
 }
 
 /** What is opened is the part itself, by another name: a copy would take the room of the store again. */
