@@ -42,12 +42,9 @@ export class RefusedUntil extends GatewayError {
 /** Default of `Retry-After`, s. */
 const RETRY_SECONDS = 10
 
-/** `Retry-After` (RFC 9110, 10.2.3), s: as the error says, or its reason `wait 30 s` (limits/login-attempts.ts). */
-export function retryAfter(error: GatewayError): number {
-  if (error instanceof RefusedUntil) return error.seconds
-  const [, seconds = RETRY_SECONDS] = /^wait (\d+) s$/.exec(error.info?.reason ?? '') ?? []
-  return Number(seconds)
-}
+/** `Retry-After` (RFC 9110, 10.2.3), s. */
+export const retryAfter = (error: GatewayError): number =>
+  error instanceof RefusedUntil ? error.seconds : RETRY_SECONDS
 
 /**
  * @param thrown anything

@@ -1,5 +1,5 @@
 /** Checks of passwords: delays after wrong ones, and turns on the few threads that hash them. */
-import { GatewayError, toGatewayError } from '../core/errors.js'
+import { RefusedUntil, toGatewayError } from '../core/errors.js'
 import type { Metrics } from '../core/metrics.js'
 import { recentMap } from '../core/recent.js'
 import { FairQueue, type IsWanted, type Place } from '../flow/fair-queue.js'
@@ -62,7 +62,7 @@ export class LoginAttempts {
     if (typeof settle !== 'function') {
       this.onLimit(settle.limit)
       const seconds = Math.ceil(settle.waitMs / 1000)
-      throw new GatewayError('TOO_MANY_ATTEMPTS', { reason: `wait ${seconds} s` })
+      throw new RefusedUntil('TOO_MANY_ATTEMPTS', { reason: `wait ${seconds} s` }, seconds)
     }
     try {
       const result = await this.hash(address, account, check, isWanted)

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type AddressInfo, connect, Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
 import t from 'tap'
-import { CODES, type CodeName, GatewayError } from '../../src/core/errors.js'
+import { CODES, type CodeName, GatewayError, RefusedUntil } from '../../src/core/errors.js'
 import { whenOver } from '../../src/http/ends.js'
 import { GIVEN, TAKEN } from '../../src/protocol/rest.js'
 import { bodyBytes, checkJsonType, checkType, decodeText, readBody } from '../../src/rest/body.js'
@@ -123,7 +123,7 @@ t.test('each code is a problem with its status', t => {
 })
 
 t.test('what a problem says besides', t => {
-  const wait = new GatewayError('TOO_MANY_ATTEMPTS', { reason: 'wait 30 s' })
+  const wait = new RefusedUntil('TOO_MANY_ATTEMPTS', { reason: 'wait 30 s' }, 30)
   t.equal(problemOf(wait, 'en', false).headers['Retry-After'], '30')
   t.equal(problemOf(new GatewayError('SHUTDOWN'), 'en', false).headers['Retry-After'], '10')
   const wrong = new GatewayError('ERROR_AUTH')

@@ -210,6 +210,7 @@ t.test('guesses of passwords are slowed down as over WebSocket, with Retry-After
     reply = await askRest(strict, 'POST /login', { body })
   t.match(problem(t, reply, 429), { code: 10122, retry: true })
   t.match(reply.headers.get('retry-after'), /^\d+$/)
+  t.equal(reply.json.detail, `wait ${reply.headers.get('retry-after')} s`)
 })
 
 t.test('rates: of an address before login, of an account, and of the port', async t => {
