@@ -41,12 +41,43 @@ export class Tally implements Amount {
   }
 }
 
+/**
+ * Amounts of senders that come and go all the time, mostly of one at a time, who needs no Map: of each key that a Map is
+ * emptied of V8 makes another table, and one that survived two collections keeps all that follow it.
+ */
+class Passing implements Amount {
+  count = 0
+  units = 0
+  /** Whose all of it is while there is no tally. */
+  #only: UserId | undefined
+  #tally: Tally | undefined
+
+  of(sender: UserId): Readonly<Amount> {
+    if (this.#tally !== undefined) return this.#tally.of(sender)
+    return sender === this.#only ? this : NOTHING
+  }
+
+  change(sender: UserId, count: number, units: number): void {
+    if (this.count === 0) this.#only = sender
+    else if (this.#tally === undefined && sender !== this.#only) this.#begin()
+    this.#tally?.change(sender, count, units)
+    this.count += count
+    this.units += units
+    if (this.count === 0) this.#tally = undefined
+  }
+
+  #begin(): void {
+    this.#tally = new Tally(new Map())
+    if (this.#only !== undefined) this.#tally.change(this.#only, this.count, this.units)
+  }
+}
+
 export class Occupancy {
   /** Unconfirmed messages: those that the store reported, and those stored since. */
   #stored = new Tally(undefined)
   #isKnown = false
   /** Messages that were accepted and are neither stored nor refused yet. */
-  readonly #waiting = new Tally(new Map())
+  readonly #waiting = new Passing()
   /** The seq of the last message counted in `#stored`. */
   #upTo = 0
   /** Messages stored since the store was asked; undefined unless an answer is awaited. */

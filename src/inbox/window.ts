@@ -12,12 +12,24 @@ export interface WindowLimits {
   readonly windowChars: number
 }
 
-/** Most connections are idle: all that have sent nothing share one map. Nothing is ever added to it. */
-const NOTHING: ReadonlyMap<number, number> = new Map()
+/** Most connections are idle: all that have sent nothing share one list. Nothing is ever added to it. */
+const NOTHING: number[] = []
+/** An empty list of more numbers than these is given up. */
+const KEPT = 64
+/** In place of the units of one that was removed before an older one. */
+const GONE = -1
 
+/**
+ * A list of numbers and not a Map: V8 links each table that a Map has outgrown, or was emptied of, to the next one, so that one
+ * table which survived two collections keeps all that follow it.
+ */
 export class Window {
-  /** seq → UTF-16 units of its text, rising. */
-  #inFlight = NOTHING as Map<number, number>
+  /** From `#head` to `#end`, for each a seq, rising, and the UTF-16 units of its text. The first is not GONE. */
+  #items = NOTHING
+  #head = 0
+  #end = 0
+  /** Those that are not GONE. */
+  #count = 0
   #chars = 0
 
   /** See WindowLimits. */
@@ -28,7 +40,7 @@ export class Window {
 
   /** Messages that may still be written; at least one, since an empty window takes a message of any size. */
   get messagesLeft(): number {
-    return Math.max(1, this.windowMessages - this.#inFlight.size)
+    return Math.max(1, this.windowMessages - this.#count)
   }
 
   get charsLeft(): number {
@@ -37,27 +49,28 @@ export class Window {
 
   /** Lowest seq in flight; undefined if there is none. */
   get oldest(): number | undefined {
-    const { value } = this.#inFlight.keys().next()
-    return value
+    return this.#count === 0 ? undefined : this.#items[this.#head]
   }
 
   has(seq: number): boolean {
-    return this.#inFlight.has(seq)
+    return this.#find(seq) !== undefined
   }
 
   /** Whether one more message may be written. @param span from the cursor to the newest seq that was sent */
   hasRoom(span: number): boolean {
-    if (this.#inFlight.size === 0) return true
+    if (this.#count === 0) return true
     const { windowMessages, windowChars } = this
-    return span < MAX_SPAN && this.#inFlight.size < windowMessages && this.#chars < windowChars
+    return span < MAX_SPAN && this.#count < windowMessages && this.#chars < windowChars
   }
 
   /** Both inclusive. @returns ascending, what of `from` to `to` is not in flight */
   gaps(from: number, to: number): SeqRange[] {
     const gaps: SeqRange[] = []
-    if (this.#inFlight.size > to - from) return gaps
+    if (this.#count > to - from) return gaps
     let next = from
-    for (const seq of this.#inFlight.keys()) {
+    for (let at = this.#head; at < this.#end; at += 2) {
+      if (this.#items[at + 1] === GONE) continue
+      const seq = this.#items[at] as number
       if (seq > next) gaps.push([next, seq - 1])
       next = seq + 1
     }
@@ -68,33 +81,67 @@ export class Window {
   /** Whether half of the messages, or of the text, that may be in flight is. */
   get isHalfFull(): boolean {
     const { windowMessages, windowChars } = this
-    return 2 * this.#inFlight.size >= windowMessages || 2 * this.#chars >= windowChars
+    return 2 * this.#count >= windowMessages || 2 * this.#chars >= windowChars
   }
 
+  /** @param seq above all that were added before */
   add(seq: number, chars: number): void {
-    if (this.#inFlight === NOTHING) this.#inFlight = new Map()
-    this.#inFlight.set(seq, chars)
+    if (this.#items === NOTHING) this.#items = []
+    else if (this.#end === this.#items.length && 2 * this.#head >= this.#end) this.#moveDown()
+    this.#items[this.#end++] = seq
+    this.#items[this.#end++] = chars
+    this.#count++
     this.#chars += chars
   }
 
   /** @returns whether it was in flight */
   remove(seq: number): boolean {
-    const chars = this.#inFlight.get(seq)
-    if (chars === undefined) return false
-    this.#inFlight.delete(seq)
-    this.#chars -= chars
+    const at = this.#find(seq)
+    if (at === undefined) return false
+    this.#chars -= this.#items[at + 1] as number
+    this.#items[at + 1] = GONE
+    this.#count--
+    this.#dropGone()
     return true
   }
 
   /** Removes all up to `seq`. @returns how many */
   removeUpTo(seq: number): number {
-    let count = 0
-    for (const [one, chars] of this.#inFlight) {
-      if (one > seq) break
-      this.#inFlight.delete(one)
+    const before = this.#count
+    for (; this.#head < this.#end && (this.#items[this.#head] as number) <= seq; this.#head += 2) {
+      const chars = this.#items[this.#head + 1] as number
+      if (chars === GONE) continue
       this.#chars -= chars
-      count++
+      this.#count--
     }
-    return count
+    this.#dropGone()
+    return before - this.#count
+  }
+
+  /** @returns the place of what is in flight */
+  #find(seq: number): number | undefined {
+    let low = this.#head / 2
+    let high = this.#end / 2 - 1
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      const found = this.#items[2 * middle] as number
+      if (found === seq) return this.#items[2 * middle + 1] === GONE ? undefined : 2 * middle
+      if (found < seq) low = middle + 1
+      else high = middle - 1
+    }
+    return undefined
+  }
+
+  #dropGone(): void {
+    while (this.#head < this.#end && this.#items[this.#head + 1] === GONE) this.#head += 2
+    if (this.#head < this.#end) return
+    this.#head = this.#end = 0
+    if (this.#items.length > KEPT) this.#items = NOTHING
+  }
+
+  #moveDown(): void {
+    this.#items.copyWithin(0, this.#head, this.#end)
+    this.#end -= this.#head
+    this.#head = 0
   }
 }
