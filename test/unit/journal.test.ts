@@ -25,7 +25,7 @@ import { inboxParts } from '../../src/store/embedded/inbox-parts.js'
 import { Journal } from '../../src/store/embedded/journal.js'
 import { JournalFiles } from '../../src/store/embedded/journal-files.js'
 import { readJournal, STORE_ID_BYTES } from '../../src/store/embedded/journal-read.js'
-import { decodeRecords, encodeRecord } from '../../src/store/embedded/journal-record.js'
+import { decodeRecords, encodeRecord, type JournalRecord } from '../../src/store/embedded/journal-record.js'
 import { Pending } from '../../src/store/embedded/pending.js'
 import type { Added } from '../../src/store/embedded/rows.js'
 import { SyncBehind } from '../../src/store/embedded/sync-behind.js'
@@ -43,7 +43,10 @@ function added(message: NewMessage, seq: number, end = 500): Added {
   return { message, owner: Number(message.inbox), seq, end, bytes: Buffer.byteLength(message.text) }
 }
 
-const record = (number: number, ...all: Added[]) => encodeRecord(number, 1000 + number, all)
+function record(number: number, ...all: Added[]) {
+  const { record, bytes } = encodeRecord(number, 1000 + number, all)
+  return { ...record, bytes }
+}
 
 // ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -58,9 +61,11 @@ t.test('a record is read as it was written, up to the first that is not whole', 
   )
   const second = record(2, added(message(BOB, ANN), 9))
   const bytes = Buffer.concat([Buffer.from('head'), first.bytes, second.bytes])
-  const plain = ({ number, rows }: { number: number; rows: readonly object[] }) => ({
+  const plain = ({ number, rows }: JournalRecord) => ({
     number,
-    rows: rows.map(row => ({ ...row })),
+    rows: rows.map(({ value, owner, seq, id, conversation, dedupKey, storedAt, textApart }) => ({
+      ...{ value, owner, seq, id, conversation, dedupKey, storedAt, textApart },
+    })),
   })
   t.same(decodeRecords(bytes, 4).map(plain), [first, second].map(plain))
   for (const end of [bytes.length - 1, bytes.length - second.bytes.length + 3])

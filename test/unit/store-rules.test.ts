@@ -118,7 +118,7 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
   })
   const bytes = TEXT.length
   deleted.add(EVE)
-  const { results, added, keys } = planner.plan(
+  const { results, added, keyed } = planner.plan(
     [
       message('a', { dedupKey: 'k' }),
       message('b', { dedupKey: 'k' }),
@@ -148,7 +148,11 @@ t.test('an append plans seqs, repeats and refusals, and writes nothing', async t
       [Number(ANN), 1, bytes],
     ],
   )
-  t.same([...keys], [['k', { seq: 3, id: 'd', repeat: false }]], 'the last message with a key has it')
+  t.same(
+    [...(keyed ?? [])].map(([key, { result }]) => [key, result]),
+    [['k', { seq: 3, id: 'd', repeat: false }]],
+    'the last message with a key has it',
+  )
   t.same(
     [...all.values()].map(table => table.size),
     [...all.values()].map(() => 0),
@@ -307,3 +311,47 @@ t.test(
     t.notOk(window.has(7))
   },
 )
+
+t.test('a window knows what is in flight, in whatever order it is confirmed', async t => {
+  const window = new Window(1000, 1_000_000)
+  const inFlight = new Map<number, number>()
+  let random = 1
+  const below = (n: number) => {
+    random = (random * 48_271) % 2_147_483_647
+    return random % n
+  }
+  let seq = 0
+  for (let step = 0; step < 20_000; step++) {
+    const what = below(100)
+    if (what < 50 && inFlight.size < 300) {
+      seq += 1 + Number(below(5) === 0)
+      window.add(seq, what)
+      inFlight.set(seq, what)
+    } else if (what < 98) {
+      const one = seq - below(400)
+      if (window.remove(one) !== inFlight.delete(one)) t.fail(`${one} in step ${step}`)
+    } else {
+      const upTo = seq - below(what === 99 ? 1 : 200)
+      const gone = [...inFlight.keys()].filter(one => one <= upTo)
+      for (const one of gone) inFlight.delete(one)
+      if (window.removeUpTo(upTo) !== gone.length) t.fail(`up to ${upTo} in step ${step}`)
+    }
+    const [oldest] = inFlight.keys()
+    if (window.oldest !== oldest) t.fail(`the oldest in step ${step}`)
+    if (step % 100 > 0) continue
+    const chars = [...inFlight.values()].reduce((sum, one) => sum + one, 0)
+    const all = Array.from({ length: 402 }, (_, i) => seq - 400 + i)
+    const free = window
+      .gaps(seq - 400, seq + 1)
+      .flatMap(([from, to]) => all.filter(one => from <= one && one <= to))
+    t.match(window, { messagesLeft: 1000 - inFlight.size, charsLeft: 1_000_000 - chars })
+    t.same(
+      free,
+      all.filter(one => !inFlight.has(one)),
+    )
+    t.same(
+      all.filter(one => window.has(one)),
+      all.filter(one => inFlight.has(one)),
+    )
+  }
+})

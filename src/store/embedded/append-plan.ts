@@ -11,13 +11,18 @@ import type { Pending } from './pending.js'
 import type { Added, JournalRow, Rows } from './rows.js'
 import { userNumber } from './users.js'
 
-/** What one append will do: an answer for each message, the rows to put, the dedupKeys to remember. */
+/** What one append will do: an answer for each message, and the rows to put. */
 export interface Plan {
   readonly results: Appended[]
   readonly added: Added[]
-  readonly keys: Map<string, Appended>
-  /** The messages with these keys. */
-  readonly keyed: Map<string, NewMessage>
+  /** By dedupKey; made when the first is to be remembered. */
+  keyed: Map<string, Keyed> | undefined
+}
+
+/** A message that has a dedupKey, and its answer. */
+interface Keyed {
+  readonly message: NewMessage
+  readonly result: Appended
 }
 
 export class AppendPlanner {
@@ -31,7 +36,7 @@ export class AppendPlanner {
 
   /** Call it within a read: all that it looks up is of one snapshot. */
   plan(batch: readonly NewMessage[], now: number): Plan {
-    const plan: Plan = { results: [], added: [], keys: new Map(), keyed: new Map() }
+    const plan: Plan = { results: [], added: [], keyed: undefined }
     for (const message of batch) {
       const { dedupKey, id } = message
       if (dedupKey !== undefined) boundedKey([dedupKey])
@@ -67,8 +72,8 @@ export class AppendPlanner {
     end.bytes += bytes
     const result = { seq: end.seq, id, repeat: false }
     if (dedupKey !== undefined) {
-      plan.keys.set(dedupKey, result)
-      plan.keyed.set(dedupKey, message)
+      plan.keyed ??= new Map()
+      plan.keyed.set(dedupKey, { message, result })
     }
     plan.added.push({ message, owner, seq: end.seq, end: end.bytes, bytes })
     return result
@@ -78,8 +83,8 @@ export class AppendPlanner {
   #firstOf(message: NewMessage, owner: number, plan: Plan, now: number): Appended | 'other' | undefined {
     const { dedupKey, isFirst } = message
     if (dedupKey === undefined || isFirst) return undefined
-    const planned = plan.keyed.get(dedupKey)
-    if (planned !== undefined) return saysTheSame(planned, message) ? plan.keys.get(dedupKey) : 'other'
+    const planned = plan.keyed?.get(dedupKey)
+    if (planned !== undefined) return saysTheSame(planned.message, message) ? planned.result : 'other'
     const waiting = this.pending.byKey(dedupKey)
     if (waiting !== undefined) return this.#repeats(message, waiting, now)
     const found = this.dedup.find(dedupKey, now)

@@ -12,7 +12,7 @@ import type { Ends } from './ends.js'
 import type { EmbeddedEnv } from './env.js'
 import { toStoreError } from './errors.js'
 import type { Journal } from './journal.js'
-import { encodeRecord } from './journal-record.js'
+import { encodeRecord, RecordRoom } from './journal-record.js'
 import type { Pending } from './pending.js'
 
 /** Beyond this LMDB is waited for. */
@@ -29,6 +29,7 @@ export interface AppendParts {
 
 export class EmbeddedAppend {
   readonly #appending = new Serial()
+  readonly #room = new RecordRoom()
 
   constructor(private readonly parts: AppendParts) {}
 
@@ -104,8 +105,8 @@ export class EmbeddedAppend {
     try {
       const { results, added } = env.read(() => planner.plan(batch, now))
       if (added.length === 0) return results
-      const record = encodeRecord(journal.next, now, added)
-      journal.append(record.bytes)
+      const { record, bytes } = encodeRecord(journal.next, now, added, this.#room)
+      journal.append(bytes)
       pending.add(record)
       apply.added()
       return results

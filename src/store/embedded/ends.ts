@@ -41,7 +41,7 @@ export class Ends {
   /** The end as the rows tell it. */
   read(owner: number): End {
     const newest = this.pending.of(owner).at(-1)
-    if (newest !== undefined) return { seq: newest.seq, bytes: partsOf('', newest.value.toString()).end }
+    if (newest !== undefined) return { seq: newest.seq, bytes: partsOf('', newest.text).end }
     const bounds = { start: [owner, LAST], end: [owner], reverse: true, limit: 1 }
     for (const { key, value } of this.#rows.table.getRange(bounds))
       return { seq: Number(key[1]), bytes: partsOf('', value).end }

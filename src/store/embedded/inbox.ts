@@ -72,9 +72,9 @@ export class EmbeddedInbox implements InboxLog, Purgeable {
     const waiting = this.#pending.of(owner).filter(({ seq }) => seq > after)
     return this.#env.read(() => {
       const inLmdb = this.#rows.first(owner, after)
-      const first = inLmdb ?? waiting[0]?.value.toString()
+      const first = inLmdb ?? waiting[0]?.text
       const textApart = inLmdb === undefined ? waiting[0]?.textApart : undefined
-      const last = waiting.at(-1)?.value.toString() ?? this.#rows.last(owner)
+      const last = waiting.at(-1)?.text ?? this.#rows.last(owner)
       return first === undefined || last === undefined ? 0 : this.#rows.bytesBetween(first, last, textApart)
     })
   }

@@ -7,7 +7,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { MESSAGE_KINDS } from '../../core/message-kinds.js'
-import { type Added, headOf, idOf, type JournalRow, MAX_HEAD_BYTES, partsOf } from './rows.js'
+import { type Added, headOf, idOf, JournalRow, MAX_HEAD_BYTES, partsOf } from './rows.js'
 
 const HEADER = 8
 const RECORD_HEAD = 12
@@ -17,36 +17,72 @@ const IN_CONVERSATION = 1
 const HAS_KEY = 2
 const TEXT_APART = 4
 
+/** Two hundred records of one short message, about. */
+const ROOM_BYTES = 65_536
+
 export interface JournalRecord {
   /** 1, 2, 3 … without holes. */
   readonly number: number
   readonly rows: readonly JournalRow[]
 }
 
-export interface EncodedRecord extends JournalRecord {
+/** A record, and what is to be written of it. */
+export interface EncodedRecord {
+  readonly record: JournalRecord
   readonly bytes: Buffer
 }
 
-export function encodeRecord(number: number, storedAt: number, added: readonly Added[]): EncodedRecord {
+/** Room for many records in one buffer: a buffer for each would be the largest part of what a waiting row keeps alive. */
+export class RecordRoom {
+  #buffer = Buffer.alloc(0)
+  #used = 0
+
+  /** @returns a buffer that has `most` bytes from `at` on */
+  for(most: number): { readonly buffer: Buffer; readonly at: number } {
+    if (most > ROOM_BYTES / 4) return { buffer: Buffer.allocUnsafeSlow(most), at: 0 }
+    if (this.#used + most > this.#buffer.length) {
+      this.#buffer = Buffer.allocUnsafeSlow(ROOM_BYTES)
+      this.#used = 0
+    }
+    return { buffer: this.#buffer, at: this.#used }
+  }
+
+  /** What `for` gave last was used up to `end`. */
+  use(buffer: Buffer, end: number): void {
+    if (buffer === this.#buffer) this.#used = end
+  }
+}
+
+export function encodeRecord(
+  number: number,
+  storedAt: number,
+  added: readonly Added[],
+  room = new RecordRoom(),
+): EncodedRecord {
   let most = HEADER + RECORD_HEAD
   for (const { message, bytes } of added)
     most += ROW_HEAD + MAX_HEAD_BYTES + bytes + 3 * (message.dedupKey?.length ?? 0)
-  const buffer = Buffer.allocUnsafeSlow(most)
-  buffer.writeUIntBE(number, HEADER, 6)
-  buffer.writeUIntBE(storedAt, HEADER + 6, 6)
-  let at = HEADER + RECORD_HEAD
-  const rows = added.map(one => {
-    const row = encodeRow(one, storedAt, buffer, at)
-    at = row.end
-    return row.row
-  })
-  const bytes = buffer.subarray(0, at)
-  bytes.writeUInt32BE(at - HEADER, 0)
+  const { buffer, at: start } = room.for(most)
+  buffer.writeUIntBE(number, start + HEADER, 6)
+  buffer.writeUIntBE(storedAt, start + HEADER + 6, 6)
+  let at = start + HEADER + RECORD_HEAD
+  const rows: JournalRow[] = []
+  for (const one of added) at = encodeRow(one, storedAt, buffer, at, rows)
+  room.use(buffer, at)
+  const bytes = buffer.subarray(start, at)
+  bytes.writeUInt32BE(at - start - HEADER, 0)
   bytes.writeUInt32BE(crc32(bytes.subarray(HEADER)), 4)
-  return { number, rows, bytes }
+  return { record: { number, rows }, bytes }
 }
 
-function encodeRow({ message, owner, seq, end }: Added, storedAt: number, buffer: Buffer, at: number) {
+/** Adds the row to `rows`. @returns where the next one begins */
+function encodeRow(
+  { message, owner, seq, end }: Added,
+  storedAt: number,
+  buffer: Buffer,
+  at: number,
+  rows: JournalRow[],
+): number {
   const { id, kind, text, conversation, dedupKey } = message
   const textApart = MESSAGE_KINDS[kind].isShared ? text : undefined
   const keyAt = at + ROW_HEAD
@@ -63,8 +99,10 @@ function encodeRow({ message, owner, seq, end }: Added, storedAt: number, buffer
   buffer.writeUInt16BE(valueAt - keyAt, at + 11)
   buffer.writeUInt32BE(valueEnd - valueAt, at + 13)
   buffer.writeUInt32BE(rowEnd - valueEnd, at + 17)
-  const value = buffer.subarray(valueAt, valueEnd)
-  return { row: { owner, seq, id, conversation, dedupKey, storedAt, value, textApart }, end: rowEnd }
+  rows.push(
+    new JournalRow(owner, seq, id, conversation, dedupKey, storedAt, buffer, valueAt, valueEnd, textApart),
+  )
+  return rowEnd
 }
 
 /** A record has all its bytes, and they are not those that were written. */
@@ -100,18 +138,22 @@ function decodeRows(body: Buffer, storedAt: number): JournalRow[] {
     const valueAt = keyAt + body.readUInt16BE(at + 11)
     const textAt = valueAt + body.readUInt32BE(at + 13)
     const end = textAt + body.readUInt32BE(at + 17)
-    const value = body.subarray(valueAt, textAt)
-    const head = value.toString()
-    rows.push({
-      owner,
-      seq,
-      id: idOf(head),
-      conversation: flags & IN_CONVERSATION ? partsOf(String(owner), head).header?.conversation : undefined,
-      dedupKey: flags & HAS_KEY ? body.toString('utf8', keyAt, valueAt) : undefined,
-      storedAt,
-      value,
-      textApart: flags & TEXT_APART ? body.toString('utf8', textAt, end) : undefined,
-    })
+    const head = body.toString('utf8', valueAt, textAt)
+    const inConversation = (flags & IN_CONVERSATION) !== 0
+    rows.push(
+      new JournalRow(
+        owner,
+        seq,
+        idOf(head),
+        inConversation ? partsOf(String(owner), head).header?.conversation : undefined,
+        flags & HAS_KEY ? body.toString('utf8', keyAt, valueAt) : undefined,
+        storedAt,
+        body,
+        valueAt,
+        textAt,
+        flags & TEXT_APART ? body.toString('utf8', textAt, end) : undefined,
+      ),
+    )
     at = end
   }
   return rows

@@ -8,9 +8,9 @@ const NONE: readonly JournalRow[] = []
 export class Pending {
   /** Rising by number. */
   #records: JournalRecord[] = []
-  readonly #byOwner = new Map<number, JournalRow[]>()
+  #byOwner = new Map<number, JournalRow[]>()
   /** Of several rows with one key, the newest. */
-  readonly #byKey = new Map<string, JournalRow>()
+  #byKey = new Map<string, JournalRow>()
   #rows = 0
   #bytes = 0
 
@@ -33,7 +33,7 @@ export class Pending {
     this.#records.push(record)
     for (const row of record.rows) {
       this.#rows++
-      this.#bytes += row.value.length
+      this.#bytes += row.length
       const ofOwner = this.#byOwner.get(row.owner)
       if (ofOwner === undefined) this.#byOwner.set(row.owner, [row])
       else ofOwner.push(row)
@@ -53,17 +53,41 @@ export class Pending {
 
   /** These, which `oldest` gave, are in LMDB now. */
   applied(records: readonly JournalRecord[]): void {
+    let count = 0
+    for (const { rows } of records) count += rows.length
+    if (2 * count >= this.#rows) this.#begin(this.#records.slice(records.length))
+    else this.#drop(records)
+  }
+
+  /**
+   * New maps, for few: V8 links each table that a Map has outgrown to the next one, and does not empty it. One that survived two
+   * collections would keep all that follow it, and their rows.
+   */
+  #begin(left: JournalRecord[]): void {
+    this.#records = []
+    this.#byOwner = new Map()
+    this.#byKey = new Map()
+    this.#rows = 0
+    this.#bytes = 0
+    for (const record of left) this.add(record)
+  }
+
+  #drop(records: readonly JournalRecord[]): void {
     this.#records = this.#records.slice(records.length)
     const counts = new Map<number, number>()
     for (const { rows } of records)
       for (const row of rows) {
         this.#rows--
-        this.#bytes -= row.value.length
+        this.#bytes -= row.length
         counts.set(row.owner, (counts.get(row.owner) ?? 0) + 1)
         if (row.dedupKey !== undefined && this.#byKey.get(row.dedupKey) === row)
           this.#byKey.delete(row.dedupKey)
       }
-    for (const [owner, count] of counts) this.#drop(owner, count)
+    for (const [owner, count] of counts) {
+      const rows = this.#byOwner.get(owner) ?? []
+      if (rows.length === count) this.#byOwner.delete(owner)
+      else rows.splice(0, count)
+    }
   }
 
   /** Rows of an inbox, rising, without holes: all that LMDB has of it comes before the first of them. */
@@ -82,11 +106,5 @@ export class Pending {
     for (const { rows } of this.#records)
       for (const row of rows) if (row.conversation === conversation) found.push(row)
     return found.sort((a, b) => (a.id < b.id ? 1 : -1))
-  }
-
-  #drop(owner: number, count: number): void {
-    const rows = this.#byOwner.get(owner) ?? []
-    if (rows.length === count) this.#byOwner.delete(owner)
-    else rows.splice(0, count)
   }
 }

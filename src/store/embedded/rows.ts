@@ -48,21 +48,41 @@ export interface Added {
   readonly bytes: number
 }
 
-/** A row that the journal has and LMDB need not have. */
-export interface JournalRow {
-  readonly owner: number
-  readonly seq: number
-  /** The message's. */
-  readonly id: string
-  /** undefined: it is in no conversation. */
-  readonly conversation: ConversationId | undefined
-  readonly dedupKey: string | undefined
-  /** When it was stored, ms since the epoch. */
-  readonly storedAt: number
-  /** As in rows.ts, without a text that is stored apart. */
-  readonly value: Buffer
-  /** A text that is stored once for all rows of the message. */
-  readonly textApart: string | undefined
+/** A row that the journal has and LMDB need not have. Many have their bytes in one buffer, which is there while one of them is. */
+export class JournalRow {
+  /**
+   * @param id the message's
+   * @param conversation undefined: it is in no conversation
+   * @param storedAt ms since the epoch
+   * @param bytes its value is from `at` to `end`
+   * @param textApart a text that is stored once for all rows of the message
+   */
+  constructor(
+    readonly owner: number,
+    readonly seq: number,
+    readonly id: string,
+    readonly conversation: ConversationId | undefined,
+    readonly dedupKey: string | undefined,
+    readonly storedAt: number,
+    private readonly bytes: Buffer,
+    private readonly at: number,
+    private readonly end: number,
+    readonly textApart: string | undefined,
+  ) {}
+
+  get length(): number {
+    return this.end - this.at
+  }
+
+  /** As in rows.ts, without a text that is stored apart. A view: made when it is needed, and not kept. */
+  get value(): Buffer {
+    return this.bytes.subarray(this.at, this.end)
+  }
+
+  /** The same as text. */
+  get text(): string {
+    return this.bytes.toString('utf8', this.at, this.end)
+  }
 }
 
 /** What a value says. */
@@ -99,8 +119,8 @@ export class Rows {
   }
 
   /** A row that is still in the journal. */
-  rowOf({ owner, seq, value, textApart }: JournalRow): InboxRow | undefined {
-    return this.row(String(owner), seq, value.toString(), textApart)
+  rowOf(row: JournalRow): InboxRow | undefined {
+    return this.row(String(row.owner), row.seq, row.text, row.textApart)
   }
 
   get(owner: number, seq: number): InboxRow | undefined {
