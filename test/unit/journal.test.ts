@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { mock } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { GatewayError } from '../../src/core/errors.js'
@@ -302,6 +303,40 @@ t.test(
     t.equal(begun.length, 2)
   },
 )
+
+t.test('what may wait longer is synced with the next that may not', async t => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  let begun = 0
+  let end = () => {}
+  const behind = new SyncBehind(
+    () => {
+      begun++
+      return new Promise(resolve => {
+        end = resolve
+      })
+    },
+    cause => t.fail(String(cause)),
+  )
+  behind.written(1000)
+  mock.timers.tick(999)
+  t.equal(begun, 0)
+  mock.timers.tick(1)
+  t.equal(begun, 1, 'by itself')
+  behind.written(1000)
+  behind.written(300)
+  end()
+  await nextTurn()
+  mock.timers.tick(300)
+  t.equal(begun, 2, 'the shortest delay since the sync began')
+  end()
+  await nextTurn()
+  behind.written(1000)
+  behind.written()
+  behind.written(1000)
+  mock.timers.tick(100)
+  t.equal(begun, 3, 'the shorter delay')
+})
 
 // ── the journal and LMDB ──────────────────────────────────────────────────────────────────────────────────
 

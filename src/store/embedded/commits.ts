@@ -87,7 +87,7 @@ export class Commits {
       disk !== undefined && !this.#isTurnUsed && this.#underWay.size === 0 && work.puts <= FEW_PUTS
     const result = isHere ? this.#runHere(work.run) : await this.#runBehind(work)
     times?.commit((performance.now() - since) / 1000)
-    disk?.committed()
+    disk?.committed(work.isAcknowledged)
     if (disk !== undefined && durability === 'flush' && !work.isAcknowledged) await this.#synced(disk)
     return result
   }

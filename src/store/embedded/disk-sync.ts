@@ -18,6 +18,13 @@ import { SyncBehind } from './sync-behind.js'
 
 const sync = promisify(fdatasync)
 
+/**
+ * Commits of what is safe in the journal wait for a sync together: so many, or this long, ms. A sync costs as much as a few of them.
+ * The more wait, the longer no page is used again that they gave up, so that the file grows.
+ */
+const MOST_WAITING = 8
+const WAIT_MS = 1000
+
 interface Snapshot {
   readonly meta: Buffer
   readonly pin: { done(): void }
@@ -29,6 +36,8 @@ export class DiskSync {
   /** The last is the one noted last; the first may be the one whose note is on the disk. */
   #noted: Snapshot[] = []
   readonly #behind: SyncBehind
+  /** Commits of what is in the journal since the last sync began. */
+  #waiting = 0
 
   /**
    * Pins and notes the snapshot that is there. To be called before the first commit, which may use its pages again, and
@@ -59,9 +68,10 @@ export class DiskSync {
     }
   }
 
-  /** There is a new commit. */
-  committed(): void {
-    this.#behind.written()
+  /** There is a new commit. @param isInJournal what it stores survives a power cut without it */
+  committed(isInJournal = false): void {
+    if (isInJournal && ++this.#waiting < MOST_WAITING) this.#behind.written(WAIT_MS)
+    else this.#behind.written()
   }
 
   /** Resolves when all that is committed by now survives a power cut. Rejects when the disk refuses. */
@@ -85,6 +95,7 @@ export class DiskSync {
   /** @param isAwaited whether somebody waits until the note is on the disk, too; else the next sync takes care of it */
   async #syncOnce(isAwaited: boolean): Promise<void> {
     const snapshot = this.#take()
+    this.#waiting = 0
     await sync(this.#file)
     this.#letGo(1)
     this.#note(snapshot)

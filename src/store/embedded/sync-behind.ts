@@ -12,6 +12,8 @@ export class SyncBehind {
   #isDirty = false
   #isRunning = false
   #timer: NodeJS.Timeout | undefined
+  /** Shortest delay that was asked for since the last sync began, ms. */
+  #delayMs = Number.POSITIVE_INFINITY
   #waiters: Waiter[] = []
   #failure: unknown
 
@@ -31,10 +33,17 @@ export class SyncBehind {
     return this.#isDirty
   }
 
-  /** Something was written: it is synced within SYNC_DELAY_MS and the time that the disk takes. */
-  written(): void {
+  /** Something was written: it is synced within `delayMs` and the time that the disk takes. */
+  written(delayMs = SYNC_DELAY_MS): void {
     this.#isDirty = true
-    if (!this.#isRunning) this.#timer ??= setTimeout(() => void this.#run(), SYNC_DELAY_MS)
+    if (delayMs >= this.#delayMs) return
+    this.#delayMs = delayMs
+    if (!this.#isRunning) this.#begin()
+  }
+
+  #begin(): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => void this.#run(), this.#delayMs)
   }
 
   /** Resolves when all that is written by now survives a power cut. Rejects when the disk refuses, now or before. */
@@ -52,6 +61,7 @@ export class SyncBehind {
     this.#timer = undefined
     const waiters = this.#waiters.splice(0)
     this.#isDirty = false
+    this.#delayMs = Number.POSITIVE_INFINITY
     const since = performance.now()
     try {
       await this.syncOnce(waiters.length > 0)
@@ -65,6 +75,6 @@ export class SyncBehind {
     }
     this.#isRunning = false
     if (this.#waiters.length > 0) void this.#run()
-    else if (this.#isDirty) this.written()
+    else if (this.#isDirty) this.#begin()
   }
 }
