@@ -130,7 +130,7 @@ export interface NewMessage extends MessageHeader {
   /** The message cannot be a repeat (MQTT without DUP). Its key is stored for later repeats but not looked up. */
   readonly isFirst: boolean
   /** With the key of a message that says something else, or went to another inbox, it is not stored. Needs `dedupKey`. */
-  readonly isKeyExact?: boolean
+  readonly isKeyExact?: boolean | undefined
   /**
    * The inbox is full, so the message is never stored. If it repeats a stored one, it is answered with that one's seq.
    */

@@ -91,7 +91,7 @@ function append(services: Services, message: Outgoing, waiter: StoreWaiter): voi
       text,
       dedupKey,
       isFirst,
-      ...(isKeyExact && { isKeyExact }),
+      isKeyExact,
       mustRepeat: isFull || mustRepeat,
       expiresAt,
     },
@@ -146,9 +146,22 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   const { userId: sender, permissions } = caller
   const { recipient: name, content = '', files } = data
   refuseIfFarAhead(services, sender)
-  const repeat = (caller.front === 'rest' ? idempotencyKey : repeatKey)(services, sender, id)
+  const { dedupKey, isFirst, isKeyExact } = (caller.front === 'rest' ? idempotencyKey : repeatKey)(
+    services,
+    sender,
+    id,
+  )
   const send = (recipient: UserId) => {
-    const message = { sender, permissions, recipient, content, ...repeat, expiresAt: undefined }
+    const message = {
+      sender,
+      permissions,
+      recipient,
+      content,
+      dedupKey,
+      isFirst,
+      isKeyExact,
+      expiresAt: undefined,
+    }
     return files === undefined
       ? sendMessage(services, message, answer)
       : sendFiles(services, { ...message, ids: files }, answer)
