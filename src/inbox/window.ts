@@ -87,7 +87,7 @@ export class Window {
   /** @param seq above all that were added before */
   add(seq: number, chars: number): void {
     if (this.#items === NOTHING) this.#items = []
-    else if (this.#end === this.#items.length && 2 * this.#head >= this.#end) this.#moveDown()
+    else if (this.#end === this.#items.length && 4 * this.#count <= this.#end) this.#close()
     this.#items[this.#end++] = seq
     this.#items[this.#end++] = chars
     this.#count++
@@ -139,9 +139,16 @@ export class Window {
     if (this.#items.length > KEPT) this.#items = NOTHING
   }
 
-  #moveDown(): void {
-    this.#items.copyWithin(0, this.#head, this.#end)
-    this.#end -= this.#head
+  /** Without what is gone: so the list is never much longer than what was in flight at a time, whatever is confirmed first. */
+  #close(): void {
+    let end = 0
+    for (let at = this.#head; at < this.#end; at += 2) {
+      const chars = this.#items[at + 1] as number
+      if (chars === GONE) continue
+      this.#items[end++] = this.#items[at] as number
+      this.#items[end++] = chars
+    }
     this.#head = 0
+    this.#end = end
   }
 }

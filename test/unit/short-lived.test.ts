@@ -17,8 +17,12 @@ import { ANN, BOB, message } from '../helpers/store-samples.js'
 setFlagsFromString('--expose-gc')
 const collectYoung = runInNewContext('() => gc({ type: "minor" })')
 
+const OLD = new Set(['old_space', 'large_object_space'])
 const oldBytes = () =>
-  getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? 0
+  getHeapSpaceStatistics().reduce(
+    (sum, { space_name, space_used_size }) => sum + (OLD.has(space_name) ? space_used_size : 0),
+    0,
+  )
 
 const ROUNDS = 200
 const MESSAGES = 500
@@ -74,6 +78,18 @@ t.test('what waits in an inbox, for its commit and for its confirmation leaves n
     if (n % 20 === 19) window.removeUpTo(seq)
   })
   t.ok(inFlight < FEW, `window ${inFlight} bytes`)
+
+  const oldest = ++seq
+  window.add(oldest, 100)
+  const allButTheOldest = leftBy(() => {
+    window.add(++seq, 100)
+    window.remove(seq)
+  })
+  t.ok(
+    allButTheOldest < FEW / 10,
+    `window of a device that never confirms its oldest ${allButTheOldest} bytes`,
+  )
+  t.equal(window.oldest, oldest)
 })
 
 t.test('rows that wait for LMDB leave nothing', async t => {
