@@ -1,5 +1,5 @@
 /** Rules of the embedded store's parts: its file's pages, and its tables over a real LMDB in a temporary folder. */
-import {
+import fs, {
   closeSync,
   copyFileSync,
   existsSync,
@@ -11,7 +11,10 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
+import { mock } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { open } from 'lmdb'
 import t, { type Test } from 'tap'
 import { pairConversation, type User } from '../../src/core/model.js'
@@ -451,6 +454,60 @@ t.test('the snapshot that was synced is the one that counts when the system was 
   await disk.close()
   await root.close()
 })
+
+t.test(
+  'a commit that is not in the journal is noted on the disk with the next sync, which waits for no other',
+  async t => {
+    if (bootId() === 0n) return t.pass('the system does not tell when it was started')
+    const dir = t.testdir()
+    const root = open<string, number>({ path: dir, noSubdir: false, noSync: true })
+    await root.put(1, 'x')
+    const held: (() => void)[] = []
+    const real = fs.fdatasync
+    const restore = () => {
+      mock.timers.reset()
+      Object.assign(fs, { fdatasync: real })
+      syncBuiltinESMExports()
+    }
+    t.teardown(restore)
+    Object.assign(fs, { fdatasync: (_file: number, done: () => void) => void held.push(done) })
+    syncBuiltinESMExports()
+    mock.timers.enable({ apis: ['setTimeout'] })
+    const disk = new DiskSync(root, dir, cause => t.fail(String(cause)))
+    const commit = (isInJournal: boolean) => {
+      root.transactionSync(() => void root.put(1, `${held.length}`))
+      disk.committed(isInJournal)
+    }
+    /** The disk has what it was asked for last. */
+    const finish = async () => {
+      held.at(-1)?.()
+      await nextTurn()
+    }
+    commit(false)
+    mock.timers.tick(100)
+    t.equal(held.length, 1, 'a sync of the commit')
+    commit(true)
+    await finish()
+    mock.timers.tick(100)
+    t.equal(held.length, 2, 'its note, though the next commit may wait')
+    commit(true)
+    await finish()
+    mock.timers.tick(100)
+    t.equal(held.length, 2, 'nothing that may not wait')
+    mock.timers.tick(900)
+    t.equal(held.length, 3)
+    for (let n = 0; n < 8; n++) commit(true)
+    await finish()
+    mock.timers.tick(100)
+    t.equal(held.length, 4, 'as many as may wait')
+    await finish()
+    t.equal(held.length, 5, 'nothing is new: the note at once')
+    await finish()
+    restore()
+    await disk.close()
+    await root.close()
+  },
+)
 
 t.test("a boot id that is not the kernel's own counts as unknown, as for LMDB", async t => {
   const path = join(t.testdir({ boot_id: '12345678-0000-0000-0000-000000000000\n' }), 'boot_id')

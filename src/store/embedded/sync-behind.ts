@@ -33,7 +33,10 @@ export class SyncBehind {
     return this.#isDirty
   }
 
-  /** Something was written: it is synced within `delayMs` and the time that the disk takes. */
+  /**
+   * Something was written: it is synced within `delayMs` and the time that the disk takes, and what may wait longer at most
+   * SYNC_DELAY_MS later, where it meets something that may not.
+   */
   written(delayMs = SYNC_DELAY_MS): void {
     this.#isDirty = true
     if (delayMs >= this.#delayMs) return
