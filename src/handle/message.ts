@@ -21,7 +21,7 @@ export type RepeatKey = Pick<NewMessage, 'dedupKey' | 'isFirst' | 'isKeyExact'>
 
 export const NO_REPEAT: RepeatKey = { dedupKey: undefined, isFirst: true }
 
-export interface Outgoing extends RepeatKey {
+export interface Outgoing {
   readonly sender: UserId
   /** The sender's. Checked here, and again in the turn in which the message is written. */
   readonly permissions: Permissions | undefined
@@ -30,6 +30,7 @@ export interface Outgoing extends RepeatKey {
   readonly content: string
   /** The sender's, and whole; of what must be a repeat, ids alone. */
   readonly files?: readonly Pick<FileRef, 'id'>[]
+  readonly repeat: RepeatKey
   /** See NewMessage. */
   readonly mustRepeat?: boolean
   /** See MessageHeader. */
@@ -69,8 +70,8 @@ async function askAndSend(services: Services, message: Outgoing, waiter: StoreWa
 
 function append(services: Services, message: Outgoing, waiter: StoreWaiter): void {
   const { inbox, retention, ids, live, limits, rules } = services
-  const { sender, permissions, recipient, content, files, dedupKey, isFirst, isKeyExact, expiresAt } = message
-  const { mustRepeat = false } = message
+  const { sender, permissions, recipient, content, files, repeat, mustRepeat = false, expiresAt } = message
+  const { dedupKey, isFirst, isKeyExact } = repeat
   if (!rules.offlineDelivery && !live.isOnline(recipient)) throw new GatewayError('ERROR_USER_NOT_ONLINE')
   const isFull = !retention.admits(recipient, sender)
   // A repeat takes no room, so it is answered like the first one even if the inbox is full.
@@ -146,22 +147,9 @@ export const handleMessage: Handler<RequestData<'message'>, LoggedIn> = (
   const { userId: sender, permissions } = caller
   const { recipient: name, content = '', files } = data
   refuseIfFarAhead(services, sender)
-  const { dedupKey, isFirst, isKeyExact } = (caller.front === 'rest' ? idempotencyKey : repeatKey)(
-    services,
-    sender,
-    id,
-  )
+  const repeat = (caller.front === 'rest' ? idempotencyKey : repeatKey)(services, sender, id)
   const send = (recipient: UserId) => {
-    const message = {
-      sender,
-      permissions,
-      recipient,
-      content,
-      dedupKey,
-      isFirst,
-      isKeyExact,
-      expiresAt: undefined,
-    }
+    const message = { sender, permissions, recipient, content, repeat, expiresAt: undefined }
     return files === undefined
       ? sendMessage(services, message, answer)
       : sendFiles(services, { ...message, ids: files }, answer)
@@ -188,7 +176,7 @@ async function sendFiles(
   } catch (thrown) {
     // One may have been removed since the message was stored: a repeat is answered like the first.
     const isGone = thrown instanceof GatewayError && thrown.kind === 'NO_FILE'
-    if (!isGone || message.dedupKey === undefined || message.isFirst) throw thrown
+    if (!isGone || message.repeat.dedupKey === undefined || message.repeat.isFirst) throw thrown
     const asSent = [...new Set(ids)].map(id => ({ id }))
     await sendMessage(services, { ...message, files: asSent, mustRepeat: true }, orRefused(waiter, thrown))
   }

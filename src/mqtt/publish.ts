@@ -120,16 +120,7 @@ export class Publisher {
     try {
       const { content, key } = contentOf(packet, options.payload)
       const repeat = key === undefined ? this.#resendKey(packet) : repeatKey(services, sender, key)
-      const { dedupKey, isFirst } = repeat
-      const message = {
-        sender,
-        permissions,
-        recipient,
-        content,
-        dedupKey,
-        isFirst,
-        expiresAt: expiresAt(packet),
-      }
+      const message = { sender, permissions, recipient, content, repeat, expiresAt: expiresAt(packet) }
       return sendMessage(services, message, receipt)?.catch(thrown =>
         this.#refuseMessage(packet, thrown, receipt),
       )

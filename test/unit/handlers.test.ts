@@ -153,7 +153,7 @@ t.test(
 )
 
 t.test('message: rights that are revoked send nothing, whichever front end asks', async t => {
-  const message = { sender: ann.id, recipient: bob.id, content: 'x', expiresAt: undefined, ...NO_REPEAT }
+  const message = { sender: ann.id, recipient: bob.id, content: 'x', repeat: NO_REPEAT, expiresAt: undefined }
   const waiter = { stored: () => t.fail(), failed: () => t.fail() }
   t.throws(
     () => sendMessage(services, { ...message, permissions: { areRevoked: true } }, waiter),
