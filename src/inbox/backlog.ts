@@ -81,7 +81,7 @@ export class Backlog<W extends { readonly message: NewMessage }> {
     this.#takeFirst(batch, batchBytes)
     this.#takeSecond(batch, batchBytes / BULK_PART)
     if (this.length === 0) {
-      // V8 makes another table also of one that is empty, and links the one before to it.
+      // Also of an empty one V8 makes another table, which is garbage that stays (window.ts).
       if (this.#shares.size > 0) this.#shares.clear()
       this.#bytes = 0
     }

@@ -41,10 +41,7 @@ export class Tally implements Amount {
   }
 }
 
-/**
- * Amounts of senders that come and go all the time, mostly of one at a time, who needs no Map: of each key that a Map is
- * emptied of V8 makes another table, and one that survived two collections keeps all that follow it.
- */
+/** Amounts of senders that come and go all the time, mostly of one at a time. A Map of them would leave garbage (window.ts). */
 class Passing implements Amount {
   count = 0
   units = 0

@@ -20,8 +20,8 @@ const KEPT = 64
 const GONE = -1
 
 /**
- * A list of numbers and not a Map: V8 links each table that a Map has outgrown, or was emptied of, to the next one, so that one
- * table which survived two collections keeps all that follow it.
+ * A list of numbers and not a Map. V8 makes another table for a Map that has outgrown one, or was emptied, and the table before
+ * refers to it. So one table that grew old keeps all that follow it, until all memory is collected (short-lived.test.ts).
  */
 export class Window {
   /** From `#head` to `#end`, for each a seq, rising, and the UTF-16 units of its text. The first is not GONE. */

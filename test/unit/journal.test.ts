@@ -26,7 +26,12 @@ import { inboxParts } from '../../src/store/embedded/inbox-parts.js'
 import { Journal } from '../../src/store/embedded/journal.js'
 import { JournalFiles } from '../../src/store/embedded/journal-files.js'
 import { readJournal, STORE_ID_BYTES } from '../../src/store/embedded/journal-read.js'
-import { decodeRecords, encodeRecord, type JournalRecord } from '../../src/store/embedded/journal-record.js'
+import {
+  decodeRecords,
+  encodeRecord,
+  type JournalRecord,
+  RecordRoom,
+} from '../../src/store/embedded/journal-record.js'
 import { Pending } from '../../src/store/embedded/pending.js'
 import type { Added } from '../../src/store/embedded/rows.js'
 import { SyncBehind } from '../../src/store/embedded/sync-behind.js'
@@ -45,7 +50,7 @@ function added(message: NewMessage, seq: number, end = 500): Added {
 }
 
 function record(number: number, ...all: Added[]) {
-  const { record, bytes } = encodeRecord(number, 1000 + number, all)
+  const { record, bytes } = encodeRecord(number, 1000 + number, all, new RecordRoom())
   return { ...record, bytes }
 }
 

@@ -57,7 +57,7 @@ export function encodeRecord(
   number: number,
   storedAt: number,
   added: readonly Added[],
-  room = new RecordRoom(),
+  room: RecordRoom,
 ): EncodedRecord {
   let most = HEADER + RECORD_HEAD
   for (const { message, bytes } of added)

@@ -59,10 +59,7 @@ export class Pending {
     else this.#drop(records)
   }
 
-  /**
-   * New maps, for few: V8 links each table that a Map has outgrown to the next one, and does not empty it. One that survived two
-   * collections would keep all that follow it, and their rows.
-   */
+  /** New maps, for few: tables that the old ones have outgrown would keep rows that are gone (inbox/window.ts says why). */
   #begin(left: JournalRecord[]): void {
     this.#records = []
     this.#byOwner = new Map()
